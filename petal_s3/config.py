@@ -1,0 +1,235 @@
+"""Turn environment and YAML into one frozen ``Settings``, once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    ValidationError,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from .errors import ConfigError
+
+PREFIX = "PETAL_S3_"
+CONFIG_FILE = Path("/etc/petal-s3.yaml")
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+_MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
+
+
+def _paths(value: object) -> object:
+    if isinstance(value, str):
+        return [part for part in value.split(":") if part]
+    return value
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links
+
+
+def _absolutes(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(_absolute(path) for path in paths)
+
+
+def _part_size(size: ByteSize) -> ByteSize:
+    if not 5 * MIB <= size <= 5 * GIB:
+        raise ValueError("S3 takes parts from 5MiB to 5GiB")
+    return size
+
+
+def _prefix(prefix: str) -> str:
+    """Return ``prefix`` with exactly one slash at its end (none when it is empty)."""
+    inner = prefix.strip("/")
+    if any(part in {"", ".", ".."} for part in inner.split("/")) and inner:
+        raise ValueError("a prefix like flight_logs/, without empty, . or .. parts")
+    return f"{inner}/" if inner else ""
+
+
+def valid_machine_id(machine_id: str) -> str:
+    """Return ``machine_id`` when it may stand in a key; else raise ``ValueError``."""
+    if not _MACHINE_ID.fullmatch(machine_id) or machine_id in {".", ".."}:
+        raise ValueError("1 to 64 of A-Z a-z 0-9 . _ - are expected, and not . or ..")
+    return machine_id
+
+
+def _sse(value: str) -> str:
+    if not _SSE.fullmatch(value):
+        raise ValueError("AES256, aws:kms, aws:kms:<key id> or none is expected")
+    return value
+
+
+def _url(value: str | None) -> str | None:
+    if value is not None and not re.match(r"https?://[^/\s]+", value):
+        raise ValueError("an http:// or https:// URL is expected")
+    return value
+
+
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Url = Annotated[str | None, AfterValidator(_url)]
+
+
+class Settings(BaseSettings):
+    """What the operator decided. Sizes are bytes (``8MiB``, ``2GiB``, ``500MB`` are read)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True
+    )
+
+    bucket_name: str = Field(min_length=3, max_length=255, description="the bucket; required")
+    session_token_url: _Url = Field(
+        None,
+        validation_alias=AliasChoices(
+            f"{PREFIX}SESSION_TOKEN_URL", "PETAL_SESSION_TOKEN_URL", "session_token_url"
+        ),
+        description="POST answers temporary credentials; none: botocore's own chain",
+    )
+    region: str = Field("us-east-1", description="region of the bucket")
+    endpoint_url: _Url = Field(None, description="any S3-compatible server; none: AWS")
+    machine_id: Annotated[str, AfterValidator(valid_machine_id)] | None = Field(
+        None, description="who we are in keys; none: the host's machine id, else /etc/machine-id"
+    )
+    upload_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "flight_logs/", description="first part of every key"
+    )
+    date_folders: bool = Field(False, description="YYYY/MM/DD/ after the machine id")
+    state_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        Path("~/.local/state/petal-s3"),
+        validate_default=True,
+        description="holds outbox.db and spool/",
+    )
+    log_dirs: Annotated[
+        tuple[Path, ...], NoDecode, BeforeValidator(_paths), AfterValidator(_absolutes)
+    ] = Field(
+        (Path("~/ulog_records"), Path("~/rosbag_records")),
+        validate_default=True,
+        description="directories to scan, separated by a colon",
+    )
+    scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        300.0, description="seconds between scans"
+    )
+    settle_seconds: _Seconds = Field(
+        10.0, description="a file must be unchanged this long before it is accepted"
+    )
+    upload_while_flying: bool = Field(False, description="send while the vehicle is armed")
+    part_size: Annotated[ByteSize, AfterValidator(_part_size)] = Field(
+        ByteSize(5 * MIB), description="size of a part of a multipart upload"
+    )
+    concurrency: int = Field(2, ge=1, le=16, description="parts in flight")
+    tls_ignore_dates: bool = Field(False, description="accept certificates outside their dates")
+    max_rate: ByteSize = Field(ByteSize(0), ge=0, description="bytes per second; 0: no limit")
+    sse: Annotated[str, AfterValidator(_sse)] = Field(
+        "AES256", description="AES256, aws:kms, aws:kms:<key id> or none"
+    )
+    max_file_size: ByteSize = Field(ByteSize(2 * GIB), gt=0, description="largest log accepted")
+    request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        30.0, description="seconds for control requests and the token service"
+    )
+    retention_days: _Seconds = Field(0.0, description="delete proven files older than this; 0: off")
+    min_free_bytes: ByteSize = Field(
+        ByteSize(0), ge=0, description="delete proven files until this much is free; 0: off"
+    )
+    api_host: str = Field("127.0.0.1", description="stand-alone server: address")
+    api_port: int = Field(8077, ge=0, le=65535, description="stand-alone server: port")
+    api_token: str | None = Field(
+        None, repr=False, description="stand-alone server: bearer token, required beyond loopback"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order: arguments, environment, YAML file."""
+        file = config_file()
+        if file is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, _Yaml(settings_cls, file)
+
+    @property
+    def outbox_path(self) -> Path:
+        """The database of the outbox."""
+        return self.state_dir / "outbox.db"
+
+
+class _Yaml(YamlConfigSettingsSource):
+    """The YAML file; it names settings in lower case without the prefix."""
+
+    def __init__(self, settings_cls: type[BaseSettings], file: Path) -> None:
+        super().__init__(settings_cls, yaml_file=file)
+        if not isinstance(self.yaml_data, dict):
+            raise ConfigError(f"{file}: a mapping of setting names to values is expected.")
+        InitSettingsSource.__init__(self, settings_cls, self.yaml_data)
+
+
+def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the YAML file in use: ``PETAL_S3_CONFIG``, else the system's, else none."""
+    environ = os.environ if environ is None else environ
+    named = environ.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    return CONFIG_FILE if CONFIG_FILE.is_file() else None
+
+
+def load(**given: Any) -> Settings:
+    """Read the settings from arguments, the environment and the YAML file.
+
+    Raises :class:`ConfigError` with one sentence that names the setting.
+    """
+    _refuse_unknown()
+    file = config_file()
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{PREFIX}CONFIG names {file}, but there is no such file.")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every environment variable that is understood, without those of other programs."""
+    return tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def _refuse_unknown() -> None:
+    known = {*setting_names(), f"{PREFIX}CONFIG"}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(f"{name} is not a setting; remove it or see the list in the README.")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    variable = name if name.startswith("PETAL_") else f"{PREFIX}{name.upper()}"
+    if first["type"] == "missing":
+        return f"{variable} is not set; it is required."
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a setting; remove it from the settings file."
+    reason = first["msg"].removeprefix("Value error, ")
+    shown = "" if name == "api_token" else f" is {first['input']!r}:"
+    return f"{variable}{shown} {reason}."

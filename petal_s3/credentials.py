@@ -1,0 +1,202 @@
+"""Fetch session tokens and know how long they live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from yarl import URL
+
+from . import clock
+from .clock import Clock
+from .errors import S3CredentialsError
+
+log = logging.getLogger("petal_s3")
+
+DEFAULT_LIFE_S = 900.0
+_MARGIN_S = 120.0
+_MAX_ANSWER_BYTES = 64 * 1024
+_HTTP_OK = range(200, 300)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Temporary credentials; ``expires_at`` on the clock that was passed in."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires_at: float
+    generation: int
+
+
+class _Answer(BaseModel):
+    access_key_id: str = Field(alias="accessKeyId", min_length=1)
+    secret_access_key: SecretStr = Field(alias="secretAccessKey", min_length=1)
+    session_token: SecretStr = Field(alias="sessionToken", min_length=1)
+    expiration: datetime | None = Field(
+        None, validation_alias=AliasChoices("expiration", "Expiration", "expiresAt")
+    )
+
+
+class TokenService:
+    """Session credentials from the token service, one fetch at a time, shared by everybody.
+
+    Renewed before they expire, by a clock that nobody can set: the life of a token is its
+    expiration minus the ``Date`` of the same answer, so the device's own date plays no part.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, clock: Clock = clock.now) -> None:
+        self._url = URL(url)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+        self._current: Credentials | None = None
+        self._renew_at = 0.0
+        self._fetched = 0
+
+    @property
+    def current(self) -> Credentials | None:
+        """The credentials at hand, or none; asks nobody."""
+        held = self._current
+        return held if held is not None and self._clock() < held.expires_at else None
+
+    async def get(self) -> Credentials:
+        """Return valid credentials, fetching them when needed.
+
+        Raises :class:`S3CredentialsError` with the reason; credentials that are still valid
+        are used on while the service cannot be reached.
+        """
+        if self._current is not None and self._clock() < self._renew_at:
+            return self._current
+        async with self._lock:
+            if self._current is not None and self._clock() < self._renew_at:
+                return self._current
+            try:
+                return await self._renew()
+            except S3CredentialsError as error:
+                held = self.current
+                if held is None:
+                    raise
+                log.warning("credentials renewal deferred reason=%s", error.message)
+                self._renew_at = min(held.expires_at, self._clock() + 10.0)
+                return held
+
+    def invalidate(self, generation: int) -> None:
+        """Drop the credentials of ``generation``: S3 does not accept them any more.
+
+        Later generations are kept, so that many users of one dead token cause one fetch.
+        """
+        if self._current is not None and self._current.generation == generation:
+            self._current = None
+
+    async def close(self) -> None:
+        """Close the connection to the service."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _renew(self) -> Credentials:
+        answer, life_s = await self._fetch()
+        self._fetched += 1
+        now = self._clock()
+        self._renew_at = now + life_s - min(_MARGIN_S, life_s / 4)
+        self._current = Credentials(
+            answer.access_key_id,
+            answer.secret_access_key.get_secret_value(),
+            answer.session_token.get_secret_value(),
+            now + life_s,
+            self._fetched,
+        )
+        log.info("credentials fetched life_s=%.0f", life_s)
+        return self._current
+
+    async def _fetch(self) -> tuple[_Answer, float]:
+        where = f"The token service at {self._url.host}"
+        peer = (str(self._url.host), int(self._url.port or 0))
+        try:
+            status, headers, body = await self._post()
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            what = str(error) or type(error).__name__
+            if isinstance(error, asyncio.TimeoutError):
+                what = f"no answer within {self._timeout_s:g} s"
+            raise S3CredentialsError(
+                f"{where} cannot be reached ({what}).", code="token_service_down", peer=peer
+            ) from error
+        if status not in _HTTP_OK:
+            raise _refusal(where, status, headers)
+        try:
+            answer = _Answer.model_validate_json(body)
+        except ValidationError as error:
+            raise S3CredentialsError(
+                f"{where} answered nonsense: {_what_is_wrong(error, headers)}.",
+                code="token_service_nonsense",
+            ) from None  # the cause would carry the body, and with it a secret
+        return answer, _life_s(answer.expiration, headers)
+
+    async def _post(self) -> tuple[int, dict[str, str], bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s), trust_env=True
+            )
+        # A redirect is a captive portal: it must not get a request that yields secrets.
+        async with self._session.post(self._url, allow_redirects=False) as response:
+            body = await response.content.read(_MAX_ANSWER_BYTES)
+            while not response.content.at_eof() and len(body) < _MAX_ANSWER_BYTES:
+                body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, headers, body
+
+
+def _refusal(where: str, status: int, headers: dict[str, str]) -> S3CredentialsError:
+    if 300 <= status < 400:
+        return S3CredentialsError(
+            f"{where} redirects elsewhere: the network may need a login.",
+            code="token_service_nonsense",
+        )
+    if status in {401, 403}:
+        return S3CredentialsError(
+            f"{where} refuses this machine (HTTP {status}): check its registration.",
+            code="token_service_refused",
+        )
+    retry_after = headers.get("retry-after", "")
+    return S3CredentialsError(
+        f"{where} answers HTTP {status}.",
+        code="token_service_down",
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+def _what_is_wrong(error: ValidationError, headers: dict[str, str]) -> str:
+    if "html" in headers.get("content-type", ""):
+        return "a web page instead of credentials; the network may need a login"
+    first: Any = error.errors(include_input=False, include_url=False)[0]
+    field_name = ".".join(str(part) for part in first["loc"])
+    if field_name:
+        return f"{field_name} is missing or wrong"
+    return "no JSON object"
+
+
+def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
+    if expiration is None:
+        return DEFAULT_LIFE_S
+    if expiration.tzinfo is None:
+        expiration = expiration.replace(tzinfo=timezone.utc)
+    try:
+        answered = parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return DEFAULT_LIFE_S
+    life_s = (expiration - answered).total_seconds()
+    if life_s <= 0:
+        raise S3CredentialsError(
+            "The token service hands out credentials that have already expired.",
+            code="token_service_nonsense",
+        )
+    return life_s

@@ -1,0 +1,204 @@
+"""Stand-ins for the cloud: an S3 server and a session-token service, on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+
+from petal_s3.demo.link import LoopThread
+
+_PACKAGE_DIR = Path(__file__).resolve().parents[2]
+# The S3 stand-in checks no signature, but reads the region out of it.
+_ANY_SIGNATURE = (
+    "AWS4-HMAC-SHA256 Credential=demo/20200101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=demo"
+)
+
+
+class EmbeddedS3:
+    """An S3 server (moto) in a process of its own; a context manager that stops it."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process = process
+        self.url = url
+
+    def create_bucket(self, name: str) -> None:
+        self._ask("PUT", f"/{name}")
+
+    def reset(self) -> None:
+        """Forget all buckets and objects."""
+        self._ask("POST", "/moto-api/reset")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _ask(self, method: str, path: str) -> None:
+        request = urllib.request.Request(  # noqa: S310 - our own loopback address
+            self.url + path, method=method, headers={"Authorization": _ANY_SIGNATURE}
+        )
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+
+    def __enter__(self) -> EmbeddedS3:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_s3(port: int = 0) -> EmbeddedS3:
+    """Start an S3 server that dies with this process; blocks until it answers (about 1 s)."""
+    path = os.pathsep.join(filter(None, (str(_PACKAGE_DIR), os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "petal_s3.demo.services", "s3", "--port", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    if not url:
+        process.communicate()
+        msg = f"the embedded S3 server did not start (exit code {process.returncode})"
+        raise RuntimeError(msg)
+    return EmbeddedS3(process, url)
+
+
+class TokenService:
+    """A session-token service whose moods can be set; an async context manager."""
+
+    def __init__(self, *, life_s: float = 3600) -> None:
+        self.life_s = life_s
+        self.fetches = 0
+        """Requests so far, refused ones included."""
+        self.issued: list[dict[str, str]] = []
+        self.hang = False
+        """Accept and say nothing, until this is False again."""
+        self.drop = False
+        """Close the connection without an answer."""
+        self.url = ""
+        self._failure: tuple[int, str, str] | None = None
+
+    def fail_with(self, status: int, body: str = "", content_type: str = "text/plain") -> None:
+        """Answer this instead of credentials, from now on."""
+        self._failure = (status, body, content_type)
+
+    def heal(self) -> None:
+        """Issue credentials again."""
+        self._failure = None
+        self.hang = self.drop = False
+
+    async def start(self, port: int = 0) -> str:
+        app = web.Application()
+        app.router.add_post("/{path:.*}", self._post)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/session-token"
+        return self.url
+
+    async def stop(self) -> None:
+        self.hang = False
+        await self._runner.cleanup()
+
+    async def __aenter__(self) -> TokenService:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _post(self, request: web.Request) -> web.Response:
+        self.fetches += 1
+        while self.hang:  # noqa: ASYNC110 - set from any thread, so no asyncio.Event
+            await asyncio.sleep(0.05)
+        if self.drop:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        if self._failure is not None:
+            status, body, content_type = self._failure
+            return web.Response(status=status, text=body, content_type=content_type)
+        return web.json_response(self._issue())
+
+    def _issue(self) -> dict[str, str]:
+        number = len(self.issued) + 1
+        ends = datetime.now(timezone.utc) + timedelta(seconds=self.life_s)
+        credentials = {
+            "accessKeyId": f"ASIADEMO{number:012d}",
+            "secretAccessKey": f"demo-secret-{number}-opens-nothing",
+            "sessionToken": f"demo-session-token-{number}",
+            "expiration": ends.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        self.issued.append(credentials)
+        return credentials
+
+
+class _Service(Protocol):
+    async def start(self) -> str: ...
+    async def stop(self) -> None: ...
+
+
+_S = TypeVar("_S", bound=_Service)
+
+
+@contextlib.contextmanager
+def in_thread(service: _S) -> Iterator[_S]:
+    """Run a service of this package in a thread of its own, for code without an event loop."""
+    thread = LoopThread(type(service).__name__)
+    try:
+        thread.run(service.start())
+        try:
+            yield service
+        finally:
+            thread.run(service.stop())
+    finally:
+        thread.close()
+
+
+def _serve_s3(port: int) -> None:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow, and only for this process
+
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    host, bound_port = server.get_host_and_port()
+    print(f"http://{host}:{bound_port}", flush=True)
+    # The parent holds the other end: it closes however the parent ends, even by SIGKILL.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("service", choices=["s3"])
+    parser.add_argument("--port", type=int, default=0)
+    _serve_s3(parser.parse_args().port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Derive keys, encode metadata, decide who owns a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from .errors import BadInput, NotAllowed
+
+MAX_KEY_BYTES = 1024
+_MAX_NAME_BYTES = 200
+_OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
+_DELETED = "deleted/"
+
+
+@dataclass(frozen=True)
+class Territory:
+    """The keys of one machine: ``{prefix}{machine}/``, ``{machine}/``, and ``deleted/`` of both.
+
+    ``machine_ids``: the configured id first, then others that are owned beside it (the host's).
+    """
+
+    prefix: str
+    machine_ids: tuple[str, ...]
+
+    @property
+    def home(self) -> str:
+        """Where new logs go; ends with a slash."""
+        return f"{self.prefix}{self.machine_ids[0]}/"
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Every key prefix that is owned; each ends with a slash."""
+        plain: list[str] = []
+        for machine_id in self.machine_ids:
+            plain += [f"{self.prefix}{machine_id}/", f"{machine_id}/"]
+        unique = tuple(dict.fromkeys(plain))
+        return unique + tuple(_DELETED + root for root in unique)
+
+    def owns(self, key: str) -> bool:
+        """Whether ``key`` is a well-formed key of this machine."""
+        return well_formed(key) and any(
+            key.startswith(root) and len(key) > len(root) for root in self.roots
+        )
+
+    def check(self, key: str) -> str:
+        """Return ``key``; raise :class:`NotAllowed` (403) or :class:`BadInput` (400) instead."""
+        if not well_formed(key):
+            raise BadInput("This is not a valid key: it is empty, too long or escapes its folder.")
+        if not self.owns(key):
+            raise NotAllowed("This key does not belong to this machine.")
+        return key
+
+    def listing_prefix(self, prefix: str | None) -> str:
+        """Turn what a caller asks to list into a whole prefix inside an owned root."""
+        if not prefix:
+            return self.home
+        if any(prefix.startswith(root) for root in self.roots):
+            whole = prefix
+        elif prefix.startswith((self.prefix or "\0", _DELETED)):
+            raise NotAllowed("This prefix does not belong to this machine.")
+        else:
+            whole = self.home + prefix
+        if not well_formed(whole.rstrip("/") or "/", partial=True):
+            raise BadInput("This is not a valid prefix.")
+        return whole
+
+
+def well_formed(key: str, *, partial: bool = False) -> bool:
+    """Whether ``key`` is safe to sign: no empty, ``.`` or ``..`` segment, no control character."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return False
+    if not 0 < size <= MAX_KEY_BYTES or any(ord(c) < 0x20 or ord(c) == 0x7F for c in key):
+        return False
+    segments = key.split("/")
+    if partial:
+        segments = [*segments[:-1], segments[-1] or "x"]
+    return not any(segment in {"", ".", ".."} for segment in segments)
+
+
+def key_name(name: str) -> str:
+    """Reduce a file name to ``[A-Za-z0-9_.-]``, keeping its extension.
+
+    Each run of other characters becomes one ``_``, ``_`` at the ends of the stem is dropped,
+    an empty stem is ``log``; long names are cut.
+    """
+    stem, dot, extension = name.rpartition(".")
+    if not dot:
+        stem, extension = extension, ""
+    clean = _OTHER.sub("_", stem).strip("_")[:_MAX_NAME_BYTES] or "log"
+    suffix = _OTHER.sub("_", extension).strip("_")
+    return f"{clean}.{suffix}" if suffix else clean
+
+
+def log_key(home: str, name: str, logged_at: datetime, *, date_folders: bool = False) -> str:
+    """The key of a log: ``{home}[YYYY/MM/DD/]{YYYYmmdd_HHMMSS}_{name}``; ``logged_at`` in UTC."""
+    folders = logged_at.strftime("%Y/%m/%d/") if date_folders else ""
+    return f"{home}{folders}{logged_at.strftime('%Y%m%d_%H%M%S')}_{key_name(name)}"
+
+
+def key_with_crc(key: str, crc32: int) -> str:
+    """The second spelling, for a key taken by other bytes: ``-<8 hex>`` before the extension."""
+    folder, slash, name = key.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not dot:
+        return f"{key}-{crc32:08x}"
+    return f"{folder}{slash}{stem}-{crc32:08x}.{extension}"
+
+
+def header_value(text: str) -> str:
+    """Percent-encode ``text`` so that it may travel as user metadata (US-ASCII headers)."""
+    return quote(text.encode("utf-8", "surrogateescape"), safe="/:+,=@")[:1024]
+
+
+def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept."""
+    encoded: dict[str, str] = {}
+    room = 2048
+    for name, value in pairs:
+        text = header_value(value)
+        room -= len(name) + len(text)
+        if text and room >= 0:
+            encoded[name] = text
+    return encoded

@@ -1,0 +1,147 @@
+"""Know when a file is finished: its name, its writers, and how long it has not changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .flightlog import Identity, is_candidate
+
+_MAX_DEPTH = 16
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+File = tuple[str, Identity]
+
+
+def find_logs(directories: Iterable[Path]) -> list[File]:
+    """Every file below ``directories`` that looks like a log by its name; blocking.
+
+    Links are not followed, unreadable directories are passed over, depth is bounded.
+    Paths are real paths, so that one file has one path.
+    """
+    found: dict[str, Identity] = {}
+    for directory in directories:
+        found.update(_walk(os.path.realpath(directory), _MAX_DEPTH))
+    return list(found.items())
+
+
+def _walk(directory: str, depth: int) -> Iterator[File]:
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                if depth > 0:
+                    yield from _walk(entry.path, depth - 1)
+            elif is_candidate(entry.name):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield entry.path, Identity.of(status)
+
+
+def locked(path: str) -> bool:
+    """Whether a recorder left its ``.lock`` beside the file."""
+    return os.path.lexists(f"{path}.lock") or os.path.lexists(os.path.splitext(path)[0] + ".lock")  # noqa: PTH122
+
+
+def open_for_writing(paths: Iterable[str]) -> set[str]:
+    """Which of ``paths`` some process has open for writing; blocking.
+
+    Reads /proc as fuser does: it sees processes of the same user, or all as root. Leases
+    (F_SETLEASE) would see all, but send SIGIO, which ends a process that does not expect it.
+    """
+    wanted = {os.path.realpath(path): path for path in paths}
+    writing: set[str] = set()
+    if not wanted:
+        return writing
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            descriptors = list(os.scandir(process / "fd"))
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError, ValueError):
+                target = os.readlink(descriptor.path)  # noqa: PTH115
+                if target in wanted and _writes(process / "fdinfo" / descriptor.name):
+                    writing.add(wanted[target])
+    return writing
+
+
+def _writes(fdinfo: Path) -> bool:
+    for line in fdinfo.read_text().splitlines():
+        if line.startswith("flags:"):
+            return bool(int(line.split()[1], 8) & _WRITING)
+    return False
+
+
+@dataclass
+class _Watched:
+    identity: Identity
+    since: float
+
+
+class Settling:
+    """Files that are waited for until they have not changed for the settle time."""
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._files: dict[str, _Watched] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def paths(self) -> list[str]:
+        """What is waited for."""
+        return list(self._files)
+
+    def watch(self, files: Iterable[File], now: float) -> int:
+        """Wait for these files as well; return how many are new."""
+        new = 0
+        for path, identity in files:
+            if path not in self._files:
+                self._files[path] = _Watched(identity, now)
+                new += 1
+        return new
+
+    def look(self, now: float) -> None:
+        """Look at every file: a change starts its wait anew, one that is gone is dropped.
+
+        Blocking.
+        """
+        for path, watched in list(self._files.items()):
+            try:
+                identity = Identity.of(os.lstat(path))
+            except OSError:
+                self._files.pop(path, None)
+                continue
+            if identity != watched.identity:
+                self._files[path] = _Watched(identity, now)
+
+    def ready(self, now: float, *, not_before: float | None) -> list[str]:
+        """Files that have been still for the settle time, counted from ``not_before`` at least.
+
+        ``not_before`` is when the flight ended: a recorder may still be closing its file.
+        """
+        floor = not_before if not_before is not None else float("-inf")
+        return [
+            path
+            for path, watched in self._files.items()
+            if now - max(watched.since, floor) >= self._settle_s
+        ]
+
+    def busy(self, path: str, now: float) -> None:
+        """Somebody still writes to ``path``: look again soon."""
+        watched = self._files.get(path)
+        if watched is not None:
+            watched.since = max(watched.since, now - self._settle_s + min(1.0, self._settle_s))
+
+    def done(self, path: str) -> None:
+        """``path`` was accepted or refused."""
+        self._files.pop(path, None)

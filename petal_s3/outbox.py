@@ -1,0 +1,680 @@
+"""Keep one row per log and guard every transition; the only SQL.
+
+    queued ──claim──▶ uploading ──verified──▶ verified
+      ▲                  │  │
+      └──defer, release──┘  ├──bury──▶ dead       revive leads back to queued
+                            └──cancel─▶ cancelled
+
+Every settling statement carries the lease of the claim: a worker that lost it changes nothing
+and gets :class:`~petal_s3.errors.LeaseLost`. Times are seconds since boot beside the boot id;
+a row from another boot is due. All methods block: they run on one thread (:class:`OutboxThread`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlite_utils import Database
+
+from . import clock
+from .errors import LeaseLost, LocalStorageError, S3FileNotFoundError
+from .flightlog import Identity
+from .schema import migrations
+
+STATES = ("queued", "uploading", "verified", "dead", "cancelled")
+_OPEN = "state IN ('queued', 'uploading')"
+_DUE = "(boot_id != :boot OR due_at <= :now)"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The proof that an object holds the file's bytes.
+
+    ``proof``: ``crc32+etag``, ``crc32`` or ``etag``: what S3 said and we recomputed.
+    ``verified_at``: seconds since 1970 by S3's clock.
+    """
+
+    key: str
+    etag: str
+    checksum: str
+    size: int
+    proof: str
+    verified_at: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A log that is to enter the outbox."""
+
+    path: str
+    identity: Identity
+    key: str
+    name: str
+    kind: str
+    verdict: str
+    facts: Mapping[str, str]
+    logged_at: int
+    landed_at: int
+    asked_key: str = ""
+    spooled: bool = False
+    session_id: str | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One log in the outbox; columns as in :mod:`petal_s3.schema`."""
+
+    id: int
+    path: str
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    asked_key: str
+    key: str
+    name: str
+    kind: str
+    verdict: str
+    facts: dict[str, str]
+    spooled: bool
+    session_id: str | None
+    priority: int
+    logged_at: int
+    landed_at: int
+    state: str
+    boot_id: str
+    due_at: float
+    lease: str | None
+    attempts: int
+    failures: int
+    code: str
+    reason: str
+    upload_id: str | None
+    part_size: int | None
+    checksummed: bool
+    sent_bytes: int
+    parts_sent: int
+    parts_resent: int
+    receipt: Receipt | None
+    same_as: int | None
+
+    @property
+    def identity(self) -> Identity:
+        """The file that landed."""
+        return Identity(self.dev, self.ino % (1 << 64), self.size, self.mtime_ns)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in {"verified", "dead", "cancelled"}
+
+    def next_attempt_s(self, now: float) -> float | None:
+        """Seconds until the next attempt while queued; none in any other state."""
+        if self.state != "queued":
+            return None
+        return max(0.0, self.due_at - now) if self.boot_id == clock.boot_id() else 0.0
+
+
+_COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def _row(record: Mapping[str, Any]) -> Row:
+    values = {name: record[name] for name in _COLUMNS}
+    values["facts"] = json.loads(values["facts"])
+    values["spooled"] = bool(values["spooled"])
+    values["checksummed"] = bool(values["checksummed"])
+    if values["receipt"] is not None:
+        values["receipt"] = Receipt(**json.loads(values["receipt"]))
+    return Row(**values)
+
+
+class Outbox:
+    """The rows, in one SQLite database in WAL mode that is on disk when a call returns."""
+
+    def __init__(self, path: Path, *, boot_id: str | None = None) -> None:
+        """Open or create the database at ``path``; raises :class:`LocalStorageError`."""
+        self.path = path
+        self._boot = boot_id if boot_id is not None else clock.boot_id()
+        with storage_errors(path):
+            connection = sqlite3.connect(path, timeout=5.0)
+            self._db = Database(connection, execute_plugins=False)
+            try:
+                self._db.conn.execute("PRAGMA journal_mode = WAL")
+                # Builds of SQLite differ in their default; a landed log must survive power loss.
+                self._db.conn.execute("PRAGMA synchronous = FULL")
+                self._db.conn.execute("PRAGMA foreign_keys = ON")
+                if migrations.pending(self._db):
+                    migrations.apply(self._db)
+            except BaseException:
+                connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    # -- entering
+
+    def land(self, entry: Entry) -> Row:
+        """Enter a log, durably and once: the same file again gives the same row.
+
+        A file that was buried or cancelled is queued again. A waiting row of which the file
+        has changed takes on the new file; one that is already being sent finds out by itself.
+        """
+        with self._write():
+            row = self._same_file(entry) or self._overtaken(entry)
+            if row is None:
+                return self._insert(entry, "queued")
+            if row.upload_id is not None and row.state in {"dead", "cancelled"}:
+                return self.retry(row.id)  # a changed file is found out when it is opened
+            if row.state in {"dead", "cancelled"} or (
+                row.state == "queued" and row.identity != entry.identity and row.upload_id is None
+            ):
+                return self._take_on(row, entry)
+            if entry.priority > row.priority:
+                return self._one(
+                    "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
+                    priority=entry.priority,
+                    id=row.id,
+                )
+            return row
+
+    def refuse(self, entry: Entry, code: str, reason: str) -> Row:
+        """Enter what a scan found but is no log, as a dead row, so that a person sees it."""
+        with self._write():
+            row = self._same_file(entry)
+            if row is not None:
+                return row
+            return self._insert(entry, "dead", code=code, reason=reason)
+
+    def _same_file(self, entry: Entry) -> Row | None:
+        return self._first(
+            "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
+            " AND mtime_ns = :mtime_ns AND asked_key = :asked_key",
+            **_file(entry),
+        )
+
+    def _overtaken(self, entry: Entry) -> Row | None:
+        return self._first(
+            "SELECT * FROM log WHERE path = :path AND asked_key = :asked_key"
+            " AND state IN ('queued', 'uploading', 'dead') ORDER BY id DESC LIMIT 1",
+            **_file(entry),
+        )
+
+    def _insert(self, entry: Entry, state: str, code: str = "", reason: str = "") -> Row:
+        return self._one(
+            "INSERT INTO log (path, dev, ino, size, mtime_ns, asked_key, key, name, kind, verdict,"
+            " facts, spooled, session_id, priority, logged_at, landed_at, state, code, reason)"
+            " VALUES (:path, :dev, :ino, :size, :mtime_ns, :asked_key, :key, :name, :kind,"
+            " :verdict, :facts, :spooled, :session_id, :priority, :logged_at, :landed_at, :state,"
+            " :code, :reason) RETURNING *",
+            **_file(entry),
+            **_about(entry),
+            state=state,
+            code=code,
+            reason=reason,
+        )
+
+    def _take_on(self, row: Row, entry: Entry) -> Row:
+        return self._one(
+            "UPDATE log SET state = 'queued', dev = :dev, ino = :ino, size = :size,"
+            " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
+            " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
+            " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0"
+            " WHERE id = :id RETURNING *",
+            **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
+            **{k: v for k, v in _about(entry).items() if k in _TAKEN_ON},
+            id=row.id,
+        )
+
+    # -- claiming and settling
+
+    def take_over(self) -> int:
+        """Make every claimed row due: called by who holds the drain lock, so no worker lives."""
+        return self._change("UPDATE log SET state = 'queued', lease = NULL, due_at = 0"
+                            " WHERE state = 'uploading'")  # fmt: skip
+
+    def claim(self, now: float, lease_s: float) -> Row | None:
+        """Claim the next due row: highest priority first, then the newest log."""
+        with self._write():
+            return self._first(
+                f"UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
+                f" due_at = :now + :lease_s, attempts = attempts + 1 WHERE id = ({CLAIM_QUERY})"
+                " RETURNING *",
+                lease=secrets.token_hex(8),
+                boot=self._boot,
+                now=now,
+                lease_s=lease_s,
+            )
+
+    def next_due_s(self, now: float) -> float | None:
+        """Seconds until a row becomes due; none when no row waits."""
+        record = self._record(
+            f"SELECT min(CASE WHEN boot_id != :boot THEN :now ELSE due_at END) AS due"
+            f" FROM log WHERE {_OPEN}",
+            boot=self._boot,
+            now=now,
+        )
+        return None if record["due"] is None else max(0.0, float(record["due"]) - now)
+
+    def plan(self, row: Row, part_size: int) -> Row:
+        """Record that an upload begins, before the first request that S3 could remember."""
+        return self._settle(row, "part_size = :part_size", part_size=part_size)
+
+    def remember(self, row: Row, upload_id: str, *, checksummed: bool) -> Row:
+        """Record the multipart upload, before its first part leaves."""
+        return self._settle(
+            row,
+            "upload_id = :upload_id, checksummed = :checksummed, sent_bytes = 0",
+            upload_id=upload_id,
+            checksummed=checksummed,
+        )
+
+    def forget(self, row: Row) -> Row:
+        """Record that the multipart upload is no more: the next one begins at nothing."""
+        return self._settle(row, "upload_id = NULL, part_size = NULL, sent_bytes = 0")
+
+    def progress(
+        self, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
+    ) -> Row:
+        """Record confirmed bytes, count parts sent and re-sent, and extend the lease."""
+        return self._settle(
+            row,
+            "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
+            " parts_resent = parts_resent + :resent, due_at = :now + :lease_s, failures = 0",
+            sent_bytes=sent_bytes,
+            sent=sent,
+            resent=resent,
+            now=now,
+            lease_s=lease_s,
+        )
+
+    def rekey(self, row: Row, key: str) -> Row:
+        """Record the second spelling of the key, before the first byte."""
+        return self._settle(row, "key = :key", key=key)
+
+    def replan(
+        self, row: Row, identity: Identity, verdict: str, facts: Mapping[str, str], due_at: float
+    ) -> Row:
+        """Record that the file is another one now: queued again, to be sent from the start."""
+        return self._settle(
+            row,
+            "state = 'queued', lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0,"
+            " dev = :dev, ino = :ino, size = :size, mtime_ns = :mtime_ns, verdict = :verdict,"
+            " facts = :facts, due_at = :due_at, code = 'source_changed',"
+            " reason = 'The file changed while it waited; it is sent anew.'",
+            dev=identity.dev,
+            ino=_signed(identity.ino),
+            size=identity.size,
+            mtime_ns=identity.mtime_ns,
+            verdict=verdict,
+            facts=json.dumps(dict(facts)),
+            due_at=due_at,
+        )
+
+    def verified(self, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
+        """Record the proof; the log is up."""
+        return self._settle(
+            row,
+            "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
+            " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key",
+            receipt=json.dumps(receipt.__dict__),
+            same_as=same_as,
+            key=receipt.key,
+        )
+
+    def defer(self, row: Row, due_at: float, code: str, reason: str) -> Row:
+        """Put the row back with its reason; the next attempt is at ``due_at``."""
+        return self._settle(
+            row,
+            "state = 'queued', lease = NULL, due_at = :due_at, failures = failures + 1,"
+            " code = :code, reason = :reason",
+            due_at=due_at,
+            code=code,
+            reason=reason,
+        )
+
+    def release(self, row: Row, code: str = "", reason: str = "") -> Row:
+        """Put the row back as it was: the attempt was interrupted, not failed."""
+        return self._settle(
+            row,
+            "state = 'queued', lease = NULL, due_at = 0, attempts = max(0, attempts - 1),"
+            " code = :code, reason = :reason",
+            code=code,
+            reason=reason,
+        )
+
+    def bury(self, row: Row, code: str, reason: str) -> Row:
+        """Record that this row can never be sent, and why."""
+        return self._settle(
+            row, "state = 'dead', lease = NULL, code = :code, reason = :reason",
+            code=code, reason=reason,
+        )  # fmt: skip
+
+    def hasten(self) -> int:
+        """Make every waiting row due, except files that are still settling."""
+        return self._change(
+            "UPDATE log SET due_at = 0 WHERE state = 'queued' AND due_at > 0"
+            " AND code NOT IN ('source_changed', 'not_finished')"
+        )
+
+    def unknown(self, files: Sequence[tuple[str, Identity]]) -> list[tuple[str, Identity]]:
+        """Those files that no row knows.
+
+        Looked at again: a file that was deleted and is back, and one whose upload somebody
+        asked for and gave up: it is still a log of this machine.
+        """
+        return [(path, identity) for path, identity in files if not self._knows(path, identity)]
+
+    def _knows(self, path: str, identity: Identity) -> bool:
+        found = self._db.query(
+            "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
+            " AND mtime_ns = :mtime_ns AND NOT (state = 'dead' AND code = 'source_gone')"
+            " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
+            {
+                "path": path,
+                "ino": _signed(identity.ino),
+                "size": identity.size,
+                "mtime_ns": identity.mtime_ns,
+            },
+        )
+        return any(found)
+
+    # -- what people and other rooms ask for
+
+    def cancel(self, row_id: int, reason: str) -> Row:
+        """Give a row up; its multipart upload is aborted by the drain afterwards."""
+        row = self.get(row_id)
+        if row.state in {"verified", "cancelled"}:
+            return row
+        return self._one(
+            "UPDATE log SET state = 'cancelled', lease = NULL, code = 'cancelled',"
+            " reason = :reason WHERE id = :id RETURNING *",
+            id=row_id,
+            reason=reason,
+        )
+
+    def delete_proven(self, key: str, reason: str) -> int:
+        """Record that a proven object was deleted on request: its rows become cancelled."""
+        return self._change(
+            "UPDATE log SET state = 'cancelled', receipt = NULL, same_as = NULL,"
+            " code = 'deleted', reason = :reason WHERE state = 'verified' AND key = :key",
+            key=key,
+            reason=reason,
+        )
+
+    def move_proven(self, source_key: str, dest_key: str, etag: str) -> int:
+        """Record that a proven object was renamed: its rows and receipts follow."""
+        return self._change(
+            "UPDATE log SET key = :dest, receipt = json_set(receipt, '$.key', :dest,"
+            " '$.etag', :etag) WHERE state = 'verified' AND key = :source",
+            source=source_key,
+            dest=dest_key,
+            etag=etag,
+        )
+
+    def retry(self, row_id: int) -> Row:
+        """Try a waiting row now, a dead or cancelled one again."""
+        row = self.get(row_id)
+        if row.state in {"verified", "uploading"}:
+            return row
+        return self._one(
+            "UPDATE log SET state = 'queued', due_at = 0, code = '', reason = '', failures = 0"
+            " WHERE id = :id RETURNING *",
+            id=row_id,
+        )
+
+    def get(self, row_id: int) -> Row:
+        """Return the row; raises :class:`S3FileNotFoundError`."""
+        row = self._first("SELECT * FROM log WHERE id = :id", id=row_id)
+        if row is None:
+            raise S3FileNotFoundError(f"There is no row {row_id} in the outbox.")
+        return row
+
+    def rows(
+        self, state: str | None = None, limit: int = 100, before: int | None = None
+    ) -> list[Row]:
+        """Rows by descending id, at most ``limit``, those with ids below ``before``."""
+        where = "id < :before" + (" AND state = :state" if state else "")
+        return self._rows(
+            f"SELECT * FROM log WHERE {where} ORDER BY id DESC LIMIT :limit",
+            before=before if before is not None else 1 << 62,
+            state=state,
+            limit=limit,
+        )
+
+    def at_path(self, path: str) -> list[Row]:
+        """Rows of a path, the latest first."""
+        return self._rows("SELECT * FROM log WHERE path = :path ORDER BY id DESC", path=path)
+
+    def at_key(self, key: str) -> list[Row]:
+        """Rows of a key, the latest first."""
+        return self._rows("SELECT * FROM log WHERE key = :key ORDER BY id DESC", key=key)
+
+    def proven_of_size(self, size: int) -> list[Row]:
+        """Verified rows whose file had ``size`` bytes: candidates for the same content."""
+        return self._rows(
+            "SELECT * FROM log WHERE state = 'verified' AND size = :size AND same_as IS NULL"
+            " ORDER BY id DESC LIMIT 50",
+            size=size,
+        )
+
+    def leftovers(self, limit: int = 20) -> list[Row]:
+        """Settled rows whose multipart upload is still to be aborted."""
+        return self._rows(
+            "SELECT * FROM log WHERE upload_id IS NOT NULL AND state IN ('dead', 'cancelled')"
+            " ORDER BY id LIMIT :limit",
+            limit=limit,
+        )
+
+    def spooled(self) -> set[str]:
+        """Spool copies that are still needed."""
+        found = self._db.query(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
+        return {str(record["path"]) for record in found}
+
+    def swept(self, row: Row) -> None:
+        """Record that the leftover upload of ``row`` was aborted."""
+        self._change(
+            "UPDATE log SET upload_id = NULL, part_size = NULL WHERE id = :id"
+            " AND upload_id = :upload_id",
+            id=row.id,
+            upload_id=row.upload_id,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows in each state."""
+        found = self._db.query("SELECT state, count(*) AS n FROM log GROUP BY state")
+        return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["n"]) for r in found}
+
+    def backlog(self) -> tuple[int, Row | None]:
+        """Bytes not yet confirmed, and the row that has waited longest."""
+        record = self._record(
+            f"SELECT coalesce(sum(size - sent_bytes), 0) AS unsent FROM log WHERE {_OPEN}"
+        )
+        oldest = self._first(f"SELECT * FROM log WHERE {_OPEN} ORDER BY id LIMIT 1")
+        return int(record["unsent"]), oldest
+
+    def version(self) -> int:
+        """A number that changes when another process has written."""
+        return int(self._db.conn.execute("PRAGMA data_version").fetchone()[0])
+
+    def say(self, said: Mapping[str, Any]) -> None:
+        """Publish what the draining process says of itself, for other processes to read."""
+        self._change(
+            "INSERT INTO drain (id, said) VALUES (1, :said)"
+            " ON CONFLICT (id) DO UPDATE SET said = excluded.said",
+            said=json.dumps(dict(said)),
+        )
+
+    def said(self) -> dict[str, Any]:
+        """What the draining process last said of itself; empty before the first time."""
+        for record in self._db.query("SELECT said FROM drain WHERE id = 1"):
+            return dict(json.loads(record["said"]))
+        return {}
+
+    def inventory_taken(self) -> bool:
+        """Whether the bucket was listed once since this outbox was born."""
+        return any(self._db.query("SELECT 1 AS one FROM fact WHERE name = 'inventory'"))
+
+    def take_inventory(self, found: Iterable[tuple[str, int, str]]) -> None:
+        """Record what the bucket already holds: ``(key, size, etag)``."""
+        with self._write():
+            self._db.conn.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?, ?)", found)
+            self._db.conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
+
+    def held_of_size(self, size: int) -> list[tuple[str, str]]:
+        """``(key, etag)`` of objects of ``size`` bytes that were there before this outbox."""
+        found = self._db.query("SELECT key, etag FROM remote WHERE size = :size", {"size": size})
+        return [(str(record["key"]), str(record["etag"])) for record in found]
+
+    # -- SQL
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        # IMMEDIATE: a read that turns into a write would fail at once against another writer.
+        with storage_errors(self.path):
+            self._db.conn.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.conn.rollback()
+                raise
+            self._db.conn.commit()
+
+    def _settle(self, row: Row, assignments: str, **values: Any) -> Row:
+        """Change a row under its lease; raises :class:`LeaseLost` when that is no longer ours."""
+        with storage_errors(self.path):
+            settled = self._first(
+                f"UPDATE log SET {assignments}, boot_id = :boot WHERE id = :row_id"
+                " AND lease = :row_lease RETURNING *",
+                **values,
+                boot=self._boot,
+                row_id=row.id,
+                row_lease=row.lease,
+            )
+        if settled is None:
+            raise LeaseLost(f"Row {row.id} was taken by another worker or cancelled.")
+        return settled
+
+    def _change(self, sql: str, **values: Any) -> int:
+        with storage_errors(self.path):
+            return int(self._db.execute(sql, values).rowcount)
+
+    def _rows(self, sql: str, **values: Any) -> list[Row]:
+        with storage_errors(self.path):
+            return [_row(record) for record in self._db.query(sql, values)]
+
+    def _first(self, sql: str, **values: Any) -> Row | None:
+        return next(iter(self._rows(sql, **values)), None)
+
+    def _one(self, sql: str, **values: Any) -> Row:
+        return self._rows(sql, **values)[0]
+
+    def _record(self, sql: str, **values: Any) -> Mapping[str, Any]:
+        with storage_errors(self.path):
+            return next(iter(self._db.query(sql, values)))
+
+
+CLAIM_QUERY = (
+    f"SELECT id FROM log WHERE {_OPEN} AND {_DUE}"
+    " ORDER BY priority DESC, logged_at DESC, id DESC LIMIT 1"
+)
+_TAKEN_ON = {"key", "name", "kind", "verdict", "facts", "logged_at", "priority"}
+
+
+def _signed(ino: int) -> int:
+    """Inode numbers are unsigned 64 bit, SQLite's integers signed."""
+    return ino - (1 << 64) if ino >= 1 << 63 else ino
+
+
+def _file(entry: Entry) -> dict[str, Any]:
+    identity = entry.identity
+    return {
+        "path": entry.path,
+        "dev": identity.dev,
+        "ino": _signed(identity.ino),
+        "size": identity.size,
+        "mtime_ns": identity.mtime_ns,
+        "asked_key": entry.asked_key,
+    }
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    return {
+        "key": entry.key,
+        "name": entry.name,
+        "kind": entry.kind,
+        "verdict": entry.verdict,
+        "facts": json.dumps(dict(entry.facts)),
+        "spooled": entry.spooled,
+        "session_id": entry.session_id,
+        "priority": entry.priority,
+        "logged_at": entry.logged_at,
+        "landed_at": entry.landed_at,
+    }
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into one plain sentence."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        raise LocalStorageError(
+            f"The outbox {path} cannot be used ({error}): check free space, permissions and mounts."
+        ) from error
+
+
+class OutboxThread:
+    """The outbox on a thread of its own: SQLite connections belong to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
+        self._outbox: Outbox | None = None
+
+    async def open(self) -> None:
+        """Open the database; raises :class:`LocalStorageError`."""
+        loop = asyncio.get_running_loop()
+        self._outbox = await loop.run_in_executor(self._thread, Outbox, self._path)
+
+    async def close(self) -> None:
+        """Close the database and end the thread; safe to call twice."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, outbox.close)
+        self._thread.shutdown(wait=False)
+
+    async def __call__(
+        self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a method of :class:`Outbox` on the thread: ``await db(Outbox.get, row_id)``.
+
+        A cancelled caller does not undo the call: what was started is committed.
+        """
+        outbox = self._outbox
+        if outbox is None:
+            raise LocalStorageError("The outbox is closed.", code="closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+
+def pages(rows: Sequence[Row], limit: int) -> int | None:
+    """The token of the next page of :meth:`Outbox.rows`; none after the last."""
+    return rows[-1].id if len(rows) == limit else None

@@ -1,0 +1,173 @@
+"""Find out whether a file's bytes are in the bucket already, under whatever owned key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .checksums import crc32_base64, digest, etag_parts, file_etag
+from .errors import Conflict, S3BucketError, Transient
+from .keys import Territory, key_with_crc
+from .outbox import Outbox, OutboxThread, Receipt, Row
+from .s3 import S3, ObjectInfo
+from .source import Source
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object that holds the very bytes; ``same_as`` is the row that brought them."""
+
+    receipt: Receipt
+    same_as: int | None = None
+
+
+@dataclass(frozen=True)
+class Free:
+    """The bytes are not there yet; ``key`` is free for them."""
+
+    key: str
+
+
+def proof(info: ObjectInfo, *, size: int, etag: str, crc32: str) -> str | None:
+    """Which proof S3's answer gives that an object holds our bytes; none when it gives none.
+
+    ``etag`` and ``crc32`` are recomputed from the file. A checksum that a server may only echo
+    counts for itself alone where the ETag is no md5 (SSE-KMS, some servers).
+    """
+    if info.size != size or (info.crc32 and info.crc32 != crc32):
+        return None
+    if etag_parts(info.etag) is not None and not info.encryption.startswith("aws:kms"):
+        if info.etag != etag:
+            return None
+        return "crc32+etag" if info.crc32 else "etag"
+    return "crc32" if info.crc32 else None
+
+
+class Recogniser:
+    """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
+
+    def __init__(self, s3: S3, outbox: OutboxThread, files: Executor, territory: Territory) -> None:
+        self._s3 = s3
+        self._outbox = outbox
+        self._files = files
+        self._territory = territory
+
+    async def look(self, row: Row, source: Source) -> Found | Free:
+        """Return the object that already holds the bytes, or a key that is free for them."""
+        await self._take_inventory()
+        comparison = _Comparison(self._s3, source, self._files)
+        key = row.key
+        held = await self._s3.head(key)
+        if held is None and await self._begun_elsewhere(row, key):
+            held = _NOBODYS
+        if held is not None:
+            receipt = await comparison.same(held)
+            if receipt is not None:
+                return Found(receipt, await self._bringer(row, key))
+            key = key_with_crc(row.key, await comparison.crc32())
+            held = await self._s3.head(key)
+        if held is not None:
+            receipt = await comparison.same(held)
+            if receipt is None:
+                raise Conflict(f"Both spellings of {row.key} are taken by other bytes.")
+            return Found(receipt, await self._bringer(row, key))
+        if await self._begun_elsewhere(row, key):
+            raise Transient("The same bytes are on their way already.", code="same_as_other")
+        return await self._elsewhere(row, comparison) or Free(key)
+
+    async def _begun_elsewhere(self, row: Row, key: str) -> bool:
+        rows = await self._outbox(Outbox.at_key, key)
+        return any(other.id != row.id and other.upload_id is not None for other in rows)
+
+    async def _bringer(self, row: Row, key: str) -> int | None:
+        rows = await self._outbox(Outbox.at_key, key)
+        proven = [r.id for r in rows if r.id != row.id and r.state == "verified" and not r.same_as]
+        return proven[0] if proven else None
+
+    async def _elsewhere(self, row: Row, comparison: _Comparison) -> Found | None:
+        """The same content under another owned key: from this outbox, or from before it."""
+        proven = await self._outbox(Outbox.proven_of_size, row.size)
+        keys = {r.key: r.id for r in proven if r.receipt is not None and r.id != row.id}
+        older = dict.fromkeys(key for key, _ in await self._outbox(Outbox.held_of_size, row.size))
+        for key, row_id in {**older, **keys}.items():
+            info = await self._s3.head(key)
+            receipt = await comparison.same(info) if info is not None else None
+            if receipt is not None:
+                return Found(receipt, row_id)
+        return None
+
+    async def _take_inventory(self) -> None:
+        """List the bucket once in the life of an outbox: it may have been lost before."""
+        if await self._outbox(Outbox.inventory_taken):
+            return
+        found: list[tuple[str, int, str]] = []
+        try:
+            for root in self._territory.roots:
+                token: str | None = None
+                while True:
+                    page = await self._s3.page(root, token=token)
+                    found += [(item.key, item.size, item.etag) for item in page.objects]
+                    token = page.next_token
+                    if token is None:
+                        break
+        except S3BucketError as error:
+            if error.code != "forbidden":
+                raise
+        await self._outbox(Outbox.take_inventory, found)
+
+
+class _Comparison:
+    """Digests of one file, each computed at most once."""
+
+    def __init__(self, s3: S3, source: Source, files: Executor) -> None:
+        self._s3 = s3
+        self._source = source
+        self._files = files
+        self._etags: dict[int | None, str] = {}
+        self._crc32: int | None = None
+
+    async def same(self, info: ObjectInfo) -> Receipt | None:
+        """The receipt when ``info`` is an object of the same bytes: size and recomputed ETag."""
+        parts = etag_parts(info.etag)
+        if info.size != self._source.size or parts is None:
+            return None
+        part_size = info.part_size if parts else None
+        if parts and part_size is None:
+            return None
+        etag = await self._etag(part_size)
+        if etag != info.etag:
+            return None
+        return Receipt(
+            key=info.key,
+            etag=etag,
+            checksum=f"crc32:{crc32_base64(await self.crc32())}",
+            size=info.size,
+            proof="crc32+etag" if info.crc32 else "etag",
+            verified_at=int(self._s3.clock.utcnow().timestamp()),
+        )
+
+    async def crc32(self) -> int:
+        """CRC32 of the whole file."""
+        if self._crc32 is None:
+            whole = await self._run(digest, self._source.fd, 0, self._source.size)
+            self._crc32 = whole.crc32
+            self._etags[None] = whole.etag
+        return self._crc32
+
+    async def _etag(self, part_size: int | None) -> str:
+        if part_size not in self._etags:
+            self._etags[part_size] = await self._run(
+                file_etag, self._source.fd, self._source.size, part_size
+            )
+        return self._etags[part_size]
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+
+_NOBODYS = ObjectInfo(key="", size=-1, etag="")

@@ -1,0 +1,225 @@
+"""Translate what the S3 client raises into our errors, once, by a table; unknown is transient."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from .errors import (
+    ClockSkew,
+    Conflict,
+    Mismatch,
+    NotS3,
+    Offline,
+    Refused,
+    S3BucketError,
+    S3CredentialsError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    SourceAway,
+    Throttled,
+    Transient,
+    UploadGone,
+)
+from .wire import UnexpectedRedirect
+
+_FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
+
+_EXPIRED = "The session credentials are no longer accepted ({code}); new ones are fetched."
+_FORBIDDEN = "The bucket refuses this machine ({code}): check its permissions."
+_BUCKET = "The bucket cannot be used ({code}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION."
+_FULL = "The bucket has no room left ({code})."
+_CLOCK = "S3 does not accept the time of the request ({code})."
+_SLOW = "S3 asks to slow down ({code})."
+_GONE = "S3 no longer knows the multipart upload ({code}); it begins anew."
+_DAMAGED = "Bytes were damaged on the way to S3 ({code}); they are sent again."
+_TAKEN = "Another object stands at this key ({code})."
+_NO = "S3 refuses this request for good ({code}): {message}"
+_UNWELL = "S3 is not well ({code}); it is tried again."
+
+_Kind = type[S3IntegrationError]
+
+TABLE: dict[str, tuple[_Kind, str, str]] = {
+    **dict.fromkeys(
+        (
+            "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+            "InvalidAccessKeyId", "InvalidClientTokenId", "RequestExpired",
+        ),
+        (S3CredentialsError, "credentials_expired", _EXPIRED),
+    ),
+    **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), (ClockSkew, "clock", _CLOCK)),
+    **dict.fromkeys(
+        (
+            "AccessDenied", "AllAccessDisabled", "AccountProblem", "SignatureDoesNotMatch",
+            "InvalidSecurity", "NotSignedUp",
+        ),
+        (S3BucketError, "forbidden", _FORBIDDEN),
+    ),
+    **dict.fromkeys(
+        (
+            "NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect",
+            "IllegalLocationConstraintException", "AuthorizationHeaderMalformed",
+            "MethodNotAllowed", "InvalidBucketState",
+        ),
+        (S3BucketError, "bucket", _BUCKET),
+    ),
+    **dict.fromkeys(("NotImplemented", "InvalidEncryptionAlgorithmError"),
+                    (S3BucketError, "not_implemented",
+                     "The server does not offer what was asked of it ({code}): {message}")),
+    **dict.fromkeys(
+        ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded"),
+        (S3BucketError, "bucket_full", _FULL),
+    ),
+    **dict.fromkeys(
+        (
+            "SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "Throttling",
+            "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
+            "BandwidthLimitExceeded", "RequestThrottled",
+        ),
+        (Throttled, "throttled", _SLOW),
+    ),
+    **dict.fromkeys(
+        ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"),
+        (UploadGone, "upload_gone", _GONE),
+    ),
+    **dict.fromkeys(
+        ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
+        (Mismatch, "damaged", _DAMAGED),
+    ),
+    "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
+    **dict.fromkeys(("NoSuchKey", "NoSuchVersion"),
+                    (S3FileNotFoundError, "not_found", "There is no such object.")),
+    **dict.fromkeys(
+        ("EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidArgument",
+         "InvalidRequest", "MalformedXML", "UnsupportedHeader"),
+        (Refused, "s3_refused", _NO),
+    ),
+    **dict.fromkeys(
+        ("InternalError", "RequestTimeout", "IncompleteBody", "OperationAborted",
+         "ConditionalRequestConflict"),
+        (Transient, "s3_unwell", _UNWELL),
+    ),
+}  # fmt: skip
+
+_STATUS: dict[int, tuple[_Kind, str, str]] = {
+    401: (S3BucketError, "forbidden", _FORBIDDEN),
+    403: (S3BucketError, "forbidden", _FORBIDDEN),
+    404: (S3FileNotFoundError, "not_found", "There is no such object."),
+    405: (S3BucketError, "bucket", _BUCKET),
+    407: (NotS3, "not_s3", "A proxy on the way asks for a login ({code})."),
+    412: (Conflict, "key_taken", _TAKEN),
+    429: (Throttled, "throttled", _SLOW),
+    501: (S3BucketError, "not_implemented",
+          "The server does not offer what was asked of it ({code}): {message}"),
+    503: (Throttled, "throttled", _SLOW),
+    507: (S3BucketError, "bucket_full", _FULL),
+    511: (NotS3, "not_s3", "The network asks for a login ({code})."),
+}  # fmt: skip
+
+
+def translate(error: BaseException, *, peer: tuple[str, int] | None) -> S3IntegrationError:
+    """Return our error for anything the S3 client can raise; the caller chains the cause."""
+    causes = list(_causes(error))
+    ours = next((e for e in causes if isinstance(e, S3IntegrationError)), None)
+    if ours is not None:
+        return ours
+    if isinstance(error, boto.ClientError):
+        return _answered(error)
+    return _not_sent(error) or _not_s3(error, causes) or _unanswered(causes, peer)
+
+
+def _not_sent(error: BaseException) -> S3IntegrationError | None:
+    if isinstance(error, boto.NoCredentialsError | boto.CredentialRetrievalError):
+        return S3CredentialsError(
+            "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL.", code="no_credentials"
+        )
+    if isinstance(error, boto.ParamValidationError):
+        return Refused(f"The request is malformed: {_plain(error)}")
+    return None
+
+
+def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError | None:
+    if any(isinstance(e, UnexpectedRedirect) for e in causes):
+        return NotS3("The network redirects elsewhere: it may need a login.")
+    certificate = next((e for e in causes if isinstance(e, ssl.SSLError)), None)
+    if certificate is not None or isinstance(error, boto.SSLError):
+        return _untrusted(certificate or error)
+    if isinstance(error, ResponseParserError):
+        return NotS3("The answer is not one of S3: the network may need a login.")
+    return None
+
+
+def _answered(error: boto.ClientError) -> S3IntegrationError:
+    answer: Mapping[str, Any] = error.response
+    details = answer.get("Error", {})
+    meta = answer.get("ResponseMetadata", {})
+    code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
+    headers = meta.get("HTTPHeaders") or {}
+    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
+    page = "html" in str(headers.get("content-type", ""))
+    if page and code not in TABLE and error.operation_name != "HeadObject":
+        return NotS3("A web page came instead of an answer of S3: the network may need a login.")
+    if code.startswith("KMS."):
+        code = "AccessDenied"
+    kind, our_code, sentence = (
+        TABLE.get(code) or _STATUS.get(status) or (Transient, "s3_unwell", _UNWELL)
+    )
+    message = sentence.format(code=code or f"HTTP {status}", message=_plain(details.get("Message")))
+    retry_after = str(headers.get("retry-after", ""))
+    return kind(
+        message,
+        code=our_code,
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+def _untrusted(error: BaseException) -> S3IntegrationError:
+    text = str(error)
+    if "not yet valid" in text or "has expired" in text:
+        return ClockSkew(
+            "The certificate of S3 does not fit this device's date: set the clock, or set "
+            "PETAL_S3_TLS_IGNORE_DATES=true.",
+            code="tls_dates",
+        )
+    return NotS3("The certificate is not that of S3: the network may need a login.", code="tls")
+
+
+def _unanswered(
+    causes: Sequence[BaseException], peer: tuple[str, int] | None
+) -> S3IntegrationError:
+    for cause in causes:
+        # A file that cannot be read looks like a connection that cannot be made.
+        if isinstance(cause, OSError) and cause.errno in _FILE_ERRORS:
+            return SourceAway(f"The file cannot be read now ({cause.strerror}).")
+    host = peer[0] if peer else "S3"
+    if any(isinstance(e, TimeoutError | asyncio.TimeoutError) for e in causes):
+        return Offline(f"No answer from {host} in time.", peer=peer)
+    return Offline(f"No link to {host} ({type(causes[0]).__name__}).", peer=peer)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what botocore keeps in its ``kwargs``, and everything they came from."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        kept = getattr(one, "kwargs", None)
+        inner = kept.get("error") if isinstance(kept, dict) else None
+        waiting += [inner if isinstance(inner, BaseException) else None]
+        waiting.append(one.__cause__)
+
+
+def _plain(text: object) -> str:
+    """One short line of printable text out of what a server or library said."""
+    return re.sub(r"[^\x20-\x7e]+", " ", str(text or "no reason given"))[:200]

@@ -1,0 +1,98 @@
+"""The tables of the outbox, step by step; the database holds the invariants."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("petal-s3-outbox")
+
+# due_at: seconds of CLOCK_BOOTTIME, meaningful only in the boot of boot_id.
+# due_at is the next attempt while queued and the end of the lease while uploading.
+_LOG = """
+CREATE TABLE log (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    path          TEXT    NOT NULL,
+    dev           INTEGER NOT NULL,
+    ino           INTEGER NOT NULL,
+    size          INTEGER NOT NULL CHECK (size >= 0),
+    mtime_ns      INTEGER NOT NULL,
+    asked_key     TEXT    NOT NULL DEFAULT '',
+    key           TEXT    NOT NULL CHECK (key != ''),
+    name          TEXT    NOT NULL,
+    kind          TEXT    NOT NULL,
+    verdict       TEXT    NOT NULL,
+    facts         TEXT    NOT NULL DEFAULT '{}',
+    spooled       INTEGER NOT NULL DEFAULT 0 CHECK (spooled IN (0, 1)),
+    session_id    TEXT,
+    priority      INTEGER NOT NULL DEFAULT 0,
+    logged_at     INTEGER NOT NULL,
+    landed_at     INTEGER NOT NULL,
+    state         TEXT    NOT NULL DEFAULT 'queued'
+                  CHECK (state IN ('queued', 'uploading', 'verified', 'dead', 'cancelled')),
+    boot_id       TEXT    NOT NULL DEFAULT '',
+    due_at        REAL    NOT NULL DEFAULT 0,
+    lease         TEXT,
+    attempts      INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    failures      INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    code          TEXT    NOT NULL DEFAULT '',
+    reason        TEXT    NOT NULL DEFAULT '',
+    upload_id     TEXT,
+    part_size     INTEGER CHECK (part_size > 0),
+    checksummed   INTEGER NOT NULL DEFAULT 0 CHECK (checksummed IN (0, 1)),
+    sent_bytes    INTEGER NOT NULL DEFAULT 0 CHECK (sent_bytes BETWEEN 0 AND size),
+    parts_sent    INTEGER NOT NULL DEFAULT 0 CHECK (parts_sent >= 0),
+    parts_resent  INTEGER NOT NULL DEFAULT 0 CHECK (parts_resent >= 0),
+    receipt       TEXT,
+    same_as       INTEGER REFERENCES log(id),
+    CHECK ((state = 'uploading') = (lease IS NOT NULL)),
+    CHECK ((state = 'verified') = (receipt IS NOT NULL)),
+    CHECK (state NOT IN ('dead', 'cancelled') OR reason != ''),
+    CHECK (upload_id IS NULL OR part_size IS NOT NULL),
+    CHECK (state != 'verified' OR (upload_id IS NULL AND sent_bytes = size)),
+    CHECK (same_as IS NULL OR state = 'verified')
+)
+"""
+
+# What is claimed next is read off the front of one index, whatever else the table holds.
+_CLAIMABLE = """
+CREATE INDEX claimable ON log (priority DESC, logged_at DESC, id DESC, boot_id, due_at)
+WHERE state IN ('queued', 'uploading')
+"""
+
+
+@migrations()
+def m001_log(db: Database) -> None:
+    """One row per log."""
+    db.conn.execute(_LOG)
+    db.conn.execute(_CLAIMABLE)
+    db.conn.execute("CREATE UNIQUE INDEX same_file ON log (path, ino, size, mtime_ns, asked_key)")
+    db.conn.execute("CREATE INDEX by_state ON log (state, id)")
+    db.conn.execute("CREATE INDEX by_key ON log (key)")
+    db.conn.execute("CREATE INDEX proven_size ON log (size) WHERE state = 'verified'")
+    db.conn.execute(
+        "CREATE INDEX leftover ON log (id) WHERE upload_id IS NOT NULL"
+        " AND state IN ('dead', 'cancelled')"
+    )
+    # Two rows may share a key until one of them begins; then it alone holds it.
+    db.conn.execute(
+        "CREATE UNIQUE INDEX one_upload_per_key ON log (key) WHERE upload_id IS NOT NULL"
+    )
+
+
+@migrations()
+def m002_drain(db: Database) -> None:
+    """What the draining process last said of itself; one row."""
+    db.conn.execute(
+        "CREATE TABLE drain (id INTEGER PRIMARY KEY CHECK (id = 1), said TEXT NOT NULL)"
+    )
+
+
+@migrations()
+def m003_remote(db: Database) -> None:
+    """What the bucket already held when this outbox was born: finished objects to recognise."""
+    db.conn.execute(
+        "CREATE TABLE remote (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL)"
+        " WITHOUT ROWID"
+    )
+    db.conn.execute("CREATE INDEX remote_size ON remote (size)")
+    db.conn.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")

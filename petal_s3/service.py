@@ -1,0 +1,503 @@
+"""Build the rooms once; offer land, scan, enqueue, status, wait, cancel, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import clock, spool
+from .clock import Clock
+from .config import Settings, valid_machine_id
+from .credentials import TokenService
+from .drainer import Drainer
+from .errors import (
+    BadInput,
+    ConfigError,
+    LocalStorageError,
+    NotAFlightLog,
+    NotAllowed,
+    NotFinished,
+    NotNow,
+    S3FileNotFoundError,
+    S3IntegrationError,
+)
+from .flight import FlightState, Heartbeat
+from .flightlog import FlightLog, Identity, log_time, open_log
+from .keys import Territory, log_key
+from .landing import File, Settling, find_logs, locked, open_for_writing
+from .objects import Objects
+from .outbox import Entry, Outbox, OutboxThread, Row
+from .recognise import Recogniser
+from .s3 import S3
+from .spool import DrainLock
+from .status import Rate, row_json, summary
+from .uploader import Uploader
+
+log = logging.getLogger("petal_s3")
+
+_SETTLING_S = 0.25
+_LOCK_S = 1.0
+_SAY_S = 2.0
+_CHUNK = 500
+PRIORITY_ASKED = 10  # somebody waits for it
+
+T = TypeVar("T")
+
+
+class Service:
+    """Everything that lives as long as the process; every door speaks to this."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        host_machine_id: str | None = None,
+        flight: FlightState | None = None,
+        now: Clock = clock.now,
+    ) -> None:
+        """Nothing is opened yet. Raises :class:`ConfigError` when no machine id can be had."""
+        self.settings = settings
+        self.flight = flight if flight is not None else FlightState()
+        self.territory = Territory(
+            settings.upload_prefix, machine_ids(settings.machine_id, host_machine_id)
+        )
+        self.machine_id = self.territory.machine_ids[0]
+        self.outbox = OutboxThread(settings.outbox_path)
+        self.lock = DrainLock(settings.state_dir)
+        self.stopping = False
+        self._now = now
+        self._spool = settings.state_dir / "spool"
+        self._files = ThreadPoolExecutor(2, thread_name_prefix="petal-s3-files")
+        self._settling = Settling(settings.settle_seconds)
+        self._rate = Rate()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._scan_asked = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._landings = 0
+        self._build()
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.tokens = (
+            TokenService(settings.session_token_url, timeout_s=settings.request_timeout)
+            if settings.session_token_url
+            else None
+        )
+        self.s3 = S3(
+            bucket=settings.bucket_name,
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            tokens=self.tokens,
+            sse=settings.sse,
+            timeout_s=settings.request_timeout,
+            connections=settings.concurrency + 6,
+            max_rate=settings.max_rate,
+            ignore_dates=settings.tls_ignore_dates,
+        )
+        self.objects = Objects(self.s3, self.outbox, self.territory)
+        self.uploader = Uploader(
+            self.s3,
+            self.outbox,
+            Recogniser(self.s3, self.outbox, self._files, self.territory),
+            self._files,
+            part_size=settings.part_size,
+            concurrency=settings.concurrency,
+            machine_id=self.machine_id,
+            now=self._now,
+        )
+        self.drainer = Drainer(
+            self.outbox,
+            self.uploader,
+            may_send=self.may_not_send,
+            settle_s=settings.settle_seconds,
+            max_file_size=settings.max_file_size,
+            on_change=self._say,
+            on_settled=self._on_settled,
+            now=self._now,
+        )
+
+    # -- life
+
+    async def open(self) -> None:
+        """Open state directory and outbox; raises :class:`LocalStorageError`."""
+        await self.run(spool.prepare, self.settings.state_dir)
+        await self.outbox.open()
+
+    async def start(self, *, watch: bool = True) -> None:
+        """Open, then drain (and watch the log directories) in the background."""
+        await self.open()
+        self._spawn(self._drain())
+        if watch:
+            self._spawn(self._watch())
+
+    async def stop(self) -> None:
+        """Stop everything, leaving the outbox as it stands; safe to call twice."""
+        self.stopping = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.s3.close()
+        if self.tokens is not None:
+            await self.tokens.close()
+        await self.outbox.close()
+        self.lock.give()
+        self._files.shutdown(wait=False)
+
+    def _spawn(self, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _drain(self) -> None:
+        while not await self.run(self.lock.take):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(_LOCK_S)
+        await self.outbox(Outbox.take_over)
+        await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
+        saying = asyncio.create_task(self._say_often())
+        try:
+            await self.drainer.run()
+        finally:
+            saying.cancel()
+
+    # -- landing
+
+    async def _watch(self) -> None:
+        """Scan at start, at every interval and when asked; wait for files to settle."""
+        scan_at = self._now()
+        while True:
+            try:
+                if self._scan_asked.is_set() or self._now() >= scan_at or self._landed():
+                    self._scan_asked.clear()
+                    await self.scan()
+                    scan_at = self._now() + self.settings.scan_interval
+                await self._accept_settled()
+            except S3IntegrationError as error:
+                log.warning("scan deferred code=%s reason=%s", error.code, error.message)
+            except Exception:
+                log.exception("scan crashed")  # the next one may fare better
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._scan_asked.wait(), _SETTLING_S)
+
+    def _landed(self) -> bool:
+        self.flight.state(self._now())
+        landings, self._landings = self._landings, self.flight.landings
+        return self.flight.landings != landings
+
+    async def scan(self) -> int:
+        """Look through the log directories; return how many new files are waited for."""
+        files = await self.run(find_logs, self.settings.log_dirs)
+        fresh: list[File] = []
+        for start in range(0, len(files), _CHUNK):
+            fresh += await self.outbox(Outbox.unknown, files[start : start + _CHUNK])
+        return self._settling.watch(fresh, self._now())
+
+    async def landed(self) -> dict[str, int]:
+        """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
+        await self.scan()
+        found = len(self._settling)
+        enqueued = await self._accept_settled()
+        await self.drainer.hurry()
+        return {"found": found, "enqueued": enqueued}
+
+    async def _accept_settled(self) -> int:
+        if not self._settling or self.flight.state(self._now()) == "armed":
+            return 0
+        await self.run(self._settling.look, self._now())
+        ready = self._settling.ready(self._now(), not_before=self.flight.ended_at)
+        writing = await self.run(open_for_writing, ready)
+        accepted = 0
+        for path in ready:
+            if path in writing or await self.run(locked, path):
+                self._settling.busy(path, self._now())
+            elif await self._accept(path):
+                accepted += 1
+        if accepted:
+            self.drainer.wake()
+        return accepted
+
+    async def _accept(self, path: str) -> bool:
+        try:
+            await self._land(Path(path), path, Path(path).name)
+        except NotAFlightLog as error:
+            await self._refuse(path, error)
+        except NotFinished:
+            self._settling.busy(path, self._now())
+            return False
+        except LocalStorageError:
+            raise
+        except S3IntegrationError as error:
+            log.warning("log not accepted path=%s reason=%s", ascii(path), error.message)
+            self._settling.done(path)
+            return False
+        self._settling.done(path)
+        return True
+
+    async def _refuse(self, path: str, error: NotAFlightLog) -> None:
+        log.warning("no flight log path=%s code=%s", ascii(path), error.code)
+        with contextlib.suppress(OSError):
+            identity = Identity.of(os.lstat(path))
+            entry = self._entry(_printable(path), Path(path).name, identity, "unknown", "refused")
+            await self.outbox(Outbox.refuse, entry, error.code, error.message)
+
+    async def _land(
+        self, path: Path, original: str, name: str, *, asked_key: str = "", **more: Any
+    ) -> Row:
+        found = await self.run(
+            lambda: FlightLog.read(path, max_bytes=self.settings.max_file_size, name=name)
+        )
+        entry = self._entry(
+            str(path), name, found.identity, found.kind, found.verdict, original=original,
+            facts=found.facts, asked_key=asked_key, **more,
+        )  # fmt: skip
+        row = await self.outbox(Outbox.land, entry)
+        log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
+        return row
+
+    def _entry(  # noqa: PLR0913
+        self, path: str, name: str, identity: Identity, kind: str, verdict: str,
+        *, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
+    ) -> Entry:  # fmt: skip
+        logged_at = log_time(Path(original or path), identity.mtime_ns)
+        key = asked_key or log_key(
+            self.territory.home, name, logged_at, date_folders=self.settings.date_folders
+        )
+        return Entry(
+            path=path, identity=identity, key=key, name=_printable(name), kind=kind,
+            verdict=verdict, facts=facts or {}, logged_at=int(logged_at.timestamp()),
+            landed_at=int(time.time()), asked_key=asked_key, **more,
+        )  # fmt: skip
+
+    # -- verbs
+
+    async def enqueue(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        priority: int = PRIORITY_ASKED,
+        inside_only: bool = False,
+    ) -> Row:
+        """Enter a file by name, durably; returns at once.
+
+        A file outside the log directories is spooled first, or refused with ``inside_only``.
+        Raises :class:`NotAFlightLog`, :class:`NotFinished`, :class:`NotAllowed`,
+        :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
+        """
+        asked_key = self.territory.check(key) if key else ""
+        real = await self.run(self._real, path, inside_only)
+        if await self.run(open_for_writing, [str(real)]):
+            raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
+        name = name or Path(os.fspath(path)).name
+        more: dict[str, Any] = {"asked_key": asked_key, "priority": priority}
+        if self._inside(real):
+            row = await self._land(real, str(real), name, **more)
+        else:
+            row = await self._spool_in(real, name, more)
+        self.drainer.wake()
+        return row
+
+    def _real(self, path: str | os.PathLike[str], inside_only: bool) -> Path:
+        text = os.fspath(path)
+        if not text.strip() or "\0" in text:
+            raise BadInput("This is not a path.", code="bad_path")
+        real = Path(os.path.realpath(text))
+        if inside_only and not self._inside(real):
+            raise NotAllowed("Only files inside the log directories can be enqueued this way.")
+        if not real.exists():
+            raise S3FileNotFoundError(f"There is no file {real.name!a}.")
+        return real
+
+    def _inside(self, real: Path) -> bool:
+        roots = (Path(os.path.realpath(directory)) for directory in self.settings.log_dirs)
+        return any(real.is_relative_to(root) for root in roots)
+
+    async def _spool_in(self, real: Path, name: str, more: dict[str, Any]) -> Row:
+        """Keep our own copy: the caller may delete or change its file as soon as we return."""
+        found = await self.run(
+            lambda: FlightLog.read(real, max_bytes=self.settings.max_file_size, name=name)
+        )
+        target = spool.place(self._spool, str(real), found.identity)
+        for row in await self.outbox(Outbox.at_path, str(target)):
+            if row.asked_key == more["asked_key"] and row.state not in {"dead", "cancelled"}:
+                return row
+        await self.run(self._bring_in, real, target)
+        return await self._land(target, str(real), name, spooled=True, **more)
+
+    @staticmethod
+    def _bring_in(real: Path, target: Path) -> None:
+        fd = open_log(real)
+        try:
+            spool.bring_in(fd, real, target)
+        finally:
+            os.close(fd)
+
+    async def wait(
+        self, row_id: int, *, patience_s: float | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Row:  # fmt: skip
+        """Return the row once it is settled.
+
+        Raises :class:`NotNow` when nothing has moved for ``patience_s`` seconds: the row stays
+        and is sent later. ``on_progress`` gets bytes moved and size.
+        """
+        patience_s = self.settings.request_timeout if patience_s is None else patience_s
+        seen, moved_at = -1, self._now()
+        while True:
+            self._changed.clear()
+            row = await self.outbox(Outbox.get, row_id)
+            moved = self.moved(row)
+            if moved != seen:
+                seen, moved_at = moved, self._now()
+                if on_progress is not None:
+                    on_progress(moved, row.size)
+            if row.settled:
+                return row
+            if self._now() - moved_at >= patience_s:
+                raise NotNow(self._why_not(row), row_id=row.id, code=self._why_code(row))
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(0.5, patience_s))
+
+    def moved(self, row: Row) -> int:
+        """Bytes of the row that are confirmed or on their way."""
+        live = self.uploader.live.get(row.id)
+        return max(row.sent_bytes, live.moved) if live is not None else row.sent_bytes
+
+    async def cancel(self, row_id: int, reason: str = "Cancelled on request.") -> Row:
+        """Give a row up; what was sent of it is aborted."""
+        row = await self.outbox(Outbox.cancel, row_id, reason)
+        await self._on_settled(row)
+        self.drainer.wake()
+        return row
+
+    async def retry(self, row_id: int) -> Row:
+        """Try a row now, or again."""
+        row = await self.outbox(Outbox.retry, row_id)
+        await self.drainer.hurry()
+        return row
+
+    async def rows(
+        self, *, state: str | None = None, limit: int = 100, token: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows as JSON, the latest first."""
+        found = await self.outbox(Outbox.rows, state, limit, token)
+        return [row_json(row, self._now(), moved=self.moved(row)) for row in found]
+
+    async def row(self, row_id: int) -> dict[str, Any]:
+        """One row as JSON; raises :class:`S3FileNotFoundError`."""
+        row = await self.outbox(Outbox.get, row_id)
+        return row_json(row, self._now(), moved=self.moved(row))
+
+    async def status(self) -> dict[str, Any]:
+        """The one JSON that says how things are."""
+        if self.lock.held:
+            return await self.outbox(summary, self._says(), os.getpid())
+        said = await self.outbox(Outbox.said)
+        return await self.outbox(summary, said, await self.run(self.lock.holder))
+
+    def heartbeat(self, beat: Heartbeat) -> None:
+        """Take in a heartbeat; when it lets uploads go on or ends a flight, nobody waits."""
+        before = self.may_not_send()
+        self.flight.heartbeat(beat, self._now())
+        if before is not None and self.may_not_send() is None:
+            self._scan_asked.set()
+            self.drainer.wake()
+
+    # -- what the rooms ask and tell
+
+    def may_not_send(self) -> str | None:
+        """Why nothing may be sent now; none when it may."""
+        if self.settings.upload_while_flying:
+            return None
+        return self.flight.may_not_send(self._now())
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """Run blocking work on files in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+    async def _on_settled(self, row: Row) -> None:
+        if row.spooled and row.state in {"verified", "cancelled"}:
+            await self.run(spool.discard, self._spool, row.path)
+        self._changed.set()
+
+    def _says(self) -> dict[str, Any]:
+        block = self.drainer.block
+        rate = self._rate.take(self._now(), self.uploader.sent_bytes)
+        return {
+            "pid": os.getpid(),
+            "link": self.drainer.link,
+            "credentials": self._credentials(),
+            "clock_offset_s": self.s3.clock.offset_s,
+            "flight_state": self.flight.state(self._now()),
+            "reason": self.may_not_send() or (block.reason if block is not None else ""),
+            "rate_bytes_s": rate,
+            "settling": self._settling.paths[:20],
+        }
+
+    def _credentials(self) -> str:
+        code = self.drainer.block.code if self.drainer.block is not None else ""
+        if code == "token_service_refused":
+            return "refused"
+        if code == "credentials_expired":
+            return "expired"
+        if self.tokens is None:
+            return "none" if code == "no_credentials" else "ok"
+        return "ok" if self.tokens.current is not None else "none"
+
+    def _why_not(self, row: Row) -> str:
+        block = self.drainer.block
+        why = self.may_not_send() or (block.reason if block is not None else "") or row.reason
+        return f"{why or 'It is not sent yet.'} It stays in the outbox and is sent later."
+
+    def _why_code(self, row: Row) -> str:
+        if self.may_not_send() is not None:
+            return "armed" if self.flight.state(self._now()) == "armed" else "listening"
+        block = self.drainer.block
+        return (block.code if block is not None else row.code) or "not_now"
+
+    async def _say(self) -> None:
+        self._changed.set()
+        await self.outbox(Outbox.say, self._says())
+
+    async def _say_often(self) -> None:
+        last: dict[str, Any] = {}
+        while True:
+            says = self._says()
+            if _differs(says, last):
+                last = says
+                with contextlib.suppress(S3IntegrationError):
+                    await self.outbox(Outbox.say, says)
+            await asyncio.sleep(_SAY_S)
+
+
+def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:
+    """The ids whose keys this machine owns, its own first; raises :class:`ConfigError`."""
+    ids = [one for one in (configured, host) if one]
+    if not ids:
+        with contextlib.suppress(OSError):
+            ids.append(Path("/etc/machine-id").read_text().strip())
+    try:
+        return tuple(dict.fromkeys(valid_machine_id(one) for one in ids if one)) or _no_id()
+    except ValueError as error:
+        raise ConfigError(f"PETAL_S3_MACHINE_ID: the machine id is unusable: {error}.") from error
+
+
+def _no_id() -> tuple[str, ...]:
+    raise ConfigError(
+        "PETAL_S3_MACHINE_ID is not set, and neither the host nor /etc/machine-id knows an id."
+    )
+
+
+def _differs(says: dict[str, Any], last: dict[str, Any]) -> bool:
+    still = {"clock_offset_s"}
+    return any(says.get(name) != last.get(name) for name in says.keys() - still)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

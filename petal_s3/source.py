@@ -1,0 +1,66 @@
+"""Hold one file open, and notice when it is no longer the one that landed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import S3FileNotFoundError, SourceAway, SourceChanged, SourceGone
+from .flightlog import Identity, open_log
+
+
+class Source:
+    """An open file of known identity; everything is read through its one descriptor."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        """Open ``path``; blocking.
+
+        ``identity`` is the file that landed. Raises :class:`SourceGone` when it was deleted,
+        :class:`SourceAway` when its file system is away, :class:`SourceChanged` when size or
+        time of change differ. The inode is not compared: some file systems give new ones at
+        each mount, and resumed parts are compared by content anyway.
+        """
+        self.path = path
+        try:
+            self.fd = open_log(path)
+        except S3FileNotFoundError as error:
+            raise missing(path, identity) from error
+        self.identity = Identity.of(os.fstat(self.fd))
+        if (self.identity.size, self.identity.mtime_ns) != (identity.size, identity.mtime_ns):
+            self.close()
+            raise _changed(path)
+
+    @property
+    def size(self) -> int:
+        """Bytes, at the time of opening."""
+        return self.identity.size
+
+    def check(self) -> None:
+        """Raise :class:`SourceChanged` unless the file is still as it was when opened."""
+        if Identity.of(os.fstat(self.fd)) != self.identity:
+            raise _changed(self.path)
+
+    def close(self) -> None:
+        """Close the descriptor; nobody may be reading any more."""
+        os.close(self.fd)
+
+
+def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
+    """Tell a deleted file from one whose file system is not mounted.
+
+    The nearest directory that exists lies on the file's own device when the file was deleted,
+    and on another one when a card or disk is away.
+    """
+    for directory in path.parents:
+        try:
+            device = os.stat(directory).st_dev  # noqa: PTH116
+        except OSError:
+            continue
+        if device == identity.dev:
+            return SourceGone(f"{path.name} was deleted before it was proven in S3.")
+        break
+    return SourceAway(f"{path.name} cannot be reached: is its disk or card mounted?")
+
+
+def _changed(path: Path) -> SourceChanged:
+    return SourceChanged(f"{path.name} changed since it landed; it is examined again.")

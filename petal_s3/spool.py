@@ -1,0 +1,140 @@
+"""Keep petal-s3's own copies of files that lie outside the log directories."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import LocalStorageError
+from .flightlog import Identity
+
+_COPY_BYTES = 1024 * 1024
+
+
+def prepare(state_dir: Path) -> Path:
+    """Create the state directory and its spool, readable by this user alone; blocking.
+
+    Returns the spool. Raises :class:`LocalStorageError` when that cannot be done.
+    """
+    spool = state_dir / "spool"
+    try:
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (state_dir, spool):
+            directory.chmod(0o700)
+        probe = state_dir / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise LocalStorageError(
+            f"The state directory {state_dir} cannot be used ({error.strerror}): set "
+            "PETAL_S3_STATE_DIR to a directory that is writable and has room."
+        ) from error
+    return spool
+
+
+def place(spool: Path, path: str, identity: Identity) -> Path:
+    """Where the copy of a file lies: one place per file and content, so that twice is once."""
+    known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}"
+    name = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return spool / f"{name}{Path(path).suffix.lower()}"
+
+
+def bring_in(fd: int, path: Path, target: Path) -> None:
+    """Put the file behind ``fd`` at ``target``: by hard link, else by copy; blocking.
+
+    Raises :class:`LocalStorageError` when the disk is full; nothing half-written remains.
+    """
+    if target.exists():
+        return
+    with contextlib.suppress(OSError):
+        os.link(path, target, follow_symlinks=False)
+        if os.path.samestat(os.stat(target), os.fstat(fd)):  # noqa: PTH116
+            return
+        target.unlink()
+    half = target.with_name(f"{target.name}.part")
+    try:
+        with os.fdopen(os.dup(fd), "rb") as source, half.open("wb") as copy:
+            source.seek(0)
+            shutil.copyfileobj(source, copy, _COPY_BYTES)
+            copy.flush()
+            os.fsync(copy.fileno())
+        status = os.fstat(fd)
+        os.utime(half, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        half.replace(target)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise LocalStorageError(
+            f"There is no room to keep a copy of {path.name} ({error.strerror})."
+        ) from error
+
+
+def discard(spool: Path, path: str) -> None:
+    """Remove a copy that is no longer needed; anything outside the spool is left alone."""
+    copy = Path(path)
+    if copy.parent == spool:
+        with contextlib.suppress(OSError):
+            copy.unlink(missing_ok=True)
+
+
+def sweep(spool: Path, needed: Iterable[str]) -> None:
+    """Remove copies that no row needs: left by a crash between copy and row; blocking."""
+    keep = set(needed)
+    for copy in spool.iterdir():
+        if str(copy) not in keep:
+            discard(spool, str(copy))
+
+
+class DrainLock:
+    """The right to drain an outbox; held by one process, given back by the kernel at its end."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "drain.lock"
+        self._fd: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._fd is not None
+
+    def take(self) -> bool:
+        """Try to take the lock, at once; true when it is ours now."""
+        if self._fd is not None:
+            return True
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return False
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+        return True
+
+    def give(self) -> None:
+        """Give the lock back."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def holder(self) -> int | None:
+        """The process that drains now; none when nobody does."""
+        if self._fd is not None:
+            return os.getpid()
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            text = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            return int(text) if text.isdigit() else 0
+        finally:
+            os.close(fd)
+        return None

@@ -1,0 +1,89 @@
+"""Say how things are, to people and machines: are my logs up, and if not, why?"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from .outbox import Outbox, Row
+
+_WINDOW_S = 10.0
+
+
+class Rate:
+    """Bytes per second over the last ten seconds, from a counter that only grows."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def take(self, now: float, total: int) -> float:
+        """Take a sample at ``now`` (s) and return bytes per second."""
+        self._samples.append((now, total))
+        while now - self._samples[0][0] > _WINDOW_S:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (total - before) / (now - then) if now > then else 0.0
+
+
+def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any]:
+    """A row as REST and ``--json`` show it; ``moved``: bytes on their way, when known."""
+    receipt = None
+    if row.receipt is not None:
+        receipt = {
+            "etag": row.receipt.etag,
+            "checksum": row.receipt.checksum,
+            "size": row.receipt.size,
+            "proof": row.receipt.proof,
+            "verified_at": row.receipt.verified_at,
+        }
+    return {
+        "id": row.id,
+        "path": row.path,
+        "key": row.key,
+        "state": row.state,
+        "size": row.size,
+        "sent_bytes": row.sent_bytes if moved is None else max(row.sent_bytes, moved),
+        "kind": row.kind,
+        "verdict": row.verdict,
+        "priority": row.priority,
+        "attempts": row.attempts,
+        "parts_sent": row.parts_sent,
+        "parts_resent": row.parts_resent,
+        "code": row.code,
+        "reason": row.reason,
+        "next_attempt_s": row.next_attempt_s(now),
+        "same_as": row.same_as,
+        "receipt": receipt,
+    }
+
+
+def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> dict[str, Any]:
+    """The one JSON of ``/status``; blocking.
+
+    ``said`` is what the draining process says of itself; it counts only while one drains.
+    """
+    live = said if drained_by is not None else {}
+    backlog, oldest = outbox.backlog()
+    rate = float(live.get("rate_bytes_s", 0.0))
+    reason = ""
+    if oldest is not None:
+        reason = str(live.get("reason") or oldest.reason)
+        if drained_by is None:
+            reason = "Nobody drains this outbox: start the host, or run petal-s3 drain."
+    return {
+        "link": live.get("link", "unknown"),
+        "credentials": live.get("credentials", "none"),
+        "clock_offset_s": live.get("clock_offset_s"),
+        "flight_state": live.get("flight_state", "unknown"),
+        "counts": outbox.counts(),
+        "backlog_bytes": backlog,
+        "rate_bytes_s": round(rate),
+        "eta_s": round(backlog / rate) if rate > 0 and backlog else None,
+        "oldest_unsent_s": max(0, int(time.time()) - oldest.landed_at) if oldest else None,
+        "reason": reason,
+        "outbox": str(outbox.path),
+        "drained_by": drained_by,
+        "settling": live.get("settling", []),
+    }

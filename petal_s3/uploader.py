@@ -1,0 +1,398 @@
+"""Bring one row's file into S3, part by part, and prove that it arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import clock
+from .checksums import Digest, crc32_base64, digest, multipart_etag, whole_crc32
+from .clock import Clock
+from .config import MIB
+from .errors import (
+    Conflict,
+    Mismatch,
+    Offline,
+    Refused,
+    S3BucketError,
+    SourceAway,
+    Transient,
+    UploadGone,
+)
+from .flightlog import CONTENT_TYPES
+from .keys import metadata
+from .outbox import Outbox, OutboxThread, Receipt, Row
+from .recognise import Found, Recogniser, proof
+from .s3 import S3, HeldPart
+from .source import Source
+from .wire import Window
+
+log = logging.getLogger("petal_s3")
+
+MAX_PARTS = 10_000
+MAX_COPY_BYTES = 5_000_000_000
+LEASE_S = 900.0
+
+T = TypeVar("T")
+
+
+def part_size_for(size: int, wanted: int) -> int:
+    """The part size for a file of ``size`` bytes: ``wanted``, or more where 10,000 parts
+    would not do; whole MiB beyond ``wanted``. Limits: S3 User Guide, "Multipart upload limits".
+    """
+    least = -(-size // MAX_PARTS)
+    return wanted if least <= wanted else -(-least // MIB) * MIB
+
+
+@dataclass
+class Live:
+    """What is on its way for one row right now, for progress bars."""
+
+    row_id: int
+    size: int
+    confirmed: int = 0
+    windows: set[Window] = field(default_factory=set)
+
+    @property
+    def moved(self) -> int:
+        """Confirmed bytes and those handed to the network."""
+        return min(self.size, self.confirmed + sum(w.farthest for w in tuple(self.windows)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    held: HeldPart
+    digest: Digest
+
+
+class Uploader:
+    """One attempt at one row: ask S3 what it holds, send what is missing, prove the whole."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        s3: S3,
+        outbox: OutboxThread,
+        recogniser: Recogniser,
+        files: Executor,
+        *,
+        part_size: int,
+        concurrency: int,
+        machine_id: str,
+        now: Clock = clock.now,
+    ) -> None:
+        self.live: dict[int, Live] = {}
+        self.sent_bytes = 0
+        self._s3 = s3
+        self._outbox = outbox
+        self._recogniser = recogniser
+        self._files = files
+        self._part_size = part_size
+        self._concurrency = concurrency
+        self._machine_id = machine_id
+        self._now = now
+        self._was_cut = False
+
+    async def attempt(self, row: Row) -> Row:
+        """Make one attempt at a claimed row; return it verified, or raise why not yet."""
+        source = await self._run(Source, Path(row.path), row.identity)
+        self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
+        try:
+            done = await self._bring(row, source, live)
+        except Offline:
+            self._was_cut = True
+            raise
+        except OSError as error:
+            raise SourceAway(f"{row.name} cannot be read now ({error.strerror}).") from error
+        finally:
+            del self.live[row.id]
+            source.close()
+        self._was_cut = False
+        return done
+
+    async def abandon(self, row: Row) -> None:
+        """Abort the multipart upload of a row that gives it up."""
+        if row.upload_id is not None:
+            await self._s3.abort(row.key, row.upload_id)
+
+    # -- one attempt
+
+    async def _bring(self, row: Row, source: Source, live: Live) -> Row:
+        if row.upload_id is not None:
+            try:
+                return await self._resume(row, source, live)
+            except UploadGone as error:
+                row = await self._lost(row, error)
+        found = await self._recogniser.look(row, source)
+        if isinstance(found, Found):
+            return await self._adopt(row, source, found)
+        if found.key != row.key:
+            row = await self._outbox(Outbox.rekey, row, found.key)
+        if source.size <= self._part_size:
+            return await self._put(row, source, live)
+        row = await self._begin(row)
+        return await self._finish(row, source, live, {})
+
+    async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
+        """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
+        source.check()
+        receipt = found.receipt
+        if row.asked_key and receipt.key != row.asked_key and source.size <= MAX_COPY_BYTES:
+            return await self._copy(row, source, receipt)
+        log.info("upload recognised key=%s as=%s", row.key, receipt.key)
+        return await self._outbox(Outbox.verified, row, receipt, same_as=found.same_as)
+
+    async def _copy(self, row: Row, source: Source, receipt: Receipt) -> Row:
+        origin = await self._s3.head(receipt.key)
+        if origin is None or origin.etag != receipt.etag:
+            raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
+        await self._s3.copy(origin, row.key, {})
+        info = await self._s3.head(row.key)
+        whole = await self._run(digest, source.fd, 0, source.size)
+        known = {whole.etag, receipt.etag}
+        if info is None or info.size != row.size or info.etag not in known:
+            raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
+        copied = Receipt(
+            key=row.key, etag=info.etag, checksum=receipt.checksum, size=row.size,
+            proof="crc32+etag" if info.crc32 else "etag", verified_at=self._server_time(),
+        )  # fmt: skip
+        return await self._outbox(Outbox.verified, row, copied)
+
+    async def _put(self, row: Row, source: Source, live: Live) -> Row:
+        """A file of one part travels in one request; S3 refuses to overwrite."""
+        row = await self._outbox(Outbox.plan, row, self._part_size)
+        whole = await self._digest(source, 0, source.size)
+        source.check()
+        window = self._window(source, 0, whole, live)
+        try:
+            await self._s3.put(
+                row.key, window, whole, content_type=_content_type(row), metadata=self._about(row)
+            )
+        except Conflict:
+            log.info("upload found its key taken key=%s", row.key)  # the proof tells by whom
+        finally:
+            live.windows.discard(window)
+        source.check()
+        await self._sent(row, live, whole.size)
+        return await self._prove(row, source, whole.etag, whole.crc32)
+
+    async def _begin(self, row: Row) -> Row:
+        """Open a multipart upload; its id is on disk before the first part leaves."""
+        begun_before = row.part_size is not None
+        part_size = part_size_for(row.size, self._part_size)
+        row = await self._outbox(Outbox.plan, row, part_size)
+        if begun_before:
+            # Killed between S3's answer and our note of it: nothing was sent to that one.
+            for orphan in await self._s3.uploads(row.key):
+                await self._s3.abort(row.key, orphan)
+        about = self._about(row)
+        checksummed = True
+        try:
+            upload_id = await self._s3.create(
+                row.key, content_type=_content_type(row), metadata=about, checksummed=True
+            )
+        except (Refused, S3BucketError) as error:
+            if error.code not in {"s3_refused", "not_implemented"}:
+                raise
+            checksummed = False
+            upload_id = await self._s3.create(
+                row.key, content_type=_content_type(row), metadata=about, checksummed=False
+            )
+        log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
+        return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)
+
+    async def _resume(self, row: Row, source: Source, live: Live) -> Row:
+        """S3 is asked which parts it holds; those that agree with the file are kept."""
+        assert row.upload_id is not None
+        held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
+        log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
+        return await self._finish(row, source, live, held)
+
+    async def _finish(
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
+    ) -> Row:
+        parts = await self._send(row, source, live, held)
+        digests = [part.digest for part in parts]
+        crc32 = whole_crc32(digests)
+        source.check()
+        assert row.upload_id is not None
+        try:
+            await self._s3.complete(
+                row.key,
+                row.upload_id,
+                [part.held for part in parts],
+                crc32=crc32 if row.checksummed else None,
+                size=row.size,
+            )
+        except Conflict as error:
+            return await self._taken(row, source, digests, error)
+        return await self._prove(row, source, multipart_etag([d.md5 for d in digests]), crc32)
+
+    async def _taken(
+        self, row: Row, source: Source, digests: Sequence[Digest], error: Conflict
+    ) -> Row:
+        """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
+        try:
+            etag = multipart_etag([d.md5 for d in digests])
+            return await self._prove(row, source, etag, whole_crc32(digests))
+        except Mismatch:
+            await self.abandon(row)
+            await self._outbox(Outbox.forget, row)
+            raise Transient(
+                f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
+            ) from error
+
+    async def _lost(self, row: Row, error: UploadGone) -> Row:
+        """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
+        log.warning("upload forgotten by S3 key=%s reason=%s", row.key, error.message)
+        await self.abandon(row)
+        return await self._outbox(Outbox.forget, row)
+
+    async def _prove(self, row: Row, source: Source, etag: str, crc32: int) -> Row:
+        """Read back what S3 holds; only that counts."""
+        info = await self._s3.head(row.key)
+        if info is None:
+            raise Transient(f"{row.key} is not in the bucket yet.", code="not_yet_there")
+        told = crc32_base64(crc32)
+        how = proof(info, size=row.size, etag=etag, crc32=told)
+        if how is None:
+            raise Mismatch(f"S3 holds other bytes than the disk at {row.key}.")
+        source.check()
+        receipt = Receipt(
+            key=row.key, etag=info.etag, checksum=f"crc32:{told}", size=info.size, proof=how,
+            verified_at=self._server_time(),
+        )  # fmt: skip
+        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, how)
+        return await self._outbox(Outbox.verified, row, receipt)
+
+    # -- parts
+
+    async def _send(
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
+    ) -> list[_Part]:
+        assert row.part_size is not None
+        stretches = dict(_stretches(source.size, row.part_size))
+        kept = {n: part for n, part in held.items() if _fits(part, stretches)}
+        live.confirmed = sum(part.size for part in kept.values())
+        await self._outbox(
+            Outbox.progress, row, self._now(), LEASE_S, sent_bytes=live.confirmed, sent=0, resent=0
+        )
+        # Missing parts go first: the held ones only have to be compared with the file.
+        order = iter([n for n in stretches if n not in kept] + [n for n in stretches if n in kept])
+        parts: dict[int, _Part] = {}
+
+        async def work() -> None:
+            for number in order:
+                offset, size = stretches[number]
+                whole = await self._digest(source, offset, size)
+                source.check()
+                before = kept.get(number)
+                if before is not None and _agrees(before, whole):
+                    same = HeldPart(number, size, before.etag, whole.crc32_base64)
+                    parts[number] = _Part(same, whole)
+                    continue
+                if before is not None:
+                    live.confirmed -= before.size
+                parts[number] = await self._send_part(row, source, live, number, offset, whole)
+                await self._sent(row, live, size, resent=number in held)
+
+        workers = 1 if self._was_cut else self._concurrency
+        await _together([work() for _ in range(workers)])
+        return [parts[number] for number in sorted(parts)]
+
+    async def _send_part(
+        self, row: Row, source: Source, live: Live, number: int, offset: int, whole: Digest
+    ) -> _Part:
+        assert row.upload_id is not None
+        window = self._window(source, offset, whole, live)
+        try:
+            part = await self._s3.upload_part(row.key, row.upload_id, number, window, whole)
+        finally:
+            live.windows.discard(window)
+        source.check()
+        return _Part(part, whole)
+
+    async def _sent(self, row: Row, live: Live, size: int, *, resent: bool = False) -> None:
+        live.confirmed += size
+        await self._outbox(
+            Outbox.progress,
+            row,
+            self._now(),
+            LEASE_S,
+            sent_bytes=live.confirmed,
+            sent=1,
+            resent=int(resent),
+        )
+
+    def _window(self, source: Source, offset: int, whole: Digest, live: Live) -> Window:
+        window = Window(
+            source.fd,
+            offset,
+            whole.size,
+            sha256=whole.sha256,
+            limit=self._s3.limit,
+            on_read=self._count,
+        )
+        live.windows.add(window)
+        return window
+
+    def _count(self, size: int) -> None:
+        self.sent_bytes += size
+
+    async def _digest(self, source: Source, offset: int, size: int) -> Digest:
+        return await self._run(
+            lambda: digest(source.fd, offset, size, sha256=self._s3.signs_bodies)
+        )
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+    def _server_time(self) -> int:
+        return int(self._s3.clock.utcnow().timestamp())
+
+    def _about(self, row: Row) -> dict[str, str]:
+        multipart = row.size > self._part_size
+        return metadata(
+            [
+                ("original-filename", row.name),
+                ("machine-id", self._machine_id),
+                ("upload-timestamp", str(self._server_time())),
+                ("log-kind", row.kind),
+                ("log-verdict", row.verdict),
+                ("part-size", str(row.part_size or "") if multipart else ""),
+                *sorted(row.facts.items()),
+            ]
+        )
+
+
+def _content_type(row: Row) -> str:
+    return CONTENT_TYPES.get(row.kind, "application/octet-stream")
+
+
+def _stretches(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Part numbers from 1, each with offset and size in bytes."""
+    for number, offset in enumerate(range(0, size, part_size), start=1):
+        yield number, (offset, min(part_size, size - offset))
+
+
+def _fits(part: HeldPart, stretches: Mapping[int, tuple[int, int]]) -> bool:
+    return part.number in stretches and stretches[part.number][1] == part.size
+
+
+def _agrees(part: HeldPart, whole: Digest) -> bool:
+    return part.etag == whole.etag or part.crc32 == whole.crc32_base64
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all; the first failure ends the others, and none is left running."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,36 @@
+"""Fixtures that every kind of test shares; each builds on real sockets and real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from petal_s3.demo.services import EmbeddedS3, start_s3
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine or the caller leaks into a test."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("PETAL_", "AWS_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PETAL_S3_CONFIG", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[EmbeddedS3]:
+    with start_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_server(_s3_server: EmbeddedS3) -> EmbeddedS3:
+    """A real S3 server on loopback with one empty bucket, ``logs``."""
+    _s3_server.reset()
+    _s3_server.create_bucket("logs")
+    return _s3_server
