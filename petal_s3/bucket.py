@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from . import clock, config
 from .errors import (
@@ -19,6 +19,7 @@ from .errors import (
     S3FileNotFoundError,
     S3IntegrationError,
     S3UploadError,
+    as_json,
 )
 from .flightlog import CONTENT_TYPES, LOG_SUFFIXES
 from .outbox import Row
@@ -27,14 +28,7 @@ from .service import Service
 log = logging.getLogger("petal_s3")
 
 Answer = dict[str, Any]
-Fail = Callable[[S3IntegrationError], Answer]
-
-
-def error_answer(error: S3IntegrationError) -> Answer:
-    """How a failure reads in this dialect; inside the host the plugin raises instead."""
-    answer: Answer = {"error": error.message, "code": error.code, "status": error.status}
-    row_id = getattr(error, "row_id", None)
-    return answer if row_id is None else {**answer, "id": row_id}
+Fail = Callable[[S3IntegrationError], Mapping[str, Any]]
 
 
 class S3BucketProxy:
@@ -56,7 +50,7 @@ class S3BucketProxy:
         request_timeout: float = 30,
         *,
         service: Service | None = None,
-        fail: Fail = error_answer,
+        fail: Fail = as_json,
         **settings: Any,
     ) -> None:
         """``settings``: any other setting by its lower-case name; ``fail`` turns an error into
@@ -329,14 +323,10 @@ class S3BucketProxy:
         except S3FileNotFoundError as error:
             if error.message == "File not found":
                 return {"error": "File not found"}
-            return self._fail(error)
+            return dict(self._fail(error))
         except S3IntegrationError as error:
             log.info("proxy call failed code=%s reason=%s", error.code, error.message)
-            row_id = getattr(error, "row_id", None)
-            wrapped = wrap(error) if wrap is not None else error
-            if row_id is not None:
-                wrapped.row_id = row_id  # type: ignore[attr-defined]
-            return self._fail(wrapped)
+            return dict(self._fail(wrap(error) if wrap is not None else error))
 
     def _url(self, key: str) -> str:
         endpoint = self.service.settings.endpoint_url
@@ -360,8 +350,3 @@ class _HealthClient:
         if block is not None:
             raise Offline(block.reason, code=block.code)
         return {"KeyCount": 0}
-
-
-def raise_never(error: S3IntegrationError) -> NoReturn:
-    """A ``fail`` for callers who want our own exceptions."""
-    raise error

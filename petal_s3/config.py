@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
+import yaml
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -22,16 +24,17 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from .errors import ConfigError
 
 PREFIX = "PETAL_S3_"
+HOST_TOKEN_URL = "PETAL_SESSION_TOKEN_URL"  # noqa: S105 - a name; the host sets it
 CONFIG_FILE = Path("/etc/petal-s3.yaml")
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+_SECRET = ("api_token", "_url")  # never shown: a URL may hold a password
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
 
@@ -43,7 +46,10 @@ def _paths(value: object) -> object:
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links
+    try:
+        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() follows links
+    except RuntimeError:
+        raise ValueError("there is no such home directory") from None
 
 
 def _absolutes(paths: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -78,7 +84,14 @@ def _sse(value: str) -> str:
 
 
 def _url(value: str | None) -> str | None:
-    if value is not None and not re.match(r"https?://[^/\s]+", value):
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # the port or the brackets of an address
+        sound = False
+    if not sound or re.search(r"\s", value):
         raise ValueError("an http:// or https:// URL is expected")
     return value
 
@@ -91,19 +104,25 @@ class Settings(BaseSettings):
     """What the operator decided. Sizes are bytes (``8MiB``, ``2GiB``, ``500MB`` are read)."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     bucket_name: str = Field(min_length=3, max_length=255, description="the bucket; required")
     session_token_url: _Url = Field(
         None,
         validation_alias=AliasChoices(
-            f"{PREFIX}SESSION_TOKEN_URL", "PETAL_SESSION_TOKEN_URL", "session_token_url"
+            f"{PREFIX}SESSION_TOKEN_URL", HOST_TOKEN_URL, "session_token_url"
         ),
+        repr=False,  # a URL may hold a password
         description="POST answers temporary credentials; none: botocore's own chain",
     )
     region: str = Field("us-east-1", description="region of the bucket")
-    endpoint_url: _Url = Field(None, description="any S3-compatible server; none: AWS")
+    endpoint_url: _Url = Field(None, repr=False, description="any S3-compatible server; none: AWS")
     machine_id: Annotated[str, AfterValidator(valid_machine_id)] | None = Field(
         None, description="who we are in keys; none: the host's machine id, else /etc/machine-id"
     )
@@ -166,7 +185,7 @@ class Settings(BaseSettings):
         file = config_file()
         if file is None:
             return init_settings, env_settings
-        return init_settings, env_settings, _Yaml(settings_cls, file)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_yaml(file))
 
     @property
     def outbox_path(self) -> Path:
@@ -174,14 +193,20 @@ class Settings(BaseSettings):
         return self.state_dir / "outbox.db"
 
 
-class _Yaml(YamlConfigSettingsSource):
-    """The YAML file; it names settings in lower case without the prefix."""
-
-    def __init__(self, settings_cls: type[BaseSettings], file: Path) -> None:
-        super().__init__(settings_cls, yaml_file=file)
-        if not isinstance(self.yaml_data, dict):
-            raise ConfigError(f"{file}: a mapping of setting names to values is expected.")
-        InitSettingsSource.__init__(self, settings_cls, self.yaml_data)
+def _read_yaml(file: Path) -> dict[str, Any]:
+    """Read the YAML file; it names settings in lower case without the prefix."""
+    try:
+        found = yaml.safe_load(file.read_text("utf-8")) or {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        # What YAML says quotes the file, and with it a secret.
+        raise ConfigError(f"The settings file {file} is no YAML: see its line {line}.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        what = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigError(f"The settings file {file} cannot be read: {what}.") from None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ConfigError(f"The settings file {file}: a mapping of names to values is expected.")
+    return found
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -205,9 +230,31 @@ def load(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
+        raise ConfigError(_sentence(error)) from None  # the cause would carry the values
+
+
+class _Given(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def judge(given: Mapping[str, Any]) -> Settings:
+    """Check settings that are to be written down; environment and YAML file are not read.
+
+    Raises :class:`ConfigError` as :func:`load` does.
+    """
+    try:
+        return _Given(**given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
 
 
 def setting_names() -> tuple[str, ...]:
@@ -230,6 +277,10 @@ def _sentence(error: ValidationError) -> str:
         return f"{variable} is not set; it is required."
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting; remove it from the settings file."
+    if variable == f"{PREFIX}SESSION_TOKEN_URL" and variable not in os.environ:
+        variable = HOST_TOKEN_URL if HOST_TOKEN_URL in os.environ else variable
     reason = first["msg"].removeprefix("Value error, ")
-    shown = "" if name == "api_token" else f" is {first['input']!r}:"
-    return f"{variable}{shown} {reason}."
+    if first["type"].startswith("byte_size"):
+        reason = "a size like 8MiB, 2GiB or 500MB is expected"
+    shown = "" if name.lower().endswith(_SECRET) else f" is {first['input']!r}"
+    return f"{variable}{shown}: {reason}."

@@ -277,8 +277,9 @@ class Drainer:
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
         self.block = Block(error.code, error.message, since, now + wait_s, peer)
-        self._seen_down = False
-        self._probed_at = now
+        # A bare connect tells a dead link from one that connects but does not work.
+        self._seen_down = peer is not None and not await self._probe(peer)
+        self._probed_at = self._now()
 
     async def _rest(self, pause_s: float) -> None:
         """Wait to be woken, for a row of another process, for the link, at most ``pause_s``."""

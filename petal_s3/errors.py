@@ -46,6 +46,7 @@ class S3IntegrationError(Exception):
     status: int = 500
     waiting_helps: bool = True
     blocks_drain: bool = False
+    row_id: int | None = None  # where the log is safe in the outbox all the same
 
     def __init__(
         self,
@@ -278,8 +279,22 @@ class S3DownloadError(S3IntegrationError):
         return _wrapped(cls, cause)
 
 
+def as_json(error: S3IntegrationError) -> dict[str, str | int]:
+    """How an error reads in every door: a plain sentence, a stable code, the HTTP status.
+
+    The ``id`` of the row is added where the log is safe in the outbox.
+    """
+    answer: dict[str, str | int] = {
+        "error": error.message,
+        "code": error.code,
+        "status": error.status,
+    }
+    return answer if error.row_id is None else {**answer, "id": error.row_id}
+
+
 def _wrapped(kind: type[_E], cause: S3IntegrationError) -> _E:
     error = kind(cause.message, code=cause.code, status=cause.status)
     error.waiting_helps = cause.waiting_helps
+    error.row_id = cause.row_id
     error.__cause__ = cause
     return error

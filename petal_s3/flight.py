@@ -43,7 +43,8 @@ class Heartbeat:
 class FlightState:
     """State, not edges: messages are lost, so each one is taken for what it says now.
 
-    All times are seconds of one steady clock, passed in. ``landings`` counts ended flights.
+    All times are seconds of one steady clock, passed in. ``landings`` counts ended flights;
+    ``ended_at`` is when the last one ended: at the first of the heartbeats that confirmed it.
     """
 
     def __init__(self, *, listening_since: float | None = None) -> None:
@@ -55,6 +56,7 @@ class FlightState:
         self._armed: bool | None = None
         self._heard_at = 0.0
         self._disarmed_in_a_row = 0
+        self._disarmed_at = 0.0
         self._landed_state = 0
         self._leaf_status: int | None = None
 
@@ -78,10 +80,12 @@ class FlightState:
         if not self._armed:
             self._armed = False  # the first word, or nothing new
             return
+        if self._disarmed_in_a_row == 0:
+            self._disarmed_at = now
         self._disarmed_in_a_row += 1
         needed = AIRBORNE_CONFIRMATIONS if self._airborne() else CONFIRMATIONS
         if self._disarmed_in_a_row >= needed:
-            self._end(now)
+            self._end(self._disarmed_at)
 
     def landed_state(self, value: int) -> None:
         """Take in EXTENDED_SYS_STATE.landed_state; "on ground" alone proves nothing."""
@@ -90,6 +94,11 @@ class FlightState:
     def leaf_status(self, value: int) -> None:
         """Take in LEAF_STATUS.status."""
         self._leaf_status = value
+
+    @property
+    def may_be_ending(self) -> bool:
+        """Whether the first heartbeat has just said that an armed vehicle is disarmed."""
+        return self._disarmed_in_a_row == 1
 
     def state(self, now: float) -> str:
         """``armed``, ``disarmed`` or ``unknown``."""
@@ -123,8 +132,8 @@ class FlightState:
             self._listening_since = None
             self._system = None
 
-    def _end(self, now: float) -> None:
+    def _end(self, ended_at: float) -> None:
         self._armed = False
         self._disarmed_in_a_row = 0
         self.landings += 1
-        self.ended_at = now
+        self.ended_at = ended_at

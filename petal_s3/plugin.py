@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from . import __version__, clock, config, routes, spool
 from .bucket import Answer, S3BucketProxy
-from .errors import ConfigError, S3IntegrationError
+from .errors import ConfigError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
 from .outbox import Outbox
 from .service import Service
@@ -30,7 +30,7 @@ class BucketCallFailed(HTTPException):
     so it must raise; the host's own API turns this into the status it carries."""
 
     def __init__(self, error: S3IntegrationError) -> None:
-        super().__init__(status_code=error.status, detail=routes.error_json(error))
+        super().__init__(status_code=error.status, detail=as_json(error))
         self.code = error.code
         self.waiting_helps = error.waiting_helps
 
@@ -231,13 +231,13 @@ class PetalS3(Petal):  # type: ignore[misc]
         try:
             return await work(self._active())
         except S3IntegrationError as error:
-            return JSONResponse(routes.error_json(error), status_code=error.status)
+            return JSONResponse(as_json(error), status_code=error.status)
         except Exception:
             log.exception("request failed")
             hidden = ConfigError(
                 "An error of petal-s3 itself; see the host's log.", code="internal"
             )
-            return JSONResponse(routes.error_json(hidden), status_code=500)
+            return JSONResponse(as_json(hidden), status_code=500)
 
 
 def _host_machine_id() -> str | None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import BadInput, S3IntegrationError
+from .errors import BadInput
 from .outbox import STATES
 from .service import PRIORITY_ASKED, Service
 
 Json = dict[str, Any]
 
 _MAX_ROWS = 1000
-
-
-def error_json(error: S3IntegrationError) -> Json:
-    """How every error reads: a plain sentence, a stable code, the HTTP status."""
-    answer: Json = {"error": error.message, "code": error.code, "status": error.status}
-    row_id = getattr(error, "row_id", None)
-    return answer if row_id is None else {**answer, "id": row_id}
 
 
 async def get_status(service: Service) -> Json:

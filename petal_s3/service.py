@@ -405,6 +405,8 @@ class Service:
         """Take in a heartbeat; when it lets uploads go on or ends a flight, nobody waits."""
         before = self.may_not_send()
         self.flight.heartbeat(beat, self._now())
+        if self.flight.may_be_ending:
+            self._scan_asked.set()  # the wait for files to settle runs beside the confirmation
         if before is not None and self.may_not_send() is None:
             self._scan_asked.set()
             self.drainer.wake()
@@ -431,6 +433,7 @@ class Service:
         rate = self._rate.take(self._now(), self.uploader.sent_bytes)
         return {
             "pid": os.getpid(),
+            "machine_id": self.machine_id,
             "link": self.drainer.link,
             "credentials": self._credentials(),
             "clock_offset_s": self.s3.clock.offset_s,

@@ -1,0 +1,1 @@
+"""Measurements, printed by scripts/bench; never asserted in tests."""

@@ -1,0 +1,37 @@
+"""A process that drains one outbox and ends when every row is settled; it may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from petal_s3 import config
+from petal_s3.outbox import Outbox
+from petal_s3.service import Service
+
+
+async def main(paths: list[str]) -> None:
+    """Enqueue ``paths``, drain, end when nothing waits any more."""
+    service = Service(config.load())
+    if paths[:1] == ["--enqueue"]:
+        await service.open()
+        for path in paths[1:]:
+            await service.enqueue(path)
+        await service.stop()
+        return
+    await service.start(watch=False)
+    print("ready", flush=True)
+    if paths == ["--idle"]:
+        await asyncio.Event().wait()
+    for path in paths:
+        await service.enqueue(path)
+    while True:
+        counts = await service.outbox(Outbox.counts)
+        if not counts["queued"] and not counts["uploading"]:
+            break
+        await asyncio.sleep(0.02)
+    await service.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

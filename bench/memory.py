@@ -1,0 +1,97 @@
+"""How much memory does an upload of 1 GiB take, and how fast is it, beside boto3's own?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from petal_s3.demo.logs import write_bag
+
+from .rig import MIB, Rig, rig, rss_mib, until
+
+_BOTO3 = """
+import sys, boto3
+s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1",
+    aws_access_key_id="x", aws_secret_access_key="y")
+s3.list_buckets()
+print("ready", flush=True)
+sys.stdin.readline()
+s3.upload_file(sys.argv[2], "logs", "boto3/large.bag")
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+def run(size: int = 1024 * MIB) -> list[str]:
+    """Upload one file with petal-s3 and with boto3's ``upload_file``; sample resident memory."""
+    with rig() as on:
+        log = on.logs / "large.bag"
+        write_bag(log, size)
+        ours_mib, ours_s = _ours(on, str(log))
+        theirs_mib, theirs_s = _boto3(on, str(log))
+        rates = size / MIB / ours_s, size / MIB / theirs_s
+        return [
+            f"extra memory over idle, {size // MIB} MiB file: {ours_mib:.1f} MiB (bar: 40),"
+            f" boto3 {theirs_mib:.1f} MiB, ratio {ours_mib / max(theirs_mib, 0.1):.2f}",
+            f"throughput: {rates[0]:.0f} MiB/s, boto3 {rates[1]:.0f} MiB/s,"
+            f" ratio {rates[0] / rates[1]:.2f}",
+        ]
+
+
+def _ours(on: Rig, path: str) -> tuple[float, float]:
+    child = on.child("--idle")
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(1.0)  # idle is what it is after start-up
+    idle = rss_mib(child.pid)
+    started = time.monotonic()
+    enqueue = on.child("--enqueue", path)
+    enqueue.wait()
+    peak = _peak(child.pid, lambda: _finished(on))
+    took = time.monotonic() - started
+    child.kill()
+    child.wait()
+    return peak - idle, took
+
+
+def _boto3(on: Rig, path: str) -> tuple[float, float]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _BOTO3, on.link.url, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdout.readline()
+    idle = rss_mib(child.pid)
+    started = time.monotonic()
+    child.stdin.write("\n")
+    child.stdin.flush()
+    peak = _peak(child.pid, lambda: len(on.link.ledger.requests("CompleteMultipartUpload")) == 2)
+    took = time.monotonic() - started
+    child.kill()
+    child.wait()
+    return peak - idle, took
+
+
+def _finished(on: Rig) -> bool:
+    """The proof is read back by HEAD after the parts were joined."""
+    joined = on.link.ledger.requests("CompleteMultipartUpload")
+    if not joined or joined[0].finished is None:
+        return False
+    heads = on.link.ledger.requests("HeadObject")
+    return any(head.started > joined[0].started and head.finished for head in heads)
+
+
+def _peak(pid: int, finished: Callable[[], bool]) -> float:
+    peak = [0.0]
+
+    def sample() -> bool:
+        peak[0] = max(peak[0], rss_mib(pid))
+        return finished()
+
+    until(sample, within_s=300, every_s=0.01)
+    return peak[0]
