@@ -188,7 +188,10 @@ class S3BucketProxy:
         return await self._answer(self._download(s3_key, Path(local_path)), S3DownloadError.of)
 
     async def _download(self, s3_key: str, local_path: Path) -> Answer:
-        size = await self.service.objects.download(s3_key, local_path)
+        try:
+            size = await self.service.objects.download(s3_key, local_path)
+        except S3FileNotFoundError as error:
+            raise S3FileNotFoundError("File not found") from error
         return {
             "success": True,
             "local_path": str(local_path),

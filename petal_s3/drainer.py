@@ -186,6 +186,16 @@ class Drainer:
                 await _ended(attempt)
                 log.info("upload paused key=%s reason=%s", row.key, reason)
                 return await self._let_go(row, "paused", reason)
+            if await self._cancelled(row):
+                await _ended(attempt)  # not only at the end of a part: that may take minutes
+                raise LeaseLost(f"Row {row.id} was cancelled.")
+
+    async def _cancelled(self, row: Row) -> bool:
+        """Whether somebody gave the row up, in this process or another."""
+        try:
+            return (await self._outbox(Outbox.get, row.id)).state == "cancelled"
+        except S3IntegrationError:
+            return False  # the attempt finds out by itself
 
     async def _let_go(self, row: Row, code: str, reason: str) -> Row | None:
         try:

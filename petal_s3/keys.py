@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from .errors import BadInput, NotAllowed
+from .errors import BadInput, ConfigError, NotAllowed
 
 MAX_KEY_BYTES = 1024
 _MAX_NAME_BYTES = 200
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
 _DELETED = "deleted/"
+_CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,19 @@ class Territory:
     """The keys of one machine: ``{prefix}{machine}/``, ``{machine}/``, and ``deleted/`` of both.
 
     ``machine_ids``: the configured id first, then others that are owned beside it (the host's).
+    Raises :class:`ConfigError` for an id whose folder would hold the keys of other machines.
     """
 
     prefix: str
     machine_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shared = (self.prefix, _DELETED + self.prefix, _DELETED)
+        if any(folder.startswith(root) for folder in shared for root in self.roots):
+            raise ConfigError(
+                f"PETAL_S3_MACHINE_ID: {' or '.join(self.machine_ids)} names a folder that all "
+                "machines share; another id is needed."
+            )
 
     @property
     def home(self) -> str:
@@ -92,8 +102,8 @@ def key_name(name: str) -> str:
     stem, dot, extension = name.rpartition(".")
     if not dot:
         stem, extension = extension, ""
-    clean = _OTHER.sub("_", stem).strip("_")[:_MAX_NAME_BYTES] or "log"
-    suffix = _OTHER.sub("_", extension).strip("_")
+    clean = _OTHER.sub("_", stem).strip("_")[:_MAX_NAME_BYTES].rstrip("_") or "log"
+    suffix = _OTHER.sub("_", extension).strip("_")[:_MAX_NAME_BYTES]
     return f"{clean}.{suffix}" if suffix else clean
 
 
@@ -114,7 +124,8 @@ def key_with_crc(key: str, crc32: int) -> str:
 
 def header_value(text: str) -> str:
     """Percent-encode ``text`` so that it may travel as user metadata (US-ASCII headers)."""
-    return quote(text.encode("utf-8", "surrogateescape"), safe="/:+,=@")[:1024]
+    encoded = quote(text.encode("utf-8", "surrogateescape"), safe="/:+,=@")
+    return _CUT_ESCAPE.sub("", encoded[:1024])
 
 
 def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -123,7 +134,8 @@ def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     room = 2048
     for name, value in pairs:
         text = header_value(value)
-        room -= len(name) + len(text)
-        if text and room >= 0:
+        size = len(name) + len(text)
+        if text and size <= room:
             encoded[name] = text
+            room -= size
     return encoded

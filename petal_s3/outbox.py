@@ -13,7 +13,9 @@ a row from another boot is due. All methods block: they run on one thread (:clas
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -148,7 +150,7 @@ class Outbox:
         """Open or create the database at ``path``; raises :class:`LocalStorageError`."""
         self.path = path
         self._boot = boot_id if boot_id is not None else clock.boot_id()
-        with storage_errors(path):
+        with storage_errors(path), _in_turn(path.parent):
             connection = sqlite3.connect(path, timeout=5.0)
             self._db = Database(connection, execute_plugins=False)
             try:
@@ -179,7 +181,7 @@ class Outbox:
             if row is None:
                 return self._insert(entry, "queued")
             if row.upload_id is not None and row.state in {"dead", "cancelled"}:
-                return self.retry(row.id)  # a changed file is found out when it is opened
+                return self._retry(row.id)  # a changed file is found out when it is opened
             if row.state in {"dead", "cancelled"} or (
                 row.state == "queued" and row.identity != entry.identity and row.upload_id is None
             ):
@@ -201,11 +203,7 @@ class Outbox:
             return self._insert(entry, "dead", code=code, reason=reason)
 
     def _same_file(self, entry: Entry) -> Row | None:
-        return self._first(
-            "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
-            " AND mtime_ns = :mtime_ns AND asked_key = :asked_key",
-            **_file(entry),
-        )
+        return self._first(_SAME_FILE, **_file(entry))
 
     def _overtaken(self, entry: Entry) -> Row | None:
         return self._first(
@@ -264,7 +262,7 @@ class Outbox:
         """Seconds until a row becomes due; none when no row waits."""
         record = self._record(
             f"SELECT min(CASE WHEN boot_id != :boot THEN :now ELSE due_at END) AS due"
-            f" FROM log WHERE {_OPEN}",
+            f" FROM log INDEXED BY claimable WHERE {_OPEN}",
             boot=self._boot,
             now=now,
         )
@@ -294,7 +292,8 @@ class Outbox:
         return self._settle(
             row,
             "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
-            " parts_resent = parts_resent + :resent, due_at = :now + :lease_s, failures = 0",
+            " parts_resent = parts_resent + :resent, due_at = :now + :lease_s,"
+            " failures = CASE WHEN :sent > 0 THEN 0 ELSE failures END",
             sent_bytes=sent_bytes,
             sent=sent,
             resent=resent,
@@ -309,21 +308,43 @@ class Outbox:
     def replan(
         self, row: Row, identity: Identity, verdict: str, facts: Mapping[str, str], due_at: float
     ) -> Row:
-        """Record that the file is another one now: queued again, to be sent from the start."""
-        return self._settle(
-            row,
-            "state = 'queued', lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0,"
-            " dev = :dev, ino = :ino, size = :size, mtime_ns = :mtime_ns, verdict = :verdict,"
-            " facts = :facts, due_at = :due_at, code = 'source_changed',"
-            " reason = 'The file changed while it waited; it is sent anew.'",
-            dev=identity.dev,
-            ino=_signed(identity.ino),
-            size=identity.size,
-            mtime_ns=identity.mtime_ns,
-            verdict=verdict,
-            facts=json.dumps(dict(facts)),
-            due_at=due_at,
-        )
+        """Record that the file is another one now: queued again, to be sent from the start.
+
+        Where another row knows this file already (it was put back as it was), that one counts
+        and this one is cancelled.
+        """
+        anew = {
+            "dev": identity.dev,
+            "ino": _signed(identity.ino),
+            "size": identity.size,
+            "mtime_ns": identity.mtime_ns,
+        }
+        gone = "lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0"
+        with self._write():
+            known = self._first(
+                f"{_SAME_FILE} AND id != :id",
+                **anew,
+                path=row.path,
+                asked_key=row.asked_key,
+                id=row.id,
+            )
+            if known is not None:
+                return self._settle(
+                    row,
+                    f"state = 'cancelled', {gone}, code = 'same_file', reason = :reason",
+                    reason=f"The file is again the one of row {known.id}.",
+                )
+            return self._settle(
+                row,
+                f"state = 'queued', {gone}, dev = :dev, ino = :ino, size = :size,"
+                " mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts, due_at = :due_at,"
+                " code = 'source_changed',"
+                " reason = 'The file changed while it waited; it is sent anew.'",
+                **anew,
+                verdict=verdict,
+                facts=json.dumps(dict(facts)),
+                due_at=due_at,
+            )
 
     def verified(self, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
         """Record the proof; the log is up."""
@@ -380,32 +401,31 @@ class Outbox:
         return [(path, identity) for path, identity in files if not self._knows(path, identity)]
 
     def _knows(self, path: str, identity: Identity) -> bool:
-        found = self._db.query(
+        found = self._records(
             "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
             " AND mtime_ns = :mtime_ns AND NOT (state = 'dead' AND code = 'source_gone')"
             " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
-            {
-                "path": path,
-                "ino": _signed(identity.ino),
-                "size": identity.size,
-                "mtime_ns": identity.mtime_ns,
-            },
+            path=path,
+            ino=_signed(identity.ino),
+            size=identity.size,
+            mtime_ns=identity.mtime_ns,
         )
-        return any(found)
+        return bool(found)
 
     # -- what people and other rooms ask for
 
     def cancel(self, row_id: int, reason: str) -> Row:
         """Give a row up; its multipart upload is aborted by the drain afterwards."""
-        row = self.get(row_id)
-        if row.state in {"verified", "cancelled"}:
-            return row
-        return self._one(
-            "UPDATE log SET state = 'cancelled', lease = NULL, code = 'cancelled',"
-            " reason = :reason WHERE id = :id RETURNING *",
-            id=row_id,
-            reason=reason,
-        )
+        with self._write():
+            row = self.get(row_id)
+            if row.state in {"verified", "cancelled"}:
+                return row
+            return self._one(
+                "UPDATE log SET state = 'cancelled', lease = NULL, code = 'cancelled',"
+                " reason = :reason WHERE id = :id RETURNING *",
+                id=row_id,
+                reason=reason,
+            )
 
     def delete_proven(self, key: str, reason: str) -> int:
         """Record that a proven object was deleted on request: its rows become cancelled."""
@@ -428,6 +448,10 @@ class Outbox:
 
     def retry(self, row_id: int) -> Row:
         """Try a waiting row now, a dead or cancelled one again."""
+        with self._write():
+            return self._retry(row_id)
+
+    def _retry(self, row_id: int) -> Row:
         row = self.get(row_id)
         if row.state in {"verified", "uploading"}:
             return row
@@ -475,15 +499,25 @@ class Outbox:
     def leftovers(self, limit: int = 20) -> list[Row]:
         """Settled rows whose multipart upload is still to be aborted."""
         return self._rows(
-            "SELECT * FROM log WHERE upload_id IS NOT NULL AND state IN ('dead', 'cancelled')"
-            " ORDER BY id LIMIT :limit",
+            "SELECT * FROM log INDEXED BY leftover WHERE upload_id IS NOT NULL"
+            " AND state IN ('dead', 'cancelled') ORDER BY id LIMIT :limit",
             limit=limit,
         )
 
     def spooled(self) -> set[str]:
         """Spool copies that are still needed."""
-        found = self._db.query(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
+        found = self._records(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
         return {str(record["path"]) for record in found}
+
+    def copies(self, name: str, size: int, asked_key: str) -> list[Row]:
+        """Waiting rows of spool copies that came under ``name`` with ``size`` bytes."""
+        return self._rows(
+            f"SELECT * FROM log WHERE spooled = 1 AND {_OPEN} AND size = :size AND name = :name"
+            " AND asked_key = :asked_key ORDER BY id",
+            name=name,
+            size=size,
+            asked_key=asked_key,
+        )
 
     def swept(self, row: Row) -> None:
         """Record that the leftover upload of ``row`` was aborted."""
@@ -496,7 +530,7 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """Number of rows in each state."""
-        found = self._db.query("SELECT state, count(*) AS n FROM log GROUP BY state")
+        found = self._records("SELECT state, count(*) AS n FROM log GROUP BY state")
         return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["n"]) for r in found}
 
     def backlog(self) -> tuple[int, Row | None]:
@@ -509,7 +543,7 @@ class Outbox:
 
     def version(self) -> int:
         """A number that changes when another process has written."""
-        return int(self._db.conn.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._record("PRAGMA data_version")["data_version"])
 
     def say(self, said: Mapping[str, Any]) -> None:
         """Publish what the draining process says of itself, for other processes to read."""
@@ -521,13 +555,13 @@ class Outbox:
 
     def said(self) -> dict[str, Any]:
         """What the draining process last said of itself; empty before the first time."""
-        for record in self._db.query("SELECT said FROM drain WHERE id = 1"):
+        for record in self._records("SELECT said FROM drain WHERE id = 1"):
             return dict(json.loads(record["said"]))
         return {}
 
     def inventory_taken(self) -> bool:
         """Whether the bucket was listed once since this outbox was born."""
-        return any(self._db.query("SELECT 1 AS one FROM fact WHERE name = 'inventory'"))
+        return bool(self._records("SELECT 1 AS one FROM fact WHERE name = 'inventory'"))
 
     def take_inventory(self, found: Iterable[tuple[str, int, str]]) -> None:
         """Record what the bucket already holds: ``(key, size, etag)``."""
@@ -537,7 +571,7 @@ class Outbox:
 
     def held_of_size(self, size: int) -> list[tuple[str, str]]:
         """``(key, etag)`` of objects of ``size`` bytes that were there before this outbox."""
-        found = self._db.query("SELECT key, etag FROM remote WHERE size = :size", {"size": size})
+        found = self._records("SELECT key, etag FROM remote WHERE size = :size", size=size)
         return [(str(record["key"]), str(record["etag"])) for record in found]
 
     # -- SQL
@@ -574,8 +608,7 @@ class Outbox:
             return int(self._db.execute(sql, values).rowcount)
 
     def _rows(self, sql: str, **values: Any) -> list[Row]:
-        with storage_errors(self.path):
-            return [_row(record) for record in self._db.query(sql, values)]
+        return [_row(record) for record in self._records(sql, **values)]
 
     def _first(self, sql: str, **values: Any) -> Row | None:
         return next(iter(self._rows(sql, **values)), None)
@@ -584,12 +617,20 @@ class Outbox:
         return self._rows(sql, **values)[0]
 
     def _record(self, sql: str, **values: Any) -> Mapping[str, Any]:
+        return self._records(sql, **values)[0]
+
+    def _records(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
         with storage_errors(self.path):
-            return next(iter(self._db.query(sql, values)))
+            return list(self._db.query(sql, values))
 
 
+_SAME_FILE = (
+    "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
+    " AND mtime_ns = :mtime_ns AND asked_key = :asked_key"
+)
+# Left to itself, SQLite gathers all open rows by their state and sorts them.
 CLAIM_QUERY = (
-    f"SELECT id FROM log WHERE {_OPEN} AND {_DUE}"
+    f"SELECT id FROM log INDEXED BY claimable WHERE {_OPEN} AND {_DUE}"
     " ORDER BY priority DESC, logged_at DESC, id DESC LIMIT 1"
 )
 _TAKEN_ON = {"key", "name", "kind", "verdict", "facts", "logged_at", "priority"}
@@ -628,6 +669,17 @@ def _about(entry: Entry) -> dict[str, Any]:
 
 
 @contextmanager
+def _in_turn(directory: Path) -> Iterator[None]:
+    """Let those who open an outbox at once take turns: turning WAL on does not wait by itself."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say into one plain sentence."""
     try:
@@ -636,7 +688,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError) as error:
         raise LocalStorageError(
-            f"The outbox {path} cannot be used ({error}): check free space, permissions and mounts."
+            f"The outbox {path} cannot be used ({error}; it lies in PETAL_S3_STATE_DIR): check free"
+            " space, permissions and mounts."
         ) from error
 
 
@@ -649,7 +702,9 @@ class OutboxThread:
         self._outbox: Outbox | None = None
 
     async def open(self) -> None:
-        """Open the database; raises :class:`LocalStorageError`."""
+        """Open the database, once; raises :class:`LocalStorageError`."""
+        if self._outbox is not None:
+            return
         loop = asyncio.get_running_loop()
         self._outbox = await loop.run_in_executor(self._thread, Outbox, self._path)
 

@@ -42,6 +42,10 @@ _GONE = "S3 no longer knows the multipart upload ({code}); it begins anew."
 _DAMAGED = "Bytes were damaged on the way to S3 ({code}); they are sent again."
 _TAKEN = "Another object stands at this key ({code})."
 _NO = "S3 refuses this request for good ({code}): {message}"
+_NOT_OFFERED = (
+    "The server does not offer what was asked of it ({code}: {message}); if that is its "
+    "encryption, set PETAL_S3_SSE."
+)
 _UNWELL = "S3 is not well ({code}); it is tried again."
 
 _Kind = type[S3IntegrationError]
@@ -71,8 +75,7 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
         (S3BucketError, "bucket", _BUCKET),
     ),
     **dict.fromkeys(("NotImplemented", "InvalidEncryptionAlgorithmError"),
-                    (S3BucketError, "not_implemented",
-                     "The server does not offer what was asked of it ({code}): {message}")),
+                    (S3BucketError, "not_implemented", _NOT_OFFERED)),
     **dict.fromkeys(
         ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded"),
         (S3BucketError, "bucket_full", _FULL),
@@ -116,8 +119,7 @@ _STATUS: dict[int, tuple[_Kind, str, str]] = {
     407: (NotS3, "not_s3", "A proxy on the way asks for a login ({code})."),
     412: (Conflict, "key_taken", _TAKEN),
     429: (Throttled, "throttled", _SLOW),
-    501: (S3BucketError, "not_implemented",
-          "The server does not offer what was asked of it ({code}): {message}"),
+    501: (S3BucketError, "not_implemented", _NOT_OFFERED),
     503: (Throttled, "throttled", _SLOW),
     507: (S3BucketError, "bucket_full", _FULL),
     511: (NotS3, "not_s3", "The network asks for a login ({code})."),
@@ -168,6 +170,8 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
         return NotS3("A web page came instead of an answer of S3: the network may need a login.")
     if code.startswith("KMS."):
         code = "AccessDenied"
+    if code == "400" and error.operation_name == "HeadObject":
+        code = "ExpiredToken"  # a HEAD has no words for it
     kind, our_code, sentence = (
         TABLE.get(code) or _STATUS.get(status) or (Transient, "s3_unwell", _UNWELL)
     )

@@ -141,7 +141,7 @@ class S3:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
-        self._moved_s = 0.0
+        self._conditional = True
         self._refreshed_at = -_FRESH_S
 
     @property
@@ -168,12 +168,13 @@ class S3:
             if error.code != "forbidden":
                 raise
             return await self._find(key)
-        full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        crc32 = str(answer.get("ChecksumCRC32") or "")
+        composite = answer.get("ChecksumType") == "COMPOSITE" or "-" in crc32
         return ObjectInfo(
             key=key,
             size=_number(answer, "ContentLength"),
             etag=_text(answer, "ETag").strip('"'),
-            crc32=str(answer.get("ChecksumCRC32") or "") if full else "",
+            crc32="" if composite else crc32,
             content_type=str(answer.get("ContentType") or ""),
             last_modified=answer.get("LastModified"),
             metadata=answer.get("Metadata") or {},
@@ -215,7 +216,7 @@ class S3:
         metadata: Mapping[str, str],
     ) -> None:
         """Store a whole object in one request; raises ``Conflict`` when the key is taken."""
-        answer = await self._call(
+        answer = await self._call_if_absent(
             "put_object",
             {
                 "Key": key,
@@ -224,7 +225,6 @@ class S3:
                 "ContentType": content_type,
                 "Metadata": dict(metadata),
                 "ChecksumCRC32": digest.crc32_base64,
-                "IfNoneMatch": "*",
                 **self._sse,
             },
             window=window,
@@ -251,8 +251,8 @@ class S3:
     async def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
         answer = await self._call("delete_object", {"Key": key})
-        meta = answer.get("ResponseMetadata", {})
-        if meta.get("HTTPStatusCode") not in {200, 204}:
+        # S3 says 204; anybody says 200, so then we look.
+        if _status(answer) != 204 and await self.head(key) is not None:
             raise NotS3("The answer to a deletion is not one of S3.")
 
     @contextlib.asynccontextmanager
@@ -263,15 +263,15 @@ class S3:
         ranged = {} if first is None else {"Range": f"bytes={first}-{'' if last is None else last}"}
         answer = await self._call("get_object", {"Key": key, **ranged})
         body = answer["Body"]
-        info = ObjectInfo(
-            key=key,
-            size=_number(answer, "ContentLength"),
-            etag=_text(answer, "ETag").strip('"'),
-            content_type=str(answer.get("ContentType") or ""),
-            last_modified=answer.get("LastModified"),
-            metadata=answer.get("Metadata") or {},
-        )
-        async with body:
+        async with body:  # from here on: a stranger's answer, too, must give its connection back
+            info = ObjectInfo(
+                key=key,
+                size=_number(answer, "ContentLength"),
+                etag=_text(answer, "ETag").strip('"'),
+                content_type=str(answer.get("ContentType") or ""),
+                last_modified=answer.get("LastModified"),
+                metadata=answer.get("Metadata") or {},
+            )
             yield info, self._blocks(body, info.size)
 
     async def _blocks(self, body: Any, size: int) -> AsyncIterator[bytes]:
@@ -373,13 +373,12 @@ class S3:
                 "MpuObjectSize": size,
             }
         listed = [_listed(part, checksummed=crc32 is not None) for part in parts]
-        await self._call(
+        await self._call_if_absent(
             "complete_multipart_upload",
             {
                 "Key": key,
                 "UploadId": upload_id,
                 "MultipartUpload": {"Parts": listed},
-                "IfNoneMatch": "*",
                 **checks,
             },
             slow=True,
@@ -389,12 +388,14 @@ class S3:
         """Abort a multipart upload; one that is gone already is fine."""
         try:
             answer = await self._call("abort_multipart_upload", {"Key": key, "UploadId": upload_id})
+            if _status(answer) == 204:
+                return
+            await self.parts(key, upload_id)
         except S3IntegrationError as error:
             if error.code in {"upload_gone", "not_found"}:
                 return
             raise
-        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") not in {200, 204}:
-            raise NotS3("The answer to an abort is not one of S3.")
+        raise NotS3("The answer to an abort is not one of S3.")
 
     async def uploads(self, key: str) -> list[str]:
         """Ids of the open multipart uploads of exactly ``key``; empty where that is forbidden."""
@@ -402,6 +403,7 @@ class S3:
             answer = await self._call("list_multipart_uploads", {"Prefix": key})
         except S3BucketError:
             return []  # AWS cannot limit this permission to a prefix: nothing may depend on it
+        self._same(answer, "Bucket", self.bucket)
         return [
             _text(upload, "UploadId")
             for upload in answer.get("Uploads", [])
@@ -410,7 +412,7 @@ class S3:
 
     async def presign(self, key: str, expires_s: int) -> str:
         """A URL to read ``key``; it ends with the session token that signs it."""
-        client = await self._open()
+        client = await self.open()
         with self._errors():
             url: str = await client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_s
@@ -423,7 +425,8 @@ class S3:
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
         return self._peer
 
-    async def _open(self) -> Any:
+    async def open(self) -> Any:
+        """Make the client, once: no network, but some 100 ms of work on the loop."""
         if self._client is not None:
             return self._client
         async with self._opening:
@@ -461,7 +464,31 @@ class S3:
     def _received(self, response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
         date = (response_dict or {}).get("headers", {}).get("date")
         if date:
-            self._moved_s = max(self._moved_s, self.clock.learn(date))
+            self.clock.learn(date)
+
+    async def _call_if_absent(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:
+        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not)."""
+        if self._conditional:
+            try:
+                return await self._call(
+                    operation, {**params, "IfNoneMatch": "*"}, window=window, slow=slow
+                )
+            except S3BucketError as error:
+                if error.code != "not_implemented":
+                    raise
+            if window is not None:
+                window.seek(0)
+            answer = await self._call(operation, params, window=window, slow=slow)
+            self._conditional = False
+            return answer
+        return await self._call(operation, params, window=window, slow=slow)
 
     async def _call(
         self,
@@ -474,11 +501,13 @@ class S3:
         """Make one call; once more at once with new credentials or the server's time."""
         for again in (True, False):
             held = await self._tokens.get() if self._tokens is not None else None
-            self._moved_s = 0.0
+            offset_s = self.clock.offset_s or 0.0
             try:
                 return await self._try(operation, window, slow=slow, params=params)
             except (S3CredentialsError, S3BucketError, ClockSkew) as error:
-                if not again or not self._worth_another(error, held):
+                # Whatever it was called: when our time moved meanwhile, the signature was wrong.
+                moved_s = abs((self.clock.offset_s or 0.0) - offset_s)
+                if not again or not (moved_s > _CLOCK_LIMIT_S or self._worth_another(error, held)):
                     raise
                 log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
             if window is not None:
@@ -486,8 +515,6 @@ class S3:
         raise AssertionError("unreachable")
 
     def _worth_another(self, error: S3IntegrationError, held: Credentials | None) -> bool:
-        if self._moved_s > _CLOCK_LIMIT_S:
-            return True  # whatever it was called: the signature carried a wrong time
         if isinstance(error, ClockSkew) or self._tokens is None or held is None:
             return False
         if isinstance(error, S3BucketError):
@@ -502,7 +529,7 @@ class S3:
     async def _try(
         self, operation: str, window: Window | None, *, slow: bool, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        client = await self._open()
+        client = await self.open()
         with self._errors():
             call = getattr(client, operation)(Bucket=self.bucket, **params)
             if window is not None:
@@ -526,7 +553,10 @@ class S3:
 
     def _same(self, answer: Mapping[str, Any], name: str, expected: str) -> None:
         if answer.get(name) != expected:
-            raise NotS3(f"The answer is not about what was asked ({name}): it is not from S3.")
+            raise NotS3(
+                f"The answer is not about what was asked ({name}): it is not from S3; "
+                "the network may need a login."
+            )
 
 
 async def _watched(call: Awaitable[_T], window: Window, timeout_s: float) -> _T:
@@ -597,6 +627,10 @@ def _confirmed(answer: Mapping[str, Any], digest: Digest) -> str:
     if str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") and told_crc32:
         return etag
     raise Mismatch("S3 confirmed other bytes than were sent; they are sent again.")
+
+
+def _status(answer: Mapping[str, Any]) -> int:
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

@@ -44,6 +44,7 @@ log = logging.getLogger("petal_s3")
 
 _SETTLING_S = 0.25
 _LOCK_S = 1.0
+_STORAGE_S = 4.0
 _SAY_S = 2.0
 _CHUNK = 500
 PRIORITY_ASKED = 10  # somebody waits for it
@@ -133,6 +134,8 @@ class Service:
     async def start(self, *, watch: bool = True) -> None:
         """Open, then drain (and watch the log directories) in the background."""
         await self.open()
+        if self.tokens is not None:  # else botocore may look for credentials on the network
+            await self.s3.open()
         self._spawn(self._drain())
         if watch:
             self._spawn(self._watch())
@@ -155,15 +158,26 @@ class Service:
         self._tasks.append(asyncio.create_task(work))
 
     async def _drain(self) -> None:
-        while not await self.run(self.lock.take):  # noqa: ASYNC110 - no event tells
+        while not await self._take_over():  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(_LOCK_S)
-        await self.outbox(Outbox.take_over)
-        await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
         saying = asyncio.create_task(self._say_often())
         try:
             await self.drainer.run()
         finally:
             saying.cancel()
+
+    async def _take_over(self) -> bool:
+        """Whether the outbox is ours to drain now; a disk that fails is asked again."""
+        try:
+            if not await self.run(self.lock.take):
+                return False
+            await self.outbox(Outbox.take_over)
+            await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
+        except (OSError, LocalStorageError) as error:
+            log.warning("drain deferred reason=%s", error)
+            await asyncio.sleep(_STORAGE_S)
+            return False
+        return True
 
     # -- landing
 
@@ -263,7 +277,7 @@ class Service:
         self, path: str, name: str, identity: Identity, kind: str, verdict: str,
         *, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
     ) -> Entry:  # fmt: skip
-        logged_at = log_time(Path(original or path), identity.mtime_ns)
+        logged_at = log_time(Path(original or path).with_name(name), identity.mtime_ns)
         key = asked_key or log_key(
             self.territory.home, name, logged_at, date_folders=self.settings.date_folders
         )
@@ -294,7 +308,9 @@ class Service:
         real = await self.run(self._real, path, inside_only)
         if await self.run(open_for_writing, [str(real)]):
             raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
-        name = name or Path(os.fspath(path)).name
+        name = Path(name).name if name else Path(os.fspath(path)).name
+        if not name:
+            raise BadInput("This is not a file name.", code="bad_name")
         more: dict[str, Any] = {"asked_key": asked_key, "priority": priority}
         if self._inside(real):
             row = await self._land(real, str(real), name, **more)
@@ -323,9 +339,15 @@ class Service:
         found = await self.run(
             lambda: FlightLog.read(real, max_bytes=self.settings.max_file_size, name=name)
         )
+        asked_key = str(more["asked_key"])
+        for row in await self.outbox(
+            Outbox.copies, _printable(name), found.identity.size, asked_key
+        ):
+            if await self.run(spool.same_bytes, real, Path(row.path)):
+                return row  # asked again, under whatever path: a second copy would fill the disk
         target = spool.place(self._spool, str(real), found.identity)
         for row in await self.outbox(Outbox.at_path, str(target)):
-            if row.asked_key == more["asked_key"] and row.state not in {"dead", "cancelled"}:
+            if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row
         await self.run(self._bring_in, real, target)
         return await self._land(target, str(real), name, spooled=True, **more)
@@ -387,12 +409,21 @@ class Service:
     ) -> list[dict[str, Any]]:
         """Rows as JSON, the latest first."""
         found = await self.outbox(Outbox.rows, state, limit, token)
-        return [row_json(row, self._now(), moved=self.moved(row)) for row in found]
+        return [self._json(row) for row in found]
 
     async def row(self, row_id: int) -> dict[str, Any]:
         """One row as JSON; raises :class:`S3FileNotFoundError`."""
         row = await self.outbox(Outbox.get, row_id)
-        return row_json(row, self._now(), moved=self.moved(row))
+        return self._json(row)
+
+    def _json(self, row: Row) -> dict[str, Any]:
+        """A row that waits always says why: what holds up everything comes first."""
+        reason = row.reason
+        if row.state == "queued":
+            block = self.drainer.block
+            reason = self.may_not_send() or (block.reason if block is not None else reason)
+        shown = row_json(row, self._now(), moved=self.moved(row))
+        return {**shown, "reason": reason or ("It waits its turn." if not row.settled else "")}
 
     async def status(self) -> dict[str, Any]:
         """The one JSON that says how things are."""

@@ -73,6 +73,16 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         ) from error
 
 
+def same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes; false when one cannot be read; blocking."""
+    with contextlib.suppress(OSError), one.open("rb") as first, other.open("rb") as second:
+        while block := first.read(_COPY_BYTES):
+            if block != second.read(_COPY_BYTES):
+                return False
+        return not second.read(1)
+    return False
+
+
 def discard(spool: Path, path: str) -> None:
     """Remove a copy that is no longer needed; anything outside the spool is left alone."""
     copy = Path(path)

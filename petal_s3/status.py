@@ -23,6 +23,8 @@ class Rate:
         self._samples.append((now, total))
         while now - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
+        while len(self._samples) > 1 and self._samples[0][1] == self._samples[1][1]:
+            self._samples.popleft()  # idle before the first byte: no part of the upload's speed
         then, before = self._samples[0]
         return (total - before) / (now - then) if now > then else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -116,8 +117,15 @@ class Uploader:
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up."""
-        if row.upload_id is not None:
+        if row.upload_id is None:
+            return
+        try:
             await self._s3.abort(row.key, row.upload_id)
+        except S3BucketError as error:
+            if error.code != "forbidden":
+                raise
+            # A lifecycle rule collects it; a log must not wait for a permission to tidy up.
+            log.warning("abort refused key=%s reason=%s", row.key, error.message)
 
     # -- one attempt
 
@@ -282,26 +290,25 @@ class Uploader:
             Outbox.progress, row, self._now(), LEASE_S, sent_bytes=live.confirmed, sent=0, resent=0
         )
         # Missing parts go first: the held ones only have to be compared with the file.
-        order = iter([n for n in stretches if n not in kept] + [n for n in stretches if n in kept])
+        order = deque(sorted(stretches, key=lambda number: (number in kept, number)))
         parts: dict[int, _Part] = {}
 
-        async def work() -> None:
-            for number in order:
-                offset, size = stretches[number]
-                whole = await self._digest(source, offset, size)
-                source.check()
-                before = kept.get(number)
-                if before is not None and _agrees(before, whole):
-                    same = HeldPart(number, size, before.etag, whole.crc32_base64)
-                    parts[number] = _Part(same, whole)
-                    continue
-                if before is not None:
-                    live.confirmed -= before.size
-                parts[number] = await self._send_part(row, source, live, number, offset, whole)
-                await self._sent(row, live, size, resent=number in held)
+        async def take(number: int) -> None:
+            offset, size = stretches[number]
+            whole = await self._digest(source, offset, size)
+            source.check()
+            before = kept.get(number)
+            if before is not None and _agrees(before, whole):
+                same = HeldPart(number, size, before.etag, whole.crc32_base64)
+                parts[number] = _Part(same, whole)
+                return
+            if before is not None:
+                live.confirmed -= before.size
+            parts[number] = await self._send_part(row, source, live, number, offset, whole)
+            await self._sent(row, live, size, resent=number in held)
 
         workers = 1 if self._was_cut else self._concurrency
-        await _together([work() for _ in range(workers)])
+        await _together(order, take, workers)
         return [parts[number] for number in sorted(parts)]
 
     async def _send_part(
@@ -387,12 +394,30 @@ def _agrees(part: HeldPart, whole: Digest) -> bool:
     return part.etag == whole.etag or part.crc32 == whole.crc32_base64
 
 
-async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all; the first failure ends the others, and none is left running."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def _together(
+    order: deque[int], take: Callable[[int], Coroutine[Any, Any, None]], workers: int
+) -> None:
+    """Take one after the other, ``workers`` at a time; none is left running.
+
+    After a failure nothing new is taken, but what is on its way ends: a part that is cut off
+    now would have to travel again.
+    """
+
+    failures: list[Exception] = []
+
+    async def work() -> None:
+        while order and not failures:
+            try:
+                await take(order.popleft())
+            except Exception as error:  # noqa: BLE001 - raised below, when the others have ended
+                failures.append(error)
+
+    tasks = [asyncio.ensure_future(work()) for _ in range(workers)]
     try:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    if failures:
+        raise failures[0]

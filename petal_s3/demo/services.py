@@ -73,6 +73,7 @@ def start_s3(port: int = 0) -> EmbeddedS3:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # Ctrl-C is for the parent, which decides what to end
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()

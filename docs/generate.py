@@ -1,0 +1,72 @@
+"""Write the parts of the documentation that come from the code; scripts/check compares them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from pydantic import ByteSize
+from typer.main import get_command
+
+from petal_s3 import config, errors
+
+
+def commands() -> str:
+    """One line per command, from the command line itself."""
+    from click import Group
+
+    from petal_s3.cli import app
+
+    lines = ["", "| command | does |", "|---|---|"]
+
+    def walk(group: Group, prefix: str) -> None:
+        for name, command in sorted(group.commands.items()):
+            if isinstance(command, Group):
+                walk(command, f"{prefix} {name}")
+            else:
+                lines.append(f"| `{prefix} {name}` | {command.get_short_help_str(200)} |")
+
+    top = get_command(app)
+    assert isinstance(top, Group)
+    walk(top, "petal-s3")
+    return "\n".join([*lines, "", ""])
+
+
+def settings() -> str:
+    """The table of settings."""
+    lines = ["", "| variable | default | meaning |", "|---|---|---|"]
+    for name, field in config.Settings.model_fields.items():
+        variable = f"`{config.PREFIX}{name.upper()}`"
+        if name == "session_token_url":
+            variable += " or `PETAL_SESSION_TOKEN_URL`"
+        default = "required" if field.is_required() else f"`{_shown(field.default)}`"
+        lines.append(f"| {variable} | {default} | {field.description} |")
+    return "\n".join([*lines, "", ""])
+
+
+def reasons() -> str:
+    """The table of errors: code, what it is, whether waiting helps."""
+    lines = ["", "| code | what it means | what happens |", "|---|---|---|"]
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if not issubclass(kind, errors.S3IntegrationError) or "code" not in vars(kind):
+            continue
+        effect = "a person has to look"
+        if kind.waiting_helps:
+            effect = "every row waits" if kind.blocks_drain else "this row waits"
+        said = (inspect.getdoc(kind) or "").splitlines()[0]
+        lines.append(f"| `{kind.code}` | {said} | {effect} |")
+    return "\n".join([*lines, "", ""])
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, ByteSize):
+        return default.human_readable().replace(".0", "") if default else "0"
+    if isinstance(default, tuple):
+        return ":".join(str(part) for part in default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default if not isinstance(default, Path) else default.as_posix())

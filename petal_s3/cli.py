@@ -1,0 +1,263 @@
+"""The command line: turn words into the service's verbs, and outcomes into exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import pwd
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+
+from . import __version__, config, hostfiles, screen, settingsfile
+from .config import Settings
+from .errors import LocalStorageError, NotAllowed, NotFinished, S3IntegrationError, as_json
+from .look import hints, last_said, look
+from .outcome import DONE, FAILED, NOT_NOW, Sentences, complain, print_json, run
+
+if TYPE_CHECKING:
+    from .service import Service
+
+_DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
+_SHOWN_ROWS = 20
+_JSON_ROWS = 1000
+_LOOK_S = 1.0
+_PATIENCE_S = 60.0
+
+Json = dict[str, Any]
+ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where the host looks for proxies.yaml; else it is found."),
+]
+
+
+app = typer.Typer(
+    cls=Sentences,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Flight logs from a drone into S3, proven.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not now.",
+)
+host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
+app.add_typer(host, name="host")
+
+
+def main() -> None:
+    """Entry point of ``petal-s3``."""
+    # What is logged is said again, and better, by the commands.
+    logging.getLogger().addHandler(logging.NullHandler())
+    app(prog_name="petal-s3")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"petal-s3 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Run on until Ctrl-C.")] = False,
+) -> None:
+    """Play a flight on this machine: host, S3 server and token service are all local."""
+    missing = [name for name in _DEMO_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        complain(f"The demo needs {', '.join(missing)}: pip install 'petal-s3[demo]'")
+        raise typer.Exit(FAILED)
+    from .demo import show  # noqa: PLC0415 - needs packages that are not always there
+
+    raise typer.Exit(show.run(keep))
+
+
+# -- looking
+
+
+@app.command()
+def status(
+    for_programs: ForPrograms = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
+) -> None:
+    """Are my logs up, and if not, why? Disturbs nobody."""
+    settings = config.load()
+    with contextlib.suppress(KeyboardInterrupt):
+        if for_programs:
+            for found in _looks(settings, _JSON_ROWS, watch=watch):
+                print_json(found, indent=None if watch else 2)
+        else:
+            _show_status(settings, watch=watch)
+
+
+def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[Json]:
+    yield look(settings, rows)
+    while watch:
+        time.sleep(_LOOK_S)
+        yield look(settings, rows)
+
+
+def _show_status(settings: Settings, *, watch: bool) -> None:
+    notes = hints(settings)
+    console = screen.console()
+    looks = _looks(settings, _SHOWN_ROWS, watch=watch)
+    if watch and console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            for found in looks:
+                live.update(Group(*screen.status_view(found, found["rows"], notes)), refresh=True)
+    before = None
+    for found in looks:
+        if found != before:
+            screen.show(console, screen.status_view(found, found["rows"], notes))
+        before = found
+
+
+# -- sending
+
+
+@app.command()
+def enqueue(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs.")],
+    key: Annotated[str | None, typer.Option(help="The key in the bucket, for one file.")] = None,
+    for_programs: ForPrograms = False,
+) -> None:
+    """Put flight logs into the outbox; whoever drains it sends them."""
+    if key is not None and len(paths) > 1:
+        raise typer.BadParameter("--key is for one file.")
+    service = _service(config.load())
+    if key is not None:
+        service.territory.check(key)
+    raise typer.Exit(run(_enqueue(service, paths, key, for_programs=for_programs)))
+
+
+async def _enqueue(
+    service: Service, paths: list[Path], key: str | None, *, for_programs: bool
+) -> int:
+    rows: list[Json] = []
+    refused: list[tuple[Path, S3IntegrationError]] = []
+    try:
+        await service.open()
+        for path in paths:
+            try:
+                row = await service.enqueue(path, key=key)
+            except LocalStorageError:
+                raise  # the next file would fare no better
+            except S3IntegrationError as error:
+                complain(error.message)
+                refused.append((path, error))
+                continue
+            rows.append(await service.row(row.id))
+            if not for_programs:
+                typer.echo(f"{row.id}  {row.state}  {row.key}")
+        drained = (await service.status())["drained_by"] is not None
+    finally:
+        await service.stop()
+    if for_programs:
+        said = [{"path": str(path), **as_json(error)} for path, error in refused]
+        print_json({"rows": rows, "refused": said})
+    elif rows and not drained:
+        complain("Nobody drains this outbox: start the host, or run petal-s3 drain.")
+    if not refused:
+        return DONE
+    return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
+
+
+@app.command()
+def drain(
+    wait: Annotated[bool, typer.Option("--wait", help="Never give up.")] = False,
+    for_programs: ForPrograms = False,
+    patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
+) -> None:
+    """Send everything, or watch who does; 0 when all is proven, 3 after 60 s without progress."""
+    service = _service(config.load())
+    patience = None if wait else patience_s
+    raise typer.Exit(run(_drain(service, patience, for_programs=for_programs)))
+
+
+async def _drain(service: Service, patience_s: float | None, *, for_programs: bool) -> int:
+    from .follow import until_empty  # noqa: PLC0415 - slow, and only for this
+
+    try:
+        with screen.Bars(screen.console(stderr=for_programs)) as bars:
+            end = await until_empty(service, bars, patience_s=patience_s)
+        rows = [await service.row(row.id) for row in end.settled]
+    finally:
+        await service.stop()
+    code = FAILED if end.died else DONE if end.empty else NOT_NOW
+    if for_programs:
+        print_json({**end.status, "rows": rows, "done": code == DONE, "reason": end.reason})
+    else:
+        typer.echo(screen.headline({**end.status, "reason": end.reason}))
+    return code
+
+
+def _service(settings: Settings) -> Service:
+    from .service import Service  # noqa: PLC0415 - slow, and not for every command
+
+    _stay_out(settings.state_dir)
+    known = last_said(settings).get("machine_id") or hostfiles.host_machine_id()
+    return Service(settings, host_machine_id=known)
+
+
+def _stay_out(state_dir: Path) -> None:
+    """As root, make no outbox in the directory of a user whose host could not open it."""
+    if os.geteuid() != 0 or (state_dir / "outbox.db").exists():
+        return
+    nearest = next(place for place in (state_dir, *state_dir.parents) if place.exists())
+    owner = nearest.stat().st_uid
+    if owner == 0:
+        return
+    name = f"#{owner}"
+    with contextlib.suppress(KeyError):
+        name = pwd.getpwuid(owner).pw_name
+    raise NotAllowed(
+        f"{nearest} belongs to {name}, whom an outbox made by root would shut out: run this as"
+        f" {name} (sudo -u {name} petal-s3 ...)."
+    )
+
+
+# -- the host
+
+
+@host.command()
+def install(
+    root: Root = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting for the settings file."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Change what the settings file says otherwise.")
+    ] = False,
+) -> None:
+    """Load the petal at the host's next start, and give host and command line one outbox."""
+    given, left_out = settingsfile.given_now(os.environ, settings or [])
+    named = os.environ.get(f"{config.PREFIX}CONFIG")
+    file = Path(os.path.abspath(named)) if named else config.CONFIG_FILE  # noqa: PTH100
+    said = hostfiles.install(hostfiles.find_root(root), file, given, force=force)
+    if named:
+        said.append(f"Host and shells must have {config.PREFIX}CONFIG={file} in their environment.")
+    for sentence in [*said, *left_out]:
+        typer.echo(sentence)
+
+
+@host.command()
+def remove(root: Root = None) -> None:
+    """Take the petal out of the host again; settings and outbox stay."""
+    for sentence in hostfiles.remove(hostfiles.find_root(root)):
+        typer.echo(sentence)

@@ -1,0 +1,79 @@
+"""Look at an outbox from outside: nothing is created, no lock is taken, nobody is asked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import clock
+from .config import Settings
+from .errors import LocalStorageError
+from .landing import find_logs
+from .outbox import Outbox, Row
+from .spool import DrainLock
+from .status import row_json, summary
+
+Json = dict[str, Any]
+
+_ORDER = ("uploading", "queued", "dead", "verified", "cancelled")
+
+
+def look(settings: Settings, limit: int) -> Json:
+    """The JSON of ``/status`` with at most ``limit`` ``rows``: unsettled first, newest first.
+
+    Raises :class:`LocalStorageError` when the outbox cannot be read.
+    """
+    path = settings.outbox_path
+    with _reading(path) as outbox:
+        if outbox is None:
+            return _nothing_yet(path)
+        rows: list[Row] = []
+        for state in _ORDER:
+            rows += outbox.rows(state, limit - len(rows))
+        found = summary(outbox, outbox.said(), DrainLock(settings.state_dir).holder())
+        return {**found, "rows": [row_json(row, clock.now()) for row in rows]}
+
+
+def last_said(settings: Settings) -> Json:
+    """What the process that drained last said of itself; empty when there was none."""
+    with _reading(settings.outbox_path) as outbox:
+        return {} if outbox is None else outbox.said()
+
+
+def hints(settings: Settings) -> list[str]:
+    """What a person may not know when no log lies where logs are looked for."""
+    if find_logs(settings.log_dirs):
+        return []
+    directories = ", ".join(str(directory) for directory in settings.log_dirs)
+    return [
+        f"No log lies in {directories}. ULogs stay on the autopilot's card until something brings"
+        " them there: petal-flight-log's sync, MAVFTP, or a card reader."
+    ]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Outbox | None]:
+    try:
+        exists = path.is_file()
+    except PermissionError:
+        raise LocalStorageError(
+            f"{path} belongs to another user: ask as that user (the host's), or as root."
+        ) from None
+    outbox = Outbox(path) if exists else None
+    try:
+        yield outbox
+    finally:
+        if outbox is not None:
+            outbox.close()
+
+
+def _nothing_yet(path: Path) -> Json:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        empty = Outbox(Path(elsewhere, path.name))
+        found = summary(empty, {}, None)
+        empty.close()
+    why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
+    return {**found, "outbox": str(path), "reason": why, "rows": []}

@@ -1,0 +1,260 @@
+"""Many at once and many rows: one row per log, one claim per row, and no claim reads them all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from outbox_rows import LEASE_S, entry, identity, receipt
+
+from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import Outbox, Receipt, Row
+
+T = TypeVar("T")
+PACKAGE = Path(__file__).resolve().parents[2]
+MANY = 100_000
+LANDS_TEN_TIMES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from outbox_rows import entry
+from petal_s3.outbox import Outbox
+print("ready", flush=True)
+sys.stdin.readline()
+outbox = Outbox(Path(sys.argv[2]))
+print(*{outbox.land(entry()).id for _ in range(10)}, flush=True)
+"""
+
+
+def at_once(path: Path, works: Sequence[Callable[[Outbox], T]]) -> list[T]:
+    """Let a thread for each of ``works``, with a connection of its own, begin together."""
+    together = threading.Barrier(len(works))
+
+    def one(work: Callable[[Outbox], T]) -> T:
+        together.wait(30)
+        with closing(Outbox(path, boot_id="boot-1")) as outbox:
+            return work(outbox)
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(one, works))
+
+
+def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
+    counts = at_once(tmp_path / "outbox.db", [Outbox.counts] * 12)
+    assert counts == [counts[0]] * 12
+
+
+def test_fifty_threads_land_the_same_log_once(tmp_path: Path) -> None:
+    rows = at_once(tmp_path / "outbox.db", [lambda outbox: outbox.land(entry())] * 50)
+    assert rows == [rows[0]] * 50
+    with closing(Outbox(tmp_path / "outbox.db")) as outbox:
+        assert outbox.counts()["queued"] == 1
+
+
+def test_several_processes_land_the_same_log_once(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", LANDS_TEN_TIMES, here, str(tmp_path / "outbox.db")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=PACKAGE,
+            env={"PYTHONPATH": str(PACKAGE)},
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    said = [child.communicate(timeout=60)[0].split() for child in children]
+    assert said == [["1"]] * 4
+    with closing(Outbox(tmp_path / "outbox.db")) as outbox:
+        assert [row.id for row in outbox.rows()] == [1]
+
+
+def test_workers_at_once_never_claim_the_same_row(tmp_path: Path) -> None:
+    with closing(Outbox(tmp_path / "outbox.db", boot_id="boot-1")) as outbox:
+        for number in range(40):
+            outbox.land(entry(f"{number}.ulg"))
+
+    def claim_all(outbox: Outbox) -> list[int]:
+        claimed: list[int] = []
+        while (row := outbox.claim(0.0, LEASE_S)) is not None:
+            claimed.append(row.id)
+        return claimed
+
+    claims = at_once(tmp_path / "outbox.db", [claim_all] * 8)
+    assert Counter(row_id for claimed in claims for row_id in claimed) == dict.fromkeys(
+        range(1, 41), 1
+    )
+
+
+def test_a_person_and_a_worker_at_once_leave_a_row_that_makes_sense(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path, boot_id="boot-1")) as outbox:
+        outbox.land(entry())
+
+    def retry(outbox: Outbox) -> Row:
+        return [outbox.retry(1) for _ in range(30)][-1]
+
+    def work(outbox: Outbox) -> Row:
+        row = outbox.get(1)
+        for _ in range(30):
+            claimed = outbox.claim(0.0, LEASE_S)
+            row = outbox.defer(claimed, 0.0, "offline", "No link.") if claimed else row
+        return row
+
+    ended = at_once(path, [retry, work] * 2)
+    assert {row.state for row in ended} <= {"queued", "uploading"}
+    with closing(Outbox(path)) as outbox:
+        assert outbox.get(1).state == "queued"
+
+
+# -- a hundred thousand proven logs, and as many that wait
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path_factory.mktemp("crowded") / "outbox.db", boot_id="boot-1")
+    conn = outbox._db.conn
+    conn.execute("PRAGMA synchronous = OFF")
+    conn.execute("BEGIN")
+    conn.execute(
+        "INSERT INTO log (path, dev, ino, size, mtime_ns, key, name, kind, verdict, logged_at,"
+        " landed_at, state, sent_bytes, receipt, boot_id)"
+        f" WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {2 * MANY})"
+        " SELECT '/logs/' || i, 7, i, 1000, 5, 'k/' || i, i, 'ulog', 'complete', i, i,"
+        f" iif(i <= {MANY}, 'verified', 'queued'), iif(i <= {MANY}, 1000, 0),"
+        f" iif(i <= {MANY}, :receipt, NULL), 'boot-1' FROM n",
+        {"receipt": json.dumps(asdict(Receipt("k", "e", "c", 1000, "etag", 1)))},
+    )
+    conn.commit()
+    conn.execute("PRAGMA synchronous = FULL")
+    yield outbox
+    outbox.close()
+
+
+def statements(outbox: Outbox, work: Callable[[], object]) -> list[str]:
+    """The SQL that ``work`` runs, as SQLite itself reports it."""
+    heard: list[str] = []
+    outbox._db.conn.set_trace_callback(heard.append)
+    try:
+        work()
+    finally:
+        outbox._db.conn.set_trace_callback(None)
+    return [sql for sql in heard if sql.lstrip().upper().startswith(("SELECT", "UPDATE"))]
+
+
+def plan(outbox: Outbox, work: Callable[[], object]) -> list[str]:
+    steps: list[str] = []
+    for sql in statements(outbox, work):
+        found = outbox._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
+        steps += [str(step[3]) for step in found]
+    return steps
+
+
+def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
+    """How many steps of its virtual machine SQLite takes for ``work``."""
+    count = 0
+
+    def counted() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    outbox._db.conn.set_progress_handler(counted, 1)
+    try:
+        work()
+    finally:
+        outbox._db.conn.set_progress_handler(None, 1)
+    return count
+
+
+PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
+    "claim": (lambda box: box.claim(0.0, LEASE_S), "claimable"),
+    "next_due_s": (lambda box: box.next_due_s(0.0), "claimable"),
+    "unknown": (lambda box: box.unknown([("/logs/7", identity(7))]), "same_file"),
+    "at_key": (lambda box: box.at_key("k/9"), "by_key"),
+    "leftovers": (Outbox.leftovers, "leftover"),
+    "proven_of_size": (lambda box: box.proven_of_size(1), "proven_size"),
+    "rows of a state": (lambda box: box.rows("dead"), "by_state"),
+}
+
+
+@pytest.mark.parametrize("verb", PLANS)
+def test_what_is_asked_often_is_read_off_an_index(crowded: Outbox, verb: str) -> None:
+    work, index = PLANS[verb]
+    steps = plan(crowded, lambda: work(crowded))
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
+    through = {step.replace("COVERING ", "").split(" (")[0] for step in steps}
+    read = {step.split(" USING ")[-1] for step in through if " log" in step}
+    assert read - {"INTEGER PRIMARY KEY"} == {f"INDEX {index}"}, steps
+
+
+def test_a_log_that_lands_again_is_found_by_an_index(crowded: Outbox) -> None:
+    file = identity(150_000)
+    again = entry("150000", file, path="/logs/150000")
+    steps = plan(crowded, lambda: crowded.land(again))
+    assert steps == [
+        "SEARCH log USING INDEX same_file"
+        " (path=? AND ino=? AND size=? AND mtime_ns=? AND asked_key=?)"
+    ]
+
+
+FEW = 1000
+
+CHEAP: dict[str, Callable[[Outbox], object]] = {
+    "claim": lambda box: box.claim(0.0, LEASE_S),
+    "land": lambda box: box.land(entry("new.ulg", identity(1 << 40))),
+    "unknown": lambda box: box.unknown([("/logs/7", identity(7))]),
+    "at_key": lambda box: box.at_key("k/9"),
+    "leftovers": Outbox.leftovers,
+    "proven_of_size": lambda box: box.proven_of_size(1),
+}
+
+
+@pytest.mark.parametrize("verb", CHEAP)
+def test_a_hundred_thousand_other_rows_cost_nothing(crowded: Outbox, verb: str) -> None:
+    assert 0 < instructions(crowded, lambda: CHEAP[verb](crowded)) < FEW
+
+
+def test_a_claim_and_its_settling_cost_the_same_however_many_wait(crowded: Outbox) -> None:
+    def one_log() -> None:
+        row = crowded.claim(0.0, LEASE_S)
+        assert row is not None
+        crowded.verified(row, receipt(row))
+
+    assert max(instructions(crowded, one_log) for _ in range(20)) < FEW
+
+
+def test_the_newest_of_a_hundred_thousand_goes_first(crowded: Outbox) -> None:
+    crowded.land(entry("urgent.ulg", priority=10, logged_at=1))
+    first, second = crowded.claim(0.0, LEASE_S), crowded.claim(0.0, LEASE_S)
+    assert first is not None
+    assert second is not None
+    assert first.name == "urgent.ulg"
+    assert second.logged_at == max(row.logged_at for row in [second, *crowded.rows("queued")])
+
+
+def test_a_broken_statement_leaves_the_outbox_usable(crowded: Outbox) -> None:
+    crowded._db.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
+    with pytest.raises(LocalStorageError):
+        crowded.claim(0.0, LEASE_S)
+    crowded._db.conn.set_progress_handler(None, 1)
+    assert not crowded._db.conn.in_transaction
+    assert crowded.claim(0.0, LEASE_S) is not None
