@@ -22,7 +22,7 @@ from .errors import (
     as_json,
 )
 from .flightlog import CONTENT_TYPES, LOG_SUFFIXES
-from .outbox import Row
+from .row import Row
 from .service import Service
 
 log = logging.getLogger("petal_s3")

@@ -120,6 +120,7 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
         with Live(console=console, auto_refresh=False) as live:
             for found in looks:
                 live.update(Group(*screen.status_view(found, found["rows"], notes)), refresh=True)
+        return
     before = None
     for found in looks:
         if found != before:

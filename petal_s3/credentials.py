@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from yarl import URL
 from . import clock
 from .clock import Clock
 from .errors import S3CredentialsError
+from .wire import X509_NO_CHECK_TIME
 
 log = logging.getLogger("petal_s3")
 
@@ -52,8 +54,12 @@ class TokenService:
     expiration minus the ``Date`` of the same answer, so the device's own date plays no part.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, clock: Clock = clock.now) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float, ignore_dates: bool = False, clock: Clock = clock.now
+    ) -> None:
+        """``ignore_dates``: accept certificates outside their dates, and nothing else."""
         self._url = URL(url)
+        self._ignore_dates = ignore_dates
         self._timeout_s = timeout_s
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -61,6 +67,8 @@ class TokenService:
         self._current: Credentials | None = None
         self._renew_at = 0.0
         self._fetched = 0
+        self._tries = 0
+        self._refusal: S3CredentialsError | None = None
 
     @property
     def current(self) -> Credentials | None:
@@ -76,18 +84,13 @@ class TokenService:
         """
         if self._current is not None and self._clock() < self._renew_at:
             return self._current
+        tries = self._tries
         async with self._lock:
             if self._current is not None and self._clock() < self._renew_at:
                 return self._current
-            try:
-                return await self._renew()
-            except S3CredentialsError as error:
-                held = self.current
-                if held is None:
-                    raise
-                log.warning("credentials renewal deferred reason=%s", error.message)
-                self._renew_at = min(held.expires_at, self._clock() + 10.0)
-                return held
+            if self._tries != tries and self._refusal is not None:
+                raise _again(self._refusal)  # who waited for a fetch shares how it ended
+            return await self._renew_or_hold()
 
     def invalidate(self, generation: int) -> None:
         """Drop the credentials of ``generation``: S3 does not accept them any more.
@@ -102,6 +105,21 @@ class TokenService:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _renew_or_hold(self) -> Credentials:
+        self._refusal = None
+        try:
+            return await self._renew()
+        except S3CredentialsError as error:
+            held = self.current
+            if held is None:
+                self._refusal = error
+                raise
+            log.warning("credentials renewal deferred reason=%s", error.message)
+            self._renew_at = min(held.expires_at, self._clock() + 10.0)
+            return held
+        finally:
+            self._tries += 1
 
     async def _renew(self) -> Credentials:
         answer, life_s = await self._fetch()
@@ -123,13 +141,14 @@ class TokenService:
         peer = (str(self._url.host), int(self._url.port or 0))
         try:
             status, headers, body = await self._post()
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            what = str(error) or type(error).__name__
-            if isinstance(error, asyncio.TimeoutError):
-                what = f"no answer within {self._timeout_s:g} s"
+        except asyncio.TimeoutError:
             raise S3CredentialsError(
-                f"{where} cannot be reached ({what}).", code="token_service_down", peer=peer
-            ) from error
+                f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
+                code="token_service_down", peer=peer,
+            ) from None  # fmt: skip
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Nobody gets the cause: it carries the request, and with it passwords.
+            raise _unreached(where, peer, error) from None
         if status not in _HTTP_OK:
             raise _refusal(where, status, headers)
         try:
@@ -144,7 +163,9 @@ class TokenService:
     async def _post(self) -> tuple[int, dict[str, str], bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s), trust_env=True
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                trust_env=True,
+                connector=aiohttp.TCPConnector(ssl=_dateless()) if self._ignore_dates else None,
             )
         # A redirect is a captive portal: it must not get a request that yields secrets.
         async with self._session.post(self._url, allow_redirects=False) as response:
@@ -153,6 +174,33 @@ class TokenService:
                 body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, headers, body
+
+
+def _dateless() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.verify_flags |= X509_NO_CHECK_TIME
+    return context
+
+
+def _again(error: S3CredentialsError) -> S3CredentialsError:
+    return S3CredentialsError(
+        error.message, code=error.code, peer=error.peer, retry_after_s=error.retry_after_s
+    )
+
+
+def _unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "certificate is not yet valid" in text or "certificate has expired" in text:
+        return S3CredentialsError(
+            f"{where} has a certificate that does not fit this device's date: set the clock, or "
+            "set PETAL_S3_TLS_IGNORE_DATES=true.",
+            code="tls_dates",
+        )
+    if not isinstance(error, aiohttp.ClientConnectionError | OSError):
+        text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
+    return S3CredentialsError(
+        f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer
+    )
 
 
 def _refusal(where: str, status: int, headers: dict[str, str]) -> S3CredentialsError:
@@ -193,6 +241,8 @@ def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
         answered = parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError):
         return DEFAULT_LIFE_S
+    if answered.tzinfo is None:
+        answered = answered.replace(tzinfo=timezone.utc)
     life_s = (expiration - answered).total_seconds()
     if life_s <= 0:
         raise S3CredentialsError(

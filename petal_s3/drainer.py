@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clock
+from .caller import reachable
 from .clock import Clock
 from .errors import (
     LeaseLost,
@@ -26,8 +27,8 @@ from .errors import (
     Throttled,
 )
 from .flightlog import FlightLog
-from .outbox import Outbox, OutboxThread, Row
-from .s3 import reachable
+from .outbox import Outbox, OutboxThread
+from .row import Row
 from .source import missing
 from .uploader import LEASE_S, Uploader
 
@@ -130,14 +131,10 @@ class Drainer:
         """Do one thing if there is one; return how long to rest."""
         if self._may_send() is not None:
             return _POLL_S
-        if self.block is not None:
-            wait_s = self.block.until - self._now()
-            if wait_s > 0:
-                return wait_s
+        if self._blocked_for_s() > 0:
+            return self._blocked_for_s()
         if await self.step():
             return 0.0
-        if self.block is not None:
-            return max(0.0, self.block.until - self._now())
         await self._sweep()
         due_s = await self._outbox(Outbox.next_due_s, self._now())
         return _CAP_S if due_s is None else max(due_s, 0.05)
@@ -272,6 +269,10 @@ class Drainer:
         wait_s = backoff_s(failures + (2 if refused else 0), cap_s=cap_s, spread=self._spread)
         return max(wait_s, error.retry_after_s or 0.0)
 
+    def _blocked_for_s(self) -> float:
+        """A block that is over still says why nothing was sent, but holds nobody up."""
+        return 0.0 if self.block is None else max(0.0, self.block.until - self._now())
+
     async def _blocked(self, error: S3IntegrationError) -> None:
         """Nothing can be sent for now, whichever row it is: wait, and say why."""
         now = self._now()
@@ -310,7 +311,7 @@ class Drainer:
         except LocalStorageError:
             return False
         changed, self._version = version != self._version, version
-        return changed and self.block is None
+        return changed and not self._blocked_for_s()
 
     async def _link_is_back(self) -> bool:
         """Whether a link that was seen down is up again: then nobody waits any longer."""

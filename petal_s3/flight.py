@@ -64,9 +64,10 @@ class FlightState:
         """Take in a HEARTBEAT of anybody."""
         if not beat.from_autopilot:
             return
+        self._give_up(now)
         another = self._system is not None and beat.system != self._system
-        if another and now - self._heard_at <= SILENT_S:
-            return  # another vehicle on the same network
+        if another and (self._armed or now - self._heard_at <= SILENT_S):
+            return  # another vehicle on the same network: it cannot land ours
         self._system = beat.system
         self.told(armed=bool(beat.base_mode & _ARMED_FLAG), now=now)
 

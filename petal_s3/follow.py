@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from . import clock
 from .flightlog import shown_name
-from .outbox import Outbox, Row
+from .outbox import Outbox
+from .row import Row
 from .service import Service
 
 _TICK_S = 0.5
@@ -25,8 +26,10 @@ class Screen(Protocol):
     def say(self, sentence: str) -> None:
         """Tell one thing that has happened."""
 
-    def draw(self, left_bytes: int, moving: dict[int, tuple[str, int, int]]) -> None:
-        """Show how far things are; per row its name, bytes moved, size."""
+    def draw(
+        self, left_bytes: int, on_way_bytes: int, moving: dict[int, tuple[str, int, int]]
+    ) -> None:
+        """Show how far things are; per row on its way its name, bytes moved, size."""
 
 
 @dataclass
@@ -104,8 +107,8 @@ class _Watch:
         await service.start()
         found = (await service.landed())["found"]
         if found:
-            settle_s = service.settings.settle_seconds
-            self._screen.say(f"landed    {found} files; they must be still for {settle_s:g} s.")
+            still = f"still for {service.settings.settle_seconds:g} s"
+            self._screen.say(f"found     {found} new in the log directories; taken when {still}.")
 
     async def look(self) -> Followed:
         """Find out what has happened since the last look, and show it."""
@@ -121,10 +124,11 @@ class _Watch:
         self._reason = reason
         moved = {row.id: self._service.moved(row) for row in self.waiting if row.lease}
         self._note_progress(moved)
-        unsaid = sum(moved[row.id] - row.sent_bytes for row in self.waiting if row.id in moved)
+        going = [row for row in self.waiting if row.id in moved]
         self._screen.draw(
-            max(0, followed.status["backlog_bytes"] - unsaid),
-            {r.id: (r.name, moved[r.id], r.size) for r in self.waiting if r.id in moved},
+            followed.status["backlog_bytes"],
+            sum(moved[row.id] - row.sent_bytes for row in going),
+            {row.id: (row.name, moved[row.id], row.size) for row in going},
         )
         return followed
 
@@ -153,16 +157,18 @@ class _Watch:
         fresh = {row.id for row in newest if row.id > self._last_id}
         waiting = {row.id for row in self.waiting}
         gone = (self._open | fresh) - waiting
-        self._open = waiting
         self._last_id = max([self._last_id, *fresh])
         rows = [await self._service.outbox(Outbox.get, row_id) for row_id in sorted(gone)]
+        # A row can slip from one state to the next between two questions.
+        self._open = waiting | {row.id for row in rows if not row.settled}
         return [row for row in rows if row.settled]
 
 
 def _told(row: Row) -> str:
     if row.receipt is not None:
         return f"up        {row.receipt.key}  {row.size} bytes, {row.receipt.proof}"
-    return f"{row.state:9} {shown_name(row.name)}: {row.reason}"
+    name = shown_name(row.name)
+    return f"{row.state:9} {row.reason if name in row.reason else f'{name}: {row.reason}'}"
 
 
 def _why_not(status: Json, waiting: list[Row]) -> str:

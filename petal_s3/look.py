@@ -12,7 +12,8 @@ from . import clock
 from .config import Settings
 from .errors import LocalStorageError
 from .landing import find_logs
-from .outbox import Outbox, Row
+from .outbox import Outbox
+from .row import Row
 from .spool import DrainLock
 from .status import row_json, summary
 
@@ -33,8 +34,18 @@ def look(settings: Settings, limit: int) -> Json:
         rows: list[Row] = []
         for state in _ORDER:
             rows += outbox.rows(state, limit - len(rows))
-        found = summary(outbox, outbox.said(), DrainLock(settings.state_dir).holder())
-        return {**found, "rows": [row_json(row, clock.now()) for row in rows]}
+        said = outbox.said()
+        found = summary(outbox, said, DrainLock(settings.state_dir).holder())
+        held_up = str(said.get("reason", "")) if found["drained_by"] is not None else ""
+        return {**found, "rows": [_row(row, held_up) for row in rows]}
+
+
+def _row(row: Row, held_up: str) -> Json:
+    """A row that waits always says why: what holds up everything comes first."""
+    shown = row_json(row, clock.now())
+    if row.state == "queued":
+        shown["reason"] = held_up or row.reason or "It waits its turn."
+    return shown
 
 
 def last_said(settings: Settings) -> Json:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
+from .answers import ObjectInfo, Page
 from .errors import (
     Conflict,
     LocalStorageError,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .keys import Territory, header_value
 from .outbox import Outbox, OutboxThread
-from .s3 import S3, ObjectInfo, Page
+from .s3 import S3
 
 MAX_COPY_BYTES = 5_000_000_000
 _MOVED_FROM = "moved-from"

@@ -13,15 +13,12 @@ a row from another boot is due. All methods block: they run on one thread (:clas
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -30,7 +27,9 @@ from sqlite_utils import Database
 from . import clock
 from .errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from .flightlog import Identity
+from .row import Entry, Receipt, Row, printable, row_of
 from .schema import migrations
+from .storage import in_turn, storage_errors
 
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")
 _OPEN = "state IN ('queued', 'uploading')"
@@ -40,109 +39,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """The proof that an object holds the file's bytes.
-
-    ``proof``: ``crc32+etag``, ``crc32`` or ``etag``: what S3 said and we recomputed.
-    ``verified_at``: seconds since 1970 by S3's clock.
-    """
-
-    key: str
-    etag: str
-    checksum: str
-    size: int
-    proof: str
-    verified_at: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A log that is to enter the outbox."""
-
-    path: str
-    identity: Identity
-    key: str
-    name: str
-    kind: str
-    verdict: str
-    facts: Mapping[str, str]
-    logged_at: int
-    landed_at: int
-    asked_key: str = ""
-    spooled: bool = False
-    session_id: str | None = None
-    priority: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One log in the outbox; columns as in :mod:`petal_s3.schema`."""
-
-    id: int
-    path: str
-    dev: int
-    ino: int
-    size: int
-    mtime_ns: int
-    asked_key: str
-    key: str
-    name: str
-    kind: str
-    verdict: str
-    facts: dict[str, str]
-    spooled: bool
-    session_id: str | None
-    priority: int
-    logged_at: int
-    landed_at: int
-    state: str
-    boot_id: str
-    due_at: float
-    lease: str | None
-    attempts: int
-    failures: int
-    code: str
-    reason: str
-    upload_id: str | None
-    part_size: int | None
-    checksummed: bool
-    sent_bytes: int
-    parts_sent: int
-    parts_resent: int
-    receipt: Receipt | None
-    same_as: int | None
-
-    @property
-    def identity(self) -> Identity:
-        """The file that landed."""
-        return Identity(self.dev, self.ino % (1 << 64), self.size, self.mtime_ns)
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
-        return self.state in {"verified", "dead", "cancelled"}
-
-    def next_attempt_s(self, now: float) -> float | None:
-        """Seconds until the next attempt while queued; none in any other state."""
-        if self.state != "queued":
-            return None
-        return max(0.0, self.due_at - now) if self.boot_id == clock.boot_id() else 0.0
-
-
-_COLUMNS = tuple(field.name for field in fields(Row))
-
-
-def _row(record: Mapping[str, Any]) -> Row:
-    values = {name: record[name] for name in _COLUMNS}
-    values["facts"] = json.loads(values["facts"])
-    values["spooled"] = bool(values["spooled"])
-    values["checksummed"] = bool(values["checksummed"])
-    if values["receipt"] is not None:
-        values["receipt"] = Receipt(**json.loads(values["receipt"]))
-    return Row(**values)
-
-
 class Outbox:
     """The rows, in one SQLite database in WAL mode that is on disk when a call returns."""
 
@@ -150,7 +46,7 @@ class Outbox:
         """Open or create the database at ``path``; raises :class:`LocalStorageError`."""
         self.path = path
         self._boot = boot_id if boot_id is not None else clock.boot_id()
-        with storage_errors(path), _in_turn(path.parent):
+        with storage_errors(path), in_turn(path.parent):
             connection = sqlite3.connect(path, timeout=5.0)
             self._db = Database(connection, execute_plugins=False)
             try:
@@ -405,7 +301,7 @@ class Outbox:
             "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
             " AND mtime_ns = :mtime_ns AND NOT (state = 'dead' AND code = 'source_gone')"
             " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
-            path=path,
+            path=printable(path),
             ino=_signed(identity.ino),
             size=identity.size,
             mtime_ns=identity.mtime_ns,
@@ -608,7 +504,7 @@ class Outbox:
             return int(self._db.execute(sql, values).rowcount)
 
     def _rows(self, sql: str, **values: Any) -> list[Row]:
-        return [_row(record) for record in self._records(sql, **values)]
+        return [row_of(record) for record in self._records(sql, **values)]
 
     def _first(self, sql: str, **values: Any) -> Row | None:
         return next(iter(self._rows(sql, **values)), None)
@@ -666,31 +562,6 @@ def _about(entry: Entry) -> dict[str, Any]:
         "logged_at": entry.logged_at,
         "landed_at": entry.landed_at,
     }
-
-
-@contextmanager
-def _in_turn(directory: Path) -> Iterator[None]:
-    """Let those who open an outbox at once take turns: turning WAL on does not wait by itself."""
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into one plain sentence."""
-    try:
-        yield
-    except sqlite3.IntegrityError:
-        raise
-    except (sqlite3.Error, OSError) as error:
-        raise LocalStorageError(
-            f"The outbox {path} cannot be used ({error}; it lies in PETAL_S3_STATE_DIR): check free"
-            " space, permissions and mounts."
-        ) from error
 
 
 class OutboxThread:

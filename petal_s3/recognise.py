@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from .answers import ObjectInfo
 from .checksums import crc32_base64, digest, etag_parts, file_etag
 from .errors import Conflict, S3BucketError, Transient
 from .keys import Territory, key_with_crc
-from .outbox import Outbox, OutboxThread, Receipt, Row
-from .s3 import S3, ObjectInfo
+from .outbox import Outbox, OutboxThread
+from .row import Receipt, Row
+from .s3 import S3
 from .source import Source
 
 T = TypeVar("T")
@@ -20,10 +22,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Found:
-    """An object that holds the very bytes; ``same_as`` is the row that brought them."""
+    """An object that holds the very bytes; ``same_as`` is the row that brought them.
+
+    ``free``: where it stands under another key, the key of the row that is free for a copy.
+    """
 
     receipt: Receipt
     same_as: int | None = None
+    free: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,20 @@ class Recogniser:
         if held is None and await self._begun_elsewhere(row, key):
             held = _NOBODYS
         if held is not None:
-            receipt = await comparison.same(held)
+            receipt = await comparison.same(held, own=True)
             if receipt is not None:
                 return Found(receipt, await self._bringer(row, key))
             key = key_with_crc(row.key, await comparison.crc32())
             held = await self._s3.head(key)
         if held is not None:
-            receipt = await comparison.same(held)
+            receipt = await comparison.same(held, own=True)
             if receipt is None:
                 raise Conflict(f"Both spellings of {row.key} are taken by other bytes.")
             return Found(receipt, await self._bringer(row, key))
         if await self._begun_elsewhere(row, key):
             raise Transient("The same bytes are on their way already.", code="same_as_other")
-        return await self._elsewhere(row, comparison) or Free(key)
+        found = await self._elsewhere(row, comparison)
+        return Free(key) if found is None else replace(found, free=key)
 
     async def _begun_elsewhere(self, row: Row, key: str) -> bool:
         rows = await self._outbox(Outbox.at_key, key)
@@ -131,25 +138,41 @@ class _Comparison:
         self._etags: dict[int | None, str] = {}
         self._crc32: int | None = None
 
-    async def same(self, info: ObjectInfo) -> Receipt | None:
-        """The receipt when ``info`` is an object of the same bytes: size and recomputed ETag."""
-        parts = etag_parts(info.etag)
-        if info.size != self._source.size or parts is None:
+    async def same(self, info: ObjectInfo, *, own: bool = False) -> Receipt | None:
+        """The receipt when ``info`` is an object of the same bytes: size and recomputed ETag.
+
+        ``own``: it stands at the file's own key, which holds its name and time. Where the ETag
+        is no md5 (SSE-KMS) nothing but a checksum can tell that our own upload arrived.
+        """
+        if info.size != self._source.size:
             return None
-        part_size = info.part_size if parts else None
-        if parts and part_size is None:
-            return None
-        etag = await self._etag(part_size)
-        if etag != info.etag:
+        how = await self._by_checksum(info) if own else None
+        how = how or await self._by_etag(info)
+        if how is None:
             return None
         return Receipt(
             key=info.key,
-            etag=etag,
+            etag=info.etag,
             checksum=f"crc32:{crc32_base64(await self.crc32())}",
             size=info.size,
-            proof="crc32+etag" if info.crc32 else "etag",
+            proof=how,
             verified_at=int(self._s3.clock.utcnow().timestamp()),
         )
+
+    async def _by_checksum(self, info: ObjectInfo) -> str | None:
+        hidden = etag_parts(info.etag) is None or info.encryption.startswith("aws:kms")
+        if not hidden or not info.crc32:
+            return None
+        return "crc32" if info.crc32 == crc32_base64(await self.crc32()) else None
+
+    async def _by_etag(self, info: ObjectInfo) -> str | None:
+        parts = etag_parts(info.etag)
+        part_size = info.part_size if parts else None
+        if parts is None or (parts and part_size is None):
+            return None
+        if await self._etag(part_size) != info.etag:
+            return None
+        return "crc32+etag" if info.crc32 else "etag"
 
     async def crc32(self) -> int:
         """CRC32 of the whole file."""

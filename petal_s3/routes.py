@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import BadInput
+from .intake import PRIORITY_ASKED
 from .outbox import STATES
-from .service import PRIORITY_ASKED, Service
+from .service import Service
 
 Json = dict[str, Any]
 

@@ -26,6 +26,7 @@ from .flightlog import shown_name
 Json = Mapping[str, Any]
 
 _NAME_CHARS = 40
+_NAME_WIDTH = 31
 _SHOWN_DEAD = 10
 _STYLES = {"verified": "green", "uploading": "yellow", "dead": "red", "cancelled": "dim"}
 
@@ -74,28 +75,29 @@ def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> lis
     parts: list[RenderableType] = [Text(headline(status), style="bold")]
     living = [row for row in rows if row["state"] != "dead"]
     if living:
-        parts += ["", _table(living), *_not_shown(status, living), ""]
+        parts += ["", _table(status, living), *_not_shown(status, living), ""]
     parts += [*_dead(status, dead), *_settling(status), *_facts(status), *notes]
     return parts
 
 
-def _table(rows: Sequence[Json]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+def _table(status: Json, rows: Sequence[Json]) -> Table:
+    names = [row["key"].rpartition("/")[2] for row in rows]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("id", justify="right", no_wrap=True)
-    table.add_column("log", overflow="fold")
+    table.add_column("log", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names))))
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("sent", justify="right", no_wrap=True)
     table.add_column("proof, or why not", overflow="fold")
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         share = 100 * row["sent_bytes"] // row["size"] if row["size"] else 100
         table.add_row(
             str(row["id"]),
-            row["key"].rpartition("/")[2],
+            name,
             decimal(row["size"]),
             Text(row["state"], style=_STYLES.get(row["state"], "")),
             f"{share}%",
-            _why(row),
+            "see above" if row["reason"] and row["reason"] == status["reason"] else _why(row),
         )
     return table
 
@@ -181,17 +183,20 @@ class Bars:
         """Print a line; the bars stay below it."""
         self._console.print(sentence, soft_wrap=True)
 
-    def draw(self, left_bytes: int, moving: Mapping[int, tuple[str, int, int]]) -> None:
+    def draw(
+        self, left_bytes: int, on_way_bytes: int, moving: Mapping[int, tuple[str, int, int]]
+    ) -> None:
         """Draw all bars.
 
-        ``left_bytes``: of all rows, not yet confirmed. ``moving``: per row on its way its name,
-        bytes confirmed or handed to the network, size.
+        ``left_bytes``: of all rows, not yet confirmed; ``on_way_bytes`` of them are handed to the
+        network. ``moving``: per row on its way its name, bytes moved, size.
         """
         if self._total is None:
             self._total = self._bars.add_task("all", total=None)
         self._bytes += max(0, left_bytes - self._left)
         self._left = left_bytes
-        self._bars.update(self._total, total=self._bytes, completed=self._bytes - left_bytes)
+        done = self._bytes - left_bytes + on_way_bytes
+        self._bars.update(self._total, total=self._bytes, completed=done)
         for gone in self._tasks.keys() - moving.keys():
             self._bars.remove_task(self._tasks.pop(gone))
         for row_id, (name, moved, size) in moving.items():

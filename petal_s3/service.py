@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,23 +17,18 @@ from .config import Settings, valid_machine_id
 from .credentials import TokenService
 from .drainer import Drainer
 from .errors import (
-    BadInput,
     ConfigError,
     LocalStorageError,
-    NotAFlightLog,
-    NotAllowed,
-    NotFinished,
     NotNow,
-    S3FileNotFoundError,
     S3IntegrationError,
 )
 from .flight import FlightState, Heartbeat
-from .flightlog import FlightLog, Identity, log_time, open_log
-from .keys import Territory, log_key
-from .landing import File, Settling, find_logs, locked, open_for_writing
+from .intake import PRIORITY_ASKED, Intake
+from .keys import Territory
 from .objects import Objects
-from .outbox import Entry, Outbox, OutboxThread, Row
+from .outbox import Outbox, OutboxThread
 from .recognise import Recogniser
+from .row import Row
 from .s3 import S3
 from .spool import DrainLock
 from .status import Rate, row_json, summary
@@ -42,12 +36,9 @@ from .uploader import Uploader
 
 log = logging.getLogger("petal_s3")
 
-_SETTLING_S = 0.25
 _LOCK_S = 1.0
 _STORAGE_S = 4.0
 _SAY_S = 2.0
-_CHUNK = 500
-PRIORITY_ASKED = 10  # somebody waits for it
 
 T = TypeVar("T")
 
@@ -76,18 +67,19 @@ class Service:
         self._now = now
         self._spool = settings.state_dir / "spool"
         self._files = ThreadPoolExecutor(2, thread_name_prefix="petal-s3-files")
-        self._settling = Settling(settings.settle_seconds)
         self._rate = Rate()
         self._tasks: list[asyncio.Task[None]] = []
-        self._scan_asked = asyncio.Event()
         self._changed = asyncio.Event()
-        self._landings = 0
         self._build()
 
     def _build(self) -> None:
         settings = self.settings
         self.tokens = (
-            TokenService(settings.session_token_url, timeout_s=settings.request_timeout)
+            TokenService(
+                settings.session_token_url,
+                timeout_s=settings.request_timeout,
+                ignore_dates=settings.tls_ignore_dates,
+            )
             if settings.session_token_url
             else None
         )
@@ -124,6 +116,16 @@ class Service:
             now=self._now,
         )
 
+        self.intake = Intake(
+            settings,
+            self.territory,
+            self.outbox,
+            self.flight,
+            self._files,
+            on_landed=self.drainer.wake,
+            now=self._now,
+        )
+
     # -- life
 
     async def open(self) -> None:
@@ -138,7 +140,7 @@ class Service:
             await self.s3.open()
         self._spawn(self._drain())
         if watch:
-            self._spawn(self._watch())
+            self._spawn(self.intake.watch())
 
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
@@ -179,115 +181,17 @@ class Service:
             return False
         return True
 
-    # -- landing
-
-    async def _watch(self) -> None:
-        """Scan at start, at every interval and when asked; wait for files to settle."""
-        scan_at = self._now()
-        while True:
-            try:
-                if self._scan_asked.is_set() or self._now() >= scan_at or self._landed():
-                    self._scan_asked.clear()
-                    await self.scan()
-                    scan_at = self._now() + self.settings.scan_interval
-                await self._accept_settled()
-            except S3IntegrationError as error:
-                log.warning("scan deferred code=%s reason=%s", error.code, error.message)
-            except Exception:
-                log.exception("scan crashed")  # the next one may fare better
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._scan_asked.wait(), _SETTLING_S)
-
-    def _landed(self) -> bool:
-        self.flight.state(self._now())
-        landings, self._landings = self._landings, self.flight.landings
-        return self.flight.landings != landings
+    # -- verbs
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        files = await self.run(find_logs, self.settings.log_dirs)
-        fresh: list[File] = []
-        for start in range(0, len(files), _CHUNK):
-            fresh += await self.outbox(Outbox.unknown, files[start : start + _CHUNK])
-        return self._settling.watch(fresh, self._now())
+        return await self.intake.scan()
 
     async def landed(self) -> dict[str, int]:
         """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
-        await self.scan()
-        found = len(self._settling)
-        enqueued = await self._accept_settled()
+        found, enqueued = await self.intake.landed()
         await self.drainer.hurry()
         return {"found": found, "enqueued": enqueued}
-
-    async def _accept_settled(self) -> int:
-        if not self._settling or self.flight.state(self._now()) == "armed":
-            return 0
-        await self.run(self._settling.look, self._now())
-        ready = self._settling.ready(self._now(), not_before=self.flight.ended_at)
-        writing = await self.run(open_for_writing, ready)
-        accepted = 0
-        for path in ready:
-            if path in writing or await self.run(locked, path):
-                self._settling.busy(path, self._now())
-            elif await self._accept(path):
-                accepted += 1
-        if accepted:
-            self.drainer.wake()
-        return accepted
-
-    async def _accept(self, path: str) -> bool:
-        try:
-            await self._land(Path(path), path, Path(path).name)
-        except NotAFlightLog as error:
-            await self._refuse(path, error)
-        except NotFinished:
-            self._settling.busy(path, self._now())
-            return False
-        except LocalStorageError:
-            raise
-        except S3IntegrationError as error:
-            log.warning("log not accepted path=%s reason=%s", ascii(path), error.message)
-            self._settling.done(path)
-            return False
-        self._settling.done(path)
-        return True
-
-    async def _refuse(self, path: str, error: NotAFlightLog) -> None:
-        log.warning("no flight log path=%s code=%s", ascii(path), error.code)
-        with contextlib.suppress(OSError):
-            identity = Identity.of(os.lstat(path))
-            entry = self._entry(_printable(path), Path(path).name, identity, "unknown", "refused")
-            await self.outbox(Outbox.refuse, entry, error.code, error.message)
-
-    async def _land(
-        self, path: Path, original: str, name: str, *, asked_key: str = "", **more: Any
-    ) -> Row:
-        found = await self.run(
-            lambda: FlightLog.read(path, max_bytes=self.settings.max_file_size, name=name)
-        )
-        entry = self._entry(
-            str(path), name, found.identity, found.kind, found.verdict, original=original,
-            facts=found.facts, asked_key=asked_key, **more,
-        )  # fmt: skip
-        row = await self.outbox(Outbox.land, entry)
-        log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
-        return row
-
-    def _entry(  # noqa: PLR0913
-        self, path: str, name: str, identity: Identity, kind: str, verdict: str,
-        *, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
-    ) -> Entry:  # fmt: skip
-        logged_at = log_time(Path(original or path).with_name(name), identity.mtime_ns)
-        key = asked_key or log_key(
-            self.territory.home, name, logged_at, date_folders=self.settings.date_folders
-        )
-        return Entry(
-            path=path, identity=identity, key=key, name=_printable(name), kind=kind,
-            verdict=verdict, facts=facts or {}, logged_at=int(logged_at.timestamp()),
-            landed_at=int(time.time()), asked_key=asked_key, **more,
-        )  # fmt: skip
-
-    # -- verbs
 
     async def enqueue(
         self,
@@ -298,67 +202,10 @@ class Service:
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
     ) -> Row:
-        """Enter a file by name, durably; returns at once.
-
-        A file outside the log directories is spooled first, or refused with ``inside_only``.
-        Raises :class:`NotAFlightLog`, :class:`NotFinished`, :class:`NotAllowed`,
-        :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
-        """
-        asked_key = self.territory.check(key) if key else ""
-        real = await self.run(self._real, path, inside_only)
-        if await self.run(open_for_writing, [str(real)]):
-            raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
-        name = Path(name).name if name else Path(os.fspath(path)).name
-        if not name:
-            raise BadInput("This is not a file name.", code="bad_name")
-        more: dict[str, Any] = {"asked_key": asked_key, "priority": priority}
-        if self._inside(real):
-            row = await self._land(real, str(real), name, **more)
-        else:
-            row = await self._spool_in(real, name, more)
-        self.drainer.wake()
-        return row
-
-    def _real(self, path: str | os.PathLike[str], inside_only: bool) -> Path:
-        text = os.fspath(path)
-        if not text.strip() or "\0" in text:
-            raise BadInput("This is not a path.", code="bad_path")
-        real = Path(os.path.realpath(text))
-        if inside_only and not self._inside(real):
-            raise NotAllowed("Only files inside the log directories can be enqueued this way.")
-        if not real.exists():
-            raise S3FileNotFoundError(f"There is no file {real.name!a}.")
-        return real
-
-    def _inside(self, real: Path) -> bool:
-        roots = (Path(os.path.realpath(directory)) for directory in self.settings.log_dirs)
-        return any(real.is_relative_to(root) for root in roots)
-
-    async def _spool_in(self, real: Path, name: str, more: dict[str, Any]) -> Row:
-        """Keep our own copy: the caller may delete or change its file as soon as we return."""
-        found = await self.run(
-            lambda: FlightLog.read(real, max_bytes=self.settings.max_file_size, name=name)
+        """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
+        return await self.intake.enqueue(
+            path, key=key, name=name, priority=priority, inside_only=inside_only
         )
-        asked_key = str(more["asked_key"])
-        for row in await self.outbox(
-            Outbox.copies, _printable(name), found.identity.size, asked_key
-        ):
-            if await self.run(spool.same_bytes, real, Path(row.path)):
-                return row  # asked again, under whatever path: a second copy would fill the disk
-        target = spool.place(self._spool, str(real), found.identity)
-        for row in await self.outbox(Outbox.at_path, str(target)):
-            if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
-                return row
-        await self.run(self._bring_in, real, target)
-        return await self._land(target, str(real), name, spooled=True, **more)
-
-    @staticmethod
-    def _bring_in(real: Path, target: Path) -> None:
-        fd = open_log(real)
-        try:
-            spool.bring_in(fd, real, target)
-        finally:
-            os.close(fd)
 
     async def wait(
         self, row_id: int, *, patience_s: float | None = None,
@@ -437,9 +284,9 @@ class Service:
         before = self.may_not_send()
         self.flight.heartbeat(beat, self._now())
         if self.flight.may_be_ending:
-            self._scan_asked.set()  # the wait for files to settle runs beside the confirmation
+            self.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
         if before is not None and self.may_not_send() is None:
-            self._scan_asked.set()
+            self.intake.ask_scan()
             self.drainer.wake()
 
     # -- what the rooms ask and tell
@@ -471,7 +318,7 @@ class Service:
             "flight_state": self.flight.state(self._now()),
             "reason": self.may_not_send() or (block.reason if block is not None else ""),
             "rate_bytes_s": rate,
-            "settling": self._settling.paths[:20],
+            "settling": self.intake.settling.paths[:20],
         }
 
     def _credentials(self) -> str:
@@ -531,7 +378,3 @@ def _no_id() -> tuple[str, ...]:
 def _differs(says: dict[str, Any], last: dict[str, Any]) -> bool:
     still = {"clock_offset_s"}
     return any(says.get(name) != last.get(name) for name in says.keys() - still)
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from .outbox import Outbox, Row
+from .outbox import Outbox
+from .row import Row
 
 _WINDOW_S = 10.0
+_LEAST_S = 1.0  # what buffers swallow at first would look like a fast link
 
 
 class Rate:
@@ -26,7 +28,7 @@ class Rate:
         while len(self._samples) > 1 and self._samples[0][1] == self._samples[1][1]:
             self._samples.popleft()  # idle before the first byte: no part of the upload's speed
         then, before = self._samples[0]
-        return (total - before) / (now - then) if now > then else 0.0
+        return (total - before) / (now - then) if now - then >= _LEAST_S else 0.0
 
 
 def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any]:

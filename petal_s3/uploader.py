@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import clock
+from .answers import HeldPart
 from .checksums import Digest, crc32_base64, digest, multipart_etag, whole_crc32
 from .clock import Clock
 from .config import MIB
@@ -27,9 +28,10 @@ from .errors import (
 )
 from .flightlog import CONTENT_TYPES
 from .keys import metadata
-from .outbox import Outbox, OutboxThread, Receipt, Row
+from .outbox import Outbox, OutboxThread
 from .recognise import Found, Recogniser, proof
-from .s3 import S3, HeldPart
+from .row import Receipt, Row
+from .s3 import S3
 from .source import Source
 from .wire import Window
 
@@ -149,23 +151,23 @@ class Uploader:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
         source.check()
         receipt = found.receipt
-        if row.asked_key and receipt.key != row.asked_key and source.size <= MAX_COPY_BYTES:
-            return await self._copy(row, source, receipt)
+        if row.asked_key and found.free and source.size <= MAX_COPY_BYTES:
+            return await self._copy(row, source, receipt, found.free)
         log.info("upload recognised key=%s as=%s", row.key, receipt.key)
         return await self._outbox(Outbox.verified, row, receipt, same_as=found.same_as)
 
-    async def _copy(self, row: Row, source: Source, receipt: Receipt) -> Row:
+    async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
         origin = await self._s3.head(receipt.key)
         if origin is None or origin.etag != receipt.etag:
             raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
-        await self._s3.copy(origin, row.key, {})
-        info = await self._s3.head(row.key)
+        await self._s3.copy(origin, key, {})
+        info = await self._s3.head(key)
         whole = await self._run(digest, source.fd, 0, source.size)
         known = {whole.etag, receipt.etag}
         if info is None or info.size != row.size or info.etag not in known:
             raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
         copied = Receipt(
-            key=row.key, etag=info.etag, checksum=receipt.checksum, size=row.size,
+            key=key, etag=info.etag, checksum=receipt.checksum, size=row.size,
             proof="crc32+etag" if info.crc32 else "etag", verified_at=self._server_time(),
         )  # fmt: skip
         return await self._outbox(Outbox.verified, row, copied)

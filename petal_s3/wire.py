@@ -25,7 +25,7 @@ from .errors import SourceChanged
 
 _SEND_BUFFER_BYTES = 128 * 1024
 _USER_TIMEOUT_MS = 60_000
-_X509_NO_CHECK_TIME = 0x200000
+X509_NO_CHECK_TIME = 0x200000
 _NOT_MODIFIED = 304
 
 
@@ -66,7 +66,7 @@ class DatelessSession(Session):
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc]
-        context.verify_flags |= _X509_NO_CHECK_TIME
+        context.verify_flags |= X509_NO_CHECK_TIME
         return context
 
 

@@ -122,7 +122,7 @@ class Show:
         ]
 
     def fly(self) -> None:
-        self.screen.act("In the air: two recorders write, and nothing is sent")
+        self.screen.act("In the air: the recorders write, and nothing is sent")
         with contextlib.ExitStack() as stack:
             running = [(log, stack.enter_context(log.recorded())) for log in self.flown]
             self.record(running)

@@ -1,0 +1,269 @@
+"""Make one guarded call to S3: credentials, a deadline, errors translated, one more try at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from aiobotocore.credentials import AioCredentialResolver, AioCredentials
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.handlers import add_expect_header
+
+from .credentials import Credentials, TokenService
+from .errors import ClockSkew, Offline, S3BucketError, S3CredentialsError, S3IntegrationError
+from .refusals import translate
+from .wire import ServerClock, Window, client_config, register_signer
+
+log = logging.getLogger("petal_s3")
+# At DEBUG these print session tokens; the host sets levels from its environment.
+for _chatty in ("botocore", "aiobotocore", "urllib3"):
+    logging.getLogger(_chatty).setLevel(logging.INFO)
+
+_T = TypeVar("_T")
+_CLOCK_LIMIT_S = 14 * 60.0
+_FRESH_S = 60.0
+_DRAIN_S = (
+    120.0  # what stands in the send buffer of a slow link after the last byte was handed over
+)
+_PROBE_S = 3.0
+
+
+class _Tokens(AioCredentials):
+    """Hands the token service's credentials to the signer, at each request anew."""
+
+    def __init__(self, tokens: TokenService) -> None:
+        super().__init__("unused", "unused", "unused", method="petal-token-service")
+        self._tokens = tokens
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
+        held = await self._tokens.get()
+        return ReadOnlyCredentials(held.access_key_id, held.secret_access_key, held.session_token)
+
+
+class _Provider:
+    METHOD = "petal-token-service"
+    CANONICAL_NAME = None
+
+    def __init__(self, tokens: TokenService) -> None:
+        self._tokens = tokens
+
+    async def load(self) -> _Tokens:
+        return _Tokens(self._tokens)
+
+
+class Caller:
+    """One client for one bucket; every error that leaves it is ours."""
+
+    def __init__(  # noqa: PLR0913 - the settings of a connection
+        self,
+        *,
+        bucket: str,
+        region: str,
+        endpoint_url: str | None,
+        tokens: TokenService | None,
+        timeout_s: float,
+        connections: int,
+        ignore_dates: bool,
+        server_clock: ServerClock,
+    ) -> None:
+        self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._clock = server_clock
+        self._region = region
+        self._tokens = tokens
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._ignore_dates = ignore_dates
+        self._stack = contextlib.AsyncExitStack()
+        self._client: Any = None
+        self._opening = asyncio.Lock()
+        self._peer: tuple[str, int] | None = None
+        self._moved_s = 0.0
+        self._conditional = True
+        self._refreshed_at = -_FRESH_S
+
+    async def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            await self._stack.aclose()
+
+    def peer(self) -> tuple[str, int] | None:
+        """Host and port that connections go to (a proxy, where one is set); none before opening."""
+        return self._peer
+
+    async def open(self) -> Any:
+        """Make the client, once: no network, but some 100 ms of work on the loop."""
+        if self._client is not None:
+            return self._client
+        async with self._opening:
+            if self._client is None:
+                with self.errors():
+                    self._client = await self._connect()
+                self._peer = _peer_of(self._client.meta.endpoint_url)
+        return self._client
+
+    async def _connect(self) -> Any:
+        session = AioSession()
+        if self._tokens is not None:
+            session.register_component(
+                "credential_provider",
+                AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
+            )
+        client = await self._stack.enter_async_context(
+            session.create_client(
+                "s3",
+                region_name=self._region,
+                endpoint_url=self._endpoint_url,
+                config=client_config(
+                    connections=self._connections, ignore_dates=self._ignore_dates
+                ),
+            )
+        )
+        signer = register_signer(self._clock, f"petal-s3v4-{uuid.uuid4().hex}")
+        events = client.meta.events
+        events.register_first("choose-signer.s3", lambda **_: signer)
+        events.register("response-received.s3", self._received)
+        # A peer that never says "100 Continue" would hold an upload for ever.
+        events.unregister("before-call.s3", add_expect_header)
+        return client
+
+    def _received(self, response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+        date = (response_dict or {}).get("headers", {}).get("date")
+        if date:
+            self._clock.learn(date)
+
+    async def call_if_absent(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:
+        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not)."""
+        if self._conditional:
+            try:
+                return await self.call(
+                    operation, {**params, "IfNoneMatch": "*"}, window=window, slow=slow
+                )
+            except S3BucketError as error:
+                if error.code != "not_implemented":
+                    raise
+            if window is not None:
+                window.seek(0)
+            answer = await self.call(operation, params, window=window, slow=slow)
+            self._conditional = False
+            return answer
+        return await self.call(operation, params, window=window, slow=slow)
+
+    async def call(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:
+        """Make one call; once more at once with new credentials or the server's time."""
+        for again in (True, False):
+            held = await self._tokens.get() if self._tokens is not None else None
+            offset_s = self._clock.offset_s or 0.0
+            try:
+                return await self._try(operation, window, slow=slow, params=params)
+            except (S3CredentialsError, S3BucketError, ClockSkew) as error:
+                # Whatever it was called: when our time moved meanwhile, the signature was wrong.
+                moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
+                if not again or not (moved_s > _CLOCK_LIMIT_S or self._worth_another(error, held)):
+                    raise
+                log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
+            if window is not None:
+                window.seek(0)
+        raise AssertionError("unreachable")
+
+    def _worth_another(self, error: S3IntegrationError, held: Credentials | None) -> bool:
+        if isinstance(error, ClockSkew) or self._tokens is None or held is None:
+            return False
+        if isinstance(error, S3BucketError):
+            # An expired token may look like a missing permission; but ask for a new one rarely.
+            now = time.monotonic()
+            if error.code != "forbidden" or now - self._refreshed_at < _FRESH_S:
+                return False
+            self._refreshed_at = now
+        self._tokens.invalidate(held.generation)
+        return True
+
+    async def _try(
+        self, operation: str, window: Window | None, *, slow: bool, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        client = await self.open()
+        with self.errors():
+            call = getattr(client, operation)(Bucket=self._bucket, **params)
+            if window is not None:
+                answer = await _watched(call, window, self._timeout_s)
+            else:
+                deadline = self._timeout_s * (10 if slow else 1)
+                answer = await asyncio.wait_for(call, deadline)
+        return dict(answer)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Let only our errors out."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            translated = translate(error, peer=self._peer)
+            if translated is error:
+                raise
+            raise translated from error
+
+
+async def _watched(call: Awaitable[_T], window: Window, timeout_s: float) -> _T:
+    """Await an upload as long as its body moves; a stalled one is ended.
+
+    No timeout of botocore or aiohttp covers a peer that stops reading in the middle of a body.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.5)
+            allowed = timeout_s if window.position < window.size else timeout_s + _DRAIN_S
+            if not task.done() and time.monotonic() - window.moved_at > allowed:
+                raise Offline(f"The upload stalled after {window.farthest} of {window.size} bytes.")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
+    """Whether a bare TCP connection to ``(host, port)`` can be made."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(*peer), timeout_s)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _peer_of(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    host = str(parts.hostname)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(host):
+        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+        host = str(parts.hostname)
+    return host, parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,253 @@
+"""Find finished logs and enter them into the outbox, whoever names them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import clock, spool
+from .clock import Clock
+from .config import Settings
+from .errors import (
+    BadInput,
+    LocalStorageError,
+    NotAFlightLog,
+    NotAllowed,
+    NotFinished,
+    S3FileNotFoundError,
+    S3IntegrationError,
+)
+from .flight import FlightState
+from .flightlog import FlightLog, Identity, log_time, open_log
+from .keys import Territory, log_key
+from .landing import File, Settling, find_logs, locked, open_for_writing
+from .outbox import Outbox, OutboxThread
+from .row import Entry, Row, printable
+
+log = logging.getLogger("petal_s3")
+
+_SETTLING_S = 0.25
+_CHUNK = 500
+PRIORITY_ASKED = 10  # somebody waits for it
+
+T = TypeVar("T")
+
+
+class Intake:
+    """What comes in: by a landing, by a scan, or by name."""
+
+    def __init__(  # noqa: PLR0913 - the rooms it stands on
+        self,
+        settings: Settings,
+        territory: Territory,
+        outbox: OutboxThread,
+        flight: FlightState,
+        files: Executor,
+        *,
+        on_landed: Callable[[], None],
+        now: Clock = clock.now,
+    ) -> None:
+        """``on_landed`` hears that a row was entered."""
+        self.settling = Settling(settings.settle_seconds)
+        self._settings = settings
+        self._territory = territory
+        self._outbox = outbox
+        self._flight = flight
+        self._files = files
+        self._on_landed = on_landed
+        self._now = now
+        self._spool = settings.state_dir / "spool"
+        self._scan_asked = asyncio.Event()
+        self._landings = 0
+
+    def ask_scan(self) -> None:
+        """Something may have landed: scan soon."""
+        self._scan_asked.set()
+
+    # -- finding
+
+    async def watch(self) -> None:
+        """Scan at start, at every interval and when asked; wait for files to settle."""
+        scan_at = self._now()
+        while True:
+            try:
+                if self._scan_asked.is_set() or self._now() >= scan_at or self._landed():
+                    self._scan_asked.clear()
+                    await self.scan()
+                    scan_at = self._now() + self._settings.scan_interval
+                await self._accept_settled()
+            except S3IntegrationError as error:
+                log.warning("scan deferred code=%s reason=%s", error.code, error.message)
+            except Exception:
+                log.exception("scan crashed")  # the next one may fare better
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._scan_asked.wait(), _SETTLING_S)
+
+    def _landed(self) -> bool:
+        self._flight.state(self._now())
+        landings, self._landings = self._landings, self._flight.landings
+        return self._flight.landings != landings
+
+    async def scan(self) -> int:
+        """Look through the log directories; return how many new files are waited for."""
+        files = await self._run(find_logs, self._settings.log_dirs)
+        fresh: list[File] = []
+        for start in range(0, len(files), _CHUNK):
+            fresh += await self._outbox(Outbox.unknown, files[start : start + _CHUNK])
+        return self.settling.watch(fresh, self._now())
+
+    async def landed(self) -> tuple[int, int]:
+        """Scan now and take what has settled: how many files were found, how many taken."""
+        await self.scan()
+        return len(self.settling), await self._accept_settled()
+
+    async def _accept_settled(self) -> int:
+        if not self.settling or self._flight.state(self._now()) == "armed":
+            return 0
+        await self._run(self.settling.look, self._now())
+        ready = self.settling.ready(self._now(), not_before=self._flight.ended_at)
+        writing = await self._run(open_for_writing, ready)
+        accepted = 0
+        for path in ready:
+            if path in writing or await self._run(locked, path):
+                self.settling.busy(path, self._now())
+            elif await self._accept(path):
+                accepted += 1
+        if accepted:
+            self._on_landed()
+        return accepted
+
+    async def _accept(self, path: str) -> bool:
+        try:
+            await self._land(Path(path), path, Path(path).name)
+        except NotAFlightLog as error:
+            await self._refuse(path, error)
+        except NotFinished:
+            self.settling.busy(path, self._now())
+            return False
+        except LocalStorageError:
+            raise
+        except S3IntegrationError as error:
+            log.warning("log not accepted path=%s reason=%s", ascii(path), error.message)
+            self.settling.done(path)
+            return False
+        self.settling.done(path)
+        return True
+
+    async def _refuse(self, path: str, error: NotAFlightLog) -> None:
+        log.warning("no flight log path=%s code=%s", ascii(path), error.code)
+        with contextlib.suppress(OSError):
+            identity = Identity.of(os.lstat(path))
+            entry = self._entry(printable(path), Path(path).name, identity, "unknown", "refused")
+            await self._outbox(Outbox.refuse, entry, error.code, error.message)
+
+    async def _land(
+        self, path: Path, original: str, name: str, *, asked_key: str = "", **more: Any
+    ) -> Row:
+        found = await self._run(
+            lambda: FlightLog.read(path, max_bytes=self._settings.max_file_size, name=name)
+        )
+        entry = self._entry(
+            str(path), name, found.identity, found.kind, found.verdict, original=original,
+            facts=found.facts, asked_key=asked_key, **more,
+        )  # fmt: skip
+        row = await self._outbox(Outbox.land, entry)
+        log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
+        return row
+
+    def _entry(  # noqa: PLR0913
+        self, path: str, name: str, identity: Identity, kind: str, verdict: str,
+        *, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
+    ) -> Entry:  # fmt: skip
+        logged_at = log_time(Path(original or path).with_name(name), identity.mtime_ns)
+        key = asked_key or log_key(
+            self._territory.home, name, logged_at, date_folders=self._settings.date_folders
+        )
+        return Entry(
+            path=path, identity=identity, key=key, name=printable(name), kind=kind,
+            verdict=verdict, facts=facts or {}, logged_at=int(logged_at.timestamp()),
+            landed_at=int(time.time()), asked_key=asked_key, **more,
+        )  # fmt: skip
+
+    # -- entering
+
+    async def enqueue(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        priority: int = PRIORITY_ASKED,
+        inside_only: bool = False,
+    ) -> Row:
+        """Enter a file by name, durably; returns at once.
+
+        A file outside the log directories is spooled first, or refused with ``inside_only``.
+        Raises :class:`NotAFlightLog`, :class:`NotFinished`, :class:`NotAllowed`,
+        :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
+        """
+        asked_key = self._territory.check(key) if key else ""
+        real = await self._run(self._real, path, inside_only)
+        if await self._run(open_for_writing, [str(real)]):
+            raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
+        name = Path(name).name if name else Path(os.fspath(path)).name
+        if not name:
+            raise BadInput("This is not a file name.", code="bad_name")
+        more: dict[str, Any] = {"asked_key": asked_key, "priority": priority}
+        if self._inside(real):
+            row = await self._land(real, str(real), name, **more)
+        else:
+            row = await self._spool_in(real, name, more)
+        self._on_landed()
+        return row
+
+    def _real(self, path: str | os.PathLike[str], inside_only: bool) -> Path:
+        text = os.fspath(path)
+        if not text.strip() or "\0" in text:
+            raise BadInput("This is not a path.", code="bad_path")
+        real = Path(os.path.realpath(text))
+        if inside_only and not self._inside(real):
+            raise NotAllowed("Only files inside the log directories can be enqueued this way.")
+        if not real.exists():
+            raise S3FileNotFoundError(f"There is no file {real.name!a}.")
+        return real
+
+    def _inside(self, real: Path) -> bool:
+        roots = (Path(os.path.realpath(directory)) for directory in self._settings.log_dirs)
+        return any(real.is_relative_to(root) for root in roots)
+
+    async def _spool_in(self, real: Path, name: str, more: dict[str, Any]) -> Row:
+        """Keep our own copy: the caller may delete or change its file as soon as we return."""
+        found = await self._run(
+            lambda: FlightLog.read(real, max_bytes=self._settings.max_file_size, name=name)
+        )
+        asked_key = str(more["asked_key"])
+        for row in await self._outbox(
+            Outbox.copies, printable(name), found.identity.size, asked_key
+        ):
+            if await self._run(spool.same_bytes, real, Path(row.path)):
+                return row  # asked again, under whatever path: a second copy would fill the disk
+        target = spool.place(self._spool, str(real), found.identity)
+        for row in await self._outbox(Outbox.at_path, str(target)):
+            if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
+                return row
+        await self._run(self._bring_in, real, target)
+        return await self._land(target, str(real), name, spooled=True, **more)
+
+    @staticmethod
+    def _bring_in(real: Path, target: Path) -> None:
+        fd = open_log(real)
+        try:
+            spool.bring_in(fd, real, target)
+        finally:
+            os.close(fd)
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
