@@ -5,18 +5,16 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+from click import Group
 from pydantic import ByteSize
 from typer.main import get_command
 
 from petal_s3 import config, errors
+from petal_s3.cli import app
 
 
 def commands() -> str:
     """One line per command, from the command line itself."""
-    from click import Group
-
-    from petal_s3.cli import app
-
     lines = ["", "| command | does |", "|---|---|"]
 
     def walk(group: Group, prefix: str) -> None:
