@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from click import Group
 from pydantic import ByteSize
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from petal_s3 import config, errors
@@ -17,15 +17,15 @@ def commands() -> str:
     """One line per command, from the command line itself."""
     lines = ["", "| command | does |", "|---|---|"]
 
-    def walk(group: Group, prefix: str) -> None:
+    def walk(group: TyperGroup, prefix: str) -> None:
         for name, command in sorted(group.commands.items()):
-            if isinstance(command, Group):
+            if isinstance(command, TyperGroup):
                 walk(command, f"{prefix} {name}")
             else:
                 lines.append(f"| `{prefix} {name}` | {command.get_short_help_str(200)} |")
 
     top = get_command(app)
-    assert isinstance(top, Group)
+    assert isinstance(top, TyperGroup)
     walk(top, "petal-s3")
     return "\n".join([*lines, "", ""])
 
@@ -46,14 +46,18 @@ def reasons() -> str:
     """The table of errors: code, what it is, whether waiting helps."""
     lines = ["", "| code | what it means | what happens |", "|---|---|---|"]
     for _, kind in inspect.getmembers(errors, inspect.isclass):
-        if not issubclass(kind, errors.S3IntegrationError) or "code" not in vars(kind):
+        if not issubclass(kind, errors.S3IntegrationError) or kind.__name__ in _INNER:
             continue
         effect = "a person has to look"
         if kind.waiting_helps:
             effect = "every row waits" if kind.blocks_drain else "this row waits"
-        said = (inspect.getdoc(kind) or "").splitlines()[0]
+        said = (inspect.getdoc(kind) or "").splitlines()[0].replace("``", "`")
         lines.append(f"| `{kind.code}` | {said} | {effect} |")
     return "\n".join([*lines, "", ""])
+
+
+# Roots of the tree, and what only wraps another error.
+_INNER = {"S3IntegrationError", "Transient", "Permanent", "S3UploadError", "S3DownloadError"}
 
 
 def _shown(default: object) -> str:

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    bucket_name: str = Field(min_length=3, max_length=255, description="the bucket; required")
+    bucket_name: str = Field(min_length=3, max_length=255, description="the bucket")
     session_token_url: _Url = Field(
         None,
         validation_alias=AliasChoices(
@@ -162,14 +162,22 @@ class Settings(BaseSettings):
     request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         30.0, description="seconds for control requests and the token service"
     )
-    retention_days: _Seconds = Field(0.0, description="delete proven files older than this; 0: off")
-    min_free_bytes: ByteSize = Field(
-        ByteSize(0), ge=0, description="delete proven files until this much is free; 0: off"
+    retention_days: _Seconds = Field(
+        0.0, description="days; delete proven files when older; no effect in this version"
     )
-    api_host: str = Field("127.0.0.1", description="stand-alone server: address")
-    api_port: int = Field(8077, ge=0, le=65535, description="stand-alone server: port")
+    min_free_bytes: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="delete proven files until so much is free; no effect in this version",
+    )
+    api_host: str = Field(
+        "127.0.0.1", description="stand-alone server, not in this version: address"
+    )
+    api_port: int = Field(
+        8077, ge=0, le=65535, description="stand-alone server, not in this version: port"
+    )
     api_token: str | None = Field(
-        None, repr=False, description="stand-alone server: bearer token, required beyond loopback"
+        None, repr=False, description="stand-alone server, not in this version: bearer token"
     )
 
     @classmethod

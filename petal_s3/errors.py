@@ -164,7 +164,10 @@ class LocalStorageError(Transient):
 
 
 class S3CredentialsError(Transient):
-    """There are no valid session credentials; ``peer`` as in :class:`Offline`."""
+    """There are no valid session credentials.
+
+    ``peer`` as in :class:`Offline`.
+    """
 
     code = "credentials"
     blocks_drain = True

@@ -30,6 +30,7 @@ from .errors import (
 )
 from .wire import UnexpectedRedirect
 
+_CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
 _EXPIRED = "The session credentials are no longer accepted ({code}); new ones are fetched."
@@ -77,7 +78,8 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     **dict.fromkeys(("NotImplemented", "InvalidEncryptionAlgorithmError"),
                     (S3BucketError, "not_implemented", _NOT_OFFERED)),
     **dict.fromkeys(
-        ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded"),
+        ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded",
+         "ServiceQuotaExceededException"),
         (S3BucketError, "bucket_full", _FULL),
     ),
     **dict.fromkeys(
@@ -142,6 +144,14 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
         return S3CredentialsError(
             "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL.", code="no_credentials"
         )
+    misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
+    if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
+        return S3BucketError(
+            "The address of S3 is unusable: check PETAL_S3_ENDPOINT_URL and PETAL_S3_REGION.",
+            code="bucket",
+        )
+    if isinstance(error, boto.ParamValidationError) and "Invalid bucket name" in str(error):
+        return S3BucketError(_BUCKET.format(code="InvalidBucketName"), code="bucket")
     if isinstance(error, boto.ParamValidationError):
         return Refused(f"The request is malformed: {_plain(error)}")
     return None
@@ -150,9 +160,12 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
 def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError | None:
     if any(isinstance(e, UnexpectedRedirect) for e in causes):
         return NotS3("The network redirects elsewhere: it may need a login.")
-    certificate = next((e for e in causes if isinstance(e, ssl.SSLError)), None)
-    if certificate is not None or isinstance(error, boto.SSLError):
-        return _untrusted(certificate or error)
+    for one in causes:
+        # Any other error of TLS is a link that was cut.
+        if isinstance(one, ssl.SSLCertVerificationError) or (
+            isinstance(one, boto.SSLError | ssl.SSLError) and "certificate" in str(one).lower()
+        ):
+            return _untrusted(one)
     if isinstance(error, ResponseParserError):
         return NotS3("The answer is not one of S3: the network may need a login.")
     return None
@@ -166,16 +179,20 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
     headers = meta.get("HTTPHeaders") or {}
     # The body of a HEAD says nothing about who answers, and some servers label it HTML.
     page = "html" in str(headers.get("content-type", ""))
-    if page and code not in TABLE and error.operation_name != "HeadObject":
+    # S3 always names a code; only the answer to a HEAD has no body to name it in.
+    if (page or not code) and code not in TABLE and error.operation_name != "HeadObject":
         return NotS3("A web page came instead of an answer of S3: the network may need a login.")
     if code.startswith("KMS."):
         code = "AccessDenied"
     if code == "400" and error.operation_name == "HeadObject":
         code = "ExpiredToken"  # a HEAD has no words for it
+    told = _plain(details.get("Message"))
+    if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:
+        code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told) else code
     kind, our_code, sentence = (
         TABLE.get(code) or _STATUS.get(status) or (Transient, "s3_unwell", _UNWELL)
     )
-    message = sentence.format(code=code or f"HTTP {status}", message=_plain(details.get("Message")))
+    message = sentence.format(code=_plain(code or f"HTTP {status}"), message=told)
     retry_after = str(headers.get("retry-after", ""))
     return kind(
         message,
