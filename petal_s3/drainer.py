@@ -96,6 +96,7 @@ class Drainer:
         self._probe = probe
         self._woken = asyncio.Event()
         self._failures = 0
+        self._unsure = False
         self._seen_down = False
         self._probed_at = 0.0
         self._version = -1
@@ -112,23 +113,29 @@ class Drainer:
 
     async def run(self) -> None:
         """Drain for ever; cancel to stop."""
+        pause_s = 0.0
         while True:
-            self._woken.clear()
             try:
+                if pause_s > 0:
+                    await self._rest(pause_s)
+                self._woken.clear()
                 pause_s = await self._turn()
             except LocalStorageError as error:
+                self._unsure = True
                 await self._blocked(error)
                 pause_s = _PROBE_S
             except Exception:
-                # The one catch-all: a bug of ours must not end the drain; the lease brings
-                # the row back.
+                # The one catch-all: a bug of ours must not end the drain.
+                self._unsure = True
                 log.exception("drain step crashed")
                 pause_s = _PROBE_S
-            if pause_s > 0:
-                await self._rest(pause_s)
 
     async def _turn(self) -> float:
         """Do one thing if there is one; return how long to rest."""
+        if self._unsure:
+            # What the failure left claimed is nobody's: no attempt runs now.
+            await self._outbox(Outbox.take_over)
+            self._unsure = False
         if self._may_send() is not None:
             return _POLL_S
         if self._blocked_for_s() > 0:

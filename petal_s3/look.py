@@ -55,13 +55,21 @@ def last_said(settings: Settings) -> Json:
 
 
 def hints(settings: Settings) -> list[str]:
-    """What a person may not know when no log lies where logs are looked for."""
-    if find_logs(settings.log_dirs):
+    """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
+    files = find_logs(settings.log_dirs)
+    if not files:
+        directories = ", ".join(str(directory) for directory in settings.log_dirs)
+        return [
+            f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
+            " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
+        ]
+    with _reading(settings.outbox_path) as outbox:
+        new = len(files if outbox is None else outbox.unknown(files))
+    if not new:
         return []
-    directories = ", ".join(str(directory) for directory in settings.log_dirs)
     return [
-        f"No log lies in {directories}. ULogs stay on the autopilot's card until something brings"
-        " them there: petal-flight-log's sync, MAVFTP, or a card reader."
+        f"Not in the outbox yet: {new} in the log directories. The host takes them at its next"
+        " scan, petal-s3 drain at once."
     ]
 
 

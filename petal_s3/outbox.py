@@ -393,9 +393,9 @@ class Outbox:
         )
 
     def leftovers(self, limit: int = 20) -> list[Row]:
-        """Settled rows whose multipart upload is still to be aborted."""
+        """Rows that were given up after their upload had begun, or may have."""
         return self._rows(
-            "SELECT * FROM log INDEXED BY leftover WHERE upload_id IS NOT NULL"
+            "SELECT * FROM log INDEXED BY leftover WHERE part_size IS NOT NULL"
             " AND state IN ('dead', 'cancelled') ORDER BY id LIMIT :limit",
             limit=limit,
         )
@@ -416,10 +416,10 @@ class Outbox:
         )
 
     def swept(self, row: Row) -> None:
-        """Record that the leftover upload of ``row`` was aborted."""
+        """Record that nothing is left of the upload of ``row``."""
         self._change(
             "UPDATE log SET upload_id = NULL, part_size = NULL WHERE id = :id"
-            " AND upload_id = :upload_id",
+            " AND upload_id IS :upload_id AND state IN ('dead', 'cancelled')",
             id=row.id,
             upload_id=row.upload_id,
         )

@@ -30,6 +30,7 @@ from .errors import (
 )
 from .wire import UnexpectedRedirect
 
+_LOGIN = {407, 511}
 _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
@@ -178,9 +179,10 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
     code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
     headers = meta.get("HTTPHeaders") or {}
     # The body of a HEAD says nothing about who answers, and some servers label it HTML.
-    page = "html" in str(headers.get("content-type", ""))
+    page = "html" in str(headers.get("content-type", "")) or not code
     # S3 always names a code; only the answer to a HEAD has no body to name it in.
-    if (page or not code) and code not in TABLE and error.operation_name != "HeadObject":
+    nameless = code not in TABLE and error.operation_name != "HeadObject"
+    if page and nameless and status not in _LOGIN:
         return NotS3("A web page came instead of an answer of S3: the network may need a login.")
     if code.startswith("KMS."):
         code = "AccessDenied"

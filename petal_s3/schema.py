@@ -70,7 +70,7 @@ def m001_log(db: Database) -> None:
     db.conn.execute("CREATE INDEX by_key ON log (key)")
     db.conn.execute("CREATE INDEX proven_size ON log (size) WHERE state = 'verified'")
     db.conn.execute(
-        "CREATE INDEX leftover ON log (id) WHERE upload_id IS NOT NULL"
+        "CREATE INDEX leftover ON log (id) WHERE part_size IS NOT NULL"
         " AND state IN ('dead', 'cancelled')"
     )
     # Two rows may share a key until one of them begins; then it alone holds it.

@@ -82,9 +82,9 @@ def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> lis
 
 def _table(status: Json, rows: Sequence[Json]) -> Table:
     names = [row["key"].rpartition("/")[2] for row in rows]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("id", justify="right", no_wrap=True)
-    table.add_column("log", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names))))
+    table.add_column("log", overflow="fold", width=min(_NAME_WIDTH, max(map(len, names))))
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("sent", justify="right", no_wrap=True)

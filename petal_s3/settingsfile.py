@@ -42,18 +42,18 @@ def given_now(environ: Mapping[str, str], named: Iterable[str]) -> tuple[dict[st
         elif value:
             given[name] = value
     for word in named:
-        variable, equals, value = word.partition("=")
-        name = _setting(variable if equals else "")
+        variable, _, value = word.partition("=")
+        name = _setting(variable, sound=bool(value))
         if _secret(name, value):
             raise BadInput(f"{variable} would be a secret in a file that everybody may read.")
         given[name] = value
     return given, left_out
 
 
-def _setting(variable: str) -> str:
+def _setting(variable: str, *, sound: bool = True) -> str:
     name = variable.strip().lower().removeprefix(PREFIX.lower())
-    if name not in Settings.model_fields:
-        raise BadInput(f"{variable or '--set'}: NAME=VALUE with the name of a setting is expected.")
+    if not sound or name not in Settings.model_fields:
+        raise BadInput(f"{variable}: NAME=VALUE with the name of a setting is expected.")
     return name
 
 

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .errors import LocalStorageError
 from .flightlog import Identity
 
 _COPY_BYTES = 1024 * 1024
+_YOUNG_S = 600.0
 
 
 def prepare(state_dir: Path) -> Path:
@@ -47,13 +49,16 @@ def place(spool: Path, path: str, identity: Identity) -> Path:
 def bring_in(fd: int, path: Path, target: Path) -> None:
     """Put the file behind ``fd`` at ``target``: by hard link, else by copy; blocking.
 
-    Raises :class:`LocalStorageError` when the disk is full; nothing half-written remains.
+    It is on disk when this returns. Raises :class:`LocalStorageError` when the disk is full;
+    nothing half-written remains.
     """
     if target.exists():
         return
     with contextlib.suppress(OSError):
         os.link(path, target, follow_symlinks=False)
         if os.path.samestat(os.stat(target), os.fstat(fd)):  # noqa: PTH116
+            os.fsync(fd)
+            _sync(target.parent)
             return
         target.unlink()
     half = target.with_name(f"{target.name}.part")
@@ -66,11 +71,21 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         status = os.fstat(fd)
         os.utime(half, ns=(status.st_mtime_ns, status.st_mtime_ns))
         half.replace(target)
+        _sync(target.parent)
     except OSError as error:
         half.unlink(missing_ok=True)
         raise LocalStorageError(
             f"There is no room to keep a copy of {path.name} ({error.strerror})."
         ) from error
+
+
+def _sync(directory: Path) -> None:
+    """Make names in ``directory`` survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -91,12 +106,16 @@ def discard(spool: Path, path: str) -> None:
             copy.unlink(missing_ok=True)
 
 
-def sweep(spool: Path, needed: Iterable[str]) -> None:
-    """Remove copies that no row needs: left by a crash between copy and row; blocking."""
+def sweep(spool: Path, needed: Iterable[str], *, young_s: float = _YOUNG_S) -> None:
+    """Remove copies that no row needs: left by a crash between copy and row; blocking.
+
+    Younger ones are spared: another process may be about to enter their row.
+    """
     keep = set(needed)
     for copy in spool.iterdir():
-        if str(copy) not in keep:
-            discard(spool, str(copy))
+        with contextlib.suppress(OSError):
+            if str(copy) not in keep and time.time() - copy.lstat().st_ctime >= young_s:
+                discard(spool, str(copy))
 
 
 class DrainLock:
@@ -130,6 +149,7 @@ class DrainLock:
         """Give the lock back."""
         fd, self._fd = self._fd, None
         if fd is not None:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was just forked holds a copy of it
             os.close(fd)
 
     def holder(self) -> int | None:

@@ -119,15 +119,23 @@ class Uploader:
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up."""
-        if row.upload_id is None:
-            return
         try:
-            await self._s3.abort(row.key, row.upload_id)
+            for upload_id in await self._uploads_of(row):
+                await self._s3.abort(row.key, upload_id)
         except S3BucketError as error:
             if error.code != "forbidden":
                 raise
             # A lifecycle rule collects it; a log must not wait for a permission to tidy up.
             log.warning("abort refused key=%s reason=%s", row.key, error.message)
+
+    async def _uploads_of(self, row: Row) -> list[str]:
+        """Usually one; where the answer that told its id was lost, S3 is asked."""
+        if row.upload_id is not None:
+            return [row.upload_id]
+        if row.part_size is None or row.size <= row.part_size:
+            return []
+        others = {other.upload_id for other in await self._outbox(Outbox.at_key, row.key)}
+        return [found for found in await self._s3.uploads(row.key) if found not in others]
 
     # -- one attempt
 
@@ -197,8 +205,7 @@ class Uploader:
         row = await self._outbox(Outbox.plan, row, part_size)
         if begun_before:
             # Killed between S3's answer and our note of it: nothing was sent to that one.
-            for orphan in await self._s3.uploads(row.key):
-                await self._s3.abort(row.key, orphan)
+            await self.abandon(row)
         about = self._about(row)
         checksummed = True
         try:

@@ -1,0 +1,226 @@
+"""``petal-s3 drain``: until everything is proven in a real S3, beside others or alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from desk import Desk, Running, until
+
+from petal_s3.config import MIB
+from petal_s3.demo.ledger import Ledger, Request
+from petal_s3.demo.link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+
+BIG = 12 * MIB + 12_345
+
+
+class Sea:
+    """What lies beyond the desk: the link, and S3 behind it."""
+
+    def __init__(self, link: LinkThread, s3: Any) -> None:
+        self.link = link
+        self._s3 = s3
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.link.ledger
+
+    def slow(self, bytes_s: float) -> None:
+        self.link.link.rate_bytes_s = bytes_s
+
+    def body(self, key: str) -> bytes:
+        with contextlib.closing(self._s3.get_object(Bucket="logs", Key=key)["Body"]) as body:
+            return bytes(body.read())
+
+
+@pytest.fixture
+def sea(desk: Desk, s3_server: EmbeddedS3) -> Iterator[Sea]:
+    """A link, a token service and a bucket, known at the desk."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server.url,
+        region_name="us-east-1",
+        aws_access_key_id="onlooker",
+        aws_secret_access_key="opens-nothing",
+    )
+    with (
+        contextlib.closing(client),
+        LinkThread(s3_server.url) as link,
+        in_thread(TokenService()) as tokens,
+    ):
+        desk.env |= {
+            "PETAL_S3_ENDPOINT_URL": link.url,
+            "PETAL_S3_SESSION_TOKEN_URL": tokens.url,
+            "PETAL_S3_REQUEST_TIMEOUT": "10",
+        }
+        yield Sea(link, client)
+        desk.clear()
+
+
+def under_way(desk: Desk, sea: Sea) -> Running:
+    """A drain that has brought a part of a big log and cannot end: at the last part the link
+    begins to crawl."""
+    desk.write("big.bag", BIG)
+
+    async def crawl(request: Request) -> None:
+        if request.part == 3:
+            sea.slow(MIB // 16)
+
+    sea.link.link.on_request = crawl
+    drain = desk.start("drain")
+    until(lambda: any(request.part == 3 for request in sea.ledger.requests()) or not drain.runs)
+    assert drain.runs, drain.said
+    sea.link.link.on_request = None
+    return drain
+
+
+def runs_on(drain: Running) -> bool:
+    """Whether it still runs after many looks at the outbox."""
+    enough = time.monotonic() + 2
+    until(lambda: not drain.runs or time.monotonic() > enough)
+    return drain.runs
+
+
+def test_a_landing_is_found_and_proven(desk: Desk, sea: Sea) -> None:
+    paths = {path.name: path for path in (desk.write("a.ulg"), desk.write("b.bag", BIG))}
+    answer = desk.type("drain")
+    assert answer.code == 0, answer
+    assert answer.out.endswith("All 2 logs are up.\n")
+    for row in desk.rows():
+        assert f"up        {row.key}  {row.size} bytes" in answer.out
+        assert sea.body(row.key) == paths[row.name].read_bytes()
+
+
+def test_what_was_enqueued_is_sent(desk: Desk, sea: Sea) -> None:
+    path = desk.write(str(desk.directory / "elsewhere.ulg"))
+    desk.type("enqueue", path)
+    assert desk.type("drain").code == 0
+    assert sea.body(desk.rows()[0].key) == path.read_bytes()
+
+
+def test_an_empty_outbox_is_done_at_once(desk: Desk, sea: Sea) -> None:
+    answer = desk.type("drain")
+    assert (answer.code, answer.out) == (0, "No log has landed yet.\n")
+    assert sea.ledger.requests("PutObject") == []
+
+
+def test_a_row_that_dies_now_is_a_failure_and_later_only_mentioned(desk: Desk, sea: Sea) -> None:
+    (desk.logs / "notes.ulg").write_text("no log, however it is named")
+    desk.write("good.ulg")
+    first, second = desk.type("drain"), desk.type("drain")
+    assert (first.code, second.code) == (1, 0)
+    assert "dead      'notes.ulg' is not a ULog but text" in first.out
+    assert second.out == "The log is up. 1 cannot be sent.\n"
+
+
+def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(desk: Desk, sea: Sea) -> None:
+    desk.write("flight.ulg")
+    sea.link.cut()
+    answer = desk.type("drain", "--patience", "4")
+    assert answer.code == 3
+    assert re.search(r"No log is up, 1 is .*: No link to 127\.0\.0\.1", answer.out)
+    assert [row.state for row in desk.rows()] == ["queued"]
+    sea.link.restore()
+    assert desk.type("drain").code == 0
+
+
+def test_waiting_outlasts_the_patience(desk: Desk, sea: Sea) -> None:
+    desk.write("flight.ulg")
+    sea.link.cut()
+    drain = desk.start("drain", "--wait", "--patience", "0")
+    drain.until_said("waiting   No link")
+    assert runs_on(drain)
+    sea.link.restore()
+    assert drain.end() == 0, drain.said
+
+
+def test_settling_files_are_waited_for_beyond_the_patience(desk: Desk, sea: Sea) -> None:
+    desk.write("flight.ulg")
+    drain = desk.start("drain", "--patience", "0", PETAL_S3_SETTLE_SECONDS="600")
+    drain.until_said("found     1 new in the log directories; taken when still for 600 s.")
+    assert runs_on(drain)
+
+
+def test_a_file_that_is_being_written_is_named(desk: Desk, sea: Sea) -> None:
+    with desk.write("growing.ulg").open("ab"):
+        answer = desk.type("drain", "--patience", "1")
+    assert answer.code == 3
+    assert "'growing.ulg' is being written." in answer.out
+
+
+def test_json_comes_alone_on_standard_output(desk: Desk, sea: Sea) -> None:
+    desk.write("flight.ulg")
+    answer = desk.type("drain", "--json")
+    found = answer.json
+    assert (answer.code, found["done"], found["counts"]["verified"]) == (0, True, 1)
+    assert [row["receipt"]["size"] for row in found["rows"]] == [20_000]
+    assert "up        " in answer.err
+
+
+def test_beside_another_drain_it_watches_and_sends_nothing(desk: Desk, sea: Sea) -> None:
+    first = under_way(desk, sea)
+    second = desk.start("drain")
+    second.until_said(f"Process {first.pid} drains this outbox; watching it.")
+    sea.slow(0)
+    assert (first.end(), second.end()) == (0, 0), second.said
+    assert "up        " in second.said
+    assert len(sea.ledger.requests("UploadPart")) == 3
+
+
+def test_when_the_other_one_dies_it_goes_on(desk: Desk, sea: Sea) -> None:
+    first = under_way(desk, sea)
+    second = desk.start("drain")
+    second.until_said("watching it.")
+    first.kill()
+    sea.slow(0)
+    assert second.end() == 0, second.said
+    assert f"Process {first.pid} drains no longer; going on here." in second.said
+    assert sea.ledger.resent_confirmed_parts == 0
+
+
+def test_ctrl_c_leaves_the_outbox_intact(desk: Desk, sea: Sea) -> None:
+    drain = under_way(desk, sea)
+    drain.interrupt()
+    assert drain.end() == 130
+    assert drain.said.endswith("Stopped; what is not proven stays in the outbox.\n")
+    assert "Traceback" not in drain.said
+    assert [row.state for row in desk.rows()] == ["queued"]
+    sea.slow(0)
+    assert desk.type("drain").code == 0
+    assert sea.body(desk.rows()[0].key) == (desk.logs / "big.bag").read_bytes()
+    assert sea.ledger.resent_confirmed_parts == 0
+
+
+def test_on_a_terminal_each_row_has_a_bar_and_elsewhere_none(desk: Desk, sea: Sea) -> None:
+    desk.write("big.bag", BIG)
+    sea.slow(8 * MIB)
+    with desk.terminal("drain") as (process, output):
+        shown = _everything(output)
+        assert process.wait(60) == 0
+    assert b"big.bag" in shown
+    assert "━".encode() in shown
+    desk.write("small.ulg")
+    assert "\x1b" not in desk.type("drain").out
+
+
+def _everything(output: int) -> bytes:
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        while said := os.read(output, 65536):
+            shown += said
+    return shown
+
+
+def test_nothing_of_a_secret_is_said(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+    desk.write("flight.ulg")
+    answer = desk.type("drain", "--json")
+    assert "demo-secret" not in repr(answer)
+    assert "demo-session-token" not in repr(answer)
