@@ -30,7 +30,7 @@ from .flightlog import FlightLog
 from .outbox import Outbox, OutboxThread
 from .row import Row
 from .source import missing
-from .uploader import LEASE_S, Uploader
+from .uploader import LEASE_S, Uploader, ended
 
 log = logging.getLogger("petal_s3")
 
@@ -158,7 +158,7 @@ class Drainer:
         try:
             settled = await self._while_allowed(attempt, row)
         except asyncio.CancelledError:
-            await _ended(attempt)
+            await ended(attempt)
             await asyncio.shield(self._let_go(row, "", ""))
             raise
         except LeaseLost:
@@ -179,19 +179,22 @@ class Drainer:
         return True
 
     async def _while_allowed(self, attempt: asyncio.Future[Row], row: Row) -> Row | None:
+        answered = self._uploader.answered
         while True:
             done, _ = await asyncio.wait({attempt}, timeout=_LOOK_S)
+            if self._uploader.answered > answered:
+                self.block, self.link = None, "up"  # an upload may go on for hours
             if done:
                 settled = attempt.result()
                 self._succeeded()
                 return settled
             reason = self._may_send()
             if reason is not None:
-                await _ended(attempt)
+                await ended(attempt)
                 log.info("upload paused key=%s reason=%s", row.key, reason)
                 return await self._let_go(row, "paused", reason)
             if await self._cancelled(row):
-                await _ended(attempt)  # not only at the end of a part: that may take minutes
+                await ended(attempt)  # not only at the end of a part: that may take minutes
                 raise LeaseLost(f"Row {row.id} was cancelled.")
 
     async def _cancelled(self, row: Row) -> bool:
@@ -351,8 +354,3 @@ class Drainer:
                     await self._blocked(error)
                 return
             await self._outbox(Outbox.swept, row)
-
-
-async def _ended(attempt: asyncio.Future[Row]) -> None:
-    attempt.cancel()
-    await asyncio.gather(attempt, return_exceptions=True)

@@ -65,6 +65,11 @@ class S3:
         self._errors = self._caller.errors
 
     @property
+    def answered(self) -> int:
+        """How many calls S3 has answered well: it grows while the link works."""
+        return self._caller.answered
+
+    @property
     def signs_bodies(self) -> bool:
         """Whether bodies need a SHA-256 in their signature: over plain http they do."""
         return (self.endpoint_url or "https").startswith("http:")

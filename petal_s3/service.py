@@ -32,7 +32,7 @@ from .row import Row
 from .s3 import S3
 from .spool import DrainLock
 from .status import Rate, row_json, summary
-from .uploader import Uploader
+from .uploader import Uploader, ended
 
 log = logging.getLogger("petal_s3")
 
@@ -146,9 +146,7 @@ class Service:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
         self.stopping = True
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()

@@ -40,6 +40,7 @@ log = logging.getLogger("petal_s3")
 MAX_PARTS = 10_000
 MAX_COPY_BYTES = 5_000_000_000
 LEASE_S = 900.0
+_CANCEL_AGAIN_S = 2.0
 
 T = TypeVar("T")
 
@@ -99,6 +100,11 @@ class Uploader:
         self._machine_id = machine_id
         self._now = now
         self._was_cut = False
+
+    @property
+    def answered(self) -> int:
+        """How many calls S3 has answered well."""
+        return self._s3.answered
 
     async def attempt(self, row: Row) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
@@ -425,8 +431,20 @@ async def _together(
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
     if failures:
         raise failures[0]
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait for their end, whatever it is.
+
+    Asked more than once: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that
+    comes together with its answer.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,6 +7,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "patient",
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")

@@ -61,6 +61,7 @@ def territory() -> Territory:
         ("a.tar.gz", "a.tar.gz"),
         ("x" * 300 + ".ulg", "x" * 200 + ".ulg"),
         ("x" * 199 + "ü" + "y.ulg", "x" * 199 + ".ulg"),
+        ("a." + "x" * 5000, "a." + "x" * 200),
     ],
 )
 def test_a_file_name_becomes_plain_ascii(name: str, expected: str) -> None:
@@ -359,6 +360,14 @@ def test_an_original_name_can_be_read_back(name: str) -> None:
     assert raw.startswith(unquote_to_bytes(value))  # whole, or cut where 1 KB would not hold it
     if len(value) < 1000:
         assert unquote(value, errors="surrogateescape") == name
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_a_name_that_is_cut_is_never_cut_inside_an_escape(shift: int) -> None:
+    name = "x" * shift + "ä" * 400
+    value = header_value(name)
+    assert 1021 < len(value) <= 1024
+    assert name.encode().startswith(unquote_to_bytes(value))
 
 
 def test_metadata_never_exceeds_what_s3_takes() -> None:

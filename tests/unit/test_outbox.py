@@ -23,7 +23,8 @@ from outbox_rows import (
 
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.flightlog import Identity
-from petal_s3.outbox import Outbox, OutboxThread, Row, pages
+from petal_s3.outbox import Outbox, OutboxThread, pages
+from petal_s3.row import Row, printable
 
 Verb = Callable[[Outbox, Row], Row]
 
@@ -216,6 +217,14 @@ def test_a_scan_does_not_look_again_at_what_is_no_log(outbox: Outbox) -> None:
     assert outbox.unknown([("/logs/a.ulg", identity())]) == []
 
 
+def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox) -> None:
+    odd = ("/logs/\udcff.ulg", identity())
+    assert outbox.unknown([odd, ("/logs/b.ulg", identity())])[0] == odd
+    outbox.refuse(entry(path=printable(odd[0])), "bad_name", "Rename it.")
+    assert outbox.unknown([odd]) == []
+    assert outbox.at_path(r"/logs/\xff.ulg") != []
+
+
 def test_an_upload_that_somebody_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
     assert outbox.unknown([("/logs/a.ulg", identity())]) != []
@@ -237,11 +246,11 @@ def test_a_claim_takes_a_lease(outbox: Outbox) -> None:
 
 def test_the_highest_priority_goes_first_then_the_newest_log(outbox: Outbox) -> None:
     for name, priority, logged_at in [
-        ("old", 0, 100),
-        ("asked-old", 10, 50),
         ("new", 0, 300),
         ("asked-new", 10, 60),
+        ("asked-old", 10, 50),
         ("new-too", 0, 300),
+        ("old", 0, 100),
     ]:
         outbox.land(entry(name, priority=priority, logged_at=logged_at))
     order = [claim(outbox).name for _ in range(5)]
@@ -421,13 +430,23 @@ def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> No
     assert outbox.get(dead.id).part_size is None
 
 
-def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox) -> None:
+@pytest.mark.parametrize("ends", ["goes on", "given up again"])
+def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox, ends: str) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = outbox.bury(row, "source_gone", "Deleted.")
     outbox.retry(row.id)
     newer = outbox.remember(claim(outbox), "upload-2", checksummed=False)
+    if ends == "given up again":
+        newer = outbox.bury(newer, "source_gone", "Deleted.")
     outbox.swept(dead)
     assert outbox.get(row.id) == newer
+
+
+def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> None:
+    dead = outbox.bury(with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted.")
+    again = outbox.retry(dead.id)
+    outbox.swept(dead)
+    assert outbox.get(dead.id) == again
 
 
 # -- what people ask for
@@ -605,6 +624,18 @@ def test_the_inventory_of_the_bucket_is_taken_once(outbox: Outbox) -> None:
     assert outbox.inventory_taken()
     assert outbox.held_of_size(10) == [("k1", "e3")]
     assert outbox.held_of_size(30) == []
+
+
+def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
+    def listing() -> Iterator[tuple[str, int, str]]:
+        yield "k1", 10, "e1"
+        raise RuntimeError("the link was cut")
+
+    with pytest.raises(RuntimeError):
+        outbox.take_inventory(listing())
+    assert not outbox.inventory_taken()
+    assert outbox.held_of_size(10) == []
+    assert outbox.land(entry()).state == "queued"
 
 
 def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:

@@ -18,7 +18,8 @@ import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import Outbox, Receipt, Row
+from petal_s3.outbox import Outbox
+from petal_s3.row import Receipt, Row
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).resolve().parents[2]

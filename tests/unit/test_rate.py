@@ -13,6 +13,13 @@ def test_the_rest_before_an_upload_does_not_count() -> None:
     assert rate.take(9, 700) == 100.0
 
 
+def test_the_first_instant_says_nothing_yet() -> None:
+    rate = Rate()
+    rate.take(0, 0)
+    assert rate.take(0.2, 5_000_000) == 0.0
+    assert rate.take(1, 6_000_000) == 6_000_000.0
+
+
 def test_a_pause_within_an_upload_counts_and_ten_seconds_of_it_are_standstill() -> None:
     rate = Rate()
     rate.take(0, 0)
