@@ -87,7 +87,6 @@ class Caller:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
-        self._moved_s = 0.0
         self._conditional = True
         self._refreshed_at = -_FRESH_S
 

@@ -37,7 +37,8 @@ def _walk(directory: str, depth: int) -> Iterator[File]:
     for entry in entries:
         with contextlib.suppress(OSError):
             if entry.is_dir(follow_symlinks=False):
-                if depth > 0:
+                # A hidden directory is a wastebasket, not a place for logs.
+                if depth > 0 and not entry.name.startswith("."):
                     yield from _walk(entry.path, depth - 1)
             elif is_candidate(entry.name):
                 status = entry.stat(follow_symlinks=False)

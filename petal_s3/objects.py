@@ -17,7 +17,6 @@ from .errors import (
     Mismatch,
     Refused,
     S3FileNotFoundError,
-    S3IntegrationError,
 )
 from .keys import Territory, header_value
 from .outbox import Outbox, OutboxThread
@@ -25,6 +24,7 @@ from .s3 import S3
 
 MAX_COPY_BYTES = 5_000_000_000
 _MOVED_FROM = "moved-from"
+_MOVED_ETAG = "moved-etag"
 
 
 class Objects:
@@ -90,7 +90,8 @@ class Objects:
         """Rename an object: copy, compare, then delete the source; its row follows.
 
         Raises :class:`Conflict` when an object stands at ``target``, unless it is our own copy
-        of the source: asked again after a lost answer, it finishes what it began.
+        of the source: asked again after a lost answer, it finishes what it began. The row names
+        an object that is there at every moment: the source until the copy is proven.
         """
         self._territory.check(source)
         self._territory.check(target)
@@ -99,22 +100,21 @@ class Objects:
         info = await self._s3.head(source)
         there = await self._s3.head(target)
         if info is None:
-            raise S3FileNotFoundError("File not found")
+            if there is None or there.metadata.get(_MOVED_FROM) != header_value(source):
+                raise S3FileNotFoundError("File not found")
+            return  # done before; only the answer was lost
         if info.size > MAX_COPY_BYTES:
             raise Refused("S3 copies at most 5 GB in one request; this object is larger.")
         if there is not None and not _our_copy(info, there):
             raise Conflict("Another object stands at the destination.")
         if there is None:
-            await self._s3.copy(info, target, {_MOVED_FROM: header_value(source)})
+            marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
+            await self._s3.copy(info, target, marks)
             there = await self._s3.head(target)
-            if there is None or there.size != info.size:
+            if there is None or not _our_copy(info, there):
                 raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
         await self._outbox(Outbox.move_proven, source, target, there.etag)
-        try:
-            await self._s3.delete(source)
-        except S3IntegrationError:
-            await self._outbox(Outbox.move_proven, target, source, info.etag)
-            raise
+        await self._s3.delete(source)
 
     async def presign(self, key: str, expires_s: int) -> str:
         """A URL to read the object."""
@@ -125,6 +125,7 @@ def _our_copy(source: ObjectInfo, there: ObjectInfo) -> bool:
     return (
         there.size == source.size
         and there.metadata.get(_MOVED_FROM) == header_value(source.key)
+        and there.metadata.get(_MOVED_ETAG) == source.etag
         and (not source.crc32 or not there.crc32 or source.crc32 == there.crc32)
     )
 

@@ -1,0 +1,369 @@
+"""A flight is known by what the autopilot says, and by its silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from petal_s3.flight import (
+    AIRBORNE_CONFIRMATIONS,
+    CONFIRMATIONS,
+    HOLD_S,
+    LISTEN_S,
+    SILENT_S,
+    FlightState,
+    Heartbeat,
+)
+
+ARMED, DISARMED = 0b1000_0001, 0b0000_0001
+PX4, INVALID = 12, 8
+QUADROTOR, GCS, ONBOARD_COMPUTER = 2, 6, 18
+ON_GROUND, IN_AIR, TAKEOFF, LANDING = 1, 2, 3, 4
+IS_ARMED = "The vehicle is armed; uploads wait until it has landed."
+IS_LOST = "Contact with the armed vehicle was lost; uploads wait 10 minutes."
+IS_LISTENING = "Listening for up to 30 s whether the vehicle is armed."
+
+
+@dataclass
+class Air:
+    """What comes over MAVLink, one message a second."""
+
+    flight: FlightState = field(default_factory=FlightState)
+    now: float = 1000.0
+
+    def says(self, base_mode: int, times: int = 1, **source: Any) -> Air:
+        fields: dict[str, Any] = {
+            "system": 1,
+            "component": 1,
+            "autopilot": PX4,
+            "type": QUADROTOR,
+            "base_mode": base_mode,
+        }
+        for _ in range(times):
+            self.flight.heartbeat(Heartbeat(**{**fields, **source}), self.now)
+            self.now += 1.0
+        return self
+
+    def passes(self, seconds: float) -> Air:
+        self.now += seconds
+        return self
+
+    @property
+    def state(self) -> str:
+        return self.flight.state(self.now)
+
+    @property
+    def reason(self) -> str | None:
+        return self.flight.may_not_send(self.now)
+
+    @property
+    def landings(self) -> int:
+        self.flight.state(self.now)
+        return self.flight.landings
+
+
+Told = Callable[[Air], Any]
+
+
+def in_air(value: int) -> Told:
+    return lambda air: air.flight.landed_state(value)
+
+
+def leaf(value: int) -> Told:
+    return lambda air: air.flight.leaf_status(value)
+
+
+def beats(base_mode: int, times: int = 1, **source: Any) -> Told:
+    return lambda air: air.says(base_mode, times, **source)
+
+
+def silence(seconds: float) -> Told:
+    return lambda air: air.passes(seconds)
+
+
+FLIGHTS: dict[str, tuple[list[Told], str, str | None, int]] = {
+    "nothing heard, nothing listened to": ([], "unknown", None, 0),
+    "disarmed from the start": ([beats(DISARMED)], "disarmed", None, 0),
+    "one armed heartbeat is enough": ([beats(DISARMED, 9), beats(ARMED)], "armed", IS_ARMED, 0),
+    "one disarmed heartbeat is not": ([beats(ARMED), beats(DISARMED)], "armed", IS_ARMED, 0),
+    "two are not": ([beats(ARMED), beats(DISARMED, 2)], "armed", IS_ARMED, 0),
+    "three are": ([beats(ARMED), beats(DISARMED, 3)], "disarmed", None, 1),
+    "armed again in between": (
+        [beats(ARMED), beats(DISARMED, 2), beats(ARMED), beats(DISARMED, 2)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "armed again in between, then down": (
+        [beats(ARMED), beats(DISARMED, 2), beats(ARMED), beats(DISARMED, 3)],
+        "disarmed",
+        None,
+        1,
+    ),
+    "two flights": (
+        [beats(ARMED), beats(DISARMED, 3), beats(ARMED), beats(DISARMED, 9)],
+        "disarmed",
+        None,
+        2,
+    ),
+    "a disarmed vehicle never lands": ([beats(DISARMED, 50)], "disarmed", None, 0),
+    "a ground station says armed": (
+        [beats(ARMED, 3, type=GCS, autopilot=INVALID, system=255, component=190)],
+        "unknown",
+        None,
+        0,
+    ),
+    "a ground station with the autopilot's address": (
+        [beats(ARMED, 3, type=GCS)],
+        "unknown",
+        None,
+        0,
+    ),
+    "a ground station says disarmed in flight": (
+        [beats(ARMED), beats(DISARMED, 9, type=GCS, autopilot=INVALID, system=255)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "a companion says disarmed in flight": (
+        [
+            beats(ARMED),
+            beats(DISARMED, 4, component=191, autopilot=INVALID, type=ONBOARD_COMPUTER),
+            beats(DISARMED, 4, autopilot=INVALID, type=ONBOARD_COMPUTER),
+        ],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "a gimbal of the same system": (
+        [beats(ARMED), beats(DISARMED, 5, component=154, type=26)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "another vehicle is disarmed": (
+        [beats(ARMED), beats(DISARMED, 9, system=2)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "another vehicle is armed": ([beats(DISARMED), beats(ARMED, 9, system=2)], "disarmed", None, 0),
+    "another vehicle cannot land a lost one": (
+        [beats(ARMED), silence(SILENT_S + 1), beats(DISARMED, 50, system=2)],
+        "armed",
+        IS_LOST,
+        0,
+    ),
+    "a vehicle that took a new number on the ground": (
+        [beats(DISARMED), silence(SILENT_S), beats(ARMED, system=2)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "on ground alone proves nothing": (
+        [beats(ARMED), in_air(ON_GROUND), beats(ARMED, 5), in_air(ON_GROUND)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "on ground without a heartbeat is nothing": ([in_air(ON_GROUND)], "unknown", None, 0),
+    "on ground does not shorten the confirmation": (
+        [beats(ARMED), in_air(ON_GROUND), beats(DISARMED, 2)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "disarmed in the air is not landed": (
+        [beats(ARMED), in_air(IN_AIR), beats(DISARMED, AIRBORNE_CONFIRMATIONS - 1)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "disarmed in the air for long is a crash": (
+        [beats(ARMED), in_air(IN_AIR), beats(DISARMED, AIRBORNE_CONFIRMATIONS)],
+        "disarmed",
+        None,
+        1,
+    ),
+    "disarmed while taking off": (
+        [beats(ARMED), in_air(TAKEOFF), beats(DISARMED, CONFIRMATIONS)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "disarmed while landing": (
+        [beats(ARMED), in_air(LANDING), beats(DISARMED, CONFIRMATIONS)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "disarmed, then it says on ground": (
+        [beats(ARMED), in_air(IN_AIR), beats(DISARMED, 5), in_air(ON_GROUND), beats(DISARMED)],
+        "disarmed",
+        None,
+        1,
+    ),
+    "silent for ten seconds on the ground": (
+        [beats(DISARMED), silence(SILENT_S)],
+        "unknown",
+        None,
+        0,
+    ),
+    "silent for a moment in flight": ([beats(ARMED), silence(5)], "armed", IS_ARMED, 0),
+    "lost in flight": ([beats(ARMED), silence(SILENT_S)], "armed", IS_LOST, 0),
+    "lost for nearly ten minutes": ([beats(ARMED), silence(HOLD_S - 1)], "armed", IS_LOST, 0),
+    "lost for ten minutes": ([beats(ARMED), silence(HOLD_S)], "unknown", None, 1),
+    "lost and heard again": (
+        [beats(ARMED), silence(HOLD_S - 9), beats(ARMED)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "lost, then another vehicle counts": (
+        [beats(ARMED), silence(HOLD_S), beats(ARMED, system=2)],
+        "armed",
+        IS_ARMED,
+        1,
+    ),
+    "lost, and back on the ground": (
+        [beats(ARMED), silence(60), beats(DISARMED, 3)],
+        "disarmed",
+        None,
+        1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLIGHTS)
+def test_what_a_sequence_of_messages_means(name: str) -> None:
+    told, state, reason, landings = FLIGHTS[name]
+    air = Air()
+    for message in told:
+        message(air)
+    assert (air.state, air.reason, air.landings) == (state, reason, landings)
+
+
+@pytest.mark.parametrize("status", range(30))
+def test_the_leaf_says_whether_a_disarmed_vehicle_is_still_in_the_air(status: int) -> None:
+    air = Air().says(ARMED)
+    air.flight.leaf_status(status)
+    air.says(DISARMED, CONFIRMATIONS)
+    in_the_air = status in {3, 4, 5, 20, 21}  # taking off, flying, landing, paused, returning
+    assert air.state == ("armed" if in_the_air else "disarmed")
+    assert air.says(DISARMED, AIRBORNE_CONFIRMATIONS).state == "disarmed"
+
+
+def test_a_flight_ended_when_the_first_of_the_confirming_heartbeats_came() -> None:
+    air = Air().says(ARMED).says(DISARMED, 2).says(ARMED)
+    assert air.flight.ended_at is None
+    began_at = air.now
+    air.says(DISARMED, 20)
+    assert air.flight.ended_at == began_at
+
+
+def test_the_first_disarmed_heartbeat_hints_at_an_end() -> None:
+    air = Air().says(DISARMED)
+    assert not air.flight.may_be_ending
+    assert not air.says(ARMED).flight.may_be_ending
+    assert air.says(DISARMED).flight.may_be_ending
+    assert not air.says(ARMED).flight.may_be_ending
+
+
+def test_a_lost_flight_ended_when_hope_was_given_up() -> None:
+    air = Air().says(ARMED).passes(HOLD_S)
+    assert (air.landings, air.flight.ended_at) == (1, air.now)
+    assert (air.passes(HOLD_S).landings, air.reason) == (1, None)
+
+
+# -- listening
+
+
+def listening() -> Air:
+    return Air(FlightState(listening_since=1000.0))
+
+
+def test_nothing_is_sent_while_it_may_be_that_an_autopilot_is_heard() -> None:
+    air = listening().passes(LISTEN_S - 0.1)
+    assert (air.state, air.reason) == ("unknown", IS_LISTENING)
+
+
+def test_who_never_hears_an_autopilot_may_send_after_thirty_seconds() -> None:
+    air = listening().passes(LISTEN_S)
+    assert (air.state, air.reason, air.landings) == ("unknown", None, 0)
+
+
+def test_a_disarmed_autopilot_ends_the_listening_at_once() -> None:
+    assert listening().says(DISARMED).reason is None
+
+
+def test_an_armed_autopilot_is_heard_while_listening() -> None:
+    assert listening().says(ARMED).reason == IS_ARMED
+
+
+def test_an_autopilot_that_is_heard_late_counts_all_the_same() -> None:
+    assert listening().passes(3600).says(ARMED).reason == IS_ARMED
+
+
+def test_ground_stations_do_not_end_the_listening() -> None:
+    air = listening().says(DISARMED, 5, type=GCS, system=255, autopilot=INVALID)
+    assert air.reason == IS_LISTENING
+
+
+def test_after_a_lost_flight_nobody_listens_again() -> None:
+    air = listening().says(ARMED).passes(HOLD_S)
+    assert air.reason is None
+
+
+def test_without_mavlink_everything_may_be_sent_at_once() -> None:
+    assert FlightState().may_not_send(0.0) is None
+
+
+# -- where a person or a script says it
+
+
+def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
+    flight = FlightState()
+    flight.told(armed=True, now=0.0)
+    assert flight.may_not_send(1.0) == IS_ARMED
+    for now in (2.0, 3.0, 4.0):
+        flight.told(armed=False, now=now)
+    assert (flight.may_not_send(4.0), flight.landings, flight.ended_at) == (None, 1, 2.0)
+
+
+# -- whatever comes
+
+MESSAGES = st.one_of(
+    st.tuples(st.just("beat"), st.sampled_from([ARMED, DISARMED])),
+    st.tuples(st.just("landed"), st.integers(0, 4)),
+    st.tuples(st.just("leaf"), st.integers(0, 25)),
+    st.tuples(st.just("silence"), st.integers(0, 700)),
+)
+
+
+@given(st.lists(MESSAGES, max_size=40))
+def test_nothing_is_sent_before_three_disarmed_heartbeats_or_ten_silent_minutes(
+    messages: list[tuple[str, int]],
+) -> None:
+    air = Air()
+    last_armed: float | None = None
+    disarmed = 0
+    for kind, value in messages:
+        heard_at = air.now
+        if kind == "beat":
+            air.says(value)
+            last_armed = heard_at if value == ARMED else last_armed
+            disarmed = 0 if value == ARMED else disarmed + 1
+        elif kind == "silence":
+            air.passes(value)
+        else:
+            (in_air if kind == "landed" else leaf)(value)(air)
+        sends = air.reason is None
+        if last_armed is not None and disarmed < CONFIRMATIONS and air.now - last_armed < HOLD_S:
+            assert not sends
+        if sends and air.flight.landings:
+            assert air.state != "armed"

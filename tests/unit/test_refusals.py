@@ -1,0 +1,490 @@
+"""Whatever S3, the network or a library says has one meaning here, and unknown means: wait."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from petal_s3.errors import (
+    ClockSkew,
+    Conflict,
+    LocalStorageError,
+    Mismatch,
+    NotS3,
+    Offline,
+    Refused,
+    S3BucketError,
+    S3CredentialsError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    SourceAway,
+    SourceChanged,
+    Throttled,
+    Transient,
+    UploadGone,
+)
+from petal_s3.refusals import TABLE, translate
+from petal_s3.wire import UnexpectedRedirect
+
+PEER = ("s3.example", 443)
+Meaning = tuple[type[S3IntegrationError], str]
+
+EXPIRED: Meaning = (S3CredentialsError, "credentials_expired")
+CLOCK: Meaning = (ClockSkew, "clock")
+FORBIDDEN: Meaning = (S3BucketError, "forbidden")
+BUCKET: Meaning = (S3BucketError, "bucket")
+NOT_OFFERED: Meaning = (S3BucketError, "not_implemented")
+FULL: Meaning = (S3BucketError, "bucket_full")
+SLOW: Meaning = (Throttled, "throttled")
+GONE: Meaning = (UploadGone, "upload_gone")
+DAMAGED: Meaning = (Mismatch, "damaged")
+TAKEN: Meaning = (Conflict, "key_taken")
+MISSING: Meaning = (S3FileNotFoundError, "not_found")
+REFUSED: Meaning = (Refused, "s3_refused")
+UNWELL: Meaning = (Transient, "s3_unwell")
+NOT_S3: Meaning = (NotS3, "not_s3")
+TLS: Meaning = (NotS3, "tls")
+TLS_DATES: Meaning = (ClockSkew, "tls_dates")
+OFFLINE: Meaning = (Offline, "offline")
+
+# Whether every row waits, and whether waiting helps.
+CONSEQUENCES: dict[type[S3IntegrationError], tuple[bool, bool]] = {
+    S3CredentialsError: (True, True),
+    ClockSkew: (True, True),
+    S3BucketError: (True, True),
+    Throttled: (True, True),
+    Offline: (True, True),
+    NotS3: (True, True),
+    UploadGone: (False, True),
+    Mismatch: (False, True),
+    Transient: (False, True),
+    SourceAway: (False, True),
+    SourceChanged: (False, True),
+    Conflict: (False, False),
+    S3FileNotFoundError: (False, False),
+    Refused: (False, False),
+}
+
+CODES: list[tuple[str, int, Meaning]] = [
+    # not accepted any more: new credentials at once
+    ("ExpiredToken", 400, EXPIRED),
+    ("ExpiredToken", 403, EXPIRED),
+    ("ExpiredTokenException", 400, EXPIRED),
+    ("TokenRefreshRequired", 400, EXPIRED),
+    ("InvalidToken", 400, EXPIRED),
+    ("InvalidAccessKeyId", 403, EXPIRED),
+    ("InvalidClientTokenId", 403, EXPIRED),
+    ("RequestExpired", 400, EXPIRED),
+    # the time in the signature
+    ("RequestTimeTooSkewed", 403, CLOCK),
+    ("RequestInTheFuture", 403, CLOCK),
+    # a person has to give a permission
+    ("AccessDenied", 403, FORBIDDEN),
+    ("AllAccessDisabled", 403, FORBIDDEN),
+    ("AccountProblem", 403, FORBIDDEN),
+    ("SignatureDoesNotMatch", 403, FORBIDDEN),
+    ("InvalidSecurity", 403, FORBIDDEN),
+    ("NotSignedUp", 403, FORBIDDEN),
+    ("KMS.DisabledException", 400, FORBIDDEN),
+    ("KMS.NotFoundException", 400, FORBIDDEN),
+    ("KMS.AccessDeniedException", 403, FORBIDDEN),
+    # a person has to correct a setting
+    ("NoSuchBucket", 404, BUCKET),
+    ("InvalidBucketName", 400, BUCKET),
+    ("PermanentRedirect", 301, BUCKET),
+    ("TemporaryRedirect", 307, BUCKET),
+    ("IllegalLocationConstraintException", 400, BUCKET),
+    ("AuthorizationHeaderMalformed", 400, BUCKET),
+    ("MethodNotAllowed", 405, BUCKET),
+    ("InvalidBucketState", 409, BUCKET),
+    ("NotImplemented", 501, NOT_OFFERED),
+    ("InvalidEncryptionAlgorithmError", 400, NOT_OFFERED),
+    # no room
+    ("QuotaExceeded", 403, FULL),
+    ("InsufficientStorage", 507, FULL),
+    ("XMinioStorageFull", 507, FULL),
+    ("ServiceQuotaExceeded", 402, FULL),
+    ("ServiceQuotaExceededException", 402, FULL),
+    # slow down
+    ("SlowDown", 503, SLOW),
+    ("SlowDown", 429, SLOW),
+    ("SlowDown", 500, SLOW),  # inside the 200 of a Complete
+    ("ServiceUnavailable", 503, SLOW),
+    ("RequestLimitExceeded", 503, SLOW),
+    ("Throttling", 400, SLOW),
+    ("ThrottlingException", 400, SLOW),
+    ("TooManyRequests", 429, SLOW),
+    ("TooManyRequestsException", 429, SLOW),
+    ("BandwidthLimitExceeded", 503, SLOW),
+    ("RequestThrottled", 400, SLOW),
+    ("AnythingNew", 429, SLOW),
+    ("AnythingNew", 503, SLOW),
+    # soon again
+    ("InternalError", 500, UNWELL),
+    ("InternalError", 200, UNWELL),
+    ("RequestTimeout", 400, UNWELL),
+    ("IncompleteBody", 400, UNWELL),
+    ("OperationAborted", 409, UNWELL),
+    ("ConditionalRequestConflict", 409, UNWELL),
+    ("500", 500, UNWELL),
+    ("502", 502, UNWELL),
+    ("504", 504, UNWELL),
+    # the bytes on the way
+    ("BadDigest", 400, DAMAGED),
+    ("XAmzContentSHA256Mismatch", 400, DAMAGED),
+    ("InvalidDigest", 400, DAMAGED),
+    ("XAmzContentChecksumMismatch", 400, DAMAGED),
+    # the multipart upload
+    ("NoSuchUpload", 404, GONE),
+    ("NoSuchUpload", 400, GONE),
+    ("InvalidPart", 400, GONE),
+    ("InvalidPartOrder", 400, GONE),
+    ("EntityTooSmall", 400, GONE),
+    # the key
+    ("PreconditionFailed", 412, TAKEN),
+    ("412", 412, TAKEN),
+    ("NoSuchKey", 404, MISSING),
+    ("NoSuchVersion", 404, MISSING),
+    ("404", 404, MISSING),
+    # the request itself
+    ("EntityTooLarge", 400, REFUSED),
+    ("KeyTooLongError", 400, REFUSED),
+    ("MetadataTooLarge", 400, REFUSED),
+    ("InvalidArgument", 400, REFUSED),
+    ("InvalidRequest", 400, REFUSED),
+    ("MalformedXML", 400, REFUSED),
+    ("UnsupportedHeader", 400, REFUSED),
+    # only a status
+    ("401", 401, FORBIDDEN),
+    ("403", 403, FORBIDDEN),
+    ("405", 405, BUCKET),
+    ("407", 407, NOT_S3),
+    ("429", 429, SLOW),
+    ("501", 501, NOT_OFFERED),
+    ("503", 503, SLOW),
+    ("507", 507, FULL),
+    ("511", 511, NOT_S3),
+    # what nobody has heard of
+    ("SomethingNew", 400, UNWELL),
+    ("SomethingNew", 409, UNWELL),
+    ("SomethingNew", 418, UNWELL),
+    ("SomethingNew", 500, UNWELL),
+    ("SomethingNew", 0, UNWELL),
+    ("599", 599, UNWELL),
+]
+
+
+def answered(
+    code: str,
+    status: int,
+    *,
+    message: str = "what the server says",
+    operation: str = "UploadPart",
+    **headers: str,
+) -> boto.ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {
+            "HTTPStatusCode": status,
+            "HTTPHeaders": {name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    }
+    return boto.ClientError(response, operation)
+
+
+def check(error: BaseException, meaning: Meaning) -> S3IntegrationError:
+    translated = translate(error, peer=PEER)
+    assert (type(translated), translated.code) == meaning
+    blocks_drain, waiting_helps = CONSEQUENCES[type(translated)]
+    assert (translated.blocks_drain, translated.waiting_helps) == (blocks_drain, waiting_helps)
+    sentence = translated.message
+    assert sentence.strip()
+    assert not set("{}\n") & set(sentence)
+    return translated
+
+
+@pytest.mark.parametrize(("code", "status", "meaning"), CODES)
+def test_every_answer_of_s3_has_one_meaning(code: str, status: int, meaning: Meaning) -> None:
+    translated = check(answered(code, status), meaning)
+    shown = code if not code.startswith("KMS.") else "AccessDenied"
+    assert shown in translated.message or meaning == MISSING
+
+
+def test_every_code_of_the_table_is_in_this_one() -> None:
+    assert set(TABLE) <= {code for code, _, _ in CODES}
+
+
+@pytest.mark.parametrize("status", [*range(300, 600), 0])
+def test_an_unknown_code_with_any_status_is_never_the_end_of_a_row(status: int) -> None:
+    translated = translate(answered("SomethingNew", status), peer=PEER)
+    if status in {404, 412}:  # the object, the key: the uploader decides
+        assert isinstance(translated, S3FileNotFoundError | Conflict)
+    else:
+        assert translated.waiting_helps
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", "GetObject", "ListParts"])
+def test_a_code_means_the_same_in_every_operation(operation: str) -> None:
+    for code, status, meaning in CODES:
+        check(answered(code, status, operation=operation), meaning)
+
+
+# -- what the code alone does not tell
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "meaning"),
+    [
+        ("SignatureDoesNotMatch", "The request signature we calculated does not match", FORBIDDEN),
+        ("SignatureDoesNotMatch", "Signature expired: 19700101 is now earlier", CLOCK),
+        ("SignatureDoesNotMatch", "Signature not yet current: 2099", CLOCK),
+        ("AuthorizationHeaderMalformed", "the region 'eu' is wrong; expecting 'us'", BUCKET),
+        ("AuthorizationHeaderMalformed", "incorrect date format or date 19700101", CLOCK),
+        ("AccessDenied", "Signature expired", FORBIDDEN),
+    ],
+)
+def test_a_signature_may_be_refused_for_its_time(code: str, message: str, meaning: Meaning) -> None:
+    check(answered(code, 403, message=message), meaning)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+@pytest.mark.parametrize("code", ["", "403"])
+def test_a_web_page_is_not_s3(code: str, status: int) -> None:
+    check(answered(code, status, content_type="text/html; charset=utf-8"), NOT_S3)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_document_without_a_code_is_not_s3(status: int) -> None:
+    check(answered("", status, content_type="application/xml"), NOT_S3)
+
+
+@pytest.mark.parametrize(("status", "word"), [(407, "proxy"), (511, "network")])
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
+def test_who_asks_for_a_login_is_named(status: int, word: str, content_type: str) -> None:
+    translated = check(answered("", status, content_type=content_type), NOT_S3)
+    assert word in translated.message
+    assert "login" in translated.message
+
+
+def test_a_server_that_calls_its_errors_html_is_s3_all_the_same() -> None:
+    check(answered("SlowDown", 503, content_type="text/html"), SLOW)
+
+
+@pytest.mark.parametrize(("code", "meaning"), [("403", FORBIDDEN), ("404", MISSING)])
+@pytest.mark.parametrize("content_type", ["text/html", "application/xml"])
+def test_the_answer_to_a_head_has_no_words(code: str, meaning: Meaning, content_type: str) -> None:
+    check(
+        answered(code, int(code), operation="HeadObject", content_type=content_type, message=""),
+        meaning,
+    )
+
+
+def test_a_bad_request_for_a_head_is_an_expired_token() -> None:
+    check(answered("400", 400, operation="HeadObject", message="Bad Request"), EXPIRED)
+    check(answered("400", 400, operation="UploadPart", message="Bad Request"), UNWELL)
+
+
+@pytest.mark.parametrize(("told", "wait_s"), [("120", 120.0), ("soon", None), ("-1", None)])
+def test_s3_may_say_how_long_to_wait(told: str, wait_s: float | None) -> None:
+    assert translate(answered("SlowDown", 503, retry_after=told), peer=PEER).retry_after_s == wait_s
+
+
+def test_what_a_server_says_stays_one_short_plain_line() -> None:
+    hostile = "\x1b[31mlook\nhere\r\n" + "x" * 1000 + "ü"
+    translated = translate(answered("InvalidRequest", 400, message=hostile), peer=PEER)
+    assert translated.message.isprintable()
+    assert len(translated.message) < 300
+    translated = translate(answered(hostile, 400, message=hostile), peer=PEER)
+    assert translated.message.isprintable()
+    assert len(translated.message) < 300
+
+
+def test_an_answer_with_nothing_in_it_is_not_s3() -> None:
+    response: Any = {}
+    check(boto.ClientError(response, "PutObject"), NOT_S3)
+
+
+# -- what never was an answer of S3
+
+URL = "https://s3.example/logs"
+KEY = ConnectionKey("s3.example", 443, True, True, None, None, None)
+
+
+def certificate_error(text: str) -> ssl.SSLCertVerificationError:
+    return ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] {text} (_ssl.c:1000)")
+
+
+UNTRUSTED = certificate_error("certificate verify failed: self-signed certificate")
+WRONG_NAME = certificate_error("certificate verify failed: Hostname mismatch")
+TOO_EARLY = certificate_error("certificate verify failed: certificate is not yet valid")
+TOO_LATE = certificate_error("certificate verify failed: certificate has expired")
+REFUSED_TCP = OSError(errno.ECONNREFUSED, "Connect call failed")
+CARD_GONE = OSError(errno.EIO, "Input/output error")
+CHANGED = SourceChanged("The file became shorter while it was sent.")
+
+RAW: dict[str, tuple[BaseException, Meaning]] = {
+    "refused": (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), OFFLINE),
+    "reset": (ConnectionResetError(errno.ECONNRESET, "reset"), OFFLINE),
+    "broken pipe": (BrokenPipeError(errno.EPIPE, "pipe"), OFFLINE),
+    "unreachable": (OSError(errno.ENETUNREACH, "unreachable"), OFFLINE),
+    "no route": (OSError(errno.EHOSTUNREACH, "no route"), OFFLINE),
+    "no name": (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OFFLINE),
+    "too many files": (OSError(errno.EMFILE, "Too many open files"), OFFLINE),
+    "time-out": (asyncio.TimeoutError(), OFFLINE),
+    "time-out of the system": (TimeoutError(errno.ETIMEDOUT, "timed out"), OFFLINE),
+    "disconnected": (aiohttp.ServerDisconnectedError(), OFFLINE),
+    "connection error": (aiohttp.ClientConnectionError("closed"), OFFLINE),
+    "cannot connect": (aiohttp.ClientConnectorError(KEY, REFUSED_TCP), OFFLINE),
+    "cannot write": (aiohttp.ClientOSError(errno.ECONNRESET, "cannot write"), OFFLINE),
+    "server time-out": (aiohttp.SocketTimeoutError("read"), OFFLINE),
+    "body broke off": (aiohttp.ClientPayloadError("not completed"), OFFLINE),
+    "TLS was cut": (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), OFFLINE),
+    "TLS was closed": (ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed"), OFFLINE),
+    "TLS met something else": (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), OFFLINE),
+    "certificate: issuer": (UNTRUSTED, TLS),
+    "certificate: name": (WRONG_NAME, TLS),
+    "certificate: not yet": (TOO_EARLY, TLS_DATES),
+    "certificate: no more": (TOO_LATE, TLS_DATES),
+    "certificate, as aiohttp says it": (
+        aiohttp.ClientConnectorCertificateError(KEY, UNTRUSTED),
+        TLS,
+    ),
+    "certificate dates, as aiohttp says it": (
+        aiohttp.ClientConnectorCertificateError(KEY, TOO_EARLY),
+        TLS_DATES,
+    ),
+    "redirect": (UnexpectedRedirect(status=302), NOT_S3),
+    "no XML": (ResponseParserError("invalid XML received"), NOT_S3),
+    "card gone": (CARD_GONE, (SourceAway, "source_away")),
+    "device gone": (OSError(errno.ENODEV, "No such device"), (SourceAway, "source_away")),
+    "stale mount": (OSError(errno.ESTALE, "Stale file handle"), (SourceAway, "source_away")),
+    "file changed": (CHANGED, (SourceChanged, "source_changed")),
+    "a bug": (ZeroDivisionError("division by zero"), OFFLINE),
+    "a runtime error": (RuntimeError("Session is closed"), OFFLINE),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_an_error_of_the_network_or_the_file_has_one_meaning(name: str) -> None:
+    error, meaning = RAW[name]
+    translated = check(error, meaning)
+    if type(translated) is Offline:
+        assert translated.peer == PEER
+        assert "s3.example" in translated.message
+
+
+def wrapped(error: BaseException) -> dict[str, BaseException]:
+    """How botocore hands an error of the HTTP client on."""
+    chained = boto.EndpointConnectionError(endpoint_url=URL)
+    chained.__cause__ = error
+    twice = boto.HTTPClientError(
+        request=None, response=None, error=boto.HTTPClientError(error=error)
+    )
+    outer = RuntimeError("a library between")
+    outer.__cause__ = boto.EndpointConnectionError(endpoint_url=URL, error=error)
+    return {
+        "EndpointConnectionError": boto.EndpointConnectionError(endpoint_url=URL, error=error),
+        "ConnectionClosedError": boto.ConnectionClosedError(endpoint_url=URL, error=error),
+        "HTTPClientError": boto.HTTPClientError(error=error),
+        "chained": chained,
+        "wrapped twice": twice,
+        "chained and wrapped": outer,
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in RAW if n not in {"no XML"}])
+def test_wrapping_does_not_change_the_meaning(name: str) -> None:
+    error, meaning = RAW[name]
+    for wrapper in wrapped(error).values():
+        check(wrapper, meaning)
+
+
+def test_a_cycle_of_causes_is_no_trap() -> None:
+    first, second = RuntimeError("one"), RuntimeError("two")
+    first.__cause__, second.__cause__ = second, first
+    check(first, OFFLINE)
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        CHANGED,
+        LocalStorageError("The disk is full."),
+        S3CredentialsError("The token service is down.", code="token_service_down"),
+        Offline("The upload stalled.", peer=("proxy", 3128)),
+    ],
+)
+def test_our_own_errors_come_out_as_they_went_in(ours: S3IntegrationError) -> None:
+    assert translate(ours, peer=PEER) is ours
+    for wrapper in wrapped(ours).values():
+        assert translate(wrapper, peer=PEER) is ours
+
+
+BOTO: dict[str, tuple[BaseException, Meaning]] = {
+    "connect": (boto.EndpointConnectionError(endpoint_url=URL), OFFLINE),
+    "connect time-out": (boto.ConnectTimeoutError(endpoint_url=URL), OFFLINE),
+    "read time-out": (boto.ReadTimeoutError(endpoint_url=URL), OFFLINE),
+    "closed": (boto.ConnectionClosedError(endpoint_url=URL), OFFLINE),
+    "proxy": (boto.ProxyConnectionError(proxy_url="http://proxy:3128"), OFFLINE),
+    "any other": (boto.HTTPClientError(error="BadStatusLine"), OFFLINE),
+    "certificate": (
+        boto.SSLError(endpoint_url=URL, error=Exception("certificate verify failed: self-signed")),
+        TLS,
+    ),
+    "certificate dates": (
+        boto.SSLError(endpoint_url=URL, error=Exception("certificate has expired")),
+        TLS_DATES,
+    ),
+    "TLS": (boto.SSLError(endpoint_url=URL, error=Exception("EOF occurred in violation")), OFFLINE),
+    "no credentials": (boto.NoCredentialsError(), (S3CredentialsError, "no_credentials")),
+    "credentials not had": (
+        boto.CredentialRetrievalError(provider="iam", error_msg="no answer"),
+        (S3CredentialsError, "no_credentials"),
+    ),
+    "no region": (boto.NoRegionError(), BUCKET),
+    "wrong region": (boto.InvalidRegionError(region_name="no where"), BUCKET),
+    "wrong endpoint": (ValueError("Invalid endpoint: http://my_minio:9000"), BUCKET),
+    "wrong bucket": (
+        boto.ParamValidationError(report='Invalid bucket name "My Logs": it must match the regex'),
+        BUCKET,
+    ),
+    "wrong parameter": (boto.ParamValidationError(report="Invalid type for Body"), REFUSED),
+}
+
+
+@pytest.mark.parametrize("name", BOTO)
+def test_an_error_of_botocore_has_one_meaning(name: str) -> None:
+    check(*BOTO[name])
+
+
+def test_a_setting_that_would_help_is_named() -> None:
+    def sentence(error: BaseException) -> str:
+        return translate(error, peer=PEER).message
+
+    assert "PETAL_S3_SESSION_TOKEN_URL" in sentence(boto.NoCredentialsError())
+    assert "PETAL_S3_BUCKET_NAME" in sentence(answered("NoSuchBucket", 404))
+    assert "PETAL_S3_REGION" in sentence(answered("PermanentRedirect", 301))
+    assert "PETAL_S3_ENDPOINT_URL" in sentence(BOTO["wrong endpoint"][0])
+    assert "PETAL_S3_TLS_IGNORE_DATES=true" in sentence(TOO_EARLY)
+    assert "PETAL_S3_SSE" in sentence(answered("NotImplemented", 501))
+
+
+def test_a_peer_that_is_not_known_yet_is_no_trap() -> None:
+    translated = translate(ConnectionRefusedError(), peer=None)
+    assert isinstance(translated, Offline)
+    assert translated.message == "No link to S3 (ConnectionRefusedError)."
+
+
+def test_the_reason_a_file_cannot_be_read_is_told() -> None:
+    sentence = translate(CARD_GONE, peer=PEER).message
+    assert os.strerror(errno.EIO) in sentence
