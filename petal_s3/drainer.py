@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import clock
@@ -104,6 +104,12 @@ class Drainer:
     def wake(self) -> None:
         """Something changed (a log, the link, the flight): try now what waits."""
         self._woken.set()
+
+    def new_log(self) -> None:
+        """A log has entered the outbox: try at once, unless S3 itself asked for patience."""
+        if self.block is not None and self.block.code != "throttled":
+            self.block = replace(self.block, until=self._now())
+        self.wake()
 
     async def hurry(self) -> None:
         """A person, a landing or the link asks: forget all waiting and try at once."""

@@ -130,8 +130,6 @@ class FlightState:
         if self._armed and now - self._heard_at > HOLD_S:
             self._end(now)
             self._armed = None
-            self._listening_since = None
-            self._system = None
 
     def _end(self, ended_at: float) -> None:
         self._armed = False

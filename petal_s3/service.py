@@ -122,7 +122,7 @@ class Service:
             self.outbox,
             self.flight,
             self._files,
-            on_landed=self.drainer.wake,
+            on_landed=self.drainer.new_log,
             now=self._now,
         )
 

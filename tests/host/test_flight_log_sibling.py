@@ -1,0 +1,272 @@
+"""petal-flight-log 0.2.7, unchanged, uploads and deletes through our proxy and hears the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from aboard import Aboard, Answer, aboard, until
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.demo.logs import write_bag, write_ulog
+from petal_s3.demo.onboard import StandIns
+from petal_s3.demo.services import EmbeddedS3
+
+MIB = 1024 * 1024
+SIBLING = "/petals/petal-flight-log"
+PROXIES = ("redis", "db", "cloud", "mqtt", "bucket")
+RECORDS = "config-log-flight_record"
+DENIED = Fault(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+SLOW = 1_000_000  # two parts at once take 10 s
+
+
+@pytest.fixture(scope="module")
+def beside() -> Iterator[StandIns]:
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture(scope="module")
+def _host(cloud: EmbeddedS3, ashore: Path, beside: StandIns) -> Iterator[Aboard]:
+    with aboard(
+        cloud,
+        ashore / "sibling",
+        proxies=PROXIES,
+        petals={"petal-flight-log": "petal_flight_log.plugin:FlightLogPetal"},
+        enabled=["petal-flight-log"],
+        dependencies={"petal-flight-log": PROXIES},
+        organization="demo",
+    ) as made:
+        made.host.env.update(beside.env(made.host.url))
+        made.start()
+        until(lambda: made.get(f"{SIBLING}/jobs").status == 200)
+        yield made
+
+
+@pytest.fixture
+def host(_host: Aboard) -> Iterator[Aboard]:
+    yield _host
+    _host.link.link.on_request = None
+    _host.link.link.rate_bytes_s = 0
+
+
+@pytest.fixture
+def machine(host: Aboard) -> str:
+    """The host's own machine id, which the sibling writes into its keys."""
+    status = host.get("/health/detailed").json["proxies"]["db"]
+    found: str = status["machine_info"]["machine_id"]
+    assert found != "drone-001"
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A log of three parts, like no other test's, where the sibling keeps it."""
+    write_ulog(tmp_path / "log.ulg", 12 * MIB, seed=crc32(request.node.name.encode()))
+    return tmp_path / "log.ulg"
+
+
+def allow_again(host: Aboard) -> None:
+    """End a refusal; nobody waits for the next attempt by itself."""
+    host.link.link.on_request = None
+    host.post("landed")
+
+
+def upload(host: Aboard, log: Path, key: str, *, wait: bool = True) -> Answer:
+    verb = "s3-upload-wait" if wait else "s3-upload"
+    return host.post(f"{SIBLING}/{verb}", file_path=str(log), s3_key=key)
+
+
+def job(host: Aboard, key: str) -> dict[str, Any]:
+    """The sibling's latest job for a key, as it tells it."""
+    jobs = host.get(f"{SIBLING}/jobs", job_type="S3UploadJob").json["jobs"]
+    latest = next(one for one in jobs if one["metadata"]["s3_key"] == key)
+    told: dict[str, Any] = host.get(f"{SIBLING}/jobs/{latest['job_id']}/status").json
+    return told
+
+
+def test_its_upload_lands_under_its_key_and_the_job_completes(
+    host: Aboard, machine: str, log: Path
+) -> None:
+    key = f"{machine}/record-1/ulog/{log.name}"
+    answer = upload(host, log, key)
+    assert (answer.status, answer.json["success"]) == (200, True)
+    assert host.object(key) == log.read_bytes()
+    told = job(host, key)
+    assert told["status"] == "completed"
+    assert told["metadata"]["upload_result"]["s3_key"] == key
+    assert "error" not in told["metadata"]["upload_result"]
+
+
+def test_a_refusal_by_s3_is_an_error_of_the_job_and_never_a_success(
+    host: Aboard, machine: str, log: Path
+) -> None:
+    async def refuse(request: Request) -> Fault | None:
+        return DENIED if request.op == "CreateMultipartUpload" else None
+
+    host.link.link.on_request = refuse
+    key = f"{machine}/record-2/ulog/{log.name}"
+    answer = upload(host, log, key)
+    assert answer.status == 500
+    assert "success" not in answer.json
+    assert job(host, key)["status"] == "error"
+    assert "stays in the outbox" in job(host, key)["error_message"]
+    assert key not in host.objects()
+
+    allow_again(host)
+    until(lambda: upload(host, log, key).status == 200)
+    assert host.object(key) == log.read_bytes()
+
+
+def test_a_log_that_is_up_already_gets_its_key_without_being_sent_again(
+    host: Aboard, machine: str
+) -> None:
+    path = host.logs / "scanned.ulg"
+    write_ulog(path, MIB)
+    host.post("landed")
+    own = host.verified(path)["key"]
+    puts = len(host.ledger.requests("PutObject"))
+
+    key = f"{machine}/record-3/ulog/{path.name}"
+    assert upload(host, path, key).status == 200
+    assert host.object(key) == host.object(own) == path.read_bytes()
+    assert len(host.ledger.requests("PutObject")) == puts
+
+
+def test_cancelling_its_job_leaves_no_orphan(host: Aboard, machine: str, log: Path) -> None:
+    host.link.link.rate_bytes_s = SLOW
+    key = f"{machine}/record-4/ulog/{log.name}"
+    started = upload(host, log, key, wait=False).json
+    until(lambda: host.ledger.requests("UploadPart", key))
+    assert host.open_uploads() == [key]
+
+    assert host.post(f"{SIBLING}/jobs/{started['job_id']}/cancel").status == 200
+    assert job(host, key)["status"] == "cancelled"
+    row = next(row for row in host.rows() if row["key"] == key)
+    assert row["state"] == "cancelled"
+    until(lambda: not host.open_uploads(), within_s=5)
+    assert key not in host.objects()
+    assert not list((host.state / "spool").iterdir())
+
+
+def record_of(machine: str, record: str, bag: Path) -> dict[str, Any]:
+    size = bag.stat().st_size
+    return {
+        "id": record,
+        "robot_instance_id": machine,
+        "sync_job_status": "pending",
+        "rosbag": {
+            "id": f"{record}-bag",
+            "file_name": bag.name,
+            "file_path": str(bag),
+            "file_type": "bag",
+            "storage_type": "local",
+            "size_bytes": size,
+            "size_kb": size / 1024,
+            "modified_timestamp_unix_s": 1767348672,
+            "creation_timestamp_unix_s": 1767348672,
+            "log_duration_seconds": 60.0,
+            "date_str": "2026-01-02-10-11-12",
+        },
+    }
+
+
+def synced(host: Aboard, beside: StandIns, record: str, status: str) -> dict[str, Any]:
+    """Sync a record and wait until the cloud hears how that went."""
+    answer = host.post(f"{SIBLING}/sync-flight-record/{record}")
+    assert answer.status == 200
+    until(lambda: beside.cloud.get(RECORDS, record)["sync_job_status"] == status)
+    return beside.cloud.get(RECORDS, record)
+
+
+def test_its_sync_writes_the_key_only_when_the_object_is_there(
+    host: Aboard, machine: str, beside: StandIns
+) -> None:
+    bag = host.logs / "sync.bag"
+    write_bag(bag, 2 * MIB)
+    beside.cloud.put(RECORDS, record_of(machine, "record-5", bag))
+
+    async def refuse(request: Request) -> Fault | None:
+        return DENIED if request.op == "PutObject" else None
+
+    host.link.link.on_request = refuse
+    assert not synced(host, beside, "record-5", "error")["rosbag"].get("s3_key")
+
+    allow_again(host)
+    key = f"{machine}/record-5/rosbag/sync.bag"
+    assert synced(host, beside, "record-5", "completed")["rosbag"]["s3_key"] == key
+    assert host.object(key) == bag.read_bytes()
+
+
+def delete(host: Aboard, record: str) -> Answer:
+    message = {"payload": {"flight_record_id": record}, "messageId": f"delete-{record}"}
+    path = f"{SIBLING}/test_delete_flight_record_handler"
+    return host.delete(path, message, topic="command/edge")
+
+
+def outcome(beside: StandIns, record: str) -> str:
+    """What the sibling published about a deletion; empty before it did."""
+    for _, message in beside.services.published:
+        payload = message.get("payload", {})
+        if payload.get("flight_record_id") == record:
+            return str(payload["status"])
+    return ""
+
+
+def test_its_deletion_moves_the_object_aside(
+    host: Aboard, machine: str, beside: StandIns, tmp_path: Path
+) -> None:
+    bag, key = tmp_path / "deleted.bag", f"{machine}/record-6/rosbag/deleted.bag"
+    write_bag(bag, 2 * MIB, seed=6)
+    content = bag.read_bytes()
+    assert upload(host, bag, key).status == 200
+    record = record_of(machine, "record-6", bag)
+    record["rosbag"]["s3_key"] = key
+    beside.cloud.put(RECORDS, record)
+    beside.local.put(RECORDS, record)
+
+    assert delete(host, "record-6").status == 200
+    assert until(lambda: outcome(beside, "record-6")) == "success"
+    assert host.object(f"deleted/{key}") == content
+    assert key not in host.objects()
+    row = next(row for row in host.rows() if row["key"] == f"deleted/{key}")
+    assert row["state"] == "verified"
+
+
+def test_its_deletion_of_what_never_went_up_is_done(
+    host: Aboard, machine: str, beside: StandIns, tmp_path: Path
+) -> None:
+    record = record_of(machine, "record-8", tmp_path)
+    record["rosbag"]["s3_key"] = f"{machine}/record-8/rosbag/never.bag"
+    record["rosbag"]["file_path"] = str(tmp_path / "never.bag")
+    for database in (beside.cloud, beside.local):
+        database.put(RECORDS, record)
+    delete(host, "record-8")
+    assert until(lambda: outcome(beside, "record-8")) == "success"
+    assert beside.cloud.get(RECORDS, "record-8")["deleted"]
+
+
+def test_its_deletion_keeps_the_record_when_s3_cannot_be_asked(
+    host: Aboard, machine: str, beside: StandIns, tmp_path: Path
+) -> None:
+    bag, key = tmp_path / "kept.bag", f"{machine}/record-7/rosbag/kept.bag"
+    write_bag(bag, 2 * MIB, seed=7)
+    assert upload(host, bag, key).status == 200
+    record = record_of(machine, "record-7", bag)
+    record["rosbag"]["s3_key"] = key
+    beside.cloud.put(RECORDS, record)
+
+    async def fall_silent(_: Request) -> Fault | None:
+        return Fault(drop=True)
+
+    host.link.link.on_request = fall_silent
+    delete(host, "record-7")
+    assert until(lambda: outcome(beside, "record-7")) == "error"
+    assert host.ledger.requests("HeadObject", key)
+    host.link.link.on_request = None
+    assert not beside.cloud.get(RECORDS, "record-7").get("deleted")
+    assert key in host.objects()
