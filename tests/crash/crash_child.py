@@ -1,0 +1,38 @@
+"""What a child process does until it has finished or is killed: bring one log into S3."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from petal_s3 import config
+from petal_s3.service import Service
+
+
+def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
+    """Enter the log and drain until it is settled.
+
+    ``dies_after``: kill this process when it has read so many answers of S3; 0: never.
+    """
+    asyncio.run(_bring(settings, path, dies_after))
+
+
+async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
+    service = Service(config.load(**settings))
+    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    await service.start(watch=False)
+    client = await service.s3._caller.open()
+    answers = 0
+
+    def count(**_: Any) -> None:
+        nonlocal answers
+        answers += 1
+        if answers == dies_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    client.meta.events.register("after-call.s3", count)
+    row = await service.enqueue(path)
+    await service.wait(row.id, patience_s=float("inf"))
+    await service.stop()

@@ -1,0 +1,59 @@
+"""Fixtures of the tests on a real wire."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore.config import Config
+from rig import Rig, Shelf, opened
+
+from petal_s3.demo.services import EmbeddedS3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _botocore_reads_its_models_once() -> Iterator[None]:
+    """Hundreds of services are made here; to parse S3's model for each took half of the time."""
+    once = functools.cache(botocore.session.create_loader)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """Logs that are made once."""
+    return Shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture(scope="session")
+def cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
+    """A plain S3 client that goes around the link: what the bucket really holds."""
+    made = boto3.client(
+        "s3",
+        endpoint_url=_s3_server.url,
+        region_name="us-east-1",
+        aws_access_key_id="onlooker",
+        aws_secret_access_key="opens-nothing",
+        config=Config(
+            retries={"total_max_attempts": 1},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def rig(
+    s3_server: EmbeddedS3, cloud: Any, tmp_path: Path, shelf: Shelf
+) -> AsyncIterator[Rig]:
+    """A drone with an open outbox, on a link that a test may cut."""
+    async with opened(s3_server, cloud, tmp_path, shelf) as made:
+        yield made

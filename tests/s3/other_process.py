@@ -1,0 +1,31 @@
+"""Another process on the same outbox: enters a log, or drains until it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from petal_s3 import config
+from petal_s3.service import Service
+
+
+async def main(work: str, settings: dict[str, Any], path: str) -> None:
+    service = Service(config.load(**settings))
+    if work == "land":
+        await service.open()
+        row = await service.enqueue(path)
+        await service.stop()
+        sys.stdout.write(f"{row.id}\n")
+        return
+    await service.start(watch=False)
+    while not service.lock.held:
+        await asyncio.sleep(0.01)
+    sys.stdout.write("drains\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]))

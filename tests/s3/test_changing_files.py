@@ -1,0 +1,349 @@
+"""A file that changes, vanishes or is replaced: an object never mixes two versions of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rig import DROP, LOSE_ANSWER, PART, SMALL, THREE_PARTS, Rig
+
+from petal_s3.config import MIB
+from petal_s3.demo.ledger import Request
+
+Edit = Callable[[Path], None]
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"one more line of the recorder")
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def rewrite(path: Path) -> None:
+    """The same size, other bytes."""
+    with path.open("r+b") as file:
+        file.seek(2000)
+        file.write(os.urandom(path.stat().st_size - 2000))
+    later(path)
+
+
+def touch(path: Path) -> None:
+    later(path)
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other.tmp")
+    shutil.copyfile(path, other)
+    grow(other)
+    other.replace(path)
+
+
+def later(path: Path) -> None:
+    """Time stamps of a file system may be coarse: make sure that they differ."""
+    known = path.stat().st_mtime_ns
+    os.utime(path, ns=(known + 10**9, known + 10**9))
+
+
+EDITS = pytest.mark.parametrize("edit", [grow, truncate, rewrite, touch, replace])
+
+
+# -- while it waits
+
+
+@EDITS
+async def test_a_file_that_changed_in_the_queue_is_examined_and_sent_as_it_is(
+    rig: Rig, edit: Edit
+) -> None:
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=SMALL)
+    edit(path)
+
+    changed = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (changed.state, changed.code) == ("queued", "source_changed")
+    assert rig.count("PutObject") == 1
+    assert done.size == path.stat().st_size
+    rig.assert_sent_once(done, path)
+
+
+@EDITS
+async def test_a_file_that_changed_between_two_attempts_is_sent_anew(rig: Rig, edit: Edit) -> None:
+    await rig.restart(concurrency=1)
+    path = rig.logs / "flight.ulg"
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    edit(path)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (done.state, done.size) == ("verified", path.stat().st_size)
+    assert rig.body(row.key) == path.read_bytes()
+    assert rig.open_uploads() == []
+
+
+async def test_a_file_that_grew_beyond_the_limit_is_dead_with_its_reason(rig: Rig) -> None:
+    await rig.restart(max_file_size=SMALL)
+    row = await rig.land(size=SMALL)
+    grow(rig.logs / "flight.ulg")
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "too_large")
+    assert "too large" in dead.reason
+
+
+async def test_a_file_that_is_no_log_any_more_is_dead_with_its_reason(rig: Rig) -> None:
+    row = await rig.land()
+    (rig.logs / "flight.ulg").write_bytes(b"something else " * 100)
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "bad_magic")
+    assert dead.reason
+    assert rig.stored() == []
+
+
+# -- while it is sent
+
+
+def edit_at(rig: Rig, edit: Edit, op: str, part: int = 0) -> None:
+    """Edit the file when such a request arrives, before its body."""
+
+    async def act(_: Request) -> None:
+        edit(rig.logs / "flight.ulg")
+
+    rig.fault(op, act, part=part)
+
+
+def assert_never_mixed(rig: Rig, versions: list[bytes]) -> None:
+    """Each object is one version, or S3 would have refused it: this stand-in checks nothing."""
+    for key in rig.stored():
+        if (body := rig.body(key)) not in versions:
+            crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+            (sent,) = rig.ledger.requests("PutObject", key)
+            assert sent.headers["x-amz-checksum-crc32"] != crc32
+
+
+@EDITS
+@pytest.mark.parametrize("op", ["HeadObject", "PutObject"])
+async def test_a_small_file_that_changes_while_it_is_sent_is_one_version_in_the_end(
+    rig: Rig, edit: Edit, op: str
+) -> None:
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=2 * MIB)
+    versions = [path.read_bytes()]
+    edit_at(rig, edit, op)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    versions.append(path.read_bytes())
+    assert done.state == "verified"
+    assert_never_mixed(rig, versions)
+    assert rig.body(done.key) == (versions[0] if edit is replace else versions[-1])
+
+
+@EDITS
+@pytest.mark.parametrize(
+    ("op", "part"),
+    [("CreateMultipartUpload", 0), ("UploadPart", 2), ("CompleteMultipartUpload", 0)],
+)
+async def test_a_large_file_that_changes_while_it_is_sent_is_one_version_in_the_end(
+    rig: Rig, edit: Edit, op: str, part: int
+) -> None:
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=THREE_PARTS)
+    versions = [path.read_bytes()]
+    edit_at(rig, edit, op, part)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    versions.append(path.read_bytes())
+    assert done.state == "verified"
+    assert_never_mixed(rig, versions)
+    assert rig.body(done.key) == (versions[0] if edit is replace else versions[-1])
+    assert rig.open_uploads() == []
+
+
+@EDITS
+async def test_a_change_in_the_middle_of_a_body_is_noticed(rig: Rig, edit: Edit) -> None:
+    await rig.restart(concurrency=1)
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=THREE_PARTS)
+    versions = [path.read_bytes()]
+    rig.link.rate_bytes_s = 40e6
+    rig.when_sent(MIB, lambda: edit(path), part=2)
+
+    changed = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    versions.append(path.read_bytes())
+    if edit is not replace:  # seen on the disk, or in the checksum of what arrived
+        assert changed.state == "queued"
+        assert changed.code in {"source_changed", "mismatch"}
+    assert done.state == "verified"
+    assert rig.body(done.key) == (versions[0] if edit is replace else versions[-1])
+    assert rig.open_uploads() == []
+
+
+async def test_a_change_that_keeps_size_and_time_is_found_by_the_bytes(rig: Rig) -> None:
+    """Nobody can see it from outside; a resume compares what S3 holds with the disk."""
+    await rig.restart(concurrency=1)
+    path = rig.logs / "flight.ulg"
+    rig.fault("UploadPart", DROP, part=3)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    known = path.stat().st_mtime_ns
+    with path.open("r+b") as file:
+        file.seek(PART // 2)
+        file.write(bytes(1000))
+    os.utime(path, ns=(known, known))
+
+    done = await rig.finish(row)
+
+    assert done.state == "verified"
+    assert done.parts_resent == 1
+    assert rig.body(row.key) == path.read_bytes()
+
+
+async def test_a_file_that_never_rests_waits_and_says_so(rig: Rig) -> None:
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=SMALL)
+
+    for _ in range(3):
+        grow(path)
+        busy = await rig.attempt(row)
+        assert (busy.state, busy.code) == ("queued", "source_changed")
+
+    assert rig.stored() == []
+    assert (await rig.finish(row)).state == "verified"
+
+
+# -- gone, or away
+
+
+async def test_a_file_deleted_in_the_queue_is_dead_with_its_reason(rig: Rig) -> None:
+    row = await rig.land()
+    (rig.logs / "flight.ulg").unlink()
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "source_gone")
+    assert dead.reason == "flight.ulg was deleted before it was proven in S3."
+
+
+async def test_a_file_deleted_between_two_attempts_leaves_nothing_half_done(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    (rig.logs / "flight.ulg").unlink()
+
+    dead = await rig.attempt(row)
+    await rig.service.drainer._turn()
+
+    assert (dead.state, dead.code) == ("dead", "source_gone")
+    assert rig.open_uploads() == []
+
+
+async def test_a_file_deleted_while_it_is_sent_still_arrives(rig: Rig) -> None:
+    """It is held open: what was opened can be read to its end."""
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=THREE_PARTS)
+    data = path.read_bytes()
+    edit_at(rig, Path.unlink, "UploadPart", 2)
+
+    done = await rig.attempt(row)
+
+    assert not path.exists()
+    assert done.state == "verified"
+    assert rig.body(row.key) == data
+
+
+async def test_a_file_deleted_after_the_lost_answer_is_dead_though_its_object_is_there(
+    rig: Rig,
+) -> None:
+    """Nothing is left to compare the object with."""
+    rig.fault("PutObject", LOSE_ANSWER)
+    row = await rig.attempt(await rig.land())
+    (rig.logs / "flight.ulg").unlink()
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "source_gone")
+    assert rig.stored() == [row.key]
+
+
+async def test_a_card_that_is_away_waits(rig: Rig) -> None:
+    """The nearest folder that is left lies on another device: it was a mount point."""
+    row = await rig.land("card/flight.ulg")
+    rig.sql("UPDATE log SET dev = dev + 1")
+    (rig.logs / "card").rename(rig.tmp / "unplugged")
+
+    away = await rig.attempt(row)
+    (rig.tmp / "unplugged").rename(rig.logs / "card")
+    done = await rig.finish(row)
+
+    assert (away.state, away.code) == ("queued", "source_away")
+    assert "mounted" in away.reason
+    rig.assert_sent_once(done, rig.logs / "card" / "flight.ulg")
+
+
+async def test_a_deleted_folder_on_the_same_device_is_gone(rig: Rig) -> None:
+    row = await rig.land("folder/flight.ulg")
+    shutil.rmtree(rig.logs / "folder")
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "source_gone")
+
+
+async def test_a_card_with_new_inode_numbers_is_the_same_file(rig: Rig) -> None:
+    row = await rig.land()
+    path = rig.logs / "flight.ulg"
+    known = path.stat()
+    other = path.with_name("copy")
+    shutil.copyfile(path, other)
+    os.utime(other, ns=(known.st_mtime_ns, known.st_mtime_ns))
+    other.replace(path)
+
+    done = await rig.attempt(row)
+
+    assert path.stat().st_ino != known.st_ino
+    rig.assert_sent_once(done, path)
+
+
+async def test_a_link_in_place_of_the_file_is_not_followed(rig: Rig) -> None:
+    row = await rig.land()
+    secret = rig.tmp / "secret.ulg"
+    path = rig.logs / "flight.ulg"
+    path.rename(secret)
+    path.symlink_to(secret)
+
+    dead = await rig.attempt(row)
+
+    assert (dead.state, dead.code) == ("dead", "not_allowed")
+    assert rig.stored() == []
+
+
+async def test_a_dead_row_whose_file_is_back_is_tried_again_on_request(rig: Rig) -> None:
+    row = await rig.land()
+    path = rig.logs / "flight.ulg"
+    path.rename(rig.tmp / "aside")
+    dead = await rig.attempt(row)
+    (rig.tmp / "aside").rename(path)
+
+    await rig.service.retry(row.id)
+    done = await rig.attempt(row)
+
+    assert dead.state == "dead"
+    rig.assert_sent_once(done, path)

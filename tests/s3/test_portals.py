@@ -1,0 +1,407 @@
+"""Whoever answers in place of S3 is not believed, and learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from rig import (
+    BUCKET,
+    DROP,
+    HOME,
+    LOSE_ANSWER,
+    PORTAL_PAGE,
+    SMALL,
+    TWO_PARTS,
+    Rig,
+    refusal,
+    until,
+)
+
+from petal_s3.config import MIB
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.errors import NotS3, Transient
+
+EMPTY = Fault(200)
+PAGE = Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"})
+WELL_FORMED_PAGE = Fault(200, b"<html><body/></html>", {"Content-Type": "text/html"})
+TRUNCATED = Fault(
+    200, b"<?xml version='1.0'?><Result><Bucket>logs</Bu", {"Content-Type": "application/xml"}
+)
+ANSWERS = pytest.mark.parametrize(
+    "portal",
+    [
+        pytest.param(EMPTY, id="empty"),
+        pytest.param(PAGE, id="page"),
+        pytest.param(WELL_FORMED_PAGE, id="well-formed-page"),
+        pytest.param(TRUNCATED, id="truncated"),
+    ],
+)
+
+
+async def never_verified_until_healed(rig: Rig, row: Any, op: str, portal: Fault) -> None:
+    rig.fault(op, portal, times=100)
+    for _ in range(3):
+        await rig.service.drainer.hurry()
+        now = await rig.attempt(row)
+        assert now.state == "queued"
+        assert now.reason
+    assert rig.count(op) >= 3
+    rig.heal()
+    done = await rig.finish(row)
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@ANSWERS
+@pytest.mark.parametrize("op", ["ListObjectsV2", "HeadObject", "PutObject"])
+async def test_a_portal_never_proves_a_small_log(rig: Rig, op: str, portal: Fault) -> None:
+    row = await rig.land()
+
+    await never_verified_until_healed(rig, row, op, portal)
+
+
+@ANSWERS
+@pytest.mark.parametrize("op", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+async def test_a_portal_never_proves_a_large_log(rig: Rig, op: str, portal: Fault) -> None:
+    row = await rig.land(size=TWO_PARTS)
+
+    await never_verified_until_healed(rig, row, op, portal)
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_held_parts(rig: Rig, portal: Fault) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+
+    await never_verified_until_healed(rig, row, "ListParts", portal)
+
+    assert rig.count("UploadPart") == 3  # two, and the one that was dropped
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_open_uploads(rig: Rig, portal: Fault) -> None:
+    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+    rig.fault("ListMultipartUploads", portal)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_an_abort(rig: Rig, portal: Fault) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+    await rig.service.cancel(row.id)
+    rig.fault("AbortMultipartUpload", portal)
+
+    await rig.service.drainer._sweep()
+    not_yet = await rig.row(row)
+    await rig.service.drainer._sweep()
+
+    assert not_yet.upload_id == row.upload_id
+    assert (await rig.row(row)).upload_id is None
+    assert rig.open_uploads() == []
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_a_deletion(rig: Rig, portal: Fault) -> None:
+    row = await rig.attempt(await rig.land())
+    rig.fault("DeleteObject", portal)
+
+    with pytest.raises(Transient):
+        await rig.service.objects.delete(row.key)
+
+    assert (await rig.row(row)).state == "verified"
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_a_copy(rig: Rig, portal: Fault) -> None:
+    row = await rig.attempt(await rig.land())
+    rig.fault("CopyObject", portal)
+
+    with pytest.raises(Transient):
+        await rig.service.objects.move(row.key, HOME + "elsewhere.ulg")
+
+    assert rig.stored() == [row.key]
+    assert (await rig.row(row)).key == row.key
+
+
+@ANSWERS
+async def test_a_portal_is_not_believed_about_a_download(rig: Rig, portal: Fault) -> None:
+    row = await rig.attempt(await rig.land())
+    rig.fault("GetObject", portal)
+
+    with pytest.raises(NotS3):
+        await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+
+    assert not (rig.tmp / "got.ulg").exists()
+
+
+async def test_many_portal_pages_do_not_use_up_the_connections(rig: Rig) -> None:
+    row = await rig.attempt(await rig.land())
+    long_page = Fault(200, PORTAL_PAGE + bytes(MIB), {"Content-Type": "text/html"})
+    rig.fault("GetObject", long_page, times=12)
+    for _ in range(12):
+        with pytest.raises(NotS3):
+            await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+
+    assert await rig.service.objects.download(row.key, rig.tmp / "got.ulg") == SMALL
+
+
+async def test_a_portal_blocks_the_drain_with_a_plain_reason(rig: Rig) -> None:
+    rig.fault("ListObjectsV2", PAGE)
+    await rig.land()
+
+    await rig.step()
+
+    block = rig.service.drainer.block
+    assert block is not None
+    assert block.code == "not_s3"
+    assert "login" in block.reason
+    assert rig.service.drainer.link == "down"
+
+
+async def test_a_listing_of_another_bucket_is_not_believed(rig: Rig) -> None:
+    body = (
+        b"<ListBucketResult><Name>other</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    )
+    rig.fault("ListObjectsV2", Fault(200, body, {"Content-Type": "application/xml"}))
+    row = await rig.land()
+
+    assert (await rig.attempt(row)).code == "not_s3"
+
+
+# -- wrong answers about bytes
+
+
+async def test_a_part_confirmed_with_another_etag_is_sent_again(rig: Rig) -> None:
+    rig.fault("UploadPart", Fault(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
+    row = await rig.land(size=TWO_PARTS)
+
+    wrong = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (wrong.state, wrong.code) == ("queued", "mismatch")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_put_confirmed_with_another_etag_is_not_believed(rig: Rig) -> None:
+    rig.fault("PutObject", Fault(200, headers={"ETag": f'"{"0" * 32}"'}))
+    row = await rig.land()
+
+    wrong = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (wrong.state, wrong.code) == ("queued", "mismatch")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
+@pytest.mark.parametrize(
+    ("etag", "size_told"),
+    [('"{other}"', "{size}"), ('"{etag}"', "7"), ('"{other}-3"', "{size}")],
+)
+async def test_an_object_of_other_bytes_is_no_proof(
+    rig: Rig, size: int, etag: str, size_told: str
+) -> None:
+    row = await rig.land(size=size)
+
+    async def lie(request: Request) -> Fault | None:
+        if not rig.stored():
+            return None
+        told = rig.head(request.key)["ETag"].strip('"')
+        fields = {"other": "0" * 32, "etag": told, "size": size}
+        headers = {"ETag": etag.format(**fields), "Content-Length": size_told.format(**fields)}
+        return Fault(200, headers=headers)
+
+    rig.fault("HeadObject", lie, times=2)
+    wrong = await rig.attempt(row)
+
+    assert (wrong.state, wrong.code) == ("queued", "mismatch")
+    assert wrong.receipt is None
+
+
+async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig) -> None:
+    async def complete_and_say_little(request: Request) -> Fault:
+        held = rig.cloud.list_parts(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
+        parts = [{"PartNumber": p["PartNumber"], "ETag": p["ETag"]} for p in held["Parts"]]
+        rig.cloud.complete_multipart_upload(
+            Bucket=BUCKET,
+            Key=request.key,
+            UploadId=request.upload_id,
+            MultipartUpload={"Parts": parts},
+        )
+        body = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
+        return Fault(200, body, {"Content-Type": "application/xml"})
+
+    rig.fault("CompleteMultipartUpload", complete_and_say_little)
+
+    done = await rig.attempt(await rig.land(size=TWO_PARTS))
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_completion_that_was_only_said_is_made_again(rig: Rig) -> None:
+    body = (
+        b"<CompleteMultipartUploadResult><ETag>x</ETag><Bucket>logs</Bucket>"
+        b"</CompleteMultipartUploadResult>"
+    )
+    said = Fault(200, body, {"Content-Type": "application/xml"})
+    rig.fault("CompleteMultipartUpload", said)
+    row = await rig.land(size=TWO_PARTS)
+
+    not_yet = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (not_yet.state, not_yet.code) == ("queued", "not_yet_there")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_an_error_inside_a_200_is_an_error(rig: Rig) -> None:
+    """S3 sends the 200 of a completion before it knows the end."""
+    unwell = refusal(200, "InternalError")
+    rig.fault("CompleteMultipartUpload", unwell)
+    row = await rig.land(size=TWO_PARTS)
+
+    delayed = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (delayed.state, delayed.code) == ("queued", "s3_unwell")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+# -- redirects
+
+
+class Stranger:
+    """A server on another address that only counts who comes."""
+
+    def __init__(self) -> None:
+        self.visits: list[dict[str, str]] = []
+        self.url = ""
+
+    async def visited(self, request: web.BaseRequest) -> web.Response:
+        self.visits.append(dict(request.headers))
+        return web.Response()
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[Stranger]:
+    made = Stranger()
+    runner = web.ServerRunner(web.Server(made.visited))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield made
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("op", "status"),
+    [
+        ("ListObjectsV2", 302),
+        ("HeadObject", 307),
+        ("PutObject", 301),
+        ("PutObject", 302),
+        ("PutObject", 303),
+        ("PutObject", 307),
+        ("PutObject", 308),
+    ],
+)
+async def test_a_redirect_is_not_followed(
+    rig: Rig, stranger: Stranger, status: int, op: str
+) -> None:
+    rig.fault(op, Fault(status, headers={"Location": stranger.url}))
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (told.state, told.code) == ("queued", "not_s3")
+    assert stranger.visits == []
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_redirect_of_a_part_is_not_followed(rig: Rig, stranger: Stranger) -> None:
+    rig.fault("UploadPart", Fault(307, headers={"Location": stranger.url}), part=2)
+    row = await rig.land(size=TWO_PARTS)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert stranger.visits == []
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_redirect_of_the_token_service_is_not_followed(
+    rig: Rig, stranger: Stranger
+) -> None:
+    async def redirect(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=307, headers={"Location": stranger.url})
+
+    runner = web.ServerRunner(web.Server(redirect))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await rig.restart(session_token_url=f"http://127.0.0.1:{runner.addresses[0][1]}/token")
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+    await runner.cleanup()
+
+    assert (told.state, told.code) == ("queued", "token_service_nonsense")
+    assert stranger.visits == []
+
+
+async def test_the_wrong_region_is_a_plain_reason(rig: Rig) -> None:
+    """This redirect is one of S3 itself; the library below would chase the region for ever."""
+    rig.fault(
+        "ListObjectsV2",
+        refusal(301, "PermanentRedirect", x_amz_request_id="1", x_amz_bucket_region="eu-central-1"),
+        times=2,
+    )
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+    rig.heal()
+
+    assert (told.state, told.code) == ("queued", "bucket")
+    assert "PETAL_S3_REGION" in told.reason
+    assert len(rig.ledger.requests()) <= 3
+
+
+async def test_a_link_that_stalls_is_given_up(rig: Rig) -> None:
+    await rig.restart(request_timeout=0.5)
+    rig.link.rate_bytes_s = 1
+    row = await rig.land(size=SMALL * 10)
+
+    told = await rig.attempt(row)
+    rig.link.rate_bytes_s = 0
+    done = await rig.finish(row)
+
+    assert (told.state, told.code) == ("queued", "offline")
+    assert "stalled" in told.reason
+    assert done.state == "verified"
+
+
+async def test_a_server_that_never_answers_is_given_up(rig: Rig) -> None:
+    await rig.restart(request_timeout=0.5)
+
+    async def hang(request: Request) -> Fault:
+        await until(lambda: rig.service.drainer.block is not None)
+        return DROP
+
+    rig.fault("HeadObject", hang)
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+
+    assert (told.state, told.code) == ("queued", "offline")
+    assert "in time" in told.reason

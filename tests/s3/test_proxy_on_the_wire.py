@@ -1,0 +1,600 @@
+"""``S3BucketProxy`` stand-alone: the host's dialect over a real wire, truthful in failure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import (
+    BUCKET,
+    DROP,
+    HOME,
+    LOSE_ANSWER,
+    MACHINE,
+    PART,
+    SMALL,
+    TWO_PARTS,
+    UNWELL,
+    Rig,
+    refusal,
+    until,
+)
+
+from petal_s3.bucket import S3BucketProxy
+from petal_s3.config import MIB
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+
+KEY = f"{HOME}20250727_143022_mission_log.ulg"
+STRANGERS = [
+    "flight_logs/drone-002/x.ulg",
+    "drone-0011/x.ulg",
+    "x.ulg",
+    f"{HOME}../drone-002/x.ulg",
+    f"{HOME}//x.ulg",
+    "",
+    f"deleted/flight_logs/drone-002/{MACHINE}/x.ulg",
+]
+Answer = dict[str, Any]
+
+
+@pytest.fixture
+async def proxy(rig: Rig) -> AsyncIterator[S3BucketProxy]:
+    """A proxy that made its own service, as a script or a sibling would."""
+    await rig.service.stop()
+    made = S3BucketProxy(
+        rig.tokens.url,
+        BUCKET,
+        request_timeout=30,
+        machine_id=MACHINE,
+        endpoint_url=rig.link.url,
+        state_dir=rig.state,
+        log_dirs=str(rig.logs),
+    )
+    made.service.drainer._spread = lambda: 0.1
+    rig._services.append(made.service)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+# -- upload
+
+
+async def test_an_upload_returns_when_it_is_proven(rig: Rig, proxy: S3BucketProxy) -> None:
+    path = rig.write()
+
+    answer = await proxy.upload_file(path)
+
+    assert answer["success"] is True
+    assert "error" not in answer
+    assert answer["s3_key"].startswith(HOME)
+    assert answer["file_size"] == SMALL
+    assert answer["content_type"] == "application/x-ulog"
+    assert answer["file_url"] == f"{rig.link.url}/{BUCKET}/{answer['s3_key']}"
+    assert rig.body(answer["s3_key"]) == path.read_bytes()
+    json.dumps(answer)  # a sibling stores it as JSON
+
+
+async def test_a_name_of_ones_own_and_a_key_of_ones_own(rig: Rig, proxy: S3BucketProxy) -> None:
+    named = await proxy.upload_file(rig.write("tmp8x2.ulg"), "mission 7.ulg")
+    keyed = await proxy.upload_file(
+        file_path=rig.write("b.ulg", seed=1), custom_s3_key=f"{MACHINE}/record/ulog/b.ulg"
+    )
+
+    assert named["s3_key"].endswith("_mission_7.ulg")
+    assert rig.head(named["s3_key"])["Metadata"]["original-filename"] == "mission%207.ulg"
+    assert keyed["s3_key"] == f"{MACHINE}/record/ulog/b.ulg"
+
+
+async def test_a_file_outside_the_log_directories_is_kept_until_it_is_proven(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    """The host's own API deletes its temporary file as soon as the call returns."""
+    path = rig.tmp / "elsewhere" / "flight.ulg"
+    rig.shelf.copy(path, SMALL, 0)
+    data = path.read_bytes()
+    row = await proxy.enqueue(path)
+    path.unlink()
+
+    done = await proxy.wait(row["id"])
+
+    assert done["state"] == "verified"
+    assert rig.body(done["key"]) == data
+    assert list((rig.state / "spool").iterdir()) == []
+
+
+async def test_progress_is_told(rig: Rig, proxy: S3BucketProxy) -> None:
+    rig.link.rate_bytes_s = 4e6
+    heard: list[tuple[int, int]] = []
+
+    await proxy.upload_file(
+        rig.write(size=TWO_PARTS), on_progress=lambda moved, size: heard.append((moved, size))
+    )
+
+    assert heard[-1] == (TWO_PARTS, TWO_PARTS)
+    assert heard == sorted(heard)
+    assert len(heard) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "code", "status"),
+    [
+        ("notes.txt", b"text", "extension", 422),
+        ("empty.ulg", b"", "empty", 422),
+        ("page.ulg", b"<html>" * 100, "bad_magic", 422),
+    ],
+)
+async def test_what_is_no_log_is_refused_and_never_sent(
+    rig: Rig, proxy: S3BucketProxy, name: str, body: bytes, code: str, status: int
+) -> None:
+    path = rig.tmp / name
+    path.write_bytes(body)
+
+    answer = await proxy.upload_file(path)
+
+    assert set(answer) == {"error", "code", "status"}
+    assert (answer["code"], answer["status"]) == (code, status)
+    assert str(rig.tmp) not in answer["error"]
+    assert rig.count("PutObject") == 0
+    assert rig.sql("SELECT count(*) FROM log") == [(0,)]
+
+
+async def test_a_file_that_is_not_there_is_a_404(rig: Rig, proxy: S3BucketProxy) -> None:
+    answer = await proxy.upload_file(rig.tmp / "nothing.ulg")
+
+    assert (answer["status"], answer["code"]) == (404, "not_found")
+
+
+async def test_a_file_that_is_still_written_is_a_conflict(rig: Rig, proxy: S3BucketProxy) -> None:
+    path = rig.write()
+
+    with path.open("ab"):
+        answer = await proxy.upload_file(path)
+
+    assert (answer["status"], answer["code"]) == (409, "not_finished")
+
+
+async def test_another_machines_id_is_refused(rig: Rig, proxy: S3BucketProxy) -> None:
+    answer = await proxy.upload_file(rig.write(), machine_id="drone-002")
+    own = await proxy.upload_file(rig.write(), machine_id=MACHINE)
+
+    assert (answer["status"], answer["code"]) == (403, "not_allowed")
+    assert own["success"]
+
+
+async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_later(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    rig.link.cut()
+    proxy.service.settings.__dict__["request_timeout"] = 1.0
+    path = rig.write()
+
+    refused = await proxy.upload_file(path)
+    await rig.link.restore()
+    again = await proxy.upload_file(path)
+
+    assert (refused["status"], refused["code"]) == (503, "offline")
+    assert "stays in the outbox" in refused["error"]
+    assert again["success"]
+    assert again["id"] == refused["id"]
+
+
+async def test_a_denied_upload_is_an_error_and_stays(rig: Rig, proxy: S3BucketProxy) -> None:
+    rig.always("PutObject", refusal(403, "AccessDenied"))
+    proxy.service.settings.__dict__["request_timeout"] = 1.0
+
+    answer = await proxy.upload_file(rig.write())
+
+    assert (answer["status"], answer["code"]) == (503, "forbidden")
+    assert (await proxy.status(answer["id"]))["state"] in {"queued", "uploading"}
+
+
+# -- cancellation
+
+
+async def until_parts_fly(rig: Rig) -> None:
+    rig.link.rate_bytes_s = 400_000
+    await until(rig.flying)
+
+
+async def test_a_cancelled_upload_leaves_nothing_half_done(rig: Rig, proxy: S3BucketProxy) -> None:
+    upload = asyncio.create_task(proxy.upload_file(rig.write(size=TWO_PARTS)))
+    await until_parts_fly(rig)
+
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    await until(lambda: not rig.open_uploads())
+
+    assert rig.sql("SELECT state, reason FROM log") == [
+        ("cancelled", "The caller gave the upload up.")
+    ]
+    assert all(request.body_bytes < PART for request in rig.ledger.requests("UploadPart"))
+    assert rig.stored() == []
+
+
+async def test_a_log_that_was_waiting_before_survives_an_impatient_caller(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    path = rig.write(size=TWO_PARTS)
+    row = await proxy.enqueue(path)
+    upload = asyncio.create_task(proxy.upload_file(path))
+    await until_parts_fly(rig)
+
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    rig.link.rate_bytes_s = 0
+    done = await proxy.wait(row["id"])
+
+    assert done["state"] == "verified"
+    rig.assert_sent_once(await rig.row(row["id"]), path)
+
+
+async def test_stopping_the_proxy_gives_nothing_up(rig: Rig, proxy: S3BucketProxy) -> None:
+    upload = asyncio.create_task(proxy.upload_file(rig.write(size=TWO_PARTS)))
+    await until_parts_fly(rig)
+
+    await proxy.stop()
+    upload.cancel()
+    await asyncio.gather(upload, return_exceptions=True)
+
+    assert rig.sql("SELECT state FROM log") == [("queued",)]
+
+
+# -- list
+
+
+async def put_three(rig: Rig) -> None:
+    for name in ("a.ulg", "b.ulg", "sub/c.bag"):
+        rig.put(HOME + name, b"x")
+    rig.put(f"{MACHINE}/record/d.ulg", b"x")
+    rig.put("flight_logs/drone-002/e.ulg", b"x")
+
+
+def names(answer: Answer) -> list[str]:
+    return [file["key"] for file in answer["files"]]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [
+        (None, [f"{HOME}a.ulg", f"{HOME}b.ulg", f"{HOME}sub/c.bag"]),
+        ("", [f"{HOME}a.ulg", f"{HOME}b.ulg", f"{HOME}sub/c.bag"]),
+        ("sub/", [f"{HOME}sub/c.bag"]),
+        ("a", [f"{HOME}a.ulg"]),
+        (HOME, [f"{HOME}a.ulg", f"{HOME}b.ulg", f"{HOME}sub/c.bag"]),
+        (f"{HOME}b", [f"{HOME}b.ulg"]),
+        (f"{MACHINE}/", [f"{MACHINE}/record/d.ulg"]),
+        ("none/", []),
+    ],
+)
+async def test_a_listing_shows_what_is_ours(
+    rig: Rig, proxy: S3BucketProxy, prefix: str | None, found: list[str]
+) -> None:
+    await put_three(rig)
+
+    answer = await proxy.list_files(prefix)
+
+    assert names(answer) == found
+    assert answer["total_count"] == len(found)
+    assert answer["is_truncated"] is False
+    json.dumps(answer)
+    for file in answer["files"]:
+        assert set(file) == {"key", "size", "last_modified", "url"}
+
+
+async def test_a_listing_comes_in_pages(rig: Rig, proxy: S3BucketProxy) -> None:
+    await put_three(rig)
+
+    first = await proxy.list_files(max_keys=2)
+    _, second = await proxy.service.objects.page(None, limit=2, token=first["next_token"])
+
+    assert names(first) == [f"{HOME}a.ulg", f"{HOME}b.ulg"]
+    assert first["is_truncated"] is True
+    assert [item.key for item in second.objects] == [f"{HOME}sub/c.bag"]
+    assert second.next_token is None
+
+
+@pytest.mark.parametrize("prefix", ["flight_logs/drone-002/", "flight_logs/", "deleted/", "../"])
+async def test_another_root_is_refused_before_anything_is_asked(
+    rig: Rig, proxy: S3BucketProxy, prefix: str
+) -> None:
+    answer = await proxy.list_files(prefix)
+
+    assert answer["status"] in {400, 403}
+    assert rig.ops() == []
+
+
+# -- who owns what
+
+
+@pytest.mark.parametrize("key", STRANGERS)
+async def test_a_strangers_key_is_refused_before_anything_is_asked(
+    rig: Rig, proxy: S3BucketProxy, key: str
+) -> None:
+    path = rig.write()
+
+    answers = [
+        await proxy.head_object(key),
+        await proxy.download_file(key, rig.tmp / "got"),
+        await proxy.delete_file(key),
+        await proxy.move_file(key, KEY),
+        await proxy.move_file(KEY, key),
+    ]
+    if key:
+        answers.append(await proxy.upload_file(path, custom_s3_key=key))
+
+    assert [answer["status"] in {400, 403} for answer in answers] == [True] * len(answers)
+    assert rig.ops() == []
+    assert rig.tokens.fetches == 0
+    assert not (rig.tmp / "got").exists()
+
+
+# -- head, download
+
+
+async def test_head_tells_what_is_there(rig: Rig, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+
+    answer = await proxy.head_object(uploaded["s3_key"])
+
+    assert answer["content_length"] == SMALL
+    assert answer["content_type"] == "application/x-ulog"
+    assert answer["metadata"]["machine-id"] == MACHINE
+    assert "error" not in answer
+    assert await proxy.file_exists(uploaded["s3_key"])
+    json.dumps(answer)
+
+
+async def test_a_missing_object_is_the_one_dict_that_siblings_know(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    missing = {"error": "File not found"}
+
+    assert await proxy.head_object(KEY) == missing
+    assert await proxy.download_file(KEY, rig.tmp / "got.ulg") == missing
+    assert await proxy.move_file(KEY, f"deleted/{KEY}") == missing
+    assert not await proxy.file_exists(KEY)
+    assert not (rig.tmp / "got.ulg").exists()
+
+
+async def test_an_outage_is_not_a_missing_object(rig: Rig, proxy: S3BucketProxy) -> None:
+    rig.link.cut()
+
+    answer = await proxy.head_object(KEY)
+
+    assert (answer["status"], answer["code"]) == (503, "offline")
+
+
+async def test_a_download_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) -> None:
+    path = rig.write(size=TWO_PARTS)
+    uploaded = await proxy.upload_file(path)
+    target = rig.tmp / "new" / "got.ulg"
+
+    answer = await proxy.download_file(uploaded["s3_key"], target)
+
+    assert answer["success"] is True
+    assert answer["file_size"] == TWO_PARTS
+    assert answer["local_path"] == str(target)
+    assert target.read_bytes() == path.read_bytes()
+    assert [file.name for file in target.parent.iterdir()] == ["got.ulg"]
+
+
+async def test_a_stream_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) -> None:
+    rig.put(KEY, b"0123456789" * 100_000)
+
+    blocks = [block async for block in proxy.stream_download(KEY)]
+
+    assert b"".join(blocks) == b"0123456789" * 100_000
+
+
+async def test_a_download_that_is_cut_leaves_what_was_there(rig: Rig, proxy: S3BucketProxy) -> None:
+    """Whole or not at all."""
+    rig.put(KEY, bytes(30 * MIB))
+    target = rig.tmp / "got" / "got.ulg"
+    target.parent.mkdir()
+    target.write_bytes(b"an older version")
+
+    async def cut(request: Request) -> None:
+        async def when_it_flows() -> None:
+            await until(lambda: request.status is not None)
+            rig.link.cut()
+
+        rig._watching.append(asyncio.create_task(when_it_flows()))
+
+    rig.fault("GetObject", cut)
+    answer = await proxy.download_file(KEY, target)
+
+    assert (answer["status"], answer["code"]) == (503, "offline")
+    assert target.read_bytes() == b"an older version"
+    assert list(target.parent.iterdir()) == [target]
+
+
+async def test_a_download_that_is_cancelled_leaves_nothing(rig: Rig, proxy: S3BucketProxy) -> None:
+    rig.put(KEY, bytes(30 * MIB))
+    target = rig.tmp / "got" / "got.ulg"
+    download = asyncio.create_task(proxy.download_file(KEY, target))
+    await until(lambda: rig.ledger.requests("GetObject") and target.parent.exists())
+
+    download.cancel()
+    await asyncio.gather(download, return_exceptions=True)
+
+    assert list(target.parent.iterdir()) == []
+
+
+async def test_a_download_to_where_nothing_can_be_written_is_a_507(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    rig.put(KEY, b"x")
+    (rig.tmp / "file").write_bytes(b"in the way")
+
+    answer = await proxy.download_file(KEY, rig.tmp / "file" / "got.ulg")
+
+    assert answer["status"] == 507
+
+
+# -- delete
+
+
+async def test_a_deleted_object_is_gone_and_its_row_says_so(rig: Rig, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+
+    answer = await proxy.delete_file(uploaded["s3_key"])
+
+    assert answer["success"] is True
+    assert answer["s3_key"] == uploaded["s3_key"]
+    assert answer["message"]
+    assert rig.stored() == []
+    row = await rig.row(uploaded["id"])
+    assert (row.state, row.code, row.reason) == ("cancelled", "deleted", "Deleted on request.")
+
+
+async def test_deleting_what_is_not_there_is_fine(rig: Rig, proxy: S3BucketProxy) -> None:
+    assert (await proxy.delete_file(KEY))["success"] is True
+
+
+async def test_a_deletion_that_failed_keeps_the_row(rig: Rig, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+    rig.fault("DeleteObject", DROP)
+
+    answer = await proxy.delete_file(uploaded["s3_key"])
+
+    assert answer["status"] == 503
+    assert (await rig.row(uploaded["id"])).state == "verified"
+
+
+async def test_what_was_deleted_on_request_is_not_sent_again_by_a_scan(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+    await proxy.delete_file(uploaded["s3_key"])
+
+    assert await proxy.service.scan() == 0
+
+
+# -- move
+
+
+@pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
+async def test_a_moved_object_takes_its_row_along(
+    rig: Rig, proxy: S3BucketProxy, size: int
+) -> None:
+    path = rig.write(size=size)
+    uploaded = await proxy.upload_file(path)
+    target = f"deleted/{uploaded['s3_key']}"
+
+    answer = await proxy.move_file(source_key=uploaded["s3_key"], dest_key=target)
+
+    assert answer["success"] is True
+    assert (answer["source_key"], answer["dest_key"]) == (uploaded["s3_key"], target)
+    assert rig.stored() == [target]
+    assert rig.body(target) == path.read_bytes()
+    told = rig.head(target)
+    assert told["Metadata"]["original-filename"] == "flight.ulg"
+    assert told["ContentType"] == "application/x-ulog"
+    row = await rig.row(uploaded["id"])
+    assert row.receipt is not None
+    assert (row.state, row.key, row.receipt.key) == ("verified", target, target)
+    assert row.receipt.etag == told["ETag"].strip('"')
+
+
+async def test_a_destination_that_is_taken_is_a_conflict(rig: Rig, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+    rig.put(f"{HOME}taken.ulg", b"of somebody else")
+
+    answer = await proxy.move_file(uploaded["s3_key"], f"{HOME}taken.ulg")
+
+    assert (answer["status"], answer["code"]) == (409, "conflict")
+    assert rig.body(f"{HOME}taken.ulg") == b"of somebody else"
+    assert (await rig.row(uploaded["id"])).key == uploaded["s3_key"]
+
+
+@pytest.mark.parametrize("op", ["CopyObject", "DeleteObject"])
+@pytest.mark.parametrize("fault", [DROP, LOSE_ANSWER, UNWELL], ids=["drop", "lost", "unwell"])
+async def test_a_move_that_was_interrupted_is_finished_when_asked_again(
+    rig: Rig, proxy: S3BucketProxy, op: str, fault: Fault
+) -> None:
+    path = rig.write()
+    uploaded = await proxy.upload_file(path)
+    source, target = uploaded["s3_key"], f"{HOME}new.ulg"
+    rig.fault(op, fault)
+
+    interrupted = await proxy.move_file(source, target)
+    between = await rig.row(uploaded["id"])
+    there = rig.stored()
+    again = await proxy.move_file(source, target)
+
+    assert interrupted["status"] == 503
+    assert between.key in there  # a receipt never names an object that is not there
+    assert again.get("success") is True
+    assert rig.stored() == [target]
+    assert rig.body(target) == path.read_bytes()
+    assert (await rig.row(uploaded["id"])).key == target
+
+
+async def test_an_older_move_from_the_same_key_is_not_taken_for_this_one(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    """Same key, same size, other bytes: to delete the source now would lose them."""
+    first = await proxy.upload_file(rig.write(seed=0), custom_s3_key=KEY)
+    await proxy.move_file(KEY, f"{HOME}new.ulg")
+    second = await proxy.upload_file(rig.write(seed=1), custom_s3_key=KEY)
+
+    answer = await proxy.move_file(KEY, f"{HOME}new.ulg")
+
+    assert first["success"] is second["success"] is True
+    assert answer["status"] == 409
+    assert rig.body(KEY) == (rig.logs / "flight.ulg").read_bytes()
+
+
+async def test_moving_a_thing_onto_itself_changes_nothing(rig: Rig, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(rig.write())
+
+    answer = await proxy.move_file(uploaded["s3_key"], uploaded["s3_key"])
+
+    assert answer["success"] is True
+    assert rig.stored() == [uploaded["s3_key"]]
+
+
+# -- life
+
+
+async def test_a_proxy_that_nobody_started_starts_itself(rig: Rig) -> None:
+    await rig.service.stop()
+    made = S3BucketProxy(
+        rig.tokens.url, BUCKET, machine_id=MACHINE, endpoint_url=rig.link.url, state_dir=rig.state
+    )
+    rig._services.append(made.service)
+
+    answer = await made.upload_file(rig.write())
+    await made.stop()
+    await made.stop()
+
+    assert answer["success"] is True
+
+
+async def test_every_failure_is_a_dict_with_a_sentence_a_code_and_a_status(
+    rig: Rig, proxy: S3BucketProxy
+) -> None:
+    failures = [
+        await proxy.upload_file(Path("/nonexistent.ulg")),
+        await proxy.list_files("flight_logs/drone-002/"),
+        await proxy.head_object("x"),
+        await proxy.download_file("x", rig.tmp / "x"),
+        await proxy.delete_file("x"),
+        await proxy.move_file("x", KEY),
+        await proxy.status(99),
+        await proxy.wait(99),
+        await proxy.cancel(99),
+    ]
+
+    for failure in failures:
+        assert set(failure) == {"error", "code", "status"}
+        assert failure["error"].endswith(".")
+        assert 400 <= failure["status"] < 600

@@ -1,0 +1,394 @@
+"""Equal bytes are one object; two logs never share a key; what is there is never sent again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from rig import BUCKET, DROP, HOME, LOSE_ANSWER, MACHINE, PART, SMALL, THREE_PARTS, Rig, refusal
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.outbox import Row
+
+FLOWN_AT = 1_753_626_622  # 2025-07-27 14:30:22
+KEY = f"{HOME}20250727_143022_mission_log.ulg"
+
+
+async def mission(
+    rig: Rig, folder: str, seed: int = 0, size: int = SMALL, name: str = "mission_log.ulg"
+) -> Row:
+    """A log of one and the same moment, in a folder of its own."""
+    path = rig.write(f"{folder}/{name}", size, seed)
+    os.utime(path, (FLOWN_AT, FLOWN_AT))
+    return await rig.service.enqueue(path)
+
+
+def with_crc(key: str, path: Path) -> str:
+    return f"{key.removesuffix('.ulg')}-{zlib.crc32(path.read_bytes()):08x}.ulg"
+
+
+async def forget_everything(rig: Rig) -> None:
+    """The state directory is lost."""
+    await rig.service.stop()
+    shutil.rmtree(rig.state)
+    await rig.open()
+    rig.ledger.clear()
+
+
+# -- two logs, one key
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_two_logs_that_want_one_key_get_two(rig: Rig, size: int) -> None:
+    one = await mission(rig, "a", seed=0, size=size)
+    other = await mission(rig, "b", seed=1, size=size)
+
+    other, one = await rig.finish(other), await rig.finish(one)
+
+    assert {one.state, other.state} == {"verified"}
+    assert other.key == KEY
+    assert one.key == with_crc(KEY, rig.logs / "a" / "mission_log.ulg")
+    assert rig.body(one.key) == Path(one.path).read_bytes()
+    assert rig.body(other.key) == Path(other.path).read_bytes()
+
+
+async def test_a_key_taken_by_a_stranger_is_left_alone(rig: Rig) -> None:
+    rig.put(KEY, b"of somebody else")
+    row = await mission(rig, "a")
+
+    done = await rig.attempt(row)
+
+    assert rig.body(KEY) == b"of somebody else"
+    assert done.key == with_crc(KEY, Path(row.path))
+    rig.assert_sent_once(done, Path(row.path))
+
+
+async def test_the_second_spelling_is_on_disk_before_the_first_byte(rig: Rig) -> None:
+    rig.put(KEY, b"of somebody else")
+    row = await mission(rig, "a")
+    rig.fault("PutObject", DROP)
+
+    dropped = await rig.attempt(row)
+
+    assert dropped.key == with_crc(KEY, Path(row.path)) == rig.ledger.requests("PutObject")[0].key
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_a_key_taken_in_the_last_moment_is_left_alone(rig: Rig, size: int) -> None:
+    async def taken(request: object) -> None:
+        rig.put(KEY, b"of somebody else")
+
+    op = "PutObject" if size == SMALL else "CompleteMultipartUpload"
+    rig.fault(op, taken)
+    row = await mission(rig, "a", size=size)
+
+    late = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert late.state == "queued"
+    assert rig.body(KEY) == b"of somebody else"
+    assert done.key == with_crc(KEY, Path(row.path))
+    assert rig.body(done.key) == Path(row.path).read_bytes()
+    assert rig.open_uploads() == []
+
+
+async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:
+    row = await mission(rig, "a")
+    rig.put(KEY, b"of somebody else")
+    rig.put(with_crc(KEY, Path(row.path)), b"of yet another")
+
+    told = await rig.attempt(row)
+
+    assert (told.state, told.code) == ("queued", "conflict")
+    assert "taken" in told.reason
+    assert rig.count("PutObject") == 0
+
+
+# -- the same bytes
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_the_same_bytes_under_two_names_are_one_object(rig: Rig, size: int) -> None:
+    one = await rig.finish(await rig.land("one.ulg", size=size))
+    sent = rig.ledger.body_bytes
+
+    other = await rig.finish(await rig.land("other.ulg", size=size))
+
+    assert other.state == "verified"
+    assert (other.key, other.same_as) == (one.key, one.id)
+    assert rig.stored() == [one.key]
+    assert rig.ledger.body_bytes == sent
+
+
+async def test_the_same_bytes_at_the_same_moment_are_one_object(rig: Rig) -> None:
+    one = await rig.finish(await mission(rig, "a"))
+
+    other = await rig.finish(await mission(rig, "b"))
+
+    assert (other.state, other.key, other.same_as) == ("verified", one.key, one.id)
+    assert rig.count("PutObject") == 1
+
+
+async def test_other_bytes_of_the_same_size_are_two_objects(rig: Rig) -> None:
+    await rig.finish(await rig.land("one.ulg", seed=0))
+
+    other = await rig.finish(await rig.land("other.ulg", seed=1))
+
+    assert (other.state, other.same_as) == ("verified", None)
+    assert len(rig.stored()) == 2
+
+
+async def test_the_same_file_twice_is_one_row(rig: Rig) -> None:
+    path = rig.write()
+
+    first = await rig.service.enqueue(path)
+    second = await rig.service.enqueue(path)
+
+    assert first.id == second.id
+
+
+async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: Rig) -> None:
+    one = await rig.finish(await rig.land("one.ulg"))
+    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+
+    other = await rig.finish(await rig.land("other.ulg"))
+
+    assert (other.state, other.same_as) == ("verified", None)
+    assert rig.body(other.key) == (rig.logs / "other.ulg").read_bytes()
+
+
+# -- after the outbox was lost
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(rig: Rig, size: int) -> None:
+    before = await rig.finish(await rig.land(size=size))
+    await forget_everything(rig)
+
+    row = await rig.service.enqueue(rig.logs / "flight.ulg")
+    done = await rig.attempt(row)
+
+    assert done.state == "verified"
+    assert done.key == before.key
+    assert rig.ledger.body_bytes == 0
+    assert done.receipt is not None
+    assert before.receipt is not None
+    assert done.receipt.etag == before.receipt.etag
+
+
+async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(rig: Rig) -> None:
+    await rig.finish(await mission(rig, "a", seed=0))
+    await rig.finish(await mission(rig, "b", seed=1))
+    keys = rig.stored()
+    await forget_everything(rig)
+
+    for folder, seed in (("b", 1), ("a", 0)):
+        assert (await rig.finish(await mission(rig, folder, seed))).state == "verified"
+
+    assert rig.ledger.body_bytes == 0
+    assert rig.stored() == keys
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{MACHINE}/record-7/ulog/anything.ulg",
+        f"deleted/{MACHINE}/record-7/ulog/anything.ulg",
+        f"{HOME}2024/old.ulg",
+    ],
+)
+async def test_an_object_under_another_owned_key_is_recognised(rig: Rig, key: str) -> None:
+    path = rig.write(size=THREE_PARTS)
+    before = await rig.finish(await rig.service.enqueue(path, key=key))
+    assert before.key == key
+    await forget_everything(rig)
+
+    done = await rig.attempt(await rig.service.enqueue(path))
+
+    assert (done.state, done.key) == ("verified", key)
+    assert rig.ledger.body_bytes == 0
+    assert rig.stored() == [key]
+
+
+async def test_an_object_of_another_machine_is_not_taken_for_ours(rig: Rig) -> None:
+    path = rig.write()
+    rig.put("flight_logs/drone-002/flight.ulg", path.read_bytes())
+
+    done = await rig.attempt(await rig.service.enqueue(path))
+
+    assert done.key.startswith(HOME)
+    rig.assert_sent_once(done, path)
+
+
+async def test_an_unfinished_upload_of_a_lost_outbox_does_not_stand_in_the_way(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    path = rig.write(size=THREE_PARTS)
+    await rig.attempt(await rig.service.enqueue(path))
+    await forget_everything(rig)
+
+    done = await rig.finish(await rig.service.enqueue(path))
+
+    assert done.state == "verified"
+    assert rig.body(done.key) == path.read_bytes()
+
+
+async def test_the_bucket_is_listed_once_in_the_life_of_an_outbox(rig: Rig) -> None:
+    await rig.finish(await rig.land("one.ulg"))
+    listed = rig.count("ListObjectsV2")
+
+    await rig.finish(await rig.land("two.ulg", seed=1))
+    await rig.restart()
+    await rig.finish(await rig.land("three.ulg", seed=2))
+
+    assert rig.count("ListObjectsV2") == listed > 0
+
+
+async def test_a_machine_that_may_not_list_sends_all_the_same(rig: Rig) -> None:
+    rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
+    row = await rig.land()
+
+    done = await rig.attempt(row)
+    rig.heal()
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+# -- a key that somebody asked for
+
+
+async def test_a_key_that_was_asked_for_is_the_key(rig: Rig) -> None:
+    key = f"{MACHINE}/record-7/ulog/flight.ulg"
+
+    row = await rig.attempt(await rig.land(key=key))
+
+    assert row.key == key
+    rig.assert_sent_once(row, rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_bytes_that_are_there_are_copied_by_the_server_to_the_key_asked_for(
+    rig: Rig, size: int
+) -> None:
+    before = await rig.finish(await rig.land(size=size))
+    sent = rig.ledger.body_bytes
+    key = f"{MACHINE}/record-7/ulog/flight.ulg"
+
+    row = await rig.service.enqueue(rig.logs / "flight.ulg", key=key)
+    done = await rig.attempt(row)
+
+    assert (done.state, done.key, done.same_as) == ("verified", key, None)
+    assert rig.count("CopyObject") == 1
+    assert rig.ledger.body_bytes == sent
+    assert rig.stored() == sorted([before.key, key])
+    assert rig.body(key) == rig.body(before.key)
+    told = rig.head(key)
+    assert done.receipt is not None
+    assert done.receipt.etag == told["ETag"].strip('"')
+    assert told["Metadata"]["original-filename"] == "flight.ulg"
+    assert told["ServerSideEncryption"] == "AES256"
+    assert told["ContentType"] == "application/x-ulog"
+
+
+async def test_a_copy_whose_answer_was_lost_is_recognised(rig: Rig) -> None:
+    await rig.finish(await rig.land())
+    key = f"{MACHINE}/record-7/ulog/flight.ulg"
+    rig.fault("CopyObject", LOSE_ANSWER)
+    row = await rig.service.enqueue(rig.logs / "flight.ulg", key=key)
+
+    lost = await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    assert (lost.state, lost.code) == ("queued", "offline")
+    assert (done.state, done.key) == ("verified", key)
+    assert rig.count("CopyObject") == 1
+    assert rig.count("PutObject") == 1
+
+
+async def test_a_key_asked_for_that_a_stranger_holds_is_never_overwritten(rig: Rig) -> None:
+    """Also not by a copy, when the bytes are already there under yet another key."""
+    await rig.finish(await rig.land())
+    key = f"{MACHINE}/record-7/ulog/flight.ulg"
+    rig.put(key, b"of somebody else")
+
+    done = await rig.finish(await rig.service.enqueue(rig.logs / "flight.ulg", key=key))
+
+    assert rig.body(key) == b"of somebody else"
+    assert done.state == "verified"
+    assert done.key == with_crc(key, rig.logs / "flight.ulg")
+    assert rig.body(done.key) == (rig.logs / "flight.ulg").read_bytes()
+
+
+async def test_two_logs_asked_to_one_key_survive_the_loss_of_the_outbox(rig: Rig) -> None:
+    key = f"{MACHINE}/record-7/ulog/flight.ulg"
+    one, other = rig.write("one.ulg", seed=0), rig.write("other.ulg", seed=1)
+    for path in (one, other):
+        await rig.finish(await rig.service.enqueue(path, key=key))
+    await forget_everything(rig)
+
+    again = await rig.finish(await rig.service.enqueue(other, key=key))
+
+    assert again.state == "verified"
+    assert again.key == with_crc(key, other)
+    assert rig.body(key) == one.read_bytes()
+    assert rig.ledger.body_bytes == 0
+    assert rig.count("CopyObject") == 0
+
+
+# -- encryption that hides the md5
+
+
+async def test_what_kms_encrypts_is_proven_by_its_checksum(rig: Rig) -> None:
+    await rig.restart(sse="aws:kms")
+    hide_md5(rig)
+
+    done = await rig.attempt(await rig.land(size=THREE_PARTS))
+
+    assert done.state == "verified"
+    assert done.receipt is not None
+    assert done.receipt.proof == "crc32"
+
+
+async def test_a_lost_completion_under_kms_is_recognised_by_its_checksum(rig: Rig) -> None:
+    """There the ETag is no md5: nothing else tells that these are our bytes at our key."""
+    await rig.restart(sse="aws:kms")
+    hide_md5(rig)
+    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await rig.land(size=THREE_PARTS)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (done.state, done.key) == ("verified", row.key)
+    assert rig.stored() == [row.key]
+    assert rig.count("UploadPart") == 3
+
+
+def hide_md5(rig: Rig) -> None:
+    """Answer each HEAD as S3 does for SSE-KMS: the ETag is opaque, the checksum is there."""
+
+    async def answer(request: Request) -> Fault | None:
+        try:
+            told = rig.cloud.head_object(Bucket=BUCKET, Key=request.key, ChecksumMode="ENABLED")
+        except ClientError:
+            return None
+        assert told["ContentLength"] > PART
+        meta = {f"x-amz-meta-{name}": value for name, value in told["Metadata"].items()}
+        return Fault(
+            200,
+            headers={
+                "ETag": f'"{"0123456789abcdef" * 2}-3"',
+                "Content-Length": str(told["ContentLength"]),
+                "x-amz-server-side-encryption": "aws:kms",
+                "x-amz-checksum-crc32": told["ChecksumCRC32"],
+                "x-amz-checksum-type": "FULL_OBJECT",
+                **meta,
+            },
+        )
+
+    rig.always("HeadObject", answer)

@@ -1,0 +1,368 @@
+"""A file of many parts: written down before each step, resumed from what S3 holds, sent once."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from rig import (
+    BUCKET,
+    DROP,
+    LOSE_ANSWER,
+    PART,
+    THREE_PARTS,
+    UNWELL,
+    Rig,
+    refusal,
+    until,
+)
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+
+
+async def test_a_large_log_travels_in_parts_and_is_proven(rig: Rig) -> None:
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+
+    rig.assert_sent_once(row, rig.logs / "flight.ulg")
+    assert sorted(request.part for request in rig.ledger.requests("UploadPart")) == [1, 2, 3]
+    told = rig.head(row.key)
+    assert row.receipt is not None
+    assert told["ETag"].strip('"') == row.receipt.etag
+    assert row.receipt.etag.endswith("-3")
+    assert row.receipt.proof == "crc32+etag"
+
+
+async def test_a_large_object_says_its_part_size_so_that_anyone_can_recompute_the_etag(
+    rig: Rig,
+) -> None:
+    row = await rig.attempt(await rig.land("cam.bag", size=THREE_PARTS))
+
+    told = rig.head(row.key)
+
+    assert told["Metadata"]["part-size"] == str(PART)
+    assert told["Metadata"]["original-filename"] == "cam.bag"
+    assert told["ContentType"] == "application/x-rosbag"
+    assert told["ServerSideEncryption"] == "AES256"
+
+
+async def test_everything_is_on_disk_before_the_request_that_needs_it(rig: Rig) -> None:
+    """The database file is read at the arrival of each request, as after a power cut."""
+    seen: dict[str, tuple[Any, ...]] = {}
+
+    async def note(request: Request) -> None:
+        columns = "state, part_size, upload_id"
+        seen.setdefault(request.op, rig.sql(f"SELECT {columns} FROM log")[0])
+
+    for op in ("ListObjectsV2", "CreateMultipartUpload", "UploadPart"):
+        rig.fault(op, note)
+    await rig.land(size=THREE_PARTS)
+
+    await rig.step()
+
+    first_of_all = rig.ops()[0]
+    upload_id = rig.ledger.requests("UploadPart")[0].upload_id
+    assert seen[first_of_all] == ("uploading", None, None)
+    assert seen["CreateMultipartUpload"] == ("uploading", PART, None)
+    assert seen["UploadPart"] == ("uploading", PART, upload_id)
+
+
+async def test_confirmed_bytes_are_on_disk_part_by_part(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    seen: list[int] = []
+
+    async def note(_: Request) -> None:
+        seen.append(rig.sql("SELECT sent_bytes FROM log")[0][0])
+
+    rig.fault("UploadPart", note, times=3)
+    await rig.land(size=THREE_PARTS)
+
+    await rig.step()
+
+    assert seen == [0, PART, 2 * PART]
+
+
+async def test_a_cut_connection_resumes_without_resending(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    row = await rig.land(size=THREE_PARTS)
+    rig.link.rate_bytes_s = 60e6
+    rig.cut_after(1_000_000, part=2)
+
+    cut = await rig.attempt(row)
+    await rig.link.restore()
+    done = await rig.attempt(row)
+
+    assert (cut.state, cut.code, cut.sent_bytes) == ("queued", "offline", PART)
+    assert rig.count("ListParts") == 1
+    assert [request.part for request in rig.ledger.requests("UploadPart")] == [1, 2, 2, 3]
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(rig: Rig) -> None:
+    row = await rig.land(size=2 * THREE_PARTS)
+    rig.cut_after(100_000, part=4)
+
+    await rig.attempt(row)
+    await rig.link.restore()
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert done.attempts == 2
+
+
+async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(rig: Rig) -> None:
+    most = 0
+
+    async def watch(request: Request) -> None:
+        nonlocal most
+        flying = [r for r in rig.ledger.requests("UploadPart") if r.finished is None]
+        most = max(most, len(flying))
+
+    rig.fault("UploadPart", DROP)
+    row = await rig.land(size=THREE_PARTS)
+    await rig.attempt(row)
+    rig.fault("UploadPart", watch, times=2)  # the one that flew beside the cut has arrived
+
+    await rig.attempt(row)
+    after_cut, most = most, 0
+    rig.fault("UploadPart", watch, times=3)
+    await rig.attempt(await rig.land("next.ulg", THREE_PARTS, seed=1))
+
+    assert (after_cut, most) == (1, 2)
+
+
+@pytest.mark.parametrize("part", [1, 2, 3])
+async def test_a_part_whose_answer_was_lost_is_not_sent_again(rig: Rig, part: int) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", LOSE_ANSWER, part=part)
+    row = await rig.land(size=THREE_PARTS)
+
+    lost = await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    assert (lost.state, lost.code) == ("queued", "offline")
+    assert rig.count("UploadPart") == 3
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_an_upload_whose_id_was_lost_leaves_no_orphan(rig: Rig) -> None:
+    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await rig.land(size=THREE_PARTS)
+
+    lost = await rig.attempt(row)
+    orphans = rig.open_uploads()
+    done = await rig.attempt(row)
+
+    assert (lost.upload_id, lost.part_size) == (None, PART)
+    assert len(orphans) == 1
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("UploadPart") == 3
+
+
+async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(rig: Rig) -> None:
+    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await rig.land(size=THREE_PARTS)
+
+    lost = await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    assert (lost.state, lost.code) == ("queued", "offline")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("CompleteMultipartUpload") == 1
+    assert rig.count("UploadPart") == 3
+
+
+async def test_a_completion_that_never_arrived_is_made_again(rig: Rig) -> None:
+    rig.fault("CompleteMultipartUpload", DROP)
+    row = await rig.land(size=THREE_PARTS)
+
+    await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("CompleteMultipartUpload") == 2
+    assert rig.count("UploadPart") == 3
+
+
+async def test_a_completed_upload_that_s3_still_lists_is_proven(rig: Rig) -> None:
+    """S3 may answer for an upload for a while after it was completed: 412 is no failure."""
+    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await rig.land(size=THREE_PARTS)
+    await rig.attempt(row)
+    upload_id = rig.ledger.requests("UploadPart")[0].upload_id
+    rig.fault("ListParts", parts_answer(rig, row.key, upload_id))
+    rig.fault("CompleteMultipartUpload", refusal(412, "PreconditionFailed"))
+
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("UploadPart") == 3
+
+
+async def test_a_proof_that_was_cut_off_is_asked_for_again(rig: Rig) -> None:
+    row = await rig.land(size=THREE_PARTS)
+
+    async def cut_after_completion(_: Request) -> Any:
+        return DROP if rig.count("CompleteMultipartUpload") else None
+
+    rig.fault("HeadObject", cut_after_completion, times=2)
+    cut = await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    assert cut.state == "queued"
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("CompleteMultipartUpload") == 1
+
+
+async def test_an_upload_aborted_behind_our_back_begins_anew(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=row.key, UploadId=row.upload_id)
+
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    ids = [request.upload_id for request in rig.ledger.requests("UploadPart")]
+    assert len(set(ids)) == 2
+    assert ids.count(ids[-1]) == 3
+
+
+@pytest.mark.parametrize("op", ["UploadPart", "CompleteMultipartUpload"])
+async def test_an_upload_that_s3_forgets_in_the_middle_begins_anew(rig: Rig, op: str) -> None:
+    await rig.restart(concurrency=1)
+    row = await rig.land(size=THREE_PARTS)
+
+    async def forget(request: Request) -> Any:
+        rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
+        return refusal(404, "NoSuchUpload")
+
+    rig.fault(op, forget)
+    gone = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (gone.state, gone.code) == ("queued", "upload_gone")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count("CreateMultipartUpload") == 2
+
+
+async def test_a_held_part_with_other_bytes_is_sent_again(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    rig.cloud.upload_part(
+        Bucket=BUCKET, Key=row.key, UploadId=row.upload_id, PartNumber=1, Body=bytes(PART)
+    )
+
+    done = await rig.attempt(row)
+
+    assert done.state == "verified"
+    assert rig.body(row.key) == (rig.logs / "flight.ulg").read_bytes()
+    assert done.parts_resent == 1
+    assert [request.part for request in rig.ledger.requests("UploadPart")] == [1, 2, 2, 3, 1]
+
+
+async def test_a_held_part_of_another_size_is_sent_again(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    rig.cloud.upload_part(
+        Bucket=BUCKET, Key=row.key, UploadId=row.upload_id, PartNumber=3, Body=b"half"
+    )
+
+    done = await rig.attempt(row)
+
+    assert done.state == "verified"
+    assert rig.body(row.key) == (rig.logs / "flight.ulg").read_bytes()
+
+
+async def test_a_dropped_part_is_one_request_on_the_wire(rig: Rig) -> None:
+    """Libraries below repeat a PUT in silence when a connection drops."""
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=1)
+    row = await rig.land(size=THREE_PARTS)
+
+    dropped = await rig.attempt(row)
+
+    assert (dropped.state, dropped.code) == ("queued", "offline")
+    assert rig.count("UploadPart") == 1
+
+
+@pytest.mark.parametrize(
+    "op", ["ListObjectsV2", "HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
+)
+async def test_no_dropped_request_is_repeated_in_silence(rig: Rig, op: str) -> None:
+    rig.fault(op, DROP)
+    row = await rig.land(size=THREE_PARTS)
+
+    dropped = await rig.attempt(row)
+
+    assert (dropped.state, dropped.code) == ("queued", "offline")
+    assert rig.ops()[-1] == op
+    assert rig.count(op) == 1
+
+
+@pytest.mark.parametrize(
+    "op", ["HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
+)
+async def test_an_unwell_s3_delays_and_loses_nothing(rig: Rig, op: str) -> None:
+    rig.fault(op, UNWELL)
+    row = await rig.land(size=THREE_PARTS)
+
+    delayed = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (delayed.state, delayed.code) == ("queued", "s3_unwell")
+    assert rig.service.drainer.block is None  # this row's trouble, not everybody's
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_refused_part_does_not_cut_off_the_one_beside_it(rig: Rig) -> None:
+    """On a slow link that one may be minutes on its way."""
+    rig.link.rate_bytes_s = 20e6
+
+    async def refuse_when_both_fly(_: Request) -> Fault:
+        other = rig.ledger.requests("UploadPart")[0]
+        await until(lambda: other.body_bytes > PART // 2)
+        return UNWELL
+
+    row = await rig.land(size=2 * PART)
+
+    async def wait_for_second(_: Request) -> None:
+        rig.fault("UploadPart", refuse_when_both_fly)
+
+    rig.fault("UploadPart", wait_for_second)
+    refused = await rig.attempt(row)
+
+    assert (refused.state, refused.code) == ("queued", "s3_unwell")
+    assert refused.sent_bytes == PART
+
+
+async def test_the_part_size_is_kept_when_the_setting_changes(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+
+    await rig.restart(part_size=2 * PART)
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.head(row.key)["Metadata"]["part-size"] == str(PART)
+
+
+def parts_answer(rig: Rig, key: str, upload_id: str) -> Any:
+    """What S3 says of the parts of an upload that it has just completed."""
+    data = (rig.logs / "flight.ulg").read_bytes()
+    parts = "".join(
+        f"<Part><PartNumber>{n}</PartNumber><ETag>"
+        f'"{hashlib.md5(data[at : at + PART]).hexdigest()}"</ETag>'
+        f"<Size>{len(data[at : at + PART])}</Size></Part>"
+        for n, at in enumerate(range(0, len(data), PART), 1)
+    )
+    body = (
+        f"<ListPartsResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key>"
+        f"<UploadId>{upload_id}</UploadId><IsTruncated>false</IsTruncated>{parts}"
+        "</ListPartsResult>"
+    )
+    return Fault(200, body.encode(), {"Content-Type": "application/xml"})
