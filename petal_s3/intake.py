@@ -176,6 +176,21 @@ class Intake:
             landed_at=int(time.time()), asked_key=asked_key, **more,
         )  # fmt: skip
 
+    async def adopt_copies(self) -> None:
+        """Enter copies in the spool that no row knows: the outbox that knew them was lost."""
+        if await self._outbox(Outbox.knows, "copies adopted"):
+            return
+        for copy in await self._run(spool.copies, self._spool):
+            if await self._outbox(Outbox.at_path, str(copy)):
+                continue
+            try:
+                await self._land(copy, str(copy), copy.name, spooled=True)
+            except LocalStorageError:
+                raise
+            except S3IntegrationError as error:
+                log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
+        await self._outbox(Outbox.note, "copies adopted")
+
     # -- entering
 
     async def enqueue(

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,7 +30,9 @@ from .errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from .flightlog import Identity
 from .row import Entry, Receipt, Row, printable, row_of
 from .schema import migrations
-from .storage import in_turn, storage_errors
+from .storage import in_turn, set_aside, storage_errors
+
+log = logging.getLogger("petal_s3")
 
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")
 _OPEN = "state IN ('queued', 'uploading')"
@@ -42,8 +45,11 @@ T = TypeVar("T")
 class Outbox:
     """The rows, in one SQLite database in WAL mode that is on disk when a call returns."""
 
-    def __init__(self, path: Path, *, boot_id: str | None = None) -> None:
-        """Open or create the database at ``path``; raises :class:`LocalStorageError`."""
+    def __init__(self, path: Path, *, boot_id: str | None = None, check: bool = False) -> None:
+        """Open or create the database at ``path``; raises :class:`LocalStorageError`.
+
+        ``check`` looks through all of it for damage first.
+        """
         self.path = path
         self._boot = boot_id if boot_id is not None else clock.boot_id()
         with storage_errors(path), in_turn(path.parent):
@@ -54,6 +60,8 @@ class Outbox:
                 # Builds of SQLite differ in their default; a landed log must survive power loss.
                 self._db.conn.execute("PRAGMA synchronous = FULL")
                 self._db.conn.execute("PRAGMA foreign_keys = ON")
+                if check:
+                    _refuse_damage(connection)
                 if migrations.pending(self._db):
                     migrations.apply(self._db)
             except BaseException:
@@ -455,9 +463,17 @@ class Outbox:
             return dict(json.loads(record["said"]))
         return {}
 
+    def knows(self, fact: str) -> bool:
+        """Whether ``fact`` was noted since this outbox was born."""
+        return bool(self._records("SELECT 1 AS one FROM fact WHERE name = :fact", fact=fact))
+
+    def note(self, fact: str) -> None:
+        """Note ``fact`` for the life of this outbox."""
+        self._change("INSERT OR REPLACE INTO fact VALUES (:fact, 'noted')", fact=fact)
+
     def inventory_taken(self) -> bool:
         """Whether the bucket was listed once since this outbox was born."""
-        return bool(self._records("SELECT 1 AS one FROM fact WHERE name = 'inventory'"))
+        return self.knows("inventory")
 
     def take_inventory(self, found: Iterable[tuple[str, int, str]]) -> None:
         """Record what the bucket already holds: ``(key, size, etag)``."""
@@ -564,6 +580,22 @@ def _about(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _refuse_damage(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"malformed: {found}")
+
+
+def _anew(old: Outbox | None, path: Path) -> Outbox:
+    if old is not None:
+        with suppress(sqlite3.Error):
+            old.close()
+    with storage_errors(path), in_turn(path.parent):
+        aside = set_aside(path)
+    log.error("outbox damaged, set aside as=%s", aside)
+    return Outbox(path)
+
+
 class OutboxThread:
     """The outbox on a thread of its own: SQLite connections belong to one thread."""
 
@@ -577,7 +609,15 @@ class OutboxThread:
         if self._outbox is not None:
             return
         loop = asyncio.get_running_loop()
-        self._outbox = await loop.run_in_executor(self._thread, Outbox, self._path)
+        self._outbox = await loop.run_in_executor(
+            self._thread, lambda: Outbox(self._path, check=True)
+        )
+
+    async def rebuild(self) -> None:
+        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
+        outbox, self._outbox = self._outbox, None
+        loop = asyncio.get_running_loop()
+        self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
 
     async def close(self) -> None:
         """Close the database and end the thread; safe to call twice."""

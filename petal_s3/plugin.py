@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict
 
 from . import __version__, clock, config, routes, spool
 from .bucket import Answer, S3BucketProxy
-from .errors import ConfigError, S3IntegrationError, as_json
+from .errors import ConfigError, LocalStorageError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
 from .outbox import Outbox
 from .service import Service
+from .storage import DAMAGED
 
 log = logging.getLogger("petal_s3")
 
@@ -82,7 +83,11 @@ class PetalS3(Petal):  # type: ignore[misc]
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)
         spool.prepare(settings.state_dir)
-        Outbox(settings.outbox_path).close()
+        try:
+            Outbox(settings.outbox_path).close()
+        except LocalStorageError as error:
+            if error.code != DAMAGED:  # a damaged one is rebuilt at the start
+                raise
         self._service = service
         self._proxy = S3BucketProxy(service=service, fail=fail_truthfully)
         proxies = cast(MutableMapping[str, Any], self._proxies)

@@ -32,6 +32,7 @@ from .row import Row
 from .s3 import S3
 from .spool import DrainLock
 from .status import Rate, row_json, summary
+from .storage import DAMAGED
 from .uploader import Uploader, ended
 
 log = logging.getLogger("petal_s3")
@@ -131,7 +132,12 @@ class Service:
     async def open(self) -> None:
         """Open state directory and outbox; raises :class:`LocalStorageError`."""
         await self.run(spool.prepare, self.settings.state_dir)
-        await self.outbox.open()
+        try:
+            await self.outbox.open()
+        except LocalStorageError as error:
+            if error.code != DAMAGED or not await self.run(self.lock.take):
+                raise
+            await self.outbox.rebuild()
 
     async def start(self, *, watch: bool = True) -> None:
         """Open, then drain (and watch the log directories) in the background."""
@@ -172,12 +178,24 @@ class Service:
             if not await self.run(self.lock.take):
                 return False
             await self.outbox(Outbox.take_over)
+            await self.intake.adopt_copies()
             await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
         except (OSError, LocalStorageError) as error:
             log.warning("drain deferred reason=%s", error)
             await asyncio.sleep(_STORAGE_S)
             return False
         return True
+
+    async def _rebuild(self) -> None:
+        """Begin a new outbox from what lies on the disk; the bucket tells what is up already."""
+        try:
+            await self.outbox.rebuild()
+            await self.intake.adopt_copies()
+        except LocalStorageError as error:
+            log.warning("outbox not rebuilt reason=%s", error.message)
+            return
+        self.intake.ask_scan()
+        await self.drainer.hurry()
 
     # -- verbs
 
@@ -347,6 +365,9 @@ class Service:
     async def _say_often(self) -> None:
         last: dict[str, Any] = {}
         while True:
+            block = self.drainer.block
+            if block is not None and block.code == DAMAGED:
+                await self._rebuild()
             says = self._says()
             if _differs(says, last):
                 last = says

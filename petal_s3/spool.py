@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import LocalStorageError
-from .flightlog import Identity
+from .flightlog import Identity, is_candidate
 
 _COPY_BYTES = 1024 * 1024
 _YOUNG_S = 600.0
@@ -104,6 +104,11 @@ def discard(spool: Path, path: str) -> None:
     if copy.parent == spool:
         with contextlib.suppress(OSError):
             copy.unlink(missing_ok=True)
+
+
+def copies(spool: Path) -> list[Path]:
+    """The whole copies that lie in the spool; blocking."""
+    return sorted(copy for copy in spool.iterdir() if is_candidate(copy.name))
 
 
 def sweep(spool: Path, needed: Iterable[str], *, young_s: float = _YOUNG_S) -> None:

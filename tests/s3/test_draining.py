@@ -273,6 +273,7 @@ async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hou
     healed_at = time.monotonic()
     await rig.until_state(row, "verified")
 
+    assert block is not None
     assert block.code == "storage_full"
     assert time.monotonic() - healed_at < SOON_S
 

@@ -171,7 +171,7 @@ async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_la
     rig: Rig, proxy: S3BucketProxy
 ) -> None:
     rig.link.cut()
-    proxy.service.settings.__dict__["request_timeout"] = 1.0
+    impatient(proxy)
     path = rig.write()
 
     refused = await proxy.upload_file(path)
@@ -184,9 +184,15 @@ async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_la
     assert again["id"] == refused["id"]
 
 
+def impatient(proxy: S3BucketProxy) -> None:
+    """Who waits for an upload gives up after a second without progress."""
+    settings = proxy.service.settings
+    proxy.service.settings = settings.model_copy(update={"request_timeout": 1.0})
+
+
 async def test_a_denied_upload_is_an_error_and_stays(rig: Rig, proxy: S3BucketProxy) -> None:
     rig.always("PutObject", refusal(403, "AccessDenied"))
-    proxy.service.settings.__dict__["request_timeout"] = 1.0
+    impatient(proxy)
 
     answer = await proxy.upload_file(rig.write())
 

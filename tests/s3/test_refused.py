@@ -6,7 +6,18 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from rig import LOSE_ANSWER, PART, PORTAL_PAGE, THREE_PARTS, UNWELL, Rig, dated, refusal, until
+from rig import (
+    LOSE_ANSWER,
+    PART,
+    PORTAL_PAGE,
+    SMALL,
+    THREE_PARTS,
+    UNWELL,
+    Rig,
+    dated,
+    refusal,
+    until,
+)
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -150,6 +161,18 @@ async def test_a_bad_bucket_blocks_the_drain_and_no_row_dies(
 
     assert (told.state, told.code) == ("queued", ours)
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+async def test_a_machine_that_may_not_read_proves_by_the_listing(rig: Rig, size: int) -> None:
+    rig.always("HeadObject", Fault(403))
+    row = await rig.land(size=size)
+
+    done = await rig.attempt(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert done.receipt is not None
+    assert done.receipt.proof == "etag"
 
 
 async def test_a_server_that_refuses_encryption_is_never_given_plain_bytes(rig: Rig) -> None:

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from rig import BUCKET, DROP, HOME, LOSE_ANSWER, MACHINE, PART, SMALL, THREE_PARTS, Rig, refusal
+from rig import (
+    BUCKET,
+    DROP,
+    HOME,
+    LOSE_ANSWER,
+    MACHINE,
+    PART,
+    SMALL,
+    THREE_PARTS,
+    TWO_PARTS,
+    Rig,
+    refusal,
+)
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -95,6 +107,21 @@ async def test_a_key_taken_in_the_last_moment_is_left_alone(rig: Rig, size: int)
     assert done.key == with_crc(KEY, Path(row.path))
     assert rig.body(done.key) == Path(row.path).read_bytes()
     assert rig.open_uploads() == []
+
+
+async def test_a_key_that_another_row_has_begun_is_left_to_it(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=2)
+    begun = await rig.attempt(await mission(rig, "a", seed=0, size=THREE_PARTS))
+    other = await mission(rig, "b", seed=1, size=TWO_PARTS)
+
+    other = await rig.finish(other)
+    begun = await rig.finish(begun)
+
+    assert other.key == with_crc(KEY, Path(other.path))
+    assert rig.body(other.key) == Path(other.path).read_bytes()
+    rig.assert_sent_once(begun, Path(begun.path))
+    assert begun.key == KEY
 
 
 async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:

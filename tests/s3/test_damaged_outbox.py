@@ -1,0 +1,109 @@
+"""A damaged outbox is set aside and rebuilt from the disk and the bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from rig import BUCKET, DEADLINE_S, TWO_PARTS, Rig, until
+
+from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import Outbox
+from petal_s3.service import Service
+
+
+def damage(database: Path) -> None:
+    """Overwrite the middle of the database, as a dying SD card does."""
+    with database.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (database.stat().st_size - 4096))
+
+
+def forget_pages(outbox: Outbox) -> None:
+    """Have everything in the file, and nothing in memory: damage is met at the next look."""
+    for pragma in ("wal_checkpoint(TRUNCATE)", "cache_size = 0", "shrink_memory"):
+        outbox._db.conn.execute(f"PRAGMA {pragma}").fetchall()
+
+
+async def reopened(rig: Rig) -> Service:
+    """A new process, that scans and takes over as the host's does."""
+    service = await rig.open()
+    await service.intake.adopt_copies()
+    await service.scan()
+    await service.landed()
+    return service
+
+
+async def counted(service: Service) -> dict[str, int]:
+    """Land what lies there and count the rows; nothing while the outbox cannot be read."""
+    try:
+        await service.landed()
+        return await service.outbox(Outbox.counts)
+    except LocalStorageError:
+        return {}
+
+
+async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig) -> None:
+    done = await rig.finish(await rig.land("up.ulg", size=TWO_PARTS))
+    await rig.land("waiting.ulg", seed=1)
+    await rig.service.stop()
+    damage(rig.database)
+
+    service = await reopened(rig)
+    while await service.drainer.step():
+        pass
+
+    counts = await service.outbox(Outbox.counts)
+    assert (counts["verified"], sum(counts.values())) == (2, 2)
+    assert rig.ledger.parts(done.key) == (2, 2, 0)
+    assert (rig.state / "outbox.db.damaged-1").exists()
+
+
+async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(rig: Rig) -> None:
+    elsewhere = rig.tmp / "card" / "flight.ulg"
+    rig.shelf.copy(elsewhere, 200_000, 3)
+    content = elsewhere.read_bytes()
+    await rig.service.enqueue(elsewhere)
+    elsewhere.unlink()
+    await rig.service.stop()
+    damage(rig.database)
+
+    service = await reopened(rig)
+    while await service.drainer.step():
+        pass
+
+    [found] = rig.cloud.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert rig.cloud.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read() == content
+
+
+async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(rig: Rig) -> None:
+    await rig.finish(await rig.land("before.ulg"))
+    service = await rig.run(settle_seconds=0)
+    await until(lambda: service.lock.held)
+    await service.outbox(forget_pages)
+    damage(rig.database)
+    rig.write("after.ulg", seed=2)
+
+    deadline = time.monotonic() + DEADLINE_S
+    while (counts := await counted(service)).get("verified") != 2:
+        assert time.monotonic() < deadline, counts
+        service.drainer.wake()
+        await asyncio.sleep(0.1)
+    assert list(rig.state.glob("outbox.db.damaged-*"))
+
+
+async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(rig: Rig) -> None:
+    await rig.land()
+    other = rig.service
+    assert await other.run(other.lock.take)
+    await other.outbox(forget_pages)
+    damage(rig.database)
+
+    mine = rig.build()
+    with pytest.raises(LocalStorageError, match="is damaged"):
+        await mine.open()
+
+    assert rig.database.exists()
+    assert not list(rig.state.glob("outbox.db.damaged-*"))
