@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -13,22 +14,28 @@ from .rig import MIB, Rig, rig, rss_mib, until
 
 _BOTO3 = """
 import sys, boto3
+from boto3.s3.transfer import TransferConfig
 s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1",
     aws_access_key_id="x", aws_secret_access_key="y")
 s3.list_buckets()
 print("ready", flush=True)
 sys.stdin.readline()
-s3.upload_file(sys.argv[2], "logs", "boto3/large.bag")
+alike = TransferConfig(multipart_chunksize=5 << 20, multipart_threshold=5 << 20, max_concurrency=2)
+s3.upload_file(sys.argv[2], "logs", "boto3/large.bag", Config=alike)
 print("done", flush=True)
 sys.stdin.readline()
 """
 
 
 def run(size: int = 1024 * MIB) -> list[str]:
-    """Upload one file with petal-s3 and with boto3's ``upload_file``; sample resident memory."""
+    """Upload one file with petal-s3 and with boto3's ``upload_file``; sample resident memory.
+
+    Both send parts of 5 MiB, two at a time.
+    """
     with rig() as on:
         log = on.logs / "large.bag"
         write_bag(log, size)
+        os.sync()  # else the first of the two pays for writing the log to the disk
         ours_mib, ours_s = _ours(on, str(log))
         theirs_mib, theirs_s = _boto3(on, str(log))
         rates = size / MIB / ours_s, size / MIB / theirs_s
@@ -70,11 +77,17 @@ def _boto3(on: Rig, path: str) -> tuple[float, float]:
     started = time.monotonic()
     child.stdin.write("\n")
     child.stdin.flush()
-    peak = _peak(child.pid, lambda: len(on.link.ledger.requests("CompleteMultipartUpload")) == 2)
+    peak = _peak(child.pid, lambda: _joined(on) == 2)
     took = time.monotonic() - started
     child.kill()
     child.wait()
     return peak - idle, took
+
+
+def _joined(on: Rig) -> int:
+    """How many uploads S3 has answered to be complete."""
+    joined = on.link.ledger.requests("CompleteMultipartUpload")
+    return sum(request.finished is not None for request in joined)
 
 
 def _finished(on: Rig) -> bool:
