@@ -131,7 +131,7 @@ class Drainer:
                 await self._blocked(error)
                 pause_s = _PROBE_S
             except Exception:
-                # The one catch-all: a bug of ours must not end the drain.
+                # A bug of ours must not end the drain.
                 self._unsure = True
                 log.exception("drain step crashed")
                 pause_s = _PROBE_S
@@ -292,7 +292,6 @@ class Drainer:
     async def _blocked(self, error: S3IntegrationError) -> None:
         """Nothing can be sent for now, whichever row it is: wait, and say why."""
         now = self._now()
-        down = isinstance(error, Offline | S3CredentialsError) and error.peer is not None
         if isinstance(error, Offline):
             self.link = "down"
         elif isinstance(error, S3BucketError | Throttled):
@@ -300,7 +299,7 @@ class Drainer:
         wait_s = self._wait_s(self._failures, error, refused=isinstance(error, S3BucketError))
         self._failures += 1
         since = self.block.since if self.block is not None else now
-        peer = error.peer if isinstance(error, Offline | S3CredentialsError) and down else None
+        peer = error.peer if isinstance(error, Offline | S3CredentialsError) else None
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
         self.block = Block(error.code, error.message, since, now + wait_s, peer)

@@ -604,6 +604,11 @@ class OutboxThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
         self._outbox: Outbox | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open; a rebuild that failed leaves it closed."""
+        return self._outbox is not None
+
     async def open(self) -> None:
         """Open the database, once; raises :class:`LocalStorageError`."""
         if self._outbox is not None:
@@ -639,8 +644,3 @@ class OutboxThread:
             raise LocalStorageError("The outbox is closed.", code="closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
-
-
-def pages(rows: Sequence[Row], limit: int) -> int | None:
-    """The token of the next page of :meth:`Outbox.rows`; none after the last."""
-    return rows[-1].id if len(rows) == limit else None

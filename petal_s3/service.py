@@ -65,6 +65,7 @@ class Service:
         self.outbox = OutboxThread(settings.outbox_path)
         self.lock = DrainLock(settings.state_dir)
         self.stopping = False
+        self._rebuilding = False
         self._now = now
         self._spool = settings.state_dir / "spool"
         self._files = ThreadPoolExecutor(2, thread_name_prefix="petal-s3-files")
@@ -156,9 +157,11 @@ class Service:
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
-        await self.outbox.close()
-        self.lock.give()
-        self._files.shutdown(wait=False)
+        try:
+            await self.outbox.close()
+        finally:
+            self.lock.give()
+            self._files.shutdown(wait=False)
 
     def _spawn(self, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work))
@@ -187,15 +190,22 @@ class Service:
         return True
 
     async def _rebuild(self) -> None:
-        """Begin a new outbox from what lies on the disk; the bucket tells what is up already."""
+        """Begin a new outbox from what lies on the disk; the bucket tells what is up already.
+
+        A disk that fails meanwhile is asked again, until all is done.
+        """
+        damaged = self.drainer.block is not None and self.drainer.block.code == DAMAGED
+        self._rebuilding = True
         try:
-            await self.outbox.rebuild()
+            if damaged or not self.outbox.is_open:
+                await self.outbox.rebuild()
+            await self.drainer.hurry()
             await self.intake.adopt_copies()
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
             return
+        self._rebuilding = False
         self.intake.ask_scan()
-        await self.drainer.hurry()
 
     # -- verbs
 
@@ -366,7 +376,7 @@ class Service:
         last: dict[str, Any] = {}
         while True:
             block = self.drainer.block
-            if block is not None and block.code == DAMAGED:
+            if self._rebuilding or (block is not None and block.code == DAMAGED):
                 await self._rebuild()
             says = self._says()
             if _differs(says, last):

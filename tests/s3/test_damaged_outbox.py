@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rig import BUCKET, DEADLINE_S, TWO_PARTS, Rig, until
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox import Outbox
 from petal_s3.service import Service
+from petal_s3.storage import set_aside
 
 
 def damage(database: Path) -> None:
@@ -107,3 +109,29 @@ async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(ri
 
     assert rig.database.exists()
     assert not list(rig.state.glob("outbox.db.damaged-*"))
+
+
+async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await rig.run(settle_seconds=0)
+    await until(lambda: service.lock.held)
+    refused = []
+
+    def full_once(path: Path) -> Path:
+        if not refused:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return set_aside(path)
+
+    monkeypatch.setattr("petal_s3.outbox.set_aside", full_once)
+    await service.outbox(forget_pages)
+    damage(rig.database)
+    rig.write("after.ulg", seed=2)
+
+    deadline = time.monotonic() + DEADLINE_S
+    while (counts := await counted(service)).get("verified") != 1:
+        assert time.monotonic() < deadline, counts
+        service.drainer.wake()
+        await asyncio.sleep(0.1)
+    assert refused
