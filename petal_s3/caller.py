@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -17,6 +16,8 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.handlers import add_expect_header
 
+from . import clock
+from .clock import Clock
 from .credentials import Credentials, TokenService
 from .errors import ClockSkew, Offline, S3BucketError, S3CredentialsError, S3IntegrationError
 from .refusals import translate
@@ -30,9 +31,8 @@ for _chatty in ("botocore", "aiobotocore", "urllib3"):
 _T = TypeVar("_T")
 _CLOCK_LIMIT_S = 14 * 60.0
 _FRESH_S = 60.0
-_DRAIN_S = (
-    120.0  # what stands in the send buffer of a slow link after the last byte was handed over
-)
+_WATCH_S = 0.5
+_DRAIN_S = 120.0  # a slow link still empties the send buffer after the last byte was handed over
 _PROBE_S = 3.0
 
 
@@ -73,6 +73,8 @@ class Caller:
         connections: int,
         ignore_dates: bool,
         server_clock: ServerClock,
+        stall_s: float,
+        now: Clock = clock.now,
     ) -> None:
         self.answered = 0  # calls that S3 answered well: the link works
         self._bucket = bucket
@@ -88,7 +90,9 @@ class Caller:
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
         self._conditional = True
-        self._refreshed_at = -_FRESH_S
+        self._refreshed_at = float("-inf")
+        self._stall_s = stall_s
+        self._now = now
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
@@ -194,7 +198,7 @@ class Caller:
             return False
         if isinstance(error, S3BucketError):
             # An expired token may look like a missing permission; but ask for a new one rarely.
-            now = time.monotonic()
+            now = self._now()
             if error.code != "forbidden" or now - self._refreshed_at < _FRESH_S:
                 return False
             self._refreshed_at = now
@@ -208,12 +212,34 @@ class Caller:
         with self.errors():
             call = getattr(client, operation)(Bucket=self._bucket, **params)
             if window is not None:
-                answer = await _watched(call, window, self._timeout_s)
+                answer = await self._watched(call, window)
             else:
                 deadline = self._timeout_s * (10 if slow else 1)
                 answer = await asyncio.wait_for(call, deadline)
         self.answered += 1
         return dict(answer)
+
+    async def _watched(self, call: Awaitable[_T], window: Window) -> _T:
+        """Await an upload as long as its body moves; a stalled one is ended.
+
+        No timeout of botocore or aiohttp covers a peer that stops reading in the middle of a
+        body, and a deadline would end a slow link that works.
+        """
+        task = asyncio.ensure_future(call)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_WATCH_S)
+                allowed = self._stall_s + (0.0 if window.position < window.size else _DRAIN_S)
+                if not task.done() and self._now() - window.moved_at > allowed:
+                    raise Offline(
+                        f"The upload stalled after {window.farthest} of {window.size} bytes.",
+                        peer=self._peer,
+                    )
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -227,25 +253,6 @@ class Caller:
             if translated is error:
                 raise
             raise translated from error
-
-
-async def _watched(call: Awaitable[_T], window: Window, timeout_s: float) -> _T:
-    """Await an upload as long as its body moves; a stalled one is ended.
-
-    No timeout of botocore or aiohttp covers a peer that stops reading in the middle of a body.
-    """
-    task = asyncio.ensure_future(call)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=0.5)
-            allowed = timeout_s if window.position < window.size else timeout_s + _DRAIN_S
-            if not task.done() and time.monotonic() - window.moved_at > allowed:
-                raise Offline(f"The upload stalled after {window.farthest} of {window.size} bytes.")
-        return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:

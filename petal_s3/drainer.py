@@ -27,7 +27,8 @@ from .errors import (
     Throttled,
 )
 from .flightlog import FlightLog
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .row import Row
 from .source import missing
 from .uploader import LEASE_S, Uploader, ended

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import clock, spool
+from . import clock, memory, spool
 from .clock import Clock
 from .config import Settings
 from .errors import (
@@ -28,7 +28,8 @@ from .flight import FlightState
 from .flightlog import FlightLog, Identity, log_time, open_log
 from .keys import Territory, log_key
 from .landing import File, Settling, find_logs, locked, open_for_writing
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .row import Entry, Row, printable
 
 log = logging.getLogger("petal_s3")
@@ -178,7 +179,7 @@ class Intake:
 
     async def adopt_copies(self) -> None:
         """Enter copies in the spool that no row knows: the outbox that knew them was lost."""
-        if await self._outbox(Outbox.knows, "copies adopted"):
+        if await self._outbox(memory.knows, "copies adopted"):
             return
         for copy in await self._run(spool.copies, self._spool):
             if await self._outbox(Outbox.at_path, str(copy)):
@@ -189,7 +190,7 @@ class Intake:
                 raise
             except S3IntegrationError as error:
                 log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
-        await self._outbox(Outbox.note, "copies adopted")
+        await self._outbox(memory.note, "copies adopted")
 
     # -- entering
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import clock
+from . import clock, memory
 from .config import Settings
 from .errors import LocalStorageError
 from .landing import find_logs
@@ -34,7 +34,7 @@ def look(settings: Settings, limit: int) -> Json:
         rows: list[Row] = []
         for state in _ORDER:
             rows += outbox.rows(state, limit - len(rows))
-        said = outbox.said()
+        said = memory.said(outbox)
         found = summary(outbox, said, DrainLock(settings.state_dir).holder())
         held_up = str(said.get("reason", "")) if found["drained_by"] is not None else ""
         return {**found, "rows": [_row(row, held_up) for row in rows]}
@@ -51,7 +51,7 @@ def _row(row: Row, held_up: str) -> Json:
 def last_said(settings: Settings) -> Json:
     """What the process that drained last said of itself; empty when there was none."""
     with _reading(settings.outbox_path) as outbox:
-        return {} if outbox is None else outbox.said()
+        return {} if outbox is None else memory.said(outbox)
 
 
 def hints(settings: Settings) -> list[str]:

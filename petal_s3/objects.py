@@ -19,7 +19,8 @@ from .errors import (
     S3FileNotFoundError,
 )
 from .keys import Territory, header_value
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .s3 import S3
 
 MAX_COPY_BYTES = 5_000_000_000

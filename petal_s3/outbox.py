@@ -7,39 +7,26 @@
 
 Every settling statement carries the lease of the claim: a worker that lost it changes nothing
 and gets :class:`~petal_s3.errors.LeaseLost`. Times are seconds since boot beside the boot id;
-a row from another boot is due. All methods block: they run on one thread (:class:`OutboxThread`).
+a row from another boot is due. All methods block: they run on one thread (``outbox_thread``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import secrets
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-from sqlite_utils import Database
+from typing import Any
 
 from . import clock
-from .errors import LeaseLost, LocalStorageError, S3FileNotFoundError
+from .errors import LeaseLost, S3FileNotFoundError
 from .flightlog import Identity
 from .row import Entry, Receipt, Row, printable, row_of
-from .schema import migrations
-from .storage import in_turn, set_aside, storage_errors
-
-log = logging.getLogger("petal_s3")
+from .sql import Sql
 
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")
 _OPEN = "state IN ('queued', 'uploading')"
 _DUE = "(boot_id != :boot OR due_at <= :now)"
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Outbox:
@@ -51,26 +38,12 @@ class Outbox:
         ``check`` looks through all of it for damage first.
         """
         self.path = path
+        self.sql = Sql(path, check=check)
         self._boot = boot_id if boot_id is not None else clock.boot_id()
-        with storage_errors(path), in_turn(path.parent):
-            connection = sqlite3.connect(path, timeout=5.0)
-            self._db = Database(connection, execute_plugins=False)
-            try:
-                self._db.conn.execute("PRAGMA journal_mode = WAL")
-                # Builds of SQLite differ in their default; a landed log must survive power loss.
-                self._db.conn.execute("PRAGMA synchronous = FULL")
-                self._db.conn.execute("PRAGMA foreign_keys = ON")
-                if check:
-                    _refuse_damage(connection)
-                if migrations.pending(self._db):
-                    migrations.apply(self._db)
-            except BaseException:
-                connection.close()
-                raise
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
+        self.sql.close()
 
     # -- entering
 
@@ -80,7 +53,7 @@ class Outbox:
         A file that was buried or cancelled is queued again. A waiting row of which the file
         has changed takes on the new file; one that is already being sent finds out by itself.
         """
-        with self._write():
+        with self.sql.write():
             row = self._same_file(entry) or self._overtaken(entry)
             if row is None:
                 return self._insert(entry, "queued")
@@ -100,7 +73,7 @@ class Outbox:
 
     def refuse(self, entry: Entry, code: str, reason: str) -> Row:
         """Enter what a scan found but is no log, as a dead row, so that a person sees it."""
-        with self._write():
+        with self.sql.write():
             row = self._same_file(entry)
             if row is not None:
                 return row
@@ -146,12 +119,12 @@ class Outbox:
 
     def take_over(self) -> int:
         """Make every claimed row due: called by who holds the drain lock, so no worker lives."""
-        return self._change("UPDATE log SET state = 'queued', lease = NULL, due_at = 0"
+        return self.sql.change("UPDATE log SET state = 'queued', lease = NULL, due_at = 0"
                             " WHERE state = 'uploading'")  # fmt: skip
 
     def claim(self, now: float, lease_s: float) -> Row | None:
         """Claim the next due row: highest priority first, then the newest log."""
-        with self._write():
+        with self.sql.write():
             return self._first(
                 f"UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
                 f" due_at = :now + :lease_s, attempts = attempts + 1 WHERE id = ({CLAIM_QUERY})"
@@ -164,7 +137,7 @@ class Outbox:
 
     def next_due_s(self, now: float) -> float | None:
         """Seconds until a row becomes due; none when no row waits."""
-        record = self._record(
+        record = self.sql.record(
             f"SELECT min(CASE WHEN boot_id != :boot THEN :now ELSE due_at END) AS due"
             f" FROM log INDEXED BY claimable WHERE {_OPEN}",
             boot=self._boot,
@@ -224,7 +197,7 @@ class Outbox:
             "mtime_ns": identity.mtime_ns,
         }
         gone = "lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0"
-        with self._write():
+        with self.sql.write():
             known = self._first(
                 f"{_SAME_FILE} AND id != :id",
                 **anew,
@@ -291,7 +264,7 @@ class Outbox:
 
     def hasten(self) -> int:
         """Make every waiting row due, except files that are still settling."""
-        return self._change(
+        return self.sql.change(
             "UPDATE log SET due_at = 0 WHERE state = 'queued' AND due_at > 0"
             " AND code NOT IN ('source_changed', 'not_finished')"
         )
@@ -305,7 +278,7 @@ class Outbox:
         return [(path, identity) for path, identity in files if not self._knows(path, identity)]
 
     def _knows(self, path: str, identity: Identity) -> bool:
-        found = self._records(
+        found = self.sql.records(
             "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
             " AND mtime_ns = :mtime_ns AND NOT (state = 'dead' AND code = 'source_gone')"
             " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
@@ -320,7 +293,7 @@ class Outbox:
 
     def cancel(self, row_id: int, reason: str) -> Row:
         """Give a row up; its multipart upload is aborted by the drain afterwards."""
-        with self._write():
+        with self.sql.write():
             row = self.get(row_id)
             if row.state in {"verified", "cancelled"}:
                 return row
@@ -333,7 +306,7 @@ class Outbox:
 
     def delete_proven(self, key: str, reason: str) -> int:
         """Record that a proven object was deleted on request: its rows become cancelled."""
-        return self._change(
+        return self.sql.change(
             "UPDATE log SET state = 'cancelled', receipt = NULL, same_as = NULL,"
             " code = 'deleted', reason = :reason WHERE state = 'verified' AND key = :key",
             key=key,
@@ -342,7 +315,7 @@ class Outbox:
 
     def move_proven(self, source_key: str, dest_key: str, etag: str) -> int:
         """Record that a proven object was renamed: its rows and receipts follow."""
-        return self._change(
+        return self.sql.change(
             "UPDATE log SET key = :dest, receipt = json_set(receipt, '$.key', :dest,"
             " '$.etag', :etag) WHERE state = 'verified' AND key = :source",
             source=source_key,
@@ -352,7 +325,7 @@ class Outbox:
 
     def retry(self, row_id: int) -> Row:
         """Try a waiting row now, a dead or cancelled one again."""
-        with self._write():
+        with self.sql.write():
             return self._retry(row_id)
 
     def _retry(self, row_id: int) -> Row:
@@ -410,7 +383,7 @@ class Outbox:
 
     def spooled(self) -> set[str]:
         """Spool copies that are still needed."""
-        found = self._records(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
+        found = self.sql.records(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
         return {str(record["path"]) for record in found}
 
     def copies(self, name: str, size: int, asked_key: str) -> list[Row]:
@@ -425,7 +398,7 @@ class Outbox:
 
     def swept(self, row: Row) -> None:
         """Record that nothing is left of the upload of ``row``."""
-        self._change(
+        self.sql.change(
             "UPDATE log SET upload_id = NULL, part_size = NULL WHERE id = :id"
             " AND upload_id IS :upload_id AND state IN ('dead', 'cancelled')",
             id=row.id,
@@ -434,12 +407,12 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """Number of rows in each state."""
-        found = self._records("SELECT state, count(*) AS n FROM log GROUP BY state")
+        found = self.sql.records("SELECT state, count(*) AS n FROM log GROUP BY state")
         return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["n"]) for r in found}
 
     def backlog(self) -> tuple[int, Row | None]:
         """Bytes not yet confirmed, and the row that has waited longest."""
-        record = self._record(
+        record = self.sql.record(
             f"SELECT coalesce(sum(size - sent_bytes), 0) AS unsent FROM log WHERE {_OPEN}"
         )
         oldest = self._first(f"SELECT * FROM log WHERE {_OPEN} ORDER BY id LIMIT 1")
@@ -447,93 +420,32 @@ class Outbox:
 
     def version(self) -> int:
         """A number that changes when another process has written."""
-        return int(self._record("PRAGMA data_version")["data_version"])
-
-    def say(self, said: Mapping[str, Any]) -> None:
-        """Publish what the draining process says of itself, for other processes to read."""
-        self._change(
-            "INSERT INTO drain (id, said) VALUES (1, :said)"
-            " ON CONFLICT (id) DO UPDATE SET said = excluded.said",
-            said=json.dumps(dict(said)),
-        )
-
-    def said(self) -> dict[str, Any]:
-        """What the draining process last said of itself; empty before the first time."""
-        for record in self._records("SELECT said FROM drain WHERE id = 1"):
-            return dict(json.loads(record["said"]))
-        return {}
-
-    def knows(self, fact: str) -> bool:
-        """Whether ``fact`` was noted since this outbox was born."""
-        return bool(self._records("SELECT 1 AS one FROM fact WHERE name = :fact", fact=fact))
-
-    def note(self, fact: str) -> None:
-        """Note ``fact`` for the life of this outbox."""
-        self._change("INSERT OR REPLACE INTO fact VALUES (:fact, 'noted')", fact=fact)
-
-    def inventory_taken(self) -> bool:
-        """Whether the bucket was listed once since this outbox was born."""
-        return self.knows("inventory")
-
-    def take_inventory(self, found: Iterable[tuple[str, int, str]]) -> None:
-        """Record what the bucket already holds: ``(key, size, etag)``."""
-        with self._write():
-            self._db.conn.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?, ?)", found)
-            self._db.conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
-
-    def held_of_size(self, size: int) -> list[tuple[str, str]]:
-        """``(key, etag)`` of objects of ``size`` bytes that were there before this outbox."""
-        found = self._records("SELECT key, etag FROM remote WHERE size = :size", size=size)
-        return [(str(record["key"]), str(record["etag"])) for record in found]
+        return int(self.sql.record("PRAGMA data_version")["data_version"])
 
     # -- SQL
 
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        # IMMEDIATE: a read that turns into a write would fail at once against another writer.
-        with storage_errors(self.path):
-            self._db.conn.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.conn.rollback()
-                raise
-            self._db.conn.commit()
-
     def _settle(self, row: Row, assignments: str, **values: Any) -> Row:
         """Change a row under its lease; raises :class:`LeaseLost` when that is no longer ours."""
-        with storage_errors(self.path):
-            settled = self._first(
-                f"UPDATE log SET {assignments}, boot_id = :boot WHERE id = :row_id"
-                " AND lease = :row_lease RETURNING *",
-                **values,
-                boot=self._boot,
-                row_id=row.id,
-                row_lease=row.lease,
-            )
+        settled = self._first(
+            f"UPDATE log SET {assignments}, boot_id = :boot WHERE id = :row_id"
+            " AND lease = :row_lease RETURNING *",
+            **values,
+            boot=self._boot,
+            row_id=row.id,
+            row_lease=row.lease,
+        )
         if settled is None:
             raise LeaseLost(f"Row {row.id} was taken by another worker or cancelled.")
         return settled
 
-    def _change(self, sql: str, **values: Any) -> int:
-        with storage_errors(self.path):
-            return int(self._db.execute(sql, values).rowcount)
-
     def _rows(self, sql: str, **values: Any) -> list[Row]:
-        return [row_of(record) for record in self._records(sql, **values)]
+        return [row_of(record) for record in self.sql.records(sql, **values)]
 
     def _first(self, sql: str, **values: Any) -> Row | None:
         return next(iter(self._rows(sql, **values)), None)
 
     def _one(self, sql: str, **values: Any) -> Row:
         return self._rows(sql, **values)[0]
-
-    def _record(self, sql: str, **values: Any) -> Mapping[str, Any]:
-        return self._records(sql, **values)[0]
-
-    def _records(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
-        with storage_errors(self.path):
-            return list(self._db.query(sql, values))
 
 
 _SAME_FILE = (
@@ -578,69 +490,3 @@ def _about(entry: Entry) -> dict[str, Any]:
         "logged_at": entry.logged_at,
         "landed_at": entry.landed_at,
     }
-
-
-def _refuse_damage(connection: sqlite3.Connection) -> None:
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"malformed: {found}")
-
-
-def _anew(old: Outbox | None, path: Path) -> Outbox:
-    if old is not None:
-        with suppress(sqlite3.Error):
-            old.close()
-    with storage_errors(path), in_turn(path.parent):
-        aside = set_aside(path)
-    log.error("outbox damaged, set aside as=%s", aside)
-    return Outbox(path)
-
-
-class OutboxThread:
-    """The outbox on a thread of its own: SQLite connections belong to one thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
-        self._outbox: Outbox | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the database is open; a rebuild that failed leaves it closed."""
-        return self._outbox is not None
-
-    async def open(self) -> None:
-        """Open the database, once; raises :class:`LocalStorageError`."""
-        if self._outbox is not None:
-            return
-        loop = asyncio.get_running_loop()
-        self._outbox = await loop.run_in_executor(
-            self._thread, lambda: Outbox(self._path, check=True)
-        )
-
-    async def rebuild(self) -> None:
-        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
-        outbox, self._outbox = self._outbox, None
-        loop = asyncio.get_running_loop()
-        self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
-
-    async def close(self) -> None:
-        """Close the database and end the thread; safe to call twice."""
-        outbox, self._outbox = self._outbox, None
-        if outbox is not None:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, outbox.close)
-        self._thread.shutdown(wait=False)
-
-    async def __call__(
-        self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a method of :class:`Outbox` on the thread: ``await db(Outbox.get, row_id)``.
-
-        A cancelled caller does not undo the call: what was started is committed.
-        """
-        outbox = self._outbox
-        if outbox is None:
-            raise LocalStorageError("The outbox is closed.", code="closed")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))

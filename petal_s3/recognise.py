@@ -8,11 +8,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from . import memory
 from .answers import ObjectInfo
 from .checksums import crc32_base64, digest, etag_parts, file_etag
 from .errors import Conflict, S3BucketError, Transient
 from .keys import Territory, key_with_crc
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .row import Receipt, Row
 from .s3 import S3
 from .source import Source
@@ -100,7 +102,7 @@ class Recogniser:
         """The same content under another owned key: from this outbox, or from before it."""
         proven = await self._outbox(Outbox.proven_of_size, row.size)
         keys = {r.key: r.id for r in proven if r.receipt is not None and r.id != row.id}
-        older = dict.fromkeys(key for key, _ in await self._outbox(Outbox.held_of_size, row.size))
+        older = dict.fromkeys(key for key, _ in await self._outbox(memory.held_of_size, row.size))
         for key, row_id in {**older, **keys}.items():
             info = await self._s3.head(key)
             receipt = await comparison.same(info) if info is not None else None
@@ -110,7 +112,7 @@ class Recogniser:
 
     async def _take_inventory(self) -> None:
         """List the bucket once in the life of an outbox: it may have been lost before."""
-        if await self._outbox(Outbox.inventory_taken):
+        if await self._outbox(memory.inventory_taken):
             return
         found: list[tuple[str, int, str]] = []
         try:
@@ -125,7 +127,7 @@ class Recogniser:
         except S3BucketError as error:
             if error.code != "forbidden":
                 raise
-        await self._outbox(Outbox.take_inventory, found)
+        await self._outbox(memory.take_inventory, found)
 
 
 class _Comparison:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from . import clock
 from .answers import (
     HeldPart,
     ObjectInfo,
@@ -20,11 +21,13 @@ from .answers import (
 )
 from .caller import Caller
 from .checksums import Digest, crc32_base64
+from .clock import Clock
 from .credentials import TokenService
 from .errors import NotS3, Offline, S3BucketError, S3FileNotFoundError, S3IntegrationError
 from .wire import RateLimit, ServerClock, Window
 
 _PAGE = 1000
+STALL_S = 60.0
 
 
 class S3:
@@ -43,7 +46,12 @@ class S3:
         max_rate: float = 0,
         ignore_dates: bool = False,
         server_clock: ServerClock | None = None,
+        stall_s: float = STALL_S,
+        now: Clock = clock.now,
     ) -> None:
+        """``timeout_s``: for control requests. ``stall_s``: an upload whose body has not moved
+        for so long is given up; it bounds no upload that moves, however slowly.
+        """
         self.bucket = bucket
         self.endpoint_url = endpoint_url
         self.clock = server_clock if server_clock is not None else ServerClock()
@@ -59,6 +67,8 @@ class S3:
             connections=connections,
             ignore_dates=ignore_dates,
             server_clock=self.clock,
+            stall_s=stall_s,
+            now=now,
         )
         self._call = self._caller.call
         self._call_if_absent = self._caller.call_if_absent

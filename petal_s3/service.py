@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import clock, spool
+from . import clock, memory, spool
 from .clock import Clock
 from .config import Settings, valid_machine_id
 from .credentials import TokenService
@@ -26,7 +27,8 @@ from .flight import FlightState, Heartbeat
 from .intake import PRIORITY_ASKED, Intake
 from .keys import Territory
 from .objects import Objects
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .recognise import Recogniser
 from .row import Row
 from .s3 import S3
@@ -34,6 +36,7 @@ from .spool import DrainLock
 from .status import Rate, row_json, summary
 from .storage import DAMAGED
 from .uploader import Uploader, ended
+from .wire import ServerClock
 
 log = logging.getLogger("petal_s3")
 
@@ -54,8 +57,12 @@ class Service:
         host_machine_id: str | None = None,
         flight: FlightState | None = None,
         now: Clock = clock.now,
+        wall: Clock = time.time,
     ) -> None:
-        """Nothing is opened yet. Raises :class:`ConfigError` when no machine id can be had."""
+        """Nothing is opened yet; raises :class:`ConfigError` when no machine id can be had.
+
+        ``wall``: the device's own idea of the date, which is shown but not believed.
+        """
         self.settings = settings
         self.flight = flight if flight is not None else FlightState()
         self.territory = Territory(
@@ -67,6 +74,7 @@ class Service:
         self.stopping = False
         self._rebuilding = False
         self._now = now
+        self._wall = wall
         self._spool = settings.state_dir / "spool"
         self._files = ThreadPoolExecutor(2, thread_name_prefix="petal-s3-files")
         self._rate = Rate()
@@ -81,6 +89,7 @@ class Service:
                 settings.session_token_url,
                 timeout_s=settings.request_timeout,
                 ignore_dates=settings.tls_ignore_dates,
+                clock=self._now,
             )
             if settings.session_token_url
             else None
@@ -95,6 +104,8 @@ class Service:
             connections=settings.concurrency + 6,
             max_rate=settings.max_rate,
             ignore_dates=settings.tls_ignore_dates,
+            server_clock=ServerClock(steady=self._now, wall=self._wall),
+            now=self._now,
         )
         self.objects = Objects(self.s3, self.outbox, self.territory)
         self.uploader = Uploader(
@@ -302,7 +313,7 @@ class Service:
         """The one JSON that says how things are."""
         if self.lock.held:
             return await self.outbox(summary, self._says(), os.getpid())
-        said = await self.outbox(Outbox.said)
+        said = await self.outbox(memory.said)
         return await self.outbox(summary, said, await self.run(self.lock.holder))
 
     def heartbeat(self, beat: Heartbeat) -> None:
@@ -370,7 +381,7 @@ class Service:
 
     async def _say(self) -> None:
         self._changed.set()
-        await self.outbox(Outbox.say, self._says())
+        await self.outbox(memory.say, self._says())
 
     async def _say_often(self) -> None:
         last: dict[str, Any] = {}
@@ -382,7 +393,7 @@ class Service:
             if _differs(says, last):
                 last = says
                 with contextlib.suppress(S3IntegrationError):
-                    await self.outbox(Outbox.say, says)
+                    await self.outbox(memory.say, says)
             await asyncio.sleep(_SAY_S)
 
 

@@ -28,7 +28,8 @@ from .errors import (
 )
 from .flightlog import CONTENT_TYPES
 from .keys import metadata
-from .outbox import Outbox, OutboxThread
+from .outbox import Outbox
+from .outbox_thread import OutboxThread
 from .recognise import Found, Recogniser, proof
 from .row import Receipt, Row
 from .s3 import S3
@@ -358,6 +359,7 @@ class Uploader:
             sha256=whole.sha256,
             limit=self._s3.limit,
             on_read=self._count,
+            now=self._now,
         )
         live.windows.add(window)
         return window

@@ -192,7 +192,7 @@ class RateLimit:
 class Window(io.RawIOBase):
     """A stretch of an open file as a request body; remembers how far it was read, and when."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         fd: int,
         offset: int,
@@ -201,13 +201,15 @@ class Window(io.RawIOBase):
         sha256: str = "",
         limit: RateLimit | None = None,
         on_read: Callable[[int], None] | None = None,
+        now: Clock = clock.now,
     ) -> None:
         super().__init__()
         self.size = size
         self.sha256 = sha256
         self.position = 0
         self.farthest = 0
-        self.moved_at = time.monotonic()
+        self.moved_at = now()
+        self._now = now
         self._fd = fd
         self._offset = offset
         self._limit = limit
@@ -242,7 +244,7 @@ class Window(io.RawIOBase):
         if read == 0:
             raise SourceChanged("The file became shorter while it was sent.")
         self.position += read
-        self.moved_at = time.monotonic()
+        self.moved_at = self._now()
         if self.position > self.farthest:
             if self._on_read is not None:
                 self._on_read(self.position - self.farthest)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from typer.testing import CliRunner
 
+from petal_s3 import memory
 from petal_s3.cli import app
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.flightlog import Identity
@@ -191,7 +192,7 @@ class Desk:
         with self.outbox() as outbox:
             lock = DrainLock(self.state)
             assert lock.take()
-            outbox.say(says)
+            memory.say(outbox, says)
             try:
                 yield
             finally:

@@ -26,7 +26,7 @@ def damage(database: Path) -> None:
 def forget_pages(outbox: Outbox) -> None:
     """Have everything in the file, and nothing in memory: damage is met at the next look."""
     for pragma in ("wal_checkpoint(TRUNCATE)", "cache_size = 0", "shrink_memory"):
-        outbox._db.conn.execute(f"PRAGMA {pragma}").fetchall()
+        outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchall()
 
 
 async def reopened(rig: Rig) -> Service:
@@ -124,7 +124,7 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
             raise OSError(errno.ENOSPC, "No space left on device")
         return set_aside(path)
 
-    monkeypatch.setattr("petal_s3.outbox.set_aside", full_once)
+    monkeypatch.setattr("petal_s3.outbox_thread.set_aside", full_once)
     await service.outbox(forget_pages)
     damage(rig.database)
     rig.write("after.ulg", seed=2)

@@ -263,13 +263,13 @@ async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hou
     service = await rig.run(spread=0.0)
 
     async def write_protect(_: Request) -> None:
-        await service.outbox(lambda box: box._db.conn.execute("PRAGMA query_only = ON"))
+        await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
 
     rig.fault("PutObject", write_protect)
     row = await rig.land()
     block = await until(lambda: service.drainer.block)
 
-    await service.outbox(lambda box: box._db.conn.execute("PRAGMA query_only = OFF"))
+    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
     healed_at = time.monotonic()
     await rig.until_state(row, "verified")
 
@@ -287,10 +287,10 @@ async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_dra
     row = await rig.land()
     await until(lambda: rig.sql("SELECT code FROM log") == [("offline",)])
 
-    await service.outbox(lambda box: box._db.conn.execute("PRAGMA query_only = ON"))
+    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
     await rig.link.restore()
     await until(lambda: service.drainer.block and service.drainer.block.code == "storage_full")
-    await service.outbox(lambda box: box._db.conn.execute("PRAGMA query_only = OFF"))
+    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
     await service.drainer.hurry()
 
     rig.assert_sent_once(await rig.until_state(row, "verified"), rig.logs / "flight.ulg")

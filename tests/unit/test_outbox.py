@@ -21,9 +21,11 @@ from outbox_rows import (
     with_upload,
 )
 
+from petal_s3 import memory
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.flightlog import Identity
-from petal_s3.outbox import Outbox, OutboxThread
+from petal_s3.outbox import Outbox
+from petal_s3.outbox_thread import OutboxThread
 from petal_s3.row import Row, printable
 
 Verb = Callable[[Outbox, Row], Row]
@@ -62,7 +64,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 def elsewhere(outbox: Outbox) -> Iterator[Outbox]:
     """Another process's view of the same outbox, which does not wait for locks."""
     other = Outbox(outbox.path, boot_id="boot-1")
-    other._db.conn.execute("PRAGMA busy_timeout = 0")
+    other.sql.db.conn.execute("PRAGMA busy_timeout = 0")
     yield other
     other.close()
 
@@ -512,9 +514,9 @@ def test_nobody_claims_a_row_while_a_person_decides_about_it(
             except LocalStorageError as error:
                 claims.append(error)
 
-    outbox._db.conn.set_trace_callback(claim_in_between)
+    outbox.sql.db.conn.set_trace_callback(claim_in_between)
     decided = outbox.retry(row.id) if verb == "retry" else outbox.cancel(row.id, "Not wanted.")
-    outbox._db.conn.set_trace_callback(None)
+    outbox.sql.db.conn.set_trace_callback(None)
     assert decided.state == ("queued" if verb == "retry" else "cancelled")
     assert [type(one) for one in claims] == [LocalStorageError]
 
@@ -609,19 +611,19 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
 def test_what_the_draining_process_says_is_read_by_others(
     outbox: Outbox, elsewhere: Outbox
 ) -> None:
-    assert elsewhere.said() == {}
-    outbox.say({"link": "down", "pid": 7})
-    outbox.say({"link": "up", "pid": 7})
-    assert elsewhere.said() == {"link": "up", "pid": 7}
+    assert memory.said(elsewhere) == {}
+    memory.say(outbox, {"link": "down", "pid": 7})
+    memory.say(outbox, {"link": "up", "pid": 7})
+    assert memory.said(elsewhere) == {"link": "up", "pid": 7}
 
 
 def test_the_inventory_of_the_bucket_is_taken_once(outbox: Outbox) -> None:
-    assert not outbox.inventory_taken()
-    outbox.take_inventory([("k1", 10, "e1"), ("k2", 20, "e2")])
-    outbox.take_inventory([("k1", 10, "e3")])
-    assert outbox.inventory_taken()
-    assert outbox.held_of_size(10) == [("k1", "e3")]
-    assert outbox.held_of_size(30) == []
+    assert not memory.inventory_taken(outbox)
+    memory.take_inventory(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
+    memory.take_inventory(outbox, [("k1", 10, "e3")])
+    assert memory.inventory_taken(outbox)
+    assert memory.held_of_size(outbox, 10) == [("k1", "e3")]
+    assert memory.held_of_size(outbox, 30) == []
 
 
 def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
@@ -630,9 +632,9 @@ def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
         raise RuntimeError("the link was cut")
 
     with pytest.raises(RuntimeError):
-        outbox.take_inventory(listing())
-    assert not outbox.inventory_taken()
-    assert outbox.held_of_size(10) == []
+        memory.take_inventory(outbox, listing())
+    assert not memory.inventory_taken(outbox)
+    assert memory.held_of_size(outbox, 10) == []
     assert outbox.land(entry()).state == "queued"
 
 

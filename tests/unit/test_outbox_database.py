@@ -13,6 +13,7 @@ import pytest
 from outbox_rows import claim, entry, identity, receipt, row_in, with_upload
 from sqlite_utils import Database
 
+from petal_s3 import memory
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox import Outbox
 from petal_s3.schema import migrations
@@ -127,7 +128,7 @@ def test_a_copy_cannot_name_a_row_that_does_not_exist(outbox: Outbox) -> None:
 
 
 def test_there_is_one_draining_process_to_speak(outbox: Outbox, sql: sqlite3.Connection) -> None:
-    outbox.say({"pid": 1})
+    memory.say(outbox, {"pid": 1})
     with pytest.raises(sqlite3.IntegrityError, match="id = 1"):
         sql.execute("INSERT INTO drain VALUES (2, '{}')")
 
@@ -150,7 +151,7 @@ def test_a_deleted_rows_number_is_never_given_again(
 def test_every_connection_is_durable(tmp_path: Path, pragma: str, value: object) -> None:
     for _ in range(2):  # the second opens what the first made
         outbox = Outbox(tmp_path / "outbox.db")
-        assert outbox._db.conn.execute(f"PRAGMA {pragma}").fetchone()[0] == value
+        assert outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchone()[0] == value
         outbox.close()
 
 
@@ -190,7 +191,7 @@ def test_a_landed_log_survives_the_death_of_its_process(tmp_path: Path) -> None:
 
 
 def applied(outbox: Outbox) -> list[str]:
-    return [step.name for step in migrations.applied(outbox._db)]
+    return [step.name for step in migrations.applied(outbox.sql.db)]
 
 
 STEPS = ["m001_log", "m002_drain", "m003_remote"]
@@ -210,8 +211,8 @@ def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, s
     outbox = Outbox(path)
     assert applied(outbox) == STEPS
     assert claim(outbox).identity == identity()
-    outbox.say({"pid": 1})
-    outbox.take_inventory([("k", 1, "e")])
+    memory.say(outbox, {"pid": 1})
+    memory.take_inventory(outbox, [("k", 1, "e")])
     outbox.close()
 
 
@@ -244,9 +245,9 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "counts": Outbox.counts,
     "backlog": Outbox.backlog,
     "version": Outbox.version,
-    "said": Outbox.said,
-    "inventory_taken": Outbox.inventory_taken,
-    "held_of_size": lambda box: box.held_of_size(1),
+    "said": memory.said,
+    "inventory_taken": memory.inventory_taken,
+    "held_of_size": lambda box: memory.held_of_size(box, 1),
 }
 WRITES: dict[str, Callable[[Outbox], object]] = {
     "land": lambda box: box.land(entry("b.ulg")),
@@ -259,8 +260,8 @@ WRITES: dict[str, Callable[[Outbox], object]] = {
     "defer": lambda box: box.defer(box.get(2), 9.0, "offline", "No link."),
     "delete_proven": lambda box: box.delete_proven("k", "Deleted."),
     "move_proven": lambda box: box.move_proven("k", "l", "e"),
-    "say": lambda box: box.say({}),
-    "take_inventory": lambda box: box.take_inventory([("k", 1, "e")]),
+    "say": lambda box: memory.say(box, {}),
+    "take_inventory": lambda box: memory.take_inventory(box, [("k", 1, "e")]),
 }
 
 
@@ -276,10 +277,12 @@ def plainly(outbox: Outbox, caught: pytest.ExceptionInfo[LocalStorageError], why
 def test_whatever_sqlite_says_is_said_in_one_plain_sentence(outbox: Outbox, verb: str) -> None:
     row_in(outbox, "queued", "c.ulg")
     row_in(outbox, "uploading", "a.ulg")
-    outbox._db.conn.set_progress_handler(lambda: 1, 1)  # SQLite itself breaks every statement off
+    outbox.sql.db.conn.set_progress_handler(
+        lambda: 1, 1
+    )  # SQLite itself breaks every statement off
     with pytest.raises(LocalStorageError) as caught:
         {**READS, **WRITES}[verb](outbox)
-    outbox._db.conn.set_progress_handler(None, 1)
+    outbox.sql.db.conn.set_progress_handler(None, 1)
     plainly(outbox, caught, "interrupted")
     assert outbox.counts()["uploading"] == 1
 
@@ -289,7 +292,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
     row_in(outbox, "queued", "c.ulg")
     row_in(outbox, "uploading", "a.ulg")
     # What a card that was remounted read-only makes SQLite say.
-    outbox._db.conn.execute("PRAGMA query_only = ON")
+    outbox.sql.db.conn.execute("PRAGMA query_only = ON")
     with pytest.raises(LocalStorageError) as caught:
         WRITES[verb](outbox)
     plainly(outbox, caught, "attempt to write a readonly database")
@@ -297,7 +300,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
 
 
 def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbox) -> None:
-    conn = outbox._db.conn
+    conn = outbox.sql.db.conn
     pages = conn.execute("PRAGMA page_count").fetchone()[0]
     conn.execute(f"PRAGMA max_page_count = {pages}")
     big = entry(facts={"note": "x" * 100_000})
@@ -312,7 +315,7 @@ def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbo
 def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
     outbox: Outbox, sql: sqlite3.Connection
 ) -> None:
-    outbox._db.conn.execute("PRAGMA busy_timeout = 0")
+    outbox.sql.db.conn.execute("PRAGMA busy_timeout = 0")
     sql.execute("BEGIN IMMEDIATE")
     with pytest.raises(LocalStorageError) as caught:
         outbox.land(entry())

@@ -132,7 +132,7 @@ def test_a_person_and_a_worker_at_once_leave_a_row_that_makes_sense(tmp_path: Pa
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path_factory.mktemp("crowded") / "outbox.db", boot_id="boot-1")
-    conn = outbox._db.conn
+    conn = outbox.sql.db.conn
     conn.execute("PRAGMA synchronous = OFF")
     conn.execute("BEGIN")
     conn.execute(
@@ -153,18 +153,18 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 def statements(outbox: Outbox, work: Callable[[], object]) -> list[str]:
     """The SQL that ``work`` runs, as SQLite itself reports it."""
     heard: list[str] = []
-    outbox._db.conn.set_trace_callback(heard.append)
+    outbox.sql.db.conn.set_trace_callback(heard.append)
     try:
         work()
     finally:
-        outbox._db.conn.set_trace_callback(None)
+        outbox.sql.db.conn.set_trace_callback(None)
     return [sql for sql in heard if sql.lstrip().upper().startswith(("SELECT", "UPDATE"))]
 
 
 def plan(outbox: Outbox, work: Callable[[], object]) -> list[str]:
     steps: list[str] = []
     for sql in statements(outbox, work):
-        found = outbox._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
+        found = outbox.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
         steps += [str(step[3]) for step in found]
     return steps
 
@@ -178,11 +178,11 @@ def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
         count += 1
         return 0
 
-    outbox._db.conn.set_progress_handler(counted, 1)
+    outbox.sql.db.conn.set_progress_handler(counted, 1)
     try:
         work()
     finally:
-        outbox._db.conn.set_progress_handler(None, 1)
+        outbox.sql.db.conn.set_progress_handler(None, 1)
     return count
 
 
@@ -253,9 +253,9 @@ def test_the_newest_of_a_hundred_thousand_goes_first(crowded: Outbox) -> None:
 
 
 def test_a_broken_statement_leaves_the_outbox_usable(crowded: Outbox) -> None:
-    crowded._db.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
+    crowded.sql.db.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
     with pytest.raises(LocalStorageError):
         crowded.claim(0.0, LEASE_S)
-    crowded._db.conn.set_progress_handler(None, 1)
-    assert not crowded._db.conn.in_transaction
+    crowded.sql.db.conn.set_progress_handler(None, 1)
+    assert not crowded.sql.db.conn.in_transaction
     assert crowded.claim(0.0, LEASE_S) is not None

@@ -1,0 +1,81 @@
+"""Run the outbox on a thread of its own: SQLite connections belong to one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from .errors import LocalStorageError
+from .outbox import Outbox
+from .storage import in_turn, set_aside, storage_errors
+
+log = logging.getLogger("petal_s3")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OutboxThread:
+    """An outbox whose every call is made on one thread, and awaited."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
+        self._outbox: Outbox | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open; a rebuild that failed leaves it closed."""
+        return self._outbox is not None
+
+    async def open(self) -> None:
+        """Open the database, once; raises :class:`LocalStorageError`."""
+        if self._outbox is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._outbox = await loop.run_in_executor(
+            self._thread, lambda: Outbox(self._path, check=True)
+        )
+
+    async def rebuild(self) -> None:
+        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
+        outbox, self._outbox = self._outbox, None
+        loop = asyncio.get_running_loop()
+        self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
+
+    async def close(self) -> None:
+        """Close the database and end the thread; safe to call twice."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, outbox.close)
+        self._thread.shutdown(wait=False)
+
+    async def __call__(
+        self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a method of :class:`Outbox` on the thread: ``await db(Outbox.get, row_id)``.
+
+        A cancelled caller does not undo the call: what was started is committed.
+        """
+        outbox = self._outbox
+        if outbox is None:
+            raise LocalStorageError("The outbox is closed.", code="closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+
+def _anew(old: Outbox | None, path: Path) -> Outbox:
+    if old is not None:
+        with suppress(sqlite3.Error):
+            old.close()
+    with storage_errors(path), in_turn(path.parent):
+        aside = set_aside(path)
+    log.error("outbox damaged, set aside as=%s", aside)
+    return Outbox(path)
