@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills, lag, latency, memory
+from . import kills, lag, latency, links, memory
 
 MEASURES: dict[str, Callable[[], list[str]]] = {
     "latency": latency.run,
     "lag": lag.run,
     "memory": memory.run,
     "kills": kills.run,
+    "links": links.run,
 }
 
 

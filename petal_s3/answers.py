@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,8 @@ from typing import Any
 
 from .checksums import Digest
 from .errors import Mismatch, NotS3
+
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/.*")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,16 @@ class HeldPart:
     size: int
     etag: str
     crc32: str = ""
+    stored_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that is neither complete nor aborted; ``begun_at`` by S3's clock."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,17 @@ def listed(part: HeldPart, *, checksummed: bool) -> dict[str, Any]:
     return named
 
 
+def aborts_stale_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a lifecycle rule aborts stale multipart uploads of every key below ``prefix``."""
+    told = rule.get("AbortIncompleteMultipartUpload") or {}
+    if rule.get("Status") != "Enabled" or not told.get("DaysAfterInitiation"):
+        return False
+    chosen = dict(rule.get("Filter") or {})
+    chosen |= chosen.pop("And", None) or {}
+    covered = chosen.pop("Prefix", None) or rule.get("Prefix") or ""
+    return not chosen and prefix.startswith(covered)  # what is left chooses by tag or size
+
+
 def confirmed(answer: Mapping[str, Any], digest: Digest) -> str:
     """Return the ETag when it, or under SSE-KMS the checksum, says that our bytes arrived."""
     etag = text(answer, "ETag").strip('"')
@@ -83,6 +107,24 @@ def confirmed(answer: Mapping[str, Any], digest: Digest) -> str:
 def status(answer: Mapping[str, Any]) -> int:
     """The HTTP status of an answer; 0 when it has none."""
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def gone(answer: Mapping[str, Any]) -> bool:
+    """Whether S3 says that it removed what was asked: a portal may answer 204 as well."""
+    return status(answer) == 204 and bool(answer["ResponseMetadata"].get("RequestId"))
+
+
+def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> int:
+    """How many bytes follow; raises :class:`NotS3` unless they are those that were asked for."""
+    size = number(answer, "ContentLength")
+    told = _RANGE.fullmatch(str(answer.get("ContentRange") or ""))
+    if not first and last is None and status(answer) == 200:
+        return size
+    if first is not None and status(answer) == 206 and told is not None:
+        begins, ends = int(told[1]), int(told[2])
+        if begins == first and ends - begins + 1 == size and (last is None or ends <= last):
+            return size
+    raise NotS3("The answer holds other bytes than were asked for: it is not from S3.")
 
 
 def text(answer: Mapping[str, Any], name: str) -> str:

@@ -19,21 +19,32 @@ from botocore.handlers import add_expect_header
 from . import clock
 from .clock import Clock
 from .credentials import Credentials, TokenService
-from .errors import ClockSkew, Offline, S3BucketError, S3CredentialsError, S3IntegrationError
+from .errors import (
+    ClockSkew,
+    NotS3,
+    Offline,
+    S3BucketError,
+    S3CredentialsError,
+    S3IntegrationError,
+)
+from .progress import unacknowledged
 from .refusals import translate
-from .wire import ServerClock, Window, client_config, register_signer
+from .wire import ServerClock, Window, client_config, from_cache, register_signer
 
 log = logging.getLogger("petal_s3")
 # At DEBUG these print session tokens; the host sets levels from its environment.
-for _chatty in ("botocore", "aiobotocore", "urllib3"):
+_CHATTY = ("botocore", "aiobotocore", "urllib3")
+for _chatty in _CHATTY:
     logging.getLogger(_chatty).setLevel(logging.INFO)
 
 _T = TypeVar("_T")
 _CLOCK_LIMIT_S = 14 * 60.0
-_FRESH_S = 60.0
+_FRESH_S = 900.0
 _WATCH_S = 0.5
-_DRAIN_S = 120.0  # a slow link still empties the send buffer after the last byte was handed over
+_ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
+# Policies leave these out on purpose: a refusal is no reason to give up a good token.
+_OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
 
 
 class _Tokens(AioCredentials):
@@ -132,6 +143,7 @@ class Caller:
                 ),
             )
         )
+        _hush()  # now that all of them are there
         signer = register_signer(self._clock, f"petal-s3v4-{uuid.uuid4().hex}")
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)
@@ -141,9 +153,9 @@ class Caller:
         return client
 
     def _received(self, response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
-        date = (response_dict or {}).get("headers", {}).get("date")
-        if date:
-            self._clock.learn(date)
+        headers = (response_dict or {}).get("headers", {})
+        if "date" in headers and not from_cache(headers):
+            self._clock.learn(headers["date"])
 
     async def call_if_absent(
         self,
@@ -186,20 +198,29 @@ class Caller:
             except (S3CredentialsError, S3BucketError, ClockSkew) as error:
                 # Whatever it was called: when our time moved meanwhile, the signature was wrong.
                 moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
-                if not again or not (moved_s > _CLOCK_LIMIT_S or self._worth_another(error, held)):
+                if not again:
+                    raise
+                if moved_s <= _CLOCK_LIMIT_S and not self._worth_another(operation, error, held):
                     raise
                 log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
             if window is not None:
                 window.seek(0)
         raise AssertionError("unreachable")
 
-    def _worth_another(self, error: S3IntegrationError, held: Credentials | None) -> bool:
+    def _worth_another(
+        self, operation: str, error: S3IntegrationError, held: Credentials | None
+    ) -> bool:
         if isinstance(error, ClockSkew) or self._tokens is None or held is None:
             return False
         if isinstance(error, S3BucketError):
             # An expired token may look like a missing permission; but ask for a new one rarely.
             now = self._now()
-            if error.code != "forbidden" or now - self._refreshed_at < _FRESH_S:
+            if error.code != "forbidden" or operation in _OFTEN_DENIED:
+                return False
+            current = self._tokens.current
+            if current is None or current.generation != held.generation:
+                return True  # somebody else has renewed it meanwhile, or is about to
+            if now - self._refreshed_at < _FRESH_S:
                 return False
             self._refreshed_at = now
         self._tokens.invalidate(held.generation)
@@ -216,6 +237,10 @@ class Caller:
             else:
                 deadline = self._timeout_s * (10 if slow else 1)
                 answer = await asyncio.wait_for(call, deadline)
+        if from_cache(answer["ResponseMetadata"]["HTTPHeaders"]):
+            if "Body" in answer:
+                answer["Body"].close()
+            raise NotS3("A cache on the way answers in place of S3: it must let S3 through.")
         self.answered += 1
         return dict(answer)
 
@@ -223,16 +248,23 @@ class Caller:
         """Await an upload as long as its body moves; a stalled one is ended.
 
         No timeout of botocore or aiohttp covers a peer that stops reading in the middle of a
-        body, and a deadline would end a slow link that works.
+        body, and a deadline would end a slow link that works. What moves is what the peer
+        acknowledges: buffers on the way take a minute's worth of a slow link in one gulp.
         """
         task = asyncio.ensure_future(call)
+        left: int | None = None
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=_WATCH_S)
-                allowed = self._stall_s + (0.0 if window.position < window.size else _DRAIN_S)
+                before, left = left, unacknowledged(window.transport)
+                if left != before:
+                    window.moved_at = self._now()
+                all_gone = window.position >= window.size and not left
+                allowed = self._stall_s + (_ANSWER_S if all_gone else 0.0)
                 if not task.done() and self._now() - window.moved_at > allowed:
+                    gone = max(0, window.position - (left or 0))
                     raise Offline(
-                        f"The upload stalled after {window.farthest} of {window.size} bytes.",
+                        f"The upload stalled after {gone} of {window.size} bytes.",
                         peer=self._peer,
                     )
             return task.result()
@@ -253,6 +285,17 @@ class Caller:
             if translated is error:
                 raise
             raise translated from error
+
+
+def _hush() -> None:
+    """Keep to itself what chatty loggers say at DEBUG, also where somebody set a level on one."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _CHATTY:
+            logging.getLogger(name).addFilter(_above_debug)
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:

@@ -34,6 +34,9 @@ CONFIG_FILE = Path("/etc/petal-s3.yaml")
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+_LONGEST_FILE_BYTES = 64 * 1024
+_DEEPEST = 4
+_SHOWN_CHARS = 200
 _SECRET = ("api_token", "_url")  # never shown: a URL may hold a password
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
@@ -204,7 +207,15 @@ class Settings(BaseSettings):
 def _read_yaml(file: Path) -> dict[str, Any]:
     """Read the YAML file; it names settings in lower case without the prefix."""
     try:
-        found = yaml.safe_load(file.read_text("utf-8")) or {}
+        with file.open("rb") as opened:
+            content = opened.read(_LONGEST_FILE_BYTES + 1)
+        text = content.decode("utf-8")
+        if len(content) > _LONGEST_FILE_BYTES or not _plain(text):
+            raise ConfigError(
+                f"The settings file {file} is too long or too deep, or refers to itself: plain"
+                " names and values are expected."
+            )
+        found = yaml.safe_load(text) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         # What YAML says quotes the file, and with it a secret.
@@ -215,6 +226,17 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ConfigError(f"The settings file {file}: a mapping of names to values is expected.")
     return found
+
+
+def _plain(text: str) -> bool:
+    """Whether YAML has neither depths nor references: a few of those can fill the memory."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            return False
+    return True
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -290,5 +312,15 @@ def _sentence(error: ValidationError) -> str:
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("byte_size"):
         reason = "a size like 8MiB, 2GiB or 500MB is expected"
-    shown = "" if name.lower().endswith(_SECRET) else f" is {first['input']!r}"
+    shown = "" if name.lower().endswith(_SECRET) else f" is {_shown(first['input'])}"
     return f"{variable}{shown}: {reason}."
+
+
+def _shown(value: object) -> str:
+    """A wrong value for a sentence, whatever it is and however large."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge number"
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"

@@ -7,7 +7,6 @@ import logging
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -16,8 +15,8 @@ from yarl import URL
 
 from . import clock
 from .clock import Clock
-from .errors import S3CredentialsError
-from .wire import X509_NO_CHECK_TIME
+from .errors import S3CredentialsError, no_descriptors
+from .wire import X509_NO_CHECK_TIME, date_s, patience_s
 
 log = logging.getLogger("petal_s3")
 
@@ -189,6 +188,9 @@ def _again(error: S3CredentialsError) -> S3CredentialsError:
 
 
 def _unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
+    full = no_descriptors(error) if isinstance(error, OSError) else None
+    if full is not None:
+        return S3CredentialsError(full.message, code=full.code)
     text = " ".join(str(error).split()) or type(error).__name__
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return S3CredentialsError(
@@ -214,11 +216,10 @@ def _refusal(where: str, status: int, headers: dict[str, str]) -> S3CredentialsE
             f"{where} refuses this machine (HTTP {status}): check its registration.",
             code="token_service_refused",
         )
-    retry_after = headers.get("retry-after", "")
     return S3CredentialsError(
         f"{where} answers HTTP {status}.",
         code="token_service_down",
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+        retry_after_s=patience_s(headers),
     )
 
 
@@ -237,13 +238,10 @@ def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
         return DEFAULT_LIFE_S
     if expiration.tzinfo is None:
         expiration = expiration.replace(tzinfo=timezone.utc)
-    try:
-        answered = parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
+    answered_s = date_s(headers.get("date", ""))
+    if answered_s is None:
         return DEFAULT_LIFE_S
-    if answered.tzinfo is None:
-        answered = answered.replace(tzinfo=timezone.utc)
-    life_s = (expiration - answered).total_seconds()
+    life_s = expiration.timestamp() - answered_s
     if life_s <= 0:
         raise S3CredentialsError(
             "The token service hands out credentials that have already expired.",

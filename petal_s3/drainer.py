@@ -15,6 +15,7 @@ from .clock import Clock
 from .errors import (
     LeaseLost,
     LocalStorageError,
+    Mismatch,
     NotAFlightLog,
     NotFinished,
     Offline,
@@ -25,8 +26,10 @@ from .errors import (
     SourceChanged,
     SourceGone,
     Throttled,
+    UploadGone,
 )
 from .flightlog import FlightLog
+from .orphans import Orphans, Pass
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .row import Row
@@ -36,12 +39,18 @@ from .uploader import LEASE_S, Uploader, ended
 log = logging.getLogger("petal_s3")
 
 _CAP_S = 60.0
-_CAP_REFUSED_S = 300.0
+_CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
+_CAP_TIDY_S = 3600.0
+_TIDY_EVERY_S = 24 * 3600.0
 _LOOK_S = 0.25  # how often a running attempt looks whether it may go on
 _POLL_S = 1.0  # how often an idle drain looks for rows of other processes
 _PROBE_S = 5.0
 _PROBE_FIRST_S = 1.0
 _PROBE_EAGER_FOR_S = 30.0
+
+# Tried again they cost whole parts, or the whole log: the pauses grow longer.
+_COSTLY = (S3BucketError, Mismatch, UploadGone)
+_COSTLY_CODES = {"not_yet_there"}
 
 Spread = Callable[[], float]
 
@@ -72,6 +81,7 @@ class Drainer:
         self,
         outbox: OutboxThread,
         uploader: Uploader,
+        orphans: Orphans,
         *,
         may_send: Callable[[], str | None],
         settle_s: float,
@@ -87,6 +97,7 @@ class Drainer:
         self.link = "unknown"
         self._outbox = outbox
         self._uploader = uploader
+        self._orphans = orphans
         self._may_send = may_send
         self._settle_s = settle_s
         self._max_file_size = max_file_size
@@ -101,6 +112,8 @@ class Drainer:
         self._seen_down = False
         self._probed_at = 0.0
         self._version = -1
+        self._tidy_at = float("-inf")
+        self._untidy = 0
 
     def wake(self) -> None:
         """Something changed (a log, the link, the flight): try now what waits."""
@@ -115,7 +128,7 @@ class Drainer:
     async def hurry(self) -> None:
         """A person, a landing or the link asks: forget all waiting and try at once."""
         self.block = None
-        await self._outbox(Outbox.hasten)
+        await self._outbox(Outbox.hasten, self._now())
         self.wake()
 
     async def run(self) -> None:
@@ -150,6 +163,8 @@ class Drainer:
         if await self.step():
             return 0.0
         await self._sweep()
+        if await self._tidy():
+            return 0.0
         due_s = await self._outbox(Outbox.next_due_s, self._now())
         return _CAP_S if due_s is None else max(due_s, 0.05)
 
@@ -233,7 +248,8 @@ class Drainer:
                 return await self._bury(row, error)
             if error.blocks_drain:
                 await self._blocked(error)
-            refused = isinstance(error, S3BucketError) or not error.waiting_helps
+            refused = isinstance(error, _COSTLY) or error.code in _COSTLY_CODES
+            refused = refused or not error.waiting_helps
             wait_s = self._wait_s(row.failures, error, refused=refused)
             log.warning(
                 "upload deferred key=%s attempt=%d due_in_s=%.0f code=%s reason=%s",
@@ -258,8 +274,9 @@ class Drainer:
         try:
             await self._uploader.abandon(current)
             found = await asyncio.to_thread(
-                FlightLog.read, Path(row.path), max_bytes=self._max_file_size, name=row.name
-            )
+                FlightLog.read, Path(row.path), max_bytes=self._max_file_size, name=row.name,
+                real=not row.spooled,
+            )  # fmt: skip
         except S3FileNotFoundError:
             return await self._failed(row, missing(Path(row.path), row.identity))
         except NotFinished as error:
@@ -360,3 +377,41 @@ class Drainer:
                     await self._blocked(error)
                 return
             await self._outbox(Outbox.swept, row)
+
+    async def _tidy(self) -> bool:
+        """Look for orphans, seldom, and only while there is nothing else to do.
+
+        Whatever comes up ends it at once; it is made later. Its failure is nobody's.
+        """
+        if self._now() < self._tidy_at or not await self._idle():
+            return False
+        work = asyncio.ensure_future(self._orphans.collect())
+        try:
+            while not work.done() and await self._idle():
+                await asyncio.wait({work}, timeout=_LOOK_S)
+        finally:
+            await ended(work)
+        self._tidy_at = self._now() + self._tidied(work)
+        return True
+
+    async def _idle(self) -> bool:
+        if self._may_send() is not None or self._blocked_for_s() > 0:
+            return False
+        return await self._outbox(Outbox.next_due_s, self._now()) != 0
+
+    def _tidied(self, work: asyncio.Future[Pass]) -> float:
+        """Seconds until the next look for orphans."""
+        if work.cancelled():
+            return _CAP_S
+        error = work.exception()
+        if error is None:
+            self._untidy = 0
+            return _TIDY_EVERY_S
+        self._untidy += 1
+        wait_s = backoff_s(self._untidy + 4, cap_s=_CAP_TIDY_S, spread=self._spread)
+        if isinstance(error, S3IntegrationError):
+            wait_s = max(wait_s, error.retry_after_s or 0.0)
+            log.info("orphans not looked for due_in_s=%.0f reason=%s", wait_s, error.message)
+        else:
+            log.error("looking for orphans crashed due_in_s=%.0f", wait_s, exc_info=error)
+        return wait_s

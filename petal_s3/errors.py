@@ -34,9 +34,24 @@ Every class carries a stable ``code``, the HTTP ``status`` the doors answer with
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="S3IntegrationError")
+NO_DESCRIPTORS = "too_many_files"
+
+
+def plain(text: str) -> str:
+    """``text`` on one line, and with nothing in it that steers a terminal: that is escaped."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is no text
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
 
 
 class S3IntegrationError(Exception):
@@ -57,6 +72,8 @@ class S3IntegrationError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         """Keep the sentence; ``code`` and ``status`` replace those of the class."""
+        # It is logged and printed, and a file may be called anything.
+        message = plain(message)
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
@@ -156,7 +173,7 @@ class NotNow(Transient):
 
 
 class LocalStorageError(Transient):
-    """The state directory is full, read-only or not ours."""
+    """The state directory is full, read-only or not ours; or no file can be opened any more."""
 
     code = "storage_full"
     status = 507
@@ -301,3 +318,25 @@ def _wrapped(kind: type[_E], cause: S3IntegrationError) -> _E:
     error.row_id = cause.row_id
     error.__cause__ = cause
     return error
+
+
+def no_descriptors(error: OSError) -> LocalStorageError | None:
+    """What ``error`` means where no more files can be opened; none where it means another thing.
+
+    It says nothing about the file or the peer that was to be opened.
+    """
+    if error.errno is None or error.errno not in {errno.EMFILE, errno.ENFILE}:
+        return None
+    return LocalStorageError(
+        f"petal-s3 cannot open any more files ({os.strerror(error.errno)}): raise the limit of its"
+        " process (ulimit -n, LimitNOFILE).",
+        code=NO_DESCRIPTORS,
+        status=503,
+    )
+
+
+def check_descriptors(error: OSError) -> None:
+    """Raise what :func:`no_descriptors` finds."""
+    found = no_descriptors(error)
+    if found is not None:
+        raise found from error

@@ -28,7 +28,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import rosbag, ulog
-from .errors import NotFinished, S3FileNotFoundError, S3IntegrationError, SourceAway
+from .errors import (
+    NotFinished,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    SourceAway,
+    check_descriptors,
+)
 from .sniff import (
     LOG_SUFFIXES,
     UNFINISHED_SUFFIXES,
@@ -87,8 +93,9 @@ class Identity:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Identity:
-        """Take it from ``os.stat`` or ``os.fstat``."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        """Take it from ``os.stat`` or ``os.fstat``; a time beyond 2262 is no 64-bit number."""
+        mtime_ns = min(max(status.st_mtime_ns, -(1 << 63)), (1 << 63) - 1)
+        return cls(status.st_dev, status.st_ino, status.st_size, mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,13 @@ class FlightLog:
         max_bytes: int = MAX_BYTES,
         name: str | None = None,
         within: Sequence[Path] | None = None,
+        real: bool = False,
     ) -> FlightLog:
         """Examine the file at ``path``; errors as in :func:`open_log` and :func:`examine`.
 
         ``name`` is its original name where it lies under another one (a spooled copy).
         """
-        fd = open_log(path, within=within)
+        fd = open_log(path, within=within, real=real)
         try:
             judged = path.name if name is None else name
             kind, verdict, facts, identity = examine(fd, judged, max_bytes=max_bytes)
@@ -134,13 +142,15 @@ class FlightLog:
         return cls(path, kind, identity, verdict, facts)
 
 
-def open_log(path: Path, *, within: Sequence[Path] | None = None) -> int:
+def open_log(path: Path, *, within: Sequence[Path] | None = None, real: bool = False) -> int:
     """Open a regular file for reading and give its descriptor, which the caller closes.
 
     Never follows a link in the last component, never blocks, never opens a device. With
-    ``within`` the opened file itself must lie inside the real path of one of these folders.
+    ``within`` the opened file itself must lie inside the real path of one of these folders;
+    with ``real`` it must lie at ``path`` itself, which no link in a folder may lead away from.
     Raises ``NotAFlightLog`` (``bad_path``, ``bad_name``, ``not_allowed``, ``not_regular``,
-    ``unreadable``), ``S3FileNotFoundError``, or ``SourceAway`` when the disk does not answer.
+    ``unreadable``), ``S3FileNotFoundError``, ``SourceAway`` when the disk does not answer, or
+    ``LocalStorageError`` when this process can open no more files.
     """
     shown = shown_name(path.name)
     check_text(str(path), shown)
@@ -159,6 +169,8 @@ def open_log(path: Path, *, within: Sequence[Path] | None = None) -> int:
         _check_regular(os.fstat(fd).st_mode, shown)
         if within is not None:
             _check_inside(_path_of(fd, path), within, shown)
+        if real:
+            _check_real(fd, path, shown)
     except (OSError, S3IntegrationError) as error:
         os.close(fd)
         if isinstance(error, OSError):
@@ -249,6 +261,16 @@ def _check_inside(real: str, roots: Sequence[Path], shown: str) -> None:
         raise refused("not_allowed", f"{shown} does not lie inside the log directories.")
 
 
+def _check_real(fd: int, path: Path, shown: str) -> None:
+    if _path_of(fd, path) in {str(path), f"{path} (deleted)"}:
+        return
+    if os.path.realpath(path.parent) != str(path.parent):
+        raise refused("not_allowed", f"{shown} lies behind a link in place of one of its folders.")
+    # /proc may spell the name otherwise where upper and lower case are one.
+    if not os.path.samestat(path.lstat(), os.fstat(fd)):
+        raise S3FileNotFoundError(f"{shown} does not exist any more.")
+
+
 def _path_of(fd: int, path: Path) -> str:
     """Where the opened file really lies, whatever happened to the names since; "" if unknown."""
     try:
@@ -260,6 +282,7 @@ def _path_of(fd: int, path: Path) -> str:
 
 
 def _os_refusal(error: OSError, shown: str) -> S3IntegrationError:
+    check_descriptors(error)
     if error.errno in _NO_SUCH_FILE:
         return S3FileNotFoundError(f"{shown} does not exist.")
     if error.errno == errno.ENAMETOOLONG:

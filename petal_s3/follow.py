@@ -123,7 +123,8 @@ class _Watch:
             self._screen.say(f"waiting   {reason}")
         self._reason = reason
         moved = {row.id: self._service.moved(row) for row in self.waiting if row.lease}
-        self._note_progress(moved)
+        compared = self._service.compared
+        self._note_progress({r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease})
         going = [row for row in self.waiting if row.id in moved]
         self._screen.draw(
             followed.status["backlog_bytes"],
@@ -138,12 +139,12 @@ class _Watch:
         grace_s = self._service.settings.settle_seconds if settling else 0.0
         return clock.now() - self._moved_at - grace_s
 
-    def _note_progress(self, moved: dict[int, int]) -> None:
+    def _note_progress(self, done: dict[int, int]) -> None:
         status = self._followed.status
         settled = sum(status["counts"][state] for state in _SETTLED)
         mark = (settled, status["backlog_bytes"], len(status["settling"]))
-        farther = [row_id for row_id, b in moved.items() if b > self._best.get(row_id, -1)]
-        self._best.update({row_id: moved[row_id] for row_id in farther})
+        farther = [row_id for row_id, b in done.items() if b > self._best.get(row_id, -1)]
+        self._best.update({row_id: done[row_id] for row_id in farther})
         if mark != self._mark or farther:
             self._mark, self._moved_at = mark, clock.now()
 

@@ -35,6 +35,7 @@ from .row import Entry, Row, printable
 log = logging.getLogger("petal_s3")
 
 _SETTLING_S = 0.25
+_AGAIN_S = 2.0  # after a failure
 _CHUNK = 500
 PRIORITY_ASKED = 10  # somebody waits for it
 
@@ -67,6 +68,8 @@ class Intake:
         self._spool = settings.state_dir / "spool"
         self._scan_asked = asyncio.Event()
         self._landings = 0
+        self.trouble = ""
+        """Why nothing can be found or entered now; empty when all is well."""
 
     def ask_scan(self) -> None:
         """Something may have landed: scan soon."""
@@ -78,18 +81,24 @@ class Intake:
         """Scan at start, at every interval and when asked; wait for files to settle."""
         scan_at = self._now()
         while True:
+            pause_s, trouble = _SETTLING_S, ""
             try:
                 if self._scan_asked.is_set() or self._now() >= scan_at or self._landed():
                     self._scan_asked.clear()
+                    scan_at = self._now()  # it is made again when it fails
                     await self.scan()
                     scan_at = self._now() + self._settings.scan_interval
                 await self._accept_settled()
             except S3IntegrationError as error:
-                log.warning("scan deferred code=%s reason=%s", error.code, error.message)
+                pause_s, trouble = _AGAIN_S, error.message
+                if trouble != self.trouble:  # said once: the disk may be full of such lines
+                    log.warning("scan deferred code=%s reason=%s", error.code, trouble)
             except Exception:
+                pause_s = _AGAIN_S
                 log.exception("scan crashed")  # the next one may fare better
+            self.trouble = trouble
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._scan_asked.wait(), _SETTLING_S)
+                await asyncio.wait_for(self._scan_asked.wait(), pause_s)
 
     def _landed(self) -> bool:
         self._flight.state(self._now())
@@ -152,8 +161,11 @@ class Intake:
     async def _land(
         self, path: Path, original: str, name: str, *, asked_key: str = "", **more: Any
     ) -> Row:
+        real = not more.get("spooled")  # what was found or allowed is what is opened
         found = await self._run(
-            lambda: FlightLog.read(path, max_bytes=self._settings.max_file_size, name=name)
+            lambda: FlightLog.read(
+                path, max_bytes=self._settings.max_file_size, name=name, real=real
+            )
         )
         entry = self._entry(
             str(path), name, found.identity, found.kind, found.verdict, original=original,

@@ -13,6 +13,7 @@ from .errors import BadInput, ConfigError, NotAllowed
 MAX_KEY_BYTES = 1024
 _MAX_NAME_BYTES = 200
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DELETED = "deleted/"
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 
@@ -80,12 +81,14 @@ class Territory:
 
 
 def well_formed(key: str, *, partial: bool = False) -> bool:
-    """Whether ``key`` is safe to sign: no empty, ``.`` or ``..`` segment, no control character."""
+    """Whether ``key`` is safe to sign and to log: no empty, ``.`` or ``..`` segment, no control
+    character, no end of a line.
+    """
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
         return False
-    if not 0 < size <= MAX_KEY_BYTES or any(ord(c) < 0x20 or ord(c) == 0x7F for c in key):
+    if not 0 < size <= MAX_KEY_BYTES or _CONTROL.search(key):
         return False
     segments = key.split("/")
     if partial:
@@ -114,9 +117,14 @@ def log_key(home: str, name: str, logged_at: datetime, *, date_folders: bool = F
 
 
 def key_with_crc(key: str, crc32: int) -> str:
-    """The second spelling, for a key taken by other bytes: ``-<8 hex>`` before the extension."""
+    """The second spelling, for a key taken by other bytes: ``-<8 hex>`` before the extension.
+
+    There is no third: that of a second spelling is itself.
+    """
     folder, slash, name = key.rpartition("/")
     stem, dot, extension = name.rpartition(".")
+    if (stem if dot else name).endswith(f"-{crc32:08x}"):
+        return key
     if not dot:
         return f"{key}-{crc32:08x}"
     return f"{folder}{slash}{stem}-{crc32:08x}.{extension}"

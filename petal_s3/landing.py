@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import check_descriptors
 from .flightlog import Identity, is_candidate
 
 _MAX_DEPTH = 16
@@ -21,7 +22,8 @@ def find_logs(directories: Iterable[Path]) -> list[File]:
     """Every file below ``directories`` that looks like a log by its name; blocking.
 
     Links are not followed, unreadable directories are passed over, depth is bounded.
-    Paths are real paths, so that one file has one path.
+    Paths are real paths, so that one file has one path. Raises :class:`LocalStorageError` when
+    this process can open no more files: then nothing is known about any of them.
     """
     found: dict[str, Identity] = {}
     for directory in directories:
@@ -32,7 +34,8 @@ def find_logs(directories: Iterable[Path]) -> list[File]:
 def _walk(directory: str, depth: int) -> Iterator[File]:
     try:
         entries = list(os.scandir(directory))
-    except OSError:
+    except OSError as error:
+        check_descriptors(error)
         return
     for entry in entries:
         with contextlib.suppress(OSError):
@@ -56,26 +59,36 @@ def open_for_writing(paths: Iterable[str]) -> set[str]:
 
     Reads /proc as fuser does: it sees processes of the same user, or all as root. Leases
     (F_SETLEASE) would see all, but send SIGIO, which ends a process that does not expect it.
+    Raises :class:`LocalStorageError` when this process can open no more files.
     """
     wanted = {os.path.realpath(path): path for path in paths}
     writing: set[str] = set()
     if not wanted:
         return writing
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            descriptors = list(os.scandir(process / "fd"))
-        except OSError:
-            continue
-        for descriptor in descriptors:
+    for process in filter(str.isdigit, _listed("/proc")):
+        for descriptor in _listed(f"/proc/{process}/fd"):
             with contextlib.suppress(OSError, ValueError):
-                target = os.readlink(descriptor.path)  # noqa: PTH115
-                if target in wanted and _writes(process / "fdinfo" / descriptor.name):
+                target = os.readlink(f"/proc/{process}/fd/{descriptor}")  # noqa: PTH115
+                if target in wanted and _writes(Path(f"/proc/{process}/fdinfo/{descriptor}")):
                     writing.add(wanted[target])
     return writing
 
 
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - thousands of names, four times a second
+    except OSError as error:
+        check_descriptors(error)
+        return []
+
+
 def _writes(fdinfo: Path) -> bool:
-    for line in fdinfo.read_text().splitlines():
+    try:
+        text = fdinfo.read_text()
+    except OSError as error:
+        check_descriptors(error)
+        raise
+    for line in text.splitlines():
         if line.startswith("flags:"):
             return bool(int(line.split()[1], 8) & _WRITING)
     return False

@@ -15,7 +15,7 @@ from .landing import find_logs
 from .outbox import Outbox
 from .row import Row
 from .spool import DrainLock
-from .status import row_json, summary
+from .status import row_json, summary, why_not
 
 Json = dict[str, Any]
 
@@ -36,16 +36,14 @@ def look(settings: Settings, limit: int) -> Json:
             rows += outbox.rows(state, limit - len(rows))
         said = memory.said(outbox)
         found = summary(outbox, said, DrainLock(settings.state_dir).holder())
-        held_up = str(said.get("reason", "")) if found["drained_by"] is not None else ""
-        return {**found, "rows": [_row(row, held_up) for row in rows]}
+        drained = found["drained_by"] is not None
+        held_up = str(said.get("reason", "")) if drained else ""
+        return {**found, "rows": [_row(row, held_up, drained=drained) for row in rows]}
 
 
-def _row(row: Row, held_up: str) -> Json:
-    """A row that waits always says why: what holds up everything comes first."""
-    shown = row_json(row, clock.now())
-    if row.state == "queued":
-        shown["reason"] = held_up or row.reason or "It waits its turn."
-    return shown
+def _row(row: Row, held_up: str, *, drained: bool) -> Json:
+    """A row as it is shown."""
+    return {**row_json(row, clock.now()), "reason": why_not(row, held_up, drained=drained)}
 
 
 def last_said(settings: Settings) -> Json:

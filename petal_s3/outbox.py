@@ -57,10 +57,10 @@ class Outbox:
             row = self._same_file(entry) or self._overtaken(entry)
             if row is None:
                 return self._insert(entry, "queued")
-            if row.upload_id is not None and row.state in {"dead", "cancelled"}:
+            if _may_be_open(row) and row.state in {"dead", "cancelled"}:
                 return self._retry(row.id)  # a changed file is found out when it is opened
             if row.state in {"dead", "cancelled"} or (
-                row.state == "queued" and row.identity != entry.identity and row.upload_id is None
+                row.state == "queued" and row.identity != entry.identity and not _may_be_open(row)
             ):
                 return self._take_on(row, entry)
             if entry.priority > row.priority:
@@ -84,8 +84,9 @@ class Outbox:
 
     def _overtaken(self, entry: Entry) -> Row | None:
         return self._first(
-            "SELECT * FROM log WHERE path = :path AND asked_key = :asked_key"
-            " AND state IN ('queued', 'uploading', 'dead') ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM log WHERE id = (SELECT max(id) FROM log INDEXED BY same_file"
+            " WHERE path = :path AND asked_key = :asked_key"
+            " AND state IN ('queued', 'uploading', 'dead'))",
             **_file(entry),
         )
 
@@ -137,9 +138,11 @@ class Outbox:
 
     def next_due_s(self, now: float) -> float | None:
         """Seconds until a row becomes due; none when no row waits."""
+        waiting = f"FROM log INDEXED BY waiting WHERE {_OPEN} AND boot_id"
         record = self.sql.record(
-            f"SELECT min(CASE WHEN boot_id != :boot THEN :now ELSE due_at END) AS due"
-            f" FROM log INDEXED BY claimable WHERE {_OPEN}",
+            f"SELECT CASE WHEN EXISTS (SELECT 1 {waiting} < :boot)"
+            f" OR EXISTS (SELECT 1 {waiting} > :boot) THEN :now"
+            f" ELSE (SELECT min(due_at) {waiting} = :boot) END AS due",
             boot=self._boot,
             now=now,
         )
@@ -150,13 +153,26 @@ class Outbox:
         return self._settle(row, "part_size = :part_size", part_size=part_size)
 
     def remember(self, row: Row, upload_id: str, *, checksummed: bool) -> Row:
-        """Record the multipart upload, before its first part leaves."""
-        return self._settle(
-            row,
-            "upload_id = :upload_id, checksummed = :checksummed, sent_bytes = 0",
-            upload_id=upload_id,
-            checksummed=checksummed,
-        )
+        """Record the multipart upload, before its first part leaves.
+
+        A row that was given up meanwhile gets the id too: by it the upload is aborted.
+        """
+        try:
+            return self._settle(
+                row,
+                "upload_id = :upload_id, checksummed = :checksummed, sent_bytes = 0",
+                upload_id=upload_id,
+                checksummed=checksummed,
+            )
+        except LeaseLost:
+            self.sql.change(
+                "UPDATE OR IGNORE log SET upload_id = :upload_id WHERE id = :id"
+                " AND upload_id IS NULL AND part_size IS NOT NULL"
+                " AND state IN ('dead', 'cancelled')",
+                id=row.id,
+                upload_id=upload_id,
+            )
+            raise
 
     def forget(self, row: Row) -> Row:
         """Record that the multipart upload is no more: the next one begins at nothing."""
@@ -165,12 +181,17 @@ class Outbox:
     def progress(
         self, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
     ) -> Row:
-        """Record confirmed bytes, count parts sent and re-sent, and extend the lease."""
+        """Record confirmed bytes, count parts sent and re-sent, and extend the lease.
+
+        What is sent for the first time is progress and makes patience short; what S3 lost, or
+        never believes, and is sent over and over, is none.
+        """
         return self._settle(
             row,
             "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
             " parts_resent = parts_resent + :resent, due_at = :now + :lease_s,"
-            " failures = CASE WHEN :sent > 0 THEN 0 ELSE failures END",
+            " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0"
+            " ELSE failures END",
             sent_bytes=sent_bytes,
             sent=sent,
             resent=resent,
@@ -262,25 +283,29 @@ class Outbox:
             code=code, reason=reason,
         )  # fmt: skip
 
-    def hasten(self) -> int:
-        """Make every waiting row due, except files that are still settling."""
+    def hasten(self, now: float) -> int:
+        """Make every row due that is not due yet, except files that are still settling."""
         return self.sql.change(
-            "UPDATE log SET due_at = 0 WHERE state = 'queued' AND due_at > 0"
-            " AND code NOT IN ('source_changed', 'not_finished')"
+            f"UPDATE log INDEXED BY waiting SET due_at = 0 WHERE {_OPEN} AND state = 'queued'"
+            " AND boot_id = :boot AND due_at > :now"
+            " AND code NOT IN ('source_changed', 'not_finished')",
+            boot=self._boot,
+            now=now,
         )
 
     def unknown(self, files: Sequence[tuple[str, Identity]]) -> list[tuple[str, Identity]]:
         """Those files that no row knows.
 
-        Looked at again: a file that was deleted and is back, and one whose upload somebody
-        asked for and gave up: it is still a log of this machine.
+        Looked at again: a file that was deleted and is back, one that could not be read, and
+        one whose upload somebody asked for and gave up: it is still a log of this machine.
         """
         return [(path, identity) for path, identity in files if not self._knows(path, identity)]
 
     def _knows(self, path: str, identity: Identity) -> bool:
         found = self.sql.records(
             "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
-            " AND mtime_ns = :mtime_ns AND NOT (state = 'dead' AND code = 'source_gone')"
+            " AND mtime_ns = :mtime_ns"
+            " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))"
             " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
             path=printable(path),
             ino=_signed(identity.ino),
@@ -381,16 +406,25 @@ class Outbox:
             limit=limit,
         )
 
+    def upload_ids(self) -> set[str]:
+        """Ids of every multipart upload that a row owns, whatever its state."""
+        found = self.sql.records(
+            "SELECT upload_id FROM log INDEXED BY one_upload_per_key WHERE upload_id IS NOT NULL"
+        )
+        return {str(record["upload_id"]) for record in found}
+
     def spooled(self) -> set[str]:
         """Spool copies that are still needed."""
-        found = self.sql.records(f"SELECT path FROM log WHERE spooled = 1 AND {_OPEN}")
+        found = self.sql.records(
+            f"SELECT path FROM log INDEXED BY copy WHERE spooled = 1 AND {_OPEN}"
+        )
         return {str(record["path"]) for record in found}
 
     def copies(self, name: str, size: int, asked_key: str) -> list[Row]:
         """Waiting rows of spool copies that came under ``name`` with ``size`` bytes."""
         return self._rows(
-            f"SELECT * FROM log WHERE spooled = 1 AND {_OPEN} AND size = :size AND name = :name"
-            " AND asked_key = :asked_key ORDER BY id",
+            f"SELECT * FROM log INDEXED BY copy WHERE spooled = 1 AND {_OPEN} AND size = :size"
+            " AND name = :name AND asked_key = :asked_key ORDER BY id",
             name=name,
             size=size,
             asked_key=asked_key,
@@ -407,15 +441,17 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """Number of rows in each state."""
-        found = self.sql.records("SELECT state, count(*) AS n FROM log GROUP BY state")
-        return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["n"]) for r in found}
+        found = self.sql.records("SELECT state, rows FROM tally")
+        return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
 
     def backlog(self) -> tuple[int, Row | None]:
         """Bytes not yet confirmed, and the row that has waited longest."""
-        record = self.sql.record(
-            f"SELECT coalesce(sum(size - sent_bytes), 0) AS unsent FROM log WHERE {_OPEN}"
+        record = self.sql.record(f"SELECT sum(unsent) AS unsent FROM tally WHERE {_OPEN}")
+        waits = "SELECT min(id) AS id FROM log WHERE state ="
+        oldest = self._first(
+            "SELECT * FROM log WHERE id ="
+            f" (SELECT min(id) FROM ({waits} 'queued' UNION ALL {waits} 'uploading'))"
         )
-        oldest = self._first(f"SELECT * FROM log WHERE {_OPEN} ORDER BY id LIMIT 1")
         return int(record["unsent"]), oldest
 
     def version(self) -> int:
@@ -458,6 +494,12 @@ CLAIM_QUERY = (
     " ORDER BY priority DESC, logged_at DESC, id DESC LIMIT 1"
 )
 _TAKEN_ON = {"key", "name", "kind", "verdict", "facts", "logged_at", "priority"}
+
+
+def _may_be_open(row: Row) -> bool:
+    """Whether S3 may hold a multipart upload for it, perhaps one whose id was never heard."""
+    begun = row.part_size is not None and row.size > row.part_size
+    return begun or row.upload_id is not None
 
 
 def _signed(ino: int) -> int:

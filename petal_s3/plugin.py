@@ -13,13 +13,11 @@ from petal_app_manager.plugins.base import Petal
 from petal_app_manager.plugins.decorators import http_action
 from pydantic import BaseModel, ConfigDict
 
-from . import __version__, clock, config, routes, spool
+from . import __version__, clock, config, routes
 from .bucket import Answer, S3BucketProxy
-from .errors import ConfigError, LocalStorageError, S3IntegrationError, as_json
+from .errors import ConfigError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
-from .outbox import Outbox
 from .service import Service
-from .storage import DAMAGED
 
 log = logging.getLogger("petal_s3")
 
@@ -68,7 +66,11 @@ class PetalS3(Petal):  # type: ignore[misc]
     # -- life
 
     def startup(self) -> None:
-        """Check settings and state directory; only when they are sound, swap the proxies."""
+        """Check the settings; only when they are sound, swap the proxies.
+
+        A state directory that cannot be used now is no reason to step back: the host's own proxy
+        would report as sent what is lost. Ours says why not, until the disk has room again.
+        """
         try:
             self._build()
         except S3IntegrationError as error:
@@ -82,12 +84,6 @@ class PetalS3(Petal):  # type: ignore[misc]
         listens = "ext_mavlink" in self._proxies and not settings.upload_while_flying
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)
-        spool.prepare(settings.state_dir)
-        try:
-            Outbox(settings.outbox_path).close()
-        except LocalStorageError as error:
-            if error.code != DAMAGED:  # a damaged one is rebuilt at the start
-                raise
         self._service = service
         self._proxy = S3BucketProxy(service=service, fail=fail_truthfully)
         proxies = cast(MutableMapping[str, Any], self._proxies)

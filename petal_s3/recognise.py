@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from . import memory
 from .answers import ObjectInfo
 from .checksums import crc32_base64, digest, etag_parts, file_etag
-from .errors import Conflict, S3BucketError, Transient
+from .errors import Conflict, Offline, S3BucketError, S3IntegrationError, Transient
 from .keys import Territory, key_with_crc
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .row import Receipt, Row
 from .s3 import S3
 from .source import Source
+
+log = logging.getLogger("petal_s3")
+
+# Of an inventory: more than ten years of flights. Bytes that stand further down are not
+# recognised under another name; the log's own key is asked for in any case. A page is some 40 kB:
+# more would not pass a slow link in one life of its, or within a deadline.
+_PAGE = 100
+_MOST_PAGES = 1000
 
 T = TypeVar("T")
 
@@ -56,6 +65,19 @@ def proof(info: ObjectInfo, *, size: int, etag: str, crc32: str) -> str | None:
     return "crc32" if info.crc32 else None
 
 
+@dataclass
+class _Listing:
+    """How far the listing of one root has come."""
+
+    found: list[tuple[str, int, str]] = field(default_factory=list)
+    token: str | None = None
+    pages: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.pages >= _MOST_PAGES or (self.pages > 0 and self.token is None)
+
+
 class Recogniser:
     """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
 
@@ -64,6 +86,7 @@ class Recogniser:
         self._outbox = outbox
         self._files = files
         self._territory = territory
+        self._listed: dict[str, _Listing] = {}  # by root, kept when the link breaks off
 
     async def look(self, row: Row, source: Source) -> Found | Free:
         """Return the object that already holds the bytes, or a key that is free for them."""
@@ -114,20 +137,28 @@ class Recogniser:
         """List the bucket once in the life of an outbox: it may have been lost before."""
         if await self._outbox(memory.inventory_taken):
             return
-        found: list[tuple[str, int, str]] = []
         try:
             for root in self._territory.roots:
-                token: str | None = None
-                while True:
-                    page = await self._s3.page(root, token=token)
-                    found += [(item.key, item.size, item.etag) for item in page.objects]
-                    token = page.next_token
-                    if token is None:
-                        break
-        except S3BucketError as error:
-            if error.code != "forbidden":
+                await self._list(root, self._listed.setdefault(root, _Listing()))
+        except Offline:
+            raise  # it goes on from there
+        except S3IntegrationError as error:
+            if not isinstance(error, S3BucketError) or error.code != "forbidden":
+                self._listed.clear()
                 raise
+        found = [one for listing in self._listed.values() for one in listing.found]
         await self._outbox(memory.take_inventory, found)
+        self._listed.clear()
+
+    async def _list(self, root: str, listing: _Listing) -> None:
+        while not listing.ended:
+            page = await self._s3.page(root, limit=_PAGE, token=listing.token)
+            ours = (item for item in page.objects if self._territory.owns(item.key))
+            listing.found += [(item.key, item.size, item.etag) for item in ours]
+            listing.token = page.next_token
+            listing.pages += 1
+        if listing.token is not None:
+            log.warning("inventory cut off prefix=%s objects=%d", root, len(listing.found))
 
 
 class _Comparison:
@@ -173,6 +204,8 @@ class _Comparison:
         if parts is None or (parts and part_size is None):
             return None
         if await self._etag(part_size) != info.etag:
+            return None
+        if info.crc32 and info.crc32 != crc32_base64(await self.crc32()):
             return None
         return "crc32+etag" if info.crc32 else "etag"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +28,15 @@ from .errors import (
     Throttled,
     Transient,
     UploadGone,
+    no_descriptors,
 )
-from .wire import UnexpectedRedirect
+from .wire import EndlessAnswer, UnexpectedRedirect, from_cache, patience_s
 
 _LOGIN = {407, 511}
+# Nothing depends on these; a server without them may say so in its own way.
+_OPTIONAL = {"ListMultipartUploads", "GetBucketLifecycleConfiguration"}
 _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
+_NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
 _EXPIRED = "The session credentials are no longer accepted ({code}); new ones are fetched."
@@ -102,6 +107,8 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
     **dict.fromkeys(("NoSuchKey", "NoSuchVersion"),
                     (S3FileNotFoundError, "not_found", "There is no such object.")),
+    "NoSuchLifecycleConfiguration":
+        (S3FileNotFoundError, "no_lifecycle", "The bucket has no lifecycle rules ({code})."),
     **dict.fromkeys(
         ("EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidArgument",
          "InvalidRequest", "MalformedXML", "UnsupportedHeader"),
@@ -167,7 +174,8 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
             isinstance(one, boto.SSLError | ssl.SSLError) and "certificate" in str(one).lower()
         ):
             return _untrusted(one)
-    if isinstance(error, ResponseParserError):
+    endless = any(isinstance(e, EndlessAnswer) for e in causes)
+    if endless or isinstance(error, ResponseParserError):
         return NotS3("The answer is not one of S3: the network may need a login.")
     return None
 
@@ -179,6 +187,8 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
     code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
     headers = meta.get("HTTPHeaders") or {}
     # The body of a HEAD says nothing about who answers, and some servers label it HTML.
+    if from_cache(headers):
+        return NotS3("A cache on the way answers in place of S3: it must let S3 through.")
     page = "html" in str(headers.get("content-type", "")) or not code
     # S3 always names a code; only the answer to a HEAD has no body to name it in.
     nameless = code not in TABLE and error.operation_name != "HeadObject"
@@ -186,6 +196,8 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
         return NotS3("A web page came instead of an answer of S3: the network may need a login.")
     if code.startswith("KMS."):
         code = "AccessDenied"
+    if status == 405 and error.operation_name in _OPTIONAL:
+        code = "NotImplemented"
     if code == "400" and error.operation_name == "HeadObject":
         code = "ExpiredToken"  # a HEAD has no words for it
     told = _plain(details.get("Message"))
@@ -195,12 +207,7 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
         TABLE.get(code) or _STATUS.get(status) or (Transient, "s3_unwell", _UNWELL)
     )
     message = sentence.format(code=_plain(code or f"HTTP {status}"), message=told)
-    retry_after = str(headers.get("retry-after", ""))
-    return kind(
-        message,
-        code=our_code,
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
-    )
+    return kind(message, code=our_code, retry_after_s=patience_s(headers))
 
 
 def _untrusted(error: BaseException) -> S3IntegrationError:
@@ -218,12 +225,21 @@ def _unanswered(
     causes: Sequence[BaseException], peer: tuple[str, int] | None
 ) -> S3IntegrationError:
     for cause in causes:
+        full = no_descriptors(cause) if isinstance(cause, OSError) else None
+        if full is not None:
+            return full
         # A file that cannot be read looks like a connection that cannot be made.
         if isinstance(cause, OSError) and cause.errno in _FILE_ERRORS:
-            return SourceAway(f"The file cannot be read now ({cause.strerror}).")
+            # aiohttp says the same of a request, with its address; the number is the card's.
+            return SourceAway(f"The file cannot be read now ({os.strerror(cause.errno)}).")
     host = peer[0] if peer else "S3"
     if any(isinstance(e, TimeoutError | asyncio.TimeoutError) for e in causes):
         return Offline(f"No answer from {host} in time.", peer=peer)
+    if any(isinstance(e, ssl.SSLError) and _NO_TLS.search(str(e)) for e in causes):
+        return Offline(
+            f"{host} does not speak TLS: check PETAL_S3_ENDPOINT_URL, or log in to the network.",
+            peer=peer,
+        )
     return Offline(f"No link to {host} ({type(causes[0]).__name__}).", peer=peer)
 
 

@@ -11,22 +11,34 @@ from . import clock
 from .answers import (
     HeldPart,
     ObjectInfo,
+    OpenUpload,
     Page,
+    aborts_stale_uploads,
+    bears,
     confirmed,
     encryption,
+    gone,
     listed,
     number,
-    status,
     text,
 )
 from .caller import Caller
 from .checksums import Digest, crc32_base64
 from .clock import Clock
 from .credentials import TokenService
-from .errors import NotS3, Offline, S3BucketError, S3FileNotFoundError, S3IntegrationError
+from .errors import (
+    NotS3,
+    Offline,
+    Refused,
+    S3BucketError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+)
 from .wire import RateLimit, ServerClock, Window
 
 _PAGE = 1000
+_MOST_PAGES = 100
+_MOST_PARTS = 10_000
 STALL_S = 60.0
 
 
@@ -129,6 +141,8 @@ class S3:
             params["ContinuationToken"] = token
         answer = await self._call("list_objects_v2", params)
         self._same(answer, "Name", self.bucket)
+        if answer.get("Prefix"):  # a listing of another one could be empty
+            self._same(answer, "Prefix", prefix)
         found = [
             ObjectInfo(
                 key=text(item, "Key"),
@@ -140,7 +154,9 @@ class S3:
         ]
         if any(not item.key.startswith(prefix) for item in found):
             raise NotS3("A listing holds keys that were not asked for.")
-        following = answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
+        following = text(answer, "NextContinuationToken") if answer.get("IsTruncated") else None
+        if following is not None and following == token:
+            raise NotS3("A listing does not end.")
         return Page(found, following)
 
     async def put(
@@ -191,8 +207,7 @@ class S3:
     async def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
         answer = await self._call("delete_object", {"Key": key})
-        # S3 says 204; anybody says 200, so then we look.
-        if status(answer) != 204 and await self.head(key) is not None:
+        if not gone(answer) and await self.head(key) is not None:
             raise NotS3("The answer to a deletion is not one of S3.")
 
     @contextlib.asynccontextmanager
@@ -206,7 +221,7 @@ class S3:
         async with body:  # from here on: a stranger's answer, too, must give its connection back
             info = ObjectInfo(
                 key=key,
-                size=number(answer, "ContentLength"),
+                size=bears(answer, first, last),
                 etag=text(answer, "ETag").strip('"'),
                 content_type=str(answer.get("ContentType") or ""),
                 last_modified=answer.get("LastModified"),
@@ -285,13 +300,14 @@ class S3:
                     number(part, "Size"),
                     text(part, "ETag").strip('"'),
                     str(part.get("ChecksumCRC32") or ""),
+                    part.get("LastModified"),
                 )
                 for part in answer.get("Parts", [])
             ]
             if not answer.get("IsTruncated"):
                 return held
             following = number(answer, "NextPartNumberMarker")
-            if following <= marker:
+            if not marker < following <= _MOST_PARTS:
                 raise NotS3("A list of parts does not end.")
             marker = following
 
@@ -328,7 +344,7 @@ class S3:
         """Abort a multipart upload; one that is gone already is fine."""
         try:
             answer = await self._call("abort_multipart_upload", {"Key": key, "UploadId": upload_id})
-            if status(answer) == 204:
+            if gone(answer):
                 return
             await self.parts(key, upload_id)
         except S3IntegrationError as error:
@@ -338,20 +354,70 @@ class S3:
         raise NotS3("The answer to an abort is not one of S3.")
 
     async def uploads(self, key: str) -> list[str]:
-        """Ids of the open multipart uploads of exactly ``key``; empty where that is forbidden."""
+        """Ids of the open multipart uploads of exactly ``key``; empty where that is withheld."""
         try:
-            answer = await self._call("list_multipart_uploads", {"Prefix": key})
-        except S3BucketError:
+            found = await self._open_uploads(key)
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
             return []  # AWS cannot limit this permission to a prefix: nothing may depend on it
-        self._same(answer, "Bucket", self.bucket)
-        return [
-            text(upload, "UploadId")
-            for upload in answer.get("Uploads", [])
-            if upload.get("Key") == key
-        ]
+        return [upload.upload_id for upload in found if upload.key == key]
+
+    async def uploads_below(self, prefix: str) -> list[OpenUpload]:
+        """The open multipart uploads of all keys below ``prefix``.
+
+        Raises :class:`S3BucketError` where that is :func:`withheld`. A server that takes a prefix
+        for a whole key finds none.
+        """
+        found = await self._open_uploads(prefix)
+        if any(not upload.key.startswith(prefix) for upload in found):
+            raise NotS3("A list of multipart uploads holds keys that were not asked for.")
+        return found
+
+    async def _open_uploads(self, prefix: str) -> list[OpenUpload]:
+        found: dict[tuple[str, str], OpenUpload] = {}
+        marker: dict[str, str] = {}
+        for _ in range(_MOST_PAGES):
+            answer = await self._call("list_multipart_uploads", {"Prefix": prefix, **marker})
+            self._same(answer, "Bucket", self.bucket)
+            for item in answer.get("Uploads", []):
+                key, upload_id = text(item, "Key"), text(item, "UploadId")
+                found[key, upload_id] = OpenUpload(key, upload_id, item.get("Initiated"))
+            if not answer.get("IsTruncated"):
+                return list(found.values())
+            before, marker = marker, {"KeyMarker": text(answer, "NextKeyMarker")}
+            if answer.get("NextUploadIdMarker"):
+                marker["UploadIdMarker"] = text(answer, "NextUploadIdMarker")
+            if marker == before:
+                break
+        raise NotS3("A list of multipart uploads does not end.")
+
+    # -- the bucket
+
+    async def stale_upload_rule(self, prefix: str) -> bool | None:
+        """Whether a rule of the bucket aborts stale multipart uploads below ``prefix``.
+
+        None where S3 does not say: no permission, or a server without such rules.
+        """
+        try:
+            answer = await self._call("get_bucket_lifecycle_configuration", {})
+        except S3FileNotFoundError as error:
+            return False if error.code == "no_lifecycle" else None
+        except Refused:
+            return None
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
+            return None
+        # S3 keeps no configuration without rules: an empty answer says nothing.
+        rules = answer.get("Rules") or []
+        return any(aborts_stale_uploads(rule, prefix) for rule in rules) if rules else None
 
     async def presign(self, key: str, expires_s: int) -> str:
         """A URL to read ``key``; it ends with the session token that signs it."""
+        if self.clock.offset_s is None:  # a URL that was signed in 1970 opens nothing
+            with contextlib.suppress(S3IntegrationError):
+                await self.head(key)
         client = await self._caller.open()
         with self._errors():
             url: str = await client.generate_presigned_url(
@@ -365,3 +431,8 @@ class S3:
                 f"The answer is not about what was asked ({name}): it is not from S3; "
                 "the network may need a login."
             )
+
+
+def withheld(error: S3BucketError) -> bool:
+    """Whether S3 only withholds this one operation: no permission, or not on this server."""
+    return error.code in {"forbidden", "not_implemented"}

@@ -96,3 +96,49 @@ def m003_remote(db: Database) -> None:
     )
     db.conn.execute("CREATE INDEX remote_size ON remote (size)")
     db.conn.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+
+
+# How many rows and unsent bytes each state has: counted as they change, so that nobody who asks
+# how things are has to read a million rows.
+_TALLY = """
+CREATE TABLE tally (
+    state  TEXT PRIMARY KEY,
+    rows   INTEGER NOT NULL,
+    unsent INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+_COUNT_ALL = """
+INSERT INTO tally
+SELECT named.column1, count(log.id), coalesce(sum(log.size - log.sent_bytes), 0)
+FROM (VALUES ('queued'), ('uploading'), ('verified'), ('dead'), ('cancelled')) AS named
+LEFT JOIN log ON log.state = named.column1 GROUP BY named.column1
+"""
+_ENTERS = """
+UPDATE tally SET rows = rows + 1, unsent = unsent + new.size - new.sent_bytes
+WHERE state = new.state;
+"""
+_LEAVES = """
+UPDATE tally SET rows = rows - 1, unsent = unsent - old.size + old.sent_bytes
+WHERE state = old.state;
+"""
+
+
+@migrations()
+def m004_tally(db: Database) -> None:
+    """What is asked all the time costs the same however many rows there are."""
+    db.conn.execute(_TALLY)
+    db.conn.execute(_COUNT_ALL)
+    for name, when, then in (
+        ("log_enters", "INSERT", _ENTERS),
+        ("log_leaves", "DELETE", _LEAVES),
+        ("log_moves", "UPDATE OF state, size, sent_bytes", _LEAVES + _ENTERS),
+    ):
+        db.conn.execute(f"CREATE TRIGGER {name} AFTER {when} ON log BEGIN {then} END")
+    # When the next row is due is read off the front of this one.
+    db.conn.execute(
+        "CREATE INDEX waiting ON log (boot_id, due_at) WHERE state IN ('queued', 'uploading')"
+    )
+    db.conn.execute(
+        "CREATE INDEX copy ON log (size, name, asked_key)"
+        " WHERE spooled = 1 AND state IN ('queued', 'uploading')"
+    )

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from .errors import plain
 from .flightlog import shown_name
 
 Json = Mapping[str, Any]
@@ -47,9 +48,12 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 
 def headline(status: Json) -> str:
     """Are my logs up, and if not, why? In one sentence."""
+    status = _harmless(status)
     counts = status["counts"]
     up, going, waiting = counts["verified"], counts["uploading"], counts["queued"]
     dead = f" {counts['dead']} cannot be sent." if counts["dead"] else ""
+    if status["drained_by"] is None:  # what a killed process had begun is on no way
+        going, waiting = 0, waiting + going
     if not any(counts.values()):
         return str(status["reason"] or "No log has landed yet.")
     if not going and not waiting:
@@ -71,13 +75,26 @@ def _are(count: int) -> str:
 
 def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> list[RenderableType]:
     """The whole answer to ``petal-s3 status``; ``rows`` in the order to show."""
+    status, rows, notes = _harmless(status), _harmless(rows), _harmless(list(notes))
     dead = [row for row in rows if row["state"] == "dead"]
     parts: list[RenderableType] = [Text(headline(status), style="bold")]
     living = [row for row in rows if row["state"] != "dead"]
     if living:
         parts += ["", _table(status, living), *_not_shown(status, living), ""]
-    parts += [*_dead(status, dead), *_settling(status), *_facts(status), *notes]
+    parts += [*_dead(status, dead), *_settling(status), *_facts(status)]
+    parts += [*status["advice"], *notes]
     return parts
+
+
+def _harmless(found: Any) -> Any:
+    """The same with every text made plain: names of files and words of servers are anybody's."""
+    if isinstance(found, str):
+        return plain(found)
+    if isinstance(found, Mapping):
+        return {name: _harmless(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_harmless(value) for value in found]
+    return found
 
 
 def _table(status: Json, rows: Sequence[Json]) -> Table:
@@ -181,7 +198,7 @@ class Bars:
 
     def say(self, sentence: str) -> None:
         """Print a line; the bars stay below it."""
-        self._console.print(sentence, soft_wrap=True)
+        self._console.print(plain(sentence), soft_wrap=True)
 
     def draw(
         self, left_bytes: int, on_way_bytes: int, moving: Mapping[int, tuple[str, int, int]]
@@ -201,6 +218,7 @@ class Bars:
             self._bars.remove_task(self._tasks.pop(gone))
         for row_id, (name, moved, size) in moving.items():
             if row_id not in self._tasks:
+                name = plain(name)  # noqa: PLW2901
                 short = name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 3]}..."
                 self._tasks[row_id] = self._bars.add_task(short, total=size)
             self._bars.update(self._tasks[row_id], completed=moved)

@@ -27,13 +27,14 @@ from .flight import FlightState, Heartbeat
 from .intake import PRIORITY_ASKED, Intake
 from .keys import Territory
 from .objects import Objects
+from .orphans import Orphans
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .recognise import Recogniser
 from .row import Row
 from .s3 import S3
 from .spool import DrainLock
-from .status import Rate, row_json, summary
+from .status import Rate, row_json, summary, why_not
 from .storage import DAMAGED
 from .uploader import Uploader, ended
 from .wire import ServerClock
@@ -73,6 +74,7 @@ class Service:
         self.lock = DrainLock(settings.state_dir)
         self.stopping = False
         self._rebuilding = False
+        self._deferred = ""
         self._now = now
         self._wall = wall
         self._spool = settings.state_dir / "spool"
@@ -118,9 +120,11 @@ class Service:
             machine_id=self.machine_id,
             now=self._now,
         )
+        self.orphans = Orphans(self.s3, self.outbox, self.territory)
         self.drainer = Drainer(
             self.outbox,
             self.uploader,
+            self.orphans,
             may_send=self.may_not_send,
             settle_s=settings.settle_seconds,
             max_file_size=settings.max_file_size,
@@ -142,8 +146,19 @@ class Service:
     # -- life
 
     async def open(self) -> None:
-        """Open state directory and outbox; raises :class:`LocalStorageError`."""
-        await self.run(spool.prepare, self.settings.state_dir)
+        """Open state directory and outbox, anew where they were removed underneath.
+
+        Raises :class:`LocalStorageError`.
+        """
+        try:
+            if await self.outbox.missing():
+                await self.run(spool.prepare, self.settings.state_dir)
+                await self._open_outbox()
+        except LocalStorageError as error:
+            self.outbox.closed_by = error
+            raise
+
+    async def _open_outbox(self) -> None:
         try:
             await self.outbox.open()
         except LocalStorageError as error:
@@ -152,8 +167,14 @@ class Service:
             await self.outbox.rebuild()
 
     async def start(self, *, watch: bool = True) -> None:
-        """Open, then drain (and watch the log directories) in the background."""
-        await self.open()
+        """Open, then drain (and watch the log directories) in the background.
+
+        What the disk refuses now is asked for again until it can be had.
+        """
+        try:
+            await self.open()
+        except (OSError, LocalStorageError) as error:
+            self._defer(error)
         if self.tokens is not None:  # else botocore may look for credentials on the network
             await self.s3.open()
         self._spawn(self._drain())
@@ -178,34 +199,58 @@ class Service:
         self._tasks.append(asyncio.create_task(work))
 
     async def _drain(self) -> None:
-        while not await self._take_over():  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(_LOCK_S)
-        saying = asyncio.create_task(self._say_often())
-        try:
-            await self.drainer.run()
-        finally:
-            saying.cancel()
+        while True:
+            while not await self._take_over():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(_LOCK_S)
+            draining = asyncio.create_task(self.drainer.run())
+            try:
+                await self._say_while_ours()
+            finally:
+                await ended(draining)
+            # Outbox or lock were removed underneath: begin again with what lies there now.
+            self.lock.give()
+            self.drainer.block = None
+            self.intake.ask_scan()
 
     async def _take_over(self) -> bool:
         """Whether the outbox is ours to drain now; a disk that fails is asked again."""
         try:
+            await self.open()
             if not await self.run(self.lock.take):
                 return False
             await self.outbox(Outbox.take_over)
             await self.intake.adopt_copies()
             await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
         except (OSError, LocalStorageError) as error:
-            log.warning("drain deferred reason=%s", error)
-            await asyncio.sleep(_STORAGE_S)
+            self._defer(error)
+            if self.lock.held and isinstance(error, LocalStorageError) and error.code == DAMAGED:
+                await self._rebuild(damaged=True)
+            else:
+                await asyncio.sleep(_STORAGE_S)
             return False
+        self._deferred = ""
         return True
 
-    async def _rebuild(self) -> None:
+    def _defer(self, error: Exception) -> None:
+        said = str(error)
+        if said != self._deferred:  # said once: it may go on for days
+            log.warning("drain deferred reason=%s", said)
+        self._deferred = said
+
+    async def _is_ours(self) -> bool:
+        """Whether outbox and lock are still the files that others would open."""
+        try:
+            if await self.run(self.lock.lost):
+                return False
+            return not self.outbox.is_open or not await self.outbox.missing()
+        except LocalStorageError:
+            return False
+
+    async def _rebuild(self, *, damaged: bool) -> None:
         """Begin a new outbox from what lies on the disk; the bucket tells what is up already.
 
         A disk that fails meanwhile is asked again, until all is done.
         """
-        damaged = self.drainer.block is not None and self.drainer.block.code == DAMAGED
         self._rebuilding = True
         try:
             if damaged or not self.outbox.is_open:
@@ -254,13 +299,13 @@ class Service:
         and is sent later. ``on_progress`` gets bytes moved and size.
         """
         patience_s = self.settings.request_timeout if patience_s is None else patience_s
-        seen, moved_at = -1, self._now()
+        seen, moved_at = (-1, 0), self._now()
         while True:
             self._changed.clear()
             row = await self.outbox(Outbox.get, row_id)
             moved = self.moved(row)
-            if moved != seen:
-                seen, moved_at = moved, self._now()
+            if (moved, self.compared(row)) != seen:
+                seen, moved_at = (moved, self.compared(row)), self._now()
                 if on_progress is not None:
                     on_progress(moved, row.size)
             if row.settled:
@@ -274,6 +319,11 @@ class Service:
         """Bytes of the row that are confirmed or on their way."""
         live = self.uploader.live.get(row.id)
         return max(row.sent_bytes, live.moved) if live is not None else row.sent_bytes
+
+    def compared(self, row: Row) -> int:
+        """Bytes of the row that were read again, to be compared with what S3 has confirmed."""
+        live = self.uploader.live.get(row.id)
+        return live.compared if live is not None else 0
 
     async def cancel(self, row_id: int, reason: str = "Cancelled on request.") -> Row:
         """Give a row up; what was sent of it is aborted."""
@@ -293,21 +343,22 @@ class Service:
     ) -> list[dict[str, Any]]:
         """Rows as JSON, the latest first."""
         found = await self.outbox(Outbox.rows, state, limit, token)
-        return [self._json(row) for row in found]
+        drained = await self._is_drained()
+        return [self._json(row, drained=drained) for row in found]
 
     async def row(self, row_id: int) -> dict[str, Any]:
         """One row as JSON; raises :class:`S3FileNotFoundError`."""
         row = await self.outbox(Outbox.get, row_id)
-        return self._json(row)
+        return self._json(row, drained=await self._is_drained())
 
-    def _json(self, row: Row) -> dict[str, Any]:
-        """A row that waits always says why: what holds up everything comes first."""
-        reason = row.reason
-        if row.state == "queued":
-            block = self.drainer.block
-            reason = self.may_not_send() or (block.reason if block is not None else reason)
+    async def _is_drained(self) -> bool:
+        return self.lock.held or await self.run(self.lock.holder) is not None
+
+    def _json(self, row: Row, *, drained: bool) -> dict[str, Any]:
+        block = self.drainer.block
+        held_up = self.may_not_send() or (block.reason if block is not None else "")
         shown = row_json(row, self._now(), moved=self.moved(row))
-        return {**shown, "reason": reason or ("It waits its turn." if not row.settled else "")}
+        return {**shown, "reason": why_not(row, held_up, drained=drained)}
 
     async def status(self) -> dict[str, Any]:
         """The one JSON that says how things are."""
@@ -356,6 +407,8 @@ class Service:
             "reason": self.may_not_send() or (block.reason if block is not None else ""),
             "rate_bytes_s": rate,
             "settling": self.intake.settling.paths[:20],
+            "trouble": self.intake.trouble,
+            "advice": self.orphans.advice,
         }
 
     def _credentials(self) -> str:
@@ -383,18 +436,24 @@ class Service:
         self._changed.set()
         await self.outbox(memory.say, self._says())
 
-    async def _say_often(self) -> None:
+    async def _say_while_ours(self) -> None:
         last: dict[str, Any] = {}
-        while True:
-            block = self.drainer.block
-            if self._rebuilding or (block is not None and block.code == DAMAGED):
-                await self._rebuild()
-            says = self._says()
-            if _differs(says, last):
-                last = says
-                with contextlib.suppress(S3IntegrationError):
-                    await self.outbox(memory.say, says)
+        while await self._is_ours():
+            try:
+                last = await self._say_what_changed(last)
+            except Exception:
+                log.exception("drain could not say how things are")
             await asyncio.sleep(_SAY_S)
+
+    async def _say_what_changed(self, last: dict[str, Any]) -> dict[str, Any]:
+        damaged = self.drainer.block is not None and self.drainer.block.code == DAMAGED
+        if damaged or self._rebuilding:
+            await self._rebuild(damaged=damaged)
+        says = self._says()
+        if _differs(says, last):
+            with contextlib.suppress(S3IntegrationError):
+                await self.outbox(memory.say, says)
+        return says
 
 
 def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import rosbag, ulog
-from .errors import NotAFlightLog, NotFinished
+from .errors import NotAFlightLog, NotFinished, plain
 
 LOG_SUFFIXES = frozenset({".ulg", ".bag"})
 UNFINISHED_SUFFIXES: frozenset[str] = frozenset(
@@ -124,7 +124,7 @@ def check_content(head: bytes, kind: str, shown: str) -> None:
 
 def shown_name(name: str) -> str:
     """Quote a file name for a sentence: unprintable characters escaped, at most 120 shown."""
-    text = "".join(char if char.isprintable() else _escaped(char) for char in name)
+    text = plain(name)
     return f"'{text[:_SHOWN_CHARS]}…'" if len(text) > _SHOWN_CHARS else f"'{text}'"
 
 
@@ -146,10 +146,3 @@ def _seen(head: bytes) -> str:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     words = (words for pattern, words in _SEEN if re.match(pattern, text))
     return next(words, "something else, or its beginning is missing")
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode("ascii")

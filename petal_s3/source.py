@@ -5,26 +5,37 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import S3FileNotFoundError, SourceAway, SourceChanged, SourceGone
+from .errors import (
+    NotAFlightLog,
+    S3FileNotFoundError,
+    SourceAway,
+    SourceChanged,
+    SourceGone,
+)
 from .flightlog import Identity, open_log
 
 
 class Source:
     """An open file of known identity; everything is read through its one descriptor."""
 
-    def __init__(self, path: Path, identity: Identity) -> None:
-        """Open ``path``; blocking.
+    def __init__(self, path: Path, identity: Identity, *, real: bool = False) -> None:
+        """Open ``path``; blocking. ``real``: no link in a folder may lead away from it.
 
         ``identity`` is the file that landed. Raises :class:`SourceGone` when it was deleted,
-        :class:`SourceAway` when its file system is away, :class:`SourceChanged` when size or
+        :class:`SourceAway` when it cannot be read for now, :class:`SourceChanged` when size or
         time of change differ. The inode is not compared: some file systems give new ones at
         each mount, and resumed parts are compared by content anyway.
         """
         self.path = path
         try:
-            self.fd = open_log(path)
+            self.fd = open_log(path, real=real)
         except S3FileNotFoundError as error:
             raise missing(path, identity) from error
+        except NotAFlightLog as error:
+            if error.code != "unreadable":
+                raise
+            # It was a log when it landed, and a permission can be given back.
+            raise SourceAway(f"{path.name} cannot be read now: permission denied.") from error
         self.identity = Identity.of(os.fstat(self.fd))
         if (self.identity.size, self.identity.mtime_ns) != (identity.size, identity.mtime_ns):
             self.close()

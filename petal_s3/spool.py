@@ -7,29 +7,39 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
-from .errors import LocalStorageError
+from .errors import LocalStorageError, check_descriptors
 from .flightlog import Identity, is_candidate
 
 _COPY_BYTES = 1024 * 1024
 _YOUNG_S = 600.0
+_FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm", "drain.lock")
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def prepare(state_dir: Path) -> Path:
     """Create the state directory and its spool, readable by this user alone; blocking.
 
-    Returns the spool. Raises :class:`LocalStorageError` when that cannot be done.
+    Returns the spool. Raises :class:`LocalStorageError` when that cannot be done, and for a link
+    or a directory of somebody else: whoever may change it decides what is sent. Root may use
+    that of any user.
     """
     spool = state_dir / "spool"
     try:
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (state_dir, spool):
-            directory.chmod(0o700)
+            if not directory.is_symlink():
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _close_to_others(directory, 0o700, stat.S_ISDIR)
+        for name in _FILES:
+            with contextlib.suppress(FileNotFoundError):
+                _close_to_others(state_dir / name, 0o600, stat.S_ISREG)
         probe = state_dir / ".writable"
-        probe.write_bytes(b"")
+        _made(probe).close()
         probe.unlink()
     except OSError as error:
         raise LocalStorageError(
@@ -37,6 +47,24 @@ def prepare(state_dir: Path) -> Path:
             "PETAL_S3_STATE_DIR to a directory that is writable and has room."
         ) from error
     return spool
+
+
+def _close_to_others(path: Path, mode: int, expected: Callable[[int], bool]) -> None:
+    status = path.lstat()
+    if not expected(status.st_mode):
+        raise _not_ours(path, "is a link, or something else than expected")
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise _not_ours(path, f"belongs to another user, number {status.st_uid}")
+    # By name: to open and close a file of SQLite would take away the locks that it holds.
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        path.chmod(mode)
+
+
+def _not_ours(path: Path, what: str) -> LocalStorageError:
+    return LocalStorageError(
+        f"{path} {what}: it decides what is sent, so it must be this user's own, and in its place."
+        " Put that right, or set PETAL_S3_STATE_DIR to another directory."
+    )
 
 
 def place(spool: Path, path: str, identity: Identity) -> Path:
@@ -52,9 +80,11 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
     It is on disk when this returns. Raises :class:`LocalStorageError` when the disk is full;
     nothing half-written remains.
     """
-    if target.exists():
-        return
     with contextlib.suppress(OSError):
+        if target.exists():  # left by one who could not finish, perhaps not yet on disk
+            _sync(target)
+            _sync(target.parent)
+            return
         os.link(path, target, follow_symlinks=False)
         if os.path.samestat(os.stat(target), os.fstat(fd)):  # noqa: PTH116
             os.fsync(fd)
@@ -63,7 +93,7 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         target.unlink()
     half = target.with_name(f"{target.name}.part")
     try:
-        with os.fdopen(os.dup(fd), "rb") as source, half.open("wb") as copy:
+        with os.fdopen(os.dup(fd), "rb") as source, _made(half) as copy:
             source.seek(0)
             shutil.copyfileobj(source, copy, _COPY_BYTES)
             copy.flush()
@@ -74,14 +104,21 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         _sync(target.parent)
     except OSError as error:
         half.unlink(missing_ok=True)
+        check_descriptors(error)
         raise LocalStorageError(
             f"There is no room to keep a copy of {path.name} ({error.strerror})."
         ) from error
 
 
-def _sync(directory: Path) -> None:
-    """Make names in ``directory`` survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+def _made(path: Path) -> BinaryIO:
+    """A new file for this user alone, whatever stood there."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600), "wb")
+
+
+def _sync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a directory, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
@@ -139,7 +176,13 @@ class DrainLock:
         """Try to take the lock, at once; true when it is ours now."""
         if self._fd is not None:
             return True
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o600)
+        except OSError as error:
+            raise LocalStorageError(
+                f"The lock {self._path} cannot be taken ({error.strerror}): check free space and"
+                " permissions."
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -149,6 +192,15 @@ class DrainLock:
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
         return True
+
+    def lost(self) -> bool:
+        """Whether the lock that we hold is no longer the file that others would take."""
+        if self._fd is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except OSError:
+            return True
 
     def give(self) -> None:
         """Give the lock back."""
@@ -162,14 +214,14 @@ class DrainLock:
         if self._fd is not None:
             return os.getpid()
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDONLY | _SAFELY)
         except OSError:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            text = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            return int(text) if text.isdigit() else 0
+            text = os.pread(fd, 32, 0).strip()
+            return int(text) if text.isdigit() else 0  # bytes: digits of ASCII alone
         finally:
             os.close(fd)
         return None

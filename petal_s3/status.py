@@ -9,8 +9,10 @@ from typing import Any
 
 from .outbox import Outbox
 from .row import Row
+from .storage import no_room
 
 _WINDOW_S = 10.0
+NOBODY_DRAINS = "Nobody drains this outbox: start the host, or run petal-s3 drain."
 _LEAST_S = 1.0  # what buffers swallow at first would look like a fast link
 
 
@@ -63,6 +65,19 @@ def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any
     }
 
 
+def why_not(row: Row, held_up: str, *, drained: bool) -> str:
+    """Why a row is not up yet; one that waits always says it.
+
+    ``held_up``: what holds up every row; that comes first. Where nobody drains, what was claimed
+    by a process that was killed is on no way.
+    """
+    if row.settled:
+        return row.reason
+    if row.state == "uploading":
+        return row.reason if drained else NOBODY_DRAINS
+    return held_up or row.reason or ("It waits its turn." if drained else NOBODY_DRAINS)
+
+
 def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> dict[str, Any]:
     """The one JSON of ``/status``; blocking.
 
@@ -73,9 +88,9 @@ def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> 
     rate = float(live.get("rate_bytes_s", 0.0))
     reason = ""
     if oldest is not None:
-        reason = str(live.get("reason") or oldest.reason)
-        if drained_by is None:
-            reason = "Nobody drains this outbox: start the host, or run petal-s3 drain."
+        reason = NOBODY_DRAINS if drained_by is None else str(live.get("reason") or oldest.reason)
+    # Who cannot write cannot publish why either: that is seen from outside.
+    reason = no_room(outbox.path.parent) or reason or str(live.get("trouble", ""))
     return {
         "link": live.get("link", "unknown"),
         "credentials": live.get("credentials", "none"),
@@ -90,4 +105,5 @@ def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> 
         "outbox": str(outbox.path),
         "drained_by": drained_by,
         "settling": live.get("settling", []),
+        "advice": live.get("advice", []),
     }

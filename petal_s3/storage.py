@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import LocalStorageError
+from .errors import LocalStorageError, check_descriptors
 
 DAMAGED = "outbox_damaged"
+GONE = "outbox_gone"
 _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
+_LEAST_BYTES = 64 * 1024  # less than this holds no commit
+
+Place = tuple[int, int]
+"""A file by device and inode."""
 
 
 @contextmanager
@@ -40,10 +45,44 @@ def storage_errors(path: Path) -> Iterator[None]:
                 " rebuilds it from the log directories and the bucket.",
                 code=DAMAGED,
             ) from error
+        if isinstance(error, OSError):
+            check_descriptors(error)
         raise LocalStorageError(
             f"The outbox {path} cannot be used ({error}; it lies in PETAL_S3_STATE_DIR): check free"
             " space, permissions and mounts."
         ) from error
+
+
+def place_of(path: Path) -> Place | None:
+    """Which file lies at ``path``; none when there is none. Raises ``OSError``."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_away(path: Path, device: int) -> bool:
+    """Whether the file system ``device``, on which ``path`` lay, is no longer mounted there."""
+    for directory in path.parents:
+        there = place_of(directory)
+        if there is not None:
+            return there[0] != device
+    return True
+
+
+def no_room(directory: Path) -> str:
+    """Why nobody can write in ``directory``, in a sentence; empty when somebody can."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return ""
+    if found.f_flag & os.ST_RDONLY:
+        return f"{directory} is mounted read-only: remount it, or check its disk."
+    free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+    if free * found.f_frsize < _LEAST_BYTES:
+        return f"The disk of {directory} is full: free some space."
+    return ""
 
 
 def _damaged(error: sqlite3.Error | OSError) -> bool:

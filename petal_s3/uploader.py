@@ -19,9 +19,11 @@ from .config import MIB
 from .errors import (
     Conflict,
     Mismatch,
+    NotFinished,
     Offline,
     Refused,
     S3BucketError,
+    S3IntegrationError,
     SourceAway,
     Transient,
     UploadGone,
@@ -42,6 +44,8 @@ MAX_PARTS = 10_000
 MAX_COPY_BYTES = 5_000_000_000
 LEASE_S = 900.0
 _CANCEL_AGAIN_S = 2.0
+_TIDY_TRIES = 3  # failures in a row after which a log no longer waits for tidying up
+_READINGS = 2  # a file that differs from what was sent after so many is being written
 
 T = TypeVar("T")
 
@@ -61,6 +65,7 @@ class Live:
     row_id: int
     size: int
     confirmed: int = 0
+    compared: int = 0  # bytes read again, to be compared with what S3 has confirmed
     windows: set[Window] = field(default_factory=set)
 
     @property
@@ -109,7 +114,7 @@ class Uploader:
 
     async def attempt(self, row: Row) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
-        source = await self._run(Source, Path(row.path), row.identity)
+        source = await self._run(lambda: Source(Path(row.path), row.identity, real=not row.spooled))
         self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
         try:
             done = await self._bring(row, source, live)
@@ -135,6 +140,16 @@ class Uploader:
             # A lifecycle rule collects it; a log must not wait for a permission to tidy up.
             log.warning("abort refused key=%s reason=%s", row.key, error.message)
 
+    async def _tidy(self, row: Row) -> None:
+        """Abandon what is of no use to the row any more; for ever it does not wait for that."""
+        try:
+            await self.abandon(row)
+        except S3IntegrationError as error:
+            # What is wrong with the whole bucket the next request tells as well.
+            if not isinstance(error, S3BucketError) and row.failures < _TIDY_TRIES:
+                raise
+            log.warning("abort given up key=%s reason=%s", row.key, error.message)
+
     async def _uploads_of(self, row: Row) -> list[str]:
         """Usually one; where the answer that told its id was lost, S3 is asked."""
         if row.upload_id is not None:
@@ -152,6 +167,9 @@ class Uploader:
                 return await self._resume(row, source, live)
             except UploadGone as error:
                 row = await self._lost(row, error)
+        # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
+        # it goes before the row becomes another key, another part size, or another's twin.
+        await self._tidy(row)
         found = await self._recogniser.look(row, source)
         if isinstance(found, Found):
             return await self._adopt(row, source, found)
@@ -179,7 +197,8 @@ class Uploader:
         info = await self._s3.head(key)
         whole = await self._run(digest, source.fd, 0, source.size)
         known = {whole.etag, receipt.etag}
-        if info is None or info.size != row.size or info.etag not in known:
+        same = info is not None and info.size == row.size and info.etag in known
+        if info is None or not same or info.crc32 not in {"", whole.crc32_base64}:
             raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
         copied = Receipt(
             key=key, etag=info.etag, checksum=receipt.checksum, size=row.size,
@@ -207,12 +226,8 @@ class Uploader:
 
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
-        begun_before = row.part_size is not None
         part_size = part_size_for(row.size, self._part_size)
         row = await self._outbox(Outbox.plan, row, part_size)
-        if begun_before:
-            # Killed between S3's answer and our note of it: nothing was sent to that one.
-            await self.abandon(row)
         about = self._about(row)
         checksummed = True
         try:
@@ -227,7 +242,19 @@ class Uploader:
                 row.key, content_type=_content_type(row), metadata=about, checksummed=False
             )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
-        return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)
+        try:
+            return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)
+        except Exception:
+            # The lease or the disk is lost: nobody else may know this id, and S3 may not let us
+            # look for it.
+            await self._forsake(row.key, upload_id)
+            raise
+
+    async def _forsake(self, key: str, upload_id: str) -> None:
+        try:
+            await self._s3.abort(key, upload_id)
+        except S3IntegrationError as error:
+            log.warning("abort given up key=%s reason=%s", key, error.message)
 
     async def _resume(self, row: Row, source: Source, live: Live) -> Row:
         """S3 is asked which parts it holds; those that agree with the file are kept."""
@@ -262,13 +289,15 @@ class Uploader:
         """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
         try:
             etag = multipart_etag([d.md5 for d in digests])
-            return await self._prove(row, source, etag, whole_crc32(digests))
+            receipt = await self._receipt(row, source, etag, whole_crc32(digests))
         except Mismatch:
             await self.abandon(row)
             await self._outbox(Outbox.forget, row)
             raise Transient(
                 f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
             ) from error
+        await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
+        return await self._verified(row, receipt)
 
     async def _lost(self, row: Row, error: UploadGone) -> Row:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
@@ -277,6 +306,13 @@ class Uploader:
         return await self._outbox(Outbox.forget, row)
 
     async def _prove(self, row: Row, source: Source, etag: str, crc32: int) -> Row:
+        return await self._verified(row, await self._receipt(row, source, etag, crc32))
+
+    async def _verified(self, row: Row, receipt: Receipt) -> Row:
+        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
+        return await self._outbox(Outbox.verified, row, receipt)
+
+    async def _receipt(self, row: Row, source: Source, etag: str, crc32: int) -> Receipt:
         """Read back what S3 holds; only that counts."""
         info = await self._s3.head(row.key)
         if info is None:
@@ -286,50 +322,67 @@ class Uploader:
         if how is None:
             raise Mismatch(f"S3 holds other bytes than the disk at {row.key}.")
         source.check()
-        receipt = Receipt(
+        return Receipt(
             key=row.key, etag=info.etag, checksum=f"crc32:{told}", size=info.size, proof=how,
             verified_at=self._server_time(),
         )  # fmt: skip
-        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, how)
-        return await self._outbox(Outbox.verified, row, receipt)
 
     # -- parts
 
     async def _send(
         self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
     ) -> list[_Part]:
+        """Send what is missing, until a last reading of the whole file agrees with all of it.
+
+        Every part was read once before that reading begins and once more by it. What is equal
+        both times was so at the moment between: the object is one version of its file, whoever
+        writes to it, and whatever its times tell (``mmap``, FAT, a restored time of change).
+        """
         assert row.part_size is not None
         stretches = dict(_stretches(source.size, row.part_size))
-        kept = {n: part for n, part in held.items() if _fits(part, stretches)}
-        live.confirmed = sum(part.size for part in kept.values())
+        parts = {n: part for n, part in held.items() if _fits(part, stretches)}
+        live.confirmed = sum(part.size for part in parts.values())
         await self._outbox(
             Outbox.progress, row, self._now(), LEASE_S, sent_bytes=live.confirmed, sent=0, resent=0
         )
-        # Missing parts go first: the held ones only have to be compared with the file.
-        order = deque(sorted(stretches, key=lambda number: (number in kept, number)))
-        parts: dict[int, _Part] = {}
 
-        async def take(number: int) -> None:
-            offset, size = stretches[number]
-            whole = await self._digest(source, offset, size)
+        async def send(number: int) -> None:
+            whole = await self._digest(source, *stretches[number])
             source.check()
-            before = kept.get(number)
-            if before is not None and _agrees(before, whole):
-                same = HeldPart(number, size, before.etag, whole.crc32_base64)
-                parts[number] = _Part(same, whole)
-                return
-            if before is not None:
-                live.confirmed -= before.size
-            parts[number] = await self._send_part(row, source, live, number, offset, whole)
-            await self._sent(row, live, size, resent=number in held)
+            again = number in held or number in parts
+            parts[number] = await self._send_part(
+                row, source, live, number, stretches[number][0], whole
+            )
+            await self._sent(row, live, whole.size, resent=again)
 
-        workers = 1 if self._was_cut else self._concurrency
-        await _together(order, take, workers)
-        return [parts[number] for number in sorted(parts)]
+        missing = stretches.keys() - parts.keys()
+        for _ in range(_READINGS):
+            workers = 1 if self._was_cut else self._concurrency
+            await _together(deque(sorted(missing)), send, workers)
+            whole = await self._compare(source, live, stretches)
+            missing = {n for n, read in whole.items() if not _agrees(parts[n], read)}
+            if not missing:
+                return [_Part(_checksummed(parts[n], whole[n]), whole[n]) for n in stretches]
+            live.confirmed -= sum(parts[n].size for n in missing)
+        raise NotFinished(f"{row.name} is being written while it is sent.")
+
+    async def _compare(
+        self, source: Source, live: Live, stretches: Mapping[int, tuple[int, int]]
+    ) -> dict[int, Digest]:
+        """Read the whole file again, part by part."""
+        read: dict[int, Digest] = {}
+
+        async def look(number: int) -> None:
+            read[number] = await self._run(digest, source.fd, *stretches[number])
+            source.check()
+            live.compared += read[number].size
+
+        await _together(deque(stretches), look, self._concurrency)
+        return read
 
     async def _send_part(
         self, row: Row, source: Source, live: Live, number: int, offset: int, whole: Digest
-    ) -> _Part:
+    ) -> HeldPart:
         assert row.upload_id is not None
         window = self._window(source, offset, whole, live)
         try:
@@ -337,7 +390,7 @@ class Uploader:
         finally:
             live.windows.discard(window)
         source.check()
-        return _Part(part, whole)
+        return part
 
     async def _sent(self, row: Row, live: Live, size: int, *, resent: bool = False) -> None:
         live.confirmed += size
@@ -409,6 +462,11 @@ def _fits(part: HeldPart, stretches: Mapping[int, tuple[int, int]]) -> bool:
 
 def _agrees(part: HeldPart, whole: Digest) -> bool:
     return part.etag == whole.etag or part.crc32 == whole.crc32_base64
+
+
+def _checksummed(part: HeldPart, whole: Digest) -> HeldPart:
+    """Some servers keep no checksum of a part, and yet want it named at the end."""
+    return HeldPart(part.number, part.size, part.etag, whole.crc32_base64)
 
 
 async def _together(

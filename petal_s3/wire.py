@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -24,9 +25,12 @@ from .clock import Clock
 from .errors import SourceChanged
 
 _SEND_BUFFER_BYTES = 128 * 1024
-_USER_TIMEOUT_MS = 60_000
 X509_NO_CHECK_TIME = 0x200000
 _NOT_MODIFIED = 304
+_LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
+_LONGEST_PATIENCE_S = 3600.0
+# No server asked today lives before the first or after the second: its clock is as wrong as ours.
+_SANE_S = range(1_735_689_600, 4_102_444_800)  # 2025 to 2100
 
 
 class UnexpectedRedirect(HTTPClientError):
@@ -35,8 +39,14 @@ class UnexpectedRedirect(HTTPClientError):
     fmt = "redirected (HTTP {status}) to another address"
 
 
+class EndlessAnswer(HTTPClientError):
+    """No answer of S3 but an object is so long; to read on would fill the memory."""
+
+    fmt = "an answer of more than {limit} bytes"
+
+
 class _Guard:
-    """An aiohttp session that neither follows a redirect nor sends anything twice."""
+    """An aiohttp session that follows no redirect, sends nothing twice, reads nothing endless."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -44,6 +54,7 @@ class _Guard:
         # connection drops. There is no public switch: aiohttp's minor version is pinned and a
         # test counts requests on the wire.
         session._retry_connection = False
+        session._response_class = _Answer
 
     async def request(self, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
         response = await self._session.request(*args, **{**kwargs, "allow_redirects": False})
@@ -52,6 +63,32 @@ class _Guard:
             response.close()
             raise UnexpectedRedirect(status=response.status)
         return response
+
+
+class _Answer(aiohttp.ClientResponse):
+    """Whole answers are bounded; the stream of an object goes past this."""
+
+    async def read(self) -> bytes:
+        """Read it to its end; raises :class:`EndlessAnswer`."""
+        if self._body is None:
+            try:
+                self._body = await self._bounded()
+            except BaseException:
+                self.close()  # half an answer: nothing else may come over this connection
+                raise
+        return await super().read()
+
+    async def _bounded(self) -> bytes:
+        body = bytearray()
+        async for block in self.content.iter_any():
+            body += block
+            if len(body) > _LONGEST_ANSWER_BYTES:
+                raise EndlessAnswer(limit=_LONGEST_ANSWER_BYTES)
+        # S3 defines no entities; a few lines of them grow to gigabytes when they are parsed, and
+        # the parsers of older systems let them. In UTF-16 a zero stands between the letters.
+        if b"<!ENTITY" in body.replace(b"\0", b""):
+            raise EndlessAnswer(limit=_LONGEST_ANSWER_BYTES)
+        return bytes(body)
 
 
 class Session(AIOHTTPSession):
@@ -80,7 +117,8 @@ def _socket(info: Any) -> socket.socket:
         ("TCP_KEEPIDLE", 20),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
+        # No TCP_USER_TIMEOUT: Linux runs it on while a slow receiver opens its window in small
+        # steps, and ends an upload that moves. Every call has a bound of its own.
     ):
         option = getattr(socket, name, None)
         if option is not None:
@@ -103,6 +141,37 @@ def client_config(*, connections: int, ignore_dates: bool) -> AioConfig:
         connector_args={"socket_factory": _socket, "keepalive_timeout": 30},
         http_session_cls=DatelessSession if ignore_dates else Session,
     )
+
+
+def date_s(date: str) -> float | None:
+    """Seconds since 1970 of an HTTP date, whose zone is GMT unless it says otherwise."""
+    try:
+        told = parsedate_to_datetime(date)
+        return told.replace(tzinfo=told.tzinfo or timezone.utc).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def patience_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``Retry-After`` asks for, at most an hour; none when it asks for nothing.
+
+    A date in it counts from the ``Date`` of the same answer: the device's plays no part.
+    """
+    told = headers.get("retry-after", "").strip()
+    if told.isdecimal():
+        asked_s = float(told[:9])
+    else:
+        until, answered = date_s(told), date_s(headers.get("date", ""))
+        if until is None or answered is None:
+            return None
+        asked_s = until - answered
+    return min(max(0.0, asked_s), _LONGEST_PATIENCE_S)
+
+
+def from_cache(headers: Mapping[str, str]) -> bool:
+    """Whether a cache on the way answered: what S3 said once is no proof of what it holds."""
+    age = headers.get("age", "").strip()
+    return age.isdecimal() and age.strip("0") != ""
 
 
 class ServerClock:
@@ -131,9 +200,8 @@ class ServerClock:
 
     def learn(self, date: str) -> float:
         """Take over an HTTP ``Date``; return by how many seconds our idea of time moved."""
-        try:
-            told = parsedate_to_datetime(date).timestamp()
-        except (TypeError, ValueError):
+        told = date_s(date)
+        if told is None or int(told) not in _SANE_S:
             return 0.0
         moved = told - self.utcnow().timestamp()
         if self._base_s is None or abs(moved) > 30.0:
@@ -178,6 +246,11 @@ class RateLimit:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
+    @property
+    def mouthful(self) -> int | None:
+        """Bytes to ask for at once: more would be a long wait, which looks like a stall."""
+        return max(1, int(self.bytes_per_s / 4)) if self.bytes_per_s else None
+
     def wait(self, size: int) -> None:
         """Block this thread until ``size`` more bytes may leave."""
         if not self.bytes_per_s:
@@ -209,6 +282,7 @@ class Window(io.RawIOBase):
         self.position = 0
         self.farthest = 0
         self.moved_at = now()
+        self.transport: asyncio.WriteTransport | None = None  # once it is on its way
         self._now = now
         self._fd = fd
         self._offset = offset
@@ -239,6 +313,7 @@ class Window(io.RawIOBase):
         if not view:
             return 0
         if self._limit is not None:
+            view = view[: self._limit.mouthful]
             self._limit.wait(len(view))
         read = os.preadv(self._fd, [view], self._offset + self.position)
         if read == 0:

@@ -92,7 +92,7 @@ def spoilt(host: Aboard, name: str, value: str | None) -> Iterator[str]:
         host.host.kill()  # does nothing to one that has ended
 
 
-def assert_it_stepped_back(host: Aboard, log: str, name: str, code: str) -> None:
+def assert_it_stepped_back(host: Aboard, log: str, name: str) -> None:
     said = [line for line in log.splitlines() if "petal-s3 is not active" in line]
     assert len(said) == 1
     assert name in said[0]
@@ -103,9 +103,24 @@ def assert_it_stepped_back(host: Aboard, log: str, name: str, code: str) -> None
     assert "S3BucketProxy stopped" not in log
 
     answer = host.get("status")
-    assert answer.status == answer.json["status"] == (507 if code == "storage_full" else 503)
-    assert answer.json["code"] == code
+    assert (answer.status, answer.json["status"], answer.json["code"]) == (503, 503, "config")
     assert name in answer.json["error"]
+
+
+def assert_it_waits_for_its_disk(host: Aboard, log: str) -> None:
+    """It has taken over, and says why it can do nothing yet."""
+    said = [line for line in log.splitlines() if "drain deferred" in line]
+    assert len(said) == 1
+    assert "PETAL_S3_STATE_DIR" in said[0]
+    assert "Traceback" not in log
+    assert host.get("/debug/proxies").json == {"proxies": ["bucket", "s3_bucket"]}
+
+    for answer in (host.get("status"), host.get("outbox"), host.post("landed")):
+        assert (answer.status, answer.json["code"]) == (507, "storage_full")
+        assert "PETAL_S3_STATE_DIR" in answer.json["error"]
+    refused = host.upload("asked.ulg", b"\x55\x4c\x6f\x67\x01\x12\x35\x01" + bytes(100))
+    assert refused.status == 507
+    assert "PETAL_S3_STATE_DIR" in refused.body.decode()
 
 
 @pytest.mark.parametrize(
@@ -121,20 +136,20 @@ def test_a_wrong_setting_is_named_and_the_host_keeps_its_own_proxy(
     crooked: Aboard, name: str, value: str | None
 ) -> None:
     with spoilt(crooked, name, value) as log:
-        assert_it_stepped_back(crooked, log, name, "config")
+        assert_it_stepped_back(crooked, log, name)
 
 
 def test_a_state_directory_that_cannot_be_written_is_named(crooked: Aboard, tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     with spoilt(crooked, "PETAL_S3_STATE_DIR", str(in_the_way / "state")) as log:
-        assert_it_stepped_back(crooked, log, "PETAL_S3_STATE_DIR", "storage_full")
+        assert_it_waits_for_its_disk(crooked, log)
 
 
 def test_an_outbox_that_cannot_be_opened_is_named(crooked: Aboard, tmp_path: Path) -> None:
     (tmp_path / "outbox.db").mkdir()
     with spoilt(crooked, "PETAL_S3_STATE_DIR", str(tmp_path)) as log:
-        assert_it_stepped_back(crooked, log, "PETAL_S3_STATE_DIR", "storage_full")
+        assert_it_waits_for_its_disk(crooked, log)
 
 
 @pytest.fixture
@@ -142,7 +157,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system without a free byte."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root and the right to mount")
     try:
@@ -154,9 +169,23 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_state_directory_is_named(crooked: Aboard, full_disk: Path) -> None:
+@pytest.mark.guarantee(
+    "device",
+    "no room for the outbox when the host starts",
+    "the host runs, every request is told why not, and it begins by itself when there is room",
+)
+def test_a_full_state_directory_is_named_and_used_as_soon_as_it_has_room(
+    crooked: Aboard, full_disk: Path
+) -> None:
+    path = crooked.logs / "waits-for-room.ulg"
+    write_ulog(path, MIB)
     with spoilt(crooked, "PETAL_S3_STATE_DIR", str(full_disk)) as log:
-        assert_it_stepped_back(crooked, log, "PETAL_S3_STATE_DIR", "storage_full")
+        assert_it_waits_for_its_disk(crooked, log)
+
+        (full_disk / "filler").unlink()
+        until(lambda: crooked.get("status").status == 200)
+        assert crooked.object(crooked.verified(path)["key"]) == path.read_bytes()
+        assert "Traceback" not in crooked.host.log_text()
 
 
 def test_a_drain_lock_that_cannot_be_had_is_asked_for_again(
@@ -168,10 +197,9 @@ def test_a_drain_lock_that_cannot_be_had_is_asked_for_again(
         path = host.logs / "waiting.ulg"
         write_ulog(path, MIB)
         host.start()
-        until(lambda: host.row(path))
-        assert "Nobody drains" in host.status["reason"]
-        until(lambda: "drain deferred" in host.host.log_text())
+        assert "drain.lock" in host.get("status").json["error"]
         in_the_way.rmdir()
+        until(lambda: host.get("status").status == 200)
         assert host.object(host.verified(path)["key"]) == path.read_bytes()
 
 

@@ -14,6 +14,7 @@ from botocore.config import Config
 from rig import Rig, Shelf, opened
 
 from petal_s3.demo.services import EmbeddedS3
+from tests.faults.chaos import Chaos
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,4 +57,13 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """A drone with an open outbox, on a link that a test may cut."""
     async with opened(s3_server, cloud, tmp_path, shelf) as made:
+        yield made
+
+
+@pytest.fixture
+async def chaos(rig: Rig) -> AsyncIterator[Chaos]:
+    """A link between the drone and the counting one, that a test may spoil byte by byte."""
+    async with Chaos(rig.link.url, buffer_bytes=16 * 1024) as made:
+        rig.given = {**rig.given, "endpoint_url": made.url}
+        await rig.restart()
         yield made

@@ -59,6 +59,11 @@ EDITS = pytest.mark.parametrize("edit", [grow, truncate, rewrite, touch, replace
 
 
 @EDITS
+@pytest.mark.guarantee(
+    "file",
+    "grows, shrinks, is rewritten, touched or replaced while it waits",
+    "it is examined again and sent once, as it is then",
+)
 async def test_a_file_that_changed_in_the_queue_is_examined_and_sent_as_it_is(
     rig: Rig, edit: Edit
 ) -> None:
@@ -76,6 +81,11 @@ async def test_a_file_that_changed_in_the_queue_is_examined_and_sent_as_it_is(
 
 
 @EDITS
+@pytest.mark.guarantee(
+    "file",
+    "changes between two attempts",
+    "what is up of the old version is given up; the new one goes up whole",
+)
 async def test_a_file_that_changed_between_two_attempts_is_sent_anew(rig: Rig, edit: Edit) -> None:
     await rig.restart(concurrency=1)
     path = rig.logs / "flight.ulg"
@@ -91,6 +101,11 @@ async def test_a_file_that_changed_between_two_attempts_is_sent_anew(rig: Rig, e
     assert rig.open_uploads() == []
 
 
+@pytest.mark.guarantee(
+    "file",
+    "grows beyond the size limit while it waits",
+    "dead with its reason",
+)
 async def test_a_file_that_grew_beyond_the_limit_is_dead_with_its_reason(rig: Rig) -> None:
     await rig.restart(max_file_size=SMALL)
     row = await rig.land(size=SMALL)
@@ -102,6 +117,11 @@ async def test_a_file_that_grew_beyond_the_limit_is_dead_with_its_reason(rig: Ri
     assert "too large" in dead.reason
 
 
+@pytest.mark.guarantee(
+    "file",
+    "is overwritten with something that is no log",
+    "dead with its reason; nothing of it is sent",
+)
 async def test_a_file_that_is_no_log_any_more_is_dead_with_its_reason(rig: Rig) -> None:
     row = await rig.land()
     (rig.logs / "flight.ulg").write_bytes(b"something else " * 100)
@@ -136,6 +156,11 @@ def assert_never_mixed(rig: Rig, versions: list[bytes]) -> None:
 
 @EDITS
 @pytest.mark.parametrize("op", ["HeadObject", "PutObject"])
+@pytest.mark.guarantee(
+    "file",
+    "changes while it is sent in one request",
+    "one version arrives; what is mixed is refused, or not believed",
+)
 async def test_a_small_file_that_changes_while_it_is_sent_is_one_version_in_the_end(
     rig: Rig, edit: Edit, op: str
 ) -> None:
@@ -158,6 +183,11 @@ async def test_a_small_file_that_changes_while_it_is_sent_is_one_version_in_the_
     ("op", "part"),
     [("CreateMultipartUpload", 0), ("UploadPart", 2), ("CompleteMultipartUpload", 0)],
 )
+@pytest.mark.guarantee(
+    "file",
+    "changes before, between or after its parts",
+    "one version arrives, nothing is left open",
+)
 async def test_a_large_file_that_changes_while_it_is_sent_is_one_version_in_the_end(
     rig: Rig, edit: Edit, op: str, part: int
 ) -> None:
@@ -177,6 +207,11 @@ async def test_a_large_file_that_changes_while_it_is_sent_is_one_version_in_the_
 
 
 @EDITS
+@pytest.mark.guarantee(
+    "file",
+    "changes in the middle of a body",
+    "noticed on the disk or in what S3 confirms; one version arrives",
+)
 async def test_a_change_in_the_middle_of_a_body_is_noticed(rig: Rig, edit: Edit) -> None:
     await rig.restart(concurrency=1)
     path = rig.logs / "flight.ulg"
@@ -197,6 +232,11 @@ async def test_a_change_in_the_middle_of_a_body_is_noticed(rig: Rig, edit: Edit)
     assert rig.open_uploads() == []
 
 
+@pytest.mark.guarantee(
+    "file",
+    "changes between two attempts, with its size and time of change as before",
+    "held parts are compared with the disk; those that differ travel again",
+)
 async def test_a_change_that_keeps_size_and_time_is_found_by_the_bytes(rig: Rig) -> None:
     """Nobody can see it from outside; a resume compares what S3 holds with the disk."""
     await rig.restart(concurrency=1)
@@ -216,6 +256,11 @@ async def test_a_change_that_keeps_size_and_time_is_found_by_the_bytes(rig: Rig)
     assert rig.body(row.key) == path.read_bytes()
 
 
+@pytest.mark.guarantee(
+    "file",
+    "grows all the time",
+    "it waits and says so; it goes up when it rests",
+)
 async def test_a_file_that_never_rests_waits_and_says_so(rig: Rig) -> None:
     path = rig.logs / "flight.ulg"
     row = await rig.land(size=SMALL)
@@ -232,6 +277,11 @@ async def test_a_file_that_never_rests_waits_and_says_so(rig: Rig) -> None:
 # -- gone, or away
 
 
+@pytest.mark.guarantee(
+    "file",
+    "deleted while it waits",
+    "dead with its reason",
+)
 async def test_a_file_deleted_in_the_queue_is_dead_with_its_reason(rig: Rig) -> None:
     row = await rig.land()
     (rig.logs / "flight.ulg").unlink()
@@ -242,6 +292,11 @@ async def test_a_file_deleted_in_the_queue_is_dead_with_its_reason(rig: Rig) -> 
     assert dead.reason == "flight.ulg was deleted before it was proven in S3."
 
 
+@pytest.mark.guarantee(
+    "file",
+    "deleted between two attempts",
+    "dead with its reason; what is up of it is aborted",
+)
 async def test_a_file_deleted_between_two_attempts_leaves_nothing_half_done(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)
@@ -255,20 +310,11 @@ async def test_a_file_deleted_between_two_attempts_leaves_nothing_half_done(rig:
     assert rig.open_uploads() == []
 
 
-async def test_a_file_deleted_while_it_is_sent_still_arrives(rig: Rig) -> None:
-    """It is held open: what was opened can be read to its end."""
-    path = rig.logs / "flight.ulg"
-    row = await rig.land(size=THREE_PARTS)
-    data = path.read_bytes()
-    edit_at(rig, Path.unlink, "UploadPart", 2)
-
-    done = await rig.attempt(row)
-
-    assert not path.exists()
-    assert done.state == "verified"
-    assert rig.body(row.key) == data
-
-
+@pytest.mark.guarantee(
+    "file",
+    "deleted when it is up, but the answer was lost",
+    "dead, though its object is there: nothing is left to compare it with",
+)
 async def test_a_file_deleted_after_the_lost_answer_is_dead_though_its_object_is_there(
     rig: Rig,
 ) -> None:
@@ -283,6 +329,11 @@ async def test_a_file_deleted_after_the_lost_answer_is_dead_though_its_object_is
     assert rig.stored() == [row.key]
 
 
+@pytest.mark.guarantee(
+    "file",
+    "its folder is away with its card, as after a boot without it",
+    "it waits and asks for the card",
+)
 async def test_a_card_that_is_away_waits(rig: Rig) -> None:
     """The nearest folder that is left lies on another device: it was a mount point."""
     row = await rig.land("card/flight.ulg")
@@ -307,6 +358,11 @@ async def test_a_deleted_folder_on_the_same_device_is_gone(rig: Rig) -> None:
     assert (dead.state, dead.code) == ("dead", "source_gone")
 
 
+@pytest.mark.guarantee(
+    "file",
+    "its card gives new inode numbers at each mount",
+    "it is the same file: sent once",
+)
 async def test_a_card_with_new_inode_numbers_is_the_same_file(rig: Rig) -> None:
     row = await rig.land()
     path = rig.logs / "flight.ulg"
@@ -322,6 +378,11 @@ async def test_a_card_with_new_inode_numbers_is_the_same_file(rig: Rig) -> None:
     rig.assert_sent_once(done, path)
 
 
+@pytest.mark.guarantee(
+    "file",
+    "a link takes its place while it waits",
+    "not followed: dead with its reason",
+)
 async def test_a_link_in_place_of_the_file_is_not_followed(rig: Rig) -> None:
     row = await rig.land()
     secret = rig.tmp / "secret.ulg"
@@ -335,6 +396,11 @@ async def test_a_link_in_place_of_the_file_is_not_followed(rig: Rig) -> None:
     assert rig.stored() == []
 
 
+@pytest.mark.guarantee(
+    "file",
+    "deleted, and put back",
+    "a retry takes it up again",
+)
 async def test_a_dead_row_whose_file_is_back_is_tried_again_on_request(rig: Rig) -> None:
     row = await rig.land()
     path = rig.logs / "flight.ulg"

@@ -56,6 +56,11 @@ async def forget_everything(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "file",
+    "two logs of one name and time in two folders",
+    "two objects, none overwritten",
+)
 async def test_two_logs_that_want_one_key_get_two(rig: Rig, size: int) -> None:
     one = await mission(rig, "a", seed=0, size=size)
     other = await mission(rig, "b", seed=1, size=size)
@@ -140,6 +145,11 @@ async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "file",
+    "the same bytes under two names",
+    "one object; the second row names the first",
+)
 async def test_the_same_bytes_under_two_names_are_one_object(rig: Rig, size: int) -> None:
     one = await rig.finish(await rig.land("one.ulg", size=size))
     sent = rig.ledger.body_bytes

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
+import gc
 import json
 import logging
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from rig import LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, Rig, refusal
+from rig import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Rig, refusal
 
+from petal_s3 import config
 from petal_s3.bucket import S3BucketProxy
+from petal_s3.errors import S3IntegrationError
 
 
 @pytest.fixture
@@ -111,14 +118,24 @@ async def test_half_an_answer_of_the_token_service_is_not_shown(
     assert "t0ken-two" not in text
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "somebody reads the database, its write-ahead log and the spool",
+    "no secret is in them, whatever went wrong",
+)
 async def test_the_outbox_holds_no_secret(rig: Rig) -> None:
-    await rig.attempt(await rig.land())
-    await rig.service.stop()
+    rig.fault("PutObject", refusal(403, "AccessDenied"), times=2)
+    outside = rig.tmp / "outside.ulg"
+    rig.shelf.copy(outside, 1000, 1)
+    row = await rig.attempt(await rig.service.enqueue(outside))
 
-    held = b"".join(path.read_bytes() for path in rig.state.iterdir() if path.is_file())
+    held = [path for path in rig.state.rglob("*") if path.is_file()]
+    text = b"".join(path.read_bytes() for path in held)
 
+    assert row.state == "queued"
+    assert {"outbox.db", "outbox.db-wal"} < {path.name for path in held}
     assert rig.tokens.issued
-    assert all(secret.encode() not in held for secret in secrets(rig))
+    assert all(secret.encode() not in text for secret in secrets(rig))
 
 
 async def test_credentials_do_not_show_themselves(rig: Rig) -> None:
@@ -129,3 +146,133 @@ async def test_credentials_do_not_show_themselves(rig: Rig) -> None:
 
     assert "ASIADEMO" in shown
     assert all(secret not in shown for secret in secrets(rig))
+
+
+# -- louder than the host, and in every failure
+
+
+@pytest.fixture
+async def everything(
+    caplog: pytest.LogCaptureFixture,
+) -> AsyncIterator[pytest.LogCaptureFixture]:
+    """Every logger there is at DEBUG, each by its own level, and asyncio's debug mode."""
+    known = logging.root.manager.loggerDict.items()
+    loggers = [logger for _, logger in list(known) if isinstance(logger, logging.Logger)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0  # tells of every callback, with its arguments
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+    loop.set_debug(False)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+FAULTS: dict[str, Fault] = {
+    "denied": refusal(403, "AccessDenied"),
+    "wrong signature": refusal(403, "SignatureDoesNotMatch"),
+    "expired": refusal(400, "ExpiredToken"),
+    "unwell": refusal(500, "InternalError"),
+    "slow down": refusal(503, "SlowDown"),
+    "no": refusal(400, "InvalidArgument"),
+    "no bucket": refusal(404, "NoSuchBucket"),
+    "a portal": Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
+    "elsewhere": Fault(307, b"", {"Location": "http://127.0.0.1:9/"}),
+    "nonsense": Fault(200, b"<a><b>", {"Content-Type": "application/xml"}),
+    "empty": Fault(200),
+    "cut": DROP,
+    "lost": LOSE_ANSWER,
+}
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "every logger of the process at DEBUG, botocore's own too, through every kind of failure",
+    "no secret in a line, a traceback, a row or the status",
+)
+async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
+    everything: pytest.LogCaptureFixture, rig: Rig
+) -> None:
+    told: list[object] = []
+    for op, size in (("PutObject", 1000), ("UploadPart", TWO_PARTS)):
+        row = await rig.land(f"{op}.ulg", size=size)
+        for fault in FAULTS.values():
+            rig.fault(op, fault)
+            await rig.service.drainer.hurry()
+            await rig.service.drainer.step()
+            rig.heal()
+            told += [await rig.service.rows(), await rig.service.status()]
+        assert (await rig.finish(row)).state == "verified"
+
+    names = {record.name for record in everything.records}
+    assert {"petal_s3", "asyncio"} <= names
+    assert_nothing_leaked(rig, everything.text + json.dumps(told))
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "the process crashes: what excepthook and faulthandler print",
+    "no secret in it, nor in the chain of causes",
+)
+async def test_no_crash_tells_a_secret(
+    rig: Rig, heard: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    caught: list[BaseException] = []
+    for fault in FAULTS.values():
+        rig.always("HeadObject", fault)
+        try:
+            await rig.service.s3.head(rig.service.territory.home + "x.ulg")
+        except S3IntegrationError as error:
+            caught.append(error)
+        rig.heal()
+
+    async def crash(*_: object, **__: object) -> None:
+        assert rig.service.tokens is not None
+        held = await rig.service.tokens.get()
+        raise RuntimeError(f"a bug of ours, next to {held}")
+
+    monkeypatch.setattr(rig.service.s3, "put", crash)
+    row = await rig.attempt(await rig.land(size=1000))
+    for error in caught:
+        sys.excepthook(type(error), error, error.__traceback__)
+    with (rig.tmp / "faults").open("w") as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+
+    assert len(caught) > 6
+    assert (row.state, row.code) == ("queued", "internal")
+    said = capsys.readouterr().err + (rig.tmp / "faults").read_text() + heard.text + row.reason
+    assert "Traceback" in said
+    assert_nothing_leaked(rig, said + "".join(map(_everything_of, caught)))
+
+
+def _everything_of(error: BaseException) -> str:
+    """A traceback as others write it, and what the errors themselves would say."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    chain: BaseException | None = error
+    while chain is not None:
+        lines += [repr(chain), str(chain), repr(chain.args)]
+        chain = chain.__cause__ or chain.__context__
+    return "".join(lines)
+
+
+async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(rig: Rig) -> None:
+    await rig.restart(api_token="s3cr3t-api")
+    await rig.attempt(await rig.land(size=1000))
+    assert rig.service.tokens is not None
+    await rig.service.tokens.get()
+
+    ours = [
+        thing
+        for thing in gc.get_objects()
+        if str(type(thing).__module__).startswith("petal_s3") and not isinstance(thing, type)
+    ]
+    shown = "".join(f"{thing!r} {thing!s}" for thing in ours)
+
+    assert len({type(thing) for thing in ours}) > 20
+    assert any(isinstance(thing, config.Settings) for thing in ours)
+    assert "s3cr3t-api" not in shown
+    assert_nothing_leaked(rig, shown)

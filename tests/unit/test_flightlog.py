@@ -285,6 +285,11 @@ REFUSED: list[tuple[str, str, bytes, str, str]] = [
 
 
 @pytest.mark.parametrize("row", [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+@pytest.mark.guarantee(
+    "file",
+    "no flight log: empty, too short, zeros, a web page, packed, encrypted, of another kind",
+    "refused with its reason after 4 KiB at most",
+)
 def test_what_is_no_flight_log_is_refused_with_its_reason(
     put: Callable[[str, bytes], Path],
     reads: list[int],
@@ -475,6 +480,11 @@ ACCEPTED: list[tuple[str, str, bytes, str]] = [
 @pytest.mark.parametrize(
     ("name", "content", "verdict"), [row[1:] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED]
 )
+@pytest.mark.guarantee(
+    "file",
+    "cut by a power loss, never closed, or damaged behind its header",
+    "it is a log: accepted, and marked as what it is",
+)
 def test_a_real_beginning_is_a_log_whatever_its_end(
     put: Callable[[str, bytes], Path], reads: list[int], name: str, content: bytes, verdict: str
 ) -> None:
@@ -533,6 +543,11 @@ def test_a_name_that_is_no_log_is_refused_even_with_good_content(
 
 @pytest.mark.parametrize(
     "name", ["x.bag.active", "x.bag.ACTIVE", "x.ulg.part", "y.crdownload", "x.tmp"]
+)
+@pytest.mark.guarantee(
+    "file",
+    "still being recorded or copied (.active, .part)",
+    "not taken before it has its name",
 )
 def test_a_file_that_its_writer_will_rename_is_not_finished(
     put: Callable[[str, bytes], Path], name: str
@@ -632,6 +647,11 @@ def test_a_long_name_is_shortened_in_a_sentence() -> None:
     assert len(shown_name("x" * 255)) < 130
 
 
+@pytest.mark.guarantee(
+    "file",
+    "one byte larger than the limit, or sparse and huge",
+    "refused unread",
+)
 def test_two_gib_is_accepted_and_one_byte_more_is_refused_unread(
     put: Callable[[str, bytes], Path], reads: list[int]
 ) -> None:
@@ -866,6 +886,11 @@ def test_an_open_descriptor_of_a_directory_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "not_regular"
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "a link named like a log leads to a secret file",
+    "refused without opening it; nothing tells whether it exists",
+)
 def test_a_link_tells_nothing_about_its_target(
     put: Callable[[str, bytes], Path], tmp_path: Path
 ) -> None:
@@ -915,6 +940,11 @@ def test_a_log_inside_one_of_the_log_directories_is_read(logs: Path, tmp_path: P
         assert FlightLog.read(path, within=roots).verdict == "complete"
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "a path that climbs out of the log directories",
+    "refused; nothing tells whether the file exists",
+)
 def test_a_log_elsewhere_is_not_allowed_and_its_existence_not_told(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

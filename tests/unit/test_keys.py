@@ -109,6 +109,11 @@ def test_date_folders_stand_between_machine_and_time() -> None:
 
 
 @given(NAMES, MACHINE_IDS, st.booleans())
+@pytest.mark.guarantee(
+    "attack",
+    "any file name and any time",
+    "its key lies in the folder of this machine",
+)
 def test_any_log_gets_a_key_that_its_machine_owns(
     name: str, machine_id: str, date_folders: bool
 ) -> None:
@@ -185,6 +190,9 @@ MALFORMED = [
     "flight_logs/m-1/a\nb.ulg",
     "flight_logs/m-1/a\0.ulg",
     "flight_logs/m-1/a\x7f.ulg",
+    "flight_logs/m-1/a\x9b31m.ulg",
+    "flight_logs/m-1/a\x85b.ulg",
+    "flight_logs/m-1/a\u2028b.ulg",
     "flight_logs/m-1/\udcff.ulg",
     "flight_logs/m-1/" + "x" * 1024,
     "flight_logs/m-1/" + "ä" * 510,
@@ -205,6 +213,11 @@ def test_what_lies_elsewhere_is_not_its_own(territory: Territory, key: str) -> N
 
 
 @pytest.mark.parametrize("key", MALFORMED)
+@pytest.mark.guarantee(
+    "attack",
+    "a key that climbs out of its folder or holds control characters",
+    "refused before anything is asked",
+)
 def test_a_key_that_escapes_or_cannot_be_signed_is_no_key(territory: Territory, key: str) -> None:
     assert not well_formed(key)
     assert not territory.owns(key)

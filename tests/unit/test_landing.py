@@ -56,6 +56,11 @@ def test_directories_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
     assert names(tmp_path / "missing", tmp_path / "file.ulg", tmp_path / "logs") == ["a.ulg"]
 
 
+@pytest.mark.guarantee(
+    "file",
+    "links, dangling links and loops of folders in a log directory",
+    "not followed; the scan ends and finds the others",
+)
 def test_links_to_files_and_directories_are_not_followed(tmp_path: Path) -> None:
     made(tmp_path / "elsewhere/outside.ulg")
     logs = tmp_path / "logs"
@@ -102,6 +107,11 @@ def test_depth_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", [errno.EACCES, errno.EIO, errno.ENOENT])
+@pytest.mark.guarantee(
+    "file",
+    "a folder that cannot be read",
+    "passed over; the others are found",
+)
 def test_a_directory_that_cannot_be_read_does_not_hide_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
 ) -> None:
@@ -154,6 +164,11 @@ def held_open(path: str, how: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize(
     ("how", "writes"), [("O_WRONLY", True), ("O_RDWR", True), ("O_RDONLY", False)]
+)
+@pytest.mark.guarantee(
+    "file",
+    "its recorder has it open",
+    "not taken before it is closed",
 )
 def test_a_recorder_of_another_process_is_seen(tmp_path: Path, how: str, writes: bool) -> None:
     path, other = made(tmp_path / "a.ulg"), made(tmp_path / "b.ulg")

@@ -518,7 +518,7 @@ def test_nobody_claims_a_row_while_a_person_decides_about_it(
     decided = outbox.retry(row.id) if verb == "retry" else outbox.cancel(row.id, "Not wanted.")
     outbox.sql.db.conn.set_trace_callback(None)
     assert decided.state == ("queued" if verb == "retry" else "cancelled")
-    assert [type(one) for one in claims] == [LocalStorageError]
+    assert {type(one) for one in claims} == {LocalStorageError}  # also within a trigger
 
 
 @pytest.mark.parametrize(
@@ -534,7 +534,7 @@ def test_a_row_that_does_not_exist_is_said_to_be_unknown(
 def test_hastening_spares_files_that_still_settle(outbox: Outbox) -> None:
     for name, code in [("a", "offline"), ("b", "source_changed"), ("c", "not_finished")]:
         outbox.defer(row_in(outbox, "uploading", name), 500.0, code, "Why.")
-    assert outbox.hasten() == 1
+    assert outbox.hasten(0.0) == 1
     assert claim(outbox, 1.0).name == "a"
     assert outbox.claim(1.0, LEASE_S) is None
 

@@ -194,7 +194,7 @@ def applied(outbox: Outbox) -> list[str]:
     return [step.name for step in migrations.applied(outbox.sql.db)]
 
 
-STEPS = ["m001_log", "m002_drain", "m003_remote"]
+STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally"]
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
@@ -254,7 +254,7 @@ WRITES: dict[str, Callable[[Outbox], object]] = {
     "refuse": lambda box: box.refuse(entry("b.ulg"), "empty", "It is empty."),
     "claim": lambda box: box.claim(1e9, 1.0),
     "take_over": Outbox.take_over,
-    "hasten": Outbox.hasten,
+    "hasten": lambda box: box.hasten(0.0),
     "retry": lambda box: box.retry(1),
     "cancel": lambda box: box.cancel(1, "Not wanted."),
     "defer": lambda box: box.defer(box.get(2), 9.0, "offline", "No link."),

@@ -55,6 +55,11 @@ def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
     assert counts == [counts[0]] * 12
 
 
+@pytest.mark.guarantee(
+    "file",
+    "entered fifty times at once",
+    "one row",
+)
 def test_fifty_threads_land_the_same_log_once(tmp_path: Path) -> None:
     rows = at_once(tmp_path / "outbox.db", [lambda outbox: outbox.land(entry())] * 50)
     assert rows == [rows[0]] * 50
@@ -188,7 +193,7 @@ def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
 
 PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
     "claim": (lambda box: box.claim(0.0, LEASE_S), "claimable"),
-    "next_due_s": (lambda box: box.next_due_s(0.0), "claimable"),
+    "next_due_s": (lambda box: box.next_due_s(0.0), "waiting"),
     "unknown": (lambda box: box.unknown([("/logs/7", identity(7))]), "same_file"),
     "at_key": (lambda box: box.at_key("k/9"), "by_key"),
     "leftovers": (Outbox.leftovers, "leftover"),

@@ -56,6 +56,7 @@ NOT_S3: Meaning = (NotS3, "not_s3")
 TLS: Meaning = (NotS3, "tls")
 TLS_DATES: Meaning = (ClockSkew, "tls_dates")
 OFFLINE: Meaning = (Offline, "offline")
+NO_FILES: Meaning = (LocalStorageError, "too_many_files")
 
 # Whether every row waits, and whether waiting helps.
 CONSEQUENCES: dict[type[S3IntegrationError], tuple[bool, bool]] = {
@@ -66,6 +67,7 @@ CONSEQUENCES: dict[type[S3IntegrationError], tuple[bool, bool]] = {
     Offline: (True, True),
     NotS3: (True, True),
     UploadGone: (False, True),
+    LocalStorageError: (True, True),
     Mismatch: (False, True),
     Transient: (False, True),
     SourceAway: (False, True),
@@ -156,6 +158,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("NoSuchKey", 404, MISSING),
     ("NoSuchVersion", 404, MISSING),
     ("404", 404, MISSING),
+    ("NoSuchLifecycleConfiguration", 404, (S3FileNotFoundError, "no_lifecycle")),
     # the request itself
     ("EntityTooLarge", 400, REFUSED),
     ("KeyTooLongError", 400, REFUSED),
@@ -339,7 +342,11 @@ RAW: dict[str, tuple[BaseException, Meaning]] = {
     "unreachable": (OSError(errno.ENETUNREACH, "unreachable"), OFFLINE),
     "no route": (OSError(errno.EHOSTUNREACH, "no route"), OFFLINE),
     "no name": (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OFFLINE),
-    "too many files": (OSError(errno.EMFILE, "Too many open files"), OFFLINE),
+    "too many files": (OSError(errno.EMFILE, "Too many open files"), NO_FILES),
+    "too many files of all": (
+        aiohttp.ClientConnectorError(KEY, OSError(errno.ENFILE, "Too many open files in system")),
+        NO_FILES,
+    ),
     "time-out": (asyncio.TimeoutError(), OFFLINE),
     "time-out of the system": (TimeoutError(errno.ETIMEDOUT, "timed out"), OFFLINE),
     "disconnected": (aiohttp.ServerDisconnectedError(), OFFLINE),

@@ -105,6 +105,92 @@ def test_a_state_directory_that_was_open_to_all_is_closed(tmp_path: Path) -> Non
     assert (mode(spool), mode(spool.parent)) == (0o700, 0o700)
 
 
+@pytest.mark.parametrize("name", ["", "spool", "outbox.db", "drain.lock"])
+@pytest.mark.guarantee(
+    "attack",
+    "the state directory, its spool, database or lock is a link that somebody planted",
+    "refused with a sentence; nothing is written where it leads",
+)
+def test_a_link_in_place_of_what_is_ours_is_refused(tmp_path: Path, name: str) -> None:
+    state_dir, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    if name in {"", "spool"}:
+        elsewhere.mkdir(mode=0o755)
+    else:
+        elsewhere.write_bytes(b"theirs")
+        elsewhere.chmod(0o644)
+    if name:
+        prepare(state_dir)
+    link = state_dir / name
+    if name == "spool":
+        link.rmdir()
+    link.symlink_to(elsewhere)
+
+    with pytest.raises(LocalStorageError) as caught:
+        prepare(state_dir)
+
+    assert caught.value.message.startswith(f"{link} is a link")
+    assert "PETAL_S3_STATE_DIR" in caught.value.message
+    assert mode(elsewhere) in {0o755, 0o644}
+    assert list(elsewhere.iterdir()) == [] if name in {"", "spool"} else elsewhere.stat().st_size
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "the state directory belongs to another user",
+    "refused with a sentence that says so; root may use that of any user",
+)
+def test_a_state_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir(mode=0o777)
+    ours = os.getuid()
+    monkeypatch.setattr(os, "geteuid", lambda: ours + 1)
+    with pytest.raises(LocalStorageError) as caught:
+        prepare(state_dir)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert caught.value.message.startswith(f"{state_dir} belongs to another user, number {ours}")
+    assert prepare(state_dir) == state_dir / "spool"
+    assert mode(state_dir) == 0o700
+
+
+def test_files_that_others_could_read_are_closed_to_them(spool: Path) -> None:
+    names = ("outbox.db", "outbox.db-wal", "outbox.db-shm", "drain.lock")
+    for name in names:
+        (spool.parent / name).touch()
+        (spool.parent / name).chmod(0o666)
+    prepare(spool.parent)
+    assert {mode(spool.parent / name) for name in names} == {0o600}
+
+
+@pytest.mark.parametrize("written", [".writable", "a copy", "drain.lock"])
+@pytest.mark.guarantee(
+    "attack",
+    "a link stands where a file of ours is about to be written",
+    "it is replaced or refused; what it leads to stays as it is",
+)
+def test_nothing_is_written_through_a_link(
+    spool: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"theirs")
+    if written == ".writable":
+        (spool.parent / ".writable").symlink_to(theirs)
+        prepare(spool.parent)
+    elif written == "a copy":
+        across_file_systems(monkeypatch)
+        target = place(spool, str(log), Identity.of(log.stat()))
+        target.with_name(f"{target.name}.part").symlink_to(theirs)
+        assert brought_in(spool, log).read_bytes() == CONTENT
+        assert mode(target) == 0o600
+    else:
+        (spool.parent / "drain.lock").symlink_to(theirs)
+        with pytest.raises(LocalStorageError, match=r"drain\.lock cannot be taken"):
+            DrainLock(spool.parent).take()
+    assert theirs.read_bytes() == b"theirs"
+
+
 def test_preparing_twice_keeps_what_is_there(spool: Path) -> None:
     (spool / "copy.ulg").write_bytes(b"x")
     assert prepare(spool.parent) == spool
@@ -127,10 +213,14 @@ def test_a_state_directory_that_cannot_be_had_is_said_to_be_none(
 def test_a_full_disk_is_found_out_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_args: Any) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real = os.open
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", full)
     with pytest.raises(LocalStorageError, match="No space left on device"):
         prepare(tmp_path / "state")
 
@@ -449,10 +539,18 @@ def test_the_lock_file_names_the_process_whatever_stood_there(spool: Path) -> No
     lock.give()
 
 
-def test_a_holder_that_wrote_no_number_is_a_holder_all_the_same(spool: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["?", "", "-1", "\u00b2", "\u0663", "1\n2", "\x1b[31m7", "\0" * 99]
+)
+@pytest.mark.guarantee(
+    "attack",
+    "the lock file holds nonsense instead of a process number",
+    "somebody drains, nobody knows who; nothing fails",
+)
+def test_a_holder_that_wrote_no_number_is_a_holder_all_the_same(spool: Path, text: str) -> None:
     lock = DrainLock(spool.parent)
     assert lock.take()
-    (spool.parent / "drain.lock").write_text("?")
+    (spool.parent / "drain.lock").write_text(text, "utf-8")
     assert DrainLock(spool.parent).holder() == 0
     lock.give()
 

@@ -1,0 +1,404 @@
+"""The mind of an S3 server: one bucket, its uploads, and the rules that decide about a log."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from xml.sax.saxutils import escape
+
+from petal_s3.checksums import Digest, whole_crc32
+
+from .wire import Answer, Ask, refusal
+
+MIN_PART = 5 * 1024 * 1024
+_SKEW_S = 900.0
+_SUM = "x-amz-checksum-crc32"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that was confirmed."""
+
+    size: int
+    md5: bytes
+    crc32: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object. ``body`` only where bodies are kept."""
+
+    size: int
+    etag: str
+    crc32: int
+    told_crc32: bool
+    headers: Mapping[str, str]
+    modified: float
+    body: bytes = b""
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """What tells one content from another, where bodies are kept."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
+@dataclass
+class Upload:
+    """A multipart upload that is open."""
+
+    key: str
+    begun: float
+    headers: Mapping[str, str]
+    checksummed: bool
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+class Refuse(Exception):
+    """S3 says no."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.answer = refusal(status, code)
+
+
+class Mind:
+    """Answers requests on one bucket as S3 does; ``now`` is its own clock (s since 1970)."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        now: Callable[[], float],
+        min_part: int = MIN_PART,
+        keep: bool = False,
+        accepts: Callable[[Mapping[str, str]], str] = lambda _: "",
+    ) -> None:
+        """``accepts`` looks at the headers of a request and names the error of its token."""
+        self.bucket = bucket
+        self.things: dict[str, Thing] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.forbidden: set[str] = set()
+        self.exists = True
+        self.quota_bytes: int | None = None
+        self.lifecycle = ""
+        self.keep = keep
+        self._now = now
+        self._min_part = min_part
+        self._accepts = accepts
+        self._count = 0
+
+    def answer(self, ask: Ask) -> Answer:
+        """Do what is asked; the request's body has been read to its end."""
+        try:
+            self._admit(ask)
+            verb = getattr(self, f"_{ask.op}", None)
+            if verb is None:
+                raise Refuse(501, "NotImplemented")  # noqa: TRY301
+            found: Answer = verb(ask)
+        except Refuse as no:
+            found = no.answer.but(body=b"") if ask.method == "HEAD" else no.answer
+        date = datetime.fromtimestamp(self._now(), timezone.utc)
+        self._count += 1
+        return found.but(
+            Date=format_datetime(date, usegmt=True),
+            x_amz_request_id=f"{self._count:016X}",
+            Server="AmazonS3",
+        )
+
+    def _admit(self, ask: Ask) -> None:
+        signed = ask.headers.get("x-amz-date", "")
+        if signed:
+            moment = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+            if abs(moment.timestamp() - self._now()) > _SKEW_S:
+                raise Refuse(403, "RequestTimeTooSkewed")
+        wrong = self._accepts(ask.headers)
+        if wrong:
+            raise Refuse(403 if wrong != "ExpiredToken" else 400, wrong)
+        if not self.exists or ask.bucket != self.bucket:
+            raise Refuse(404, "NoSuchBucket")
+        if ask.op in self.forbidden or "*" in self.forbidden:
+            raise Refuse(403, "AccessDenied")
+
+    def _checked(self, ask: Ask) -> str:
+        """Compare a body with the digests that came with it; return its checksum as told."""
+        told, body = ask.headers.get(_SUM, ""), ask.body
+        if told and told != _base64(body.crc32):
+            raise Refuse(400, "BadDigest")
+        md5 = ask.headers.get("content-md5", "")
+        if md5 and md5 != base64.b64encode(body.md5).decode():
+            raise Refuse(400, "BadDigest")
+        sha256 = ask.headers.get("x-amz-content-sha256", "")
+        if len(sha256) == 64 and sha256 != body.sha256:
+            raise Refuse(400, "XAmzContentSHA256Mismatch")
+        length = ask.headers.get("content-length")
+        if length is not None and int(length) != body.size:
+            raise Refuse(400, "IncompleteBody")
+        if self.quota_bytes is not None:
+            held = sum(thing.size for thing in self.things.values())
+            if held + body.size > self.quota_bytes:
+                raise Refuse(403, "QuotaExceeded")
+        return told
+
+    # -- objects
+
+    def _PutObject(self, ask: Ask) -> Answer:  # noqa: N802 - the names of S3
+        told = self._checked(ask)
+        self._absent(ask)
+        self.things[ask.key] = Thing(
+            ask.body.size, ask.body.md5.hex(), ask.body.crc32, bool(told), _about(ask.headers),
+            self._now(), bytes(ask.body.kept) if self.keep else b"",
+        )  # fmt: skip
+        more = {_SUM: told} if told else {}
+        return Answer(200, b"", {"ETag": f'"{ask.body.md5.hex()}"', **more})
+
+    def _absent(self, ask: Ask) -> None:
+        if ask.headers.get("if-none-match") == "*" and ask.key in self.things:
+            raise Refuse(412, "PreconditionFailed")
+
+    def _HeadObject(self, ask: Ask) -> Answer:  # noqa: N802
+        return Answer(200, b"", self._headers(self._thing(ask.key)))
+
+    def _thing(self, key: str) -> Thing:
+        if key not in self.things:
+            raise Refuse(404, "NoSuchKey")
+        return self.things[key]
+
+    def _headers(self, thing: Thing) -> dict[str, str]:
+        modified = datetime.fromtimestamp(thing.modified, timezone.utc)
+        told = {_SUM: _base64(thing.crc32), "x-amz-checksum-type": "FULL_OBJECT"}
+        return {
+            **thing.headers,
+            **(told if thing.told_crc32 else {}),
+            "Content-Length": str(thing.size),
+            "ETag": f'"{thing.etag}"',
+            "Last-Modified": format_datetime(modified, usegmt=True),
+        }
+
+    def _GetObject(self, ask: Ask) -> Answer:  # noqa: N802
+        thing = self._thing(ask.key)
+        if not self.keep:
+            raise Refuse(501, "NotImplemented")  # bodies are counted, not kept
+        return Answer(200, thing.body, self._headers(thing))
+
+    def _DeleteObject(self, ask: Ask) -> Answer:  # noqa: N802
+        self.things.pop(ask.key, None)
+        return Answer(204)
+
+    def _CopyObject(self, ask: Ask) -> Answer:  # noqa: N802
+        self._absent(ask)
+        source = ask.headers["x-amz-copy-source"].lstrip("/").partition("/")[2]
+        thing = self._thing(source)
+        wanted = ask.headers.get("x-amz-copy-source-if-match", "").strip('"')
+        if wanted and wanted != thing.etag:
+            raise Refuse(412, "PreconditionFailed")
+        etag = thing.etag
+        if "-" in etag:
+            if not self.keep:
+                raise Refuse(501, "NotImplemented")  # the digest of what is not kept is not known
+            etag = hashlib.md5(thing.body, usedforsecurity=False).hexdigest()
+        self.things[ask.key] = Thing(
+            thing.size, etag, thing.crc32, thing.told_crc32, _about(ask.headers), self._now(),
+            thing.body,
+        )  # fmt: skip
+        return _xml("CopyObjectResult", f"<ETag>&quot;{etag}&quot;</ETag>")
+
+    def _ListObjectsV2(self, ask: Ask) -> Answer:  # noqa: N802
+        prefix, most = ask.value("prefix"), int(ask.value("max-keys", "1000"))
+        after = ask.value("continuation-token")
+        keys = sorted(key for key in self.things if key.startswith(prefix) and key > after)
+        page, rest = keys[:most], keys[most:]
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{self.things[key].size}</Size>"
+            f"<ETag>&quot;{self.things[key].etag}&quot;</ETag></Contents>"
+            for key in page
+        )
+        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
+        return _xml(
+            "ListBucketResult",
+            f"<Name>{self.bucket}</Name><IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
+            f"{more}{found}",
+        )
+
+    # -- multipart uploads
+
+    def _CreateMultipartUpload(self, ask: Ask) -> Answer:  # noqa: N802
+        self._count += 1
+        digest = hashlib.sha256(f"{ask.key} {self._count}".encode()).hexdigest()
+        upload_id = f"upload-{self._count}-{digest[:12]}"
+        checksummed = ask.headers.get("x-amz-checksum-type") == "FULL_OBJECT"
+        self.uploads[upload_id] = Upload(ask.key, self._now(), _about(ask.headers), checksummed)
+        return _xml("InitiateMultipartUploadResult", self._names(ask.key, upload_id))
+
+    def _upload(self, ask: Ask) -> Upload:
+        upload = self.uploads.get(ask.upload_id)
+        if upload is None or upload.key != ask.key:
+            raise Refuse(404, "NoSuchUpload")
+        return upload
+
+    def _UploadPart(self, ask: Ask) -> Answer:  # noqa: N802
+        upload, told = self._upload(ask), self._checked(ask)
+        if not 1 <= ask.part <= 10_000:
+            raise Refuse(400, "InvalidArgument")
+        body = bytes(ask.body.kept) if self.keep else b""
+        upload.parts[ask.part] = Part(ask.body.size, ask.body.md5, ask.body.crc32, body)
+        more = {_SUM: told} if told else {}
+        return Answer(200, b"", {"ETag": f'"{ask.body.md5.hex()}"', **more})
+
+    def _ListParts(self, ask: Ask) -> Answer:  # noqa: N802
+        upload = self._upload(ask)
+        after, most = int(ask.value("part-number-marker", "0")), 1000
+        numbers = [number for number in sorted(upload.parts) if number > after]
+        page, rest = numbers[:most], numbers[most:]
+        found = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><Size>{upload.parts[number].size}</Size>"
+            f"<ETag>&quot;{upload.parts[number].md5.hex()}&quot;</ETag>"
+            f"<ChecksumCRC32>{_base64(upload.parts[number].crc32)}</ChecksumCRC32></Part>"
+            for number in page
+        )
+        more = f"<NextPartNumberMarker>{page[-1]}</NextPartNumberMarker>" if rest else ""
+        truncated = f"<IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
+        return _xml(
+            "ListPartsResult", f"{self._names(ask.key, ask.upload_id)}{truncated}{more}{found}"
+        )
+
+    def _CompleteMultipartUpload(self, ask: Ask) -> Answer:  # noqa: N802
+        upload = self._upload(ask)
+        self._absent(ask)
+        parts = self._chosen(upload, bytes(ask.body.kept))
+        size = sum(part.size for part in parts)
+        crc32 = whole_crc32([_digest(part) for part in parts])
+        told = ask.headers.get(_SUM, "")
+        if told and told != _base64(crc32):
+            raise Refuse(400, "BadDigest")
+        if int(ask.headers.get("x-amz-mp-object-size", size)) != size:
+            raise Refuse(400, "InvalidRequest")
+        whole = hashlib.md5(b"".join(p.md5 for p in parts), usedforsecurity=False).hexdigest()
+        etag = f"{whole}-{len(parts)}"
+        self.things[ask.key] = Thing(
+            size, etag, crc32, upload.checksummed, upload.headers, self._now(),
+            b"".join(part.body for part in parts),
+        )  # fmt: skip
+        del self.uploads[ask.upload_id]
+        return _xml(
+            "CompleteMultipartUploadResult",
+            f"<Bucket>{self.bucket}</Bucket><Key>{escape(ask.key)}</Key>"
+            f"<ETag>&quot;{etag}&quot;</ETag>",
+        )
+
+    def _chosen(self, upload: Upload, body: bytes) -> list[Part]:
+        try:
+            root = ET.fromstring(body)
+        except ET.ParseError:
+            raise Refuse(400, "MalformedXML") from None
+        listed = [
+            (int(_text(one, "PartNumber")), _text(one, "ETag").strip('"'))
+            for one in root
+            if one.tag.endswith("Part")
+        ]
+        numbers = [number for number, _ in listed]
+        if not numbers or numbers != sorted(set(numbers)):
+            raise Refuse(400, "InvalidPartOrder" if numbers else "MalformedXML")
+        for number, etag in listed:
+            if number not in upload.parts or upload.parts[number].md5.hex() != etag:
+                raise Refuse(400, "InvalidPart")
+        parts = [upload.parts[number] for number in numbers]
+        if any(part.size < self._min_part for part in parts[:-1]):
+            raise Refuse(400, "EntityTooSmall")
+        return parts
+
+    def _AbortMultipartUpload(self, ask: Ask) -> Answer:  # noqa: N802
+        self._upload(ask)
+        del self.uploads[ask.upload_id]
+        return Answer(204)
+
+    def _ListMultipartUploads(self, ask: Ask) -> Answer:  # noqa: N802
+        prefix = ask.value("prefix")
+        marker = (ask.value("key-marker"), ask.value("upload-id-marker"))
+        most = int(ask.value("max-uploads", "1000"))
+        found = sorted((u.key, i) for i, u in self.uploads.items() if u.key.startswith(prefix))
+        found = [one for one in found if one > marker]
+        page, rest = found[:most], found[most:]
+        listed = "".join(
+            f"<Upload><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId>"
+            f"<Initiated>{_iso(self.uploads[upload_id].begun)}</Initiated></Upload>"
+            for key, upload_id in page
+        )
+        more = ""
+        if rest:
+            more = (
+                f"<NextKeyMarker>{escape(page[-1][0])}</NextKeyMarker>"
+                f"<NextUploadIdMarker>{page[-1][1]}</NextUploadIdMarker>"
+            )
+        truncated = f"<IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
+        return _xml(
+            "ListMultipartUploadsResult",
+            f"<Bucket>{self.bucket}</Bucket>{truncated}{more}{listed}",
+        )
+
+    # -- the bucket
+
+    def _CreateBucket(self, ask: Ask) -> Answer:  # noqa: N802
+        return Answer(200)
+
+    def _HeadBucket(self, ask: Ask) -> Answer:  # noqa: N802
+        return Answer(200)
+
+    def _GetBucketLifecycle(self, ask: Ask) -> Answer:  # noqa: N802
+        if not self.lifecycle:
+            raise Refuse(404, "NoSuchLifecycleConfiguration")
+        return Answer(200, self.lifecycle.encode(), {"Content-Type": "application/xml"})
+
+    def _PutBucketLifecycle(self, ask: Ask) -> Answer:  # noqa: N802
+        self.lifecycle = bytes(ask.body.kept).decode()
+        return Answer(200)
+
+    def collect(self, older_than_s: float) -> int:
+        """What a lifecycle rule does: abort the uploads that were begun so long ago."""
+        stale = [i for i, u in self.uploads.items() if self._now() - u.begun >= older_than_s]
+        for upload_id in stale:
+            del self.uploads[upload_id]
+        return len(stale)
+
+    def _names(self, key: str, upload_id: str) -> str:
+        return (
+            f"<Bucket>{self.bucket}</Bucket><Key>{escape(key)}</Key>"
+            f"<UploadId>{upload_id}</UploadId>"
+        )
+
+
+def _about(headers: Mapping[str, str]) -> dict[str, str]:
+    """What S3 keeps beside the bytes and tells again at HEAD."""
+    kept = {n: v for n, v in headers.items() if n.startswith("x-amz-meta-")}
+    for name in ("content-type", "x-amz-server-side-encryption"):
+        if name in headers:
+            kept[name] = headers[name]
+    return kept
+
+
+def _digest(part: Part) -> Digest:
+    return Digest(part.size, part.crc32, part.md5)
+
+
+def _base64(crc32: int) -> str:
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
+
+
+def _text(element: Iterable[ET.Element], name: str) -> str:
+    return next((one.text or "" for one in element if one.tag.endswith(name)), "")
+
+
+def _iso(moment: float) -> str:
+    told = datetime.fromtimestamp(moment, timezone.utc)
+    return told.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _xml(root: str, inner: str) -> Answer:
+    body = f"<?xml version='1.0' encoding='UTF-8'?><{root}>{inner}</{root}>"
+    return Answer(200, body.encode(), {"Content-Type": "application/xml"})

@@ -1,0 +1,93 @@
+"""Live many lives: ``python -m tests.lives 3000``; ``--seed N`` replays one and tells it all."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tests.lives.life import Report, live
+
+
+def _one(seed: int) -> Report:
+    try:
+        report = live(seed)
+    except Exception as error:  # noqa: BLE001 - a life that cannot be lived is a broken one
+        report = Report(seed, broken=f"{type(error).__name__}: {error}")
+    return report
+
+
+def _in_short(seed: int) -> Report:
+    report = _one(seed)
+    return report if report.broken else replace(report, trace=[])
+
+
+def prepare() -> None:
+    """Nothing of the caller's settings leaks into a life, and nobody reads its log."""
+    for name in list(os.environ):
+        if name.startswith(("PETAL_", "AWS_")):
+            del os.environ[name]
+    os.environ["PETAL_S3_CONFIG"] = ""
+    logging.disable(logging.CRITICAL)
+
+
+def lives(first: int, count: int, workers: int) -> Iterator[Report]:
+    """Reports as they come in; each seed is one life, in whatever process it is lived."""
+    seeds = range(first, first + count)
+    if workers == 1:
+        prepare()
+        yield from map(_in_short, seeds)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
+        yield from pool.imap_unordered(_in_short, seeds)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=1000, help="how many lives")
+    parser.add_argument("--first", type=int, default=1, help="seed of the first life")
+    parser.add_argument("--seed", type=int, help="live this one life and tell what happened")
+    parser.add_argument("--minutes", type=float, help="begin no new life after so many minutes")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    if given.seed is not None:
+        return _tell(given.seed)
+    began = time.monotonic()
+    done = kills = requests = parts = logs = 0
+    broken: list[Report] = []
+    for report in lives(given.first, given.count, given.workers):
+        done += 1
+        kills, requests = kills + report.kills, requests + report.requests
+        parts, logs = parts + report.parts, logs + report.logs
+        if report.broken:
+            broken.append(report)
+            print(f"\nseed {report.seed}: {report.broken}", flush=True)
+        if done % 100 == 0:
+            print(
+                f"{done} lives, {len(broken)} broken, {time.monotonic() - began:.0f} s", flush=True
+            )
+        if given.minutes and time.monotonic() - began > given.minutes * 60:
+            break
+    print(
+        f"{done} lives in {time.monotonic() - began:.0f} s: {logs} logs proven, {parts} parts "
+        f"confirmed, {requests} requests, {kills} kills; broken laws: {len(broken)}"
+    )
+    return 1 if broken else 0
+
+
+def _tell(seed: int) -> int:
+    prepare()
+    report = _one(seed)
+    print("\n".join(report.trace))
+    print(f"seed {seed}: {report.broken or 'no law was broken'}, {report.fingerprint}")
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

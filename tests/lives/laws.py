@@ -1,0 +1,197 @@
+"""The laws that hold in every life, at every moment. A law that is broken ends the life."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from petal_s3.row import Row
+from tests.faults.wire import Answer, Ask, Fault
+
+if TYPE_CHECKING:
+    from tests.lives.world import World
+
+_BODIES = {"PutObject", "UploadPart"}
+HOME = "flight_logs/drone-1/"
+
+
+class LawBroken(AssertionError):
+    """Something happened that must never happen."""
+
+
+def sha(body: bytes) -> str:
+    """What tells one content from another."""
+    return hashlib.sha256(body).hexdigest()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A log that entered the outbox: the file and what was in it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class Laws:
+    """What was promised, and to whom."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.contents: dict[Accepted, set[str]] = {}
+        """What every version of every file that ever lay on the disk held."""
+        self.whole: set[str] = set()
+        """All of these contents."""
+        self.accepted: set[Accepted] = set()
+        self.proven: dict[str, float] = {}
+        """Contents that a row called verified."""
+        self.excused: set[str] = set()
+        """Names of files whose parts may travel again: changed, given up, forgotten by S3."""
+        self.misled: set[str] = set()
+        """Names of files for which a HEAD was answered with a lie that nobody can see through."""
+        self.gone: set[str] = set()
+        """Paths that the world (not petal-s3) deleted or replaced."""
+        self.strangers: dict[str, bytes] = {}
+        """Objects of others at keys of ours: never overwritten."""
+        self.verdict = ""
+        self.armed_since: float | None = None
+        self.may_repeat_all = False
+        self._confirmed: dict[tuple[str, int, bytes], str] = {}
+        self._told_gone: set[str] = set()
+        self._begun: dict[str, float] = {}
+        self.parts_sent = 0
+
+    def broken(self, law: str) -> None:
+        """End this life."""
+        self.verdict = self.verdict or law
+        self._world.note("LAW BROKEN", law)
+        raise LawBroken(law)
+
+    def held_by(self, log: Accepted, body: bytes) -> None:
+        """Write down what a file holds now."""
+        self.contents.setdefault(log, set()).add(sha(body))
+        self.whole.add(sha(body))
+
+    def lost(self, key: str, number: int, md5: bytes) -> None:
+        """S3 itself lost this part: it has to come again."""
+        self._confirmed.pop((key, number, md5), None)
+
+    def outbox_lost(self) -> None:
+        """Its rows are gone: what lies on the disk is entered anew, what is up is recognised."""
+        self.accepted.clear()
+        self.may_repeat_all = True
+
+    # -- on the wire
+
+    def on_host(self, host: str) -> None:
+        """Neither body nor token goes to a stranger."""
+        if host != "s3.test":
+            self.broken(f"a request went to {host}")
+
+    def on_ask(self, asked: Ask) -> None:
+        """Only our own keys; nothing is begun in flight."""
+        key = asked.key or asked.value("prefix")
+        if key and not key.startswith((HOME, "drone-1/", "deleted/")):
+            self.broken(f"a foreign key was asked for: {key}")
+        since = self.armed_since
+        if asked.op in _BODIES and since is not None and self._world.loop.time() - since > 1.5:
+            self.broken("a body was begun in flight")
+
+    def on_done(self, asked: Ask, answer: Answer) -> None:
+        """What S3 now holds is one whole version of a file; nothing confirmed came again."""
+        if asked.op in _BODIES:
+            self._not_twice(asked)
+        if asked.op == "CreateMultipartUpload":
+            self._begun[asked.key] = self._world.loop.time()
+        for key, body in self.strangers.items():
+            if self._world.mind.things[key].body != body:
+                self.broken(f"{key} was a stranger's and is overwritten")
+        if answer.status == 200 and asked.op in {"PutObject", "CompleteMultipartUpload"}:
+            found = self._world.mind.things[asked.key].sha256
+            if self._needless(asked, found) and not any(name in asked.key for name in self.misled):
+                self.broken(f"{asked.key} was proven and came again")
+            if found not in self.whole:
+                self.broken(f"{asked.key} holds what no file ever held")
+
+    def _needless(self, asked: Ask, content: str) -> bool:
+        """Whether this content was proven before it began to travel under this key."""
+        began_at = self._world.loop.time()
+        if asked.op == "CompleteMultipartUpload":
+            began_at = self._begun.get(asked.key, began_at)
+        proven_at = self.proven.get(content)
+        return proven_at is not None and proven_at < began_at
+
+    def _not_twice(self, asked: Ask) -> None:
+        if self._excused(asked.key):
+            return
+        body = asked.body
+        before = self._confirmed.get((asked.key, asked.part, body.md5))
+        if before is not None and before not in self._told_gone:
+            self.broken(f"part {asked.part} of {asked.key} was confirmed and came again")
+
+    def _excused(self, key: str) -> bool:
+        return self.may_repeat_all or any(name in key for name in self.excused)
+
+    def on_told(self, asked: Ask, answer: Answer, fault: Fault) -> None:
+        """What the drone has been told: from here on it knows."""
+        if asked.op == "UploadPart" and answer.status == 200 and fault.honest:
+            self.parts_sent += 1
+            self._confirmed[asked.key, asked.part, asked.body.md5] = asked.upload_id
+        if asked.op == "HeadObject" and answer.status == 200 and not fault.honest:
+            self.misled.add(asked.key.rsplit("_", 1)[-1].split("x")[0] + "x")
+        if asked.upload_id and answer.status == 404:
+            self._told_gone.add(asked.upload_id)
+
+    # -- in the outbox and on the disk
+
+    def on_rows(self, rows: Sequence[Row], reasons: dict[int, str]) -> None:
+        """No accepted log is missing; what is called proven is in the bucket; no silence."""
+        known = {Accepted(row.path, row.size, row.mtime_ns) for row in rows}
+        paths = {row.path for row in rows}
+        for log in self.accepted - known:
+            if log.path not in paths:
+                self.broken(f"{Path(log.path).name} was accepted and is in no row")
+        for row in rows:
+            self._row(row, reasons.get(row.id, ""))
+        self.accepted |= {
+            Accepted(row.path, row.size, row.mtime_ns) for row in rows if row.code != "deleted"
+        }
+
+    def _row(self, row: Row, reason: str) -> None:
+        if row.state == "verified":
+            self._proven(row)
+        elif row.state in {"queued", "uploading"}:
+            if not reason:
+                self.broken(f"row {row.id} waits and nobody says why")
+            if row.path not in self.gone and not Path(row.path).exists():
+                self.broken(f"{Path(row.path).name} is not proven, and its file is gone")
+        elif row.state == "dead" and row.path not in self.gone:
+            self.broken(f"row {row.id} was buried: {row.code} {row.reason}")
+
+    def _proven(self, row: Row) -> None:
+        held = self._world.mind.things.get(row.key)
+        if held is None:
+            self.broken(f"{row.key} is called proven and is not in the bucket")
+        else:
+            log = Accepted(row.path, row.size, row.mtime_ns)
+            wanted = self.contents.get(log)
+            if wanted and held.sha256 not in wanted:
+                self.broken(f"{row.key} is called proven and holds other bytes")
+            self.proven.setdefault(held.sha256, self._world.loop.time())
+
+    def at_the_end(self, rows: Sequence[Row], living: dict[str, Accepted]) -> None:
+        """When all is well again, every log that still lies there is up, once, whole."""
+        held = {thing.sha256 for thing in self._world.mind.things.values()}
+        for path, log in living.items():
+            mine = [r for r in rows if r.path == path]
+            states = {r.state for r in mine}
+            if not self.contents[log] & held and "cancelled" not in states:
+                self.broken(
+                    f"{Path(path).name} is not up in the end: {[(r.state, r.reason) for r in mine]}"
+                )
+        for row in rows:
+            if row.state in {"queued", "uploading"}:
+                self.broken(f"row {row.id} never came to an end: {row.state} {row.reason}")

@@ -1,0 +1,129 @@
+"""Whole lives of a drone, hundreds of them, in which everything goes wrong and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from petal_s3 import drainer, outbox, uploader
+from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
+from petal_s3.recognise import Free, Recogniser
+from petal_s3.row import Row
+from petal_s3.service import Service
+from tests.lives.__main__ import lives
+from tests.lives.idle import idle_hour
+from tests.lives.life import live
+
+LIVES = 300
+ENOUGH = 40  # lives within which a missing guard must have shown
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.guarantee(
+    "device",
+    "hundreds of random lives: cuts, kills, power cuts, lies, expired tokens, full disks, changes",
+    "no accepted log is missing, no object is wrong, no confirmed part comes again, no unsent "
+    "file is deleted, and every log that waits says why",
+)
+def test_no_law_is_broken_in_hundreds_of_lives() -> None:
+    reports = list(lives(first=1, count=LIVES, workers=os.cpu_count() or 1))
+    assert [(one.seed, one.broken) for one in reports if one.broken] == []
+    assert len(reports) == LIVES
+    # They were lives worth living: something happened in them.
+    assert sum(one.kills for one in reports) > 3 * LIVES
+    assert sum(one.logs for one in reports) > 5 * LIVES
+    assert sum(one.parts for one in reports) > 10 * LIVES
+
+
+def test_a_seed_is_lived_the_same_way_again_in_another_process() -> None:
+    for seed in (2, 9, 23):
+        told = [_lived(seed, hash_seed) for hash_seed in ("1", "2")]
+        assert told[0] == told[1]
+        assert f"seed {seed}: no law was broken" in told[0]
+        assert told[0].count("\n") > 50
+
+
+def _lived(seed: int, hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    words = [sys.executable, "-m", "tests.lives", "--seed", str(seed)]
+    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr
+    return run.stdout
+
+
+# -- a law that nothing can break proves nothing: take one guard away, and a life must notice
+
+
+async def _resume_from_nothing(self: Any, row: Row, opened: Any, on_its_way: Any) -> Row:
+    done: Row = await self._finish(row, opened, on_its_way, {})
+    return done
+
+
+async def _look_nowhere(self: Any, row: Row, opened: Any) -> Free:
+    return Free(row.key)
+
+
+def _bury_what_is_refused() -> Any:
+    failed = drainer.Drainer._failed
+
+    async def bury(self: Any, row: Row, error: S3IntegrationError) -> Row | None:
+        if isinstance(error, S3BucketError | Refused):
+            buried: Row = await self._bury(row, error)
+            return buried
+        return await failed(self, row, error)
+
+    return bury
+
+
+async def _discard_at_once(self: Any, row: Row) -> None:
+    if row.spooled:
+        Path(row.path).unlink()
+    self._changed.set()
+
+
+SABOTAGE: dict[str, AbstractContextManager[Any]] = {
+    "what S3 holds is believed unseen": mock.patch.object(
+        uploader, "proof", lambda *a, **k: "etag"
+    ),
+    "held parts are not asked for": mock.patch.object(
+        uploader.Uploader, "_resume", _resume_from_nothing
+    ),
+    "nobody looks what is there": mock.patch.object(Recogniser, "look", _look_nowhere),
+    "what a dead process claimed stays claimed": mock.patch.object(
+        outbox.Outbox, "take_over", lambda self: 0
+    ),
+    "a refused row is buried": mock.patch.object(
+        drainer.Drainer, "_failed", _bury_what_is_refused()
+    ),
+    "it sends in flight": mock.patch.object(Service, "may_not_send", lambda self: None),
+    "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
+}
+
+
+@pytest.fixture
+def _bare() -> Iterator[None]:
+    with mock.patch.dict(os.environ, {"PETAL_S3_CONFIG": ""}):
+        yield
+
+
+@pytest.mark.parametrize("guard", SABOTAGE)
+def test_a_guard_that_is_taken_away_is_missed(guard: str, _bare: None) -> None:
+    with SABOTAGE[guard]:
+        broken = next((one.broken for one in map(live, range(1, ENOUGH)) if one.broken), "")
+    assert broken
+
+
+@pytest.mark.guarantee(
+    "credentials", "an hour with nothing to send", "at most two requests to the token service"
+)
+@pytest.mark.parametrize("life_s", [60.0, 900.0, 3600.0])
+def test_an_idle_hour_asks_for_next_to_no_tokens(life_s: float, _bare: None) -> None:
+    assert idle_hour(life_s).fetches <= 2

@@ -1,0 +1,548 @@
+"""No answer is believed for its looks: for each operation, what only S3 can know decides."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from liar import REQUEST_ID, Heard, Liar, Lie, between, raw, xml
+from rig import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Rig
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.errors import NotS3, S3IntegrationError
+from petal_s3.outbox import Row
+
+ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
+HTML = {"Content_Type": "text/html"}
+XML = {"Content_Type": "application/xml"}
+TEXT_XML = {"Content-Type": "application/xml"}
+GZIP = {"Content_Encoding": "gzip", **XML}
+S3_LIKE = {**REQUEST_ID, "Server": "AmazonS3"}
+
+
+def always(answer: bytes) -> Lie:
+    return lambda _: answer
+
+
+def listing(name: str = BUCKET, more: str = "") -> str:
+    return f"<ListBucketResult><Name>{name}</Name>{more}</ListBucketResult>"
+
+
+LIES: dict[str, Lie] = {
+    "an empty 200": always(raw(200)),
+    "an empty 200 with S3's headers": always(raw(200, **S3_LIKE)),
+    "a page": always(raw(200, PORTAL_PAGE, **HTML)),
+    "a page in XML": always(raw(200, b"<html><body/></html>", **XML)),
+    "an error in a 200": always(xml(ERROR)),
+    "whitespace, then an error": always(raw(200, b" \n" * 500 + ERROR.encode(), **XML)),
+    "whitespace and nothing else": always(raw(200, b"\n" * 500, **XML)),
+    "half of an answer": always(raw(200, b"<?xml version='1.0'?><Result><Bucket>lo", **XML)),
+    "rubbish said to be gzip": always(raw(200, b"\x1f\x8b\x08" + bytes(range(200)), **GZIP)),
+    "a page said to be gzip": always(raw(200, PORTAL_PAGE, **GZIP)),
+    "rubbish said to be chunked": always(raw(200, b"zz\r\nab", Transfer_Encoding="chunked")),
+    "a body longer than the sea": always(raw(200, PORTAL_PAGE, length=10**15, **HTML)),
+    "a length beyond numbers": always(raw(200, length="9" * 400)),
+    "a length that is none": always(raw(200, PORTAL_PAGE, length="banana", **HTML)),
+    "a negative length": always(raw(200, length=-5)),
+    "two lengths": always(raw(200, PORTAL_PAGE, content_length=3, **HTML)),
+    "only early hints": always(raw(100) + raw(102) + raw(103, Link="</a>")),
+    "another protocol": always(raw(101, Upgrade="websocket", Connection="Upgrade")),
+    "accepted": always(raw(202)),
+    "somebody else's words": always(raw(203, PORTAL_PAGE, **HTML)),
+    "no content": always(raw(204)),
+    "reset content": always(raw(205)),
+    "a part of the content": always(raw(206, b"<", Content_Range="bytes 0-0/999", **XML)),
+    "several answers": always(raw(207, b"<multistatus/>", **XML)),
+    "not modified": always(raw(304)),
+    "no HTTP": always(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "nothing": always(b""),
+    "headers that are no text": always(raw(200, x_amz_version_id="\xff\xfe", x_amz_meta_a="\x01")),
+    "a date that is none": always(raw(200, Last_Modified="soon", ETag='"0"', **XML)),
+    "the answer to another question": always(
+        xml("<LocationConstraint>eu-central-1</LocationConstraint>")
+    ),
+}  # fmt: skip
+
+
+def md5_of(heard: Heard) -> str:
+    return hashlib.md5(heard.body).hexdigest()
+
+
+def crc_of(heard: Heard, wrong: int = 0) -> str:
+    return base64.b64encode((zlib.crc32(heard.body) ^ wrong).to_bytes(4, "big")).decode()
+
+
+def created(heard: Heard, bucket: str = "", key: str = "") -> bytes:
+    return xml(
+        f"<InitiateMultipartUploadResult><Bucket>{bucket or heard.bucket}</Bucket>"
+        f"<Key>{key or heard.key}</Key><UploadId>x</UploadId></InitiateMultipartUploadResult>"
+    )
+
+
+def parts(heard: Heard, bucket: str = "", upload_id: str = "", more: str = "") -> bytes:
+    return xml(
+        f"<ListPartsResult><Bucket>{bucket or heard.bucket}</Bucket><Key>{heard.key}</Key>"
+        f"<UploadId>{upload_id or heard.upload_id}</UploadId>{more}</ListPartsResult>"
+    )
+
+
+def completed(bucket: str = BUCKET, key: str = "x", etag: str = '"0-2"') -> Lie:
+    return always(
+        xml(
+            f"<CompleteMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>"
+            f"<ETag>{etag}</ETag></CompleteMultipartUploadResult>"
+        )
+    )
+
+
+def copied(etag: str) -> Lie:
+    return always(xml(f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>"))
+
+
+OTHER = '"' + "0" * 32 + '"'
+TRUNCATED = "<IsTruncated>true</IsTruncated>"
+PREFIX = f"<Prefix>{HOME}</Prefix>"
+A_PART = "<Part><PartNumber>1</PartNumber><ETag>&quot;x&quot;</ETag><Size>7</Size></Part>"
+
+# What S3 might have said to somebody else, or about something else.
+OTHERS: dict[str, dict[str, Lie]] = {
+    "ListObjectsV2": {
+        "another bucket": always(xml(listing("other", PREFIX))),
+        "another prefix": always(xml(listing(more="<Prefix>flight_logs/drone-002/</Prefix>"))),
+        "keys of another prefix": always(
+            xml(listing(more=f"{PREFIX}<Contents><Key>other/x</Key><Size>1</Size></Contents>"))
+        ),
+        "more, but not where": always(xml(listing(more=PREFIX + TRUNCATED))),
+        "the same page for ever": always(
+            xml(
+                listing(
+                    more=f"{PREFIX}{TRUNCATED}<NextContinuationToken>t</NextContinuationToken>"
+                )
+            )
+        ),
+    },
+    "HeadObject": {
+        "another object": always(raw(200, ETag=OTHER, length=SMALL)),
+        "another length": always(raw(200, ETag=OTHER, length=10**15)),
+        "an ETag that is no md5": always(raw(200, ETag='"x"', length=SMALL)),
+    },
+    "PutObject": {
+        "another ETag": always(raw(200, ETag=OTHER)),
+        "another checksum": lambda heard: raw(
+            200, ETag=f'"{md5_of(heard)}"', x_amz_checksum_crc32=crc_of(heard, wrong=1)
+        ),
+        "the checksum alone": lambda heard: raw(
+            200, ETag=OTHER, x_amz_checksum_crc32=crc_of(heard)
+        ),
+    },
+    "CreateMultipartUpload": {
+        "another bucket": lambda heard: created(heard, bucket="other"),
+        "another key": lambda heard: created(heard, key=f"{HOME}other.ulg"),
+    },
+    "UploadPart": {
+        "another ETag": always(raw(200, ETag=OTHER)),
+        "another checksum": lambda heard: raw(
+            200, ETag=f'"{md5_of(heard)}"', x_amz_checksum_crc32=crc_of(heard, wrong=1)
+        ),
+    },
+    "ListParts": {
+        "another bucket": lambda heard: parts(heard, bucket="other"),
+        "another upload": lambda heard: parts(heard, upload_id="other"),
+        "the same page for ever": lambda heard: parts(
+            heard, more=f"{TRUNCATED}<NextPartNumberMarker>0</NextPartNumberMarker>"
+        ),
+        "numbers that are none": lambda heard: parts(heard, more=A_PART.replace("7", "seven")),
+    },
+    "CompleteMultipartUpload": {
+        "another bucket": completed(bucket="other"),
+        "another key": completed(key=f"{HOME}other.ulg"),
+        "another ETag": completed(etag=OTHER),
+        "no ETag": completed(etag=""),
+    },
+    "ListMultipartUploads": {
+        "another bucket": always(
+            xml("<ListMultipartUploadsResult><Bucket>other</Bucket></ListMultipartUploadsResult>")
+        ),
+    },
+    "CopyObject": {"another ETag": copied(OTHER), "no ETag": copied("")},
+    "GetObject": {
+        "bytes nobody asked for": always(
+            raw(206, b"half", ETag=OTHER, Content_Range="bytes 4-7/8")
+        ),
+    },
+}  # fmt: skip
+
+
+def lies(op: str) -> dict[str, Lie]:
+    return {**LIES, **OTHERS.get(op, {})}
+
+
+async def land_small(rig: Rig, liar: Liar) -> Row:
+    return await rig.land()
+
+
+async def land_large(rig: Rig, liar: Liar) -> Row:
+    return await rig.land(size=TWO_PARTS)
+
+
+async def hold_a_part(rig: Rig, liar: Liar) -> Row:
+    rig.fault("UploadPart", DROP, part=2)
+    return await rig.attempt(await rig.land(size=TWO_PARTS))
+
+
+async def finish_small(rig: Rig, liar: Liar) -> Row:
+    return await rig.finish(await rig.land())
+
+
+UPLOADS: dict[str, Callable[[Rig, Liar], Awaitable[Row]]] = {
+    "ListObjectsV2": land_small,
+    "HeadObject": land_small,
+    "PutObject": land_small,
+    "CreateMultipartUpload": land_large,
+    "UploadPart": hold_a_part,
+    "CompleteMultipartUpload": hold_a_part,
+    "ListParts": hold_a_part,
+}
+OTHER_CALLS: dict[str, tuple[Callable[[Rig, Liar], Awaitable[Row]], Callable[..., Any]]] = {
+    "ListMultipartUploads": (hold_a_part, lambda rig, row: rig.service.s3.uploads(row.key)),
+    "AbortMultipartUpload": (
+        hold_a_part,
+        lambda rig, row: rig.service.s3.abort(row.key, row.upload_id),
+    ),
+    "DeleteObject": (finish_small, lambda rig, row: rig.service.objects.delete(row.key)),
+    "CopyObject": (
+        finish_small,
+        lambda rig, row: rig.service.objects.move(row.key, f"{HOME}elsewhere.ulg"),
+    ),
+    "GetObject": (
+        finish_small,
+        lambda rig, row: rig.service.objects.download(row.key, rig.tmp / "got" / "got.ulg"),
+    ),
+}
+
+
+async def believed(rig: Rig, row: Row, op: str) -> str:
+    """What the answer was taken for; empty when it was not believed."""
+    if op in OTHER_CALLS:
+        try:
+            return f"answered {await OTHER_CALLS[op][1](rig, row)}"
+        except S3IntegrationError as error:
+            return "" if error.message and error.waiting_helps else repr(error)
+    await rig.service.drainer.hurry()
+    now = await rig.attempt(row)
+    return "" if now.state == "queued" and now.reason else f"{now.state} {now.reason}"
+
+
+async def all_believed(
+    rig: Rig, liar: Liar, row: Row, op: str, told: dict[str, Lie]
+) -> dict[str, str]:
+    """Which lies were believed; ends at the first, after which nothing is as it was."""
+    for name, lie in told.items():
+        liar.lie(op, lie)
+        before = liar.told[op]
+        what = await believed(rig, row, op)
+        if what or liar.told[op] == before:
+            return {name: what or "never asked"}
+    liar.repent()
+    return {}
+
+
+@pytest.mark.parametrize("op", UPLOADS)
+@pytest.mark.guarantee(
+    "answers",
+    "any of 30 lies as the answer to any operation of an upload",
+    "nothing is proven by it; when S3 answers again the log arrives, no confirmed part sent twice",
+)
+async def test_no_lie_about_an_upload_is_believed(rig: Rig, op: str) -> None:
+    async with between(rig, concurrency=1) as liar:
+        row = await UPLOADS[op](rig, liar)
+        wrong = await all_believed(rig, liar, row, op, lies(op))
+        assert wrong == {}
+        done = await rig.finish(row)
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("op", OTHER_CALLS)
+@pytest.mark.guarantee(
+    "answers",
+    "any of 30 lies as the answer to a deletion, a copy, an abort, a download or a list of uploads",
+    "the caller hears an error; object, row and what lies on the disk stay as they were",
+)
+async def test_no_lie_about_anything_else_is_believed(rig: Rig, op: str) -> None:
+    prepare, call = OTHER_CALLS[op]
+    async with between(rig, concurrency=1) as liar:
+        row = await prepare(rig, liar)
+        stored, open_uploads = rig.stored(), rig.open_uploads()
+        wrong = await all_believed(rig, liar, row, op, lies(op))
+        assert wrong == {}
+        assert (rig.stored(), rig.open_uploads()) == (stored, open_uploads)
+        assert await rig.row(row) == row
+        assert list(rig.tmp.glob("got/*")) == []
+        await call(rig, row)  # the truth is believed
+
+
+@pytest.mark.parametrize("op", [*UPLOADS, *OTHER_CALLS])
+@pytest.mark.guarantee(
+    "answers",
+    "a redirect to another address, in answer to any operation",
+    "it is not followed: neither body nor token goes there",
+)
+async def test_no_redirect_is_followed(rig: Rig, op: str) -> None:
+    async with strangers() as (url, visits), between(rig, concurrency=1) as liar:
+        row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](rig, liar)
+        told = {
+            f"{status} {sorted(more)}": always(raw(status, Location=url, **more))
+            for status in (301, 302, 307, 308)
+            for more in ({}, {**REQUEST_ID, "x_amz_bucket_region": "eu-central-1"})
+        }
+        wrong = await all_believed(rig, liar, row, op, told)
+
+    assert wrong == {}
+    assert visits == []
+
+
+@contextlib.asynccontextmanager
+async def strangers() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Another address, and what was said there."""
+    visits: list[bytes] = []
+
+    async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(await reader.read(1 << 16))
+        writer.write(raw(200))
+        writer.close()
+
+    server = await asyncio.start_server(visited, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", visits
+    server.close()
+
+
+# -- a cache on the way
+
+
+def aged(rig: Rig, key: str, age: int) -> Fault:
+    """What a HEAD of ``key`` says now, as a cache repeats it later."""
+    told = rig.head(key)
+    headers = {
+        "ETag": told["ETag"],
+        "Content-Length": str(told["ContentLength"]),
+        "Age": str(age),
+        **{f"x-amz-meta-{name}": value for name, value in told["Metadata"].items()},
+    }
+    return Fault(200, headers=headers)
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "a cache says that an object is there which was deleted",
+    "what was true once proves nothing: the log is sent again",
+)
+async def test_an_object_that_only_a_cache_remembers_is_no_proof(rig: Rig) -> None:
+    one = await rig.finish(await rig.land("one.ulg"))
+    rig.always("HeadObject", aged(rig, one.key, age=600))
+    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+    row = await rig.land("other.ulg")
+
+    told = await rig.attempt(row)
+    rig.heal()
+    done = await rig.finish(row)
+
+    assert (told.state, told.code) == ("queued", "not_s3")
+    assert "cache" in told.reason
+    assert (done.state, done.same_as) == ("verified", None)
+    assert rig.body(done.key) == (rig.logs / "other.ulg").read_bytes()
+
+
+@pytest.mark.parametrize("op", ["ListObjectsV2", "HeadObject"])
+@pytest.mark.guarantee(
+    "answers",
+    "a cache says that nothing is there",
+    "the drain waits with that reason; nothing is sent to find out",
+)
+async def test_what_a_cache_does_not_know_is_not_sent_again(rig: Rig, op: str) -> None:
+    nothing = {
+        "ListObjectsV2": Fault(200, listing().encode(), {"Age": "30", **TEXT_XML}),
+        "HeadObject": Fault(404, headers={"Age": "30"}),
+    }
+    rig.fault(op, nothing[op])
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (told.state, told.code) == ("queued", "not_s3")
+    assert rig.count("PutObject") == 1
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_a_download_from_a_cache_gives_its_connection_back(rig: Rig) -> None:
+    row = await rig.finish(await rig.land())
+    rig.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
+
+    for _ in range(12):
+        with pytest.raises(NotS3, match="cache"):
+            await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+
+    assert await rig.service.objects.download(row.key, rig.tmp / "got.ulg") == SMALL
+
+
+# -- proofs that contradict themselves
+
+
+async def wrong_crc(rig: Rig, request: Request) -> Fault | None:
+    """The HEAD of an object as it is, but for its checksum."""
+    if request.key not in rig.stored():
+        return None
+    told = aged(rig, request.key, age=0)
+    more = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
+    return Fault(200, headers={**told.headers, **more})
+
+
+@pytest.mark.parametrize("scene", ["proof", "recognised", "copied"])
+@pytest.mark.guarantee(
+    "answers",
+    "the right ETag beside a wrong checksum",
+    "no proof, wherever it is read: after an upload, of an older object, of a copy",
+)
+async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str) -> None:
+    async def lie(request: Request) -> Fault | None:
+        return await wrong_crc(rig, request) if scene != "copied" or request.key == key else None
+
+    key = f"{HOME}asked.ulg"
+    if scene != "proof":
+        await rig.finish(await rig.land("one.ulg"))
+    rig.always("HeadObject", lie)
+    row = await rig.land("other.ulg", key=key if scene == "copied" else None)
+
+    told = await rig.attempt(row)
+
+    assert told.state == "queued"
+    assert told.receipt is None
+    assert rig.count("CopyObject") == (scene == "copied")
+
+
+# -- answers that go on after their end, or never end
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "the answer to a HEAD has a body that looks like the next answer",
+    "the next request is not answered by it",
+)
+async def test_a_body_after_a_head_is_not_the_next_answer(rig: Rig) -> None:
+    """The bytes wait in the connection that is used for the next request."""
+    path = rig.write()
+    etag = hashlib.md5(path.read_bytes()).hexdigest()
+    next_one = raw(200, ETag=f'"{etag}"', length=SMALL, x_amz_request_id="1")
+    async with between(rig) as liar:
+        liar.hold_open = True
+        liar.lie("HeadObject", always(raw(404) + next_one + next_one))
+        row = await rig.service.enqueue(path)
+        told = [await rig.attempt(row) for _ in range(3)]
+        liar.repent()
+        done = await rig.finish(row)
+
+    assert {(row.state, row.receipt) for row in told} == {("queued", None)}
+    rig.assert_sent_once(done, path)
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "an answer as long as the sea",
+    "reading ends after 16 MiB; the drain waits",
+)
+async def test_an_endless_answer_is_not_read_to_its_end(rig: Rig) -> None:
+    written = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw(200, Transfer_Encoding="chunked", **XML))
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
+                await writer.drain()
+                written += 1 << 20
+        writer.close()
+
+    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    await rig.restart(endpoint_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    row = await rig.land()
+
+    told = await rig.attempt(row)
+    server.close()
+
+    assert (told.state, told.code) == ("queued", "not_s3")
+    assert written < 40 << 20
+
+
+@pytest.mark.parametrize("op", ["ListObjectsV2", "PutObject"])
+@pytest.mark.guarantee(
+    "answers",
+    "an answer that begins and never ends",
+    "it is given up, and the request is made again",
+)
+async def test_an_answer_that_stops_in_the_middle_is_given_up(rig: Rig, op: str) -> None:
+    later_s = 0.0
+
+    def stop_in_the_middle(_: Heard) -> bytes:
+        nonlocal later_s
+        later_s = 3600.0  # for whoever watches a body; the clock of the device
+        return raw(200, b"<", length=1000, **XML)
+
+    async with between(rig, request_timeout=0.3) as liar:
+        liar.hold_open = True
+        liar.lie(op, stop_in_the_middle)
+        rig.service.s3._caller._now = lambda: rig.service._now() + later_s
+        row = await rig.land()
+        told = await rig.attempt(row)
+        liar.repent()
+        rig.service.s3._caller._now = rig.service._now
+        done = await rig.finish(row)
+
+    assert (told.state, told.code) == ("queued", "offline")
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+# -- ranges
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        raw(200, b"0123456789", ETag=OTHER),
+        raw(206, b"4567", ETag=OTHER),
+        raw(206, b"3456", ETag=OTHER, Content_Range="bytes 3-6/10"),
+        raw(206, b"456789", ETag=OTHER, Content_Range="bytes 4-9/10"),
+        raw(206, b"45678", ETag=OTHER, Content_Range="bytes 4-7/10"),
+        raw(206, b"4567", ETag=OTHER, Content_Range="somewhere"),
+    ],
+)
+@pytest.mark.guarantee(
+    "answers", "other bytes of an object than were asked for", "the reader hears an error"
+)
+async def test_another_range_than_was_asked_for_is_not_believed(rig: Rig, answer: bytes) -> None:
+    async with between(rig) as liar:
+        liar.lie("GetObject", always(answer))
+        with pytest.raises(NotS3):
+            async with rig.service.objects.read(f"{HOME}x.ulg", first=4, last=7):
+                pass
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (4, 7), (8, 99), (5, None), (0, None)])
+async def test_a_range_brings_the_bytes_that_were_asked_for(
+    rig: Rig, first: int, last: int | None
+) -> None:
+    rig.put(f"{HOME}x.ulg", b"0123456789")
+
+    async with rig.service.objects.read(f"{HOME}x.ulg", first=first, last=last) as (_, blocks):
+        got = b"".join([block async for block in blocks])
+
+    assert got == b"0123456789"[first : None if last is None else last + 1]

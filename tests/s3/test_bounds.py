@@ -1,0 +1,211 @@
+"""Every call ends in time, whatever the peer does not do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import BUCKET, HOME, PART, Rig, until
+
+from petal_s3 import caller
+from petal_s3.answers import HeldPart, ObjectInfo
+from petal_s3.checksums import Digest, digest
+from petal_s3.credentials import TokenService
+from petal_s3.errors import Conflict, Offline, S3CredentialsError
+from petal_s3.s3 import S3
+from petal_s3.wire import Window
+from tests.faults.chaos import Chaos, Shape
+
+SHORT_S = 0.2
+HANGS_S = 30.0  # far beyond every bound below: only a call without one comes near
+KEY = HOME + "there.ulg"
+WHOLE = b"x" * 300_000
+
+
+class Bench:
+    """Every operation of S3 on an object, an upload and a file that are all there."""
+
+    def __init__(self, s3: S3, upload_id: str, file: Path) -> None:
+        self.s3 = s3
+        self._upload_id = upload_id
+        self._fd = os.open(file, os.O_RDONLY)
+        self._digest = digest(self._fd, 0, len(WHOLE), sha256=True)
+        self._part = HeldPart(1, len(WHOLE), self._digest.etag)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def body(self) -> tuple[Window, Digest]:
+        return Window(self._fd, 0, len(WHOLE), sha256=self._digest.sha256), self._digest
+
+    async def read(self) -> None:
+        async with self.s3.read(KEY) as (_, blocks):
+            async for _ in blocks:
+                pass
+
+    def operations(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        s3, told = self.s3, {"content_type": "x", "metadata": {}}
+        here = ObjectInfo(KEY, len(WHOLE), self._digest.etag)
+        id_ = self._upload_id
+        return {
+            "head": lambda: s3.head(KEY),
+            "page": lambda: s3.page(HOME),
+            "put": lambda: s3.put(HOME + "new.ulg", *self.body(), **told),
+            "create": lambda: s3.create(HOME + "big.ulg", checksummed=True, **told),
+            "upload_part": lambda: s3.upload_part(KEY, id_, 1, *self.body()),
+            "parts": lambda: s3.parts(KEY, id_),
+            "complete": lambda: s3.complete(KEY, id_, [self._part], crc32=None, size=len(WHOLE)),
+            "abort": lambda: s3.abort(KEY, id_),
+            "uploads": lambda: s3.uploads(KEY),
+            "uploads_below": lambda: s3.uploads_below(HOME),
+            "stale_upload_rule": lambda: s3.stale_upload_rule(HOME),
+            "copy": lambda: s3.copy(here, HOME + "copy.ulg", {}),
+            "delete": lambda: s3.delete(HOME + "gone.ulg"),
+            "read": self.read,
+        }
+
+
+@pytest.fixture
+async def bench(
+    rig: Rig, chaos: Chaos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    """A client in a hurry, on a link that may fall silent."""
+    monkeypatch.setattr(caller, "_ANSWER_S", SHORT_S)
+    monkeypatch.setattr(caller, "_WATCH_S", 0.05)
+    rig.put(KEY, WHOLE)
+    file = tmp_path / "whole"
+    file.write_bytes(WHOLE)
+    opened = rig.cloud.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
+    s3 = S3(
+        bucket=BUCKET, region="us-east-1", endpoint_url=chaos.url, tokens=rig.service.tokens,
+        timeout_s=SHORT_S, stall_s=SHORT_S, connections=32,
+    )  # fmt: skip
+    made = Bench(s3, opened, file)
+    yield made
+    await s3.close()
+    made.close()
+
+
+def test_the_table_has_every_operation(bench: Bench) -> None:
+    local = {"open", "close", "presign"}  # no request of their own
+    named = {name for name in dir(S3) if callable(getattr(S3, name)) and not name.startswith("_")}
+
+    assert named - local == set(bench.operations())
+
+
+async def outcome(call: Awaitable[Any]) -> Any:
+    """How it ended; ``"hangs"`` when it did not."""
+    try:
+        await asyncio.wait_for(call, HANGS_S)
+    except asyncio.TimeoutError:
+        return "hangs"
+    except Exception as error:  # noqa: BLE001 - the test says which is right
+        return error
+    return "done"
+
+
+async def outcomes(bench: Bench) -> dict[str, Any]:
+    """All at once: each is bounded by itself."""
+    operations = bench.operations()
+    ended = await asyncio.gather(*(outcome(call()) for call in operations.values()))
+    return dict(zip(operations, ended, strict=True))
+
+
+SILENCES = {
+    "the SYN is lost": Chaos.lose,
+    "taken, never answered": Chaos.black_hole,
+    "taken, never read": lambda chaos: chaos.stall_after(up=0, each=True),
+    "in the request": lambda chaos: chaos.stall_after(up=100, each=True),
+    "in the answer": lambda chaos: chaos.stall_after(down=30, each=True),
+}
+DRIPS = {"drips": lambda chaos: chaos.shape(Shape(down_bytes_s=20))}
+
+
+@pytest.mark.guarantee(
+    "links",
+    "whatever is asked of S3, the peer falls silent: at connect, in the request, in the answer",
+    "every operation ends in time and says offline",
+)
+@pytest.mark.parametrize("where", SILENCES)
+async def test_every_operation_ends_when_the_peer_falls_silent(
+    chaos: Chaos, bench: Bench, where: str
+) -> None:
+    SILENCES[where](chaos)
+
+    ended = await outcomes(bench)
+
+    assert {name: type(end) for name, end in ended.items()} == dict.fromkeys(ended, Offline)
+
+
+async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
+    """Else the table above would prove nothing."""
+    operations = bench.operations()
+    last = ["upload_part", "complete", "abort"]
+    order = [*(operations.keys() - set(last)), *last]
+    bench.s3._timeout_s = bench.s3._caller._timeout_s = bench.s3._caller._stall_s = HANGS_S
+
+    ended = {name: await outcome(operations[name]()) for name in order}
+
+    assert isinstance(ended.pop("complete"), Conflict)  # an object stands there
+    assert set(ended.values()) == {"done"}
+
+
+@pytest.mark.guarantee(
+    "links",
+    "S3 stops in the middle of an object that is downloaded",
+    "the download ends in time and leaves no half file",
+)
+async def test_a_download_that_stalls_ends_and_leaves_nothing(rig: Rig, chaos: Chaos) -> None:
+    await rig.restart(request_timeout=SHORT_S)
+    rig.put(KEY, b"x" * PART)
+    target = rig.tmp / "got.ulg"
+    chaos.stall_after(down=PART // 2)
+
+    ended = await outcome(rig.service.objects.download(KEY, target))
+
+    assert isinstance(ended, Offline)
+    assert list(rig.tmp.glob("*got.ulg*")) == []
+
+
+@pytest.mark.guarantee(
+    "links",
+    "the token service falls silent: at connect, in the request, in the answer, or drips",
+    "the call ends in time and says so",
+)
+@pytest.mark.parametrize("where", {**SILENCES, **DRIPS})
+async def test_the_token_service_is_not_waited_for_longer(rig: Rig, where: str) -> None:
+    async with Chaos(rig.tokens.url) as chaos:
+        {**SILENCES, **DRIPS}[where](chaos)
+        tokens = TokenService(f"{chaos.url}/session-token", timeout_s=SHORT_S)
+        ended = await asyncio.gather(*(outcome(tokens.get()) for _ in range(3)))
+        await tokens.close()
+
+    assert {type(end) for end in ended} == {S3CredentialsError}
+    assert {end.code for end in ended} == {"token_service_down"}
+    assert {end.message for end in ended} == {
+        f"The token service at 127.0.0.1 cannot be reached (no answer within {SHORT_S} s)."
+    }
+
+
+@pytest.mark.guarantee(
+    "links",
+    "stopped while the peer is silent",
+    "the service stops at once; the row waits where it was",
+)
+async def test_a_service_stops_though_the_peer_is_silent(rig: Rig, chaos: Chaos) -> None:
+    chaos.stall_after(up=1_000_000)
+    service = await rig.run()
+    row = await rig.land(size=PART)
+    await until(lambda: chaos.up_bytes == 1_000_000)
+
+    ended = await outcome(service.stop())
+
+    assert ended == "done"
+    assert rig.sql("SELECT state, attempts FROM log") == [("queued", 0)]
+    await rig.open()
+    chaos.heal()
+    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")

@@ -1,0 +1,1022 @@
+"""Uploads that nobody owns any more are found and aborted; nothing depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from aiohttp import web
+from rich.console import Console
+from rig import (
+    BUCKET,
+    DROP,
+    HOME,
+    LOSE_ANSWER,
+    MACHINE,
+    PART,
+    PORTAL_PAGE,
+    THREE_PARTS,
+    TWO_PARTS,
+    UNWELL,
+    Rig,
+    refusal,
+    until,
+)
+
+from petal_s3 import look, screen
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
+from petal_s3.orphans import Pass
+from petal_s3.row import Row
+
+DENIED = refusal(403, "AccessDenied")
+LISTING = "ListMultipartUploads"
+RULES = "Other"  # the ledger has no name for the question after lifecycle rules
+LOST = HOME + "lost.ulg"
+DAY = timedelta(days=1)
+PORTALS = (
+    Fault(200),
+    Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
+    Fault(200, b"<html><body/></html>"),
+)
+
+
+def begin(rig: Rig, key: str = LOST) -> str:
+    """Somebody begins an upload, long ago as this stand-in tells it; returns its id."""
+    return str(rig.cloud.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"])
+
+
+def xml(name: str, inner: str, **headers: str) -> Fault:
+    body = f"<?xml version='1.0'?><{name}>{inner}</{name}>"
+    return Fault(200, body.encode(), {"Content-Type": "application/xml", **headers})
+
+
+def listing(
+    *uploads: tuple[str, str, datetime], bucket: str = BUCKET, following: str = "", **headers: str
+) -> Fault:
+    """What S3 says of open uploads: key, id, begun at; ``following``: there are more."""
+    told = "".join(
+        f"<Upload><Key>{key}</Key><UploadId>{upload_id}</UploadId>"
+        f"<Initiated>{begun.isoformat()}</Initiated></Upload>"
+        for key, upload_id, begun in uploads
+    )
+    more = f"<NextKeyMarker>{following}</NextKeyMarker>" if following else ""
+    inner = f"<Bucket>{bucket}</Bucket>{more}<IsTruncated>{str(bool(following)).lower()}"
+    return xml("ListMultipartUploadsResult", f"{inner}</IsTruncated>{told}", **headers)
+
+
+def holds(key: str, upload_id: str, stored: datetime) -> Fault:
+    """What S3 says of an upload that holds one part."""
+    return xml(
+        "ListPartsResult",
+        f"<Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{upload_id}</UploadId>"
+        f"<IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><Size>5</Size>"
+        f'<ETag>"x"</ETag><LastModified>{stored.isoformat()}</LastModified></Part>',
+    )
+
+
+def ago(age: timedelta) -> datetime:
+    return datetime.now(timezone.utc) - age
+
+
+def say(rig: Rig, first: Fault) -> None:
+    """One pass hears this of home, and that nothing is open below the other roots."""
+    rig.fault(LISTING, first)
+    others = len(rig.service.territory.roots) - 1
+    rig.fault(LISTING, listing(), times=others)
+
+
+async def collect(rig: Rig) -> Pass:
+    return await rig.service.orphans.collect()
+
+
+async def half_sent(rig: Rig) -> Row:
+    """A row of which S3 holds the first part."""
+    rig.fault("UploadPart", DROP, part=2)
+    return await rig.attempt(await rig.land(size=TWO_PARTS))
+
+
+async def of_unheard_id(rig: Rig, name: str = "flight.ulg", **more: Any) -> Row:
+    """A row whose upload S3 has begun, but whose id never arrived."""
+    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await rig.attempt(await rig.land(name, size=TWO_PARTS, **more))
+    assert (row.upload_id, len(rig.open_uploads())) == (None, 1)
+    return row
+
+
+# -- what is collected, and what is not
+
+
+@pytest.mark.guarantee(
+    "orphans", "an upload that no row owns", "it is aborted when nobody added to it for a day"
+)
+async def test_an_upload_that_no_row_owns_is_aborted(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin(rig)
+
+    with caplog.at_level(logging.INFO, "petal_s3"):
+        await rig.service.drainer._turn()
+
+    assert rig.open_uploads() == []
+    assert rig.service.orphans.aborted == 1
+    assert f"orphan aborted key={LOST}" in caplog.text
+
+
+async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(rig: Rig) -> None:
+    roots = rig.service.territory.roots
+    for root in roots:
+        begin(rig, root + "lost.ulg")
+
+    found = await collect(rig)
+
+    assert found == Pass(listed=4, aborted=4, refused=False)
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans", "the upload of a log that waits is old", "it is kept, and goes on where it was"
+)
+async def test_an_upload_that_a_row_owns_is_left_alone(rig: Rig) -> None:
+    row = await half_sent(rig)
+    rig.service.orphans._age_s = 0
+
+    found = await collect(rig)
+    done = await rig.finish(row)
+
+    assert (found.listed, found.aborted) == (1, 0)
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(rig: Rig) -> None:
+    row = await half_sent(rig)
+    rig.service.orphans._age_s = 0
+    await rig.service.cancel(row.id)
+
+    await collect(rig)
+    await rig.service.retry(row.id)
+
+    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "orphans", "another machine's upload is stale", "it is neither listed nor aborted"
+)
+async def test_uploads_of_other_machines_are_left_alone(rig: Rig) -> None:
+    theirs = [
+        f"flight_logs/{MACHINE}1/lost.ulg",
+        "flight_logs/drone-002/lost.ulg",
+        "flight_logs/lost.ulg",
+        "deleted/drone-002/lost.ulg",
+        "lost.ulg",
+    ]
+    for key in theirs:
+        begin(rig, key)
+
+    found = await collect(rig)
+
+    assert found.listed == 0
+    assert sorted(key for key, _ in rig.open_uploads()) == sorted(theirs)
+
+
+async def test_a_key_that_escapes_its_folder_is_never_touched(rig: Rig) -> None:
+    for name in ("../drone-002/lost.ulg", "x//lost.ulg", ""):
+        say(rig, listing((HOME + name, "id", ago(9 * DAY))))
+
+        assert (await collect(rig)).listed == 0
+
+    assert rig.count("AbortMultipartUpload") == 0
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "a second outbox of this machine has begun an upload",
+    "for a day by S3's clock it is left alone",
+)
+async def test_a_young_upload_is_left_alone(rig: Rig) -> None:
+    for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
+        rig.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        upload_id = begin(rig)
+
+        say(rig, listing((LOST, upload_id, ago(DAY - timedelta(minutes=2)))))
+        young = await collect(rig)
+        say(rig, listing((LOST, upload_id, ago(DAY + timedelta(minutes=2)))))
+        old = await collect(rig)
+
+        assert (young.aborted, old.aborted) == (0, 1)
+        assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "a second outbox sends one log for days",
+    "while its parts arrive it is left alone",
+)
+async def test_an_old_upload_to_which_somebody_adds_is_left_alone(rig: Rig) -> None:
+    upload_id = begin(rig)
+    rig.cloud.upload_part(Bucket=BUCKET, Key=LOST, UploadId=upload_id, PartNumber=1, Body=b"x")
+
+    in_use = await collect(rig)
+    rig.fault("ListParts", holds(LOST, upload_id, ago(DAY + timedelta(minutes=2))))
+    at_rest = await collect(rig)
+
+    assert (in_use.aborted, at_rest.aborted) == (0, 1)
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans", "nobody tells the time, and the device is years ahead", "nothing is aborted"
+)
+async def test_without_the_time_of_s3_nothing_is_old(rig: Rig) -> None:
+    upload_id = begin(rig)
+    rig.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    rig.fault(LISTING, listing((LOST, upload_id, ago(9 * DAY)), Date="nonsense"))
+    rig.fault(LISTING, listing(Date="nonsense"), times=3)
+
+    found = await collect(rig)
+
+    assert (found.listed, found.aborted) == (1, 0)
+    assert rig.open_uploads() == [(LOST, upload_id)]
+
+
+async def test_an_upload_without_a_date_is_never_old(rig: Rig) -> None:
+    upload_id = begin(rig)
+    upload = f"<Upload><Key>{LOST}</Key><UploadId>{upload_id}</UploadId></Upload>"
+    say(rig, xml("ListMultipartUploadsResult", f"<Bucket>{BUCKET}</Bucket>{upload}"))
+
+    found = await collect(rig)
+
+    assert (found.listed, found.aborted) == (1, 0)
+    assert rig.open_uploads() == [(LOST, upload_id)]
+
+
+@pytest.mark.guarantee(
+    "orphans", "S3 has just given an id that is not in its row yet", "that upload is left alone"
+)
+async def test_an_upload_whose_id_is_not_written_down_yet_is_left_alone(rig: Rig) -> None:
+    async def look_first(request: Request) -> Fault:
+        upload_id = begin(rig, request.key)
+        say(rig, listing((request.key, upload_id, ago(timedelta(seconds=1)))))
+        await collect(rig)
+        told = f"<Bucket>{BUCKET}</Bucket><Key>{request.key}</Key><UploadId>{upload_id}</UploadId>"
+        return xml("InitiateMultipartUploadResult", told)
+
+    rig.fault("CreateMultipartUpload", look_first)
+
+    done = await rig.attempt(await rig.land(size=TWO_PARTS))
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_an_upload_that_ends_while_it_is_looked_at_is_no_failure(rig: Rig) -> None:
+    upload_id = begin(rig)
+    say(rig, listing((LOST, upload_id, ago(9 * DAY))))
+    rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=LOST, UploadId=upload_id)
+
+    assert await collect(rig) == Pass(listed=1, aborted=0, refused=False)
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "the outbox was lost in the middle of an upload",
+    "the log is sent anew, the old parts are collected a day later",
+)
+async def test_what_a_lost_outbox_had_begun_is_collected(rig: Rig) -> None:
+    row = await half_sent(rig)
+    await rig.service.stop()
+    rig.database.unlink()
+    service = await rig.open()
+    await service.scan()
+    await service.landed()
+
+    done = await rig.attempt(1)
+    soon = await collect(rig)
+    still_open = rig.open_uploads()
+    rig.fault("ListParts", holds(row.key, str(row.upload_id), ago(DAY + timedelta(minutes=2))))
+    later = await collect(rig)
+
+    assert (soon.aborted, still_open) == (0, [(row.key, row.upload_id)])
+    assert later.aborted == 1
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+# -- when S3 does not let us, or somebody else answers
+
+
+@pytest.mark.guarantee(
+    "orphans", "listing uploads is not granted", "nothing depends on it, no token is given up"
+)
+@pytest.mark.parametrize("refused", [DENIED, refusal(405, "MethodNotAllowed")])
+async def test_nothing_depends_on_the_permission_to_list(rig: Rig, refused: Fault) -> None:
+    rig.always(LISTING, refused)
+    rig.always(RULES, refused)
+    row = await of_unheard_id(rig)
+    rig.tokens.fail_with(503)  # a token given up now could not be replaced
+
+    found = await collect(rig)
+    done = await rig.attempt(row)
+
+    assert found == Pass(listed=0, aborted=0, refused=True)
+    assert done.state == "verified"
+    assert rig.service.orphans.advice == []
+    assert rig.tokens.fetches == 1
+
+
+@pytest.mark.parametrize("op", ["AbortMultipartUpload", "ListParts"])
+async def test_nothing_depends_on_the_permission_to_abort(rig: Rig, op: str) -> None:
+    begin(rig)
+    rig.fault(op, DENIED, times=2)
+
+    found = await collect(rig)
+    rig.heal()
+
+    assert found == Pass(listed=1, aborted=0, refused=True)
+    assert (await collect(rig)).aborted == 1
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "a bad bucket, when asked after a lost upload",
+    "that is no missing permission: it is asked again",
+)
+async def test_another_refusal_is_no_missing_permission(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    await rig.service.cancel(row.id)
+    rig.fault(LISTING, refusal(404, "NoSuchBucket"))
+
+    await rig.service.drainer._sweep()
+    not_yet = rig.open_uploads()
+    await rig.service.drainer._sweep()
+
+    assert len(not_yet) == 1
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.parametrize("refused", [DENIED, refusal(501, "NotImplemented")])
+async def test_a_row_that_was_given_up_does_not_wait_for_the_permission_to_list(
+    rig: Rig, refused: Fault
+) -> None:
+    row = await of_unheard_id(rig)
+    await rig.service.cancel(row.id)
+    rig.fault(LISTING, refused)
+
+    await rig.service.drainer._sweep()
+
+    assert (await rig.row(row)).part_size is None
+    assert (await collect(rig)).aborted == 1
+
+
+async def test_a_bad_bucket_ends_the_pass(rig: Rig) -> None:
+    rig.fault(LISTING, refusal(404, "NoSuchBucket"))
+
+    with pytest.raises(S3BucketError):
+        await collect(rig)
+
+
+@pytest.mark.parametrize("op", [LISTING, "ListParts", "AbortMultipartUpload"])
+@pytest.mark.guarantee(
+    "orphans", "a captive portal answers", "nothing counts as aborted, the next look collects it"
+)
+async def test_a_portal_collects_nothing(rig: Rig, op: str) -> None:
+    begin(rig)
+    for portal in PORTALS:
+        rig.fault(op, portal)
+
+        with pytest.raises(NotS3):
+            await collect(rig)
+
+    assert rig.service.orphans.aborted == 0
+    assert (await collect(rig)).aborted == 1
+
+
+LIES = {"bucket": 1, "keys": 1, "without marker": 1, "same page": 2, "ever more": 100}
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "a listing of another bucket, of foreign keys, or without an end",
+    "it is not believed, nothing is aborted",
+)
+async def test_a_listing_that_lies_is_not_believed(rig: Rig) -> None:
+    old = ago(9 * DAY)
+    foreign = "flight_logs/drone-002/lost.ulg"
+    pages = iter(range(10_000))
+
+    async def answer(_: Request) -> Fault:
+        if lie == "bucket":
+            return listing((LOST, "id", old), bucket="other")
+        if lie == "keys":
+            return listing((LOST, "id", old), (foreign, "id", old))
+        if lie == "without marker":
+            told = f"<Bucket>{BUCKET}</Bucket><IsTruncated>true</IsTruncated>"
+            return xml("ListMultipartUploadsResult", told)
+        following = LOST if lie == "same page" else f"{HOME}{next(pages)}"
+        return listing((LOST, "id", old), following=following)
+
+    rig.always(LISTING, answer)
+
+    for lie, asked in LIES.items():
+        rig.ledger.clear()
+
+        with pytest.raises(NotS3):
+            await collect(rig)
+
+        assert rig.count(LISTING) == asked, lie
+        assert rig.count("AbortMultipartUpload") == 0, lie
+
+
+async def test_a_server_that_ignores_the_prefix_does_not_hold_up_a_log(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    mine = rig.open_uploads()[0]
+    foreign = ("flight_logs/drone-002/lost.ulg", "id", ago(DAY))
+    rig.fault(LISTING, listing(foreign, (*mine, ago(DAY))))
+
+    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+
+
+class Paged:
+    """An S3 that lists its open uploads two by two, as asked by prefix and markers."""
+
+    def __init__(self) -> None:
+        self.uploads: list[tuple[str, str]] = []
+        self.whole_keys_only = False
+        self.asked = 0
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        self.asked += 1
+        prefix, after = request.query["prefix"], request.query.get("key-marker", "")
+        found = [u for u in self.uploads if u[0].startswith(prefix)]
+        if self.whole_keys_only:
+            found = [u for u in found if u[0] == prefix]
+        marker = (after, request.query.get("upload-id-marker", ""))
+        if marker in found:
+            found = found[found.index(marker) + 1 :]
+        elif after:
+            found = [u for u in found if u[0] > after]
+        page = listing(*((*u, ago(9 * DAY)) for u in found[:2]))
+        key, upload_id = found[:2][-1] if found else ("", "")
+        more = (
+            f"<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{upload_id}"
+            "</NextUploadIdMarker><IsTruncated>true"
+        )
+        body = page.body.replace(b"<IsTruncated>false", more.encode() * (len(found) > 2) or b"<X>")
+        body = body if len(found) > 2 else page.body
+        return web.Response(body=body, content_type="application/xml")
+
+
+@pytest.fixture
+async def paged(rig: Rig) -> AsyncIterator[Paged]:
+    made = Paged()
+    runner = web.ServerRunner(web.Server(made.answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await rig.restart(endpoint_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    yield made
+    await rig.service.stop()
+    await runner.cleanup()
+
+
+async def test_a_listing_of_many_pages_is_read_to_its_end(rig: Rig, paged: Paged) -> None:
+    # Several ids of one key stand in the order of their beginning, not of their names.
+    paged.uploads = [(f"{HOME}{n}.ulg", f"{9 - i}") for n in range(3) for i in range(3)]
+    paged.uploads.append((f"{HOME}2.ulg.more", "9"))
+    paged.uploads.append(("flight_logs/drone-002/lost.ulg", "9"))
+
+    below = await rig.service.s3.uploads_below(HOME)
+    of_one = await rig.service.s3.uploads(f"{HOME}2.ulg")
+
+    assert [(one.key, one.upload_id) for one in below] == paged.uploads[:10]
+    assert of_one == ["9", "8", "7"]
+    assert paged.asked == 5 + 2
+
+
+async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
+    rig: Rig, paged: Paged
+) -> None:
+    paged.uploads = [(LOST, "1"), (LOST, "2"), (LOST, "3")]
+    paged.whole_keys_only = True
+
+    assert await rig.service.s3.uploads_below(HOME) == []
+    assert await rig.service.s3.uploads(LOST) == ["1", "2", "3"]
+
+
+# -- when it is looked
+
+
+async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(rig: Rig) -> None:
+    later_s = 0.0
+    drainer = rig.service.drainer
+    now = drainer._now
+    drainer._now = lambda: now() + later_s
+    asked = []
+
+    for later_s in (0.0, 1.0, 86_000.0, 86_500.0, 86_600.0):  # noqa: B007 - read by the clock
+        await drainer._turn()
+        asked.append(rig.count(LISTING))
+
+    assert asked == [4, 4, 4, 8, 8]
+
+
+async def test_nothing_is_looked_for_while_rows_are_due(rig: Rig) -> None:
+    await rig.land("one.ulg")
+    await rig.land("two.ulg", seed=1)
+    seen = []
+
+    for _ in range(3):
+        await rig.service.drainer._turn()
+        seen.append((rig.count("PutObject"), rig.count(LISTING)))
+
+    assert seen == [(1, 0), (2, 0), (2, 4)]
+
+
+async def test_nothing_is_looked_for_while_the_drain_is_blocked(rig: Rig) -> None:
+    row = await half_sent(rig)
+    await rig.service.cancel(row.id)
+    rig.fault("AbortMultipartUpload", refusal(503, "SlowDown", Retry_After="90"))
+
+    await rig.service.drainer._turn()
+
+    assert rig.service.drainer.block is not None
+    assert rig.count(LISTING) == 0
+
+
+@pytest.mark.guarantee(
+    "orphans", "a log lands while orphans are looked for", "the look ends, the log is sent at once"
+)
+async def test_a_log_that_lands_ends_the_look_for_orphans(rig: Rig) -> None:
+    proven = asyncio.Event()
+
+    async def hang(_: Request) -> None:
+        await proven.wait()
+
+    rig.fault(LISTING, hang)
+    service = await rig.run(request_timeout=1000)
+    await until(lambda: rig.count(LISTING) == 1)
+
+    row = await rig.land()
+    done = await rig.until_state(row, "verified")
+    proven.set()
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert rig.count(LISTING) == 1
+    assert service.drainer._tidy_at - service._now() < 60  # it is made later
+
+
+async def test_arming_ends_the_look_for_orphans(rig: Rig) -> None:
+    over = asyncio.Event()
+
+    async def hang(_: Request) -> None:
+        await over.wait()
+
+    rig.fault(LISTING, hang)
+    service = await rig.run(request_timeout=1000)
+    await until(lambda: rig.count(LISTING) == 1)
+
+    service.flight.told(armed=True, now=service._now())
+    await until(lambda: service.drainer._tidy_at > 0)
+    over.set()
+
+    assert rig.count(LISTING) == 1
+
+
+async def test_stopping_in_the_middle_of_a_look_stops(rig: Rig) -> None:
+    over = asyncio.Event()
+
+    async def hang(_: Request) -> None:
+        await over.wait()
+
+    rig.fault(LISTING, hang)
+    service = await rig.run(request_timeout=1000)
+    await until(lambda: rig.count(LISTING) == 1)
+
+    await asyncio.wait_for(service.stop(), 30)
+    over.set()
+
+
+@pytest.mark.guarantee(
+    "orphans", "looking for orphans fails", "no log waits for it, it is tried again by and by"
+)
+@pytest.mark.parametrize(
+    ("op", "fault"),
+    [
+        (LISTING, DROP),
+        (LISTING, refusal(404, "NoSuchBucket")),
+        (RULES, UNWELL),
+        ("AbortMultipartUpload", UNWELL),
+        ("AbortMultipartUpload", DENIED),
+    ],
+)
+async def test_a_failed_look_blocks_nothing(rig: Rig, op: str, fault: Fault) -> None:
+    begin(rig)
+    rig.always(op, fault)
+    drainer = rig.service.drainer
+    drainer._spread = lambda: 1.0
+    waits = []
+
+    for _ in range(3):
+        drainer._tidy_at = 0.0
+        await drainer._turn()
+        waits.append(round(drainer._tidy_at - drainer._now()))
+        assert drainer.block is None
+    done = await rig.attempt(await rig.land())
+
+    assert waits == ([86_400] * 3 if fault is DENIED else [32, 64, 128])
+    assert done.state == "verified"
+
+
+async def test_s3_may_ask_for_patience_with_the_look(rig: Rig) -> None:
+    rig.fault(LISTING, refusal(503, "SlowDown", Retry_After="3000"))
+    drainer = rig.service.drainer
+
+    await drainer._turn()
+
+    assert 2990 < drainer._tidy_at - drainer._now() <= 3000
+
+
+async def test_a_look_that_crashes_harms_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash() -> Pass:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rig.service.orphans, "collect", crash)
+
+    await rig.service.drainer._turn()
+    done = await rig.attempt(await rig.land())
+
+    assert "looking for orphans crashed" in caplog.text
+    assert done.state == "verified"
+
+
+# -- the rule of the bucket
+
+
+def put_rule(rig: Rig, **rule: Any) -> None:
+    whole = {"ID": "r", "Status": "Enabled", "AbortIncompleteMultipartUpload": DAYS, **rule}
+    rules = {"Rules": [{k: v for k, v in whole.items() if v is not None}]}
+    rig.cloud.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=rules)
+
+
+DAYS = {"DaysAfterInitiation": 7}
+TAGS = [{"Key": "a", "Value": "b"}]
+ENABLED = (
+    "<Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>7"
+    "</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
+)
+
+
+async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(rig: Rig) -> None:
+    expire = {"AbortIncompleteMultipartUpload": None, "Expiration": {"Days": 365}}
+    rules: list[tuple[dict[str, Any], bool]] = [
+        ({"Filter": {}}, True),
+        ({"Filter": {"Prefix": ""}}, True),
+        ({"Filter": {"Prefix": "flight_logs/"}}, True),
+        ({"Filter": {"Prefix": HOME}}, True),
+        ({"Prefix": "flight_logs/"}, True),
+        ({"Filter": {"Prefix": HOME + "2025/"}}, False),
+        ({"Filter": {"Prefix": "videos/"}}, False),
+        ({"Prefix": "videos/"}, False),
+        ({"Filter": {"And": {"Prefix": "flight_logs/", "Tags": TAGS}}}, False),
+        ({"Filter": {"Tag": TAGS[0]}}, False),
+        ({"Filter": {}, "Status": "Disabled"}, False),
+        ({"Filter": {}, **expire}, False),
+    ]
+    for rule, covers in rules:
+        put_rule(rig, **rule)
+
+        assert await rig.service.s3.stale_upload_rule(HOME) is covers, rule
+
+
+async def test_a_rule_for_large_objects_only_does_not_count(rig: Rig) -> None:
+    large = "<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>"
+    rig.fault(RULES, xml("LifecycleConfiguration", f"<Rule>{ENABLED}{large}</Rule>"))
+
+    assert await rig.service.s3.stale_upload_rule(HOME) is False
+
+
+async def test_one_rule_of_many_is_enough(rig: Rig) -> None:
+    rules = "".join(
+        f"<Rule>{ENABLED}<Filter><And><Prefix>{prefix}</Prefix></And></Filter></Rule>"
+        for prefix in ("videos/", "flight_logs/")
+    )
+    rig.fault(RULES, xml("LifecycleConfiguration", rules))
+
+    assert await rig.service.s3.stale_upload_rule(HOME) is True
+
+
+async def test_a_bucket_without_any_rule_has_none(rig: Rig) -> None:
+    assert await rig.service.s3.stale_upload_rule(HOME) is False
+
+
+@pytest.mark.guarantee(
+    "orphans", "S3 does not say which rules the bucket has", "nobody is told anything wrong"
+)
+async def test_what_s3_does_not_say_is_unknown(rig: Rig) -> None:
+    for answer in (
+        DENIED,
+        refusal(501, "NotImplemented"),
+        refusal(405, "MethodNotAllowed"),
+        refusal(404, "NotHere"),
+        refusal(400, "InvalidRequest"),
+        Fault(200),
+        Fault(200, b"<html><body/></html>"),
+        xml("LifecycleConfiguration", ""),
+    ):
+        rig.fault(RULES, answer)
+
+        found = await collect(rig)
+
+        assert found.refused is False, answer
+        assert rig.service.orphans.advice == [], answer
+
+
+@pytest.mark.guarantee(
+    "orphans", "the bucket has no rule for stale uploads", "the operator is told how to add one"
+)
+async def test_a_bucket_without_a_rule_brings_advice(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = rig.service
+    service.lock.take()
+    before = (await service.status())["advice"]
+    for _ in range(2):
+        service.drainer._tidy_at = 0.0
+        await service.drainer._turn()
+    await service._say()
+
+    told = (await service.status())["advice"]
+    seen = io.StringIO()
+    found = look.look(service.settings, 10)
+    shown = Console(file=seen, width=80)
+    screen.show(shown, screen.status_view(found, found["rows"], []))
+
+    assert before == []
+    [sentence] = told
+    assert "the prefix flight_logs/" in sentence
+    assert "AbortIncompleteMultipartUpload" in sentence
+    assert caplog.text.count(sentence) == 1
+    assert sentence in " ".join(seen.getvalue().split())
+
+
+async def test_advice_that_was_followed_is_no_longer_given(rig: Rig) -> None:
+    await collect(rig)
+    before = rig.service.orphans.advice
+
+    put_rule(rig, Filter={})
+    await collect(rig)
+
+    assert len(before) == 1
+    assert rig.service.orphans.advice == []
+
+
+async def test_without_a_drain_there_is_no_advice_but_its_name(rig: Rig) -> None:
+    assert (await rig.service.status())["advice"] == []
+
+
+# -- no upload is left without a row
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "cancelled while S3 begins the upload, and listing is not granted",
+    "the row keeps the id that arrives, and by it the upload is aborted",
+)
+@pytest.mark.parametrize("aborts", ["at once", "later"])
+async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, aborts: str
+) -> None:
+    rig.always(LISTING, DENIED)
+    row = await rig.land(size=TWO_PARTS)
+    create = rig.service.s3.create
+
+    async def cancelled_meanwhile(*args: Any, **more: Any) -> str:
+        upload_id = await create(*args, **more)
+        rig.sql("UPDATE log SET state = 'cancelled', lease = NULL, reason = 'asked'")
+        return upload_id
+
+    monkeypatch.setattr(rig.service.s3, "create", cancelled_meanwhile)
+    if aborts == "later":
+        rig.fault("AbortMultipartUpload", DROP)
+    await rig.step()
+    at_once = rig.open_uploads()
+    await rig.service.drainer._sweep()
+
+    assert len(at_once) == (aborts == "later")
+    assert (await rig.row(row)).state == "cancelled"
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "cancelled, and S3 begins the upload only after we tidied up",
+    "it is collected a day later",
+)
+async def test_an_upload_that_s3_begins_after_the_sweep_is_collected(rig: Rig) -> None:
+    swept = asyncio.Event()
+    row = await rig.land(size=TWO_PARTS)
+
+    async def act_late(_: Request) -> None:
+        await rig.service.cancel(row.id)
+        await swept.wait()
+
+    rig.fault("CreateMultipartUpload", act_late)
+    await rig.step()
+    await rig.service.drainer._turn()
+    swept.set()
+    await until(rig.open_uploads)
+
+    await collect(rig)
+
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans", "the disk is full when S3's id arrives", "the upload is aborted, the log waits"
+)
+async def test_an_id_that_cannot_be_written_down_is_aborted(rig: Rig) -> None:
+    rig.always(LISTING, DENIED)
+    service = rig.service
+
+    async def write_protect(_: Request) -> None:
+        await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
+
+    rig.fault("CreateMultipartUpload", write_protect)
+    row = await rig.land(size=TWO_PARTS)
+    with pytest.raises(LocalStorageError):
+        await rig.step()
+    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
+    none_is_left = rig.open_uploads()
+    await rig.restart()
+
+    assert none_is_left == []
+    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+
+
+async def test_killed_between_the_id_and_its_note_it_is_aborted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    row = await rig.land(size=TWO_PARTS)
+    with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+        patch.setattr(rig.service.s3, "create", killed(rig, die))
+        await rig.step()
+    left = rig.open_uploads()
+    await rig.restart()
+
+    assert len(left) == 1
+    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+
+
+def killed(rig: Rig, die: Any) -> Any:
+    create = rig.service.s3.create
+
+    async def call(*args: Any, **more: Any) -> str:
+        await create(*args, **more)
+        await die()
+        return ""
+
+    return call
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "the id was never heard, and the key is taken meanwhile",
+    "the upload at the old key is aborted first",
+)
+async def test_an_unheard_upload_goes_before_the_key_changes(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    rig.put(row.key, b"other bytes")
+
+    done = await rig.attempt(row)
+
+    assert (done.state, done.key == row.key) == ("verified", False)
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "the id was never heard, and the same bytes arrive another way",
+    "the upload is aborted, nothing is sent",
+)
+async def test_an_unheard_upload_goes_before_the_bytes_are_recognised(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    twin = await rig.attempt(await rig.land("twin.ulg", size=TWO_PARTS, priority=99))
+    before = rig.count("UploadPart")
+
+    done = await rig.attempt(row)
+
+    assert (done.state, done.same_as) == ("verified", twin.id)
+    assert rig.count("UploadPart") == before
+    assert rig.open_uploads() == []
+
+
+async def test_an_unheard_upload_goes_before_the_part_size_changes(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    await rig.restart(part_size=2 * PART)
+
+    done = await rig.attempt(row)
+
+    assert (done.state, rig.count("PutObject")) == ("verified", 1)
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "the id was never heard, and the file changes",
+    "the upload is aborted before the new file is sent",
+)
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_an_unheard_upload_goes_when_the_file_lands_anew(rig: Rig, cancelled: bool) -> None:
+    row = await of_unheard_id(rig, priority=0)
+    if cancelled:
+        rig.sql("UPDATE log SET state = 'dead', reason = 'gone', code = 'source_gone'")
+    path = rig.write("flight.ulg", size=THREE_PARTS, seed=1)
+    again = await rig.service.enqueue(path)
+
+    done = await rig.finish(row)
+
+    assert again.id == row.id
+    assert done.state == "verified"
+    assert rig.body(done.key) == path.read_bytes()
+    assert rig.open_uploads() == []
+
+
+async def test_an_unheard_upload_goes_when_the_file_is_gone(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    (rig.logs / "flight.ulg").unlink()
+
+    dead = await rig.attempt(row)
+    await rig.service.drainer._sweep()
+
+    assert dead.state == "dead"
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "somebody else completes the same bytes first",
+    "the log is proven by them, our own parts are aborted",
+)
+async def test_our_own_parts_go_when_somebody_else_brought_the_same_bytes(rig: Rig) -> None:
+    row = await rig.land(size=TWO_PARTS)
+    path = rig.logs / "flight.ulg"
+
+    async def overtake(request: Request) -> None:
+        other = begin(rig, request.key)
+        data = path.read_bytes()
+        parts = [
+            {
+                "PartNumber": number,
+                "ETag": rig.cloud.upload_part(
+                    Bucket=BUCKET, Key=request.key, UploadId=other, PartNumber=number, Body=body
+                )["ETag"],
+            }
+            for number, body in enumerate((data[:PART], data[PART:]), 1)
+        ]
+        rig.cloud.complete_multipart_upload(
+            Bucket=BUCKET, Key=request.key, UploadId=other, MultipartUpload={"Parts": parts}
+        )
+
+    rig.fault("CompleteMultipartUpload", overtake)
+    rig.fault("AbortMultipartUpload", UNWELL)
+
+    not_yet = await rig.attempt(row)
+    done = await rig.attempt(row)
+
+    assert (not_yet.state, not_yet.code) == ("queued", "s3_unwell")
+    rig.assert_sent_once(done, path)
+
+
+@pytest.mark.guarantee(
+    "orphans", "S3 fails again and again to say what is open", "the log goes up all the same"
+)
+async def test_a_log_does_not_wait_for_ever_for_tidying_up(rig: Rig) -> None:
+    row = await of_unheard_id(rig)
+    rig.always(LISTING, UNWELL)
+
+    done = await rig.finish(row)
+    rig.heal()
+    await collect(rig)
+
+    assert done.attempts == 4
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+async def test_an_abort_that_s3_refuses_is_made_again(rig: Rig) -> None:
+    row = await half_sent(rig)
+    await rig.service.cancel(row.id)
+    rig.fault("AbortMultipartUpload", UNWELL, times=2)
+
+    for _ in range(3):
+        await rig.service.drainer._sweep()
+
+    assert rig.open_uploads() == []
+    assert (await rig.row(row)).upload_id is None

@@ -1,0 +1,315 @@
+"""The way to S3 itself is wrong: names that do not resolve, certificates of others, no TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from rig import Rig, until
+
+from petal_s3 import caller, drainer
+from tests.faults.chaos import Chaos, Shape
+
+DAY = timedelta(days=1)
+
+
+class Authority:
+    """A certificate authority of the test's own, and servers that it vouches for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        self.file = folder / "authority.pem"
+        ca = x509.BasicConstraints(ca=True, path_length=None)
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        made = self._vouch(self._name, self._key, [(ca, True), (usage, True)])
+        self.file.write_bytes(made)
+
+    def server(self, host: str) -> ssl.SSLContext:
+        """A server's side of TLS, with a certificate for ``host``."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        with contextlib.suppress(ValueError):
+            names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(host))]
+        if not host[0].isdigit():
+            names = [x509.DNSName(host)]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
+        file = self._folder / "server.pem"
+        file.write_bytes(
+            self._vouch(subject, key, [(x509.SubjectAlternativeName(names), False)])
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _vouch(
+        self, subject: x509.Name, key: Any, extensions: list[tuple[x509.ExtensionType, bool]]
+    ) -> bytes:
+        now = datetime.now(timezone.utc)
+        issuer = self._key.public_key()
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + DAY)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        )
+        for extension, critical in extensions:
+            built = built.add_extension(extension, critical)
+        return built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """One that this machine trusts."""
+    made = Authority(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(made.file))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def behind_tls(rig: Rig, context: ssl.SSLContext) -> AsyncIterator[Chaos]:
+    """The drone's link ends at a server that speaks TLS, which passes on to the counting link."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward, back = await asyncio.open_connection("127.0.0.1", rig.link.port)
+        await asyncio.gather(poured(reader, back), poured(onward, writer))
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with Chaos(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
+        rig.given = {**rig.given, "endpoint_url": chaos.url}
+        await rig.restart()
+        yield chaos
+        await rig.service.stop()
+    server.close()
+
+
+async def poured(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while block := await source.read(64 * 1024):
+            target.write(block)
+            await target.drain()
+    target.transport.abort()
+
+
+# -- TLS
+
+
+@pytest.mark.guarantee(
+    "links",
+    "slow over TLS, where buffers take the body in one gulp",
+    "it arrives at the first attempt: what the peer acknowledges counts as movement",
+)
+async def test_over_tls_too_what_moves_is_not_given_up(
+    rig: Rig, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
+    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
+        rig.service.s3._caller._stall_s = 1.5
+        chaos.shape(Shape(up_bytes_s=150_000))
+        row = await rig.land(size=600_000)
+
+        done = await rig.attempt(row)
+
+        assert done.attempts == 1
+        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "links",
+    "stalled over TLS in the middle of a part",
+    "given up with the reason; then it goes on",
+)
+async def test_over_tls_too_a_stall_is_given_up(rig: Rig, authority: Authority) -> None:
+    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
+        rig.service.s3._caller._stall_s = 0.5
+        chaos.stall_after(up=300_000)
+        row = await rig.land(size=2_000_000)
+
+        stalled = await rig.attempt(row)
+        done = await rig.attempt(row)
+
+        assert (stalled.state, stalled.code) == ("queued", "offline")
+        assert "stalled after" in stalled.reason
+        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "links",
+    "S3's certificate comes from an issuer that this machine does not trust, or names another host",
+    "nothing is sent, not even a head; it waits with the reason",
+)
+@pytest.mark.parametrize("wrong", ["issuer", "name"])
+async def test_a_certificate_of_somebody_else_gets_nothing(
+    rig: Rig, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    if wrong == "issuer":
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+    server = authority.server("127.0.0.1" if wrong == "issuer" else "elsewhere.test")
+    async with behind_tls(rig, server):
+        row = await rig.attempt(await rig.land())
+
+    assert (row.state, row.code) == ("queued", "tls")
+    assert "certificate is not that of S3" in row.reason
+    assert rig.ledger.requests() == []
+
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
+    async with behind_tls(rig, authority.server("127.0.0.1")):
+        rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "links",
+    "cut or silent in the TLS handshake",
+    "offline, like any cut; the next attempt arrives",
+)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda chaos: chaos.cut_after(up=1),
+        lambda chaos: chaos.cut_after(up=200, reset=False),
+        lambda chaos: chaos.cut_after(down=1),
+        lambda chaos: chaos.cut_after(down=500, reset=False),
+        lambda chaos: chaos.stall_after(down=500),
+        Chaos.black_hole,
+    ],
+)
+async def test_a_handshake_that_breaks_is_a_link_that_broke(
+    rig: Rig, authority: Authority, fault: Callable[[Chaos], None]
+) -> None:
+    rig.given = {**rig.given, "request_timeout": 1}
+    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
+        fault(chaos)
+        row = await rig.attempt(await rig.land())
+        chaos.heal()
+        done = await rig.finish(row)
+
+        assert (row.state, row.code) == ("queued", "offline")
+        assert "127.0.0.1" in row.reason
+        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "links",
+    "plain http answers where https is expected",
+    "nothing of a request goes out in the clear; it waits with the reason",
+)
+async def test_nothing_is_sent_in_the_clear_where_tls_is_expected(rig: Rig) -> None:
+    heard = bytearray()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read(64 * 1024))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        heard.extend(await reader.read(64 * 1024))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await rig.restart(endpoint_url=f"https://127.0.0.1:{port}")
+    row = await rig.attempt(await rig.land())
+    server.close()
+
+    assert (row.state, row.code) == ("queued", "offline")
+    assert "does not speak TLS" in row.reason
+    assert heard.startswith(b"\x16\x03")  # a handshake, and nothing after it
+    for secret in (b"GET", b"PUT", b"amz", rig.tokens.issued[-1]["sessionToken"].encode()):
+        assert secret not in heard
+
+
+# -- names
+
+
+class Names:
+    """What the resolver of this machine says."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer: Callable[[], Awaitable[None]] = self.unknown
+
+    async def unknown(self) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def silent(self) -> None:
+        await until(lambda: self.answer != self.silent)
+
+    async def known(self) -> None:
+        pass
+
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked += 1
+        if host == "cloud":
+            await self.answer()
+        where = "127.0.0.1" if host == "cloud" else host
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (where, port))]
+
+
+@pytest.fixture
+async def names(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Names:
+    """A resolver under the test's hand; S3 goes by a name."""
+    made = Names()
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", made.getaddrinfo)
+    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
+        monkeypatch.setattr(drainer, name, 0.05)
+    rig.given = {**rig.given, "endpoint_url": f"http://cloud:{rig.link.port}"}
+    return made
+
+
+@pytest.mark.guarantee(
+    "links",
+    "the name of S3 does not resolve",
+    "it waits with the reason; when it resolves, it is sent without waiting for the backoff",
+)
+async def test_a_name_that_resolves_again_is_used_at_once(rig: Rig, names: Names) -> None:
+    service = await rig.run(spread=1.0)
+    service.drainer._failures = 6  # the backoff says a minute
+    row = await rig.land()
+    block = await until(lambda: service.drainer._seen_down and service.drainer.block)
+    waiting = await rig.row(row)
+
+    names.answer = names.known
+    done = await rig.until_state(row, "verified")
+
+    assert (waiting.state, waiting.code) == ("queued", "offline")
+    assert "cloud" in waiting.reason
+    assert block.until - block.since == 60
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.guarantee(
+    "links",
+    "the resolver never answers",
+    "given up in time, with the reason",
+)
+async def test_a_resolver_that_never_answers_is_given_up(rig: Rig, names: Names) -> None:
+    names.answer = names.silent
+    service = await rig.restart(request_timeout=0.3)
+    service.drainer._probe = lambda peer: caller.reachable(peer, 0.2)
+    row = await rig.attempt(await rig.land())
+
+    assert (row.state, row.code) == ("queued", "offline")
+    assert row.reason == "No answer from cloud in time."
+    names.answer = names.known
+    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")

@@ -1,0 +1,59 @@
+"""A service whose clocks a test sets: hours pass without waiting."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from rig import Rig
+
+from petal_s3 import clock
+from petal_s3.outbox import Outbox
+from petal_s3.service import Service
+
+HOUR_S = 3600.0
+
+
+class Hand:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+
+async def timed(
+    rig: Rig,
+    *,
+    wall: Callable[[], float] | None = None,
+    spread: Callable[[], float] = lambda: 0.0,
+    **settings: object,
+) -> tuple[Service, Hand]:
+    """A new process on the outbox of ``rig``, and the hand of its clock; ``wall``: its date."""
+    await rig.service.stop()
+    now = Hand(clock.now())
+    more = {} if wall is None else {"wall": wall}
+    kept = rig.service.settings.model_copy(update=settings)
+    service = Service(kept, now=now, **more)
+    service.drainer._spread = spread
+    rig._services.append(service)
+    await service.open()
+    await service.outbox(Outbox.take_over)
+    return service, now
+
+
+async def passing(service: Service, now: Hand, seconds: float) -> None:
+    """Let the drain do what it does in so many seconds, without the waiting in between."""
+    end = now.at + seconds
+    turns = 0
+    while now.at < end:
+        now.at += await service.drainer._turn()
+        turns += 1
+        assert turns < seconds, "the drain spins"
+
+
+def jitter(seed: int = 0) -> Callable[[], float]:
+    """Waiting times as in real life, and the same in every run."""
+    return random.Random(seed).random
