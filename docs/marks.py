@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class BadMark(ValueError):
     """A mark that cannot become a row; the sentence names the line."""
 
 
-def guarantees(root: Path = ROOT) -> list[Guarantee]:
+@functools.cache
+def guarantees(root: Path = ROOT) -> Sequence[Guarantee]:
     """Every guarantee that a test under ``root``/tests proves, in the order of files and lines.
 
     Raises :class:`BadMark` where a mark is no row: not literal, of an unknown area, not on a
@@ -51,7 +53,7 @@ def guarantees(root: Path = ROOT) -> list[Guarantee]:
         before = first.setdefault((one.area, one.fault.casefold()), one.proof)
         if before != one.proof:
             raise BadMark(f"{one.proof}: {one.area} has {one.fault!r} already, from {before}")
-    return found
+    return tuple(found)
 
 
 def table(area: str, root: Path = ROOT) -> str:

@@ -21,6 +21,7 @@ from .clock import Clock
 from .credentials import Credentials, TokenService
 from .errors import (
     ClockSkew,
+    Conflict,
     NotS3,
     Offline,
     S3BucketError,
@@ -41,6 +42,7 @@ _T = TypeVar("_T")
 _CLOCK_LIMIT_S = 14 * 60.0
 _FRESH_S = 900.0
 _WATCH_S = 0.5
+_ENOUGH_REFUSALS = 3
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
@@ -100,7 +102,8 @@ class Caller:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
-        self._conditional = True
+        self._knows_conditions = False
+        self._refused_conditions = 0
         self._refreshed_at = float("-inf")
         self._stall_s = stall_s
         self._now = now
@@ -165,19 +168,29 @@ class Caller:
         window: Window | None = None,
         slow: bool = False,
     ) -> dict[str, Any]:
-        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not)."""
-        if self._conditional:
+        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not).
+
+        Who has understood the condition once is never asked without it again; who has not is
+        believed to be unable only after having said so several times.
+        """
+        if self._refused_conditions < _ENOUGH_REFUSALS:
             try:
-                return await self.call(
+                answer = await self.call(
                     operation, {**params, "IfNoneMatch": "*"}, window=window, slow=slow
                 )
+            except Conflict:
+                self._knows_conditions = True
+                raise
             except S3BucketError as error:
-                if error.code != "not_implemented":
+                if error.code != "not_implemented" or self._knows_conditions:
                     raise
-            if window is not None:
-                window.seek(0)
+                if window is not None:
+                    window.seek(0)
+            else:
+                self._knows_conditions = True
+                return answer
             answer = await self.call(operation, params, window=window, slow=slow)
-            self._conditional = False
+            self._refused_conditions += 1
             return answer
         return await self.call(operation, params, window=window, slow=slow)
 

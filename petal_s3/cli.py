@@ -207,6 +207,36 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     return code
 
 
+RowIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Rows, as status shows them.")]
+
+
+@app.command()
+def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
+    """Keep the files of these rows as long as the disk allows."""
+    raise typer.Exit(run(_pin(ids, pinned=True, for_programs=for_programs)))
+
+
+@app.command()
+def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
+    """Let the files of these rows go when their time comes."""
+    raise typer.Exit(run(_pin(ids, pinned=False, for_programs=for_programs)))
+
+
+async def _pin(ids: list[int], *, pinned: bool, for_programs: bool) -> int:
+    service = _service(config.load())
+    try:
+        await service.open()
+        rows = [await service.pin(row_id, pinned=pinned) for row_id in ids]
+        shown = [await service.row(row.id) for row in rows]
+    finally:
+        await service.stop()
+    if for_programs:
+        print_json({"rows": shown})
+    for row in rows if not for_programs else []:
+        typer.echo(f"{row.id}  {'pinned' if row.pinned else 'not pinned'}  {row.key}")
+    return DONE
+
+
 def _service(settings: Settings) -> Service:
     from .service import Service  # noqa: PLC0415 - slow, and not for every command
 

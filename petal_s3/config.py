@@ -166,12 +166,12 @@ class Settings(BaseSettings):
         30.0, description="seconds for control requests and the token service"
     )
     retention_days: _Seconds = Field(
-        0.0, description="days; delete proven files when older; no effect in this version"
+        0.0, description="days; delete proven local files when older; 0: never"
     )
     min_free_bytes: ByteSize = Field(
         ByteSize(0),
         ge=0,
-        description="delete proven files until so much is free; no effect in this version",
+        description="delete proven local files, oldest first, until so much is free; 0: never",
     )
     api_host: str = Field(
         "127.0.0.1", description="stand-alone server, not in this version: address"

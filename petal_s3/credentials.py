@@ -66,7 +66,7 @@ class TokenService:
         self._current: Credentials | None = None
         self._renew_at = 0.0
         self._fetched = 0
-        self._tries = 0
+        self.tries = 0
         self._refusal: S3CredentialsError | None = None
 
     @property
@@ -83,11 +83,11 @@ class TokenService:
         """
         if self._current is not None and self._clock() < self._renew_at:
             return self._current
-        tries = self._tries
+        tries = self.tries
         async with self._lock:
             if self._current is not None and self._clock() < self._renew_at:
                 return self._current
-            if self._tries != tries and self._refusal is not None:
+            if self.tries != tries and self._refusal is not None:
                 raise _again(self._refusal)  # who waited for a fetch shares how it ended
             return await self._renew_or_hold()
 
@@ -118,7 +118,7 @@ class TokenService:
             self._renew_at = min(held.expires_at, self._clock() + 10.0)
             return held
         finally:
-            self._tries += 1
+            self.tries += 1
 
     async def _renew(self) -> Credentials:
         answer, life_s = await self._fetch()

@@ -274,9 +274,8 @@ class Drainer:
         try:
             await self._uploader.abandon(current)
             found = await asyncio.to_thread(
-                FlightLog.read, Path(row.path), max_bytes=self._max_file_size, name=row.name,
-                real=not row.spooled,
-            )  # fmt: skip
+                FlightLog.read, Path(row.path), max_bytes=self._max_file_size, name=row.name
+            )
         except S3FileNotFoundError:
             return await self._failed(row, missing(Path(row.path), row.identity))
         except NotFinished as error:

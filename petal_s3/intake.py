@@ -125,13 +125,15 @@ class Intake:
         ready = self.settling.ready(self._now(), not_before=self._flight.ended_at)
         writing = await self._run(open_for_writing, ready)
         accepted = 0
-        for path in ready:
-            if path in writing or await self._run(locked, path):
-                self.settling.busy(path, self._now())
-            elif await self._accept(path):
-                accepted += 1
-        if accepted:
-            self._on_landed()
+        try:
+            for path in ready:
+                if path in writing or await self._run(locked, path):
+                    self.settling.busy(path, self._now())
+                elif await self._accept(path):
+                    accepted += 1
+        finally:
+            if accepted:  # also when the disk was full for the next one
+                self._on_landed()
         return accepted
 
     async def _accept(self, path: str) -> bool:

@@ -107,7 +107,7 @@ def key_name(name: str) -> str:
         stem, extension = extension, ""
     clean = _OTHER.sub("_", stem).strip("_")[:_MAX_NAME_BYTES].rstrip("_") or "log"
     suffix = _OTHER.sub("_", extension).strip("_")[:_MAX_NAME_BYTES]
-    return f"{clean}.{suffix}" if suffix else clean
+    return f"{clean}.{suffix}" if suffix else clean.rstrip("._") or "log"
 
 
 def log_key(home: str, name: str, logged_at: datetime, *, date_folders: bool = False) -> str:

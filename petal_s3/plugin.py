@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from petal_app_manager.organization_manager import get_organization_manager
 from petal_app_manager.plugins.base import Petal
 from petal_app_manager.plugins.decorators import http_action
@@ -17,6 +17,7 @@ from . import __version__, clock, config, routes
 from .bucket import Answer, S3BucketProxy
 from .errors import ConfigError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
+from .metrics import CONTENT_TYPE
 from .service import Service
 
 log = logging.getLogger("petal_s3")
@@ -188,6 +189,15 @@ class PetalS3(Petal):  # type: ignore[misc]
     async def rest_health(self) -> Any:
         """Cheap; asks nobody outside."""
         return await self._rest(routes.get_health)
+
+    @http_action("GET", "/metrics", summary="Figures for Prometheus")
+    async def rest_metrics(self) -> Any:
+        """Text, not JSON."""
+
+        async def text(service: Service) -> Response:
+            return Response(await routes.get_metrics(service), media_type=CONTENT_TYPE)
+
+        return await self._rest(text)
 
     @http_action("POST", "/landed", summary="A flight has ended: scan now")
     async def rest_landed(self) -> Any:

@@ -33,6 +33,11 @@ async def get_health(service: Service) -> Json:
     }
 
 
+async def get_metrics(service: Service) -> str:
+    """GET /metrics: the text that Prometheus reads."""
+    return await service.metrics()
+
+
 async def post_landed(service: Service) -> Json:
     """POST /landed: a flight has ended, scan now; ``{found, enqueued}``."""
     return dict(await service.landed())

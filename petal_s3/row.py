@@ -83,6 +83,8 @@ class Row:
     parts_resent: int
     receipt: Receipt | None
     same_as: int | None
+    pinned: bool = False
+    local: str = "kept"
 
     @property
     def identity(self) -> Identity:
@@ -115,6 +117,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
     values["facts"] = json.loads(values["facts"])
     values["spooled"] = bool(values["spooled"])
     values["checksummed"] = bool(values["checksummed"])
+    values["pinned"] = bool(values["pinned"])
     if values["receipt"] is not None:
         values["receipt"] = Receipt(**json.loads(values["receipt"]))
     return Row(**values)

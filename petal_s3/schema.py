@@ -142,3 +142,41 @@ def m004_tally(db: Database) -> None:
         "CREATE INDEX copy ON log (size, name, asked_key)"
         " WHERE spooled = 1 AND state IN ('queued', 'uploading')"
     )
+
+
+_DELETION = """
+CREATE TABLE deletion (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    row_id   INTEGER NOT NULL REFERENCES log(id),
+    path     TEXT    NOT NULL,
+    aside    TEXT    NOT NULL,
+    key      TEXT    NOT NULL,
+    size     INTEGER NOT NULL,
+    receipt  TEXT    NOT NULL CHECK (json_extract(receipt, '$.proof') != ''),
+    why      TEXT    NOT NULL CHECK (why IN ('age', 'pressure')),
+    state    TEXT    NOT NULL DEFAULT 'begun' CHECK (state IN ('begun', 'done', 'kept', 'unsent')),
+    reason   TEXT    NOT NULL DEFAULT '',
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    CHECK ((state = 'begun') = (ended_at IS NULL))
+)
+"""
+
+
+@migrations()
+def m005_retention(db: Database) -> None:
+    """What lies on the disk still, what is pinned there, and the journal of what was deleted."""
+    db.conn.execute(_DELETION)
+    db.conn.execute("CREATE INDEX unfinished ON deletion (id) WHERE state = 'begun'")
+    db.conn.execute(
+        "ALTER TABLE log ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))"
+    )
+    db.conn.execute(
+        "ALTER TABLE log ADD COLUMN local TEXT NOT NULL DEFAULT 'kept'"
+        " CHECK (local IN ('kept', 'deleted', 'other'))"
+    )
+    # The oldest proof of what may still lie on the disk is read off the front of this one.
+    db.conn.execute(
+        "CREATE INDEX removable ON log (pinned, json_extract(receipt, '$.verified_at'), id)"
+        " WHERE state = 'verified' AND spooled = 0 AND local = 'kept'"
+    )

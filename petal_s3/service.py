@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import clock, memory, spool
+from . import clock, journal, memory, spool
 from .clock import Clock
 from .config import Settings, valid_machine_id
 from .credentials import TokenService
@@ -26,11 +26,13 @@ from .errors import (
 from .flight import FlightState, Heartbeat
 from .intake import PRIORITY_ASKED, Intake
 from .keys import Territory
+from .metrics import Figures, exposition
 from .objects import Objects
 from .orphans import Orphans
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .recognise import Recogniser
+from .retention import Retention, free_bytes
 from .row import Row
 from .s3 import S3
 from .spool import DrainLock
@@ -133,6 +135,10 @@ class Service:
             now=self._now,
         )
 
+        self.retention = Retention(
+            settings, self.outbox, self.s3, self._files,
+            may_not=self._may_not_delete, now=self._now,
+        )  # fmt: skip
         self.intake = Intake(
             settings,
             self.territory,
@@ -202,11 +208,13 @@ class Service:
         while True:
             while not await self._take_over():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(_LOCK_S)
-            draining = asyncio.create_task(self.drainer.run())
+            works = [
+                asyncio.create_task(work) for work in (self.drainer.run(), self.retention.run())
+            ]
             try:
                 await self._say_while_ours()
             finally:
-                await ended(draining)
+                await ended(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
             self.drainer.block = None
@@ -215,6 +223,8 @@ class Service:
     async def _take_over(self) -> bool:
         """Whether the outbox is ours to drain now; a disk that fails is asked again."""
         try:
+            if await self.run(self.lock.lost):
+                self.lock.give()
             await self.open()
             if not await self.run(self.lock.take):
                 return False
@@ -365,7 +375,30 @@ class Service:
         if self.lock.held:
             return await self.outbox(summary, self._says(), os.getpid())
         said = await self.outbox(memory.said)
-        return await self.outbox(summary, said, await self.run(self.lock.holder))
+        found = await self.outbox(summary, said, await self.run(self.lock.holder))
+        if found["drained_by"] is None and self._deferred:
+            found["reason"] = self._deferred
+        return found
+
+    async def metrics(self) -> str:
+        """The figures of ``/metrics``, in Prometheus' text format."""
+        status = await self.status()
+        measured = {d: await self.run(_free_bytes, d) for d in self.settings.log_dirs}
+        free = {str(d): number for d, number in measured.items() if number is not None}
+        return exposition(
+            Figures(
+                rows=status["counts"],
+                backlog_bytes=status["backlog_bytes"],
+                oldest_unsent_s=status["oldest_unsent_s"] or 0,
+                link_up=status["link"] == "up",
+                sent_bytes=self.uploader.sent_bytes,
+                parts_sent=self.uploader.parts_sent,
+                parts_resent=self.uploader.parts_resent,
+                token_fetches=self.tokens.tries if self.tokens is not None else 0,
+                free_bytes=free,
+                deletions=await self.outbox(journal.totals),
+            )
+        )
 
     def heartbeat(self, beat: Heartbeat) -> None:
         """Take in a heartbeat; when it lets uploads go on or ends a flight, nobody waits."""
@@ -389,7 +422,19 @@ class Service:
         """Run blocking work on files in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
+    def _may_not_delete(self) -> str | None:
+        """Why nothing may be deleted now: it flies, or the bucket cannot confirm anything."""
+        block = self.drainer.block
+        blocked = block is not None and block.until > self._now()
+        return self.may_not_send() or (block.reason if blocked and block is not None else None)
+
+    async def pin(self, row_id: int, *, pinned: bool) -> Row:
+        """Keep the file of a row as long as the disk allows, or let it go like any other."""
+        return await self.outbox(journal.pin, row_id, pinned=pinned)
+
     async def _on_settled(self, row: Row) -> None:
+        if row.state == "verified":
+            self.retention.wake()
         if row.spooled and row.state in {"verified", "cancelled"}:
             await self.run(spool.discard, self._spool, row.path)
         self._changed.set()
@@ -408,7 +453,7 @@ class Service:
             "rate_bytes_s": rate,
             "settling": self.intake.settling.paths[:20],
             "trouble": self.intake.trouble,
-            "advice": self.orphans.advice,
+            "advice": [*self.orphans.advice, *self.retention.advice],
         }
 
     def _credentials(self) -> str:
@@ -466,6 +511,12 @@ def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:
         return tuple(dict.fromkeys(valid_machine_id(one) for one in ids if one)) or _no_id()
     except ValueError as error:
         raise ConfigError(f"PETAL_S3_MACHINE_ID: the machine id is unusable: {error}.") from error
+
+
+def _free_bytes(directory: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return free_bytes(directory)
+    return None
 
 
 def _no_id() -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any
         "reason": row.reason,
         "next_attempt_s": row.next_attempt_s(now),
         "same_as": row.same_as,
+        "pinned": row.pinned,
+        "local": row.local,
         "receipt": receipt,
     }
 

@@ -65,6 +65,7 @@ class Live:
     row_id: int
     size: int
     confirmed: int = 0
+    sent: bool = False
     compared: int = 0  # bytes read again, to be compared with what S3 has confirmed
     windows: set[Window] = field(default_factory=set)
 
@@ -97,6 +98,8 @@ class Uploader:
     ) -> None:
         self.live: dict[int, Live] = {}
         self.sent_bytes = 0
+        self.parts_sent = 0
+        self.parts_resent = 0
         self._s3 = s3
         self._outbox = outbox
         self._recogniser = recogniser
@@ -145,8 +148,7 @@ class Uploader:
         try:
             await self.abandon(row)
         except S3IntegrationError as error:
-            # What is wrong with the whole bucket the next request tells as well.
-            if not isinstance(error, S3BucketError) and row.failures < _TIDY_TRIES:
+            if row.failures < _TIDY_TRIES:
                 raise
             log.warning("abort given up key=%s reason=%s", row.key, error.message)
 
@@ -166,6 +168,8 @@ class Uploader:
             try:
                 return await self._resume(row, source, live)
             except UploadGone as error:
+                if live.sent:
+                    raise  # what was just sent is not given up before S3 is asked for it again
                 row = await self._lost(row, error)
         # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
         # it goes before the row becomes another key, another part size, or another's twin.
@@ -394,6 +398,9 @@ class Uploader:
 
     async def _sent(self, row: Row, live: Live, size: int, *, resent: bool = False) -> None:
         live.confirmed += size
+        live.sent = True
+        self.parts_sent += 1
+        self.parts_resent += int(resent)
         await self._outbox(
             Outbox.progress,
             row,

@@ -18,6 +18,9 @@ FEWEST_REQUESTS = {SMALL: 6, THREE_PARTS: 10}  # a loop that ends sooner has not
 
 
 @SIZES
+@pytest.mark.guarantee(
+    "device", "killed after any answer of S3", "it resumes; no confirmed part is sent again"
+)
 def test_killed_after_each_answer_of_s3_it_resumes_and_sends_nothing_twice(
     lab: Lab, size: int
 ) -> None:
@@ -32,6 +35,11 @@ def test_killed_after_each_answer_of_s3_it_resumes_and_sends_nothing_twice(
 
 
 @SIZES
+@pytest.mark.guarantee(
+    "device",
+    "killed while any request is on its way",
+    "it resumes; no confirmed part is sent again",
+)
 def test_killed_at_the_arrival_of_each_request_it_resumes_and_sends_nothing_twice(
     lab: Lab, size: int
 ) -> None:
@@ -50,6 +58,11 @@ def test_killed_at_the_arrival_of_each_request_it_resumes_and_sends_nothing_twic
 
 
 @SIZES
+@pytest.mark.guarantee(
+    "device",
+    "killed when S3 has acted and its answer is lost",
+    "S3 is asked what it holds; nothing is sent twice",
+)
 def test_killed_when_s3_has_acted_but_not_answered_it_resumes_and_sends_nothing_twice(
     lab: Lab, size: int
 ) -> None:
@@ -74,6 +87,9 @@ def test_killed_when_s3_has_acted_but_not_answered_it_resumes_and_sends_nothing_
     assert number > FEWEST_REQUESTS[size]
 
 
+@pytest.mark.guarantee(
+    "device", "killed twenty times at random moments", "it arrives; nothing is sent twice"
+)
 def test_killed_twenty_times_at_random_it_arrives_and_sends_nothing_twice(lab: Lab) -> None:
     """Counted in bytes on the wire, so that a slow machine sees the same kills."""
     rng = random.Random(20250727)

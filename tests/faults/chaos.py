@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from .carry import Carrier, Connection, Plan, Shape
+from .carry import Carrier, Connection, Plan, Shape, Way
 from .door import Door
 
 __all__ = ["Chaos", "Connection", "Shape"]
-
-_BUFFER_BYTES = 64 * 1024
 
 
 class Chaos:
@@ -32,7 +29,7 @@ class Chaos:
         host: str = "127.0.0.1",
         port: int = 0,
         shape: Shape | None = None,
-        buffer_bytes: int = _BUFFER_BYTES,
+        buffer_bytes: int = 64 * 1024,
     ) -> None:
         """``target``: ``host:port`` or a URL. ``buffer_bytes``: what the kernel may hold for a
         connection, each way; small, it keeps a sender from running far ahead of a slow link.
@@ -93,12 +90,7 @@ class Chaos:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     # -- the door: what happens to new connections
@@ -172,7 +164,7 @@ class Chaos:
                 one.end(reset=reset)
             then()
 
-        self._plan(up, down, each=each, act=act)
+        self._plan(up, down, each, act)
 
     def stall_after(
         self, *, up: int | None = None, down: int | None = None, each: bool = False
@@ -180,11 +172,10 @@ class Chaos:
         """As :meth:`cut_after`, but fall silent: nothing is read, the sender's window fills."""
 
         def act(connection: Connection) -> None:
-            connection.going.clear()
-            if not each:
-                self.silence()
+            for one in [connection] if each else self.open:
+                one.going.clear()
 
-        self._plan(up, down, each=each, act=act)
+        self._plan(up, down, each, act)
 
     @property
     def shaped(self) -> Shape:
@@ -237,12 +228,10 @@ class Chaos:
         connection.task = self._keep(self._carrier.carry(connection, self.target))
 
     def _plan(
-        self, up: int | None, down: int | None, *, each: bool, act: Callable[[Connection], None]
+        self, up: int | None, down: int | None, each: bool, act: Callable[[Connection], None]
     ) -> None:
-        if up is not None:
-            self._carrier.plans.append(Plan("up", up, each, act))
-        if down is not None:
-            self._carrier.plans.append(Plan("down", down, each, act))
+        wanted: list[tuple[Way, int | None]] = [("up", up), ("down", down)]
+        self._carrier.plans += [Plan(way, n, each, act) for way, n in wanted if n is not None]
 
     def _run(self, programme: Coroutine[Any, Any, None]) -> None:
         self._stop_programme()

@@ -126,6 +126,11 @@ def test_asked_again_the_same_bytes_find_their_row(host: Aboard, log: bytes) -> 
     assert host.object(row["key"]) == log
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 refuses an upload over the host's own API",
+    "the host answers an error, never success",
+)
 def test_a_refusal_by_s3_is_no_success(host: Aboard, log: bytes) -> None:
     denied = Fault(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 

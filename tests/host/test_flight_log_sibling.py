@@ -102,6 +102,11 @@ def test_its_upload_lands_under_its_key_and_the_job_completes(
     assert "error" not in told["metadata"]["upload_result"]
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 refuses what the petal beside us uploads",
+    "its job fails; it never reports a success",
+)
 def test_a_refusal_by_s3_is_an_error_of_the_job_and_never_a_success(
     host: Aboard, machine: str, log: Path
 ) -> None:
@@ -250,6 +255,9 @@ def test_its_deletion_of_what_never_went_up_is_done(
     assert beside.cloud.get(RECORDS, "record-8")["deleted"]
 
 
+@pytest.mark.guarantee(
+    "links", "no link when the petal beside us deletes a log", "its record is kept"
+)
 def test_its_deletion_keeps_the_record_when_s3_cannot_be_asked(
     host: Aboard, machine: str, beside: StandIns, tmp_path: Path
 ) -> None:

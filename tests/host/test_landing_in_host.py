@@ -117,6 +117,11 @@ def test_arming_again_while_a_log_settles_leaves_it_alone(drone: Aboard, flight:
     assert drone.verified(path)["attempts"] == 1
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the whole host is killed in the middle of an upload",
+    "started again it resumes without resending",
+)
 def test_a_killed_host_resumes_without_resending(drone: Aboard) -> None:
     path, row = half_sent(drone, "killed.ulg")
     drone.host.kill()

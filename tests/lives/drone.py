@@ -24,6 +24,7 @@ from tests.lives.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
 T = TypeVar("T")
 
 SCAN_S = 120.0
+ENOUGH_BYTES = 1000
 _NO_LIMIT = (1 << 31) - 2
 _AUTOPILOT = {"system": 1, "component": 1, "autopilot": 12, "type": 2}
 
@@ -77,6 +78,7 @@ class Drone:
             bucket_name=BUCKET, endpoint_url=ENDPOINT, session_token_url=TOKENS,
             machine_id="drone-1", state_dir=self.state, log_dirs=str(self.logs),
             settle_seconds=1.0, scan_interval=SCAN_S, request_timeout=30.0,
+            min_free_bytes=ENOUGH_BYTES,
         ).model_copy(update={"part_size": PART})  # fmt: skip
         service = self._service = Service(
             settings,
@@ -86,6 +88,7 @@ class Drone:
         )
         service.drainer._spread = world.rng.random
         service.drainer._probe = world.probe
+        service.retention._free = lambda _: world.free_bytes
         assert service.tokens is not None
         service.tokens._post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
@@ -182,7 +185,7 @@ class Drone:
             return [], {}
         rows = outbox.rows(limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service._json(row)["reason"] for row in waiting}
+        return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
 
     @property
     def version(self) -> tuple[int, int]:

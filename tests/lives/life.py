@@ -105,6 +105,7 @@ ACTS: dict[str, float] = {
     "power_cut": 2,
     "damage": 0.4,
     "full_disk": 1,
+    "short_disk": 2,
     "cancel": 1,
     "retry": 1,
     "landed": 3,

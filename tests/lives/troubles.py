@@ -170,6 +170,11 @@ class Troubles:
         self.drone.fill(True)
         self._for_a_while(60, lambda: self.drone.fill(False))
 
+    def short_disk(self) -> None:
+        """The disk of the log directory runs short: what is proven may go, nothing else."""
+        self.world.free_bytes = 0
+        self._for_a_while(300, lambda: setattr(self.world, "free_bytes", 1 << 40))
+
     async def cancel(self) -> None:
         """A person gives a log up."""
         row_id = self._row_of_some()

@@ -48,6 +48,7 @@ class World:
         self.planned: list[tuple[str, Fault]] = []
         self.generation = 0
         self.requests = 0
+        self.free_bytes = 1 << 40
         self.racing = False
         self.losing = False
         self.midway: Callable[[Ask], bool] = lambda _: False

@@ -80,6 +80,11 @@ async def test_a_log_entered_by_another_process_is_sent_soon(rig: Rig) -> None:
     assert rig.ledger.requests("PutObject")[1].started - entered_at < SOON_S
 
 
+@pytest.mark.guarantee(
+    "links",
+    "a log of another process lands just after the link broke",
+    "it is sent soon: a block that is over holds nobody up",
+)
 async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocked(
     rig: Rig,
 ) -> None:
@@ -98,6 +103,11 @@ async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocke
     assert time.monotonic() - entered_at < SOON_S
 
 
+@pytest.mark.guarantee(
+    "links",
+    "no link for a long time, then it is back",
+    "a bare connect finds it within seconds; the backoff does not count",
+)
 async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
     service = await rig.run(spread=1.0)
     await rig.until_state(await rig.land("first.ulg"), "verified")
@@ -118,6 +128,11 @@ async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
     rig.assert_sent_once(await rig.until_state(row, "verified"), rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the token service is away for a long time, then back",
+    "found within seconds; the backoff does not count",
+)
 async def test_a_token_service_that_is_back_is_used_soon(rig: Rig) -> None:
     url = rig.tokens.url
     port = int(url.rsplit(":", 1)[1].split("/")[0])
@@ -228,6 +243,11 @@ async def test_uploads_while_flying_are_a_setting(rig: Rig) -> None:
     assert (await rig.until_state(row, "verified")).state == "verified"
 
 
+@pytest.mark.guarantee(
+    "links",
+    "no link while somebody waits for a log",
+    "he hears the reason; the row stays in the outbox",
+)
 async def test_who_waits_hears_why_it_is_not_sent(rig: Rig) -> None:
     rig.link.cut()
     service = await rig.run(spread=1.0)
@@ -345,6 +365,11 @@ async def test_an_upload_whose_id_was_lost_is_tidied_up_when_its_row_is_cancelle
     assert rig.open_uploads() == []
 
 
+@pytest.mark.guarantee(
+    "links",
+    "cut when a given-up upload is aborted",
+    "it is aborted when the link is back; no parts are left",
+)
 async def test_leftovers_are_swept_when_the_link_is_back(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)

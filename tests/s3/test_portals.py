@@ -57,6 +57,11 @@ async def never_verified_until_healed(rig: Rig, row: Any, op: str, portal: Fault
 
 @ANSWERS
 @pytest.mark.parametrize("op", ["ListObjectsV2", "HeadObject", "PutObject"])
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers a small log's requests: 200, empty, a page, half of an answer",
+    "never proven by it; sent when S3 answers",
+)
 async def test_a_portal_never_proves_a_small_log(rig: Rig, op: str, portal: Fault) -> None:
     row = await rig.land()
 
@@ -65,6 +70,11 @@ async def test_a_portal_never_proves_a_small_log(rig: Rig, op: str, portal: Faul
 
 @ANSWERS
 @pytest.mark.parametrize("op", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers a large log's requests",
+    "never proven by it; no confirmed part travels again",
+)
 async def test_a_portal_never_proves_a_large_log(rig: Rig, op: str, portal: Fault) -> None:
     row = await rig.land(size=TWO_PARTS)
 
@@ -72,6 +82,11 @@ async def test_a_portal_never_proves_a_large_log(rig: Rig, op: str, portal: Faul
 
 
 @ANSWERS
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers which parts are held",
+    "no part is taken for held or for lost; only what is missing travels",
+)
 async def test_a_portal_is_not_believed_about_held_parts(rig: Rig, portal: Fault) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)
@@ -83,6 +98,11 @@ async def test_a_portal_is_not_believed_about_held_parts(rig: Rig, portal: Fault
 
 
 @ANSWERS
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers which uploads are open",
+    "the upload whose id was never heard is not left behind",
+)
 async def test_a_portal_is_not_believed_about_open_uploads(rig: Rig, portal: Fault) -> None:
     rig.fault("CreateMultipartUpload", LOSE_ANSWER)
     row = await rig.attempt(await rig.land(size=TWO_PARTS))
@@ -95,6 +115,9 @@ async def test_a_portal_is_not_believed_about_open_uploads(rig: Rig, portal: Fau
 
 
 @ANSWERS
+@pytest.mark.guarantee(
+    "answers", "a captive portal answers an abort", "it is aborted again until S3 has done it"
+)
 async def test_a_portal_is_not_believed_about_an_abort(rig: Rig, portal: Fault) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)
@@ -112,6 +135,11 @@ async def test_a_portal_is_not_believed_about_an_abort(rig: Rig, portal: Fault) 
 
 
 @ANSWERS
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers a deletion",
+    "the caller hears an error, the row stays verified",
+)
 async def test_a_portal_is_not_believed_about_a_deletion(rig: Rig, portal: Fault) -> None:
     row = await rig.attempt(await rig.land())
     rig.fault("DeleteObject", portal)
@@ -123,6 +151,11 @@ async def test_a_portal_is_not_believed_about_a_deletion(rig: Rig, portal: Fault
 
 
 @ANSWERS
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers the copy of a move",
+    "the source is kept, the row still names it",
+)
 async def test_a_portal_is_not_believed_about_a_copy(rig: Rig, portal: Fault) -> None:
     row = await rig.attempt(await rig.land())
     rig.fault("CopyObject", portal)
@@ -135,6 +168,7 @@ async def test_a_portal_is_not_believed_about_a_copy(rig: Rig, portal: Fault) ->
 
 
 @ANSWERS
+@pytest.mark.guarantee("answers", "a captive portal answers a download", "no file appears")
 async def test_a_portal_is_not_believed_about_a_download(rig: Rig, portal: Fault) -> None:
     row = await rig.attempt(await rig.land())
     rig.fault("GetObject", portal)
@@ -145,6 +179,11 @@ async def test_a_portal_is_not_believed_about_a_download(rig: Rig, portal: Fault
     assert not (rig.tmp / "got.ulg").exists()
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal answers many downloads with long pages",
+    "every connection comes back; the next download works",
+)
 async def test_many_portal_pages_do_not_use_up_the_connections(rig: Rig) -> None:
     row = await rig.attempt(await rig.land())
     long_page = Fault(200, PORTAL_PAGE + bytes(MIB), {"Content-Type": "text/html"})
@@ -156,6 +195,11 @@ async def test_many_portal_pages_do_not_use_up_the_connections(rig: Rig) -> None
     assert await rig.service.objects.download(row.key, rig.tmp / "got.ulg") == SMALL
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a captive portal where nothing was sent yet",
+    "every row waits; the reason says that the network may need a login",
+)
 async def test_a_portal_blocks_the_drain_with_a_plain_reason(rig: Rig) -> None:
     rig.fault("ListObjectsV2", PAGE)
     await rig.land()
@@ -169,6 +213,9 @@ async def test_a_portal_blocks_the_drain_with_a_plain_reason(rig: Rig) -> None:
     assert rig.service.drainer.link == "down"
 
 
+@pytest.mark.guarantee(
+    "answers", "a listing of another bucket", "not believed: the outbox takes no inventory from it"
+)
 async def test_a_listing_of_another_bucket_is_not_believed(rig: Rig) -> None:
     body = (
         b"<ListBucketResult><Name>other</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
@@ -182,6 +229,11 @@ async def test_a_listing_of_another_bucket_is_not_believed(rig: Rig) -> None:
 # -- wrong answers about bytes
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a part is confirmed with another ETag than its md5",
+    "it counts for nothing; that part travels again",
+)
 async def test_a_part_confirmed_with_another_etag_is_sent_again(rig: Rig) -> None:
     rig.fault("UploadPart", Fault(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
     row = await rig.land(size=TWO_PARTS)
@@ -193,6 +245,11 @@ async def test_a_part_confirmed_with_another_etag_is_sent_again(rig: Rig) -> Non
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "an object is confirmed with another ETag than its md5",
+    "it counts for nothing; what S3 holds decides",
+)
 async def test_a_put_confirmed_with_another_etag_is_not_believed(rig: Rig) -> None:
     rig.fault("PutObject", Fault(200, headers={"ETag": f'"{"0" * 32}"'}))
     row = await rig.land()
@@ -208,6 +265,11 @@ async def test_a_put_confirmed_with_another_etag_is_not_believed(rig: Rig) -> No
 @pytest.mark.parametrize(
     ("etag", "size_told"),
     [('"{other}"', "{size}"), ('"{etag}"', "7"), ('"{other}-3"', "{size}")],
+)
+@pytest.mark.guarantee(
+    "answers",
+    "the read-back tells another ETag, another size or another number of parts",
+    "no proof, no receipt; the row stays queued",
 )
 async def test_an_object_of_other_bytes_is_no_proof(
     rig: Rig, size: int, etag: str, size_told: str
@@ -229,6 +291,11 @@ async def test_an_object_of_other_bytes_is_no_proof(
     assert wrong.receipt is None
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "the completion is answered with an empty ETag, as Ceph may",
+    "its answer is no proof anyway: the object is read back",
+)
 async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig) -> None:
     async def complete_and_say_little(request: Request) -> Fault:
         held = rig.cloud.list_parts(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
@@ -249,6 +316,11 @@ async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig)
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a completion is confirmed that never happened",
+    "nothing is there, so it is made again from the held parts",
+)
 async def test_a_completion_that_was_only_said_is_made_again(rig: Rig) -> None:
     body = (
         b"<CompleteMultipartUploadResult><ETag>x</ETag><Bucket>logs</Bucket>"
@@ -265,6 +337,11 @@ async def test_a_completion_that_was_only_said_is_made_again(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a completion fails after its 200 was sent",
+    "it is an error; made again, no part travels twice",
+)
 async def test_an_error_inside_a_200_is_an_error(rig: Rig) -> None:
     """S3 sends the 200 of a completion before it knows the end."""
     unwell = refusal(200, "InternalError")
@@ -316,6 +393,11 @@ async def stranger() -> AsyncIterator[Stranger]:
         ("PutObject", 308),
     ],
 )
+@pytest.mark.guarantee(
+    "answers",
+    "a redirect instead of an answer (301, 302, 303, 307, 308)",
+    "not followed; the log arrives when S3 answers",
+)
 async def test_a_redirect_is_not_followed(
     rig: Rig, stranger: Stranger, status: int, op: str
 ) -> None:
@@ -330,6 +412,11 @@ async def test_a_redirect_is_not_followed(
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a redirect in the middle of an upload",
+    "the part goes nowhere else; then the upload goes on",
+)
 async def test_a_redirect_of_a_part_is_not_followed(rig: Rig, stranger: Stranger) -> None:
     rig.fault("UploadPart", Fault(307, headers={"Location": stranger.url}), part=2)
     row = await rig.land(size=TWO_PARTS)
@@ -341,6 +428,11 @@ async def test_a_redirect_of_a_part_is_not_followed(rig: Rig, stranger: Stranger
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service redirects to another address",
+    "not followed: the request that yields secrets goes nowhere else",
+)
 async def test_a_redirect_of_the_token_service_is_not_followed(
     rig: Rig, stranger: Stranger
 ) -> None:
@@ -360,6 +452,11 @@ async def test_a_redirect_of_the_token_service_is_not_followed(
     assert stranger.visits == []
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "the bucket lies in another region",
+    "the drain names PETAL_S3_REGION; no library chases the region",
+)
 async def test_the_wrong_region_is_a_plain_reason(rig: Rig) -> None:
     """This redirect is one of S3 itself; the library below would chase the region for ever."""
     rig.fault(
@@ -377,8 +474,13 @@ async def test_the_wrong_region_is_a_plain_reason(rig: Rig) -> None:
     assert len(rig.ledger.requests()) <= 3
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the peer stops reading in the middle of a body, over plain http",
+    "given up with the reason; then the log arrives",
+)
 async def test_a_link_that_stalls_is_given_up(rig: Rig) -> None:
-    await rig.restart(request_timeout=0.5)
+    rig.service.s3._caller._stall_s = 0.5
     rig.link.rate_bytes_s = 1
     row = await rig.land(size=SMALL * 10)
 
@@ -391,6 +493,9 @@ async def test_a_link_that_stalls_is_given_up(rig: Rig) -> None:
     assert done.state == "verified"
 
 
+@pytest.mark.guarantee(
+    "links", "the server takes the request and never answers", "given up in time, with the reason"
+)
 async def test_a_server_that_never_answers_is_given_up(rig: Rig) -> None:
     await rig.restart(request_timeout=0.5)
 

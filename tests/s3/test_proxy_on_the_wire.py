@@ -167,6 +167,11 @@ async def test_another_machines_id_is_refused(rig: Rig, proxy: S3BucketProxy) ->
     assert own["success"]
 
 
+@pytest.mark.guarantee(
+    "links",
+    "no link when a caller waits for an upload",
+    "the caller hears 503 and the row's id; asked again, the same row arrives",
+)
 async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_later(
     rig: Rig, proxy: S3BucketProxy
 ) -> None:
@@ -190,6 +195,11 @@ def impatient(proxy: S3BucketProxy) -> None:
     proxy.service.settings = settings.model_copy(update={"request_timeout": 1.0})
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 denies an upload that a caller waits for",
+    "the caller hears an error, never success; the row stays",
+)
 async def test_a_denied_upload_is_an_error_and_stays(rig: Rig, proxy: S3BucketProxy) -> None:
     rig.always("PutObject", refusal(403, "AccessDenied"))
     impatient(proxy)
@@ -208,6 +218,9 @@ async def until_parts_fly(rig: Rig) -> None:
     await until(rig.flying)
 
 
+@pytest.mark.guarantee(
+    "orphans", "a caller gives its upload up in the middle", "the bytes stop, the parts are aborted"
+)
 async def test_a_cancelled_upload_leaves_nothing_half_done(rig: Rig, proxy: S3BucketProxy) -> None:
     upload = asyncio.create_task(proxy.upload_file(rig.write(size=TWO_PARTS)))
     await until_parts_fly(rig)
@@ -224,6 +237,11 @@ async def test_a_cancelled_upload_leaves_nothing_half_done(rig: Rig, proxy: S3Bu
     assert rig.stored() == []
 
 
+@pytest.mark.guarantee(
+    "orphans",
+    "an impatient caller of a log that was waiting before",
+    "the log stays and arrives; nothing is aborted",
+)
 async def test_a_log_that_was_waiting_before_survives_an_impatient_caller(
     rig: Rig, proxy: S3BucketProxy
 ) -> None:
@@ -321,6 +339,11 @@ async def test_another_root_is_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("key", STRANGERS)
+@pytest.mark.guarantee(
+    "attack",
+    "a key of another machine, in any operation",
+    "refused before S3 or the token service is asked",
+)
 async def test_a_strangers_key_is_refused_before_anything_is_asked(
     rig: Rig, proxy: S3BucketProxy, key: str
 ) -> None:
@@ -370,6 +393,9 @@ async def test_a_missing_object_is_the_one_dict_that_siblings_know(
     assert not (rig.tmp / "got.ulg").exists()
 
 
+@pytest.mark.guarantee(
+    "links", "no link when a caller asks for an object", "503, never: there is no such object"
+)
 async def test_an_outage_is_not_a_missing_object(rig: Rig, proxy: S3BucketProxy) -> None:
     rig.link.cut()
 
@@ -400,6 +426,9 @@ async def test_a_stream_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) ->
     assert b"".join(blocks) == b"0123456789" * 100_000
 
 
+@pytest.mark.guarantee(
+    "links", "cut in the middle of a download", "the older file stays as it was, no half file"
+)
 async def test_a_download_that_is_cut_leaves_what_was_there(rig: Rig, proxy: S3BucketProxy) -> None:
     """Whole or not at all."""
     rig.put(KEY, bytes(30 * MIB))
@@ -465,6 +494,7 @@ async def test_deleting_what_is_not_there_is_fine(rig: Rig, proxy: S3BucketProxy
     assert (await proxy.delete_file(KEY))["success"] is True
 
 
+@pytest.mark.guarantee("links", "cut when an object is deleted", "the row stays verified")
 async def test_a_deletion_that_failed_keeps_the_row(rig: Rig, proxy: S3BucketProxy) -> None:
     uploaded = await proxy.upload_file(rig.write())
     rig.fault("DeleteObject", DROP)
@@ -510,6 +540,9 @@ async def test_a_moved_object_takes_its_row_along(
     assert row.receipt.etag == told["ETag"].strip('"')
 
 
+@pytest.mark.guarantee(
+    "refusals", "an object is moved to where another one stands", "409; both stay as they were"
+)
 async def test_a_destination_that_is_taken_is_a_conflict(rig: Rig, proxy: S3BucketProxy) -> None:
     uploaded = await proxy.upload_file(rig.write())
     rig.put(f"{HOME}taken.ulg", b"of somebody else")
@@ -523,6 +556,11 @@ async def test_a_destination_that_is_taken_is_a_conflict(rig: Rig, proxy: S3Buck
 
 @pytest.mark.parametrize("op", ["CopyObject", "DeleteObject"])
 @pytest.mark.parametrize("fault", [DROP, LOSE_ANSWER, UNWELL], ids=["drop", "lost", "unwell"])
+@pytest.mark.guarantee(
+    "links",
+    "a move is cut, or the answer to its copy or deletion is lost",
+    "the row names an object that is there; asked again it is finished",
+)
 async def test_a_move_that_was_interrupted_is_finished_when_asked_again(
     rig: Rig, proxy: S3BucketProxy, op: str, fault: Fault
 ) -> None:
@@ -544,6 +582,11 @@ async def test_a_move_that_was_interrupted_is_finished_when_asked_again(
     assert (await rig.row(uploaded["id"])).key == target
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "an older copy of the same key and size stands at the destination of a move",
+    "it is not taken for this one: the source is kept",
+)
 async def test_an_older_move_from_the_same_key_is_not_taken_for_this_one(
     rig: Rig, proxy: S3BucketProxy
 ) -> None:

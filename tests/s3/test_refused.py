@@ -38,6 +38,11 @@ def block_of(rig: Rig) -> Any:
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId"])
+@pytest.mark.guarantee(
+    "credentials",
+    "S3 no longer accepts the token (expired, invalid, unknown key)",
+    "one new token, at once; only the refused part is redone",
+)
 async def test_a_dead_token_is_renewed_once_and_the_part_redone(rig: Rig, code: str) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", refusal(403, code), part=2)
@@ -54,6 +59,9 @@ async def test_a_dead_token_is_renewed_once_and_the_part_redone(rig: Rig, code: 
     assert parts[1].headers[TOKEN] != parts[2].headers[TOKEN] == parts[3].headers[TOKEN]
 
 
+@pytest.mark.guarantee(
+    "credentials", "the token dies under two parts in flight", "one new token for both"
+)
 async def test_parts_in_flight_share_one_renewal(rig: Rig) -> None:
     first: list[Request] = []
 
@@ -71,6 +79,11 @@ async def test_parts_in_flight_share_one_renewal(rig: Rig) -> None:
     assert rig.tokens.fetches == 2
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "the new token is not accepted either",
+    "every row waits; a later token carries on, nothing is sent twice",
+)
 async def test_a_new_token_that_is_dead_too_blocks_the_drain(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", EXPIRED, times=2)
@@ -85,6 +98,9 @@ async def test_a_new_token_that_is_dead_too_blocks_the_drain(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "credentials", "an operator asks while tokens are refused", "the status says expired, and why"
+)
 async def test_status_says_that_credentials_are_expired(rig: Rig) -> None:
     rig.fault("PutObject", EXPIRED, times=2)
     await rig.land()
@@ -99,6 +115,11 @@ async def test_status_says_that_credentials_are_expired(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.guarantee(
+    "credentials",
+    "a HEAD is refused without a word (400, 403)",
+    "taken for a dead token once: renewed and redone",
+)
 async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(rig: Rig, status: int) -> None:
     """A HEAD carries no code; the library below asks for the region of the bucket at a 400."""
     rig.fault("HeadObject", Fault(status))
@@ -112,6 +133,11 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(rig: Rig, s
     assert rig.tokens.fetches == 2
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "a permission is missing",
+    "one renewal, in case it was the token; then the rows wait",
+)
 async def test_a_missing_permission_costs_one_renewal_and_keeps_every_row(rig: Rig) -> None:
     rig.fault("PutObject", DENIED, times=3)
     row = await rig.land()
@@ -126,6 +152,11 @@ async def test_a_missing_permission_costs_one_renewal_and_keeps_every_row(rig: R
     rig.assert_sent_once(granted, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "a permission is taken away in the middle of an upload",
+    "the parts stay and are not sent again",
+)
 async def test_a_missing_permission_in_the_middle_keeps_the_parts(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DENIED, part=2, times=2)
@@ -149,6 +180,11 @@ async def test_a_missing_permission_in_the_middle_keeps_the_parts(rig: Rig) -> N
         (405, "MethodNotAllowed", "bucket"),
     ],
 )
+@pytest.mark.guarantee(
+    "refusals",
+    "no such bucket, no room, a wrong key, a method that is not allowed",
+    "every row waits with a reason; none dies",
+)
 async def test_a_bad_bucket_blocks_the_drain_and_no_row_dies(
     rig: Rig, status: int, code: str, ours: str
 ) -> None:
@@ -164,6 +200,9 @@ async def test_a_bad_bucket_blocks_the_drain_and_no_row_dies(
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "refusals", "reading objects is not granted", "the proof is read from the listing"
+)
 async def test_a_machine_that_may_not_read_proves_by_the_listing(rig: Rig, size: int) -> None:
     rig.always("HeadObject", Fault(403))
     row = await rig.land(size=size)
@@ -175,6 +214,11 @@ async def test_a_machine_that_may_not_read_proves_by_the_listing(rig: Rig, size:
     assert done.receipt.proof == "etag"
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "the server does not offer the encryption that was asked for (501)",
+    "not a byte goes up unencrypted; the reason names PETAL_S3_SSE",
+)
 async def test_a_server_that_refuses_encryption_is_never_given_plain_bytes(rig: Rig) -> None:
     rig.fault("PutObject", refusal(501, "NotImplemented"), times=2)  # once for If-None-Match
     row = await rig.land()
@@ -187,6 +231,11 @@ async def test_a_server_that_refuses_encryption_is_never_given_plain_bytes(rig: 
     assert all(request.headers["x-amz-server-side-encryption"] == "AES256" for request in sent)
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "the server knows no checksum over the whole object",
+    "the upload is begun without; the ETag is the proof",
+)
 async def test_a_server_without_checksums_of_the_whole_gets_none(rig: Rig) -> None:
     rig.fault("CreateMultipartUpload", refusal(400, "InvalidArgument"))
     row = await rig.land(size=THREE_PARTS)
@@ -201,6 +250,11 @@ async def test_a_server_without_checksums_of_the_whole_gets_none(rig: Rig) -> No
     assert done.receipt.proof == "etag"
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 refuses one log for good (key too long, too large)",
+    "that row waits with the reason; the others go up",
+)
 async def test_what_s3_refuses_for_good_waits_with_its_reason(rig: Rig) -> None:
     """No row dies of what a bucket says; a person sees the reason and may act."""
     rig.fault("PutObject", refusal(400, "KeyTooLongError"))
@@ -217,6 +271,7 @@ async def test_what_s3_refuses_for_good_waits_with_its_reason(rig: Rig) -> None:
 # -- patience
 
 
+@pytest.mark.guarantee("refusals", "SlowDown with Retry-After", "nothing is tried before")
 async def test_retry_after_is_honoured(rig: Rig) -> None:
     rig.fault("PutObject", refusal(503, "SlowDown", Retry_After="90"))
     row = await rig.land()
@@ -233,6 +288,7 @@ async def test_retry_after_is_honoured(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "fault", [refusal(503, "SlowDown"), refusal(429, "TooManyRequests"), Fault(503)]
 )
+@pytest.mark.guarantee("refusals", "503 or 429", "every row waits; the link counts as up")
 async def test_throttling_blocks_the_drain_and_the_link_is_up(rig: Rig, fault: Fault) -> None:
     rig.fault("PutObject", fault)
     row = await rig.land()
@@ -245,6 +301,9 @@ async def test_throttling_blocks_the_drain_and_the_link_is_up(rig: Rig, fault: F
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "refusals", "S3 fails again and again (500)", "the pauses double up to a minute"
+)
 async def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(rig: Rig) -> None:
     rig.service.drainer._spread = lambda: 1.0
     rig.fault("PutObject", UNWELL, times=8)
@@ -260,6 +319,11 @@ async def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(rig: Rig)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 fails between parts that arrive",
+    "each part that arrives makes the pauses short again",
+)
 async def test_a_confirmed_part_makes_patience_short_again(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", UNWELL, times=3)
@@ -276,6 +340,11 @@ async def test_a_confirmed_part_makes_patience_short_again(rig: Rig) -> None:
 # -- time
 
 
+@pytest.mark.guarantee(
+    "clock",
+    "S3 refuses the time of a request",
+    "its own time is learnt from that answer, the request redone at once",
+)
 async def test_the_time_of_s3_is_learnt_and_the_request_redone(rig: Rig) -> None:
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
     rig.fault("PutObject", dated(SKEWED, ahead))
@@ -290,6 +359,9 @@ async def test_the_time_of_s3_is_learnt_and_the_request_redone(rig: Rig) -> None
     assert rig.tokens.fetches == 1
 
 
+@pytest.mark.guarantee(
+    "clock", "the time is refused under two parts in flight", "both are redone in the same attempt"
+)
 async def test_parts_in_flight_learn_the_time_together(rig: Rig) -> None:
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
     both: list[Request] = []
@@ -309,6 +381,11 @@ async def test_parts_in_flight_learn_the_time_together(rig: Rig) -> None:
     assert set(redone) <= {ahead.strftime("%Y%m%d"), datetime.now(timezone.utc).strftime("%Y%m%d")}
 
 
+@pytest.mark.guarantee(
+    "clock",
+    "a HEAD is refused for its time, without a word",
+    "the date of the answer tells; it is redone at once",
+)
 async def test_a_head_refused_for_its_time_is_redone(rig: Rig) -> None:
     """A HEAD carries no code: only the date tells."""
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
@@ -321,6 +398,7 @@ async def test_a_head_refused_for_its_time_is_redone(rig: Rig) -> None:
     assert rig.ledger.requests("HeadObject")[1].headers["x-amz-date"][:4] == str(ahead.year)
 
 
+@pytest.mark.guarantee("clock", "S3 refuses its own time", "every row waits; no storm of requests")
 async def test_a_time_that_s3_refuses_twice_blocks_the_drain(rig: Rig) -> None:
     rig.fault("PutObject", SKEWED, times=2)
     row = await rig.land()
@@ -334,6 +412,11 @@ async def test_a_time_that_s3_refuses_twice_blocks_the_drain(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "clock",
+    "a device without a clock (1970) on its first request",
+    "time of proof and metadata are S3's",
+)
 async def test_a_device_in_1970_sends_with_the_time_of_s3(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +449,11 @@ async def test_a_device_in_1970_sends_with_the_time_of_s3(
         (200, "", "text/plain", "token_service_nonsense", "no JSON"),
     ],
 )
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service answers 503, 401, 403, a page, {} or nothing",
+    "the drain says which; S3 is not asked; it heals by itself",
+)
 async def test_a_bad_token_service_blocks_the_drain_with_a_plain_reason(
     rig: Rig, status: int, body: str, content_type: str, code: str, says: str
 ) -> None:
@@ -383,6 +471,11 @@ async def test_a_bad_token_service_blocks_the_drain_with_a_plain_reason(
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service accepts and never answers",
+    "given up in time; it heals by itself",
+)
 async def test_a_token_service_that_hangs_is_given_up(rig: Rig) -> None:
     await rig.restart(request_timeout=0.3)
     rig.tokens.hang = True
@@ -397,6 +490,9 @@ async def test_a_token_service_that_hangs_is_given_up(rig: Rig) -> None:
     assert done.state == "verified"
 
 
+@pytest.mark.guarantee(
+    "credentials", "the token service drops the connection", "the drain says so; it heals by itself"
+)
 async def test_a_token_service_that_drops_is_a_plain_reason(rig: Rig) -> None:
     rig.tokens.drop = True
     row = await rig.land()
@@ -410,6 +506,11 @@ async def test_a_token_service_that_drops_is_a_plain_reason(rig: Rig) -> None:
     assert done.state == "verified"
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service is down when it is time to renew",
+    "the token that still lives is used on",
+)
 async def test_a_valid_token_is_used_on_while_its_service_is_down(rig: Rig) -> None:
     await rig.attempt(await rig.land())
     tokens = rig.service.tokens
@@ -423,6 +524,7 @@ async def test_a_valid_token_is_used_on_while_its_service_is_down(rig: Rig) -> N
     assert rig.tokens.fetches == 2
 
 
+@pytest.mark.guarantee("credentials", "many logs in a row", "one token carries them")
 async def test_credentials_are_fetched_once_for_many_logs(rig: Rig) -> None:
     for seed in range(4):
         await rig.attempt(await rig.land(f"{seed}.ulg", seed=seed))
@@ -430,6 +532,9 @@ async def test_credentials_are_fetched_once_for_many_logs(rig: Rig) -> None:
     assert rig.tokens.fetches == 1
 
 
+@pytest.mark.guarantee(
+    "credentials", "no credentials anywhere", "the drain waits and names PETAL_S3_SESSION_TOKEN_URL"
+)
 async def test_without_any_credentials_the_drain_waits_and_names_the_setting(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +549,7 @@ async def test_without_any_credentials_the_drain_waits_and_names_the_setting(
     assert "PETAL_S3_SESSION_TOKEN_URL" in told.reason
 
 
+@pytest.mark.guarantee("credentials", "an answer of S3 is lost", "the token is kept")
 async def test_a_lost_answer_is_not_a_reason_to_ask_for_a_new_token(rig: Rig) -> None:
     rig.fault("PutObject", LOSE_ANSWER)
     row = await rig.land()

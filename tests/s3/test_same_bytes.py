@@ -74,6 +74,11 @@ async def test_two_logs_that_want_one_key_get_two(rig: Rig, size: int) -> None:
     assert rig.body(other.key) == Path(other.path).read_bytes()
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "the key is taken by other bytes before the first byte",
+    "left alone; the log goes to its second spelling",
+)
 async def test_a_key_taken_by_a_stranger_is_left_alone(rig: Rig) -> None:
     rig.put(KEY, b"of somebody else")
     row = await mission(rig, "a")
@@ -85,6 +90,11 @@ async def test_a_key_taken_by_a_stranger_is_left_alone(rig: Rig) -> None:
     rig.assert_sent_once(done, Path(row.path))
 
 
+@pytest.mark.guarantee(
+    "device",
+    "cut at the first byte under a second spelling of the key",
+    "the spelling is on disk already",
+)
 async def test_the_second_spelling_is_on_disk_before_the_first_byte(rig: Rig) -> None:
     rig.put(KEY, b"of somebody else")
     row = await mission(rig, "a")
@@ -96,6 +106,11 @@ async def test_the_second_spelling_is_on_disk_before_the_first_byte(rig: Rig) ->
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "refusals",
+    "the key is taken while the log is sent",
+    "never overwritten; the log goes to its second spelling",
+)
 async def test_a_key_taken_in_the_last_moment_is_left_alone(rig: Rig, size: int) -> None:
     async def taken(request: object) -> None:
         rig.put(KEY, b"of somebody else")
@@ -114,6 +129,9 @@ async def test_a_key_taken_in_the_last_moment_is_left_alone(rig: Rig, size: int)
     assert rig.open_uploads() == []
 
 
+@pytest.mark.guarantee(
+    "file", "two logs of one key, one half sent", "each gets its own key, nothing is sent twice"
+)
 async def test_a_key_that_another_row_has_begun_is_left_to_it(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)
@@ -129,6 +147,9 @@ async def test_a_key_that_another_row_has_begun_is_left_to_it(rig: Rig) -> None:
     assert begun.key == KEY
 
 
+@pytest.mark.guarantee(
+    "refusals", "both spellings of the key are taken", "it waits with that reason; nothing is sent"
+)
 async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:
     row = await mission(rig, "a")
     rig.put(KEY, b"of somebody else")
@@ -171,6 +192,7 @@ async def test_the_same_bytes_at_the_same_moment_are_one_object(rig: Rig) -> Non
     assert rig.count("PutObject") == 1
 
 
+@pytest.mark.guarantee("file", "two logs of one size", "two objects")
 async def test_other_bytes_of_the_same_size_are_two_objects(rig: Rig) -> None:
     await rig.finish(await rig.land("one.ulg", seed=0))
 
@@ -189,6 +211,11 @@ async def test_the_same_file_twice_is_one_row(rig: Rig) -> None:
     assert first.id == second.id
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "the object of equal bytes was deleted in the bucket meanwhile",
+    "S3 is asked, the bytes are sent again",
+)
 async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: Rig) -> None:
     one = await rig.finish(await rig.land("one.ulg"))
     rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
@@ -203,6 +230,11 @@ async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: 
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is lost",
+    "what is in the bucket is recognised; not a byte is sent",
+)
 async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(rig: Rig, size: int) -> None:
     before = await rig.finish(await rig.land(size=size))
     await forget_everything(rig)
@@ -218,6 +250,11 @@ async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(rig: Rig, size
     assert done.receipt.etag == before.receipt.etag
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is lost, two logs had wanted one key",
+    "both are recognised under their spellings",
+)
 async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(rig: Rig) -> None:
     await rig.finish(await mission(rig, "a", seed=0))
     await rig.finish(await mission(rig, "b", seed=1))
@@ -239,6 +276,11 @@ async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(rig: R
         f"{HOME}2024/old.ulg",
     ],
 )
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is lost, objects were moved or asked elsewhere",
+    "recognised under any key of this machine",
+)
 async def test_an_object_under_another_owned_key_is_recognised(rig: Rig, key: str) -> None:
     path = rig.write(size=THREE_PARTS)
     before = await rig.finish(await rig.service.enqueue(path, key=key))
@@ -252,6 +294,9 @@ async def test_an_object_under_another_owned_key_is_recognised(rig: Rig, key: st
     assert rig.stored() == [key]
 
 
+@pytest.mark.guarantee(
+    "attack", "another machine holds the same bytes", "not taken for ours: sent under our own key"
+)
 async def test_an_object_of_another_machine_is_not_taken_for_ours(rig: Rig) -> None:
     path = rig.write()
     rig.put("flight_logs/drone-002/flight.ulg", path.read_bytes())
@@ -262,6 +307,11 @@ async def test_an_object_of_another_machine_is_not_taken_for_ours(rig: Rig) -> N
     rig.assert_sent_once(done, path)
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is lost in the middle of an upload",
+    "the log arrives by a new upload",
+)
 async def test_an_unfinished_upload_of_a_lost_outbox_does_not_stand_in_the_way(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     rig.fault("UploadPart", DROP, part=2)
@@ -286,6 +336,7 @@ async def test_the_bucket_is_listed_once_in_the_life_of_an_outbox(rig: Rig) -> N
     assert rig.count("ListObjectsV2") == listed > 0
 
 
+@pytest.mark.guarantee("refusals", "listing is not granted", "logs go up all the same")
 async def test_a_machine_that_may_not_list_sends_all_the_same(rig: Rig) -> None:
     rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
     row = await rig.land()
@@ -332,6 +383,11 @@ async def test_bytes_that_are_there_are_copied_by_the_server_to_the_key_asked_fo
     assert told["ContentType"] == "application/x-ulog"
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer to a copy inside the bucket is lost",
+    "the copy is recognised, not made twice",
+)
 async def test_a_copy_whose_answer_was_lost_is_recognised(rig: Rig) -> None:
     await rig.finish(await rig.land())
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
@@ -347,6 +403,9 @@ async def test_a_copy_whose_answer_was_lost_is_recognised(rig: Rig) -> None:
     assert rig.count("PutObject") == 1
 
 
+@pytest.mark.guarantee(
+    "refusals", "a key that somebody asked for is taken", "never overwritten, not by a copy either"
+)
 async def test_a_key_asked_for_that_a_stranger_holds_is_never_overwritten(rig: Rig) -> None:
     """Also not by a copy, when the bytes are already there under yet another key."""
     await rig.finish(await rig.land())
@@ -380,6 +439,11 @@ async def test_two_logs_asked_to_one_key_survive_the_loss_of_the_outbox(rig: Rig
 # -- encryption that hides the md5
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "encryption hides the md5 (SSE-KMS)",
+    "the checksum over the whole object is the proof",
+)
 async def test_what_kms_encrypts_is_proven_by_its_checksum(rig: Rig) -> None:
     await rig.restart(sse="aws:kms")
     hide_md5(rig)
@@ -391,6 +455,11 @@ async def test_what_kms_encrypts_is_proven_by_its_checksum(rig: Rig) -> None:
     assert done.receipt.proof == "crc32"
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer to a completion is lost, and the ETag is no md5 (SSE-KMS)",
+    "recognised by the checksum; no part travels again",
+)
 async def test_a_lost_completion_under_kms_is_recognised_by_its_checksum(rig: Rig) -> None:
     """There the ETag is no md5: nothing else tells that these are our bytes at our key."""
     await rig.restart(sse="aws:kms")

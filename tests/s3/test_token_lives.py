@@ -156,7 +156,7 @@ async def test_an_idle_hour_costs_at_most_two_tokens(rig: Rig, life_s: float) ->
 
 @pytest.mark.guarantee(
     "credentials",
-    "the token service is down for hours",
+    "the token service is down for an hour",
     "it is asked again with growing pauses; S3 is left alone; the log arrives by itself after",
 )
 async def test_a_token_service_that_is_down_for_hours_is_not_hammered(rig: Rig) -> None:
@@ -164,7 +164,7 @@ async def test_a_token_service_that_is_down_for_hours_is_not_hammered(rig: Rig) 
     rig.tokens.fail_with(503, "later")
     row = await rig.land()
 
-    await passing(service, now, 2 * HOUR_S)
+    await passing(service, now, HOUR_S)
     asked = rig.tokens.fetches
     told = await rig.row(row)
     talked = rig.ops()
@@ -172,7 +172,7 @@ async def test_a_token_service_that_is_down_for_hours_is_not_hammered(rig: Rig) 
     await passing(service, now, 60)
 
     assert (told.state, told.code) == ("queued", "token_service_down")
-    assert asked < 2 * 150
+    assert asked < 150
     assert talked == []
     rig.assert_sent_once(await rig.row(row), rig.logs / "flight.ulg")
 
@@ -195,7 +195,7 @@ async def test_a_revoked_permission_is_not_hammered_and_resumes_by_itself(rig: R
     await passing(service, now, HOUR_S)  # the pauses grow
     before = len(rig.ledger.requests()), rig.tokens.fetches, rig.ledger.body_bytes
 
-    await passing(service, now, 6 * HOUR_S)
+    await passing(service, now, 4 * HOUR_S)
     requests, tokens, body_bytes = (
         after - earlier
         for after, earlier in zip(
@@ -211,9 +211,9 @@ async def test_a_revoked_permission_is_not_hammered_and_resumes_by_itself(rig: R
     assert block is not None
     assert (block.code, "permissions" in block.reason) == ("forbidden", True)
     assert (told.state, told.code, told.sent_bytes) == ("queued", "forbidden", PART)
-    assert requests < 6 * 30
-    assert tokens < 6 * 5
-    assert body_bytes < 6 * 10 * PART
+    assert requests < 4 * 30
+    assert tokens < 4 * 5
+    assert body_bytes < 4 * 10 * PART
     rig.assert_sent_once(await rig.row(row), rig.logs / "flight.ulg")
     assert {(await rig.row(other)).state for other in waiting} == {"verified"}
 

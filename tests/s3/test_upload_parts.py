@@ -83,6 +83,11 @@ async def test_confirmed_bytes_are_on_disk_part_by_part(rig: Rig) -> None:
     assert seen == [0, PART, 2 * PART]
 
 
+@pytest.mark.guarantee(
+    "links",
+    "cut in the middle of a part",
+    "the part travels again, nothing confirmed does",
+)
 async def test_a_cut_connection_resumes_without_resending(rig: Rig) -> None:
     await rig.restart(concurrency=1)
     row = await rig.land(size=THREE_PARTS)
@@ -99,6 +104,11 @@ async def test_a_cut_connection_resumes_without_resending(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "links",
+    "cut while two parts are on their way",
+    "at most these two travel again",
+)
 async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(rig: Rig) -> None:
     row = await rig.land(size=2 * THREE_PARTS)
     rig.cut_after(100_000, part=4)
@@ -109,8 +119,14 @@ async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(rig: 
 
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
     assert done.attempts == 2
+    assert rig.count("UploadPart") <= 5 + 2
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the first cut of an upload",
+    "parts travel one by one until an upload has passed uncut",
+)
 async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(rig: Rig) -> None:
     most = 0
 
@@ -132,6 +148,11 @@ async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(ri
     assert (after_cut, most) == (1, 2)
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer to a part is lost",
+    "S3 is asked; the part does not travel again",
+)
 @pytest.mark.parametrize("part", [1, 2, 3])
 async def test_a_part_whose_answer_was_lost_is_not_sent_again(rig: Rig, part: int) -> None:
     await rig.restart(concurrency=1)
@@ -146,6 +167,11 @@ async def test_a_part_whose_answer_was_lost_is_not_sent_again(rig: Rig, part: in
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer that tells the upload id is lost",
+    "that upload is found and aborted, a new one begins",
+)
 async def test_an_upload_whose_id_was_lost_leaves_no_orphan(rig: Rig) -> None:
     rig.fault("CreateMultipartUpload", LOSE_ANSWER)
     row = await rig.land(size=THREE_PARTS)
@@ -160,6 +186,11 @@ async def test_an_upload_whose_id_was_lost_leaves_no_orphan(rig: Rig) -> None:
     assert rig.count("UploadPart") == 3
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer to the completion is lost",
+    "the object is found and proven; nothing is redone",
+)
 async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(rig: Rig) -> None:
     rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
     row = await rig.land(size=THREE_PARTS)
@@ -173,6 +204,11 @@ async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(rig: R
     assert rig.count("UploadPart") == 3
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the completion never arrives",
+    "it is made again; no part travels again",
+)
 async def test_a_completion_that_never_arrived_is_made_again(rig: Rig) -> None:
     rig.fault("CompleteMultipartUpload", DROP)
     row = await rig.land(size=THREE_PARTS)
@@ -200,6 +236,11 @@ async def test_a_completed_upload_that_s3_still_lists_is_proven(rig: Rig) -> Non
     assert rig.count("UploadPart") == 3
 
 
+@pytest.mark.guarantee(
+    "links",
+    "cut when the proof is read back",
+    "the proof is asked for again; nothing is sent",
+)
 async def test_a_proof_that_was_cut_off_is_asked_for_again(rig: Rig) -> None:
     row = await rig.land(size=THREE_PARTS)
 
@@ -277,6 +318,11 @@ async def test_a_held_part_of_another_size_is_sent_again(rig: Rig) -> None:
     assert rig.body(row.key) == (rig.logs / "flight.ulg").read_bytes()
 
 
+@pytest.mark.guarantee(
+    "links",
+    "a part is dropped before S3 hears of it",
+    "one request on the wire: no library repeats it in silence",
+)
 async def test_a_dropped_part_is_one_request_on_the_wire(rig: Rig) -> None:
     """Libraries below repeat a PUT in silence when a connection drops."""
     await rig.restart(concurrency=1)
@@ -289,6 +335,11 @@ async def test_a_dropped_part_is_one_request_on_the_wire(rig: Rig) -> None:
     assert rig.count("UploadPart") == 1
 
 
+@pytest.mark.guarantee(
+    "links",
+    "any other request is dropped",
+    "one request on the wire; the row waits with the reason",
+)
 @pytest.mark.parametrize(
     "op", ["ListObjectsV2", "HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
 )

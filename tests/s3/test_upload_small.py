@@ -104,6 +104,11 @@ async def test_a_log_of_exactly_one_part_is_one_put(rig: Rig) -> None:
     assert rig.count("PutObject") == 1
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the answer to a small log is lost",
+    "the object is recognised; nothing is sent again",
+)
 async def test_a_put_whose_answer_was_lost_is_recognised_and_not_sent_again(rig: Rig) -> None:
     rig.fault("PutObject", LOSE_ANSWER)
     row = await rig.land()
@@ -116,6 +121,11 @@ async def test_a_put_whose_answer_was_lost_is_recognised_and_not_sent_again(rig:
     assert rig.count("PutObject") == 1
 
 
+@pytest.mark.guarantee(
+    "links",
+    "cut in the body of a small log",
+    "it is sent again, whole, when the link is back",
+)
 async def test_a_put_that_was_cut_in_its_body_is_sent_again(rig: Rig) -> None:
     row = await rig.land(size=4 * MIB)
     rig.link.rate_bytes_s = 40 * MIB
@@ -130,6 +140,11 @@ async def test_a_put_that_was_cut_in_its_body_is_sent_again(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "links",
+    "a small log is dropped before S3 hears of it",
+    "one request on the wire: no library repeats it in silence",
+)
 async def test_a_dropped_connection_is_one_request_on_the_wire(rig: Rig) -> None:
     """Libraries below repeat a PUT in silence when a connection drops."""
     rig.fault("PutObject", DROP)

@@ -193,6 +193,11 @@ async def test_a_hundred_users_at_once_cause_one_fetch(
     assert all(one is held[0] for one in held)
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service fails while a hundred wait for it",
+    "one request, one reason for all; none waits for its own time-out",
+)
 async def test_users_that_waited_for_a_fetch_share_its_failure(
     service: Service, tokens: TokenService
 ) -> None:
@@ -206,6 +211,7 @@ async def test_users_that_waited_for_a_fetch_share_its_failure(
     assert (await tokens.get()).generation == 1
 
 
+@pytest.mark.guarantee("credentials", "who asked for a token gives up", "the others get theirs")
 async def test_a_user_that_gives_up_does_not_harm_those_that_wait(
     service: Service, tokens: TokenService
 ) -> None:
@@ -232,6 +238,11 @@ async def test_a_user_that_gives_up_does_not_harm_those_that_wait(
 
 @pytest.mark.parametrize(
     ("life_s", "renewed_after_s"), [(3600, 3480), (900, 780), (480, 360), (300, 225), (60, 45)]
+)
+@pytest.mark.guarantee(
+    "credentials",
+    "tokens of a minute to an hour come to their end",
+    "renewed before, by a clock that nobody can set",
 )
 async def test_credentials_are_renewed_before_they_expire(
     service: Service, tokens: TokenService, clock: Clock, life_s: float, renewed_after_s: float
@@ -287,6 +298,11 @@ async def test_valid_credentials_serve_on_while_the_service_is_down(
         datetime(9999, 12, 31, tzinfo=timezone.utc),
     ],
 )
+@pytest.mark.guarantee(
+    "credentials",
+    "the token service itself lives in 1970, 1999, 2099 or 9999",
+    "a token lives from the service's date to the service's expiration",
+)
 async def test_the_devices_date_plays_no_part(
     service: Service, tokens: TokenService, clock: Clock, answered_at: datetime
 ) -> None:
@@ -318,6 +334,9 @@ async def test_the_end_is_read_however_it_is_written(
 
 
 @pytest.mark.parametrize("more", [{}, {"expiration": None}, {"expires_in": 7200}])
+@pytest.mark.guarantee(
+    "credentials", "a token without an expiration", "taken for a quarter of an hour"
+)
 async def test_an_end_that_is_not_told_is_assumed(
     service: Service, tokens: TokenService, clock: Clock, more: dict[str, object]
 ) -> None:
@@ -343,6 +362,9 @@ async def test_a_date_without_a_zone_is_that_of_greenwich(
 
 
 @pytest.mark.parametrize("life_s", [0, -1, -1e6])
+@pytest.mark.guarantee(
+    "credentials", "a token that had expired when it was issued", "not used; the reason says so"
+)
 async def test_credentials_that_have_expired_already_are_none(
     service: Service, tokens: TokenService, life_s: float
 ) -> None:
@@ -367,6 +389,9 @@ async def test_a_dead_token_is_replaced_once_for_all_its_users(
     assert service.fetches == 2
 
 
+@pytest.mark.guarantee(
+    "credentials", "a late complaint about an older token", "the new one is kept"
+)
 async def test_a_late_complaint_does_not_cost_the_new_token(
     service: Service, tokens: TokenService
 ) -> None:
@@ -378,6 +403,9 @@ async def test_a_late_complaint_does_not_cost_the_new_token(
     assert await tokens.get() is new
 
 
+@pytest.mark.guarantee(
+    "credentials", "a token is refused while its service is down", "it is not used again"
+)
 async def test_a_dead_token_is_not_used_on_while_the_service_is_down(
     service: Service, tokens: TokenService
 ) -> None:
@@ -456,11 +484,25 @@ async def test_a_refusal_says_what_to_do(
     assert (error.code, error.message) == (code, f"The token service at 127.0.0.1 {sentence}")
 
 
-@pytest.mark.parametrize(("told", "retry_after_s"), [("7", 7.0), ("soon", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("told", "retry_after_s"),
+    [
+        ("7", 7.0),
+        ("9" * 400, 3600.0),
+        ("Thu, 20 Nov 2025 10:02:00 GMT", 120.0),
+        ("Thu, 20 Nov 2025 09:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+    ],
+)
+@pytest.mark.guarantee(
+    "credentials", "the token service asks for patience", "its Retry-After is kept, at most an hour"
+)
 async def test_the_service_may_ask_for_patience(
     service: Service, tokens: TokenService, told: str, retry_after_s: float | None
 ) -> None:
-    service.answer = says("busy", status=503, Retry_After=told)
+    date = format_datetime(ANSWERED_AT, usegmt=True)
+    service.answer = says("busy", status=503, date=date, Retry_After=told)
     assert (await refused(tokens)).retry_after_s == retry_after_s
 
 
@@ -476,6 +518,9 @@ async def test_a_redirect_is_not_followed(
     assert (service.fetches, service.elsewhere) == (1, 0)
 
 
+@pytest.mark.guarantee(
+    "credentials", "an answer of the token service without end", "reading ends after 64 KiB"
+)
 async def test_an_endless_answer_is_not_read_to_its_end(
     service: Service, tokens: TokenService
 ) -> None:
@@ -522,6 +567,11 @@ async def test_an_answer_that_stops_half_way_is_not_waited_for_for_ever(
     await tokens.close()
 
 
+@pytest.mark.guarantee(
+    "credentials",
+    "nobody listens where the token service should be",
+    "the reason says so, and host and port are known to be looked at again",
+)
 async def test_a_port_where_nobody_listens_is_named_for_the_probe(clock: Clock) -> None:
     async with serving(Service()) as url:
         pass  # the port was free a moment ago, and is again
@@ -630,6 +680,11 @@ DAY = timedelta(days=1)
 
 @pytest.mark.parametrize("shift", [10 * DAY, -10 * DAY], ids=["not yet valid", "expired"])
 @pytest.mark.parametrize("ignore_dates", [False, True])
+@pytest.mark.guarantee(
+    "clock",
+    "the certificate of the token service does not fit the date of the device",
+    "no token; the reason names PETAL_S3_TLS_IGNORE_DATES, which is a decision",
+)
 async def test_only_by_decision_are_dates_of_a_certificate_ignored(
     tmp_path: Path, trust: Callable[[], None], shift: timedelta, ignore_dates: bool
 ) -> None:
@@ -647,6 +702,11 @@ async def test_only_by_decision_are_dates_of_a_certificate_ignored(
 
 
 @pytest.mark.parametrize("wrong", ["issuer", "name"])
+@pytest.mark.guarantee(
+    "clock",
+    "dates are ignored, and the token service shows another issuer or name",
+    "refused: no token is asked for",
+)
 async def test_issuer_and_name_of_a_certificate_are_never_ignored(
     tmp_path: Path, trust: Callable[[], None], wrong: str
 ) -> None:

@@ -133,8 +133,9 @@ def test_every_test_in_the_table_is_one_that_pytest_finds(request: pytest.Fixtur
     """Of the files that run now."""
     items = {item.nodeid.partition("[")[0] for item in request.session.items}
     files = {item.partition("::")[0] for item in items}
-    whole = not any("::" in argument for argument in request.config.args)
-    if not whole or request.config.getoption("keyword") or request.config.getoption("markexpr"):
+    chosen = any("::" in argument for argument in request.config.args)
+    options = ("keyword", "markexpr", "deselect", "lf")
+    if chosen or any(request.config.getoption(name, None) for name in options):
         pytest.skip("only some tests were asked for")
 
     missing = [

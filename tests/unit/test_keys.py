@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petal_s3.errors import BadInput, ConfigError, NotAllowed
@@ -81,6 +81,7 @@ def test_a_log_keeps_its_extension(name: str) -> None:
 
 
 @given(NAMES)
+@example("..")
 def test_no_underscore_stands_at_the_ends_of_a_stem(name: str) -> None:
     stem, dot, extension = key_name(name).rpartition(".")
     stem = stem if dot else extension

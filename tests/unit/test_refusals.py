@@ -228,6 +228,9 @@ def test_every_code_of_the_table_is_in_this_one() -> None:
 
 
 @pytest.mark.parametrize("status", [*range(300, 600), 0])
+@pytest.mark.guarantee(
+    "refusals", "a code that nobody has heard of, with any status", "it waits, for ever if need be"
+)
 def test_an_unknown_code_with_any_status_is_never_the_end_of_a_row(status: int) -> None:
     translated = translate(answered("SomethingNew", status), peer=PEER)
     if status in {404, 412}:  # the object, the key: the uploader decides
@@ -256,12 +259,22 @@ def test_a_code_means_the_same_in_every_operation(operation: str) -> None:
         ("AccessDenied", "Signature expired", FORBIDDEN),
     ],
 )
+@pytest.mark.guarantee(
+    "clock",
+    "a signature is refused, and only the words say that it was the time",
+    "taken for the clock, not for a wrong key",
+)
 def test_a_signature_may_be_refused_for_its_time(code: str, message: str, meaning: Meaning) -> None:
     check(answered(code, 403, message=message), meaning)
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
 @pytest.mark.parametrize("code", ["", "403"])
+@pytest.mark.guarantee(
+    "answers",
+    "a web page with an error status",
+    "not taken for a refusal of S3: the network may need a login",
+)
 def test_a_web_page_is_not_s3(code: str, status: int) -> None:
     check(answered(code, status, content_type="text/html; charset=utf-8"), NOT_S3)
 
@@ -273,6 +286,9 @@ def test_a_document_without_a_code_is_not_s3(status: int) -> None:
 
 @pytest.mark.parametrize(("status", "word"), [(407, "proxy"), (511, "network")])
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
+@pytest.mark.guarantee(
+    "answers", "a proxy (407) or the network (511) asks for a login", "the reason says which"
+)
 def test_who_asks_for_a_login_is_named(status: int, word: str, content_type: str) -> None:
     translated = check(answered("", status, content_type=content_type), NOT_S3)
     assert word in translated.message
@@ -297,11 +313,27 @@ def test_a_bad_request_for_a_head_is_an_expired_token() -> None:
     check(answered("400", 400, operation="UploadPart", message="Bad Request"), UNWELL)
 
 
-@pytest.mark.parametrize(("told", "wait_s"), [("120", 120.0), ("soon", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("told", "wait_s"),
+    [
+        ("120", 120.0),
+        ("9" * 400, 3600.0),
+        ("Thu, 20 Nov 2025 10:02:00 GMT", 120.0),
+        ("Thu, 20 Nov 2025 09:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+    ],
+)
 def test_s3_may_say_how_long_to_wait(told: str, wait_s: float | None) -> None:
-    assert translate(answered("SlowDown", 503, retry_after=told), peer=PEER).retry_after_s == wait_s
+    answer = answered("SlowDown", 503, retry_after=told, date="Thu, 20 Nov 2025 10:00:00 GMT")
+    assert translate(answer, peer=PEER).retry_after_s == wait_s
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "an error message of a server with escapes, line breaks or without end",
+    "one short printable line in reason and log",
+)
 def test_what_a_server_says_stays_one_short_plain_line() -> None:
     hostile = "\x1b[31mlook\nhere\r\n" + "x" * 1000 + "ü"
     translated = translate(answered("InvalidRequest", 400, message=hostile), peer=PEER)
@@ -382,6 +414,11 @@ RAW: dict[str, tuple[BaseException, Meaning]] = {
 
 
 @pytest.mark.parametrize("name", RAW)
+@pytest.mark.guarantee(
+    "links",
+    "any error of sockets, TLS or the HTTP library",
+    "one meaning each; a file that cannot be read is not taken for a dead link",
+)
 def test_an_error_of_the_network_or_the_file_has_one_meaning(name: str) -> None:
     error, meaning = RAW[name]
     translated = check(error, meaning)

@@ -1,0 +1,236 @@
+"""The disk of the outbox becomes read-only, or goes away underneath: nothing is lost with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import disks
+import pytest
+from rig import SMALL, THREE_PARTS, Rig, until
+
+from petal_s3.demo.ledger import Request
+from petal_s3.errors import LocalStorageError
+from petal_s3.outbox_thread import OutboxThread
+from petal_s3.row import Row
+from petal_s3.service import Service
+from petal_s3.spool import DrainLock
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again after seconds is tried again at once."""
+    for name in ("drainer._PROBE_S", "intake._AGAIN_S", "service._STORAGE_S", "service._LOCK_S"):
+        monkeypatch.setattr(f"petal_s3.{name}", 0.05)
+    monkeypatch.setattr("petal_s3.service._SAY_S", 0.1)
+
+
+@contextlib.asynccontextmanager
+async def running(rig: Rig, state: Path | None = None) -> AsyncIterator[Service]:
+    """The service as the host runs it, until the disk may be taken away."""
+    await rig.service.stop()
+    rig.state = state or rig.state
+    service = rig.build(concurrency=1)
+    service.drainer._spread = lambda: 0.0
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+async def told(service: Service) -> str:
+    """What status says, or why it cannot say anything."""
+    try:
+        return str((await service.status())["reason"])
+    except LocalStorageError as error:
+        assert error.status == 507
+        return error.message
+
+
+async def entered(rig: Rig, path: Path) -> Row:
+    """Ask until the log is taken; then it is on the disk, and nowhere else."""
+    while True:
+        try:
+            row = await rig.service.enqueue(path)
+        except LocalStorageError:
+            await asyncio.sleep(0.05)
+            continue
+        assert rig.sql(f"SELECT path FROM log WHERE id = {row.id}") == [(str(path),)]
+        return row
+
+
+def proven(rig: Rig) -> int:
+    """How many rows on the disk are verified; none while there is no outbox."""
+    if not rig.database.exists():
+        return 0
+    with contextlib.suppress(Exception):  # it may just be made
+        return int(rig.sql("SELECT count(*) FROM log WHERE state = 'verified'")[0][0])
+    return 0
+
+
+# -- read-only
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is read-only at the start",
+    "every request is told why not, and it begins by itself when it can be written",
+)
+async def test_a_read_only_disk_at_the_start_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    path = rig.write()
+    with disks.small(tmp_path / "disk") as disk:
+        disks.remount(disk, "ro")
+        async with running(rig, disk) as service:
+            with pytest.raises(LocalStorageError, match="Read-only file system") as refused:
+                await service.enqueue(path)
+            said = await told(service)
+
+            disks.remount(disk, "rw")
+            await until(lambda: proven(rig))
+            row = await rig.row(1)
+
+        assert refused.value.status == 507
+        assert "Read-only file system" in said
+        rig.assert_sent_once(row, path)
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the file system of the outbox fails and turns read-only in the middle of an upload",
+    "status says so; mounted anew, the upload goes on from the last confirmed part",
+)
+async def test_a_file_system_that_fails_in_the_middle_costs_no_part(
+    rig: Rig, tmp_path: Path
+) -> None:
+    image, card = tmp_path / "image", tmp_path / "card"
+    with image.open("wb") as made:
+        made.truncate(16 << 20)
+    if shutil.which("mkfs.ext4") is None or disks.run("mkfs.ext4", "-q", str(image)).returncode:
+        pytest.skip("there is no mkfs.ext4")
+    path = rig.write(size=THREE_PARTS)
+
+    async def fail(_: Request) -> None:
+        disks.remount(card, "abort")  # what ext4 does by itself when its disk fails
+
+    rig.fault("UploadPart", fail, part=2)
+    with disks.mounted(card, "-o", "loop", str(image)):
+        async with running(rig, card / "state") as service:
+            await until(lambda: service.drainer.block)
+            said = await told(service)
+        confirmed = rig.ledger.parts(rig.ledger.requests("UploadPart")[0].key).confirmed
+    with disks.mounted(card, "-o", "loop", str(image)):
+        async with running(rig):
+            await until(lambda: proven(rig))
+            row = await rig.row(1)
+
+    assert "disk I/O error" in said
+    assert confirmed >= 1
+    rig.assert_sent_once(row, path)
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the log directories are on a read-only disk",
+    "logs are found, copied where that is asked for, and sent as ever",
+)
+async def test_logs_on_a_read_only_disk_are_sent_as_ever(rig: Rig, tmp_path: Path) -> None:
+    with disks.small(rig.logs), disks.small(tmp_path / "stick") as stick:
+        inside = rig.write("inside.ulg", SMALL, seed=1)
+        outside = stick / "outside.ulg"
+        rig.shelf.copy(outside, SMALL, 2)
+        for disk in (rig.logs, stick):
+            disks.remount(disk, "ro")
+        async with running(rig) as service:
+            await service.enqueue(outside)
+            await until(lambda: proven(rig) == 2)
+
+        for path in (inside, outside):
+            [key] = [key for key in rig.stored() if path.stem in key]
+            assert rig.body(key) == path.read_bytes()
+
+
+# -- gone
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the state directory is deleted while it runs",
+    "no log is accepted into a file that is gone; a new outbox is begun, every log in the log"
+    " directories arrives, and what was up already is not sent again",
+)
+async def test_a_state_directory_that_is_deleted_is_begun_anew(rig: Rig) -> None:
+    async with running(rig) as service:
+        paths = [rig.write("up.ulg", seed=1)]
+        service.intake.ask_scan()
+        await until(lambda: proven(rig) == 1)
+        rig.link.cut()
+        paths.append(rig.write("waits.ulg", seed=2))
+        await service.enqueue(paths[1])
+
+        shutil.rmtree(rig.state)
+        paths.append(rig.write("after.ulg", seed=3))
+        row = await entered(rig, paths[2])
+        await rig.link.restore()
+        await until(lambda: proven(rig) == 3)
+        await until(lambda: service.lock.held)
+
+        assert (await rig.row(row)).state == "verified"
+        assert not DrainLock(rig.state).take()
+        assert DrainLock(rig.state).holder() == os.getpid()
+    assert rig.count("PutObject") == 3
+    assert sorted(rig.body(key) for key in rig.stored()) == sorted(p.read_bytes() for p in paths)
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the disk of the state directory is pulled out while it runs, and put back",
+    "nothing is accepted or begun beside it meanwhile; then the same outbox goes on",
+)
+async def test_a_disk_that_is_pulled_out_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    state = tmp_path / "mounted"
+    with disks.small(tmp_path / "disk") as disk, disks.mounted(state, "--bind", str(disk)):
+        async with running(rig, state) as service:
+            rig.link.cut()
+            waits, other = rig.write("waits.ulg", seed=1), rig.write("other.ulg", seed=2)
+            row = await service.enqueue(waits)
+            await until(lambda: service.lock.held)
+
+            assert disks.run("umount", "-l", str(state)).returncode == 0
+            with pytest.raises(LocalStorageError):
+                await service.enqueue(other)
+            await until(lambda: not service.lock.held)
+            said = await told(service)
+            left_there = list(state.iterdir())
+            assert disks.run("mount", "--bind", str(disk), str(state)).returncode == 0
+            await rig.link.restore()
+            await until(lambda: proven(rig) == 2)
+            done = await rig.row(row)
+
+        assert "is not mounted: mount it again" in said or "no longer there" in said
+        assert left_there == []
+        rig.assert_sent_once(done, waits)
+
+
+async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "outbox.db"
+    thread = OutboxThread(path)
+    await thread.open()
+    first = thread._outbox
+    assert not await thread.missing()
+
+    for file in tmp_path.glob("outbox.db*"):
+        file.unlink()
+    assert await thread.missing()
+    await thread.open()
+
+    assert thread._outbox is not first
+    assert not await thread.missing()
+    assert path.exists()
+    await thread.close()

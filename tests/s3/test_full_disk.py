@@ -1,0 +1,183 @@
+"""The disk of the outbox is full: nothing is lost, everybody is told, and it goes on by itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import disks
+import pytest
+from rig import TWO_PARTS, Rig, until
+
+from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import Outbox
+from petal_s3.outbox_thread import OutboxThread
+from petal_s3.row import Row
+from petal_s3.service import Service
+
+WRITES = {
+    *("land", "claim", "plan", "remember", "progress", "verified", "defer", "rekey"),
+    *("take_over", "take_inventory", "note"),
+}
+
+
+class Filling:
+    """Lets the disk become full at one write of the outbox, and stay so until it is freed."""
+
+    def __init__(self, fill: Callable[[Outbox], None], free: Callable[[Outbox], None]) -> None:
+        self.fill = fill
+        self.free = free
+        self.at: int | str = 0
+        """The number or the name of the write that finds the disk full; 0: none does."""
+        self.full_at = ""
+        self.written: list[str] = []
+        self.failed: list[str] = []
+        self.proven: list[Row] = []
+        self._told = 0
+
+    def again(self, at: int | str) -> None:
+        self.at, self._told = at, 0
+        self.written, self.failed, self.proven = [], [], []
+
+    def failed_again(self) -> bool:
+        """Whether one more write has failed since this was asked."""
+        before, self._told = self._told, len(self.failed)
+        return self._told > before
+
+    def wrapped(self, verb: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(outbox: Outbox, *args: Any, **kwargs: Any) -> Any:
+            # A drain that has nothing to do claims nothing, again and again.
+            if verb.__name__ in WRITES and (self.written or verb is not Outbox.claim):
+                self.written.append(verb.__name__)
+                if self.at in {verb.__name__, len(self.written)} and not self.failed:
+                    self.full_at = verb.__name__
+                    self.fill(outbox)
+            try:
+                done = verb(outbox, *args, **kwargs)
+            except LocalStorageError as error:
+                assert "database or disk is full" in error.message
+                self.failed.append(verb.__name__)
+                raise
+            if verb is Outbox.verified:
+                self.proven.append(done)
+            return done
+
+        return watched
+
+
+@pytest.fixture(params=["counted in pages", "a real disk"])
+def filling(
+    request: pytest.FixtureRequest, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Filling]:
+    """A rig of which the disk can be filled; it looks again soon, not after seconds."""
+    monkeypatch.setattr("petal_s3.drainer._PROBE_S", 0.05)
+    monkeypatch.setattr("petal_s3.intake._AGAIN_S", 0.05)
+    monkeypatch.setattr("petal_s3.intake._SETTLING_S", 0.05)
+    with contextlib.ExitStack() as stack:
+        if request.param == "counted in pages":
+            made = Filling(disks.limit, disks.lift)
+        else:
+            disk = rig.state = stack.enter_context(disks.small(tmp_path / "disk"))
+
+            def fill(outbox: Outbox) -> None:
+                disks.empty_log(outbox)
+                disks.fill(disk)
+
+            made = Filling(fill, lambda _: disks.free(disk))
+        call = OutboxThread.__call__
+
+        async def watched(thread: OutboxThread, verb: Any, *args: Any, **kwargs: Any) -> Any:
+            return await call(thread, made.wrapped(verb), *args, **kwargs)
+
+        monkeypatch.setattr(OutboxThread, "__call__", watched)
+        yield made
+
+
+async def bring(rig: Rig, service: Service, filling: Filling, at: int | str) -> None:
+    """Land a log while the disk becomes full at that write, and free it when that was told."""
+    filling.again(at)
+    path = rig.write(f"{at}.ulg", TWO_PARTS, seed=crc32(str(at).encode()))
+    content = path.read_bytes()
+    service.intake.ask_scan()
+
+    await until(lambda: filling.failed or filling.proven)
+    if at:
+        while "full" not in (await service.status())["reason"]:
+            await until(filling.failed_again)
+        assert rig.sql("PRAGMA integrity_check") == [("ok",)]
+        assert path.read_bytes() == content
+        await service.outbox(filling.free)
+    await until(lambda: filling.proven and service.drainer.block is None)
+
+    [row] = filling.proven
+    rig.assert_sent_once(row, path)
+
+
+@pytest.mark.guarantee(
+    "device",
+    "no room for the outbox at any write between landing and proof",
+    "nothing is lost or sent twice, status says why, and it goes on by itself when there is room",
+)
+async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
+    rig: Rig, filling: Filling
+) -> None:
+    await rig.service.stop()
+    service = rig.build(concurrency=1)
+    service.drainer._spread = lambda: 0.0
+    await service.open()
+    await service.outbox(disks.weigh)
+    await service.start()
+
+    await bring(rig, service, filling, "take_inventory")  # once in the life of an outbox
+    await bring(rig, service, filling, 0)
+    writes = filling.written[: filling.written.index("verified") + 1]
+    for number, verb in enumerate(writes, start=1):
+        await bring(rig, service, filling, number)
+        assert filling.full_at == verb
+
+    assert writes == [
+        *("land", "claim", "plan", "remember"),
+        *("progress", "progress", "progress", "verified"),
+    ]
+
+
+@pytest.mark.guarantee(
+    "device",
+    "no room in the spool for the copy of a log from elsewhere",
+    "whoever asks is refused with 507 and the reason, nothing half-written stays, and asked again"
+    " with room it is taken and arrives",
+)
+async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
+    rig: Rig, tmp_path: Path
+) -> None:
+    path = tmp_path / "card" / "flight.ulg"
+    rig.shelf.copy(path, TWO_PARTS, 1)
+    with disks.small(tmp_path / "disk", "16m") as disk:
+        rig.state = disk
+        service = await rig.restart()
+        held = sorted(disk.rglob("*"))
+        with (disk / "other").open("wb") as other:
+            other.truncate(13 << 20)
+            other.write(bytes(13 << 20))
+
+        with pytest.raises(
+            LocalStorageError, match=r"no room to keep a copy of flight\.ulg"
+        ) as full:
+            await service.enqueue(path)
+        left = sorted(disk.rglob("*"))
+        rows = rig.sql("SELECT * FROM log")
+        (disk / "other").unlink()
+        row = await service.enqueue(path)
+        content = path.read_bytes()
+        path.unlink()
+        done = await rig.finish(row)
+
+        assert (full.value.status, full.value.code) == (507, "storage_full")
+        assert left == sorted([*held, disk / "other"])
+        assert rows == []
+        assert rig.body(done.key) == content
+        assert list((disk / "spool").iterdir()) == []
+        await service.stop()

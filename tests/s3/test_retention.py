@@ -1,0 +1,496 @@
+"""The disk ladder: only what is proven leaves the disk, and nothing else, whatever the pressure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import DROP, HOME, SMALL, TWO_PARTS, Fault, Rig, refusal
+
+from petal_s3 import journal, removal
+from petal_s3.demo.link import Fault as LinkFault
+from petal_s3.demo.logs import write_ulog
+from petal_s3.errors import S3IntegrationError
+from petal_s3.flight import FlightState, Heartbeat
+from petal_s3.outbox import Outbox
+from petal_s3.retention import Retention
+from petal_s3.row import Row
+
+LATER_S = 10 * 86_400.0
+
+
+class Ladder:
+    """The retention of a rig's service, on a disk whose free space a test decides."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.free = 1000
+        self.may_not: str | None = None
+        self.shelf: Callable[[Path], int] = lambda _: self.free
+
+    @property
+    def room(self) -> Retention:
+        service = self.rig.service
+        service.retention._free = self.shelf
+        service.retention._may_not = lambda: self.may_not
+        return service.retention
+
+    async def step(self) -> int:
+        return await self.room.step()
+
+    def grows(self, per_file: int) -> None:
+        """Each log that is gone frees so many bytes."""
+        logs = self.rig.logs
+        total = len(list(logs.iterdir()))
+
+        def free(_: Path) -> int:
+            return self.free + (total - len(list(logs.iterdir()))) * per_file
+
+        self.shelf = free
+
+    def entries(self) -> list[tuple[Any, ...]]:
+        return self.rig.sql(
+            "SELECT path, why, state, receipt IS NOT NULL FROM deletion ORDER BY id"
+        )
+
+    async def totals(self) -> journal.Totals:
+        return await self.rig.service.outbox(journal.totals)
+
+
+@pytest.fixture
+def ladder(rig: Rig) -> Ladder:
+    return Ladder(rig)
+
+
+async def up(rig: Rig, name: str = "flight.ulg", size: int = SMALL, seed: int = 0) -> Row:
+    row = await rig.finish(await rig.land(name, size, seed))
+    assert row.state == "verified"
+    return row
+
+
+async def age(rig: Rig, row: Row, seconds: float = LATER_S) -> None:
+    """The proof of this row is older by so much."""
+    await rig.service.outbox(
+        lambda box: box.sql.change(
+            "UPDATE log SET receipt = json_set(receipt, '$.verified_at',"
+            " json_extract(receipt, '$.verified_at') - :s) WHERE id = :id",
+            s=int(seconds),
+            id=row.id,
+        )
+    )
+
+
+def files(rig: Rig) -> list[str]:
+    return sorted(path.name for path in rig.logs.iterdir())
+
+
+@pytest.mark.guarantee("retention", "nobody asked for it", "nothing is ever deleted")
+async def test_by_default_nothing_is_deleted(rig: Rig, ladder: Ladder) -> None:
+    row = await up(rig)
+    await age(rig, row)
+    ladder.free = 0
+    assert not ladder.room.on
+    assert await ladder.step() == 0
+    assert files(rig) == ["flight.ulg"]
+
+
+@pytest.mark.guarantee(
+    "retention", "a proven log is older than RETENTION_DAYS", "it is deleted, with its receipt "
+    "in the journal"
+)  # fmt: skip
+async def test_an_old_proven_log_goes_and_the_journal_tells_why(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(retention_days=7)
+    old, young = await up(rig, "old.ulg"), await up(rig, "young.ulg", seed=1)
+    await age(rig, old)
+
+    assert await ladder.step() == 1
+
+    assert files(rig) == ["young.ulg"]
+    assert ladder.entries() == [(old.path, "age", "done", 1)]
+    assert await ladder.totals() == journal.Totals(1, old.size, 0)
+    kept = await rig.row(old)
+    assert (kept.state, kept.local) == ("verified", "deleted")
+    assert (await rig.row(young)).local == "kept"
+    assert await rig.service.scan() == 0
+    assert await ladder.step() == 0
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "the disk is full of logs that are not proven",
+    "none of them is deleted; the operator is told that there is nothing to delete",
+)
+async def test_an_unsent_log_stays_whatever_the_pressure(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(retention_days=1, min_free_bytes=10**15)
+    done = await up(rig, "done.ulg")
+    await age(rig, done)
+    waiting = await rig.land("waiting.ulg", seed=1)
+    rig.fault("UploadPart", DROP, part=2)
+    half = await rig.attempt(await rig.land("half.ulg", TWO_PARTS, priority=100))
+    dead = rig.logs / "dead.ulg"
+    dead.write_bytes(b"no log")
+    unseen = rig.write("unseen.ulg", seed=2)
+    ladder.free = 0
+
+    assert await ladder.step() == 1
+    assert await ladder.step() == 0
+
+    assert files(rig) == ["dead.ulg", "half.ulg", "unseen.ulg", "waiting.ulg"]
+    assert [(await rig.row(row)).state for row in (waiting, half)] == ["queued", "queued"]
+    assert unseen.exists()
+    assert "no proven log is left to delete" in ladder.room.advice[0]
+    assert (await ladder.totals()).unsent == 0
+    assert rig.service._says()["advice"] == ladder.room.advice
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "the disk runs short",
+    "proven logs go, the oldest proof first, until enough is free",
+)
+async def test_under_pressure_the_oldest_go_until_there_is_room(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(min_free_bytes=2000)
+    rows = [await up(rig, f"log{n}.ulg", seed=n) for n in range(4)]
+    for days, row in zip((1, 4, 3, 2), rows, strict=True):
+        await age(rig, row, days * 86_400)
+    ladder.grows(per_file=500)
+
+    assert await ladder.step() == 2
+
+    assert files(rig) == ["log0.ulg", "log3.ulg"]
+    assert [why for _, why, _, _ in ladder.entries()] == ["pressure", "pressure"]
+    assert ladder.room.advice == []
+
+
+@pytest.mark.guarantee(
+    "retention", "a flight is pinned", "its log never goes by age, and last of all under pressure"
+)
+async def test_a_pinned_log_goes_last(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(retention_days=1, min_free_bytes=2000)
+    pinned, other = await up(rig, "pinned.ulg"), await up(rig, "other.ulg", seed=1)
+    await rig.service.pin(pinned.id, pinned=True)
+    await age(rig, pinned)
+    ladder.free = 5000
+    assert await ladder.step() == 0  # old enough, but pinned
+
+    ladder.free = 1000
+    ladder.grows(per_file=1000)
+    assert await ladder.step() == 1
+    assert files(rig) == ["pinned.ulg"]
+    assert (await rig.row(other)).local == "deleted"
+
+    ladder.shelf = lambda _: 0
+    assert await ladder.step() == 1
+    assert files(rig) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(404, "NoSuchKey"),
+        refusal(403, "AccessDenied"),
+        LinkFault(200),
+        LinkFault(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
+        LinkFault(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
+        LinkFault(302, headers={"Location": "http://portal.invalid/"}),
+        DROP,
+    ],
+)
+@pytest.mark.guarantee(
+    "retention",
+    "a fresh HEAD does not confirm the object: gone, replaced, refused, no link, a portal",
+    "the file stays",
+)
+async def test_what_the_bucket_does_not_confirm_stays(
+    rig: Rig, ladder: Ladder, fault: Fault
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    await up(rig)
+    rig.always("HeadObject", fault)
+    rig.always("ListObjectsV2", fault)
+    try:
+        assert await ladder.step() == 0
+    except S3IntegrationError as error:
+        assert error.code  # told, and tried again later
+    assert files(rig) == ["flight.ulg"]
+    assert ladder.entries() == []
+
+
+@pytest.mark.guarantee(
+    "retention", "the object was replaced or deleted in the bucket", "the file stays"
+)
+async def test_a_replaced_object_keeps_its_file(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row, other = await up(rig), await up(rig, "other.ulg", seed=1)
+    rig.put(row.key, b"x" * SMALL)
+    rig.cloud.delete_object(Bucket="logs", Key=other.key)
+    assert await ladder.step() == 0
+    assert files(rig) == ["flight.ulg", "other.ulg"]
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def replace(path: Path) -> None:
+    new = path.with_name("new.tmp")
+    write_ulog(new, SMALL, seed=9)
+    new.replace(path)
+
+
+def rewrite(path: Path) -> None:
+    """Other bytes of the same size, with the old time."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(SMALL // 2)
+        file.write(b"other bytes")
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+
+def link_away(path: Path) -> None:
+    path.rename(path.with_name("moved.ulg"))
+    path.symlink_to("moved.ulg")
+
+
+@pytest.mark.parametrize("change", [grow, replace, rewrite, link_away])
+@pytest.mark.guarantee(
+    "retention",
+    "the file changed after it was proven, even with size and time restored",
+    "it stays: only bytes that the receipt names may go",
+)
+async def test_a_changed_file_stays(
+    rig: Rig, ladder: Ladder, change: Callable[[Path], None]
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    change(Path(row.path))
+    before = files(rig)
+    assert await ladder.step() == 0
+    assert files(rig) == before
+    assert ladder.entries() == []
+
+
+@pytest.mark.guarantee("retention", "somebody writes to a proven file", "it stays")
+async def test_a_file_that_is_open_for_writing_stays(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    with Path(row.path).open("r+b"):
+        assert await ladder.step() == 0
+    assert files(rig) == ["flight.ulg"]
+    assert await ladder.step() == 1
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "the file is written to, or another takes its name, between the check and the deletion",
+    "it is put back; nothing is overwritten",
+)
+@pytest.mark.parametrize("change", [grow, replace])
+async def test_a_change_in_the_last_moment_is_seen(
+    rig: Rig, ladder: Ladder, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    remove = removal.remove
+
+    def changed_before(one: removal.Opened, of: Row, aside: str) -> bool:
+        change(Path(row.path))
+        return remove(one, of, aside)
+
+    monkeypatch.setattr(removal, "remove", changed_before)
+    assert await ladder.step() == 0
+    changed = Path(row.path).read_bytes()
+    assert changed != b""
+    assert files(rig) == ["flight.ulg"]
+    assert [state for _, _, state, _ in ladder.entries()] == ["kept"]
+    assert (await ladder.totals()) == journal.Totals(0, 0, 0)
+
+
+async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
+    rig: Rig, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    path = Path(row.path)
+    idle = removal._idle
+
+    def newer_appears(looked_at: Path) -> None:
+        if looked_at != path:
+            rig.shelf.copy(path, SMALL, 7)
+            raise removal.KeptBack("somebody writes to it")
+        idle(looked_at)
+
+    monkeypatch.setattr(removal, "_idle", newer_appears)
+    assert await ladder.step() == 0
+    assert files(rig) == ["flight-2.ulg", "flight.ulg"]
+    assert (rig.logs / "flight-2.ulg").read_bytes() == rig.body(row.key)
+    assert path.read_bytes() != rig.body(row.key)
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "bytes are written into the file after all checks, while its last name goes",
+    "they are saved under a new name, counted in unsent_deleted_total and logged as critical",
+)
+async def test_bytes_that_lost_their_name_are_saved_and_counted(
+    rig: Rig, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    unlink = os.unlink
+
+    def written_to_first(name: str, *, dir_fd: int | None = None) -> None:
+        if str(name).startswith(".petal-s3-"):
+            grow(rig.logs / name)
+        unlink(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", written_to_first)
+        await ladder.step()
+    assert (rig.logs / "flight.ulg").read_bytes() == rig.body(row.key) + b"more"
+    assert (await ladder.totals()).unsent == 1
+    assert "petal_s3_unsent_deleted_total 1.0" in await rig.service.metrics()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("where", ["before the rename", "after the rename", "after the unlink"])
+@pytest.mark.guarantee(
+    "retention",
+    "kill -9 in the middle of a deletion",
+    "the journal tells: what was only moved aside is put back, what is gone was proven",
+)
+async def test_a_killed_deletion_is_ended_at_the_next_start(
+    rig: Rig, ladder: Ladder, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    rename, unlink = os.rename, os.unlink
+
+    def dies_renaming(*names: Any, **more: Any) -> None:
+        if where == "after the rename":
+            rename(*names, **more)
+        raise Killed
+
+    def dies_unlinking(name: Any, **more: Any) -> None:
+        unlink(name, **more)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if where == "after the unlink":
+            patch.setattr(os, "unlink", dies_unlinking)
+        else:
+            patch.setattr(os, "rename", dies_renaming)
+        with pytest.raises(Killed):
+            await ladder.step()
+
+    await rig.restart(min_free_bytes=0)
+    await rig.service.retention.recover()
+    gone = where == "after the unlink"
+    assert files(rig) == ([] if gone else ["flight.ulg"])
+    assert [state for _, _, state, _ in ladder.entries()] == ["done" if gone else "kept"]
+    assert (await rig.row(row)).local == ("deleted" if gone else "kept")
+    await rig.restart(min_free_bytes=10**15)
+    assert await ladder.step() == (0 if gone else 1)
+
+
+@pytest.mark.guarantee("retention", "the vehicle is armed", "nothing is deleted in flight")
+async def test_nothing_is_deleted_in_flight(rig: Rig) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    await up(rig)
+    service = rig.service
+    service.flight = FlightState()
+    armed = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=128)
+    service.heartbeat(armed)
+    assert await service.retention.step() == 0
+    for _ in range(3):
+        service.heartbeat(Heartbeat(1, 1, 12, 2, 0))
+    assert await service.retention.step() == 1
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "the device's clock is wrong: 1970, or years ahead",
+    "age counts by S3's clock alone; while that is unknown nothing goes by age",
+)
+async def test_age_is_told_by_the_clock_of_s3(rig: Rig, ladder: Ladder) -> None:
+    row = await up(rig)
+    await rig.service.stop()
+    await rig.open(retention_days=7)
+    rig.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
+    assert await ladder.step() == 0
+    await rig.service.objects.head(row.key)  # now S3's clock is known
+    assert await ladder.step() == 0
+    await age(rig, row)
+    rig.service.s3.clock._wall = lambda: 0.0  # 1970
+    assert await ladder.step() == 1
+
+
+async def test_a_copy_and_a_file_elsewhere_are_none_of_its_business(
+    rig: Rig, ladder: Ladder
+) -> None:
+    outside = rig.tmp / "outside" / "card.ulg"
+    rig.shelf.copy(outside, SMALL, 3)
+    await rig.restart(min_free_bytes=10**15)
+    await rig.finish(await rig.service.enqueue(outside))
+    assert await ladder.step() == 0
+    assert outside.exists()
+
+
+async def test_one_of_two_names_frees_nothing(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(min_free_bytes=10**15)
+    row = await up(rig)
+    os.link(row.path, rig.tmp / "second-name.ulg")
+    assert await ladder.step() == 0
+    assert files(rig) == ["flight.ulg"]
+
+
+async def test_it_runs_by_itself_beside_the_drain(rig: Rig) -> None:
+    await rig.service.stop()
+    service = rig.build(min_free_bytes=10**15)
+    row = None
+    service.retention._free = lambda _: 0
+    await service.open()
+    row = await rig.land()
+    await service.start(watch=False)
+    await rig.until_state(row, "verified")
+    path = Path(row.path)
+    service.retention.advice = ["short"]
+    from rig import until
+
+    await until(lambda: not path.exists(), within_s=90)
+    assert HOME in row.key
+
+
+async def test_the_figures_are_there_for_prometheus(rig: Rig) -> None:
+    await up(rig)
+    await rig.land("b.ulg", seed=1)
+    told = await rig.service.metrics()
+    assert 'petal_s3_rows{state="verified"} 1.0' in told
+    assert 'petal_s3_rows{state="queued"} 1.0' in told
+    assert f"petal_s3_backlog_bytes {float(SMALL)}" in told
+    assert "petal_s3_unsent_deleted_total 0.0" in told
+    assert "petal_s3_deleted_total 0.0" in told
+    assert "petal_s3_parts_resent_total 0.0" in told
+    assert f'petal_s3_free_bytes{{directory="{rig.logs}"}}' in told
+
+
+async def test_the_oldest_proof_is_found_by_an_index(rig: Rig) -> None:
+    def plan(box: Outbox) -> str:
+        found = box.sql.records(
+            "EXPLAIN QUERY PLAN SELECT * FROM log INDEXED BY removable WHERE state = 'verified'"
+            " AND spooled = 0 AND local = 'kept' AND pinned = 0 AND"
+            " (json_extract(receipt, '$.verified_at'), id) > (-1, 0)"
+            " ORDER BY json_extract(receipt, '$.verified_at'), id LIMIT 50"
+        )
+        return " ".join(str(one["detail"]) for one in found)
+
+    told = await rig.service.outbox(plan)
+    assert "removable" in told
+    assert "TEMP B-TREE" not in told

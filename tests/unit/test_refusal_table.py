@@ -1,0 +1,205 @@
+"""What S3 can say, in three columns: our class, what it does to row and drain, what people read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from outbox_rows import entry
+from test_refusals import (
+    BUCKET,
+    CLOCK,
+    CODES,
+    DAMAGED,
+    EXPIRED,
+    FORBIDDEN,
+    FULL,
+    GONE,
+    MISSING,
+    NOT_OFFERED,
+    NOT_S3,
+    REFUSED,
+    SLOW,
+    TAKEN,
+    UNWELL,
+    Meaning,
+    answered,
+)
+
+from petal_s3 import config
+from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
+from petal_s3.outbox import Outbox
+from petal_s3.refusals import _STATUS, TABLE, translate
+from petal_s3.row import Row
+from petal_s3.service import Service
+
+MINUTE_S, QUARTER_S = 60.0, 900.0
+SAID = "what the server says"
+
+# Codes that S3 and servers like it are known to answer with; the table may know more.
+KNOWN = {
+    "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+    "InvalidAccessKeyId", "InvalidClientTokenId", "RequestExpired", "RequestTimeTooSkewed",
+    "RequestInTheFuture", "AuthorizationHeaderMalformed", "SignatureDoesNotMatch", "AccessDenied",
+    "AllAccessDisabled", "AccountProblem", "KMS.AccessDeniedException", "NoSuchBucket",
+    "InvalidBucketName", "PermanentRedirect", "IllegalLocationConstraintException",
+    "MethodNotAllowed", "NotImplemented", "SlowDown", "ServiceUnavailable",
+    "RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequests",
+    "TooManyRequestsException", "BandwidthLimitExceeded", "InternalError", "RequestTimeout",
+    "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
+    "XAmzContentSHA256Mismatch", "InvalidDigest", "NoSuchUpload", "InvalidPart",
+    "InvalidPartOrder", "EntityTooSmall", "PreconditionFailed", "EntityTooLarge",
+    "KeyTooLongError", "InvalidArgument", "MetadataTooLarge", "InvalidRequest", "MalformedXML",
+    "UnsupportedHeader", "QuotaExceeded", "InsufficientStorage", "XMinioStorageFull",
+    "ServiceQuotaExceeded", "NoSuchKey",
+    "407", "429", "502", "504", "511",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a refusal does; the row always stays queued, with code and sentence."""
+
+    sentence: str
+    blocks: bool
+    """Every row waits, not only this one."""
+    longest_s: float
+    """The longest pause between two attempts."""
+    link: str = "unknown"
+
+
+EFFECTS: dict[Meaning, Effect] = {
+    EXPIRED: Effect(
+        "The session credentials are no longer accepted ({code}); new ones are fetched.",
+        True, MINUTE_S,
+    ),
+    CLOCK: Effect("S3 does not accept the time of the request ({code}).", True, MINUTE_S),
+    FORBIDDEN: Effect(
+        "The bucket refuses this machine ({code}): check its permissions.", True, QUARTER_S, "up"
+    ),
+    BUCKET: Effect(
+        "The bucket cannot be used ({code}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION.",
+        True, QUARTER_S, "up",
+    ),
+    NOT_OFFERED: Effect(
+        f"The server does not offer what was asked of it ({{code}}: {SAID}); if that is its "
+        "encryption, set PETAL_S3_SSE.",
+        True, QUARTER_S, "up",
+    ),
+    FULL: Effect("The bucket has no room left ({code}).", True, QUARTER_S, "up"),
+    SLOW: Effect("S3 asks to slow down ({code}).", True, MINUTE_S, "up"),
+    GONE: Effect(
+        "S3 no longer knows the multipart upload ({code}); it begins anew.", False, QUARTER_S
+    ),
+    DAMAGED: Effect(
+        "Bytes were damaged on the way to S3 ({code}); they are sent again.", False, QUARTER_S
+    ),
+    TAKEN: Effect("Another object stands at this key ({code}).", False, QUARTER_S),
+    MISSING: Effect("There is no such object.", False, QUARTER_S),
+    (S3FileNotFoundError, "no_lifecycle"): Effect(
+        "The bucket has no lifecycle rules ({code}).", False, QUARTER_S
+    ),
+    REFUSED: Effect(f"S3 refuses this request for good ({{code}}): {SAID}", False, QUARTER_S),
+    UNWELL: Effect("S3 is not well ({code}); it is tried again.", False, MINUTE_S),
+}  # fmt: skip
+# Their sentence says who asks for the login.
+LOGINS = {
+    "407": "A proxy on the way asks for a login (407).",
+    "511": "The network asks for a login (511).",
+}
+
+
+def effect_of(code: str, meaning: Meaning) -> Effect:
+    if meaning == NOT_S3:
+        return Effect(LOGINS[code], True, MINUTE_S, "down")
+    effect = EFFECTS[meaning]
+    shown = "AccessDenied" if code.startswith("KMS.") else code
+    return Effect(effect.sentence.format(code=shown), effect.blocks, effect.longest_s, effect.link)
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """A service with one row in its outbox; what its attempts end with is for the test to say."""
+    made = Service(
+        config.load(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs="")
+    )
+    made.drainer._spread = lambda: 1.0
+    await made.open()
+    await made.outbox(Outbox.land, entry())
+    yield made
+    await made.stop()
+
+
+async def attempt(service: Service, error: S3IntegrationError, failures: int) -> dict[str, object]:
+    """An attempt after so many that failed, which ends so: what is stored, what the drain does."""
+
+    async def fail(row: Row) -> Row:
+        raise error
+
+    service.uploader.attempt = fail  # type: ignore[method-assign]
+    service.drainer._now = lambda: 1000.0
+    service.drainer.block, service.drainer.link = None, "unknown"
+    await service.outbox(
+        lambda box: box.sql.change(
+            "UPDATE log SET due_at = 0, attempts = 0, code = '', reason = '', failures = :n",
+            n=failures,
+        )
+    )
+    assert await service.drainer.step()
+    (row,) = await service.outbox(Outbox.rows)
+    block = service.drainer.block
+    return {
+        "row": (row.state, row.code, row.reason, row.attempts, row.failures, row.receipt),
+        "pause_s": row.due_at - 1000.0,
+        "block": None if block is None else (block.code, block.reason),
+        "link": service.drainer.link,
+    }
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "any code that S3, or a server like it, is known to answer with, and any other",
+    "one meaning each: who waits, how long at most, and a sentence that says what to do",
+)
+async def test_a_refusal_does_to_row_and_drain_what_the_table_says(service: Service) -> None:
+    wrong = {}
+    for code, status, meaning in CODES:
+        effect = effect_of(code, meaning)
+        error = translate(answered(code, status), peer=None)
+        for failures in (0, 50):
+            found = await attempt(service, error, failures)
+            soon_s = 1.0 if effect.longest_s == MINUTE_S else 4.0
+            expected = {
+                "row": ("queued", meaning[1], effect.sentence, 1, failures + 1, None),
+                "pause_s": effect.longest_s if failures else soon_s,
+                "block": (meaning[1], effect.sentence) if effect.blocks else None,
+                "link": effect.link,
+            }
+            if found != expected:
+                wrong[code, status, failures] = (found, expected)
+
+    assert wrong == {}
+
+
+def test_the_table_has_every_code_that_is_known_and_every_code_that_is_translated() -> None:
+    tested = {code for code, _, _ in CODES}
+
+    assert tested >= KNOWN
+    assert set(TABLE) <= tested
+
+
+def test_the_table_has_every_status_that_is_translated_without_its_code() -> None:
+    without = {status for code, status, _ in CODES if code not in TABLE}
+
+    assert set(_STATUS) <= without
+
+
+def test_every_meaning_has_its_effect() -> None:
+    meanings = {meaning for _, _, meaning in CODES}
+
+    assert meanings - {NOT_S3} == set(EFFECTS)
+    translated = {(kind, code) for kind, code, _ in [*TABLE.values(), *_STATUS.values()]}
+    assert translated <= meanings
