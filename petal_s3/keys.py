@@ -102,12 +102,12 @@ def key_name(name: str) -> str:
     Each run of other characters becomes one ``_``, ``_`` at the ends of the stem is dropped,
     an empty stem is ``log``; long names are cut.
     """
-    stem, dot, extension = name.rpartition(".")
+    stem, dot, extension = _OTHER.sub("_", name).rstrip("._").rpartition(".")
     if not dot:
         stem, extension = extension, ""
-    clean = _OTHER.sub("_", stem).strip("_")[:_MAX_NAME_BYTES].rstrip("_") or "log"
-    suffix = _OTHER.sub("_", extension).strip("_")[:_MAX_NAME_BYTES]
-    return f"{clean}.{suffix}" if suffix else clean.rstrip("._") or "log"
+    clean = stem.strip("_")[:_MAX_NAME_BYTES].rstrip("_") or "log"
+    suffix = extension.strip("_")[:_MAX_NAME_BYTES].rstrip("_")
+    return f"{clean}.{suffix}" if suffix else clean
 
 
 def log_key(home: str, name: str, logged_at: datetime, *, date_folders: bool = False) -> str:

@@ -82,10 +82,10 @@ class Lab:
 
     # -- children
 
-    def start(self, *, dies_after: int = 0) -> None:
+    def start(self, *, dies_after: int = 0, target: Callable[..., None] = bring) -> None:
         """Start a child that brings the log into S3."""
         self.child = _CHILDREN.Process(
-            target=bring, args=(self.settings(), str(self.path), dies_after)
+            target=target, args=(self.settings(), str(self.path), dies_after)
         )
         self.child.start()
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from lab import DEADLINE_S, TWO_PARTS, Lab
 
 from petal_s3.outbox import Outbox
@@ -74,6 +75,11 @@ async def finish_from(lab: Lab, state: Path) -> None:
     await service.stop()
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the power fails, and the disk holds an earlier commit than S3 knows of",
+    "S3 is asked; not a byte is sent again",
+)
 async def test_what_the_disk_holds_after_any_commit_opens_and_sends_nothing_again(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -91,6 +97,11 @@ async def test_what_the_disk_holds_after_any_commit_opens_and_sends_nothing_agai
     assert lab.ledger.body_bytes == sent
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the power and the link fail at any commit of the outbox",
+    "the log arrives, nothing is sent twice",
+)
 async def test_power_that_fails_at_any_commit_loses_nothing_and_sends_nothing_twice(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -116,6 +127,11 @@ async def test_power_that_fails_at_any_commit_loses_nothing_and_sends_nothing_tw
     assert number > 8
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the power fails within a commit, and the upload goes on from there",
+    "the log arrives, nothing is sent twice",
+)
 async def test_power_that_fails_within_a_commit_leaves_the_commit_before(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -139,6 +155,11 @@ async def test_power_that_fails_within_a_commit_leaves_the_commit_before(
         lab.assert_arrived_once(torn)
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the index of the database's log is lost or garbage after a power cut",
+    "it is made anew; nothing is lost or sent twice",
+)
 async def test_a_lost_or_foreign_index_of_the_log_does_no_harm(lab: Lab, tmp_path: Path) -> None:
     lab.begin(TWO_PARTS)
     disk = Disk(lab.state, tmp_path / "copies")

@@ -124,18 +124,17 @@ class Carrier:
                 return  # nobody will ever hear it
             await _readable(source)
             await connection.going.wait()
-            size = self._mouthful(connection, way)
-            if size == 0:
+            if size := self._mouthful(connection, way):
+                block = source.recv(size)
+                self._count(connection, way, len(block))
+                await self._pace(way, len(block))
+                if not connection.swallows:
+                    await on.put((loop.time() + self.shape.latency_s, block))
+                elif block == _END:
+                    connection.end(reset=False)
+            if self._mouthful(connection, way) == 0:
                 await on.join()  # what is planned happens after the last byte, not before
                 self._meet(connection, way)
-                continue
-            block = source.recv(size)
-            self._count(connection, way, len(block))
-            await self._pace(way, len(block))
-            if not connection.swallows:
-                await on.put((loop.time() + self.shape.latency_s, block))
-            elif block == _END:
-                connection.end(reset=False)
 
     async def _give(self, connection: Connection, way: Way, on: asyncio.Queue[Block]) -> None:
         target = connection.server if way == "up" else connection.client
@@ -147,6 +146,7 @@ class Carrier:
             await connection.going.wait()
             if block == _END:
                 target.shutdown(socket.SHUT_WR)
+                on.task_done()
                 return
             if not connection.swallows:
                 await loop.sock_sendall(target, block)

@@ -169,7 +169,8 @@ class Chaos:
     def stall_after(
         self, *, up: int | None = None, down: int | None = None, each: bool = False
     ) -> None:
-        """As :meth:`cut_after`, but fall silent: nothing is read, the sender's window fills."""
+        """As :meth:`cut_after`, but fall silent: nothing is read, the sender's window fills.
+        It ends with :meth:`go_on`; on ``each`` only with :meth:`heal`."""
 
         def act(connection: Connection) -> None:
             for one in [connection] if each else self.open:

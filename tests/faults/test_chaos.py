@@ -275,8 +275,7 @@ async def test_a_stall_stops_the_sender_and_may_end(
     chaos.stall_after(up=50_000)
     caller = await call()
     caller.say(b"x" * (8 * MIB))
-    await until(lambda: chaos.up_bytes == 50_000)
-    await until(caller.writer.transport.get_write_buffer_size)
+    await until(lambda: chaos.open and not chaos.open[0].going.is_set())
     held_back = caller.writer.transport.get_write_buffer_size()
 
     assert chaos.up_bytes == 50_000

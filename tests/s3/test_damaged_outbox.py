@@ -47,6 +47,11 @@ async def counted(service: Service) -> dict[str, int]:
         return {}
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the outbox is overwritten with garbage while nothing runs",
+    "it is set aside and rebuilt from disk and bucket; nothing is sent twice",
+)
 async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig) -> None:
     done = await rig.finish(await rig.land("up.ulg", size=TWO_PARTS))
     await rig.land("waiting.ulg", seed=1)
@@ -63,6 +68,11 @@ async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig)
     assert (rig.state / "outbox.db.damaged-1").exists()
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the outbox is damaged, and it alone knew of a copy in the spool",
+    "the copy is adopted and arrives",
+)
 async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(rig: Rig) -> None:
     elsewhere = rig.tmp / "card" / "flight.ulg"
     rig.shelf.copy(elsewhere, 200_000, 3)
@@ -80,6 +90,11 @@ async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(rig: Rig) -> 
     assert rig.cloud.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read() == content
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the outbox is overwritten with garbage while it is drained",
+    "it is rebuilt without a restart",
+)
 async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(rig: Rig) -> None:
     await rig.finish(await rig.land("before.ulg"))
     service = await rig.run(settle_seconds=0)
@@ -96,6 +111,11 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(rig: Rig
     assert list(rig.state.glob("outbox.db.damaged-*"))
 
 
+@pytest.mark.guarantee(
+    "device",
+    "a process finds the outbox damaged while another one drains it",
+    "it leaves it alone and says why",
+)
 async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(rig: Rig) -> None:
     await rig.land()
     other = rig.service
@@ -111,6 +131,11 @@ async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(ri
     assert not list(rig.state.glob("outbox.db.damaged-*"))
 
 
+@pytest.mark.guarantee(
+    "device",
+    "no room to rebuild a damaged outbox",
+    "it is made as soon as there is room",
+)
 async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,3 +160,28 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
         service.drainer.wake()
         await asyncio.sleep(0.1)
     assert refused
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the outbox is damaged, which is first met by the process that begins to drain",
+    "it is rebuilt; every log in the log directories arrives",
+)
+async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(rig: Rig) -> None:
+    path = rig.write("before.ulg")
+    await rig.service.stop()
+    service = rig.build()
+    await service.open()
+    await service.outbox(forget_pages)
+    damage(rig.database)
+
+    await service.start()
+
+    deadline = time.monotonic() + DEADLINE_S
+    while (counts := await counted(service)).get("verified") != 1:
+        assert time.monotonic() < deadline, counts
+        service.drainer.wake()
+        await asyncio.sleep(0.1)
+    [key] = rig.stored()
+    assert rig.body(key) == path.read_bytes()
+    assert list(rig.state.glob("outbox.db.damaged-*"))

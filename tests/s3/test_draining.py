@@ -276,6 +276,11 @@ async def test_who_waits_hears_of_progress(rig: Rig) -> None:
     assert any(moved % PART for moved in heard[:-1])  # also within a part
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the outbox cannot be written for a moment, in the middle of an upload",
+    "its row is due at once, without waiting for the end of a lease",
+)
 async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hour(
     rig: Rig,
 ) -> None:
@@ -401,6 +406,11 @@ async def test_a_cancelled_row_that_is_retried_goes_on_with_its_parts(rig: Rig) 
 # -- stopping
 
 
+@pytest.mark.guarantee(
+    "device",
+    "stopped in the middle of an upload",
+    "the row waits with what is confirmed, and nothing runs on",
+)
 async def test_stopping_in_the_middle_leaves_the_row_waiting_and_nothing_running(
     rig: Rig,
 ) -> None:
@@ -459,6 +469,11 @@ async def other(rig: Rig) -> AsyncIterator[asyncio.subprocess.Process]:
     await process.communicate()
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the process that drains is killed while another one waits",
+    "that one takes over at once; no confirmed part is sent again",
+)
 async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_killed(
     rig: Rig, other: asyncio.subprocess.Process
 ) -> None:

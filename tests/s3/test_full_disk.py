@@ -13,10 +13,12 @@ import pytest
 from rig import TWO_PARTS, Rig, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.look import look
 from petal_s3.outbox import Outbox
 from petal_s3.outbox_thread import OutboxThread
 from petal_s3.row import Row
 from petal_s3.service import Service
+from petal_s3.status import NOBODY_DRAINS
 
 WRITES = {
     *("land", "claim", "plan", "remember", "progress", "verified", "defer", "rekey"),
@@ -181,3 +183,25 @@ async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
         assert rig.body(done.key) == content
         assert list((disk / "spool").iterdir()) == []
         await service.stop()
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the disk is so full that the draining process cannot even write down why it waits",
+    "petal-s3 status sees the full disk from outside, and says so",
+)
+async def test_who_looks_from_outside_sees_that_the_disk_is_full(rig: Rig, tmp_path: Path) -> None:
+    with disks.small(tmp_path / "disk") as disk:
+        rig.state = disk
+        service = await rig.restart()
+        await rig.land()
+        before = look(service.settings, 10)["reason"]
+        await service.outbox(disks.empty_log)
+        disks.fill(disk)
+        full = look(service.settings, 10)["reason"]
+        disks.free(disk)
+        after = look(service.settings, 10)["reason"]
+        await service.stop()
+
+    assert full == f"The disk of {disk} is full: free some space."
+    assert before == after == NOBODY_DRAINS

@@ -82,6 +82,7 @@ def test_a_log_keeps_its_extension(name: str) -> None:
 
 @given(NAMES)
 @example("..")
+@example(".0.")
 def test_no_underscore_stands_at_the_ends_of_a_stem(name: str) -> None:
     stem, dot, extension = key_name(name).rpartition(".")
     stem = stem if dot else extension

@@ -170,6 +170,11 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     after.close()
 
 
+@pytest.mark.guarantee(
+    "device",
+    "killed right after a log was accepted",
+    "it is in the outbox",
+)
 def test_a_landed_log_survives_the_death_of_its_process(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with subprocess.Popen(
@@ -216,6 +221,11 @@ def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, s
     outbox.close()
 
 
+@pytest.mark.guarantee(
+    "device",
+    "an upgrade of the database fails half-way",
+    "nothing of it stays; it is made again at the next start",
+)
 def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as connection:

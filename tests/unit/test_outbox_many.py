@@ -67,6 +67,11 @@ def test_fifty_threads_land_the_same_log_once(tmp_path: Path) -> None:
         assert outbox.counts()["queued"] == 1
 
 
+@pytest.mark.guarantee(
+    "device",
+    "several processes enter the same log at once",
+    "one row",
+)
 def test_several_processes_land_the_same_log_once(tmp_path: Path) -> None:
     here = str(Path(__file__).parent)
     children = [

@@ -287,6 +287,22 @@ def test_a_copy_is_on_disk_before_it_counts(
     assert (spool.stat().st_ino, True) in synced  # its name, after it was entered
 
 
+def test_a_copy_left_by_one_who_was_killed_is_on_disk_before_it_counts(
+    spool: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = brought_in(spool, log)
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    assert brought_in(spool, log) == target
+    assert {target.stat().st_ino, spool.stat().st_ino} <= set(synced)
+
+
 def test_the_same_file_again_is_not_copied_again(
     spool: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +336,11 @@ def test_a_link_put_in_the_files_place_is_not_followed(spool: Path, log: Path) -
     assert target.read_bytes() == CONTENT
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the disk is full or fails while a copy is made, or at its end",
+    "nothing half-written stays, and the log itself is untouched",
+)
 @pytest.mark.parametrize("moment", ["while copying", "at the end"])
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_full_disk_leaves_nothing_half_written(

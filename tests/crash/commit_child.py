@@ -1,0 +1,55 @@
+"""What a child process does until it is killed at one of its own writes: bring one log into S3."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from petal_s3 import config
+from petal_s3.outbox import Outbox
+from petal_s3.service import Service
+
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
+    """Enter the log and drain until it is settled.
+
+    ``dies_after``: SIGKILL this process when so many commits are about to be made: all before
+    the last are on disk, and what that one wrote is not. 0: never.
+    """
+    asyncio.run(_bring(settings, path, dies_after))
+
+
+async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
+    service = Service(config.load(**settings))
+    service.drainer._spread = lambda: 0.0
+    await service.open()
+
+    def watch(outbox: Outbox) -> None:
+        conn = outbox.sql.db.conn
+        commits = 0
+        ends = ""
+        wrote = False
+
+        def count(statement: str) -> None:
+            nonlocal commits, ends, wrote
+            if not conn.in_transaction:
+                ends = "COMMIT" if statement.startswith("BEGIN") else "RELEASE"
+            elif statement.startswith(_WRITES):
+                # What the drain says for others it says whenever it comes to it.
+                wrote = wrote or "INTO drain" not in statement
+            elif statement.startswith(ends) and wrote:
+                commits, wrote = commits + 1, False
+                if commits == dies_after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        conn.set_trace_callback(count)
+
+    await service.outbox(watch)
+    await service.start(watch=False)
+    row = await service.enqueue(path)
+    await service.wait(row.id, patience_s=float("inf"))
+    await service.stop()
