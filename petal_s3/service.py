@@ -182,7 +182,8 @@ class Service:
         except (OSError, LocalStorageError) as error:
             self._defer(error)
         if self.tokens is not None:  # else botocore may look for credentials on the network
-            await self.s3.open()
+            with contextlib.suppress(LocalStorageError):  # no files can be opened: at its first use
+                await self.s3.open()
         self._spawn(self._drain())
         if watch:
             self._spawn(self.intake.watch())

@@ -213,6 +213,7 @@ class Uploader:
     async def _put(self, row: Row, source: Source, live: Live) -> Row:
         """A file of one part travels in one request; S3 refuses to overwrite."""
         row = await self._outbox(Outbox.plan, row, self._part_size)
+        live.confirmed = 0  # what was sent before and not proven counts for nothing
         whole = await self._digest(source, 0, source.size)
         source.check()
         window = self._window(source, 0, whole, live)

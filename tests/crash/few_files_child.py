@@ -91,8 +91,9 @@ class Drone:
 
     async def by_itself(self) -> str:
         """The service as it runs: nobody asks it again; what it says meanwhile."""
-        await self.service.start()
+        await self.unconnected()
         with only(0):
+            await self.service.start()
             name = self.put()
             self.service.intake.ask_scan()
             while not self.service.intake.trouble:  # the parent does not wait for ever

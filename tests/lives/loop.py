@@ -9,6 +9,8 @@ from typing import Any
 
 Delay = Callable[[], float]
 
+_TICK_S = 1e-6
+
 
 class Stuck(Exception):
     """Everything waits for something that will never happen."""
@@ -41,6 +43,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jump.passed_s
+
+    def call_at(self, when: float, callback: Any, *args: Any, **more: Any) -> asyncio.TimerHandle:
+        """As ever, but never at this very moment: who waits for less than a float can tell from
+        now would wait for ever."""
+        return super().call_at(max(when, self.time() + _TICK_S), callback, *args, **more)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         future: asyncio.Future[Any] = self.create_future()

@@ -420,6 +420,26 @@ async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str)
     assert rig.count("CopyObject") == (scene == "copied")
 
 
+@pytest.mark.parametrize(("op", "size"), [("PutObject", SMALL), ("UploadPart", TWO_PARTS)])
+@pytest.mark.parametrize("name", ["another ETag", "another checksum"])
+@pytest.mark.guarantee(
+    "answers",
+    "S3 confirms other bytes than were sent, by ETag or by checksum",
+    "that request counts for nothing and is made again, before anything is joined",
+)
+async def test_a_confirmation_of_other_bytes_counts_for_nothing(
+    rig: Rig, op: str, size: int, name: str
+) -> None:
+    async with between(rig, concurrency=1) as liar:
+        liar.lie(op, OTHERS[op][name])
+        row = await rig.attempt(await rig.land(size=size))
+        liar.repent()
+        done = await rig.finish(row)
+
+    assert (row.state, row.code, row.sent_bytes) == ("queued", "mismatch", 0)
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
 # -- answers that go on after their end, or never end
 
 

@@ -322,6 +322,7 @@ async def test_what_never_ends_well_is_not_sent_over_and_over(
     assert rig.ledger.body_bytes - sent_before < 7 * size
     assert (told.state, told.receipt) == ("queued", None)
     assert told.reason
+    assert told.code != "internal"
     assert len(told.key) <= len(row.key) + len("-12345678")
 
 
