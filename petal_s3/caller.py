@@ -28,9 +28,10 @@ from .errors import (
     S3CredentialsError,
     S3IntegrationError,
 )
+from .headers import FROM_CACHE, from_cache
 from .progress import unacknowledged
 from .refusals import translate
-from .wire import ServerClock, Window, client_config, from_cache, register_signer
+from .wire import ServerClock, Window, client_config, register_signer
 
 log = logging.getLogger("petal_s3")
 # At DEBUG these print session tokens; the host sets levels from its environment.
@@ -253,7 +254,7 @@ class Caller:
         if from_cache(answer["ResponseMetadata"]["HTTPHeaders"]):
             if "Body" in answer:
                 answer["Body"].close()
-            raise NotS3("A cache on the way answers in place of S3: it must let S3 through.")
+            raise NotS3(FROM_CACHE)
         self.answered += 1
         return dict(answer)
 

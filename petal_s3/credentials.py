@@ -16,7 +16,8 @@ from yarl import URL
 from . import clock
 from .clock import Clock
 from .errors import S3CredentialsError, no_descriptors
-from .wire import X509_NO_CHECK_TIME, date_s, patience_s
+from .headers import date_s, patience_s
+from .wire import X509_NO_CHECK_TIME
 
 log = logging.getLogger("petal_s3")
 

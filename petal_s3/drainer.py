@@ -163,8 +163,7 @@ class Drainer:
         if await self.step():
             return 0.0
         await self._sweep()
-        if await self._tidy():
-            return 0.0
+        await self._tidy()
         due_s = await self._outbox(Outbox.next_due_s, self._now())
         return _CAP_S if due_s is None else max(due_s, 0.05)
 
@@ -377,13 +376,13 @@ class Drainer:
                 return
             await self._outbox(Outbox.swept, row)
 
-    async def _tidy(self) -> bool:
+    async def _tidy(self) -> None:
         """Look for orphans, seldom, and only while there is nothing else to do.
 
         Whatever comes up ends it at once; it is made later. Its failure is nobody's.
         """
         if self._now() < self._tidy_at or not await self._idle():
-            return False
+            return
         work = asyncio.ensure_future(self._orphans.collect())
         try:
             while not work.done() and await self._idle():
@@ -391,7 +390,6 @@ class Drainer:
         finally:
             await ended(work)
         self._tidy_at = self._now() + self._tidied(work)
-        return True
 
     async def _idle(self) -> bool:
         if self._may_send() is not None or self._blocked_for_s() > 0:

@@ -9,9 +9,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from . import memory
+from . import clock, memory
 from .answers import ObjectInfo
 from .checksums import crc32_base64, digest, etag_parts, file_etag
+from .clock import Clock
 from .errors import Conflict, Offline, S3BucketError, S3IntegrationError, Transient
 from .keys import Territory, key_with_crc
 from .outbox import Outbox
@@ -27,6 +28,7 @@ log = logging.getLogger("petal_s3")
 # more would not pass a slow link in one life of its, or within a deadline.
 _PAGE = 100
 _MOST_PAGES = 1000
+_REFUSED_S = 600.0
 
 T = TypeVar("T")
 
@@ -81,8 +83,13 @@ class _Listing:
 class Recogniser:
     """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
 
-    def __init__(self, s3: S3, outbox: OutboxThread, files: Executor, territory: Territory) -> None:
+    def __init__(
+        self, s3: S3, outbox: OutboxThread, files: Executor, territory: Territory,
+        *, now: Clock = clock.now,
+    ) -> None:  # fmt: skip
         self._s3 = s3
+        self._now = now
+        self._list_at = float("-inf")
         self._outbox = outbox
         self._files = files
         self._territory = territory
@@ -135,7 +142,7 @@ class Recogniser:
 
     async def _take_inventory(self) -> None:
         """List the bucket once in the life of an outbox: it may have been lost before."""
-        if await self._outbox(memory.inventory_taken):
+        if self._now() < self._list_at or await self._outbox(memory.inventory_taken):
             return
         try:
             for root in self._territory.roots:
@@ -143,9 +150,12 @@ class Recogniser:
         except Offline:
             raise  # it goes on from there
         except S3IntegrationError as error:
+            self._listed.clear()
             if not isinstance(error, S3BucketError) or error.code != "forbidden":
-                self._listed.clear()
                 raise
+            # It may be allowed later. Until then only a log's own keys are looked at.
+            self._list_at = self._now() + _REFUSED_S
+            return
         found = [one for listing in self._listed.values() for one in listing.found]
         await self._outbox(memory.take_inventory, found)
         self._listed.clear()

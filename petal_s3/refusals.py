@@ -30,7 +30,8 @@ from .errors import (
     UploadGone,
     no_descriptors,
 )
-from .wire import EndlessAnswer, UnexpectedRedirect, from_cache, patience_s
+from .headers import FROM_CACHE, from_cache, patience_s
+from .wire import EndlessAnswer, UnexpectedRedirect
 
 _LOGIN = {407, 511}
 # Nothing depends on these; a server without them may say so in its own way.
@@ -188,7 +189,7 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
     headers = meta.get("HTTPHeaders") or {}
     # The body of a HEAD says nothing about who answers, and some servers label it HTML.
     if from_cache(headers):
-        return NotS3("A cache on the way answers in place of S3: it must let S3 through.")
+        return NotS3(FROM_CACHE)
     page = "html" in str(headers.get("content-type", "")) or not code
     # S3 always names a code; only the answer to a HEAD has no body to name it in.
     nameless = code not in TABLE and error.operation_name != "HeadObject"

@@ -115,7 +115,7 @@ class Service:
         self.uploader = Uploader(
             self.s3,
             self.outbox,
-            Recogniser(self.s3, self.outbox, self._files, self.territory),
+            Recogniser(self.s3, self.outbox, self._files, self.territory, now=self._now),
             self._files,
             part_size=settings.part_size,
             concurrency=settings.concurrency,

@@ -168,8 +168,8 @@ class Uploader:
             try:
                 return await self._resume(row, source, live)
             except UploadGone as error:
-                if live.sent:
-                    raise  # what was just sent is not given up before S3 is asked for it again
+                if live.sent or await self._lacks_parts(row):
+                    raise  # the next attempt sends what S3 has not, and nothing else
                 row = await self._lost(row, error)
         # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
         # it goes before the row becomes another key, another part size, or another's twin.
@@ -303,6 +303,16 @@ class Uploader:
             ) from error
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
+
+    async def _lacks_parts(self, row: Row) -> bool:
+        """Whether S3 still knows the upload, and has lost some of its parts."""
+        assert row.upload_id is not None
+        assert row.part_size is not None
+        try:
+            held = await self._s3.parts(row.key, row.upload_id)
+        except UploadGone:
+            return False
+        return len(held) < -(-row.size // row.part_size)
 
     async def _lost(self, row: Row, error: UploadGone) -> Row:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""

@@ -9,9 +9,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -23,14 +22,14 @@ from botocore.exceptions import HTTPClientError
 from . import clock
 from .clock import Clock
 from .errors import SourceChanged
+from .headers import date_s
 
 _SEND_BUFFER_BYTES = 128 * 1024
 X509_NO_CHECK_TIME = 0x200000
 _NOT_MODIFIED = 304
 _LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
-_LONGEST_PATIENCE_S = 3600.0
-# No server asked today lives before the first or after the second: its clock is as wrong as ours.
-_SANE_S = range(1_735_689_600, 4_102_444_800)  # 2025 to 2100
+# A server without a clock may live in 1970; beyond, a date is a joke, and soon no date at all.
+_SANE_S = range(7_258_118_400)  # to 2200
 
 
 class UnexpectedRedirect(HTTPClientError):
@@ -141,37 +140,6 @@ def client_config(*, connections: int, ignore_dates: bool) -> AioConfig:
         connector_args={"socket_factory": _socket, "keepalive_timeout": 30},
         http_session_cls=DatelessSession if ignore_dates else Session,
     )
-
-
-def date_s(date: str) -> float | None:
-    """Seconds since 1970 of an HTTP date, whose zone is GMT unless it says otherwise."""
-    try:
-        told = parsedate_to_datetime(date)
-        return told.replace(tzinfo=told.tzinfo or timezone.utc).timestamp()
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
-
-
-def patience_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks for, at most an hour; none when it asks for nothing.
-
-    A date in it counts from the ``Date`` of the same answer: the device's plays no part.
-    """
-    told = headers.get("retry-after", "").strip()
-    if told.isdecimal():
-        asked_s = float(told[:9])
-    else:
-        until, answered = date_s(told), date_s(headers.get("date", ""))
-        if until is None or answered is None:
-            return None
-        asked_s = until - answered
-    return min(max(0.0, asked_s), _LONGEST_PATIENCE_S)
-
-
-def from_cache(headers: Mapping[str, str]) -> bool:
-    """Whether a cache on the way answered: what S3 said once is no proof of what it holds."""
-    age = headers.get("age", "").strip()
-    return age.isdecimal() and age.strip("0") != ""
 
 
 class ServerClock:

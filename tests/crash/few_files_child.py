@@ -14,6 +14,7 @@ from typing import Any
 
 from petal_s3 import config
 from petal_s3.errors import LocalStorageError
+from petal_s3.landing import open_for_writing
 from petal_s3.outbox import Outbox
 from petal_s3.row import Row
 from petal_s3.service import Service
@@ -44,11 +45,11 @@ class Drone:
         self.service = Service(config.load(**settings))
         self.service.drainer._spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
-        self._logs = logs
+        self.logs = logs
 
     def put(self) -> str:
         path = self._staged.pop()
-        path.rename(self._logs / path.name)
+        path.rename(self.logs / path.name)
         return path.name
 
     async def rows(self, name: str) -> list[Row]:
@@ -89,11 +90,11 @@ class Drone:
         [row] = await self.rows(name)
         return {"codes": codes, "met": met, "link": link, "state": row.state}
 
-    async def by_itself(self) -> str:
+    async def by_itself(self, begin: Callable[[], Awaitable[Any]]) -> str:
         """The service as it runs: nobody asks it again; what it says meanwhile."""
         await self.unconnected()
         with only(0):
-            await self.service.start()
+            await begin()
             name = self.put()
             self.service.intake.ask_scan()
             while not self.service.intake.trouble:  # the parent does not wait for ever
@@ -106,6 +107,11 @@ class Drone:
 
 async def nothing() -> None:
     """All of it without descriptors."""
+
+
+async def writers(path: Path) -> None:
+    """Who writes to it? Without descriptors nobody knows."""
+    open_for_writing([str(path)])
 
 
 async def main(drone: Drone) -> None:
@@ -121,10 +127,12 @@ async def main(drone: Drone) -> None:
         rounds[f"{left} left"] = found
         if not found["codes"]:
             break
-    said = await drone.by_itself()
+    with only(0):
+        asked = await drone.attempt(lambda: writers(drone.logs / "busy.ulg"))
+    said = [await drone.by_itself(service.start), await drone.by_itself(nothing)]
     rows = [(row.name, row.state) for row in await service.outbox(Outbox.rows)]
     await service.stop()
-    sys.stdout.write(json.dumps({"rounds": rounds, "rows": rows, "said": said}))
+    sys.stdout.write(json.dumps({"rounds": rounds, "asked": asked, "rows": rows, "said": said}))
 
 
 if __name__ == "__main__":

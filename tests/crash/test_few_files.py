@@ -54,7 +54,8 @@ def test_out_of_descriptors_nothing_is_buried_or_lost_and_it_goes_on(
     assert rounds["source"]["met"] == [["queued", "too_many_files"]]
     assert rounds["scan"]["met"] == rounds["/proc"]["met"] == []
     assert all(one["link"] != "down" and one["state"] == "verified" for one in rounds.values())
-    assert "oo many open files" in found["said"]
+    assert found["asked"] == ["too_many_files"]
+    assert all("oo many open files" in said for said in found["said"])
     assert {name: "verified" for name in contents if (lab.logs / name).exists()} == dict(
         found["rows"]
     )

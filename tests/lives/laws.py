@@ -61,6 +61,10 @@ class Laws:
         self.may_repeat_all = False
         self._confirmed: dict[tuple[str, int, bytes], str] = {}
         self._told_gone: set[str] = set()
+        self._head_refused_at = float("-inf")
+        """Who may not look at an object cannot tell whether it holds the same bytes."""
+        self._blind = False
+        """It may not list the bucket: after the loss of the outbox it sees its own keys alone."""
         self._may_overwrite = False
         """Somebody said that this S3 knows no conditions, and it has not shown otherwise since."""
         self._begun: dict[str, float] = {}
@@ -124,6 +128,8 @@ class Laws:
         if asked.op == "CompleteMultipartUpload":
             began_at = self._begun.get(asked.key, began_at)
         proven_at = self.proven.get(content)
+        if (self._blind and self.may_repeat_all) or self._head_refused_at > began_at - 5.0:
+            return False
         return proven_at is not None and proven_at < began_at
 
     def _not_twice(self, asked: Ask) -> None:
@@ -148,6 +154,10 @@ class Laws:
             self._confirmed[asked.key, asked.part, asked.body.md5] = asked.upload_id
         if asked.op == "HeadObject" and answer.status == 200 and not fault.honest:
             self.misled.add(asked.key.rsplit("_", 1)[-1].split("x")[0] + "x")
+        if asked.op == "HeadObject" and answer.status == 403:
+            self._head_refused_at = self._world.loop.time()
+        if asked.op == "ListObjectsV2" and answer.status == 403:
+            self._blind = True
         if asked.upload_id and answer.status == 404:
             self._told_gone.add(asked.upload_id)
 

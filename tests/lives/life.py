@@ -20,7 +20,7 @@ from tests.lives.troubles import Troubles
 from tests.lives.world import World
 
 _ROOMS = (Path("/dev/shm"), Path(tempfile.gettempdir()))
-_HEAL_S = 720.0  # the longest wait of a refused drain is 300 s
+_HEAL_S = 1500.0  # a refused row waits a quarter of an hour at most
 
 
 @dataclass

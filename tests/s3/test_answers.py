@@ -374,6 +374,15 @@ async def test_what_a_cache_does_not_know_is_not_sent_again(rig: Rig, op: str) -
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+async def test_an_answer_that_a_proxy_has_just_fetched_is_believed(rig: Rig) -> None:
+    async def fresh(request: Request) -> Fault | None:
+        return aged(rig, request.key, age=0) if rig.stored() else None
+
+    rig.always("HeadObject", fresh)
+
+    assert (await rig.attempt(await rig.land())).state == "verified"
+
+
 async def test_a_download_from_a_cache_gives_its_connection_back(rig: Rig) -> None:
     row = await rig.finish(await rig.land())
     rig.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)

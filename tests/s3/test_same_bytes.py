@@ -347,6 +347,24 @@ async def test_a_machine_that_may_not_list_sends_all_the_same(rig: Rig) -> None:
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "listing is refused for a while, after the outbox was lost",
+    "the bucket is listed as soon as it may be: what is up under another name is recognised",
+)
+async def test_a_listing_that_was_refused_is_made_later(rig: Rig) -> None:
+    rig.put(f"{HOME}20200101_000000_before.ulg", rig.write("one.ulg", seed=7).read_bytes())
+    rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
+    other = await rig.attempt(await rig.land("other.ulg", seed=8))
+    rig.service.uploader._recogniser._list_at = 0.0  # ten minutes have passed
+
+    row = await rig.attempt(await rig.land("one.ulg", seed=7))
+
+    assert (other.state, row.state) == ("verified", "verified")
+    assert row.key == f"{HOME}20200101_000000_before.ulg"
+    assert rig.count("PutObject") == 1
+
+
 # -- a key that somebody asked for
 
 
