@@ -18,9 +18,9 @@ from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
 from petal_s3.recognise import Free, Recogniser
 from petal_s3.row import Row
 from petal_s3.service import Service
-from tests.lives.__main__ import lives
 from tests.lives.idle import idle_hour
 from tests.lives.life import live
+from tests.lives.many import lives
 
 LIVES = 300
 ENOUGH = 40  # lives within which a missing guard must have shown
@@ -41,6 +41,14 @@ def test_no_law_is_broken_in_hundreds_of_lives() -> None:
     assert sum(one.kills for one in reports) > 3 * LIVES
     assert sum(one.logs for one in reports) > 5 * LIVES
     assert sum(one.parts for one in reports) > 10 * LIVES
+
+
+def test_lives_are_lived_side_by_side_from_the_command_line() -> None:
+    words = [sys.executable, "-m", "tests.lives", "4", "--workers", "2"]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "4 lives in" in run.stdout
+    assert "broken laws: 0" in run.stdout
 
 
 def test_a_seed_is_lived_the_same_way_again_in_another_process() -> None:

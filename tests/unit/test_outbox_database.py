@@ -199,7 +199,7 @@ def applied(outbox: Outbox) -> list[str]:
     return [step.name for step in migrations.applied(outbox.sql.db)]
 
 
-STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally"]
+STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention"]
 
 
 @pytest.mark.parametrize("step", STEPS[1:])

@@ -1,0 +1,45 @@
+"""Live many lives, in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tests.lives.life import Report, live
+
+
+def one(seed: int) -> Report:
+    try:
+        report = live(seed)
+    except Exception as error:  # noqa: BLE001 - a life that cannot be lived is a broken one
+        report = Report(seed, broken=f"{type(error).__name__}: {error}")
+    return report
+
+
+def _in_short(seed: int) -> Report:
+    report = one(seed)
+    return report if report.broken else replace(report, trace=[])
+
+
+def prepare() -> None:
+    """Nothing of the caller's settings leaks into a life, and nobody reads its log."""
+    for name in list(os.environ):
+        if name.startswith(("PETAL_", "AWS_")):
+            del os.environ[name]
+    os.environ["PETAL_S3_CONFIG"] = ""
+    logging.disable(logging.CRITICAL)
+
+
+def lives(first: int, count: int, workers: int) -> Iterator[Report]:
+    """Reports as they come in; each seed is one life, in whatever process it is lived."""
+    seeds = range(first, first + count)
+    if workers == 1:
+        prepare()
+        yield from map(_in_short, seeds)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
+        yield from pool.imap_unordered(_in_short, seeds)
