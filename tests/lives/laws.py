@@ -112,9 +112,11 @@ class Laws:
             self._not_twice(asked)
         if asked.op == "CreateMultipartUpload":
             self._begun[asked.key] = self._world.loop.time()
-        for key, body in self.strangers.items():
-            if self._world.mind.things[key].body != body and not self._may_overwrite:
-                self.broken(f"{key} was a stranger's and is overwritten")
+        for key, body in list(self.strangers.items()):
+            if self._world.mind.things[key].body != body:
+                if not self._may_overwrite:
+                    self.broken(f"{key} was a stranger's and is overwritten")
+                del self.strangers[key]  # what cannot be survived: see docs/guarantees.md
         if answer.status == 200 and asked.op in {"PutObject", "CompleteMultipartUpload"}:
             found = self._world.mind.things[asked.key].sha256
             if self._needless(asked, found) and not any(name in asked.key for name in self.misled):
