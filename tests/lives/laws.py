@@ -112,17 +112,20 @@ class Laws:
             self._not_twice(asked)
         if asked.op == "CreateMultipartUpload":
             self._begun[asked.key] = self._world.loop.time()
-        for key, body in list(self.strangers.items()):
-            if self._world.mind.things[key].body != body:
-                if not self._may_overwrite:
-                    self.broken(f"{key} was a stranger's and is overwritten")
-                del self.strangers[key]  # what cannot be survived: see docs/guarantees.md
+        self._strangers_stand()
         if answer.status == 200 and asked.op in {"PutObject", "CompleteMultipartUpload"}:
             found = self._world.mind.things[asked.key].sha256
             if self._needless(asked, found) and not any(name in asked.key for name in self.misled):
                 self.broken(f"{asked.key} was proven and came again")
             if found not in self.whole:
                 self.broken(f"{asked.key} holds what no file ever held")
+
+    def _strangers_stand(self) -> None:
+        for key, body in list(self.strangers.items()):
+            if self._world.mind.things[key].body != body:
+                if not self._may_overwrite:
+                    self.broken(f"{key} was a stranger's and is overwritten")
+                del self.strangers[key]  # what cannot be survived: see docs/guarantees.md
 
     def _needless(self, asked: Ask, content: str) -> bool:
         """Whether this content was proven before it began to travel under this key."""
