@@ -26,7 +26,7 @@ LIVES = 300
 ENOUGH = 40  # lives within which a missing guard must have shown
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(840)
 @pytest.mark.guarantee(
     "device",
     "hundreds of random lives: cuts, kills, power cuts, lies, expired tokens, full disks, changes",
