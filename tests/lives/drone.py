@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import shutil
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
@@ -186,6 +186,11 @@ class Drone:
         rows = outbox.rows(limit=100_000)
         waiting = (row for row in rows if not row.settled)
         return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
+
+    @property
+    def carried(self) -> Collection[int]:
+        """The rows that an attempt is under way for."""
+        return self.service.uploader.live
 
     @property
     def version(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BODIES = {"PutObject", "UploadPart"}
 HOME = "flight_logs/drone-1/"
+_NOBODYS_S = 120.0  # a full disk lasts a minute, and a claim cannot be given back meanwhile
 
 
 class LawBroken(AssertionError):
@@ -68,6 +69,8 @@ class Laws:
         self._may_overwrite = False
         """Somebody said that this S3 knows no conditions, and it has not shown otherwise since."""
         self._begun: dict[str, float] = {}
+        self._left: dict[tuple[int, int, str], float] = {}
+        """Since when a claim has been carried by nobody: process, row, lease."""
         self.parts_sent = 0
 
     def broken(self, law: str) -> None:
@@ -180,6 +183,19 @@ class Laws:
         self.accepted |= {
             Accepted(row.path, row.size, row.mtime_ns) for row in rows if row.code != "deleted"
         }
+
+    def on_claims(self, process: int, rows: Sequence[Row], carried: Collection[int]) -> None:
+        """A claim is somebody's: no row waits for the end of a dead worker's lease."""
+        now = self._world.loop.time()
+        left = {
+            (process, row.id, row.lease or "")
+            for row in rows
+            if row.state == "uploading" and row.id not in carried
+        }
+        self._left = {claim: self._left.get(claim, now) for claim in left}
+        for (_, row_id, _), since in self._left.items():
+            if now - since > _NOBODYS_S:
+                self.broken(f"row {row_id} is claimed, and nobody carries it")
 
     def _row(self, row: Row, reason: str) -> None:
         if row.state == "verified":

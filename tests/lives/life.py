@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from petal_s3.row import Row
 from tests.lives.drone import SCAN_S, Drone, Killed, in_this_world
 from tests.lives.laws import LawBroken
 from tests.lives.logs import Logs
@@ -122,6 +123,7 @@ class Life:
         self.logs = Logs(world, drone, rng)
         self.troubles = Troubles(world, drone, self.logs, rng)
         self._seen = (0, 0)
+        self._rows: list[Row] = []
         self._boots = 1
 
     async def whole(self, length_s: float) -> None:
@@ -177,9 +179,13 @@ class Life:
         """Hold every law against what is there now."""
         if self.world.laws.verdict:
             raise LawBroken(self.world.laws.verdict)
-        if self.drone.up and self._seen != self.drone.version:
+        if not self.drone.up:
+            return
+        if self._seen != self.drone.version:
             self._seen = self.drone.version
-            self.world.laws.on_rows(*self.drone.rows())
+            self._rows, reasons = self.drone.rows()
+            self.world.laws.on_rows(self._rows, reasons)
+        self.world.laws.on_claims(self.drone.kills, self._rows, self.drone.carried)
 
     async def until_well(self) -> None:
         """Everything outside is well from now on: every log must come up, by itself."""
