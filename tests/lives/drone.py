@@ -8,9 +8,10 @@ import functools
 import shutil
 from collections.abc import Awaitable, Collection, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest import mock
 
+import botocore.hooks
 import botocore.session
 
 from petal_s3 import clock, config, drainer, intake, wire
@@ -213,9 +214,21 @@ def in_this_world(world: World) -> Iterator[None]:
         # Polled less often than in the real world: most of a life would be spent on it.
         mock.patch.object(intake, "_SETTLING_S", 1.0),
         mock.patch.object(drainer, "_LOOK_S", 1.0),
-        mock.patch.object(botocore.session, "create_loader", _LOADERS.setdefault("one", once)),
+        # A process is started thousands of times: what botocore finds out each time stays the same.
+        mock.patch.object(botocore.session, "create_loader", _ONCE.setdefault("loader", once)),
+        mock.patch.object(botocore.hooks, "accepts_kwargs", _takes_keywords),
+        mock.patch.object(botocore.hooks.EventAliaser, "_alias_event_name", _alias),
     ):
         yield
 
 
-_LOADERS: dict[str, object] = {}
+_ONCE: dict[str, Any] = {}
+_ALIASES: dict[str, str] = {}
+_takes_keywords = functools.lru_cache(1024)(botocore.hooks.accepts_kwargs)
+_find_alias = botocore.hooks.EventAliaser._alias_event_name
+
+
+def _alias(self: botocore.hooks.EventAliaser, event_name: str) -> str:
+    if event_name not in _ALIASES:
+        _ALIASES[event_name] = _find_alias(self, event_name)
+    return _ALIASES[event_name]
