@@ -14,7 +14,7 @@ from unittest import mock
 import botocore.hooks
 import botocore.session
 
-from petal_s3 import clock, config, drainer, intake, wire
+from petal_s3 import clock, config, drainer, intake, service, wire
 from petal_s3.flight import FlightState, Heartbeat
 from petal_s3.outbox import Outbox
 from petal_s3.row import Row
@@ -214,6 +214,8 @@ def in_this_world(world: World) -> Iterator[None]:
         # Polled less often than in the real world: most of a life would be spent on it.
         mock.patch.object(intake, "_SETTLING_S", 1.0),
         mock.patch.object(drainer, "_LOOK_S", 1.0),
+        mock.patch.object(drainer, "_POLL_S", 2.0),
+        mock.patch.object(service, "_SAY_S", 5.0),
         # A process is started thousands of times: what botocore finds out each time stays the same.
         mock.patch.object(botocore.session, "create_loader", _ONCE.setdefault("loader", once)),
         mock.patch.object(botocore.hooks, "accepts_kwargs", _takes_keywords),

@@ -39,7 +39,7 @@ class Report:
     lived_s: float = 0.0
 
 
-def live(seed: int, *, minutes: float = 8.0) -> Report:
+def live(seed: int, *, minutes: float = 6.0) -> Report:
     """Live one whole life; ``broken`` names the law that was broken, if one was."""
     rng = random.Random(seed)
     room = next(place for place in _ROOMS if place.is_dir() and os.access(place, os.W_OK))
