@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills, lag, latency, links, memory
+from . import kills, lag, latency, links, memory, rest
 
 MEASURES: dict[str, Callable[[], list[str]]] = {
     "latency": latency.run,
@@ -15,6 +15,7 @@ MEASURES: dict[str, Callable[[], list[str]]] = {
     "memory": memory.run,
     "kills": kills.run,
     "links": links.run,
+    "rest": rest.run,
 }
 
 

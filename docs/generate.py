@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from petal_s3 import config, errors
 from petal_s3.cli import app
+from petal_s3.routes import ROUTES
 
 
 def commands() -> str:
@@ -39,6 +40,21 @@ def settings() -> str:
             variable += " or `PETAL_SESSION_TOKEN_URL`"
         default = "required" if field.is_required() else f"`{_shown(field.default)}`"
         lines.append(f"| {variable} | {default} | {field.description} |")
+    return "\n".join([*lines, "", ""])
+
+
+def rest() -> str:
+    """One line per REST route, from the table that both doors mount."""
+    lines = ["", "| method, path | does | asks for | failures |", "|---|---|---|---|"]
+    for route in ROUTES:
+        path = route.path.replace(":path}", "}")
+        named = [name for name in route.ask.model_fields if f"{{{name}}}" not in path]
+        if route.form is not None:
+            named += [f"form: {name}" for name in route.form.model_fields]
+        kind = "JSON: " if route.takes_json and named else ""
+        asked = kind + ", ".join(f"`{name}`" for name in named)
+        failures = ", ".join(str(status) for status in route.errors)
+        lines.append(f"| {route.method} `{path}` | {route.summary} | {asked} | {failures} |")
     return "\n".join([*lines, "", ""])
 
 

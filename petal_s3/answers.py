@@ -11,12 +11,16 @@ from typing import Any
 from .checksums import Digest
 from .errors import Mismatch, NotS3
 
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/.*")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What S3 says about an object; ``crc32`` only when it covers the whole object."""
+    """What S3 says about an object; ``crc32`` only when it covers the whole object.
+
+    ``size``: bytes of the object, or of the stretch that was asked for; then ``whole_size`` is
+    that of the object.
+    """
 
     key: str
     size: int
@@ -26,6 +30,7 @@ class ObjectInfo:
     last_modified: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     encryption: str = ""
+    whole_size: int = 0
 
     @property
     def part_size(self) -> int | None:
@@ -114,17 +119,30 @@ def gone(answer: Mapping[str, Any]) -> bool:
     return status(answer) == 204 and bool(answer["ResponseMetadata"].get("RequestId"))
 
 
-def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> int:
-    """How many bytes follow; raises :class:`NotS3` unless they are those that were asked for."""
+def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tuple[int, int]:
+    """How many bytes follow, and of how many; the latter is 0 where that is not told.
+
+    Raises :class:`NotS3` unless they are those that were asked for.
+    """
     size = number(answer, "ContentLength")
     told = _RANGE.fullmatch(str(answer.get("ContentRange") or ""))
     if not first and last is None and status(answer) == 200:
-        return size
+        return size, size
     if first is not None and status(answer) == 206 and told is not None:
         begins, ends = int(told[1]), int(told[2])
         if begins == first and ends - begins + 1 == size and (last is None or ends <= last):
-            return size
+            return size, 0 if told[3] == "*" else int(told[3])
     raise NotS3("The answer holds other bytes than were asked for: it is not from S3.")
+
+
+@dataclass(frozen=True)
+class Presigned:
+    """A URL that opens one object for ``expires_s`` seconds, with ``headers`` that must be sent."""
+
+    url: str
+    method: str
+    expires_s: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def text(answer: Mapping[str, Any], name: str) -> str:

@@ -6,11 +6,12 @@ import asyncio
 import concurrent.futures
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from . import clock, config
+from . import clock, config, views
 from .errors import (
     BadInput,
     Offline,
@@ -21,15 +22,20 @@ from .errors import (
     S3UploadError,
     as_json,
 )
-from .flightlog import CONTENT_TYPES, LOG_SUFFIXES
+from .flightlog import LOG_SUFFIXES
+from .objects import Objects
 from .outbox import Outbox
-from .row import Row
 from .service import Service
+from .streaming import StreamingBody
 
 log = logging.getLogger("petal_s3")
 
 Answer = dict[str, Any]
 Fail = Callable[[S3IntegrationError], Mapping[str, Any]]
+Progress = Callable[[int, int, float], None]
+T = TypeVar("T")
+
+MAX_EXPIRES_S = 7 * 86_400
 
 
 class S3BucketProxy:
@@ -77,6 +83,8 @@ class S3BucketProxy:
         self.s3_client = _HealthClient(service)
         self._fail = fail
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: Counter[int] = Counter()
+        """How many callers wait for a row."""
         # For the host's health probe alone: it must not wait behind a transfer.
         self._exe = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="petal-s3-health")
         self._started = False
@@ -115,13 +123,14 @@ class S3BucketProxy:
         custom_s3_key: str | None = None,
         *,
         machine_id: str | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Progress | None = None,
     ) -> Answer:
         """Enter a log into the outbox and return when S3 has proven it.
 
-        ``on_progress`` gets bytes moved and size. A caller who is cancelled gives the upload
-        up, unless the log was in the outbox before it asked. Fails truthfully: a log that
-        cannot be sent now is a failure with status 503 and the row's ``id``; the row stays.
+        ``on_progress`` gets bytes moved, size, and bytes per second. A caller who is cancelled
+        gives the upload up, unless the log was in the outbox before it asked. Fails truthfully: a
+        log that cannot be sent now is a failure with status 503 and the row's ``id``; the row
+        stays.
         """
         return await self._answer(
             self._upload(file_path, custom_filename, custom_s3_key, machine_id, on_progress),
@@ -134,79 +143,66 @@ class S3BucketProxy:
         name: str | None,
         key: str | None,
         machine_id: str | None,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: Progress | None,
     ) -> Answer:
         if machine_id is not None and machine_id not in self.service.territory.machine_ids:
             raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
         newest = await self.service.outbox(Outbox.rows, None, 1)
-        row = await self.service.enqueue(file_path, key=key, name=name)
+        entering = asyncio.ensure_future(self.service.enqueue(file_path, key=key, name=name))
+        given_up = await _cancelled_meanwhile(entering)
+        row = entering.result()
+        self._waiting[row.id] += 1
         try:
+            if given_up:
+                raise asyncio.CancelledError  # noqa: TRY301 - handled as if it came now
             done = await self.service.wait(row.id, on_progress=on_progress)
         except asyncio.CancelledError:
             ours = not newest or row.id > newest[0].id
-            if ours and not self.service.stopping:
+            if ours and self._waiting[row.id] == 1 and not self.service.stopping:
                 await asyncio.shield(self.service.cancel(row.id, "The caller gave the upload up."))
             raise
-        return self._uploaded(done)
+        finally:
+            self._waiting[row.id] -= 1
+            self._waiting += Counter()  # forget those for whom nobody waits
+        return views.uploaded(self.service.settings, done)
 
-    def _uploaded(self, row: Row) -> Answer:
-        if row.state != "verified":
-            raise S3UploadError(row.reason, code=row.code or row.state, status=409)
-        return {
-            "success": True,
-            "s3_key": row.key,
-            "file_url": self._url(row.key),
-            "file_size": row.size,
-            "content_type": CONTENT_TYPES.get(row.kind, "application/octet-stream"),
-            "id": row.id,
-        }
+    async def list_files(
+        self, prefix: str | None = None, max_keys: int = 100, *, token: str | None = None
+    ) -> Answer:
+        """Up to ``max_keys`` of this machine's objects; ``prefix`` relative to its home, or whole.
 
-    async def list_files(self, prefix: str | None = None, max_keys: int = 100) -> Answer:
-        """One page of this machine's objects; ``prefix`` relative to its home, or whole."""
-        return await self._answer(self._list(prefix, max_keys))
+        ``token``: the ``next_token`` of the answer before.
+        """
 
-    async def _list(self, prefix: str | None, max_keys: int) -> Answer:
-        whole, page = await self.service.objects.page(prefix, limit=max_keys)
-        files = [
-            {
-                "key": item.key,
-                "size": item.size,
-                "last_modified": item.last_modified.isoformat() if item.last_modified else None,
-                "url": self._url(item.key),
-            }
-            for item in page.objects
-        ]
-        return {
-            "success": True,
-            "files": files,
-            "total_count": len(files),
-            "is_truncated": page.next_token is not None,
-            "prefix": whole,
-            "next_token": page.next_token,
-        }
+        async def listed() -> Answer:
+            whole, page = await self._objects.page(prefix, limit=max_keys, token=token)
+            return views.listing(self.service.settings, whole, page)
+
+        return await self._answer(listed())
 
     async def download_file(self, s3_key: str, local_path: Path | str) -> Answer:
-        """Bring an object to ``local_path``, whole or not at all."""
-        return await self._answer(self._download(s3_key, Path(local_path)), S3DownloadError.of)
+        """Bring an object to ``local_path``, whole and compared with its checksum, or not at all.
 
-    async def _download(self, s3_key: str, local_path: Path) -> Answer:
-        try:
-            size = await self.service.objects.download(s3_key, local_path)
-        except S3FileNotFoundError as error:
-            raise S3FileNotFoundError("File not found") from error
-        return {
-            "success": True,
-            "local_path": str(local_path),
-            "file_size": size,
-            "s3_key": s3_key,
-        }
+        ``proof`` in the answer says what was compared; empty: the size alone.
+        """
+
+        async def downloaded() -> Answer:
+            size, proof = await self._objects.download(s3_key, Path(local_path))
+            return {
+                "success": True,
+                "local_path": str(local_path),
+                "file_size": size,
+                "s3_key": s3_key,
+                "proof": proof,
+            }
+
+        return await self._answer(downloaded(), S3DownloadError.of)
 
     async def delete_file(self, s3_key: str) -> Answer:
         """Delete an object of this machine; its row becomes cancelled."""
 
         async def delete() -> Answer:
-            await self.service.objects.delete(s3_key)
-            return {"success": True, "s3_key": s3_key, "message": "File deleted"}
+            return views.deleted(await self._objects.delete(s3_key))
 
         return await self._answer(delete())
 
@@ -214,31 +210,18 @@ class S3BucketProxy:
         """Rename an object of this machine; its row follows."""
 
         async def move() -> Answer:
-            await self.service.objects.move(source_key, dest_key)
-            return {
-                "success": True,
-                "source_key": source_key,
-                "dest_key": dest_key,
-                "message": "File moved",
-            }
+            await self._objects.move(source_key, dest_key)
+            return views.moved(source_key, dest_key)
 
         return await self._answer(move())
 
     async def head_object(self, s3_key: str) -> Answer:
         """Metadata of an object; a missing one is the dict ``{"error": "File not found"}``."""
-        return await self._answer(self._head(s3_key))
 
-    async def _head(self, s3_key: str) -> Answer:
-        info = await self.service.objects.head(s3_key)
-        return {
-            "success": True,
-            "s3_key": s3_key,
-            "metadata": dict(info.metadata),
-            "content_length": info.size,
-            "content_type": info.content_type,
-            "last_modified": info.last_modified.isoformat() if info.last_modified else None,
-            "etag": info.etag,
-        }
+        async def head() -> Answer:
+            return views.head(await self._objects.head(s3_key))
+
+        return await self._answer(head())
 
     # -- more
 
@@ -276,19 +259,64 @@ class S3BucketProxy:
     async def file_exists(self, key: str) -> bool:
         """Whether there is such an object of this machine; raises when S3 cannot be asked."""
         try:
-            await self.service.objects.head(key)
+            await self._told(self._objects.head(key))
         except S3FileNotFoundError:
             return False
         return True
 
+    async def generate_presigned_url(
+        self, key: str, expiration_hours: float = 1, *, method: str = "GET"
+    ) -> Answer:
+        """A ``url`` to read an object, or with ``method="PUT"`` to add one where none stands.
+
+        ``expires_in`` (s) and ``expires_at`` are true: a URL ends with the credentials that sign
+        it. ``headers`` must be sent along.
+        """
+
+        async def signed() -> Answer:
+            if not expiration_hours > 0:  # nor is NaN
+                raise BadInput("A URL lives for at least one second.")
+            seconds = int(min(expiration_hours * 3600, MAX_EXPIRES_S))
+            return await self.service.presign(key, seconds, method=method)
+
+        return await self._answer(signed())
+
+    async def get_file_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes ``start``..``end`` of an object, both included, in one request; at most 64 MiB.
+
+        Fewer where the object ends before. Raises on failure.
+        """
+        return await self._told(self._objects.range(key, start, end))
+
+    async def get_streaming_body(self, key: str) -> StreamingBody:
+        """The open body of an object: iterate over it, or ``read`` it; close it, or use ``async
+        with``. Raises on failure."""
+        return await self._told(StreamingBody.open(self._objects, key))
+
     def stream_download(self, key: str) -> AsyncIterator[bytes]:
-        """The bytes of an object, block by block."""
+        """The bytes of an object, block by block, through breaks of the link."""
         return self._stream(key)
 
     async def _stream(self, key: str) -> AsyncIterator[bytes]:
-        async with self.service.objects.read(key) as (_, blocks):
-            async for block in blocks:
+        async with await self.get_streaming_body(key) as body:
+            while block := await self._told(body.next_block()):
                 yield block
+
+    async def stream_upload(
+        self, chunks: AsyncIterable[bytes], filename: str, *, custom_s3_key: str | None = None
+    ) -> Answer:
+        """Take a log in, piece by piece, and return when S3 has proven it.
+
+        Memory stays flat at any size. What has come whole is as safe as any other log: it fails
+        as :meth:`upload_file`, with the row's ``id``, and is sent also when its caller is
+        cancelled, who may have had the only copy. What breaks off before leaves nothing.
+        """
+
+        async def sent() -> Answer:
+            row = await self.service.receive(chunks, Path(filename).name, key=custom_s3_key)
+            return views.uploaded(self.service.settings, await self.service.wait(row.id))
+
+        return await self._answer(sent(), S3UploadError.of)
 
     # -- what the host's health service and /test/bucket/info read
 
@@ -316,6 +344,22 @@ class S3BucketProxy:
             "expires_at": time.time() + left_s,
         }
 
+    @property
+    def _objects(self) -> Objects:
+        return self.service.objects
+
+    async def _told(self, work: Awaitable[T]) -> T:
+        """What is no dict cannot hold an error: it raises, as the host understands it."""
+        try:
+            if not self.is_ready:
+                await self.start()
+            return await work
+        except S3FileNotFoundError:
+            raise
+        except S3IntegrationError as error:
+            self._fail(error)
+            raise
+
     async def _answer(
         self,
         work: Awaitable[Answer],
@@ -333,11 +377,18 @@ class S3BucketProxy:
             log.info("proxy call failed code=%s reason=%s", error.code, error.message)
             return dict(self._fail(wrap(error) if wrap is not None else error))
 
-    def _url(self, key: str) -> str:
-        endpoint = self.service.settings.endpoint_url
-        if endpoint:
-            return f"{endpoint.rstrip('/')}/{self.bucket_name}/{key}"
-        return f"https://{self.bucket_name}.s3.amazonaws.com/{key}"
+
+async def _cancelled_meanwhile(work: asyncio.Future[Any]) -> bool:
+    """Let ``work`` end, and say whether its caller was cancelled while it went on."""
+    given_up = False
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:
+            given_up = True
+    if given_up and work.exception() is not None:
+        raise asyncio.CancelledError
+    return given_up
 
 
 class _HealthClient:

@@ -46,6 +46,7 @@ _WATCH_S = 0.5
 _ENOUGH_REFUSALS = 3
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
+_LONGEST_S = 7 * 86_400  # of a version 4 signature: S3 User Guide, "Presigned URL expiration"
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
 _OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
 
@@ -129,6 +130,13 @@ class Caller:
                     self._client = await self._connect()
                 self._peer = _peer_of(self._client.meta.endpoint_url)
         return self._client
+
+    async def credentials_left_s(self) -> int:
+        """How long what is signed now stays good, in whole seconds, at least one."""
+        if self._tokens is None:
+            return _LONGEST_S  # botocore's own chain does not say
+        held = await self._tokens.get()
+        return max(1, min(_LONGEST_S, int(held.expires_at - self._now())))
 
     async def _connect(self) -> Any:
         session = AioSession()

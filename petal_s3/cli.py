@@ -207,6 +207,46 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     return code
 
 
+@app.command()
+def serve(
+    address: Annotated[
+        str | None, typer.Option("--host", help="Address; else PETAL_S3_API_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Else PETAL_S3_API_PORT.")
+    ] = None,
+) -> None:
+    """Drain, watch the log directories and answer over HTTP, on robots without the host."""
+    settings = config.load()
+    service = _service(settings)
+    from .server import check_binding, serve  # noqa: PLC0415 - slow, and only for this
+
+    bound = address or settings.api_host
+    check_binding(bound, settings.api_token)
+    answered = settings.api_port if port is None else port
+    raise typer.Exit(run(_serve(serve, service, bound, answered)))
+
+
+async def _serve(serve: Any, service: Service, address: str, port: int) -> int:
+    with _logging():
+        await serve(service, host=address, port=port, said=typer.echo)
+    return DONE
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Log to standard error: a service of the system is watched by its journal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("petal_s3")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+
+
 RowIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Rows, as status shows them.")]
 
 

@@ -173,15 +173,9 @@ class Settings(BaseSettings):
         ge=0,
         description="delete proven local files, oldest first, until so much is free; 0: never",
     )
-    api_host: str = Field(
-        "127.0.0.1", description="stand-alone server, not in this version: address"
-    )
-    api_port: int = Field(
-        8077, ge=0, le=65535, description="stand-alone server, not in this version: port"
-    )
-    api_token: str | None = Field(
-        None, repr=False, description="stand-alone server, not in this version: bearer token"
-    )
+    api_host: str = Field("127.0.0.1", description="stand-alone server: address")
+    api_port: int = Field(8077, ge=0, le=65535, description="stand-alone server: port")
+    api_token: str | None = Field(None, repr=False, description="stand-alone server: bearer token")
 
     @classmethod
     def settings_customise_sources(

@@ -18,6 +18,7 @@ AIRBORNE_CONFIRMATIONS = 30  # the same while something still says "in the air" 
 LISTEN_S = 30.0  # how long to listen for an autopilot before it counts as absent
 SILENT_S = 10.0
 HOLD_S = 600.0  # how long a lost armed vehicle counts as flying
+_DECLARED = "The vehicle was said to be armed (POST /flight); uploads wait until it is not."
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class FlightState:
         self._disarmed_at = 0.0
         self._landed_state = 0
         self._leaf_status: int | None = None
+        self._declared: bool | None = None
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
         """Take in a HEARTBEAT of anybody."""
@@ -71,9 +73,27 @@ class FlightState:
         self._system = beat.system
         self.told(armed=bool(beat.base_mode & _ARMED_FLAG), now=now)
 
+    def declare(self, *, armed: bool, now: float) -> bool:
+        """Take in what a person or program says where no autopilot is heard.
+
+        It counts until something else is said or an autopilot is heard; false when one is.
+        """
+        if self._armed is not None and now - self._heard_at <= SILENT_S:
+            return False
+        flew = self.state(now) == "armed"
+        self._declared = armed
+        if flew and not armed:
+            self._end(now)
+        self._armed = None  # an autopilot that fell silent: the person knows better
+        return True
+
     def told(self, *, armed: bool, now: float) -> None:
-        """Take in one statement that the vehicle is armed or not."""
+        """Take in one statement of the autopilot that the vehicle is armed or not."""
         self._heard_at = now
+        if self._declared is not None:
+            if self._declared and not armed:
+                self._end(now)
+            self._declared = None
         if armed:
             self._armed = True
             self._disarmed_in_a_row = 0
@@ -104,6 +124,8 @@ class FlightState:
     def state(self, now: float) -> str:
         """``armed``, ``disarmed`` or ``unknown``."""
         self._give_up(now)
+        if self._declared is not None:
+            return "armed" if self._declared else "disarmed"
         if self._armed is None or now - self._heard_at > SILENT_S:
             return "armed" if self._armed else "unknown"
         return "armed" if self._armed else "disarmed"
@@ -111,6 +133,8 @@ class FlightState:
     def may_not_send(self, now: float) -> str | None:
         """Why nothing may be sent now; none when it may."""
         self._give_up(now)
+        if self._declared is not None:
+            return _DECLARED if self._declared else None
         if self._armed:
             if now - self._heard_at > SILENT_S:
                 return "Contact with the armed vehicle was lost; uploads wait 10 minutes."

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,10 @@ from .keys import Territory, log_key
 from .landing import File, Settling, find_logs, locked, open_for_writing
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
+from .reading import to_end
+from .reception import Half, take_in
 from .row import Entry, Row, printable
+from .sniff import kind_of, shown_name
 
 log = logging.getLogger("petal_s3")
 
@@ -216,6 +219,7 @@ class Intake:
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
+        session_id: str | None = None,
     ) -> Row:
         """Enter a file by name, durably; returns at once.
 
@@ -230,7 +234,9 @@ class Intake:
         name = Path(name).name if name else Path(os.fspath(path)).name
         if not name:
             raise BadInput("This is not a file name.", code="bad_name")
-        more: dict[str, Any] = {"asked_key": asked_key, "priority": priority}
+        more: dict[str, Any] = {
+            "asked_key": asked_key, "priority": priority, "session_id": session_id,
+        }  # fmt: skip
         if self._inside(real):
             row = await self._land(real, str(real), name, **more)
         else:
@@ -253,8 +259,52 @@ class Intake:
         roots = (Path(os.path.realpath(directory)) for directory in self._settings.log_dirs)
         return any(real.is_relative_to(root) for root in roots)
 
-    async def _spool_in(self, real: Path, name: str, more: dict[str, Any]) -> Row:
-        """Keep our own copy: the caller may delete or change its file as soon as we return."""
+    async def receive(
+        self,
+        chunks: AsyncIterable[bytes],
+        name: str | Callable[[], str],
+        *,
+        key: str | None = None,
+        priority: int = PRIORITY_ASKED,
+        idle_s: float = 60.0,
+    ) -> Row:
+        """Enter a body that comes in pieces, of whatever size; durable when this returns.
+
+        It goes straight to the spool: memory stays flat. ``name``: of the file, or what tells it
+        when all has come. Raises as :meth:`enqueue`, and :class:`BadInput` when nothing comes for
+        ``idle_s`` seconds. What is broken off leaves nothing behind.
+        """
+        asked_key = self._territory.check(key) if key else ""
+        known = name if isinstance(name, str) else ""
+        if isinstance(name, str):
+            kind_of(name, shown_name(name))  # before a byte of it is taken
+        half = Half(self._spool)
+        try:
+            await take_in(
+                chunks, half, known,
+                max_bytes=self._settings.max_file_size, idle_s=idle_s, run=self._run,
+            )  # fmt: skip
+            final = name if isinstance(name, str) else name()
+            more = {"asked_key": asked_key, "priority": priority}
+            row = await to_end(self._enter(half, final, more))
+        finally:
+            await self._run(half.discard)
+        self._on_landed()
+        return row
+
+    async def _enter(self, half: Half, name: str, more: dict[str, Any]) -> Row:
+        row = await self._spool_in(half.path, name, more, take=half.keep)
+        half.leave_to(row.path)
+        return row
+
+    async def _spool_in(
+        self, real: Path, name: str, more: dict[str, Any],
+        *, take: Callable[[Path], object] | None = None,
+    ) -> Row:  # fmt: skip
+        """Keep our own copy: the caller may delete or change its file as soon as we return.
+
+        ``take`` brings the file to its place in the spool; by itself it is linked or copied.
+        """
         found = await self._run(
             lambda: FlightLog.read(real, max_bytes=self._settings.max_file_size, name=name)
         )
@@ -264,11 +314,12 @@ class Intake:
         ):
             if await self._run(spool.same_bytes, real, Path(row.path)):
                 return row  # asked again, under whatever path: a second copy would fill the disk
-        target = spool.place(self._spool, str(real), found.identity)
+        known_as = real if take is None else real.with_name(name)
+        target = spool.place(self._spool, str(known_as), found.identity)
         for row in await self._outbox(Outbox.at_path, str(target)):
             if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row
-        await self._run(self._bring_in, real, target)
+        await self._run(take or (lambda place: self._bring_in(real, place)), target)
         return await self._land(target, str(real), name, spooled=True, **more)
 
     @staticmethod

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from .errors import BadInput, ConfigError, NotAllowed
 
@@ -16,6 +16,8 @@ _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DELETED = "deleted/"
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
+_URI = re.compile(r"[Ss]3://([^/]*)/?(.*)", re.DOTALL)
+_READINGS = 4  # whoever decodes a key once more than we did must still see one of ours
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Territory:
     """The keys of one machine: ``{prefix}{machine}/``, ``{machine}/``, and ``deleted/`` of both.
 
     ``machine_ids``: the configured id first, then others that are owned beside it (the host's).
+    ``bucket``: keys may be given as ``s3://bucket/key``; of another bucket they are not ours.
     Raises :class:`ConfigError` for an id whose folder would hold the keys of other machines.
     """
 
     prefix: str
     machine_ids: tuple[str, ...]
+    bucket: str = ""
 
     def __post_init__(self) -> None:
         shared = (self.prefix, _DELETED + self.prefix, _DELETED)
@@ -52,32 +56,77 @@ class Territory:
         return unique + tuple(_DELETED + root for root in unique)
 
     def owns(self, key: str) -> bool:
-        """Whether ``key`` is a well-formed key of this machine."""
-        return well_formed(key) and any(
-            key.startswith(root) and len(key) > len(root) for root in self.roots
+        """Whether ``key`` is a well-formed key of this machine, and stays so when it is decoded."""
+        return all(
+            well_formed(reading)
+            and any(reading.startswith(root) and len(reading) > len(root) for root in self.roots)
+            for reading in _readings(key)
         )
 
     def check(self, key: str) -> str:
-        """Return ``key``; raise :class:`NotAllowed` (403) or :class:`BadInput` (400) instead."""
-        if not well_formed(key):
-            raise BadInput("This is not a valid key: it is empty, too long or escapes its folder.")
+        """Return the key that ``key``, or the URI ``s3://bucket/key``, names.
+
+        Raises :class:`NotAllowed` (403) for what is not ours, or climbs out of its folder by any
+        reading, and :class:`BadInput` (400) for what can be no key at all.
+        """
+        key = self._plain(key)
+        _check_text(key)
         if not self.owns(key):
             raise NotAllowed("This key does not belong to this machine.")
         return key
 
     def listing_prefix(self, prefix: str | None) -> str:
-        """Turn what a caller asks to list into a whole prefix inside an owned root."""
+        """Turn what a caller asks to list into a whole prefix inside an owned root.
+
+        Raises as :meth:`check`.
+        """
         if not prefix:
             return self.home
+        prefix = self._plain(prefix)
+        _check_text(prefix)
         if any(prefix.startswith(root) for root in self.roots):
             whole = prefix
         elif prefix.startswith((self.prefix or "\0", _DELETED)):
             raise NotAllowed("This prefix does not belong to this machine.")
         else:
             whole = self.home + prefix
-        if not well_formed(whole.rstrip("/") or "/", partial=True):
-            raise BadInput("This is not a valid prefix.")
+            _check_text(whole)
+        for reading in _readings(whole):
+            inside = any(reading.startswith(root) for root in self.roots)
+            if not inside or not well_formed(reading.rstrip("/") or "/", partial=True):
+                raise NotAllowed("This prefix leads out of the folders of this machine.")
         return whole
+
+    def _plain(self, text: str) -> str:
+        """The key of a URI; anything else is a key already."""
+        uri = _URI.fullmatch(text)
+        if uri is None:
+            return text
+        if not self.bucket or uri[1] != self.bucket:
+            raise NotAllowed("This is another bucket; only keys of this machine's own are served.")
+        return uri[2]
+
+
+def _readings(key: str) -> Iterator[str]:
+    """A key, and what those make of it who decode it once more or take ``\\`` for ``/``."""
+    for _ in range(_READINGS):
+        yield key
+        again = unquote(key).replace("\\", "/")
+        if again == key:
+            return
+        key = again
+    yield ""  # nobody names a log like that
+
+
+def _check_text(key: str) -> None:
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= MAX_KEY_BYTES or _CONTROL.search(key):
+        raise BadInput(
+            "This is not a valid key: it is empty, too long or holds characters that no key has."
+        )
 
 
 def well_formed(key: str, *, partial: bool = False) -> bool:

@@ -4,88 +4,142 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
-from collections.abc import AsyncIterator
+import logging
+import random
+import weakref
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import BinaryIO
 
-from .answers import ObjectInfo, Page
-from .errors import (
-    Conflict,
-    LocalStorageError,
-    Mismatch,
-    Refused,
-    S3FileNotFoundError,
-)
+from .answers import ObjectInfo, Page, Presigned
+from .copying import MAX_COPY_BYTES, Copier, equal
+from .errors import BadInput, Conflict, Mismatch, NotS3, S3FileNotFoundError, S3IntegrationError
 from .keys import Territory, header_value
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
+from .reading import download, reading
 from .s3 import S3
 
-MAX_COPY_BYTES = 5_000_000_000
+log = logging.getLogger("petal_s3")
+
+MAX_RANGE_BYTES = 64 * 1024 * 1024
+_PAGE = 1000
+_LONGEST_TOKEN = 2048
 _MOVED_FROM = "moved-from"
 _MOVED_ETAG = "moved-etag"
 
 
 class Objects:
-    """The bucket as this machine may see it: a key of anybody else is refused before signing."""
+    """The bucket as this machine may see it: a key of anybody else is refused before signing.
 
-    def __init__(self, s3: S3, outbox: OutboxThread, territory: Territory) -> None:
+    A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
+    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break.
+    """
+
+    def __init__(
+        self, s3: S3, outbox: OutboxThread, territory: Territory,
+        *, copy_limit: int = MAX_COPY_BYTES, spread: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        self.copier = Copier(s3, copy_limit)
         self._s3 = s3
         self._outbox = outbox
         self._territory = territory
+        self._spread = spread
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def own(self, key: str) -> str:
+        """The plain key; raises :class:`NotAllowed` or :class:`BadInput` for any but our own."""
+        return self._territory.check(key)
+
+    # -- looking
 
     async def page(
         self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
     ) -> tuple[str, Page]:
-        """One page below ``prefix`` (relative to home, or whole), with the whole prefix."""
+        """Up to ``limit`` objects below ``prefix`` (relative to home, or whole), and that prefix.
+
+        S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
+        ``next_token`` of the page before.
+        """
         whole = self._territory.listing_prefix(prefix)
-        return whole, await self._s3.page(whole, limit=limit, token=token)
+        if token is not None and (not token.isprintable() or len(token) > _LONGEST_TOKEN):
+            raise BadInput("token is the next_token of the page before.")
+        found: list[ObjectInfo] = []
+        while True:
+            wanted = max(1, min(_PAGE, limit - len(found)))
+            page = await self._s3.page(whole, limit=wanted, token=token)
+            found += page.objects
+            before, token = token, page.next_token
+            if token is not None and token == before:
+                raise NotS3("A listing does not end: it is not from S3.")
+            if token is None or len(found) >= limit:
+                return whole, Page(found, token)
+
+    async def walk(self, prefix: str | None = None) -> AsyncIterator[ObjectInfo]:
+        """Every object below ``prefix``, however many: one page is in memory at a time."""
+        token: str | None = None
+        while True:
+            _, page = await self.page(prefix, limit=_PAGE, token=token)
+            for item in page.objects:
+                yield item
+            token = page.next_token
+            if token is None:
+                return
 
     async def head(self, key: str) -> ObjectInfo:
         """What S3 knows of an object; raises :class:`S3FileNotFoundError`."""
-        info = await self._s3.head(self._territory.check(key))
+        info = await self._s3.head(self.own(key))
         if info is None:
             raise S3FileNotFoundError("File not found")
         return info
 
-    async def download(self, key: str, target: Path) -> int:
-        """Bring an object to ``target``, whole or not at all; return its size in bytes."""
-        half = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        done = 0
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with half.open("wb") as file:
-                async with self._s3.read(self._territory.check(key)) as (info, blocks):
-                    async for block in blocks:
-                        await asyncio.to_thread(file.write, block)
-                        done += len(block)
-                await asyncio.to_thread(_to_disk, file)
-            if done != info.size:
-                raise Mismatch(f"The download has {done} bytes instead of {info.size}.")
-            half.replace(target)
-        except OSError as error:
-            raise LocalStorageError(
-                f"{target.name} cannot be written here ({error.strerror})."
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                half.unlink(missing_ok=True)
-        return done
+    # -- reading
+
+    async def download(self, key: str, target: Path) -> tuple[int, str]:
+        """Bring an object to ``target``, whole and equal or not at all: its size and the proof."""
+        info = await self.head(key)
+        return info.size, await download(self._s3, info, target, self._spread)
 
     @contextlib.asynccontextmanager
     async def read(
-        self, key: str, *, first: int | None = None, last: int | None = None
+        self, key: str, *, first: int | None = None, last: int | None = None, etag: str = ""
     ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
-        """Stream an object, or its bytes ``first``..``last`` (both included)."""
-        async with self._s3.read(self._territory.check(key), first=first, last=last) as opened:
-            yield opened
+        """Stream an object, or its bytes ``first``..``last`` (both included), through breaks."""
+        opened = reading(
+            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self._spread
+        )
+        async with opened as found:
+            yield found
 
-    async def delete(self, key: str) -> None:
+    async def range(self, key: str, first: int, last: int) -> bytes:
+        """The bytes ``first``..``last`` of an object, both included; one request.
+
+        Fewer where the object ends before. Raises :class:`BadInput` for more than 64 MiB, which
+        :meth:`read` streams.
+        """
+        if not 0 <= first <= last:
+            raise BadInput("A range goes from a first byte to a last one, counted from 0.")
+        if last - first >= MAX_RANGE_BYTES:
+            raise BadInput(f"A range has at most {MAX_RANGE_BYTES} bytes; stream what is larger.")
+        async with self.read(key, first=first, last=last) as (_, blocks):
+            return b"".join([block async for block in blocks])
+
+    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
+        """A URL to read an object (``GET``), or to add one where nothing stands (``PUT``)."""
+        if method not in {"GET", "PUT"}:
+            raise BadInput("A URL is made for GET or for PUT.")
+        if expires_s < 1:
+            raise BadInput("A URL lives for at least one second.")
+        return await self._s3.presign(self.own(key), expires_s, method=method)
+
+    # -- changing
+
+    async def delete(self, key: str) -> str:
         """Delete an object; its row becomes cancelled. One that is not there is fine."""
-        await self._s3.delete(self._territory.check(key))
-        await self._outbox(Outbox.delete_proven, key, "Deleted on request.")
+        key = self.own(key)
+        async with self._alone(key):
+            await self._s3.delete(key)
+            await self._outbox(Outbox.delete_proven, key, "Deleted on request.")
+        return key
 
     async def move(self, source: str, target: str) -> None:
         """Rename an object: copy, compare, then delete the source; its row follows.
@@ -94,43 +148,53 @@ class Objects:
         of the source: asked again after a lost answer, it finishes what it began. The row names
         an object that is there at every moment: the source until the copy is proven.
         """
-        self._territory.check(source)
-        self._territory.check(target)
+        source, target = self.own(source), self.own(target)
         if source == target:
             return
+        async with self._alone(source, target):
+            await self._move(source, target)
+
+    async def _move(self, source: str, target: str) -> None:
         info = await self._s3.head(source)
         there = await self._s3.head(target)
         if info is None:
             if there is None or there.metadata.get(_MOVED_FROM) != header_value(source):
                 raise S3FileNotFoundError("File not found")
             return  # done before; only the answer was lost
-        if info.size > MAX_COPY_BYTES:
-            raise Refused("S3 copies at most 5 GB in one request; this object is larger.")
         if there is not None and not _our_copy(info, there):
             raise Conflict("Another object stands at the destination.")
         if there is None:
             marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
-            await self._s3.copy(info, target, marks)
-            there = await self._s3.head(target)
-            if there is None or not _our_copy(info, there):
+            there = await self.copier.copy(info, target, marks)
+            if not _our_copy(info, there):
                 raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
         await self._outbox(Outbox.move_proven, source, target, there.etag)
         await self._s3.delete(source)
+        if info.size > self.copier.limit:
+            await self._tidy(target)
 
-    async def presign(self, key: str, expires_s: int) -> str:
-        """A URL to read the object."""
-        return await self._s3.presign(self._territory.check(key), expires_s)
+    @contextlib.asynccontextmanager
+    async def _alone(self, *keys: str) -> AsyncIterator[None]:
+        """What changes an object waits for the change before it."""
+        async with contextlib.AsyncExitStack() as held:
+            for key in sorted(keys):
+                await held.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
+            yield
+
+    async def _tidy(self, key: str) -> None:
+        """Abort what a copy by ranges that died has left open; nothing depends on it."""
+        try:
+            owned = await self._outbox(Outbox.upload_ids)
+            for upload_id in await self._s3.uploads(key):
+                if upload_id not in owned:
+                    await self._s3.abort(key, upload_id)
+        except S3IntegrationError as error:
+            log.warning("abort given up key=%s reason=%s", key, error.message)
 
 
 def _our_copy(source: ObjectInfo, there: ObjectInfo) -> bool:
     return (
-        there.size == source.size
-        and there.metadata.get(_MOVED_FROM) == header_value(source.key)
+        there.metadata.get(_MOVED_FROM) == header_value(source.key)
         and there.metadata.get(_MOVED_ETAG) == source.etag
-        and (not source.crc32 or not there.crc32 or source.crc32 == there.crc32)
+        and equal(source, there)
     )
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

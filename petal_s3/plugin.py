@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
-from fastapi import HTTPException
-from fastapi.responses import JSONResponse, Response
+from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from petal_app_manager.organization_manager import get_organization_manager
 from petal_app_manager.plugins.base import Petal
 from petal_app_manager.plugins.decorators import http_action
-from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
-from . import __version__, clock, config, routes
+from . import __version__, clock, config
 from .bucket import Answer, S3BucketProxy
 from .errors import ConfigError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
-from .metrics import CONTENT_TYPE
+from .openapi import asked_of, responses_of
+from .routes import ROUTES, Call, Route, headers_of
 from .service import Service
+from .uploader import ended
 
 log = logging.getLogger("petal_s3")
 
 REGISTRY_KEYS = ("bucket", "s3_bucket")
+_LOOK_S = 0.5
+_GRACE_S = 3.0  # for answers that are under way when the host leaves
 
 
 class BucketCallFailed(HTTPException):
@@ -38,17 +46,6 @@ class BucketCallFailed(HTTPException):
 def fail_truthfully(error: S3IntegrationError) -> Answer:
     """Raise what the host and its petals understand."""
     raise BucketCallFailed(error) from error
-
-
-class EnqueueRequest(BaseModel):
-    """Body of POST /outbox."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: str
-    key: str | None = None
-    priority: int | None = None
-    session_id: str | None = None
 
 
 class PetalS3(Petal):  # type: ignore[misc]
@@ -180,75 +177,124 @@ class PetalS3(Petal):  # type: ignore[misc]
 
     # -- REST
 
-    @http_action("GET", "/status", summary="Are my logs up, and if not, why?")
-    async def rest_status(self) -> Any:
-        """How things are, in one JSON."""
-        return await self._rest(routes.get_status)
-
-    @http_action("GET", "/health", summary="Health of petal-s3")
-    async def rest_health(self) -> Any:
-        """Cheap; asks nobody outside."""
-        return await self._rest(routes.get_health)
-
-    @http_action("GET", "/metrics", summary="Figures for Prometheus")
-    async def rest_metrics(self) -> Any:
-        """Text, not JSON."""
-
-        async def text(service: Service) -> Response:
-            return Response(await routes.get_metrics(service), media_type=CONTENT_TYPE)
-
-        return await self._rest(text)
-
-    @http_action("POST", "/landed", summary="A flight has ended: scan now")
-    async def rest_landed(self) -> Any:
-        """Scan the log directories and take what has settled."""
-        return await self._rest(routes.post_landed)
-
-    @http_action("GET", "/outbox", summary="Rows of the outbox, the latest first")
-    async def rest_outbox(
-        self, state: str | None = None, limit: int = 100, token: str | None = None
-    ) -> Any:
-        """A page of rows."""
-        return await self._rest(lambda service: routes.get_outbox(service, state, limit, token))
-
-    @http_action("POST", "/outbox", summary="Enqueue a file inside the log directories")
-    async def rest_enqueue(self, body: EnqueueRequest) -> Any:
-        """The same file twice gives the same row."""
-        return await self._rest(
-            lambda service: routes.post_outbox(service, body.path, body.key, body.priority)
-        )
-
-    @http_action("GET", "/outbox/{row_id}", summary="One row of the outbox")
-    async def rest_row(self, row_id: int) -> Any:
-        """One row."""
-        return await self._rest(lambda service: routes.get_row(service, row_id))
-
-    @http_action("POST", "/outbox/{row_id}/retry", summary="Try a row now")
-    async def rest_retry(self, row_id: int) -> Any:
-        """Also brings back a dead or cancelled row."""
-        return await self._rest(lambda service: routes.post_retry(service, row_id))
-
-    @http_action("DELETE", "/outbox/{row_id}", summary="Give a row up")
-    async def rest_cancel(self, row_id: int) -> Any:
-        """What was sent of it is aborted."""
-        return await self._rest(lambda service: routes.delete_row(service, row_id))
-
     def _active(self) -> Service:
         if self._service is None:
             raise self._wrong or ConfigError("petal-s3 is not active; see the host's log.")
         return self._service
 
-    async def _rest(self, work: Callable[[Service], Awaitable[Any]]) -> Any:
+    async def _serve(self, route: Route, request: Request) -> Response:
+        call = Call(
+            path=request.path_params,
+            query=dict(request.query_params),
+            headers=dict(request.headers),
+            body=request.stream(),
+            leaving=_host_is_leaving,
+        )
         try:
-            return await work(self._active())
+            reply = await route(self._active(), call)
         except S3IntegrationError as error:
-            return JSONResponse(as_json(error), status_code=error.status)
+            headers = dict(headers_of(error))
+            return JSONResponse(as_json(error), status_code=error.status, headers=headers)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody hears it
         except Exception:
             log.exception("request failed")
-            hidden = ConfigError(
-                "An error of petal-s3 itself; see the host's log.", code="internal"
-            )
-            return JSONResponse(as_json(hidden), status_code=500)
+            hidden = S3IntegrationError("An error of petal-s3 itself; see the host's log.")
+            return JSONResponse(as_json(hidden), status_code=hidden.status)
+        content, headers = reply.content, {**reply.headers, "content-type": reply.content_type}
+        if isinstance(content, bytes):
+            return Response(content, status_code=reply.status, headers=headers)
+        patience_s = self._active().settings.request_timeout
+        return _Stream(content, patience_s, status_code=reply.status, headers=headers)
+
+
+class _Stream(StreamingResponse):
+    """A stream that is closed however it ends. Who takes nothing of it for long is let go, and so
+    is everybody when the host leaves: it would wait for the last of them, for ever."""
+
+    def __init__(self, content: Any, patience_s: float, **more: Any) -> None:
+        super().__init__(content, **more)
+        self._patience_s = patience_s
+        self._broken = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand it over, until the host leaves."""
+        handing_over = asyncio.create_task(super().__call__(scope, receive, send))
+        try:
+            while not handing_over.done():
+                await asyncio.wait({handing_over}, timeout=_LOOK_S)
+                if _host_is_leaving():
+                    await asyncio.wait({handing_over}, timeout=_GRACE_S)
+                    break
+            if not handing_over.done():
+                self._broken_off("the host leaves")
+                _abort(receive)
+        finally:
+            await ended(handing_over)
+        if self._broken:
+            _abort(receive)
+        elif not handing_over.cancelled():
+            handing_over.result()
+
+    async def stream_response(self, send: Send) -> None:
+        """Hand it over; a body that ends early is how a failure is told."""
+
+        async def patient(message: Message) -> None:
+            await asyncio.wait_for(send(message), self._patience_s)
+
+        try:
+            async with contextlib.aclosing(self.body_iterator):  # type: ignore[type-var]
+                await super().stream_response(patient)
+        except S3IntegrationError as error:
+            self._broken_off(error.message)
+        except asyncio.TimeoutError:
+            self._broken_off("nobody reads it")
+
+    def _broken_off(self, reason: str) -> None:
+        self._broken = True
+        log.warning("answer broken off reason=%s", reason)
+
+
+def _abort(receive: Receive) -> None:
+    """Break the connection off: uvicorn would wait until what it holds is taken."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+
+
+def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
+    """A method of the petal that the host mounts; what is asked is checked by the route itself."""
+
+    async def endpoint(self: PetalS3, request: Request) -> Response:
+        return await self._serve(route, request)
+
+    endpoint.__name__ = f"rest_{route.name}"
+    endpoint.__doc__ = route.run.__doc__
+    return cast(
+        "Callable[..., Awaitable[Response]]",
+        http_action(
+            route.method,
+            route.path,
+            summary=route.summary,
+            status_code=route.status,
+            response_class=JSONResponse if isinstance(route.answer, type) else Response,
+            responses=responses_of(route),
+            openapi_extra=asked_of(route),
+        )(endpoint),
+    )
+
+
+for _route in ROUTES:
+    setattr(PetalS3, f"rest_{_route.name}", _endpoint(_route))
+
+
+def _host_is_leaving() -> bool:
+    """Whether uvicorn has been told to stop: it waits for every answer, and some never end.
+
+    It hears its signals by a method of its server, which is the one place that knows.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))
 
 
 def _host_machine_id() -> str | None:

@@ -14,6 +14,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from .errors import (
+    BadInput,
     ClockSkew,
     Conflict,
     Mismatch,
@@ -105,6 +106,8 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
         ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
         (Mismatch, "damaged", _DAMAGED),
     ),
+    "InvalidRange":
+        (BadInput, "no_such_range", "Nothing of the object lies in this range ({code})."),
     "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
     **dict.fromkeys(("NoSuchKey", "NoSuchVersion"),
                     (S3FileNotFoundError, "not_found", "There is no such object.")),

@@ -1,83 +1,414 @@
-"""The REST operations once, as plain typed functions; ``plugin`` and ``server`` mount them."""
+"""The REST operations once; ``plugin`` and ``server`` only mount them.
+
+An operation is a function of the service, of what was asked (checked by its model) and of the
+call itself; it answers a :class:`Reply` or raises one of our errors.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
-from .errors import BadInput
+from pydantic import BaseModel, ValidationError
+
+from . import __version__, events, models, views
+from .errors import BadInput, S3IntegrationError
+from .forms import Form
 from .intake import PRIORITY_ASKED
-from .outbox import STATES
+from .metrics import CONTENT_TYPE
+from .page import POLICY, page
+from .ranges import NoSuchRange, stretch
 from .service import Service
 
 Json = dict[str, Any]
 
-_MAX_ROWS = 1000
+_MOST_JSON_BYTES = 64 * 1024
+_PAGE_ROWS = 100
+_SAFE_NAME = "attachment; filename*=UTF-8''"
 
 
-async def get_status(service: Service) -> Json:
-    """GET /status."""
-    return await service.status()
+def _nobody_leaves() -> bool:
+    return False
 
 
-async def get_health(service: Service) -> Json:
-    """GET /health: cheap, asks nobody outside."""
+@dataclass(frozen=True)
+class Call:
+    """One request, in whatever door; header names are in lower case.
+
+    ``leaving``: whether the door is about to close, so that endless answers have to end.
+    """
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: AsyncIterable[bytes] | None = None
+    leaving: Callable[[], bool] = _nobody_leaves
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; a stream is closed by who reads it."""
+
+    body: Json | bytes | AsyncIterator[bytes]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+    @property
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What goes over the wire."""
+        if isinstance(self.body, dict):
+            return json.dumps(self.body, ensure_ascii=False).encode("utf-8", "replace")
+        return self.body
+
+
+Run = Callable[[Service, Any, Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. ``ask`` is made of path and query, or of path and the JSON body."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    run: Run
+    ask: type[BaseModel] = models.Nothing
+    answer: type[BaseModel] | str = "text/plain"
+    errors: tuple[int, ...] = (503, 507)
+    status: int = 200
+    form: type[BaseModel] | None = None
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether what is asked stands in a JSON body."""
+        return issubclass(self.ask, models.Body)
+
+    async def __call__(self, service: Service, call: Call) -> Reply:
+        """Check what is asked, and do it; raises our errors only."""
+        return await self.run(service, await self._asked(service, call), call)
+
+    async def _asked(self, service: Service, call: Call) -> BaseModel:
+        given: Json = {**call.query, **call.path}
+        if self.takes_json:
+            given = await _json(call, service.settings.request_timeout)
+        try:
+            return self.ask.model_validate(given)
+        except ValidationError as error:
+            raise BadInput(_sentence(error)) from None
+
+
+async def _json(call: Call, within_s: float) -> Json:
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise BadInput("A JSON body is expected, with the content type application/json.")
+    try:
+        text = await asyncio.wait_for(_text(call), within_s)
+    except asyncio.TimeoutError:
+        raise BadInput(
+            f"The body did not come within {within_s:.0f} s.", code="body_stalled", status=408
+        ) from None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput("A JSON object is expected.")
+    return found
+
+
+async def _text(call: Call) -> bytes:
+    text = bytearray()
+    async for block in call.body or _no_bytes():
+        text += block
+        if len(text) > _MOST_JSON_BYTES:
+            raise BadInput("The body is too long.", code="too_large", status=413)
+    return bytes(text)
+
+
+async def _no_bytes() -> AsyncIterator[bytes]:
+    empty: tuple[bytes, ...] = ()
+    for block in empty:
+        yield block
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake, without a word of what was given."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "extra_forbidden":  # its name is the caller's
+        return "There is a name in the body that is not known."
+    where = ".".join(str(part) for part in first["loc"]) or "The request"
+    return f"{where}: {first['msg'][:200]}."
+
+
+# -- how things are
+
+
+async def get_status(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """Are my logs up, and if not, why?"""
+    return Reply(await service.status())
+
+
+async def get_health(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """Cheap; asks nobody outside."""
     status = await service.status()
     healthy = status["link"] != "down" and status["drained_by"] is not None
-    return {
-        "status": "healthy" if healthy else "degraded",
-        "link": status["link"],
-        "credentials": status["credentials"],
-        "reason": status["reason"],
-        "machine_id": service.machine_id,
-        "bucket_name": service.settings.bucket_name,
+    return Reply(
+        {
+            "status": "healthy" if healthy else "degraded",
+            "link": status["link"],
+            "credentials": status["credentials"],
+            "reason": status["reason"],
+            "machine_id": service.machine_id,
+            "bucket_name": service.settings.bucket_name,
+        }
+    )
+
+
+async def get_metrics(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """The text that Prometheus reads."""
+    return Reply((await service.metrics()).encode(), content_type=CONTENT_TYPE)
+
+
+async def get_info(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """Configuration and state, no secrets."""
+    status = await service.status()
+    return Reply(views.info(service.settings, service.machine_id, __version__, status))
+
+
+async def get_events(service: Service, _: models.Nothing, call: Call) -> Reply:
+    """Server-sent events: ``progress`` with a row, ``status``."""
+    told = events.listen(service, call.leaving)
+    begun = await anext(told, b"")  # counted from here on, until it ends
+    return Reply(
+        _joined(begun, told),
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        content_type="text/event-stream",
+    )
+
+
+async def get_page(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """The status page, for people."""
+    rows = await service.rows(limit=_PAGE_ROWS)
+    text = page(service.machine_id, service.settings.bucket_name, await service.status(), rows)
+    return Reply(
+        text.encode("utf-8", "replace"),
+        headers={
+            "Content-Security-Policy": POLICY,
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        },
+        content_type="text/html; charset=utf-8",
+    )
+
+
+# -- flights and rows
+
+
+async def post_landed(service: Service, _: models.Nothing, __: Call) -> Reply:
+    """A flight has ended: scan now."""
+    return Reply(dict(await service.landed()))
+
+
+async def post_flight(service: Service, ask: models.FlightBody, _: Call) -> Reply:
+    """Say whether the vehicle is armed, where no autopilot is heard."""
+    return Reply({"flight_state": service.fly(armed=ask.armed)})
+
+
+async def get_outbox(service: Service, ask: models.RowsAsk, _: Call) -> Reply:
+    """Rows, the latest first, and the token of the next page."""
+    token = int(ask.token) if ask.token else None
+    rows = await service.rows(state=ask.state, limit=ask.limit + 1, token=token)
+    shown = rows[: ask.limit]
+    following = str(shown[-1]["id"]) if len(rows) > ask.limit else None
+    return Reply({"rows": shown, "next_token": following})
+
+
+async def get_row(service: Service, ask: models.RowAsk, _: Call) -> Reply:
+    """One row."""
+    return Reply(await service.row(ask.row_id))
+
+
+async def post_outbox(service: Service, ask: models.EnqueueBody, _: Call) -> Reply:
+    """Enqueue a file that lies inside the log directories; the same file gives the same row."""
+    priority = PRIORITY_ASKED if ask.priority is None else ask.priority
+    row = await service.enqueue(
+        ask.path, key=ask.key, inside_only=True, priority=priority, session_id=ask.session_id
+    )
+    return Reply(await service.row(row.id))
+
+
+async def post_retry(service: Service, ask: models.RowAsk, _: Call) -> Reply:
+    """Try it now, also what is dead or cancelled."""
+    row = await service.retry(ask.row_id)
+    return Reply(await service.row(row.id))
+
+
+async def delete_row(service: Service, ask: models.RowAsk, _: Call) -> Reply:
+    """Give it up; what was sent of it is aborted."""
+    row = await service.cancel(ask.row_id)
+    return Reply(await service.row(row.id))
+
+
+# -- the bucket
+
+
+async def upload(service: Service, ask: models.UploadAsk, call: Call) -> Reply:
+    """Take a log in and answer when it is proven, or (``wait=false``) when it is safe here."""
+    form = Form(call.headers.get("content-type", ""), call.body or _no_bytes())
+    row = await service.receive(form.file(), lambda: form.name)
+    if not ask.wait:
+        return Reply(await service.row(row.id), status=202)
+    done = await service.wait(row.id, while_blocked=False)
+    return Reply(views.uploaded(service.settings, done))
+
+
+async def list_objects(service: Service, ask: models.ListAsk, _: Call) -> Reply:
+    """A page of this machine's objects."""
+    whole, found = await service.objects.page(ask.prefix, limit=ask.max_keys, token=ask.token)
+    return Reply(views.listing(service.settings, whole, found))
+
+
+async def download(service: Service, ask: models.KeyAsk, call: Call) -> Reply:
+    """Stream an object, or the stretch of it that the header ``Range`` names (RFC 9110, 14)."""
+    info = await service.objects.head(ask.s3_key)
+    first, last = stretch(call.headers, info.size, info.etag)
+    name = quote(info.key.rpartition("/")[2], safe="")
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{info.etag}"',
+        "Content-Disposition": f"{_SAFE_NAME}{name}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Length": str(info.size if first is None else last - first + 1),
     }
+    if first is not None:
+        headers["Content-Range"] = f"bytes {first}-{last}/{info.size}"
+    if first is None and not info.size:
+        return Reply(b"", headers=headers, content_type="application/octet-stream")
+    stack = contextlib.AsyncExitStack()
+    wanted = {} if first is None else {"first": first, "last": last}
+    # Opened before anything is answered: until then a failure can still be told as one.
+    _, blocks = await stack.enter_async_context(
+        service.objects.read(info.key, etag=info.etag, **wanted)
+    )
+    coming = _closing(stack, blocks)
+    begun = await anext(coming, b"")  # one that has begun gives its connection back, whatever comes
+    return Reply(
+        _joined(begun, coming),
+        status=200 if first is None else 206,
+        headers=headers,
+        content_type=_header(info.content_type) or "application/octet-stream",
+    )
 
 
-async def get_metrics(service: Service) -> str:
-    """GET /metrics: the text that Prometheus reads."""
-    return await service.metrics()
+def _header(text: str) -> str:
+    """``text`` where it may stand in a header; whoever stored the object has chosen it."""
+    return text if text.isascii() and text.isprintable() else ""
 
 
-async def post_landed(service: Service) -> Json:
-    """POST /landed: a flight has ended, scan now; ``{found, enqueued}``."""
-    return dict(await service.landed())
+async def _closing(
+    stack: contextlib.AsyncExitStack, blocks: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes, None]:
+    async with stack:
+        async for block in blocks:
+            yield block
 
 
-async def get_outbox(
-    service: Service, state: str | None = None, limit: int = 100, token: str | None = None
-) -> Json:
-    """GET /outbox: rows, the latest first, and the token of the next page."""
-    if state is not None and state not in STATES:
-        raise BadInput(f"state is one of {', '.join(STATES)}.")
-    if token is not None and not token.isdigit():
-        raise BadInput("token is the next_token of the page before.")
-    limit = max(1, min(limit, _MAX_ROWS))
-    rows = await service.rows(state=state, limit=limit, token=int(token) if token else None)
-    following = str(rows[-1]["id"]) if len(rows) == limit else None
-    return {"rows": rows, "next_token": following}
+async def _joined(begun: bytes, coming: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(coming):
+        yield begun
+        async for block in coming:
+            yield block
 
 
-async def get_row(service: Service, row_id: int) -> Json:
-    """GET /outbox/{id}."""
-    return await service.row(row_id)
+async def head(service: Service, ask: models.KeyAsk, _: Call) -> Reply:
+    """Metadata of an object."""
+    return Reply(views.head(await service.objects.head(ask.s3_key)))
 
 
-async def post_outbox(
-    service: Service, path: str, key: str | None = None, priority: int | None = None
-) -> Json:
-    """POST /outbox: enqueue a file that lies inside the log directories."""
-    asked = PRIORITY_ASKED if priority is None else max(-100, min(priority, 100))
-    row = await service.enqueue(path, key=key, inside_only=True, priority=asked)
-    return await service.row(row.id)
+async def presign(service: Service, ask: models.PresignAsk, _: Call) -> Reply:
+    """A URL that opens one object for a while."""
+    return Reply(await service.presign(ask.s3_key, ask.expires, method=ask.method))
 
 
-async def post_retry(service: Service, row_id: int) -> Json:
-    """POST /outbox/{id}/retry: try it now."""
-    row = await service.retry(row_id)
-    return await service.row(row.id)
+async def move(service: Service, ask: models.MoveBody, _: Call) -> Reply:
+    """Rename an object; its row follows."""
+    await service.objects.move(ask.source_key, ask.dest_key)
+    own = service.objects.own
+    return Reply(views.moved(own(ask.source_key), own(ask.dest_key)))
 
 
-async def delete_row(service: Service, row_id: int) -> Json:
-    """DELETE /outbox/{id}: give it up."""
-    row = await service.cancel(row_id)
-    return await service.row(row.id)
+async def delete(service: Service, ask: models.KeyAsk, _: Call) -> Reply:
+    """Delete an object; its row becomes cancelled."""
+    return Reply(views.deleted(await service.objects.delete(ask.s3_key)))
+
+
+def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
+    """Headers that belong to an error."""
+    if isinstance(error, NoSuchRange):
+        yield "Content-Range", f"bytes */{error.size}"
+    if error.status == 503 and error.retry_after_s:
+        yield "Retry-After", str(math.ceil(error.retry_after_s))
+
+
+_KEY_ERRORS = (400, 403, 404, 503)
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/status", "status", "Are my logs up, and if not, why?", get_status,
+          answer=models.StatusAnswer),
+    Route("GET", "/health", "health", "Health of petal-s3", get_health,
+          answer=models.HealthAnswer),
+    Route("GET", "/metrics", "metrics", "Figures for Prometheus", get_metrics),
+    Route("GET", "/events", "events", "What changes, as it changes", get_events,
+          answer="text/event-stream"),
+    Route("GET", "/", "page", "The status page", get_page, answer="text/html"),
+    Route("POST", "/landed", "landed", "A flight has ended: scan now", post_landed,
+          answer=models.LandedAnswer),
+    Route("POST", "/flight", "flight", "Say whether the vehicle is armed", post_flight,
+          ask=models.FlightBody, answer=models.FlightAnswer, errors=(400, 408, 409, 413, 503)),
+    Route("GET", "/outbox", "rows", "Rows of the outbox, the latest first", get_outbox,
+          ask=models.RowsAsk, answer=models.RowsAnswer, errors=(400, 503, 507)),
+    Route("POST", "/outbox", "enqueue", "Enqueue a file inside the log directories", post_outbox,
+          ask=models.EnqueueBody, answer=models.RowAnswer,
+          errors=(400, 403, 404, 408, 409, 413, 422, 503, 507)),
+    Route("GET", "/outbox/{row_id}", "row", "One row of the outbox", get_row,
+          ask=models.RowAsk, answer=models.RowAnswer, errors=(400, 404, 503, 507)),
+    Route("POST", "/outbox/{row_id}/retry", "retry", "Try a row now", post_retry,
+          ask=models.RowAsk, answer=models.RowAnswer, errors=(400, 404, 503, 507)),
+    Route("DELETE", "/outbox/{row_id}", "cancel", "Give a row up", delete_row,
+          ask=models.RowAsk, answer=models.RowAnswer, errors=(400, 404, 503, 507)),
+    Route("POST", "/bucket/upload", "upload", "Upload a flight log", upload,
+          ask=models.UploadAsk, answer=models.UploadAnswer, form=models.UploadForm,
+          errors=(400, 408, 409, 413, 422, 503, 507)),
+    Route("GET", "/bucket/list", "list", "This machine's objects", list_objects,
+          ask=models.ListAsk, answer=models.ListAnswer, errors=(400, 403, 503)),
+    Route("GET", "/bucket/download/{s3_key:path}", "download", "The bytes of an object", download,
+          ask=models.KeyAsk, answer="application/octet-stream",
+          errors=(*_KEY_ERRORS, 409, 416)),
+    Route("GET", "/bucket/head/{s3_key:path}", "head", "Metadata of an object", head,
+          ask=models.KeyAsk, answer=models.HeadAnswer, errors=_KEY_ERRORS),
+    Route("GET", "/bucket/presign/{s3_key:path}", "presign", "A URL for an object", presign,
+          ask=models.PresignAsk, answer=models.PresignAnswer, errors=_KEY_ERRORS),
+    Route("POST", "/bucket/move", "move", "Rename an object", move,
+          ask=models.MoveBody, answer=models.MoveAnswer, errors=(*_KEY_ERRORS, 408, 409, 413, 507)),
+    Route("DELETE", "/bucket/delete/{s3_key:path}", "delete", "Delete an object", delete,
+          ask=models.KeyAsk, answer=models.DeleteAnswer, errors=(*_KEY_ERRORS, 507)),
+    Route("GET", "/bucket/info", "info", "Configuration and state", get_info,
+          answer=models.InfoAnswer),
+)  # fmt: skip

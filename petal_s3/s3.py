@@ -13,6 +13,7 @@ from .answers import (
     ObjectInfo,
     OpenUpload,
     Page,
+    Presigned,
     aborts_stale_uploads,
     bears,
     confirmed,
@@ -27,6 +28,8 @@ from .checksums import Digest, crc32_base64
 from .clock import Clock
 from .credentials import TokenService
 from .errors import (
+    BadInput,
+    Conflict,
     NotS3,
     Offline,
     Refused,
@@ -212,21 +215,33 @@ class S3:
 
     @contextlib.asynccontextmanager
     async def read(
-        self, key: str, *, first: int | None = None, last: int | None = None
+        self, key: str, *, first: int | None = None, last: int | None = None, etag: str = ""
     ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
-        """Stream an object, or its bytes ``first``..``last`` (both included)."""
-        ranged = {} if first is None else {"Range": f"bytes={first}-{'' if last is None else last}"}
-        answer = await self._call("get_object", {"Key": key, **ranged})
+        """Stream an object, or its bytes ``first``..``last`` (both included).
+
+        ``etag``: only of the version that has it; raises ``Conflict`` where that is no more.
+        """
+        asked = {} if first is None else {"Range": f"bytes={first}-{'' if last is None else last}"}
+        if etag:
+            asked["IfMatch"] = f'"{etag}"'
+        try:
+            answer = await self._call("get_object", {"Key": key, **asked})
+        except BadInput as error:
+            raise BadInput(error.message, code=error.code, status=416) from error
         body = answer["Body"]
         async with body:  # from here on: a stranger's answer, too, must give its connection back
+            size, whole_size = bears(answer, first, last)
             info = ObjectInfo(
                 key=key,
-                size=bears(answer, first, last),
+                size=size,
+                whole_size=whole_size,
                 etag=text(answer, "ETag").strip('"'),
                 content_type=str(answer.get("ContentType") or ""),
                 last_modified=answer.get("LastModified"),
                 metadata=answer.get("Metadata") or {},
             )
+            if etag and info.etag != etag:  # some servers ignore the condition
+                raise Conflict("The object was replaced meanwhile.", code="changed")
             yield info, self._blocks(body, info.size)
 
     async def _blocks(self, body: Any, size: int) -> AsyncIterator[bytes]:
@@ -265,6 +280,43 @@ class S3:
         self._same(answer, "Bucket", self.bucket)
         self._same(answer, "Key", key)
         return text(answer, "UploadId")
+
+    async def begin(
+        self, key: str, *, content_type: str, metadata: Mapping[str, str]
+    ) -> tuple[str, bool]:
+        """Begin a multipart upload with a CRC32 over the full object where the server knows that.
+
+        Its id, and whether the server does.
+        """
+        about = {"content_type": content_type, "metadata": metadata}
+        try:
+            return await self.create(key, checksummed=True, **about), True  # type: ignore[arg-type]
+        except (Refused, S3BucketError) as error:
+            if error.code not in {"s3_refused", "not_implemented"}:
+                raise
+        return await self.create(key, checksummed=False, **about), False  # type: ignore[arg-type]
+
+    async def copy_part(
+        self, source: ObjectInfo, key: str, upload_id: str, number: int, first: int, last: int
+    ) -> HeldPart:
+        """Copy the bytes ``first``..``last`` of an object into a part of an upload."""
+        answer = await self._call(
+            "upload_part_copy",
+            {
+                "Key": key,
+                "UploadId": upload_id,
+                "PartNumber": number,
+                "CopySource": {"Bucket": self.bucket, "Key": source.key},
+                "CopySourceIfMatch": f'"{source.etag}"',
+                "CopySourceRange": f"bytes={first}-{last}",
+            },
+            slow=True,
+        )
+        told = answer.get("CopyPartResult") or {}
+        return HeldPart(
+            number, last - first + 1, text(told, "ETag").strip('"'),
+            str(told.get("ChecksumCRC32") or ""),
+        )  # fmt: skip
 
     async def upload_part(
         self, key: str, upload_id: str, number: int, window: Window, digest: Digest
@@ -318,8 +370,12 @@ class S3:
         *,
         crc32: int | None,
         size: int,
+        checksummed: bool = False,
     ) -> None:
-        """Join the parts. Its answer is no proof (it may be empty or lost): ask ``head``."""
+        """Join the parts. Its answer is no proof (it may be empty or lost): ask ``head``.
+
+        ``crc32``: of the whole, where we know it; ``checksummed``: name those of the parts.
+        """
         checks: dict[str, Any] = {}
         if crc32 is not None:
             checks = {
@@ -327,7 +383,8 @@ class S3:
                 "ChecksumType": "FULL_OBJECT",
                 "MpuObjectSize": size,
             }
-        chosen = [listed(part, checksummed=crc32 is not None) for part in parts]
+        named = checksummed or crc32 is not None
+        chosen = [listed(part, checksummed=named) for part in parts]
         await self._call_if_absent(
             "complete_multipart_upload",
             {
@@ -413,17 +470,26 @@ class S3:
         rules = answer.get("Rules") or []
         return any(aborts_stale_uploads(rule, prefix) for rule in rules) if rules else None
 
-    async def presign(self, key: str, expires_s: int) -> str:
-        """A URL to read ``key``; it ends with the session token that signs it."""
+    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
+        """A URL to read ``key``, or to write it where nothing stands there yet.
+
+        It ends with the session token that signs it, and never claims to live longer.
+        """
         if self.clock.offset_s is None:  # a URL that was signed in 1970 opens nothing
             with contextlib.suppress(S3IntegrationError):
                 await self.head(key)
+        expires_s = min(expires_s, await self._caller.credentials_left_s())
+        operation = "get_object" if method == "GET" else "put_object"
+        # Whoever has the URL may add a log, and may not touch one that is there.
+        condition = {} if method == "GET" else {"IfNoneMatch": "*"}
         client = await self._caller.open()
         with self._errors():
             url: str = await client.generate_presigned_url(
-                "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_s
+                operation,
+                Params={"Bucket": self.bucket, "Key": key, **condition},
+                ExpiresIn=expires_s,
             )
-        return url
+        return Presigned(url, method, expires_s, {} if method == "GET" else {"If-None-Match": "*"})
 
     def _same(self, answer: Mapping[str, Any], name: str, expected: str) -> None:
         if answer.get(name) != expected:

@@ -7,18 +7,20 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import clock, journal, memory, spool
+from . import clock, journal, memory, spool, views
 from .clock import Clock
 from .config import Settings, valid_machine_id
 from .credentials import TokenService
 from .drainer import Drainer
 from .errors import (
     ConfigError,
+    Conflict,
     LocalStorageError,
     NotNow,
     S3IntegrationError,
@@ -69,12 +71,16 @@ class Service:
         self.settings = settings
         self.flight = flight if flight is not None else FlightState()
         self.territory = Territory(
-            settings.upload_prefix, machine_ids(settings.machine_id, host_machine_id)
+            settings.upload_prefix,
+            machine_ids(settings.machine_id, host_machine_id),
+            settings.bucket_name,
         )
         self.machine_id = self.territory.machine_ids[0]
         self.outbox = OutboxThread(settings.outbox_path)
         self.lock = DrainLock(settings.state_dir)
         self.stopping = False
+        self.listeners = 0
+        """How many hear of every change."""
         self._rebuilding = False
         self._deferred = ""
         self._now = now
@@ -294,37 +300,77 @@ class Service:
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
+        session_id: str | None = None,
     ) -> Row:
         """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
         return await self.intake.enqueue(
-            path, key=key, name=name, priority=priority, inside_only=inside_only
+            path, key=key, name=name, priority=priority, inside_only=inside_only,
+            session_id=session_id,
+        )  # fmt: skip
+
+    async def receive(
+        self,
+        chunks: AsyncIterable[bytes],
+        name: str | Callable[[], str],
+        *,
+        key: str | None = None,
+        priority: int = PRIORITY_ASKED,
+    ) -> Row:
+        """Enter a body that comes in pieces, durably. As :meth:`Intake.receive`."""
+        return await self.intake.receive(
+            chunks, name, key=key, priority=priority, idle_s=self.settings.request_timeout
         )
 
+    def fly(self, *, armed: bool) -> str:
+        """Take in what somebody says of the flight; returns the flight state.
+
+        Raises :class:`Conflict` where an autopilot is heard.
+        """
+        before = self.may_not_send()
+        if not self.flight.declare(armed=armed, now=self._now()):
+            raise Conflict("An autopilot is heard: it says itself whether the vehicle is armed.")
+        self._may_send_again(before)
+        return self.flight.state(self._now())
+
     async def wait(
-        self, row_id: int, *, patience_s: float | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, row_id: int, *, patience_s: float | None = None, while_blocked: bool = True,
+        on_progress: Callable[[int, int, float], None] | None = None,
     ) -> Row:  # fmt: skip
         """Return the row once it is settled.
 
-        Raises :class:`NotNow` when nothing has moved for ``patience_s`` seconds: the row stays
-        and is sent later. ``on_progress`` gets bytes moved and size.
+        Raises :class:`NotNow` when nothing has moved for ``patience_s`` seconds, or as soon as
+        nothing at all is sent (unless ``while_blocked``): the row stays and is sent later.
+        ``on_progress`` gets bytes moved, size and bytes per second.
         """
         patience_s = self.settings.request_timeout if patience_s is None else patience_s
-        seen, moved_at = (-1, 0), self._now()
+        seen, moved_at, rate = (-1, 0), self._now(), Rate()
         while True:
             self._changed.clear()
             row = await self.outbox(Outbox.get, row_id)
             moved = self.moved(row)
             if (moved, self.compared(row)) != seen:
                 seen, moved_at = (moved, self.compared(row)), self._now()
+                speed = rate.take(self._now(), moved)
                 if on_progress is not None:
-                    on_progress(moved, row.size)
+                    on_progress(moved, row.size, speed)
             if row.settled:
                 return row
-            if self._now() - moved_at >= patience_s:
+            blocked = not while_blocked and self._is_blocked()
+            if blocked or self._now() - moved_at >= patience_s:
                 raise NotNow(self._why_not(row), row_id=row.id, code=self._why_code(row))
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), min(0.5, patience_s))
+
+    def _is_blocked(self) -> bool:
+        block = self.drainer.block
+        held_up = block is not None and block.until > self._now()
+        return held_up or self.may_not_send() is not None
+
+    async def until_changed(self, at_most_s: float) -> None:
+        """Wait until a row may have changed, or for so long."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), at_most_s)
+        self._changed.clear()
 
     def moved(self, row: Row) -> int:
         """Bytes of the row that are confirmed or on their way."""
@@ -348,6 +394,12 @@ class Service:
         row = await self.outbox(Outbox.retry, row_id)
         await self.drainer.hurry()
         return row
+
+    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> dict[str, Any]:
+        """A URL for one object as JSON, with the moment until which it really lives."""
+        made = await self.objects.presign(key, expires_s, method=method)
+        until = self.s3.clock.utcnow() + timedelta(seconds=made.expires_s)
+        return views.presigned(self.objects.own(key), made, until.isoformat(timespec="seconds"))
 
     async def rows(
         self, *, state: str | None = None, limit: int = 100, token: int | None = None
@@ -407,11 +459,18 @@ class Service:
         self.flight.heartbeat(beat, self._now())
         if self.flight.may_be_ending:
             self.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
+        self._may_send_again(before)
+
+    def _may_send_again(self, before: str | None) -> None:
         if before is not None and self.may_not_send() is None:
             self.intake.ask_scan()
             self.drainer.wake()
 
     # -- what the rooms ask and tell
+
+    def now(self) -> float:
+        """Seconds of the clock that nobody can set."""
+        return self._now()
 
     def may_not_send(self) -> str | None:
         """Why nothing may be sent now; none when it may."""

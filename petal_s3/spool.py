@@ -39,7 +39,7 @@ def prepare(state_dir: Path) -> Path:
             with contextlib.suppress(FileNotFoundError):
                 _close_to_others(state_dir / name, 0o600, stat.S_ISREG)
         probe = state_dir / ".writable"
-        _made(probe).close()
+        made(probe).close()
         probe.unlink()
     except OSError as error:
         raise LocalStorageError(
@@ -93,7 +93,7 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         target.unlink()
     half = target.with_name(f"{target.name}.part")
     try:
-        with os.fdopen(os.dup(fd), "rb") as source, _made(half) as copy:
+        with os.fdopen(os.dup(fd), "rb") as source, made(half) as copy:
             source.seek(0)
             shutil.copyfileobj(source, copy, _COPY_BYTES)
             copy.flush()
@@ -110,8 +110,8 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         ) from error
 
 
-def _made(path: Path) -> BinaryIO:
-    """A new file for this user alone, whatever stood there."""
+def made(path: Path) -> BinaryIO:
+    """A new file for this user alone, whatever stood there; raises ``OSError``."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600), "wb")
 

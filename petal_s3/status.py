@@ -54,6 +54,7 @@ def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any
         "kind": row.kind,
         "verdict": row.verdict,
         "priority": row.priority,
+        "session_id": row.session_id,
         "attempts": row.attempts,
         "parts_sent": row.parts_sent,
         "parts_resent": row.parts_resent,

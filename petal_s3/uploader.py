@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 from . import clock
 from .answers import HeldPart
-from .checksums import Digest, crc32_base64, digest, multipart_etag, whole_crc32
+from .checksums import Digest, crc32_base64, digest, file_etag, multipart_etag, whole_crc32
 from .clock import Clock
 from .config import MIB
+from .copying import MAX_PARTS, Copier
 from .errors import (
     Conflict,
     Mismatch,
     NotFinished,
     Offline,
-    Refused,
     S3BucketError,
     S3IntegrationError,
     SourceAway,
@@ -40,8 +40,6 @@ from .wire import Window
 
 log = logging.getLogger("petal_s3")
 
-MAX_PARTS = 10_000
-MAX_COPY_BYTES = 5_000_000_000
 LEASE_S = 900.0
 _CANCEL_AGAIN_S = 2.0
 _TIDY_TRIES = 3  # failures in a row after which a log no longer waits for tidying up
@@ -109,6 +107,7 @@ class Uploader:
         self._machine_id = machine_id
         self._now = now
         self._was_cut = False
+        self._copier = Copier(s3)
 
     @property
     def answered(self) -> int:
@@ -188,25 +187,29 @@ class Uploader:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
         source.check()
         receipt = found.receipt
-        if row.asked_key and found.free and source.size <= MAX_COPY_BYTES:
+        if row.asked_key and found.free:
             return await self._copy(row, source, receipt, found.free)
         log.info("upload recognised key=%s as=%s", row.key, receipt.key)
         return await self._outbox(Outbox.verified, row, receipt, same_as=found.same_as)
 
     async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
+        """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._s3.head(receipt.key)
         if origin is None or origin.etag != receipt.etag:
             raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
-        await self._s3.copy(origin, key, {})
-        info = await self._s3.head(key)
-        whole = await self._run(digest, source.fd, 0, source.size)
-        known = {whole.etag, receipt.etag}
-        same = info is not None and info.size == row.size and info.etag in known
-        if info is None or not same or info.crc32 not in {"", whole.crc32_base64}:
+        info = await self._copier.copy(origin, key)
+        etags = [await self._run(file_etag, source.fd, source.size, size)
+                 for size in dict.fromkeys((None, info.part_size))]  # fmt: skip
+        told = receipt.checksum.removeprefix("crc32:")
+        hows = [proof(info, size=row.size, etag=etag, crc32=told) for etag in etags]
+        how = next((how for how in hows if how is not None), None)
+        if how is None:
             raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
+        source.check()
+        log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
         copied = Receipt(
-            key=key, etag=info.etag, checksum=receipt.checksum, size=row.size,
-            proof="crc32+etag" if info.crc32 else "etag", verified_at=self._server_time(),
+            key=key, etag=info.etag, checksum=receipt.checksum, size=row.size, proof=how,
+            verified_at=self._server_time(),
         )  # fmt: skip
         return await self._outbox(Outbox.verified, row, copied)
 
@@ -234,18 +237,9 @@ class Uploader:
         part_size = part_size_for(row.size, self._part_size)
         row = await self._outbox(Outbox.plan, row, part_size)
         about = self._about(row)
-        checksummed = True
-        try:
-            upload_id = await self._s3.create(
-                row.key, content_type=_content_type(row), metadata=about, checksummed=True
-            )
-        except (Refused, S3BucketError) as error:
-            if error.code not in {"s3_refused", "not_implemented"}:
-                raise
-            checksummed = False
-            upload_id = await self._s3.create(
-                row.key, content_type=_content_type(row), metadata=about, checksummed=False
-            )
+        upload_id, checksummed = await self._s3.begin(
+            row.key, content_type=_content_type(row), metadata=about
+        )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
             return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 from petal_s3 import memory
 from petal_s3.cli import app
+from petal_s3.demo.ledger import Ledger
+from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.flightlog import Identity
 from petal_s3.outbox import Outbox
@@ -89,6 +91,10 @@ class Running:
     def interrupt(self) -> None:
         """Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """What systemd sends."""
+        self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._process.kill()
@@ -197,6 +203,25 @@ class Desk:
                 yield
             finally:
                 lock.give()
+
+
+class Sea:
+    """What lies beyond the desk: the link, and S3 behind it."""
+
+    def __init__(self, link: LinkThread, s3: Any) -> None:
+        self.link = link
+        self._s3 = s3
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.link.ledger
+
+    def slow(self, bytes_s: float) -> None:
+        self.link.link.rate_bytes_s = bytes_s
+
+    def body(self, key: str) -> bytes:
+        with contextlib.closing(self._s3.get_object(Bucket="logs", Key=key)["Body"]) as body:
+            return bytes(body.read())
 
 
 def entry(name: str, *, number: int = 0, size: int = 1000, landed_at: int = 0) -> Entry:

@@ -47,7 +47,7 @@ def test_wrong_use_is_exit_code_2(desk: Desk, words: list[str]) -> None:
     assert desk.type(*words).code == 2
 
 
-@pytest.mark.parametrize("command", [["status"], ["enqueue", "x.ulg"], ["drain"]])
+@pytest.mark.parametrize("command", [["status"], ["enqueue", "x.ulg"], ["drain"], ["serve"]])
 def test_a_missing_setting_is_named_and_exit_code_2(desk: Desk, command: list[str]) -> None:
     answer = desk.type(*command, PETAL_S3_BUCKET_NAME="")
     assert answer.code == 2
@@ -331,19 +331,11 @@ def test_a_key_may_be_chosen_inside_the_own_territory(desk: Desk) -> None:
     assert row.key == f"{HOME}mine.ulg"
 
 
-@pytest.mark.parametrize(
-    ("key", "code", "sentence"),
-    [
-        ("flight_logs/drone-002/x.ulg", 1, "does not belong to this machine"),
-        (f"{HOME}../drone-002/x.ulg", 2, "not a valid key"),
-    ],
-)
-def test_any_other_key_is_refused_before_anything_is_made(
-    desk: Desk, key: str, code: int, sentence: str
-) -> None:
+@pytest.mark.parametrize("key", ["flight_logs/drone-002/x.ulg", f"{HOME}../drone-002/x.ulg"])
+def test_any_other_key_is_refused_before_anything_is_made(desk: Desk, key: str) -> None:
     answer = desk.type("enqueue", desk.write("flight.ulg"), "--key", key)
-    assert answer.code == code
-    assert sentence in answer.err
+    assert answer.code == 1
+    assert "does not belong to this machine" in answer.err
     assert not desk.state.exists()
 
 

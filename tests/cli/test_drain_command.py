@@ -6,63 +6,14 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
-import pytest
-from desk import Desk, Running, until
+from desk import Desk, Running, Sea, until
 
 from petal_s3.config import MIB
-from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.ledger import Request
 
 BIG = 12 * MIB + 12_345
-
-
-class Sea:
-    """What lies beyond the desk: the link, and S3 behind it."""
-
-    def __init__(self, link: LinkThread, s3: Any) -> None:
-        self.link = link
-        self._s3 = s3
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.link.ledger
-
-    def slow(self, bytes_s: float) -> None:
-        self.link.link.rate_bytes_s = bytes_s
-
-    def body(self, key: str) -> bytes:
-        with contextlib.closing(self._s3.get_object(Bucket="logs", Key=key)["Body"]) as body:
-            return bytes(body.read())
-
-
-@pytest.fixture
-def sea(desk: Desk, s3_server: EmbeddedS3) -> Iterator[Sea]:
-    """A link, a token service and a bucket, known at the desk."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_server.url,
-        region_name="us-east-1",
-        aws_access_key_id="onlooker",
-        aws_secret_access_key="opens-nothing",
-    )
-    with (
-        contextlib.closing(client),
-        LinkThread(s3_server.url) as link,
-        in_thread(TokenService()) as tokens,
-    ):
-        desk.env |= {
-            "PETAL_S3_ENDPOINT_URL": link.url,
-            "PETAL_S3_SESSION_TOKEN_URL": tokens.url,
-            "PETAL_S3_REQUEST_TIMEOUT": "10",
-        }
-        yield Sea(link, client)
-        desk.clear()
 
 
 def under_way(desk: Desk, sea: Sea) -> Running:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import format_datetime
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from petal_s3.checksums import Digest, whole_crc32
@@ -19,6 +22,7 @@ from .wire import Answer, Ask, refusal
 MIN_PART = 5 * 1024 * 1024
 _SKEW_S = 900.0
 _SUM = "x-amz-checksum-crc32"
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,27 @@ class Upload:
     parts: dict[int, Part] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Many:
+    """Objects that are only listed: ``{prefix}{number:08d}.ulg``, from 0; none of them is held."""
+
+    prefix: str
+    count: int
+    size: int = 1000
+
+    def key(self, number: int) -> str:
+        return f"{self.prefix}{number:08d}.ulg"
+
+    def page(self, prefix: str, after: str, most: int) -> tuple[list[tuple[str, int, str]], bool]:
+        """Keys with sizes and ETags, and whether there are more."""
+        if not self.prefix.startswith(prefix):
+            return [], False
+        first = int(after.removeprefix(self.prefix)[:8]) + 1 if after else 0
+        end = min(self.count, first + most)
+        found = [(self.key(n), self.size, f"{n:032x}") for n in range(first, end)]
+        return found, end < self.count
+
+
 class Refuse(Exception):
     """S3 says no."""
 
@@ -89,6 +114,10 @@ class Mind:
         self.quota_bytes: int | None = None
         self.lifecycle = ""
         self.keep = keep
+        self.many: Many | None = None
+        """Listed instead of the things, where it is set."""
+        self.opaque = False
+        """ETags of objects are no md5, as with SSE-KMS."""
         self._now = now
         self._min_part = min_part
         self._accepts = accepts
@@ -114,11 +143,9 @@ class Mind:
 
     def _admit(self, ask: Ask) -> None:
         signed = ask.headers.get("x-amz-date", "")
-        if signed:
-            moment = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-            if abs(moment.timestamp() - self._now()) > _SKEW_S:
-                raise Refuse(403, "RequestTimeTooSkewed")
-        wrong = self._accepts(ask.headers)
+        if signed and abs(_moment(signed) - self._now()) > _SKEW_S:
+            raise Refuse(403, "RequestTimeTooSkewed")
+        wrong = _presigned(ask, self._now()) or self._accepts(_told(ask))
         if wrong:
             raise Refuse(403 if wrong != "ExpiredToken" else 400, wrong)
         if not self.exists or ask.bucket != self.bucket:
@@ -152,11 +179,17 @@ class Mind:
         told = self._checked(ask)
         self._absent(ask)
         self.things[ask.key] = Thing(
-            ask.body.size, ask.body.md5.hex(), ask.body.crc32, bool(told), _about(ask.headers),
-            self._now(), bytes(ask.body.kept) if self.keep else b"",
+            ask.body.size, self._etag(ask.body.md5.hex()), ask.body.crc32, bool(told),
+            _about(ask.headers), self._now(), bytes(ask.body.kept) if self.keep else b"",
         )  # fmt: skip
         more = {_SUM: told} if told else {}
-        return Answer(200, b"", {"ETag": f'"{ask.body.md5.hex()}"', **more})
+        return Answer(200, b"", {"ETag": f'"{self.things[ask.key].etag}"', **more})
+
+    def _etag(self, etag: str) -> str:
+        """What S3 tells instead of an ETag that is an md5."""
+        return (
+            hashlib.md5(etag.encode(), usedforsecurity=False).hexdigest() if self.opaque else etag
+        )
 
     def _absent(self, ask: Ask) -> None:
         if ask.headers.get("if-none-match") == "*" and ask.key in self.things:
@@ -185,7 +218,21 @@ class Mind:
         thing = self._thing(ask.key)
         if not self.keep:
             raise Refuse(501, "NotImplemented")  # bodies are counted, not kept
-        return Answer(200, thing.body, self._headers(thing))
+        wanted = ask.headers.get("if-match", "").strip('"')
+        if wanted and wanted != thing.etag:
+            raise Refuse(412, "PreconditionFailed")
+        headers = self._headers(thing)
+        asked = _RANGE.fullmatch(ask.headers.get("range", ""))
+        if asked is None:
+            return Answer(200, thing.body, headers)
+        first, last = int(asked[1]), min(thing.size - 1, int(asked[2] or thing.size - 1))
+        if first >= thing.size:
+            raise Refuse(416, "InvalidRange")
+        part = thing.body[first : last + 1]
+        headers["Content-Length"] = str(len(part))
+        headers["Content-Range"] = f"bytes {first}-{last}/{thing.size}"
+        headers.pop(_SUM, None)  # it is that of the whole
+        return Answer(206, part, headers)
 
     def _DeleteObject(self, ask: Ask) -> Answer:  # noqa: N802
         self.things.pop(ask.key, None)
@@ -193,36 +240,48 @@ class Mind:
 
     def _CopyObject(self, ask: Ask) -> Answer:  # noqa: N802
         self._absent(ask)
-        source = ask.headers["x-amz-copy-source"].lstrip("/").partition("/")[2]
-        thing = self._thing(source)
-        wanted = ask.headers.get("x-amz-copy-source-if-match", "").strip('"')
-        if wanted and wanted != thing.etag:
-            raise Refuse(412, "PreconditionFailed")
+        thing = self._copied(ask)
         etag = thing.etag
         if "-" in etag:
             if not self.keep:
                 raise Refuse(501, "NotImplemented")  # the digest of what is not kept is not known
             etag = hashlib.md5(thing.body, usedforsecurity=False).hexdigest()
+        etag = self._etag(etag)
         self.things[ask.key] = Thing(
             thing.size, etag, thing.crc32, thing.told_crc32, _about(ask.headers), self._now(),
             thing.body,
         )  # fmt: skip
         return _xml("CopyObjectResult", f"<ETag>&quot;{etag}&quot;</ETag>")
 
+    def _copied(self, ask: Ask) -> Thing:
+        """The object that a copy is made of."""
+        source = unquote(ask.headers["x-amz-copy-source"]).lstrip("/").partition("/")[2]
+        thing = self._thing(source)
+        wanted = ask.headers.get("x-amz-copy-source-if-match", "").strip('"')
+        if wanted and wanted != thing.etag:
+            raise Refuse(412, "PreconditionFailed")
+        return thing
+
     def _ListObjectsV2(self, ask: Ask) -> Answer:  # noqa: N802
-        prefix, most = ask.value("prefix"), int(ask.value("max-keys", "1000"))
+        prefix, most = ask.value("prefix"), min(1000, int(ask.value("max-keys", "1000")))
         after = ask.value("continuation-token")
-        keys = sorted(key for key in self.things if key.startswith(prefix) and key > after)
-        page, rest = keys[:most], keys[most:]
+        if self.many is not None:
+            page, rest = self.many.page(prefix, after, most)
+        else:
+            keys = sorted(key for key in self.things if key.startswith(prefix) and key > after)
+            chosen = [(key, self.things[key]) for key in keys[:most]]
+            page, rest = [(key, it.size, it.etag) for key, it in chosen], bool(keys[most:])
         found = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{self.things[key].size}</Size>"
-            f"<ETag>&quot;{self.things[key].etag}&quot;</ETag></Contents>"
-            for key in page
+            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size>"
+            f"<ETag>&quot;{etag}&quot;</ETag></Contents>"
+            for key, size, etag in page
         )
-        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
+        more = ""
+        if rest:
+            more = f"<NextContinuationToken>{escape(page[-1][0])}</NextContinuationToken>"
         return _xml(
             "ListBucketResult",
-            f"<Name>{self.bucket}</Name><IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
+            f"<Name>{self.bucket}</Name><IsTruncated>{str(rest).lower()}</IsTruncated>"
             f"{more}{found}",
         )
 
@@ -250,6 +309,24 @@ class Mind:
         upload.parts[ask.part] = Part(ask.body.size, ask.body.md5, ask.body.crc32, body)
         more = {_SUM: told} if told else {}
         return Answer(200, b"", {"ETag": f'"{ask.body.md5.hex()}"', **more})
+
+    def _UploadPartCopy(self, ask: Ask) -> Answer:  # noqa: N802
+        upload, thing = self._upload(ask), self._copied(ask)
+        asked = _RANGE.fullmatch(ask.headers.get("x-amz-copy-source-range", ""))
+        if not self.keep or asked is None or not 1 <= ask.part <= 10_000:
+            raise Refuse(400, "InvalidArgument")
+        first, last = int(asked[1]), int(asked[2] or thing.size - 1)
+        if not first <= last < thing.size:
+            raise Refuse(400, "InvalidArgument")
+        body = thing.body[first : last + 1]
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        part = Part(len(body), md5, zlib.crc32(body), body)
+        upload.parts[ask.part] = part
+        told = f"<ChecksumCRC32>{_base64(part.crc32)}</ChecksumCRC32>"
+        return _xml(
+            "CopyPartResult",
+            f"<ETag>&quot;{md5.hex()}&quot;</ETag>{told if upload.checksummed else ''}",
+        )
 
     def _ListParts(self, ask: Ask) -> Answer:  # noqa: N802
         upload = self._upload(ask)
@@ -280,7 +357,7 @@ class Mind:
         if int(ask.headers.get("x-amz-mp-object-size", size)) != size:
             raise Refuse(400, "InvalidRequest")
         whole = hashlib.md5(b"".join(p.md5 for p in parts), usedforsecurity=False).hexdigest()
-        etag = f"{whole}-{len(parts)}"
+        etag = f"{self._etag(whole)}-{len(parts)}"
         self.things[ask.key] = Thing(
             size, etag, crc32, upload.checksummed, upload.headers, self._now(),
             b"".join(part.body for part in parts),
@@ -371,6 +448,28 @@ class Mind:
             f"<Bucket>{self.bucket}</Bucket><Key>{escape(key)}</Key>"
             f"<UploadId>{upload_id}</UploadId>"
         )
+
+
+def _moment(signed: str) -> float:
+    """When a request was signed, s since 1970."""
+    return datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def _told(ask: Ask) -> Mapping[str, str]:
+    """The headers, and the token of a URL that was signed before."""
+    token = ask.value("X-Amz-Security-Token")
+    return {**ask.headers, "x-amz-security-token": token} if token else ask.headers
+
+
+def _presigned(ask: Ask, now: float) -> str:
+    """The error of a URL that was signed before: it has ended, or lacks a header it signs."""
+    if "X-Amz-Expires" not in ask.query:
+        return ""
+    signed_at = _moment(ask.value("X-Amz-Date"))
+    if now > signed_at + int(ask.value("X-Amz-Expires")):
+        return "AccessDenied"
+    named = ask.value("X-Amz-SignedHeaders").split(";")
+    return "" if all(name in ask.headers for name in named) else "SignatureDoesNotMatch"
 
 
 def _about(headers: Mapping[str, str]) -> dict[str, str]:

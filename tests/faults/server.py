@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
+import termios
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ class Seen:
     body_bytes: int = 0
     crc32: int = 0
     status: int = 0
+    range: str = ""
 
 
 class FaultServer:
@@ -132,6 +135,7 @@ class FaultServer:
         asked = ask(request.method, request.raw_path, request.headers, keep=self.mind.keep)
         fault = self._fault(asked)
         seen = Seen(asked.op, asked.key, asked.upload_id, asked.part, time.monotonic(), fault.name)
+        seen.range = asked.headers.get("range", "")
         self.seen.append(seen)
         try:
             await self._read(request, asked, fault, seen)
@@ -175,7 +179,7 @@ class FaultServer:
         seen.status = answer.status
         if asked.op == "UploadPart" and answer.status == 200 and fault.honest:
             self._confirmed.add((asked.upload_id, asked.part, asked.body.crc32))
-        return await _tell(request, answer)
+        return await _tell(request, answer, fault.cut_answer_at)
 
     def _done(self, asked: Ask) -> Answer:
         if (asked.upload_id, asked.part, asked.body.crc32) in self._confirmed:
@@ -183,7 +187,9 @@ class FaultServer:
         return self.mind.answer(asked)
 
 
-async def _tell(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+async def _tell(
+    request: web.BaseRequest, answer: Answer, cut_at: int | None = None
+) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status)
     for name, value in answer.headers.items():
         if name.lower() != "content-length":
@@ -193,8 +199,22 @@ async def _tell(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     response.content_length = int(told) if told and not answer.body else len(answer.body)
     await response.prepare(request)
     if answer.body and request.method != "HEAD":
-        await response.write(answer.body)
+        await response.write(answer.body[:cut_at])
+    if cut_at is not None:
+        await _gone(request)
+        raise ConnectionResetError
     return response
+
+
+async def _gone(request: web.BaseRequest) -> None:
+    """Wait until the client's kernel has all that was written: a reset would take it back."""
+    way = request.transport
+    while way is not None and not way.is_closing():
+        wire, count = way.get_extra_info("socket"), struct.pack("i", 0)
+        waits = struct.unpack("i", fcntl.ioctl(wire, termios.TIOCOUTQ, count))[0]
+        if not way.get_write_buffer_size() + waits:
+            return
+        await asyncio.sleep(0.001)
 
 
 def _reset(request: web.BaseRequest) -> None:

@@ -109,11 +109,13 @@ class Fault:
     ``cut_at``: the connection is reset when so many bytes of the body have passed.
     ``drop``: it is reset before anything is done. ``deaf``: everything is done, the answer is
     lost. ``say``: this answer is given and nothing is done. ``twist``: everything is done, and
-    the answer is changed on its way. ``hang``: nothing is ever answered.
+    the answer is changed on its way. ``cut_answer_at``: the connection is reset when so many
+    bytes of the answer's body have gone. ``hang``: nothing is ever answered.
     """
 
     name: str = ""
     cut_at: int | None = None
+    cut_answer_at: int | None = None
     drop: bool = False
     deaf: bool = False
     hang: bool = False

@@ -26,7 +26,7 @@ PATIENCE_S = 2  # what a call waits for progress here
 
 @pytest.fixture(scope="module")
 def _host(cloud: EmbeddedS3, ashore: Path) -> Iterator[Aboard]:
-    with aboard(cloud, ashore / "api") as made:
+    with aboard(cloud, ashore / "api", env={"PETAL_S3_MAX_FILE_SIZE": "4MiB"}) as made:
         made.start()
         yield made
 
@@ -80,6 +80,26 @@ def test_a_listing_shows_what_is_there_until_it_is_deleted(host: Aboard, log: by
     assert host.get(f"/test/bucket/download/{key}").status == 404
     row = next(row for row in host.rows() if row["key"] == key)
     assert (row["state"], row["code"]) == ("cancelled", "deleted")
+
+
+def test_a_listing_of_more_than_a_thousand_says_so_and_ours_goes_on(host: Aboard) -> None:
+    home = "flight_logs/drone-001/many/"
+    keys = [f"{home}{number:04}.ulg" for number in range(1005)]
+    with ThreadPoolExecutor(8) as at_once:
+        list(at_once.map(lambda key: host.s3.put_object(Bucket=host.bucket, Key=key), keys))
+
+    first = host.get("/test/bucket/list", prefix="many/", max_keys=1000).json
+    assert [file["key"] for file in first["files"]] == keys[:1000]
+    assert (first["total_count"], first["is_truncated"], first["prefix"]) == (1000, True, home)
+    assert host.get("/test/bucket/list", prefix="many/", max_keys=1001).status == 422
+    assert host.get("/test/bucket/list", prefix="many/").json["total_count"] == 100
+
+    page = host.get("bucket/list", prefix="many/", max_keys=1000).json
+    rest = host.get("bucket/list", prefix=home, max_keys=1000, token=page["next_token"]).json
+    assert [file["key"] for file in page["files"] + rest["files"]] == keys
+    assert (rest["is_truncated"], rest["next_token"]) == (False, None)
+    whole = host.get("bucket/list", prefix="many/", max_keys=10_000).json
+    assert (whole["total_count"], whole["is_truncated"]) == (1005, False)
 
 
 def test_info_shows_the_configuration_and_no_secret(host: Aboard, log: bytes) -> None:
@@ -146,6 +166,46 @@ def test_a_refusal_by_s3_is_no_success(host: Aboard, log: bytes) -> None:
     host.link.link.on_request = None
     assert host.post(f"outbox/{answer.json['detail']['id']}/retry").status == 200
     until(lambda: _proven(host, answer.json["detail"]["id"]))
+
+
+def test_a_log_that_is_too_large_is_a_413_and_no_row(host: Aboard, log: bytes) -> None:
+    before = len(host.rows())
+    answer = host.upload("large.ulg", log * 5)
+    assert (answer.status, answer.json["detail"]["code"]) == (413, "too_large")
+    assert "4194304 bytes" in answer.json["detail"]["error"]
+    assert len(host.rows()) == before
+
+
+def test_a_refused_token_is_a_503_and_health_says_why(host: Aboard, log: bytes) -> None:
+    host.tokens.fail_with(403)
+    try:
+        expire_credentials(host)
+        answer = host.upload("no-token.ulg", log)
+        assert (answer.status, answer.json["detail"]["code"]) == (503, "token_service_refused")
+        assert host.status["credentials"] == "refused"
+        health = host.get("/health/detailed").json["proxies"]["bucket"]
+        assert health["status"] != "healthy"
+        assert "token service" in health["error"]
+    finally:
+        host.tokens.heal()
+    row_id = answer.json["detail"]["id"]
+    host.post(f"outbox/{row_id}/retry")
+    until(lambda: _proven(host, row_id))
+    health = host.get("/health/detailed").json["proxies"]["bucket"]
+    assert health["status"] == "healthy"
+
+
+def expire_credentials(host: Aboard) -> None:
+    """S3 takes the credentials for expired from now on, until there are new ones."""
+    old = [one["accessKeyId"] for one in host.tokens.issued]
+
+    async def refuse(request: Request) -> Fault | None:
+        signed = request.headers.get("Authorization", "")
+        if any(key in signed for key in old):
+            return Fault(400, b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>")
+        return None
+
+    host.link.link.on_request = refuse
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def host(_host: Aboard) -> Iterator[Aboard]:
     yield _host
     _host.link.link.on_request = None
     _host.link.link.rate_bytes_s = 0
+    _host.link.restore()
 
 
 @pytest.fixture
@@ -127,19 +129,111 @@ def test_a_refusal_by_s3_is_an_error_of_the_job_and_never_a_success(
     assert host.object(key) == log.read_bytes()
 
 
+@pytest.mark.parametrize("size", [MIB, 12 * MIB], ids=["one part", "three parts"])
+@pytest.mark.parametrize("moved", [False, True], ids=["the same file", "a copy elsewhere"])
 def test_a_log_that_is_up_already_gets_its_key_without_being_sent_again(
-    host: Aboard, machine: str
+    host: Aboard, machine: str, tmp_path: Path, size: int, moved: bool
 ) -> None:
-    path = host.logs / "scanned.ulg"
-    write_ulog(path, MIB)
+    path = host.logs / f"scanned-{size}-{moved}.ulg"
+    write_ulog(path, size, seed=size + moved)
     host.post("landed")
-    own = host.verified(path)["key"]
-    puts = len(host.ledger.requests("PutObject"))
+    own = host.verified(path)
+    if moved:
+        path = Path(shutil.copy(path, tmp_path / "in-another-place.ulg"))
+    before = bodies(host)
 
-    key = f"{machine}/record-3/ulog/{path.name}"
-    assert upload(host, path, key).status == 200
-    assert host.object(key) == host.object(own) == path.read_bytes()
-    assert len(host.ledger.requests("PutObject")) == puts
+    key = f"{machine}/record-3-{size}-{moved}/ulog/{path.name}"
+    answer = upload(host, path, key)
+    assert (answer.status, answer.json["success"]) == (200, True)
+    assert job(host, key)["metadata"]["upload_result"]["s3_key"] == key
+    assert bodies(host) == before
+    assert host.ledger.requests("CopyObject", key)
+    assert host.object(key) == host.object(own["key"]) == path.read_bytes()
+    row = row_at(host, key)
+    assert row["id"] != own["id"]
+    assert (row["state"], row["receipt"]["size"]) == ("verified", size)
+    assert row["receipt"]["proof"]
+    assert row["receipt"]["etag"] == host.s3.head_object(Bucket=host.bucket, Key=key)["ETag"][1:-1]
+
+
+def bodies(host: Aboard) -> tuple[int, int]:
+    """How many requests with a stretch of a log were made, and how many bytes were in them."""
+    made = [one for op in ("PutObject", "UploadPart") for one in host.ledger.requests(op)]
+    return len(made), sum(one.body_bytes for one in made)
+
+
+def row_at(host: Aboard, key: str) -> dict[str, Any]:
+    """The latest row of a key."""
+    return next(row for row in host.rows() if row["key"] == key)
+
+
+def test_asked_again_for_the_same_key_nothing_happens_at_all(
+    host: Aboard, machine: str, log: Path
+) -> None:
+    key = f"{machine}/record-13/ulog/{log.name}"
+    assert upload(host, log, key).status == 200
+    written = host.written()
+    assert upload(host, log, key).status == 200
+    assert host.written() == written
+    assert [row["key"] for row in host.rows()].count(key) == 1
+
+
+def test_a_job_in_the_background_tells_how_it_ended(host: Aboard, machine: str, log: Path) -> None:
+    key = f"{machine}/record-14/ulog/{log.name}"
+    assert upload(host, log, key, wait=False).status == 200
+    told = until(lambda: _settled(job(host, key)))
+    assert (told["status"], told["metadata"]["upload_result"]["file_size"]) == (
+        "completed", log.stat().st_size,
+    )  # fmt: skip
+    assert host.object(key) == log.read_bytes()
+
+
+def _settled(told: dict[str, Any]) -> dict[str, Any] | None:
+    return told if told["status"] not in {"pending", "in_progress"} else None
+
+
+@pytest.mark.parametrize(
+    ("record", "content", "why"),
+    [
+        ("drone-002/record-15", None, "does not belong to this machine"),
+        ("{machine}/../drone-002/record-15", None, "does not belong to this machine"),
+        ("{machine}/record-15", b"no log, however it is named", "not a ULog but text"),
+        ("{machine}/record-15", b"", "is empty"),
+    ],
+)
+def test_what_is_refused_fails_its_job_and_nothing_travels(
+    host: Aboard, machine: str, log: Path, record: str, content: bytes | None, why: str
+) -> None:
+    if content is not None:
+        log.write_bytes(content)
+    key = f"{record.format(machine=machine)}/ulog/{log.name}"
+    rows, written = len(host.rows()), host.written()
+    answer = upload(host, log, key)
+    assert answer.status == 500
+    told = job(host, key)
+    assert told["status"] == "error"
+    assert why in told["error_message"]
+    assert (len(host.rows()), host.written()) == (rows, written)
+
+
+@pytest.mark.guarantee(
+    "links",
+    "no link when the petal beside us uploads, and it deletes its file then",
+    "its job fails, and the log goes up later under its key",
+)
+def test_without_a_link_its_job_fails_and_the_log_goes_up_later(
+    host: Aboard, machine: str, log: Path
+) -> None:
+    content = log.read_bytes()
+    key = f"{machine}/record-16/ulog/{log.name}"
+    host.link.cut()
+    assert upload(host, log, key).status == 500
+    assert "stays in the outbox" in job(host, key)["error_message"]
+    log.unlink()
+
+    host.link.restore()
+    until(lambda: row_at(host, key)["state"] == "verified")
+    assert host.object(key) == content
 
 
 def test_cancelling_its_job_leaves_no_orphan(host: Aboard, machine: str, log: Path) -> None:
@@ -156,6 +250,26 @@ def test_cancelling_its_job_leaves_no_orphan(host: Aboard, machine: str, log: Pa
     until(lambda: not host.open_uploads(), within_s=5)
     assert key not in host.objects()
     assert not list((host.state / "spool").iterdir())
+
+
+def test_cancelling_its_job_keeps_a_log_that_was_in_the_outbox_before(
+    host: Aboard, machine: str
+) -> None:
+    host.link.link.rate_bytes_s = SLOW
+    path = host.logs / "before.ulg"
+    write_ulog(path, 12 * MIB, seed=17)
+    key = f"{machine}/record-17/ulog/{path.name}"
+    assert host.post("outbox", {"path": str(path), "key": key}).status == 200
+    until(lambda: host.ledger.requests("UploadPart", key))
+    started = upload(host, path, key, wait=False).json
+    until(lambda: host.host.log_text().count(f"landed key={key}") == 2)  # asked for again
+    assert host.post(f"{SIBLING}/jobs/{started['job_id']}/cancel").status == 200
+    assert job(host, key)["status"] == "cancelled"
+    assert row_at(host, key)["state"] == "uploading"
+
+    host.link.link.rate_bytes_s = 0
+    until(lambda: row_at(host, key)["state"] == "verified")
+    assert host.object(key) == path.read_bytes()
 
 
 def record_of(machine: str, record: str, bag: Path) -> dict[str, Any]:
@@ -205,6 +319,25 @@ def test_its_sync_writes_the_key_only_when_the_object_is_there(
     key = f"{machine}/record-5/rosbag/sync.bag"
     assert synced(host, beside, "record-5", "completed")["rosbag"]["s3_key"] == key
     assert host.object(key) == bag.read_bytes()
+
+
+def test_cancelling_its_sync_leaves_nothing_half_done(
+    host: Aboard, machine: str, beside: StandIns, tmp_path: Path
+) -> None:
+    bag = tmp_path / "cancelled.bag"
+    write_bag(bag, 12 * MIB, seed=18)
+    beside.cloud.put(RECORDS, record_of(machine, "record-18", bag))
+    key = f"{machine}/record-18/rosbag/{bag.name}"
+    host.link.link.rate_bytes_s = SLOW
+    assert host.post(f"{SIBLING}/sync-flight-record/record-18").status == 200
+    until(lambda: host.ledger.requests("UploadPart", key))
+
+    # It calls this an error itself: with its upload cancelled, the sync has ended before.
+    assert host.post(f"{SIBLING}/cancel-sync/record-18").status == 200
+    until(lambda: row_at(host, key)["state"] == "cancelled")
+    until(lambda: not host.open_uploads())
+    assert key not in host.objects()
+    assert not beside.cloud.get(RECORDS, "record-18")["rosbag"].get("s3_key")
 
 
 def delete(host: Aboard, record: str) -> Answer:
@@ -278,3 +411,28 @@ def test_its_deletion_keeps_the_record_when_s3_cannot_be_asked(
     host.link.link.on_request = None
     assert not beside.cloud.get(RECORDS, "record-7").get("deleted")
     assert key in host.objects()
+
+
+def test_its_bulk_deletion_moves_every_object_aside(
+    host: Aboard, machine: str, beside: StandIns, tmp_path: Path
+) -> None:
+    keys: dict[str, bytes] = {}
+    for number in (20, 21):
+        bag = tmp_path / f"bulk-{number}.bag"
+        write_bag(bag, MIB, seed=number)
+        record = record_of(machine, f"record-{number}", bag)
+        key = record["rosbag"]["s3_key"] = f"{machine}/record-{number}/rosbag/{bag.name}"
+        keys[key] = bag.read_bytes()
+        assert upload(host, bag, key).status == 200
+        for database in (beside.cloud, beside.local):
+            database.put(RECORDS, record)
+
+    wanted = {"payload": {"flight_record_ids": ["record-20", "record-21"]}, "messageId": "bulk"}
+    path = f"{SIBLING}/test_bulk_delete_flight_records_handler"
+    assert host.post(path, wanted, topic="command/edge").json["status"] == "success"
+    for number in (20, 21):
+        until(lambda number=number: beside.cloud.get(RECORDS, f"record-{number}").get("deleted"))
+    for key, content in keys.items():
+        assert host.object(f"deleted/{key}") == content
+        assert key not in host.objects()
+        assert row_at(host, f"deleted/{key}")["state"] == "verified"

@@ -77,6 +77,7 @@ def _end(loop: VirtualLoop) -> None:
 ACTS: dict[str, float] = {
     "new_log": 9,
     "asked": 5,
+    "asked_under": 3,
     "grow": 2,
     "rewrite": 2,
     "replace": 2,

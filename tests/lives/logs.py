@@ -84,6 +84,18 @@ class Logs:
         if elsewhere:
             path.unlink()
 
+    async def asked_under(self) -> None:
+        """A petal wants a log that lies there under a key of its own."""
+        path = self._some() if self.drone.up else None
+        if path is None:
+            return
+        self._count += 1
+        key = f"{HOME}records/{self._count}/{path.name}"
+        try:
+            await self.drone.do(self.drone.service.enqueue(path, key=key))
+        except S3IntegrationError as error:
+            self.world.note("not accepted", error.code)
+
     def _some(self) -> Path | None:
         inside = [p for p in self.living if Path(p).parent == self.drone.logs and Path(p).exists()]
         return Path(self.rng.choice(inside)) if inside else None

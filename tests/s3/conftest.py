@@ -12,6 +12,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from rig import Rig, Shelf, opened
+from shore import Shore, on_the_shore
 
 from petal_s3.demo.services import EmbeddedS3
 from tests.faults.chaos import Chaos
@@ -66,4 +67,11 @@ async def chaos(rig: Rig) -> AsyncIterator[Chaos]:
     async with Chaos(rig.link.url, buffer_bytes=16 * 1024) as made:
         rig.given = {**rig.given, "endpoint_url": made.url}
         await rig.restart()
+        yield made
+
+
+@pytest.fixture
+async def shore(tmp_path: Path) -> AsyncIterator[Shore]:
+    """A drone that looks at its objects, on a server and a link that a test may spoil."""
+    async with on_the_shore(tmp_path) as made:
         yield made

@@ -268,7 +268,7 @@ async def test_who_waits_hears_of_progress(rig: Rig) -> None:
     row = await rig.land(size=TWO_PARTS)
     heard: list[int] = []
 
-    done = await service.wait(row.id, on_progress=lambda moved, size: heard.append(moved))
+    done = await service.wait(row.id, on_progress=lambda moved, *_: heard.append(moved))
 
     assert done.state == "verified"
     assert heard == sorted(heard)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petal_s3 import config
+from petal_s3.errors import Conflict
 from petal_s3.flight import (
     AIRBORNE_CONFIRMATIONS,
     CONFIRMATIONS,
@@ -19,6 +22,7 @@ from petal_s3.flight import (
     FlightState,
     Heartbeat,
 )
+from petal_s3.service import Service
 
 ARMED, DISARMED = 0b1000_0001, 0b0000_0001
 PX4, INVALID = 12, 8
@@ -26,6 +30,7 @@ QUADROTOR, GCS, ONBOARD_COMPUTER = 2, 6, 18
 ON_GROUND, IN_AIR, TAKEOFF, LANDING = 1, 2, 3, 4
 IS_ARMED = "The vehicle is armed; uploads wait until it has landed."
 IS_LOST = "Contact with the armed vehicle was lost; uploads wait 10 minutes."
+IS_SAID = "The vehicle was said to be armed (POST /flight); uploads wait until it is not."
 IS_LISTENING = "Listening for up to 30 s whether the vehicle is armed."
 
 
@@ -323,7 +328,7 @@ def test_without_mavlink_everything_may_be_sent_at_once() -> None:
     assert FlightState().may_not_send(0.0) is None
 
 
-# -- where a person or a script says it
+# -- where a person or a program says it
 
 
 def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
@@ -335,6 +340,130 @@ def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
     assert (flight.may_not_send(4.0), flight.landings, flight.ended_at) == (None, 1, 2.0)
 
 
+def word(*, armed: bool) -> Told:
+    return lambda air: air.flight.declare(armed=armed, now=air.now)
+
+
+def test_a_vehicle_that_is_armed_by_word_stays_so_for_hours() -> None:
+    air = Air()
+    assert word(armed=True)(air)
+    for _ in range(10):
+        air.passes(3600)
+        assert (air.state, air.reason, air.landings) == ("armed", IS_SAID, 0)
+
+
+def test_disarmed_by_word_a_flight_has_ended() -> None:
+    air = Air()
+    word(armed=True)(air)
+    air.passes(3600)
+    assert word(armed=False)(air)
+    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
+    assert air.flight.ended_at == air.now
+    word(armed=False)(air)
+    assert air.landings == 1
+
+
+def test_a_word_that_repeats_itself_changes_nothing() -> None:
+    air = Air()
+    for _ in range(3):
+        assert word(armed=True)(air)
+        air.passes(60)
+    assert (air.state, air.landings) == ("armed", 0)
+
+
+def test_a_word_of_no_flight_ends_none() -> None:
+    air = Air()
+    word(armed=False)(air)
+    assert (air.state, air.reason, air.landings) == ("disarmed", None, 0)
+    air.passes(3600)
+    assert air.state == "disarmed"
+
+
+def test_a_word_ends_the_listening() -> None:
+    air = listening()
+    word(armed=False)(air)
+    assert air.reason is None
+    air = listening()
+    word(armed=True)(air)
+    assert air.passes(LISTEN_S).reason == IS_SAID
+
+
+@pytest.mark.parametrize("base_mode", [ARMED, DISARMED])
+@pytest.mark.parametrize("armed", [True, False])
+def test_where_an_autopilot_is_heard_a_word_is_refused(base_mode: int, armed: bool) -> None:
+    air = Air().says(base_mode, 5)
+    before = (air.state, air.reason, air.landings)
+    assert not word(armed=armed)(air)
+    assert (air.state, air.reason, air.landings) == before
+
+
+def test_a_ground_station_does_not_make_a_word_refused() -> None:
+    air = Air().says(ARMED, 5, type=GCS, system=255, autopilot=INVALID)
+    assert word(armed=True)(air)
+    air.says(DISARMED, 50, type=GCS, system=255, autopilot=INVALID)
+    assert air.reason == IS_SAID
+
+
+def test_an_autopilot_that_is_heard_overrules_the_word() -> None:
+    air = Air()
+    word(armed=False)(air)
+    assert air.says(ARMED).reason == IS_ARMED
+    assert not word(armed=False)(air)
+
+    air = Air()
+    word(armed=True)(air)
+    air.says(DISARMED)
+    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
+    assert not word(armed=True)(air)
+
+
+def test_a_flight_by_word_goes_on_with_the_autopilot_that_is_heard_then() -> None:
+    air = Air()
+    word(armed=True)(air)
+    air.says(ARMED)
+    assert (air.reason, air.landings) == (IS_ARMED, 0)
+    air.says(DISARMED, CONFIRMATIONS)
+    assert (air.reason, air.landings) == (None, 1)
+
+
+def test_an_armed_autopilot_that_is_lost_can_be_declared_disarmed() -> None:
+    air = Air().says(ARMED).passes(SILENT_S)
+    assert air.reason == IS_LOST
+    assert word(armed=False)(air)
+    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
+    assert air.passes(HOLD_S).landings == 1
+    assert air.says(ARMED).reason == IS_ARMED
+
+
+def test_a_lost_autopilot_that_is_declared_armed_is_not_given_up_after_ten_minutes() -> None:
+    air = Air().says(ARMED).says(DISARMED).passes(SILENT_S)
+    assert word(armed=True)(air)
+    assert air.passes(10 * HOLD_S).reason == IS_SAID
+    assert air.landings == 0
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    state, logs = str(tmp_path / "state"), str(tmp_path / "logs")
+    return Service(
+        config.load(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
+        now=lambda: 1000.0,
+    )
+
+
+def test_a_word_against_an_autopilot_is_a_conflict(service: Service) -> None:
+    assert service.fly(armed=True) == "armed"
+    assert service.may_not_send() == IS_SAID
+    assert service.fly(armed=False) == "disarmed"
+    assert service.may_not_send() is None
+
+    service.heartbeat(Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
+    with pytest.raises(Conflict, match="An autopilot is heard") as refused:
+        service.fly(armed=True)
+    assert refused.value.status == 409
+    assert service.flight.state(1000.0) == "disarmed"
+
+
 # -- whatever comes
 
 MESSAGES = st.one_of(
@@ -343,6 +472,7 @@ MESSAGES = st.one_of(
     st.tuples(st.just("leaf"), st.integers(0, 25)),
     st.tuples(st.just("silence"), st.integers(0, 700)),
 )
+WORDS = st.tuples(st.just("word"), st.booleans())
 
 
 @given(st.lists(MESSAGES, max_size=40))
@@ -367,3 +497,29 @@ def test_nothing_is_sent_before_three_disarmed_heartbeats_or_ten_silent_minutes(
             assert not sends
         if sends and air.flight.landings:
             assert air.state != "armed"
+
+
+@given(st.lists(st.one_of(MESSAGES, WORDS), max_size=40))
+def test_a_word_counts_until_another_word_or_an_autopilot_is_heard(
+    messages: list[tuple[str, int]],
+) -> None:
+    air = Air()
+    said: bool | None = None
+    heard_at = float("-inf")
+    for kind, value in messages:
+        landings = air.landings
+        if kind == "beat":
+            said, heard_at = None, air.now
+            air.says(value)
+        elif kind == "silence":
+            air.passes(value)
+        elif kind == "word":
+            taken = word(armed=bool(value))(air)
+            assert taken == (air.now - heard_at > SILENT_S)
+            said = bool(value) if taken else said
+        else:
+            (in_air if kind == "landed" else leaf)(value)(air)
+        assert air.landings in {landings, landings + 1}
+        if said is not None:
+            assert air.state == ("armed" if said else "disarmed")
+            assert air.reason == (IS_SAID if said else None)

@@ -179,8 +179,7 @@ FOREIGN = [
     "deleted/deleted/m-1/a.ulg",
     "a.ulg",
 ]
-MALFORMED = [
-    "",
+CLIMBING = [
     "/",
     "flight_logs/m-1/",
     "flight_logs/m-1//a.ulg",
@@ -189,6 +188,20 @@ MALFORMED = [
     "flight_logs/m-1/./a.ulg",
     "flight_logs/m-1/a/..",
     "../flight_logs/m-1/a.ulg",
+]
+# Harmless to S3 as they stand; not to whoever decodes them once more on the way.
+VEILED = [
+    "flight_logs/m-1/%2e%2e/m-10/a.ulg",
+    "flight_logs/m-1/%252e%252e/m-10/a.ulg",
+    "flight_logs/m-1/..%2fm-10/a.ulg",
+    "flight_logs/m-1/..\\m-10\\a.ulg",
+    "flight_logs/m-1/%5c..%5cm-10",
+    "flight_logs/m-1/%2F%2F",
+    "flight_logs/m-1/a%0ab.ulg",
+    "flight_logs/m-1/%25252525252525252e",
+]
+UNWRITABLE = [
+    "",
     "flight_logs/m-1/a\nb.ulg",
     "flight_logs/m-1/a\0.ulg",
     "flight_logs/m-1/a\x7f.ulg",
@@ -214,18 +227,46 @@ def test_what_lies_elsewhere_is_not_its_own(territory: Territory, key: str) -> N
         territory.check(key)
 
 
-@pytest.mark.parametrize("key", MALFORMED)
+@pytest.mark.parametrize("key", CLIMBING + VEILED)
 @pytest.mark.guarantee(
     "attack",
-    "a key that climbs out of its folder or holds control characters",
+    "a key that climbs out of its folder, as it stands or when it is decoded once more",
     "refused before anything is asked",
 )
-def test_a_key_that_escapes_or_cannot_be_signed_is_no_key(territory: Territory, key: str) -> None:
+def test_a_key_that_climbs_out_by_any_reading_is_not_ours(territory: Territory, key: str) -> None:
+    assert well_formed(key) is (key in VEILED)
+    assert not territory.owns(key)
+    with pytest.raises(NotAllowed):
+        territory.check(key)
+
+
+@pytest.mark.parametrize("key", UNWRITABLE)
+@pytest.mark.guarantee(
+    "attack", "a key that holds control characters or is too long", "refused: it can be no key"
+)
+def test_a_key_that_cannot_be_signed_is_no_key(territory: Territory, key: str) -> None:
     assert not well_formed(key)
     assert not territory.owns(key)
     with pytest.raises(BadInput) as caught:
         territory.check(key)
-    assert key not in caught.value.message or not key.strip("/")
+    assert key not in caught.value.message or not key
+
+
+def test_a_key_may_be_given_as_a_uri_of_its_own_bucket() -> None:
+    land = Territory("flight_logs/", ("m-1",), "logs")
+    assert land.check("s3://logs/m-1/a.ulg") == "m-1/a.ulg"
+    assert land.check("S3://logs/m-1/a.ulg") == "m-1/a.ulg"
+    assert land.listing_prefix("s3://logs/m-1/") == "m-1/"
+    for elsewhere in ("s3://other/m-1/a.ulg", "s3://log/m-1/a.ulg", "s3:///m-1/a.ulg", "s3://"):
+        with pytest.raises(NotAllowed):
+            land.check(elsewhere)
+    with pytest.raises(NotAllowed):
+        land.check("s3://logs/m-10/a.ulg")
+
+
+@pytest.mark.parametrize("key", ["flight_logs/m-1/100%.ulg", "flight_logs/m-1/a%20b%41.ulg"])
+def test_a_percent_sign_in_a_key_is_nothing_bad(territory: Territory, key: str) -> None:
+    assert territory.check(key) == key
 
 
 def test_a_key_may_have_1024_bytes_and_no_more(territory: Territory) -> None:
@@ -326,14 +367,22 @@ def test_another_root_cannot_be_listed(territory: Territory, prefix: str) -> Non
         "../m-10/",
         "a/../../m-10/",
         "flight_logs/m-1/../m-10/",
+        "flight_logs/m-1/%2e%2e/m-10/",
+        "%2e%2e%2fm-10/",
+        "..\\..\\m-10",
         "..",
         "/m-10/",
         "a//b",
-        "a\nb",
-        "x" * 1024,
+        "s3://other/m-1/",
     ],
 )
 def test_a_listing_cannot_escape(territory: Territory, prefix: str) -> None:
+    with pytest.raises(NotAllowed):
+        territory.listing_prefix(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["a\nb", "x" * 1024, "flight_logs/m-1/\0"])
+def test_what_can_be_no_prefix_is_refused(territory: Territory, prefix: str) -> None:
     with pytest.raises(BadInput):
         territory.listing_prefix(prefix)
 

@@ -145,6 +145,11 @@ def test_a_deleted_rows_number_is_never_given_again(
 # -- durable
 
 
+@pytest.mark.guarantee(
+    "device",
+    "the power fails right after a commit",
+    "the commit is on the disk: every connection waits for it (WAL, synchronous=FULL)",
+)
 @pytest.mark.parametrize(
     ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)]
 )

@@ -1,0 +1,55 @@
+"""Fixtures of the tests of REST: one door after the other, on one S3 server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import botocore.session
+import pytest
+from doors import Door, in_host, standing
+
+from petal_s3.demo.services import EmbeddedS3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _botocore_reads_its_models_once() -> Iterator[None]:
+    once = functools.cache(botocore.session.create_loader)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", once)
+        yield
+
+
+@pytest.fixture(scope="module", params=["stand-alone", "host"])
+def _door(
+    request: pytest.FixtureRequest, _s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
+    directory = tmp_path_factory.mktemp("door")
+    if request.param == "host":
+        pytest.importorskip("petal_app_manager")
+        with in_host(_s3_server, directory) as door:
+            yield door
+    else:
+        with standing(_s3_server, directory) as stand:
+            yield stand.door
+
+
+@pytest.fixture
+def door(_door: Door) -> Iterator[Door]:
+    """The stand-alone server, then the real host; a test may cut its link, and arm it."""
+    yield _door
+    _door.mend()
+
+
+@pytest.fixture(scope="module")
+def _host(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    pytest.importorskip("petal_app_manager")
+    with in_host(_s3_server, tmp_path_factory.mktemp("host")) as door:
+        yield door
+
+
+@pytest.fixture
+def host(_host: Door) -> Iterator[Door]:
+    """The real host alone."""
+    yield _host
+    _host.mend()

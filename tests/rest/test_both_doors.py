@@ -1,0 +1,940 @@
+"""Every operation of REST answers alike in the host and in the stand-alone server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from doors import (
+    BOUNDARY,
+    FORM,
+    HOME,
+    MACHINE,
+    MOST_BYTES,
+    SECRETS,
+    SMALL,
+    TOKEN_LIFE_S,
+    TWO_PARTS,
+    Door,
+    at,
+    form,
+    log,
+    opens,
+    parsed,
+    part,
+    until,
+)
+
+LARGE = 24_000_000
+
+# -- uploads
+
+
+@pytest.mark.parametrize(
+    ("size", "suffix"), [(SMALL, ".ulg"), (TWO_PARTS, ".ulg"), (SMALL, ".bag")]
+)
+def test_an_upload_is_answered_when_it_is_proven(door: Door, size: int, suffix: str) -> None:
+    content = log(size, suffix)
+    told = door.upload(content, f"mission log{suffix}")
+
+    assert told.status == 200
+    found = told.json
+    assert re.fullmatch(HOME + r"\d{8}_\d{6}_mission_log(-[0-9a-f]{8})?" + suffix, found["s3_key"])
+    assert found["file_size"] == size
+    assert (
+        found["content_type"]
+        == {".ulg": "application/x-ulog", ".bag": "application/x-rosbag"}[suffix]
+    )
+    assert found["file_url"].endswith(f"/{door.bucket}/{found['s3_key']}")
+    assert door.object(found["s3_key"]) == content
+    row = door.row(found["id"])
+    assert (row["state"], row["receipt"]["size"]) == ("verified", size)
+    assert until(lambda: door.spool() == [])
+
+
+def test_who_does_not_wait_gets_the_row(door: Door) -> None:
+    content = log()
+    told = door.upload(content, "later.ulg", wait="false")
+    assert told.status == 202
+    assert told.json["state"] in {"queued", "uploading"}
+    row = door.in_state(told.json["id"], "verified")
+    assert door.object(row["key"]) == content
+
+
+@pytest.mark.parametrize("first", ["name", "file"])
+def test_another_name_may_stand_before_or_after_the_file(door: Door, first: str) -> None:
+    name, file = part("custom_filename", b"chosen.ulg"), part("file", log(), "x.bin")
+    told = door.send(form(name, file) if first == "name" else form(file, name))
+    assert told.status == 200
+    assert re.search(r"_chosen(-[0-9a-f]{8})?\.ulg$", told.json["s3_key"])
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd.ulg", "..\\..\\boot.ulg", "/root/a.ulg", "a\nb.ulg", "é 日本.ulg"]
+)
+def test_a_hostile_name_stays_below_home(door: Door, name: str) -> None:
+    told = door.send(form(part("custom_filename", name.encode()), part("file", log(), "x.ulg")))
+    assert told.status == 200
+    assert re.fullmatch(HOME + r"[A-Za-z0-9_.-]+\.ulg", told.json["s3_key"])
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/", "a\x00.ulg", "plain", ".ulg.", "x.exe"])
+def test_a_name_that_is_no_log_is_refused(door: Door, name: str) -> None:
+    rows = door.rows()
+    told = door.send(form(part("file", log(), name)))
+    assert told.status in {400, 422}
+    assert (door.rows(), door.spool()) == (rows, [])
+
+
+def test_the_same_bytes_twice_are_one_row_and_one_object(door: Door) -> None:
+    content, keys = log(), len(door.stored_keys())
+    door.link.cut()
+    first = door.upload(content, "same.ulg", wait="false").json
+    second = door.upload(content, "same.ulg", wait="false").json
+    assert first["id"] == second["id"]
+    door.link.restore()
+    door.in_state(first["id"], "verified")
+    assert len(door.stored_keys()) == keys + 1
+    assert door.spool() == []
+
+
+def test_what_is_no_log_leaves_nothing(door: Door) -> None:
+    rows = door.rows()
+    for content, name, code in (
+        (b"#!/bin/sh\n" * 1000, "a.ulg", "bad_magic"),
+        (log(), "a.bag", None),
+        (log(suffix=".bag"), "a.ulg", None),
+        (b"", "a.ulg", "empty"),
+    ):
+        told = door.upload(content, name)
+        assert told.status == 422, told
+        assert code in (None, told.code)
+    assert (door.rows(), door.spool()) == (rows, [])
+
+
+def test_too_large_is_told_before_all_of_it_came(door: Door) -> None:
+    rows = door.rows()
+    told = door.upload(log(MOST_BYTES + 1), "large.ulg")
+    assert (told.status, told.code) == (413, "too_large")
+    assert (door.rows(), door.spool()) == (rows, [])
+    assert door.upload(log(MOST_BYTES), "just.ulg", wait="false").status == 202
+
+
+def _cuts(whole: bytes, file_at: int) -> Iterator[bytes]:
+    end = f"--{BOUNDARY}--\r\n".encode()
+    yield whole[: file_at + 100_000]
+    yield whole[: -len(end)]
+    yield whole[: -len(end) - 2]
+    yield whole[:-4]  # the boundary stands, its end does not
+    yield whole[: -len(end)] + f"--{BOUNDARY}\r\n".encode()
+    yield whole[:10]
+    yield b""
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "an upload whose form was cut off, while the HTTP around it is whole",
+    "it is refused: half a log is never taken for a log",
+)
+def test_a_form_that_was_cut_is_never_a_log(door: Door) -> None:
+    rows = door.rows()
+    whole = form(part("file", log(), "cut.ulg"))
+    for cut in _cuts(whole, whole.index(b"ULog")):
+        assert door.send(cut).status == 400
+    assert (door.rows(), door.spool()) == (rows, [])
+
+
+def test_a_body_that_ends_before_its_length_is_never_a_log(door: Door) -> None:
+    rows = door.rows()
+    whole = form(part("file", log(), "short.ulg"))
+    head = (
+        f"POST {door.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: {FORM}\r\nContent-Length: {len(whole) + 1}\r\n\r\n"
+    )
+    with socket.create_connection(door.address, timeout=10) as wire:
+        wire.sendall(head.encode() + whole[:-1])
+        wire.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            assert b"200 OK" not in wire.recv(65536)
+    until(lambda: door.spool() == [])
+    assert door.rows() == rows
+
+
+def test_chunks_that_are_broken_are_never_a_log(door: Door) -> None:
+    rows = door.rows()
+    whole = form(part("file", log(), "chunks.ulg"))
+    head = (
+        f"POST {door.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Content-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    broken = f"{len(whole) - 30:x}\r\n".encode() + whole[:-30] + b"\r\nno number\r\n"
+    with socket.create_connection(door.address, timeout=10) as wire:
+        wire.sendall(head.encode() + broken)
+        answer = parsed(wire.recv(65536))
+    assert answer.status in {0, 400, 408}
+    until(lambda: door.spool() == [])
+    assert door.rows() == rows
+
+
+def test_a_body_in_chunks_is_taken(door: Door) -> None:
+    whole = form(part("file", log(), "chunked.ulg"))
+    told = door.send(iter([whole[:7], whole[7:90_000], whole[90_000:]]))
+    assert told.status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form(),
+        form(part("custom_filename", b"a.ulg")),
+        form(part("file", b"no file name")),
+        form(part("other", b"x", "a.ulg")),
+        b"no form at all",
+        b"\r\n" * 5000,
+        b"--" + b"x" * 100,
+    ],
+)
+def test_a_form_without_a_file_is_refused(door: Door, body: bytes) -> None:
+    assert door.send(body).status == 400
+
+
+def test_two_files_are_refused(door: Door) -> None:
+    rows = door.rows()
+    told = door.send(form(part("file", log(), "a.ulg"), part("file", log(), "b.ulg")))
+    assert told.status == 400
+    assert (door.rows(), door.spool()) == (rows, [])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "", "application/json", "multipart/form-data", "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=" + "x" * 71, "multipart/mixed; boundary=x",
+        'multipart/form-data; boundary="', "multipart/form-data; boundary=\xff\xfe",
+    ],
+)  # fmt: skip
+def test_another_content_type_is_no_form(door: Door, kind: str) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    told = door.ask(
+        "POST", "/bucket/upload", body=form(part("file", log(), "a.ulg")), headers=headers
+    )
+    assert told.status == 400
+
+
+def test_a_content_type_is_read_without_regard_to_case(door: Door) -> None:
+    form_type = FORM.replace("multipart/form-data", "Multipart/Form-Data")
+    body = form(part("file", log(), "case.ulg"))
+    headers = {"Content-Type": form_type}
+    assert door.ask("POST", "/bucket/upload", body=body, headers=headers).status == 200
+    as_json = {"Content-Type": "Application/JSON; charset=UTF-8"}
+    told = door.ask("POST", "/flight", body=b'{"armed": false}', headers=as_json)
+    assert told.status == 200
+
+
+# -- not now
+
+
+def test_an_upload_without_a_link_is_kept_and_sent_later(door: Door) -> None:
+    content = log()
+    door.link.cut()
+    told = door.upload(content, "cut.ulg")
+    assert told.status == 503
+    assert "stays in the outbox" in told.json["error"]
+    assert told.took_s < 10
+    row = door.row(told.json["id"])
+    assert (row["state"], bool(row["reason"])) == ("queued", True)
+
+    again = door.upload(content, "cut.ulg")
+    assert (again.status, again.json["id"]) == (503, row["id"])
+    assert again.took_s < 1.5, "the drain is blocked: nobody has to wait to hear that"
+
+    door.link.restore()
+    found = door.in_state(row["id"], "verified")
+    assert door.object(found["key"]) == content
+
+
+def test_an_upload_while_it_flies_is_kept_and_sent_after_the_flight(door: Door) -> None:
+    content = log()
+    assert door.post("/flight", {"armed": True}).json == {"flight_state": "armed"}
+    assert door.get("/status").json["flight_state"] == "armed"
+    told = door.upload(content, "armed.ulg")
+    assert (told.status, told.code) == (503, "armed")
+    assert told.took_s < 1.5
+    assert door.row(told.json["id"])["state"] == "queued"
+
+    assert door.post("/flight", {"armed": False}).json == {"flight_state": "disarmed"}
+    found = door.in_state(told.json["id"], "verified")
+    assert door.object(found["key"]) == content
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{}", b'{"armed": 1}', b'{"armed": "true"}', b'{"armed": null}',
+     b'{"armed": true, "more": 1}', b'{"armed": true', b"\xff\xfe", b"[" * 50_000,
+     b'{"armed": ' + b"9" * 10_000 + b"}", b'{"\\ud800": true}'],
+)  # fmt: skip
+def test_a_wrong_body_changes_no_flight_state(door: Door, body: bytes) -> None:
+    before = door.get("/status").json["flight_state"]
+    told = door.ask("POST", "/flight", body=body, headers={"Content-Type": "application/json"})
+    assert told.status == 400
+    assert len(told.body) < 1000
+    assert door.get("/status").json["flight_state"] == before
+
+
+def test_a_mistake_does_not_echo_what_was_sent(door: Door) -> None:
+    told = door.post("/flight", {"armed": True, "<script>" * 5000: 1})
+    assert told.status == 400
+    assert len(told.body) < 1000
+
+
+# -- listing and reading
+
+
+def test_a_list_has_the_own_objects_page_by_page(door: Door) -> None:
+    for number in range(5):
+        door.s3.put_object(Bucket=door.bucket, Key=f"{HOME}paged/{number}.ulg", Body=b"x" * number)
+    door.s3.put_object(Bucket=door.bucket, Key="flight_logs/drone-0010/paged/9.ulg", Body=b"x")
+
+    whole = door.get("/bucket/list", prefix="paged/").json
+    assert [item["key"] for item in whole["files"]] == [f"{HOME}paged/{n}.ulg" for n in range(5)]
+    assert [item["size"] for item in whole["files"]] == list(range(5))
+    assert (whole["total_count"], whole["is_truncated"]) == (5, False)
+    assert (whole["prefix"], whole["next_token"]) == (f"{HOME}paged/", None)
+    assert whole["files"][0]["last_modified"]
+    assert whole == door.get("/bucket/list", prefix=f"{HOME}paged/").json
+
+    found, token = [], {}
+    for _ in range(3):
+        page = door.get("/bucket/list", prefix="paged/", max_keys=2, **token).json
+        found += [item["key"] for item in page["files"]]
+        token = {"token": page["next_token"]}
+    assert (found, token) == ([item["key"] for item in whole["files"]], {"token": None})
+    assert door.get("/bucket/list").json["prefix"] == HOME
+    assert door.get("/bucket/list", prefix=f"deleted/{HOME}").json["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"prefix": "flight_logs/drone-002/"}, 403),
+        ({"prefix": "flight_logs/drone-0010/"}, 403),
+        ({"prefix": "flight_logs/"}, 403),
+        ({"prefix": "deleted/"}, 403),
+        ({"prefix": "../drone-002/"}, 403),
+        ({"prefix": "a\x00"}, 400),
+        ({"prefix": "x" * 1024}, 400),
+        ({"prefix": "x" * 5000}, 400),
+        ({"max_keys": 0}, 400),
+        ({"max_keys": 10_001}, 400),
+        ({"max_keys": "many"}, 400),
+        ({"token": "x" * 2049}, 400),
+    ],
+)
+def test_a_list_of_anything_else_is_refused(door: Door, query: dict[str, Any], status: int) -> None:
+    asked = len(door.ledger.requests("ListObjectsV2"))
+    assert door.get("/bucket/list", **query).status == status
+    assert len(door.ledger.requests("ListObjectsV2")) == asked
+
+
+@pytest.fixture(scope="module")
+def _thing(_door: Door) -> tuple[str, bytes]:
+    content = log()
+    return _door.stored(content)["s3_key"], content
+
+
+@pytest.fixture
+def thing(door: Door, _thing: tuple[str, bytes]) -> tuple[str, bytes]:
+    """A stored log: its key and its bytes."""
+    return _thing
+
+
+def test_a_download_has_every_byte(door: Door) -> None:
+    content = log(TWO_PARTS)
+    key = door.stored(content)["s3_key"]
+    told = door.get(f"/bucket/download/{at(key)}")
+    assert (told.status, told.body == content) == (200, True)
+    assert told.headers["content-length"] == str(TWO_PARTS)
+    assert told.headers["content-type"] == "application/x-ulog"
+    assert told.headers["accept-ranges"] == "bytes"
+    assert told.headers["x-content-type-options"] == "nosniff"
+    assert told.headers["content-disposition"].startswith("attachment;")
+    assert told.headers["etag"] == f'"{door.get(f"/bucket/head/{at(key)}").json["etag"]}"'
+    assert door.get(f"/bucket/download/s3://{door.bucket}/{at(key)}").body == content
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=5-14", 5, 14),
+        ("bytes=100000-", 100_000, SMALL - 1),
+        ("bytes=-4", SMALL - 4, SMALL - 1),
+        (f"bytes=-{SMALL * 2}", 0, SMALL - 1),
+        (f"bytes={SMALL - 1}-", SMALL - 1, SMALL - 1),
+        (f"bytes=10-{SMALL * 2}", 10, SMALL - 1),
+        ("bytes=10-18446744073709551615", 10, SMALL - 1),
+        ("BYTES=7-9", 7, 9),
+    ],
+)
+def test_a_range_gets_its_bytes(
+    door: Door, thing: tuple[str, bytes], asked: str, first: int, last: int
+) -> None:
+    key, content = thing
+    told = door.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
+    assert told.status == 206
+    assert told.body == content[first : last + 1]
+    assert told.headers["content-range"] == f"bytes {first}-{last}/{SMALL}"
+    assert told.headers["content-length"] == str(last - first + 1)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=0-4,10-14",
+        "bytes=9-5",
+        "bytes=-",
+        "bytes=a-b",
+        "lines=0-1",
+        "",
+        "bytes",
+        "bytes=1-2-3",
+    ],
+)
+def test_what_is_no_single_range_gets_the_whole(
+    door: Door, thing: tuple[str, bytes], asked: str
+) -> None:
+    key, content = thing
+    told = door.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
+    assert (told.status, told.body == content) == (200, True)
+    assert "content-range" not in told.headers
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SMALL}-", "bytes=99999999999999999999-", "bytes=-0"])
+def test_a_range_beyond_the_end_says_how_long_it_is(
+    door: Door, thing: tuple[str, bytes], asked: str
+) -> None:
+    told = door.ask("GET", f"/bucket/download/{at(thing[0])}", headers={"Range": asked})
+    assert (told.status, told.code) == (416, "no_such_range")
+    assert told.headers["content-range"] == f"bytes */{SMALL}"
+
+
+def test_a_range_of_another_version_gets_the_whole(door: Door, thing: tuple[str, bytes]) -> None:
+    key, content = thing
+    etag = door.get(f"/bucket/head/{at(key)}").json["etag"]
+    path = f"/bucket/download/{at(key)}"
+    for version, status in ((f'"{etag}"', 206), ('"other"', 200), (f'W/"{etag}"', 200)):
+        asked = {"Range": "bytes=0-9", "If-Range": version}
+        told = door.ask("GET", path, headers=asked)
+        assert (told.status, told.body) == (status, content[:10] if status == 206 else content)
+
+
+def test_an_empty_object_is_read_as_such(door: Door) -> None:
+    key = f"{HOME}empty.ulg"
+    door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"")
+    path = f"/bucket/download/{at(key)}"
+    assert (door.get(path).status, door.get(path).body) == (200, b"")
+    told = door.ask("GET", path, headers={"Range": "bytes=0-"})
+    assert (told.status, told.headers["content-range"]) == (416, "bytes */0")
+
+
+def test_what_somebody_stored_as_a_page_is_no_page_of_ours(door: Door) -> None:
+    key = f"{HOME}page<script>.ulg"
+    kinds = ["text/html", "text/html; charset=日本".encode().decode("latin-1")]
+    for kind in kinds:
+        door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"<script>", ContentType=kind)
+        told = door.get(f"/bucket/download/{at(key)}")
+        assert told.status == 200
+        assert told.headers["x-content-type-options"] == "nosniff"
+        assert told.headers["content-disposition"] == (
+            "attachment; filename*=UTF-8''page%3Cscript%3E.ulg"
+        )
+
+
+# -- those who stay or leave in the middle
+
+
+@pytest.fixture(scope="module")
+def _large(_door: Door) -> str:
+    key = f"{HOME}large.ulg"
+    _door.s3.put_object(Bucket=_door.bucket, Key=key, Body=b"x" * LARGE)
+    return key
+
+
+def _begin(door: Door, key: str) -> socket.socket:
+    """Ask for an object that fits into no buffer, and read no more than its beginning."""
+    wire = socket.socket()
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.settimeout(20)
+    wire.connect(door.address)
+    target = f"{door.prefix}/bucket/download/{at(key)}"
+    wire.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return wire
+
+
+def test_who_leaves_in_the_middle_of_a_download_gives_its_connection_back(
+    door: Door, _large: str
+) -> None:
+    for _ in range(20):
+        with _begin(door, _large) as wire:
+            assert parsed(wire.recv(1000)).status == 200
+    told = door.get(f"/bucket/download/{at(_large)}")
+    assert (told.status, len(told.body)) == (200, LARGE)
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "downloads whose callers read nothing, as many as there are connections to S3",
+    "they are let go after the request timeout; logs go up all the same",
+)
+def test_who_reads_nothing_does_not_hold_up_the_logs(door: Door, _large: str) -> None:
+    with contextlib.ExitStack() as stuck:
+        for _ in range(12):
+            stuck.enter_context(_begin(door, _large))
+        until(lambda: len([r for r in door.ledger.requests("GetObject") if not r.finished]) >= 8)
+        row = door.upload(log(), "held.ulg", wait="false").json["id"]
+        door.in_state(row, "verified")
+
+
+def test_head_tells_what_s3_knows(door: Door, thing: tuple[str, bytes]) -> None:
+    key, content = thing
+    found = door.get(f"/bucket/head/{at(key)}").json
+    assert (found["s3_key"], found["content_length"]) == (key, SMALL)
+    assert found["content_type"] == "application/x-ulog"
+    assert found["etag"] == hashlib.md5(content).hexdigest()
+    assert found["metadata"]["machine-id"] == MACHINE
+    assert found["last_modified"]
+
+
+@pytest.mark.parametrize("verb", ["head", "download", "presign"])
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("flight_logs/drone-002/x.ulg", 403),
+        ("flight_logs/drone-0010/x.ulg", 403),
+        ("x.ulg", 403),
+        ("flight_logs/drone-001/", 403),
+        ("s3://other-bucket/flight_logs/drone-001/x.ulg", 403),
+        ("flight_logs/drone-001/a%00b", 400),
+        ("flight_logs/drone-001/" + "x" * 1100, 400),
+    ],
+)
+def test_a_key_of_somebody_else_is_never_asked_for(
+    door: Door, verb: str, key: str, status: int
+) -> None:
+    before = len(door.asked_s3())
+    assert door.get(f"/bucket/{verb}/{key}").status == status
+    assert len(door.asked_s3()) == before
+
+
+@pytest.mark.parametrize("verb", ["head", "download"])
+def test_what_is_not_there_is_not_found(door: Door, verb: str) -> None:
+    told = door.get(f"/bucket/{verb}/{HOME}nothing.ulg")
+    assert (told.status, told.code) == (404, "not_found")
+
+
+def test_without_a_link_every_question_to_the_bucket_is_answered_with_not_now(door: Door) -> None:
+    door.link.cut()
+    key = f"{HOME}nothing.ulg"
+    for method, path, body in (
+        ("GET", "/bucket/list", None),
+        ("GET", f"/bucket/head/{key}", None),
+        ("GET", f"/bucket/download/{key}", None),
+        ("POST", "/bucket/move", {"source_key": key, "dest_key": f"{HOME}b.ulg"}),
+        ("DELETE", f"/bucket/delete/{key}", None),
+    ):
+        told = door.ask(method, path, body=body)
+        assert (told.status, told.took_s < 5) == (503, True), (method, path)
+    for path in ("/status", "/health", "/metrics", "/outbox", "/bucket/info", "/"):
+        assert door.get(path).status == 200
+
+
+# -- URLs
+
+
+def test_a_url_opens_its_object(door: Door, thing: tuple[str, bytes]) -> None:
+    key, content = thing
+    told = door.get(f"/bucket/presign/{at(key)}", expires=60).json
+    assert (told["s3_key"], told["method"], told["headers"]) == (key, "GET", {})
+    assert told["expires_in"] == 60
+    assert opens(told["url"]).body == content
+
+
+def test_a_url_never_claims_to_live_longer_than_what_signs_it(
+    door: Door, thing: tuple[str, bytes]
+) -> None:
+    told = door.get(f"/bucket/presign/{at(thing[0])}", expires=604_800).json
+    assert 0 < told["expires_in"] <= TOKEN_LIFE_S
+    assert f"X-Amz-Expires={told['expires_in']}&" in told["url"]
+
+
+def test_a_url_for_writing_adds_and_never_replaces(door: Door, thing: tuple[str, bytes]) -> None:
+    key = f"{HOME}added-{hashlib.md5(thing[1]).hexdigest()}.ulg"
+    told = door.get(f"/bucket/presign/{key}", method="PUT").json
+    assert told["headers"] == {"If-None-Match": "*"}
+    assert opens(told["url"], "PUT", b"new", **told["headers"]).status == 200
+    assert opens(told["url"], "PUT", b"newer", **told["headers"]).status == 412
+    assert door.object(key) == b"new"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"expires": 0}, {"expires": -5}, {"expires": 604_801}, {"expires": "soon"}, {"expires": "nan"},
+     {"method": "DELETE"}, {"method": "get"}],
+)  # fmt: skip
+def test_a_url_that_cannot_be_is_refused(door: Door, query: dict[str, Any]) -> None:
+    assert door.get(f"/bucket/presign/{HOME}a.ulg", **query).status == 400
+
+
+# -- moving and deleting
+
+
+def test_a_move_carries_its_row_along(door: Door) -> None:
+    content = log()
+    stored = door.stored(content)
+    key, new = stored["s3_key"], f"deleted/{stored['s3_key']}"
+    told = door.post("/bucket/move", {"source_key": key, "dest_key": new})
+    assert told.status == 200
+    assert (told.json["source_key"], told.json["dest_key"]) == (key, new)
+    assert (key in door.stored_keys(), door.object(new)) == (False, content)
+    assert door.row(stored["id"])["key"] == new
+    assert door.post("/bucket/move", {"source_key": key, "dest_key": new}).status == 200
+
+
+def test_a_move_replaces_nothing(door: Door, thing: tuple[str, bytes]) -> None:
+    key, content = thing
+    taken = f"{HOME}taken.ulg"
+    door.s3.put_object(Bucket=door.bucket, Key=taken, Body=b"somebody's")
+    told = door.post("/bucket/move", {"source_key": key, "dest_key": taken})
+    assert (told.status, told.code) == (409, "conflict")
+    assert (door.object(taken), door.object(key)) == (b"somebody's", content)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "status"),
+    [
+        (f"{HOME}nothing.ulg", f"{HOME}b.ulg", 404),
+        ("flight_logs/drone-002/a.ulg", f"{HOME}b.ulg", 403),
+        (f"{HOME}a.ulg", "flight_logs/drone-002/b.ulg", 403),
+        ("flight_logs/drone-002/a.ulg", "flight_logs/drone-002/b.ulg", 403),
+        (f"{HOME}a.ulg", f"{HOME}../drone-002/b.ulg", 403),
+        (f"{HOME}a.ulg", "", 400),
+        ("", f"{HOME}a.ulg", 400),
+        (f"{HOME}a.ulg", f"{HOME}\ud800.ulg", 400),
+    ],
+)
+def test_a_move_that_may_not_be_moves_nothing(
+    door: Door, source: str, target: str, status: int
+) -> None:
+    told = door.post("/bucket/move", {"source_key": source, "dest_key": target})
+    assert told.status == status
+    assert door.ledger.requests("CopyObject", target) == []
+
+
+def test_a_deletion_cancels_its_row(door: Door) -> None:
+    stored = door.stored(log())
+    told = door.delete(f"/bucket/delete/{at(stored['s3_key'])}")
+    assert (told.status, told.json["s3_key"]) == (200, stored["s3_key"])
+    assert stored["s3_key"] not in door.stored_keys()
+    row = door.row(stored["id"])
+    assert (row["state"], row["reason"]) == ("cancelled", "Deleted on request.")
+    assert row["receipt"] is None
+
+
+def test_nobody_elses_object_is_deleted(door: Door) -> None:
+    key = "flight_logs/drone-0010/theirs.ulg"
+    door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"theirs")
+    assert door.delete(f"/bucket/delete/{key}").status == 403
+    assert door.object(key) == b"theirs"
+
+
+# -- the outbox
+
+
+def test_a_file_in_the_log_directories_is_enqueued_once(door: Door) -> None:
+    path = door.logs / "asked.ulg"
+    path.write_bytes(log())
+    first = door.post("/outbox", {"path": str(path), "priority": 50})
+    assert (first.status, first.json["path"], first.json["priority"]) == (200, str(path), 50)
+    second = door.post("/outbox", {"path": str(path)})
+    assert second.json["id"] == first.json["id"]
+    row = door.in_state(first.json["id"], "verified")
+    assert door.object(row["key"]) == path.read_bytes()
+    assert row["receipt"]["checksum"].startswith("crc32:")
+
+
+def test_a_file_may_be_given_its_key(door: Door) -> None:
+    path = door.logs / "keyed.ulg"
+    path.write_bytes(log())
+    told = door.post("/outbox", {"path": str(path), "key": f"{HOME}chosen/key.ulg"})
+    assert told.json["key"] == f"{HOME}chosen/key.ulg"
+    assert door.post("/outbox", {"path": str(path), "key": "flight_logs/x/a.ulg"}).status == 403
+
+
+def test_a_file_elsewhere_is_refused_without_a_word_about_it(door: Door) -> None:
+    outside = door.state.parent / "outside.ulg"
+    outside.write_bytes(log())
+    link = door.logs / "link.ulg"
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    there = [
+        door.post("/outbox", {"path": path})
+        for path in (str(outside), f"{door.logs}/../outside.ulg", str(link), "/etc/shadow")
+    ]
+    link.unlink()
+    nowhere = door.post("/outbox", {"path": "/no/such/file.ulg"})
+    assert {told.status for told in there} == {403}
+    assert {told.body for told in there} == {nowhere.body}, "who asks must not learn what exists"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"path": "{logs}/missing.ulg"}, 404),
+        ({"path": "{logs}"}, 422),
+        ({"path": "{logs}/text.ulg"}, 422),
+        ({"path": ""}, 400),
+        ({"path": "a\x00b"}, 400),
+        ({"path": "\ud800"}, 400),
+        ({"path": "x" * 5000}, 400),
+        ({"path": ["a"]}, 400),
+        ({"path": "{logs}/text.ulg", "priority": 1e9}, 400),
+        ({"path": "{logs}/text.ulg", "priority": float("nan")}, 400),
+        ({"path": "{logs}/text.ulg", "unknown": 1}, 400),
+        ({}, 400),
+    ],
+)
+def test_what_cannot_be_enqueued_is_refused(door: Door, body: dict[str, Any], status: int) -> None:
+    (door.logs / "text.ulg").write_bytes(b"only text, again and again\n" * 100)
+    rows = door.rows()
+    text = json.dumps(body).replace("{logs}", str(door.logs)).encode()
+    told = door.ask("POST", "/outbox", body=text, headers={"Content-Type": "application/json"})
+    (door.logs / "text.ulg").unlink()
+    assert told.status == status, told.body
+    assert door.rows() == rows
+
+
+def test_rows_come_page_by_page_the_latest_first(door: Door) -> None:
+    for number in range(3):
+        door.stored(log(), f"page{number}.ulg")
+    whole = [row["id"] for row in door.get("/outbox", limit=1000).json["rows"]]
+    assert whole == sorted(whole, reverse=True)
+    found, token = [], {}
+    while True:
+        page = door.get("/outbox", limit=9, **token).json
+        assert 0 < len(page["rows"]) <= 9
+        found += [row["id"] for row in page["rows"]]
+        if page["next_token"] is None:
+            break
+        token = {"token": page["next_token"]}
+    assert found == whole
+    states = {row["state"] for row in door.get("/outbox", state="verified").json["rows"]}
+    assert states == {"verified"}
+    all_of_them = door.get("/outbox", limit=len(whole)).json
+    assert (len(all_of_them["rows"]), all_of_them["next_token"]) == (len(whole), None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"state": "lost"}, {"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"token": "x"},
+     {"token": "-1"}, {"token": "1 OR 1=1"}, {"token": "9" * 19}, {"token": "1\n"}],
+)  # fmt: skip
+def test_rows_that_cannot_be_are_refused(door: Door, query: dict[str, Any]) -> None:
+    assert door.get("/outbox", **query).status == 400
+
+
+@pytest.mark.parametrize(
+    ("row_id", "status"),
+    [("999999", 404), ("9223372036854775807", 404), ("9223372036854775808", 400), ("0", 400),
+     ("-1", 400), ("x", 400), ("1.5", 400), ("1e3", 400), ("9" * 500, 400), ("%00", 400)],
+)  # fmt: skip
+def test_a_row_that_is_not_there_is_not_found(door: Door, row_id: str, status: int) -> None:
+    assert door.get(f"/outbox/{row_id}").status == status
+    assert door.post(f"/outbox/{row_id}/retry").status == status
+    assert door.delete(f"/outbox/{row_id}").status == status
+
+
+def test_a_row_is_cancelled_and_tried_again(door: Door) -> None:
+    path = door.logs / "again.ulg"
+    path.write_bytes(log())
+    door.post("/flight", {"armed": True})
+    row_id = door.post("/outbox", {"path": str(path)}).json["id"]
+    assert door.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
+    assert door.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
+    assert door.post(f"/outbox/{row_id}/retry").json["state"] == "queued"
+    door.post("/flight", {"armed": False})
+    assert door.object(door.in_state(row_id, "verified")["key"]) == path.read_bytes()
+    assert door.delete(f"/outbox/{row_id}").json["state"] == "verified"
+
+
+def test_a_landing_is_scanned_for(door: Door) -> None:
+    path = door.logs / "landed" / "new.ulg"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(log())
+    told = door.post("/landed").json
+    assert told["found"] >= told["enqueued"] >= 0
+    found = until(lambda: [r for r in door.get("/outbox").json["rows"] if r["path"] == str(path)])
+    door.in_state(found[0]["id"], "verified")
+
+
+# -- how things are
+
+
+def test_status_says_how_things_are(door: Door) -> None:
+    door.stored(log())
+    found = door.get("/status").json
+    assert (found["link"], found["credentials"]) == ("up", "ok")
+    assert set(found["counts"]) == {"queued", "uploading", "verified", "dead", "cancelled"}
+    assert door.get("/health").json["status"] == "healthy"
+
+
+def test_health_says_that_the_link_is_down(door: Door) -> None:
+    door.link.cut()
+    row_id = door.upload(log(), "unwell.ulg").json["id"]
+    found = door.get("/health").json
+    assert (found["status"], found["link"], bool(found["reason"])) == ("degraded", "down", True)
+    door.link.restore()
+    door.in_state(row_id, "verified")
+
+
+def test_nothing_that_is_told_holds_a_secret(door: Door) -> None:
+    key = door.stored(log())["s3_key"]
+    told = b"".join(
+        door.get(path).body
+        for path in ("/bucket/info", "/status", "/health", "/metrics", "/outbox", "/",
+                     "/bucket/list", f"/bucket/head/{key}")
+    ).decode()  # fmt: skip
+    assert [secret for secret in SECRETS if secret in told] == []
+    info = door.get("/bucket/info").json
+    assert (info["machine_id"], info["bucket_name"]) == (MACHINE, door.bucket)
+    assert (info["max_file_size"], info["has_token_service"]) == (MOST_BYTES, True)
+
+
+def test_figures_are_what_prometheus_reads(door: Door) -> None:
+    text = door.get("/metrics").body.decode()
+    assert 'petal_s3_rows{state="verified"}' in text
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_0-9]+(\{.+\})? [-+0-9.e]+", line), line
+
+
+def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(door: Door) -> None:
+    key = f"{HOME}<script>alert(1)</script>\"'&.ulg"
+    path = door.logs / "hostile.ulg"
+    path.write_bytes(log())
+    row_id = door.post("/outbox", {"path": str(path), "key": key}).json["id"]
+    gone = door.logs / "<img src=x onerror=alert(1)>.ulg"
+    gone.write_bytes(log())
+    door.post("/flight", {"armed": True})
+    lost = door.post("/outbox", {"path": str(gone)}).json["id"]
+    gone.unlink()
+    door.post("/flight", {"armed": False})
+    door.in_state(lost, "dead")
+    door.in_state(row_id, "verified")
+
+    told = door.get("/")
+    page = told.body.decode()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page.lower()
+    assert "<img" not in page.lower()
+    assert "default-src 'none'" in told.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in told.headers["content-security-policy"]
+    assert told.headers["x-content-type-options"] == "nosniff"
+    seen = Tags()
+    seen.feed(page)
+    assert seen.tags <= {"html", "head", "meta", "title", "style", "body", "h1", "p", "b", "table",
+                         "thead", "tbody", "tr", "th", "td"}  # fmt: skip
+    assert seen.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert "url(" not in page
+    assert "All logs are up" not in page
+    assert "a person has to look" in page
+
+
+class Tags(HTMLParser):
+    """What a browser would see in a page beside its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+# -- events
+
+
+class Ear:
+    """Listens to the events in a thread."""
+
+    def __init__(self, door: Door) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.wire = socket.create_connection(door.address, timeout=30)
+        self.wire.sendall(f"GET {door.prefix}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        self._file = self.wire.makefile("rb")
+        self.status = int(self._file.readline().split()[1])
+        self.headers = {}
+        while line := self._file.readline().decode().strip():
+            name, _, value = line.partition(":")
+            self.headers[name.lower()] = value.strip()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        name = ""
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._file:
+                if line.startswith(b"event: "):
+                    name = line[7:].decode().strip()
+                elif line.startswith(b"data: "):
+                    self.events.append((name, json.loads(line[6:])))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.wire.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._file.close()
+        self.wire.close()
+
+
+def test_who_listens_hears_a_log_go_up(door: Door) -> None:
+    ear = Ear(door)
+    try:
+        assert ear.status == 200
+        assert ear.headers["content-type"].startswith("text/event-stream")
+        until(lambda: "status" in [name for name, _ in ear.events])
+        row_id = door.upload(log(TWO_PARTS), "heard.ulg", wait="false").json["id"]
+
+        def states() -> list[str]:
+            told = [row for name, row in ear.events if name == "progress" and row["id"] == row_id]
+            return [row["state"] for row in told]
+
+        until(lambda: "verified" in states())
+        assert states()[-1] == "verified"
+        door.post("/flight", {"armed": True})
+        until(lambda: any(n == "status" and s["flight_state"] == "armed" for n, s in ear.events))
+        assert {name for name, _ in ear.events} == {"status", "progress"}
+    finally:
+        ear.close()
+
+
+def test_listeners_who_leave_make_room_for_others(door: Door) -> None:
+    ears = [Ear(door) for _ in range(30)]
+    try:
+        told = Counter(ear.status for ear in ears)
+        assert set(told) == {200, 503}
+        assert 15 <= told[200] <= 20, "those who left just before may still be counted"
+    finally:
+        for ear in ears:
+            ear.close()
+    last = until(lambda: ear if (ear := Ear(door)).status == 200 else ear.close(), 5)
+    last.close()

@@ -1,0 +1,23 @@
+"""Move one object by ranges: a process of its own, that a test may kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from petal_s3 import config
+from petal_s3.copying import Copier
+from petal_s3.service import Service
+
+
+async def main(settings: str, source: str, target: str, limit: str) -> None:
+    service = Service(config.load(**json.loads(settings)))
+    await service.open()
+    service.objects.copier = Copier(service.s3, int(limit))
+    await service.objects.move(source, target)
+    await service.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

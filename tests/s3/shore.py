@@ -1,0 +1,134 @@
+"""A drone that looks at its objects: fault server, bad link, a whole service and its proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import random
+import time
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rig import BUCKET, HOME, MACHINE
+
+from petal_s3 import config
+from petal_s3.bucket import S3BucketProxy
+from petal_s3.checksums import multipart_etag
+from petal_s3.config import MIB
+from petal_s3.objects import Objects
+from petal_s3.outbox import Outbox
+from petal_s3.row import Row
+from petal_s3.service import Service
+from tests.faults.chaos import Chaos
+from tests.faults.mind import Thing
+from tests.faults.server import FaultServer, Seen
+
+KEY = f"{HOME}20250727_143022_flight.ulg"
+OTHER = f"{HOME}new.ulg"
+PART = 5 * MIB
+
+
+@functools.lru_cache(8)
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes of which no two stretches are alike."""
+    return random.Random(seed).randbytes(size)
+
+
+@dataclass
+class Shore:
+    """The world of one test."""
+
+    server: FaultServer
+    link: Chaos
+    service: Service
+    proxy: S3BucketProxy
+    tmp: Path
+
+    @property
+    def objects(self) -> Objects:
+        return self.service.objects
+
+    @property
+    def things(self) -> dict[str, Thing]:
+        return self.server.mind.things
+
+    def put(
+        self, key: str = KEY, body: bytes = b"", *, part_size: int = 0, told: bool = True,
+        etag: str = "", **headers: str,
+    ) -> bytes:  # fmt: skip
+        """An object that is there; ``part_size``: made of parts of so many bytes."""
+        if not etag and part_size:
+            parts = [body[at : at + part_size] for at in range(0, len(body), part_size)]
+            etag = multipart_etag([_md5(part).digest() for part in parts])
+            headers["x_amz_meta_part_size"] = str(part_size)
+        about = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.things[key] = Thing(
+            len(body), etag or _md5(body).hexdigest(), zlib.crc32(body), told,
+            {"content-type": "application/x-ulog", **about}, time.time(), body,
+        )  # fmt: skip
+        return body
+
+    def asked(self, op: str) -> list[Seen]:
+        """The requests of one operation, in their order."""
+        return [one for one in self.server.seen if one.op == op]
+
+    def ops(self) -> list[str]:
+        return [one.op for one in self.server.seen]
+
+    async def land(self, key: str, body: bytes, name: str = "flight.ulg") -> Row:
+        """A proven row, and its object at ``key``, sent by the service itself."""
+        path = self.tmp / "logs" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(body)
+        row = await self.service.enqueue(path, key=key)
+        return await self.bring(row.id)
+
+    async def bring(self, row_id: int) -> Row:
+        """Make attempts until the row is settled, at most so many."""
+        for _ in range(10):
+            row = await self.service.outbox(Outbox.get, row_id)
+            if row.settled:
+                return row
+            await self.service.drainer.hurry()
+            await self.service.drainer.step()
+        raise AssertionError(row.reason)
+
+    async def row(self, row_id: int) -> Row:
+        return await self.service.outbox(Outbox.get, row_id)
+
+
+def _md5(body: bytes) -> Any:
+    return hashlib.md5(body, usedforsecurity=False)
+
+
+def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "bucket_name": BUCKET,
+        "session_token_url": server.token_url,
+        "endpoint_url": url,
+        "machine_id": MACHINE,
+        "state_dir": str(tmp / "state"),
+        "log_dirs": str(tmp / "logs"),
+        "settle_seconds": 0,
+        "request_timeout": 10,
+        **more,
+    }
+
+
+@contextlib.asynccontextmanager
+async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Shore]:
+    """Everything open; nothing drains by itself."""
+    async with FaultServer(keep=True) as server, Chaos(server.url) as link:
+        service = Service(config.load(**settings(server, link.url, tmp, **more)))
+        service.drainer._spread = service.objects._spread = lambda: 0.0
+        await service.open()
+        await service.outbox(Outbox.take_over)
+        proxy = S3BucketProxy(service=service)
+        try:
+            yield Shore(server, link, service, proxy, tmp)
+        finally:
+            await proxy.stop()

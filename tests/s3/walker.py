@@ -1,0 +1,46 @@
+"""Walk through 100,000 objects, weighed: a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+from pathlib import Path
+
+from rig import HOME
+from shore import on_the_shore
+
+from tests.faults.mind import Many
+
+COUNT = 100_000
+SETTLED = 20_000  # caches of every kind are full by then
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+async def main(tmp: Path) -> None:
+    async with on_the_shore(tmp) as shore:
+        shore.server.mind.many = Many(HOME, COUNT)
+        count = different = base = 0
+        before = ""
+        async for info in shore.objects.walk():
+            count += 1
+            different += info.key > before
+            before = info.key
+            if count == SETTLED:
+                base = peak_bytes()
+            if count % 1000 == 0:
+                shore.server.seen[:-1] = []  # the server's own notes
+        told = {
+            "count": count, "different": different, "grown": peak_bytes() - base,
+            "peak": peak_bytes(), "requests": shore.server.mind._count,
+        }  # fmt: skip
+    sys.stdout.write(json.dumps(told))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,109 @@
+"""The status page shows names as they are, and runs none of them."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from petal_s3.page import POLICY, page
+
+HOSTILE = "\"><script>alert('x')</script>&lt;<img src=x onerror=alert(1)>\x1b[31m"
+
+
+class Seen(HTMLParser):
+    """What a browser makes of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self._style = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self._style = tag == "style"
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        if not self._style:
+            self.text += data
+
+
+def status(**more: Any) -> dict[str, Any]:
+    counts = {"queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0}
+    return {
+        "link": "up",
+        "credentials": "ok",
+        "flight_state": "disarmed",
+        "reason": "",
+        "backlog_bytes": 0,
+        **more,
+        "counts": {**counts, **more.get("counts", {})},
+    }
+
+
+def row(**more: Any) -> dict[str, Any]:
+    known = {"id": 1, "key": "k", "state": "queued", "size": 1000, "sent_bytes": 0}
+    return {**known, "reason": "", "receipt": None, **more}
+
+
+def shown(found: dict[str, Any], rows: list[dict[str, Any]], name: str = "drone-001") -> Seen:
+    return Seen(page(name, "logs", found, rows))
+
+
+@pytest.mark.guarantee(
+    "attack", "a name that is a script, on the status page", "it is shown as text; nothing runs"
+)
+def test_whatever_is_hostile_is_text() -> None:
+    harmless = shown(status(reason="x"), [row(key="x", reason="x"), row()])
+    said = status(reason=HOSTILE, link=HOSTILE, credentials=HOSTILE, flight_state=HOSTILE)
+    rows = [row(key=HOSTILE, reason=HOSTILE), row(state="verified", receipt={"proof": HOSTILE})]
+    seen = Seen(page(HOSTILE, HOSTILE, said, rows))
+    assert (seen.tags, seen.attributes) == (harmless.tags, harmless.attributes)
+    assert seen.text.count("<script>alert('x')</script>") == 2 + 4 + 2 + 1
+    assert "script" not in seen.tags
+
+
+def test_the_page_may_run_nothing_and_load_nothing() -> None:
+    assert "default-src 'none'" in POLICY
+    assert "script-src" not in POLICY
+    seen = shown(status(), [row()])
+    assert seen.tags.isdisjoint({"script", "link", "img", "iframe", "form", "object"})
+    assert seen.attributes.isdisjoint({"src", "href", "onload"})
+
+
+def test_the_headline_answers_whether_the_logs_are_up() -> None:
+    waiting = shown(status(counts={"queued": 1, "uploading": 1}, backlog_bytes=1536), [])
+    assert "2 not up yet, 1.5 KiB to send" in waiting.text
+    assert "All logs are up." in shown(status(counts={"verified": 1}), []).text
+    assert "No logs yet." in shown(status(), []).text
+
+
+def test_a_row_says_why_not_or_its_proof() -> None:
+    waiting = shown(status(), [row(key="a.ulg", reason="No link to S3.", sent_bytes=250)])
+    for word in ("a.ulg", "queued", "25 %", "1000 B", "No link to S3."):
+        assert word in waiting.text
+    proven = shown(status(), [row(state="verified", receipt={"proof": "crc32+etag"})])
+    assert "crc32+etag" in proven.text
+    assert "%" not in proven.text
+
+
+def test_a_row_without_bytes_is_shown() -> None:
+    assert "0 B" in shown(status(), [row(size=0)]).text
+
+
+PARSED_ALIKE = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs", "Cc"]))
+
+
+@given(PARSED_ALIKE)
+def test_any_name_comes_back_as_it_was(name: str) -> None:
+    seen = shown(status(), [row(key=f"<{name}>")])
+    assert f"<{name}>" in seen.text
+    assert "script" not in seen.tags
