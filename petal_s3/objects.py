@@ -12,7 +12,15 @@ from pathlib import Path
 
 from .answers import ObjectInfo, Page, Presigned
 from .copying import MAX_COPY_BYTES, Copier, equal
-from .errors import BadInput, Conflict, Mismatch, NotS3, S3FileNotFoundError, S3IntegrationError
+from .errors import (
+    BadInput,
+    Conflict,
+    Mismatch,
+    NotS3,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    Throttled,
+)
 from .keys import Territory, header_value
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
@@ -22,6 +30,7 @@ from .s3 import S3
 log = logging.getLogger("petal_s3")
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
+MOST_READERS = 4  # at once; connections are left for what has to be sent
 _PAGE = 1000
 _LONGEST_TOKEN = 2048
 _MOVED_FROM = "moved-from"
@@ -32,18 +41,22 @@ class Objects:
     """The bucket as this machine may see it: a key of anybody else is refused before signing.
 
     A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
-    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break.
+    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break; ``patience_s``: how long
+    a reader waits for one of those before it.
     """
 
     def __init__(
         self, s3: S3, outbox: OutboxThread, territory: Territory,
         *, copy_limit: int = MAX_COPY_BYTES, spread: Callable[[], float] = random.random,
+        patience_s: float = 10.0,
     ) -> None:  # fmt: skip
         self.copier = Copier(s3, copy_limit)
         self._s3 = s3
         self._outbox = outbox
         self._territory = territory
         self._spread = spread
+        self._patience_s = patience_s
+        self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def own(self, key: str) -> str:
@@ -97,18 +110,37 @@ class Objects:
     async def download(self, key: str, target: Path) -> tuple[int, str]:
         """Bring an object to ``target``, whole and equal or not at all: its size and the proof."""
         info = await self.head(key)
-        return info.size, await download(self._s3, info, target, self._spread)
+        async with self._reader():
+            return info.size, await download(self._s3, info, target, self._spread)
 
     @contextlib.asynccontextmanager
     async def read(
         self, key: str, *, first: int | None = None, last: int | None = None, etag: str = ""
     ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
-        """Stream an object, or its bytes ``first``..``last`` (both included), through breaks."""
+        """Stream an object, or its bytes ``first``..``last`` (both included), through breaks.
+
+        Raises :class:`Throttled` when as many are read already as there may be.
+        """
         opened = reading(
             self._s3, self.own(key), first=first, last=last, etag=etag, spread=self._spread
         )
-        async with opened as found:
+        async with self._reader(), opened as found:
             yield found
+
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[None]:
+        """Slow readers must not hold every connection that logs are sent over."""
+        try:
+            await asyncio.wait_for(self._readers.acquire(), self._patience_s)
+        except asyncio.TimeoutError:
+            raise Throttled(
+                f"{MOST_READERS} objects are read already: try again when one has ended.",
+                code="too_many",
+            ) from None
+        try:
+            yield
+        finally:
+            self._readers.release()
 
     async def range(self, key: str, first: int, last: int) -> bytes:
         """The bytes ``first``..``last`` of an object, both included; one request.

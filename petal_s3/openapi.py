@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from . import models
-from .routes import Route
+from .rest import Route
 
 Json = dict[str, Any]
 

@@ -22,7 +22,8 @@ from .bucket import Answer, S3BucketProxy
 from .errors import ConfigError, S3IntegrationError, as_json
 from .flight import FlightState, Heartbeat
 from .openapi import asked_of, responses_of
-from .routes import ROUTES, Call, Route, headers_of
+from .rest import Call, Route, headers_of
+from .routes import ROUTES
 from .service import Service
 from .uploader import ended
 

@@ -6,154 +6,24 @@ call itself; it answers a :class:`Reply` or raises one of our errors.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import math
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterator,
-    Mapping,
-)
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
-
 from . import __version__, events, models, views
-from .errors import BadInput, S3IntegrationError
 from .forms import Form
 from .intake import PRIORITY_ASKED
 from .metrics import CONTENT_TYPE
 from .page import POLICY, page
-from .ranges import NoSuchRange, stretch
+from .ranges import stretch
+from .rest import Call, Reply, Route, no_bytes
 from .service import Service
 
 Json = dict[str, Any]
 
-_MOST_JSON_BYTES = 64 * 1024
 _PAGE_ROWS = 100
 _SAFE_NAME = "attachment; filename*=UTF-8''"
-
-
-def _nobody_leaves() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request, in whatever door; header names are in lower case.
-
-    ``leaving``: whether the door is about to close, so that endless answers have to end.
-    """
-
-    path: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: AsyncIterable[bytes] | None = None
-    leaving: Callable[[], bool] = _nobody_leaves
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer; a stream is closed by who reads it."""
-
-    body: Json | bytes | AsyncIterator[bytes]
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
-
-    @property
-    def content(self) -> bytes | AsyncIterator[bytes]:
-        """What goes over the wire."""
-        if isinstance(self.body, dict):
-            return json.dumps(self.body, ensure_ascii=False).encode("utf-8", "replace")
-        return self.body
-
-
-Run = Callable[[Service, Any, Call], Awaitable[Reply]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One operation. ``ask`` is made of path and query, or of path and the JSON body."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    run: Run
-    ask: type[BaseModel] = models.Nothing
-    answer: type[BaseModel] | str = "text/plain"
-    errors: tuple[int, ...] = (503, 507)
-    status: int = 200
-    form: type[BaseModel] | None = None
-
-    @property
-    def takes_json(self) -> bool:
-        """Whether what is asked stands in a JSON body."""
-        return issubclass(self.ask, models.Body)
-
-    async def __call__(self, service: Service, call: Call) -> Reply:
-        """Check what is asked, and do it; raises our errors only."""
-        return await self.run(service, await self._asked(service, call), call)
-
-    async def _asked(self, service: Service, call: Call) -> BaseModel:
-        given: Json = {**call.query, **call.path}
-        if self.takes_json:
-            given = await _json(call, service.settings.request_timeout)
-        try:
-            return self.ask.model_validate(given)
-        except ValidationError as error:
-            raise BadInput(_sentence(error)) from None
-
-
-async def _json(call: Call, within_s: float) -> Json:
-    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise BadInput("A JSON body is expected, with the content type application/json.")
-    try:
-        text = await asyncio.wait_for(_text(call), within_s)
-    except asyncio.TimeoutError:
-        raise BadInput(
-            f"The body did not come within {within_s:.0f} s.", code="body_stalled", status=408
-        ) from None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise BadInput("A JSON object is expected.")
-    return found
-
-
-async def _text(call: Call) -> bytes:
-    text = bytearray()
-    async for block in call.body or _no_bytes():
-        text += block
-        if len(text) > _MOST_JSON_BYTES:
-            raise BadInput("The body is too long.", code="too_large", status=413)
-    return bytes(text)
-
-
-async def _no_bytes() -> AsyncIterator[bytes]:
-    empty: tuple[bytes, ...] = ()
-    for block in empty:
-        yield block
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first mistake, without a word of what was given."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if first["type"] == "extra_forbidden":  # its name is the caller's
-        return "There is a name in the body that is not known."
-    where = ".".join(str(part) for part in first["loc"]) or "The request"
-    return f"{where}: {first['msg'][:200]}."
 
 
 # -- how things are
@@ -271,7 +141,7 @@ async def delete_row(service: Service, ask: models.RowAsk, _: Call) -> Reply:
 
 async def upload(service: Service, ask: models.UploadAsk, call: Call) -> Reply:
     """Take a log in and answer when it is proven, or (``wait=false``) when it is safe here."""
-    form = Form(call.headers.get("content-type", ""), call.body or _no_bytes())
+    form = Form(call.headers.get("content-type", ""), call.body or no_bytes())
     row = await service.receive(form.file(), lambda: form.name)
     if not ask.wait:
         return Reply(await service.row(row.id), status=202)
@@ -357,14 +227,6 @@ async def move(service: Service, ask: models.MoveBody, _: Call) -> Reply:
 async def delete(service: Service, ask: models.KeyAsk, _: Call) -> Reply:
     """Delete an object; its row becomes cancelled."""
     return Reply(views.deleted(await service.objects.delete(ask.s3_key)))
-
-
-def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
-    """Headers that belong to an error."""
-    if isinstance(error, NoSuchRange):
-        yield "Content-Range", f"bytes */{error.size}"
-    if error.status == 503 and error.retry_after_s:
-        yield "Retry-After", str(math.ceil(error.retry_after_s))
 
 
 _KEY_ERRORS = (400, 403, 404, 503)

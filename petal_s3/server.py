@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from .errors import ConfigError, NotAllowed, S3IntegrationError, as_json
-from .routes import ROUTES, Call, Reply, Route, headers_of
+from .rest import Call, Reply, Route, headers_of
+from .routes import ROUTES
 from .service import Service
 
 log = logging.getLogger("petal_s3")

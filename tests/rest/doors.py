@@ -26,7 +26,8 @@ from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import LinkThread, LoopThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
-from petal_s3.routes import ROUTES, Route
+from petal_s3.rest import Route
+from petal_s3.routes import ROUTES
 from petal_s3.server import HEAD_S, MOST_CONNECTIONS, Server
 from petal_s3.service import Service
 from tests.host.aboard import aboard

@@ -17,7 +17,8 @@ from schemathesis.specs.openapi import checks
 
 from petal_s3 import models
 from petal_s3.openapi import path_names
-from petal_s3.routes import ROUTES, Route
+from petal_s3.rest import Route
+from petal_s3.routes import ROUTES
 
 PREFIX = "/petals/petal-s3"
 EXAMPLES = int(os.environ.get("PETAL_TEST_SCHEMA_EXAMPLES", "150"))

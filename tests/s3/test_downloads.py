@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rig import until
 from shore import KEY, MIB, PART, Shore, noise
 
+from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import (
     Conflict,
     LocalStorageError,
@@ -19,7 +21,9 @@ from petal_s3.errors import (
     Offline,
     S3FileNotFoundError,
     S3IntegrationError,
+    Throttled,
 )
+from petal_s3.objects import MOST_READERS
 from tests.faults.wire import Answer, Fault
 
 SIZE = 4 * MIB
@@ -360,3 +364,26 @@ async def test_many_broken_downloads_use_up_neither_connections_nor_files(
     await shore.objects.download(KEY, target)
     assert target.read_bytes() == body
     await until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 16)
+
+
+# -- many readers
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "readers who take nothing of what they asked for",
+    "a few at most hold a connection, the next hears 503, and logs are sent meanwhile",
+)
+async def test_slow_readers_do_not_keep_logs_from_being_sent(shore: Shore) -> None:
+    shore.put(KEY, noise(SIZE))
+    shore.objects._patience_s = 0.2
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(MOST_READERS):
+            await held.enter_async_context(shore.objects.read(KEY))
+        for again in (shore.objects.range(KEY, 0, 9), shore.objects.download(KEY, shore.tmp / "x")):
+            with pytest.raises(Throttled):
+                await again
+        write_ulog(shore.tmp / "next.ulg", PART + 1)
+        row = await shore.service.enqueue(shore.tmp / "next.ulg")
+        assert (await shore.bring(row.id)).state == "verified"
+    assert await shore.objects.range(KEY, 0, 9) == noise(SIZE)[:10]
