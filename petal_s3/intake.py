@@ -71,6 +71,8 @@ class Intake:
         self._spool = settings.state_dir / "spool"
         self._scan_asked = asyncio.Event()
         self._landings = 0
+        self._entering = asyncio.Lock()
+        """A copy comes to its place and gets its row: nobody adopts it in between."""
         self.trouble = ""
         """Why nothing can be found or entered now; empty when all is well."""
 
@@ -198,16 +200,20 @@ class Intake:
         """Enter copies in the spool that no row knows: the outbox that knew them was lost."""
         if await self._outbox(memory.knows, "copies adopted"):
             return
-        for copy in await self._run(spool.copies, self._spool):
-            if await self._outbox(Outbox.at_path, str(copy)):
-                continue
-            try:
-                await self._land(copy, str(copy), copy.name, spooled=True)
-            except LocalStorageError:
-                raise
-            except S3IntegrationError as error:
-                log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
+        async with self._entering:
+            for copy in await self._run(spool.copies, self._spool):
+                await self._adopt(copy)
         await self._outbox(memory.note, "copies adopted")
+
+    async def _adopt(self, copy: Path) -> None:
+        if await self._outbox(Outbox.at_path, str(copy)):
+            return
+        try:
+            await self._land(copy, str(copy), copy.name, spooled=True)
+        except LocalStorageError:
+            raise
+        except S3IntegrationError as error:
+            log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
 
     # -- entering
 
@@ -319,8 +325,9 @@ class Intake:
         for row in await self._outbox(Outbox.at_path, str(target)):
             if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row
-        await self._run(take or (lambda place: self._bring_in(real, place)), target)
-        return await self._land(target, str(real), name, spooled=True, **more)
+        async with self._entering:
+            await self._run(take or (lambda place: self._bring_in(real, place)), target)
+            return await self._land(target, str(real), name, spooled=True, **more)
 
     @staticmethod
     def _bring_in(real: Path, target: Path) -> None:

@@ -398,6 +398,19 @@ class Outbox:
             size=size,
         )
 
+    def proven_twin(self, row: Row) -> Row | None:
+        """A verified row of the very same file: path, inode, size and time of change."""
+        return self._first(
+            "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
+            " AND mtime_ns = :mtime_ns AND state = 'verified' AND receipt IS NOT NULL"
+            " AND id != :id ORDER BY id DESC LIMIT 1",
+            path=row.path,
+            ino=row.ino,
+            size=row.size,
+            mtime_ns=row.mtime_ns,
+            id=row.id,
+        )
+
     def leftovers(self, limit: int = 20) -> list[Row]:
         """Rows that were given up after their upload had begun, or may have."""
         return self._rows(

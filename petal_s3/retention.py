@@ -197,6 +197,9 @@ class Retention:
         fresh = await self._outbox(Outbox.get, row.id)
         if fresh.state != "verified" or fresh.receipt != row.receipt or fresh.pinned != row.pinned:
             raise KeptBack("its row changed meanwhile")
+        others = await self._outbox(Outbox.at_path, row.path)
+        if any(not other.settled for other in others):
+            raise KeptBack("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
         entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
         try:

@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import clock
-from .answers import HeldPart
-from .checksums import Digest, crc32_base64, digest, file_etag, multipart_etag, whole_crc32
+from .answers import HeldPart, ObjectInfo
+from .checksums import (
+    Digest,
+    crc32_base64,
+    digest,
+    etag_parts,
+    file_etag,
+    multipart_etag,
+    whole_crc32,
+)
 from .clock import Clock
 from .config import MIB
-from .copying import MAX_PARTS, Copier
+from .copying import MAX_COPY_BYTES, MAX_PARTS, Copier
 from .errors import (
     Conflict,
     Mismatch,
@@ -25,6 +33,7 @@ from .errors import (
     S3BucketError,
     S3IntegrationError,
     SourceAway,
+    SourceGone,
     Transient,
     UploadGone,
 )
@@ -116,7 +125,15 @@ class Uploader:
 
     async def attempt(self, row: Row) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
-        source = await self._run(lambda: Source(Path(row.path), row.identity, real=not row.spooled))
+        try:
+            source = await self._run(
+                lambda: Source(Path(row.path), row.identity, real=not row.spooled)
+            )
+        except SourceGone:
+            done = await self._without_file(row)
+            if done is None:
+                raise
+            return done
         self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
         try:
             done = await self._bring(row, source, live)
@@ -130,6 +147,41 @@ class Uploader:
             source.close()
         self._was_cut = False
         return done
+
+    async def _without_file(self, row: Row) -> Row | None:
+        """The file went after another row of it was proven: then S3 has its bytes. Else none."""
+        twin = await self._outbox(Outbox.proven_twin, row)
+        if twin is None or twin.receipt is None:
+            return None
+        await self.abandon(row)
+        if not row.asked_key:
+            return await self._outbox(Outbox.verified, row, twin.receipt, same_as=twin.id)
+        info = await self._s3.head(row.key)
+        if info is None:
+            origin = await self._origin(twin.receipt)
+            # By ranges a multipart object keeps its ETag, and that is the proof.
+            limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
+            info = await Copier(self._s3, limit).copy(origin, row.key)
+        told = twin.receipt.checksum.removeprefix("crc32:")
+        how = proof(info, size=row.size, etag=twin.receipt.etag, crc32=told)
+        if how is None and info.crc32 == told:
+            how = "crc32"
+        if how is None:
+            return None
+        log.info("upload copied key=%s from=%s proof=%s", row.key, twin.key, how)
+        return await self._outbox(Outbox.verified, row, self._copied(row.key, info, told, how))
+
+    async def _origin(self, receipt: Receipt) -> ObjectInfo:
+        info = await self._s3.head(receipt.key)
+        if info is None or info.etag != receipt.etag:
+            raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
+        return info
+
+    def _copied(self, key: str, info: ObjectInfo, crc32: str, how: str) -> Receipt:
+        return Receipt(
+            key=key, etag=info.etag, checksum=f"crc32:{crc32}", size=info.size, proof=how,
+            verified_at=self._server_time(),
+        )  # fmt: skip
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up."""
@@ -194,9 +246,7 @@ class Uploader:
 
     async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
-        origin = await self._s3.head(receipt.key)
-        if origin is None or origin.etag != receipt.etag:
-            raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
+        origin = await self._origin(receipt)
         info = await self._copier.copy(origin, key)
         etags = [await self._run(file_etag, source.fd, source.size, size)
                  for size in dict.fromkeys((None, info.part_size))]  # fmt: skip
@@ -207,11 +257,7 @@ class Uploader:
             raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
         source.check()
         log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
-        copied = Receipt(
-            key=key, etag=info.etag, checksum=receipt.checksum, size=row.size, proof=how,
-            verified_at=self._server_time(),
-        )  # fmt: skip
-        return await self._outbox(Outbox.verified, row, copied)
+        return await self._outbox(Outbox.verified, row, self._copied(key, info, told, how))
 
     async def _put(self, row: Row, source: Source, live: Live) -> Row:
         """A file of one part travels in one request; S3 refuses to overwrite."""

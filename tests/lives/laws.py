@@ -52,7 +52,7 @@ class Laws:
         self.excused: set[str] = set()
         """Names of files whose parts may travel again: changed, given up, forgotten by S3."""
         self.misled: set[str] = set()
-        """Names of files for which a HEAD was answered with a lie that nobody can see through."""
+        """Contents about which a HEAD was answered with a lie that nobody can see through."""
         self.gone: set[str] = set()
         """Paths that the world (not petal-s3) deleted or replaced."""
         self.strangers: dict[str, bytes] = {}
@@ -118,7 +118,7 @@ class Laws:
         self._strangers_stand()
         if answer.status == 200 and asked.op in {"PutObject", "CompleteMultipartUpload"}:
             found = self._world.mind.things[asked.key].sha256
-            if self._needless(asked, found) and not any(name in asked.key for name in self.misled):
+            if self._needless(asked, found) and found not in self.misled:
                 self.broken(f"{asked.key} was proven and came again")
             if found not in self.whole:
                 self.broken(f"{asked.key} holds what no file ever held")
@@ -161,7 +161,8 @@ class Laws:
             self.parts_sent += 1
             self._confirmed[asked.key, asked.part, asked.body.md5] = asked.upload_id
         if asked.op == "HeadObject" and answer.status == 200 and not fault.honest:
-            self.misled.add(asked.key.rsplit("_", 1)[-1].split("x")[0] + "x")
+            there = self._world.mind.things.get(asked.key)
+            self.misled |= {there.sha256} if there is not None else set()
         if asked.op == "HeadObject" and answer.status == 403:
             self._head_refused_at = self._world.loop.time()
         if asked.op == "ListObjectsV2" and answer.status == 403:

@@ -494,3 +494,22 @@ async def test_the_oldest_proof_is_found_by_an_index(rig: Rig) -> None:
     told = await rig.service.outbox(plan)
     assert "removable" in told
     assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "a proven file is wanted under another key, and that has not been made yet",
+    "the file stays until the other row is settled, too",
+)
+async def test_a_file_that_another_row_waits_for_stays(rig: Rig, ladder: Ladder) -> None:
+    await rig.restart(retention_days=7)
+    row = await up(rig)
+    await age(rig, row)
+    other = await rig.service.enqueue(rig.logs / "flight.ulg", key=f"{HOME}records/1/flight.ulg")
+
+    assert await ladder.step() == 0
+    assert files(rig) == ["flight.ulg"]
+
+    await rig.finish(other)
+    assert await ladder.step() == 1
+    assert files(rig) == []

@@ -401,6 +401,31 @@ async def test_bytes_that_are_there_are_copied_by_the_server_to_the_key_asked_fo
     assert told["ContentType"] == "application/x-ulog"
 
 
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.guarantee(
+    "file",
+    "a proven log is wanted under another key, and its file goes before that is done",
+    "it is copied inside the bucket and proven: S3 has its bytes",
+)
+async def test_bytes_that_only_the_bucket_has_are_copied_all_the_same(rig: Rig, size: int) -> None:
+    path = rig.write(size=size)
+    body = path.read_bytes()
+    first = await rig.finish(await rig.service.enqueue(path))
+    other = await rig.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+    path.unlink()
+    rig.ledger.clear()
+
+    other = await rig.finish(other)
+
+    assert (first.state, other.state) == ("verified", "verified")
+    assert rig.body(other.key) == rig.body(first.key) == body
+    assert rig.count("PutObject") == rig.count("UploadPart") == 0
+    assert other.receipt is not None
+    assert (other.receipt.key, other.receipt.size) == (f"{HOME}records/1/flight.ulg", size)
+    assert "etag" in other.receipt.proof
+    assert rig.open_uploads() == []
+
+
 @pytest.mark.guarantee(
     "links",
     "the answer to a copy inside the bucket is lost",

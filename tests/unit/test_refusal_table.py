@@ -21,6 +21,7 @@ from test_refusals import (
     MISSING,
     NOT_OFFERED,
     NOT_S3,
+    OUTSIDE,
     REFUSED,
     SLOW,
     TAKEN,
@@ -99,6 +100,7 @@ EFFECTS: dict[Meaning, Effect] = {
     ),
     TAKEN: Effect("Another object stands at this key ({code}).", False, QUARTER_S),
     MISSING: Effect("There is no such object.", False, QUARTER_S),
+    OUTSIDE: Effect("Nothing of the object lies in this range ({code}).", False, QUARTER_S),
     (S3FileNotFoundError, "no_lifecycle"): Effect(
         "The bucket has no lifecycle rules ({code}).", False, QUARTER_S
     ),

@@ -16,6 +16,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from petal_s3.errors import (
+    BadInput,
     ClockSkew,
     Conflict,
     LocalStorageError,
@@ -50,6 +51,7 @@ GONE: Meaning = (UploadGone, "upload_gone")
 DAMAGED: Meaning = (Mismatch, "damaged")
 TAKEN: Meaning = (Conflict, "key_taken")
 MISSING: Meaning = (S3FileNotFoundError, "not_found")
+OUTSIDE: Meaning = (BadInput, "no_such_range")
 REFUSED: Meaning = (Refused, "s3_refused")
 UNWELL: Meaning = (Transient, "s3_unwell")
 NOT_S3: Meaning = (NotS3, "not_s3")
@@ -75,6 +77,7 @@ CONSEQUENCES: dict[type[S3IntegrationError], tuple[bool, bool]] = {
     Conflict: (False, False),
     S3FileNotFoundError: (False, False),
     Refused: (False, False),
+    BadInput: (False, False),
 }
 
 CODES: list[tuple[str, int, Meaning]] = [
@@ -155,6 +158,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     # the key
     ("PreconditionFailed", 412, TAKEN),
     ("412", 412, TAKEN),
+    ("InvalidRange", 416, OUTSIDE),
     ("NoSuchKey", 404, MISSING),
     ("NoSuchVersion", 404, MISSING),
     ("404", 404, MISSING),
