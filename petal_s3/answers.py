@@ -135,6 +135,10 @@ def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tup
     raise NotS3("The answer holds other bytes than were asked for: it is not from S3.")
 
 
+# The longest life of a version 4 signature: S3 User Guide, "Presigned URL expiration".
+LONGEST_URL_S = 7 * 86_400
+
+
 @dataclass(frozen=True)
 class Presigned:
     """A URL that opens one object for ``expires_s`` seconds, with ``headers`` that must be sent."""

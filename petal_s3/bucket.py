@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import clock, config, views
+from .answers import LONGEST_URL_S
 from .errors import (
     BadInput,
     Offline,
@@ -34,8 +35,6 @@ Answer = dict[str, Any]
 Fail = Callable[[S3IntegrationError], Mapping[str, Any]]
 Progress = Callable[[int, int, float], None]
 T = TypeVar("T")
-
-MAX_EXPIRES_S = 7 * 86_400
 
 
 class S3BucketProxy:
@@ -276,7 +275,7 @@ class S3BucketProxy:
         async def signed() -> Answer:
             if not expiration_hours > 0:  # nor is NaN
                 raise BadInput("A URL lives for at least one second.")
-            seconds = int(min(expiration_hours * 3600, MAX_EXPIRES_S))
+            seconds = int(min(expiration_hours * 3600, LONGEST_URL_S))
             return await self.service.presign(key, seconds, method=method)
 
         return await self._answer(signed())

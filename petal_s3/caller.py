@@ -17,6 +17,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.handlers import add_expect_header
 
 from . import clock
+from .answers import LONGEST_URL_S
 from .clock import Clock
 from .credentials import Credentials, TokenService
 from .errors import (
@@ -46,7 +47,6 @@ _WATCH_S = 0.5
 _ENOUGH_REFUSALS = 3
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
-_LONGEST_S = 7 * 86_400  # of a version 4 signature: S3 User Guide, "Presigned URL expiration"
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
 _OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
 
@@ -134,9 +134,9 @@ class Caller:
     async def credentials_left_s(self) -> int:
         """How long what is signed now stays good, in whole seconds, at least one."""
         if self._tokens is None:
-            return _LONGEST_S  # botocore's own chain does not say
+            return LONGEST_URL_S  # botocore's own chain does not say
         held = await self._tokens.get()
-        return max(1, min(_LONGEST_S, int(held.expires_at - self._now())))
+        return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
 
     async def _connect(self) -> Any:
         session = AioSession()

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .answers import LONGEST_URL_S
+
 _LARGEST_ID = (1 << 63) - 1
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -53,7 +55,7 @@ class KeyAsk(Ask):
 class PresignAsk(KeyAsk):
     """A URL for one object."""
 
-    expires: int = Field(3600, ge=1, le=604_800, description="seconds, at most a week")
+    expires: int = Field(3600, ge=1, le=LONGEST_URL_S, description="seconds, at most a week")
     method: Literal["GET", "PUT"] = Field("GET", description="PUT: to add a log where none is")
 
 

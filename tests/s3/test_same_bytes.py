@@ -426,6 +426,22 @@ async def test_bytes_that_only_the_bucket_has_are_copied_all_the_same(rig: Rig, 
     assert rig.open_uploads() == []
 
 
+@pytest.mark.parametrize("asked", [True, False])
+async def test_what_was_proven_once_and_is_deleted_is_no_proof_without_a_file(
+    rig: Rig, asked: bool
+) -> None:
+    path = rig.write()
+    elsewhere = f"{HOME}records/1/flight.ulg"
+    first = await rig.finish(await rig.service.enqueue(path, key=None if asked else elsewhere))
+    other = await rig.service.enqueue(path, key=elsewhere if asked else None)
+    path.unlink()
+    rig.cloud.delete_object(Bucket=BUCKET, Key=first.key)
+
+    other = await rig.finish(other)
+
+    assert (other.state, other.code, other.receipt) == ("dead", "source_gone", None)
+
+
 @pytest.mark.guarantee(
     "links",
     "the answer to a copy inside the bucket is lost",
