@@ -82,7 +82,7 @@ def _shown(default: object) -> str:
     if isinstance(default, ByteSize):
         return default.human_readable().replace(".0", "") if default else "0"
     if isinstance(default, tuple):
-        return ":".join(str(part) for part in default)
+        return ":".join(str(part) for part in default) or "none"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, float):

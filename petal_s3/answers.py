@@ -11,6 +11,10 @@ from typing import Any
 from .checksums import Digest
 from .errors import Mismatch, NotS3
 
+_ENCRYPTION_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
@@ -75,6 +79,11 @@ def encryption(sse: str) -> dict[str, str]:
         key_id = sse.removeprefix("aws:kms:")
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id}
     return {"ServerSideEncryption": sse}
+
+
+def encryption_headers(parameters: Mapping[str, str]) -> dict[str, str]:
+    """What :func:`encryption` asks for, as headers of a request that somebody else makes."""
+    return {_ENCRYPTION_HEADERS[name]: value for name, value in parameters.items()}
 
 
 def listed(part: HeldPart, *, checksummed: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from . import clock, config, views
 from .answers import LONGEST_URL_S
+from .bucket_sessions import Sessions
 from .errors import (
     BadInput,
     Offline,
@@ -81,6 +82,7 @@ class S3BucketProxy:
         self.debug = debug
         self.s3_client = _HealthClient(service)
         self._fail = fail
+        self.sessions = Sessions(service, self._answer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: Counter[int] = Counter()
         """How many callers wait for a row."""

@@ -61,6 +61,11 @@ def digest(fd: int, offset: int, size: int, *, sha256: bool = False) -> Digest:
     return Digest(size, crc, md5.digest(), sha.hexdigest() if sha is not None else "")
 
 
+def digest_of(body: bytes) -> Digest:
+    """The digest of a few bytes that are in memory."""
+    return Digest(len(body), zlib.crc32(body), hashlib.md5(body, usedforsecurity=False).digest())
+
+
 def crc32_base64(crc32: int) -> str:
     """Write a CRC32 as S3's headers do."""
     return base64.b64encode(crc32.to_bytes(4, "big")).decode()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +15,10 @@ import yaml
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BaseModel,
     BeforeValidator,
     ByteSize,
+    ConfigDict,
     Field,
     ValidationError,
 )
@@ -27,6 +31,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError
+from .sniff import ALL_KINDS
 
 PREFIX = "PETAL_S3_"
 HOST_TOKEN_URL = "PETAL_SESSION_TOKEN_URL"  # noqa: S105 - a name; the host sets it
@@ -39,6 +44,9 @@ _DEEPEST = 4
 _SHOWN_CHARS = 200
 _SECRET = ("api_token", "_url")  # never shown: a URL may hold a password
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What a key template of a source may name.
+PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "kind")
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[A-Za-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)?")
 _SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
 
 
@@ -99,6 +107,61 @@ def _url(value: str | None) -> str | None:
     return value
 
 
+def _kinds(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if not kinds or not ALL_KINDS.issuperset(kinds):
+        raise ValueError(f"some of {', '.join(sorted(ALL_KINDS))} are expected")
+    return kinds
+
+
+def _template(template: str) -> str:
+    try:
+        fields = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(template)]
+    except ValueError:
+        fields = [("", "", "")]
+    if any(name is not None and (name not in PLACEHOLDERS or spec or how)
+           for name, spec, how in fields):  # fmt: skip
+        names = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(
+            f"a key like events/{{timestamp}}_{{name}} is expected, with some of {names}"
+        )
+    return template
+
+
+def _content_type(value: str | None) -> str | None:
+    if value is not None and not _MEDIA_TYPE.fullmatch(value):
+        raise ValueError("a media type like application/xml is expected")
+    return value
+
+
+def _from_json(value: object) -> object:
+    """In the environment, and after ``--set``, sources are written as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("a list is expected, in the environment as JSON") from None
+
+
+class Source(BaseModel):
+    """A further directory of which the logs are sent: rotated event files, text logs.
+
+    ``key`` stands below the machine's folder unless it begins with ``{upload_prefix}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    directory: Annotated[Path, AfterValidator(_absolute)]
+    kinds: Annotated[tuple[str, ...], BeforeValidator(_kinds), AfterValidator(_known_kinds)]
+    key: Annotated[str, AfterValidator(_template)] = "{timestamp}_{name}"
+    date_folders: bool = False
+    content_type: Annotated[str | None, AfterValidator(_content_type)] = None
+
+
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(_url)]
 
@@ -144,6 +207,9 @@ class Settings(BaseSettings):
         (Path("~/ulog_records"), Path("~/rosbag_records")),
         validate_default=True,
         description="directories to scan, separated by a colon",
+    )
+    sources: Annotated[tuple[Source, ...], NoDecode, BeforeValidator(_from_json)] = Field(
+        (), description="further directories with logs of other kinds: docs/sources.md"
     )
     scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         300.0, description="seconds between scans"
@@ -191,6 +257,11 @@ class Settings(BaseSettings):
         if file is None:
             return init_settings, env_settings
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_yaml(file))
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Every directory in which logs are looked for."""
+        return tuple(dict.fromkeys((*self.log_dirs, *(one.directory for one in self.sources))))
 
     @property
     def outbox_path(self) -> Path:
@@ -297,6 +368,8 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "settings"
     variable = name if name.startswith("PETAL_") else f"{PREFIX}{name.upper()}"
+    if name == "sources":
+        name = variable = f"sources{_place(first['loc'][1:])}"
     if first["type"] == "missing":
         return f"{variable} is not set; it is required."
     if first["type"] == "extra_forbidden":
@@ -308,6 +381,11 @@ def _sentence(error: ValidationError) -> str:
         reason = "a size like 8MiB, 2GiB or 500MB is expected"
     shown = "" if name.lower().endswith(_SECRET) else f" is {_shown(first['input'])}"
     return f"{variable}{shown}: {reason}."
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where in a list of settings: ``[0].key``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
 
 
 def _shown(value: object) -> str:

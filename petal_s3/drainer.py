@@ -33,6 +33,7 @@ from .orphans import Orphans, Pass
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .row import Row
+from .sniff import ALL_KINDS, FLIGHT_KINDS
 from .source import missing
 from .uploader import LEASE_S, Uploader, ended
 
@@ -273,7 +274,11 @@ class Drainer:
         try:
             await self._uploader.abandon(current)
             found = await asyncio.to_thread(
-                FlightLog.read, Path(row.path), max_bytes=self._max_file_size, name=row.name
+                FlightLog.read,
+                Path(row.path),
+                max_bytes=self._max_file_size,
+                name=row.name,
+                kinds=frozenset({row.kind}) if row.kind in ALL_KINDS else FLIGHT_KINDS,
             )
         except S3FileNotFoundError:
             return await self._failed(row, missing(Path(row.path), row.identity))

@@ -11,6 +11,9 @@ one of these verdicts; a damaged log is still a log and is uploaded:
     incompat         a ULog with features that its reader must know (unknown incompat bits)
     damaged          a sound start, then an impossible record or offset, or zeros at the end
 
+Logs of other kinds (``text``, ``xml``, ``json``) are taken where their source allows them; they are
+``complete``, ``truncated`` (XML or JSON that does not close) or ``damaged`` (zeros at the end).
+
 At most 4 KiB of a file are ever read, in two reads: its first 3 KiB, and 1 KiB where damage shows
 (the end of a ULog, the first record of a bag).
 """
@@ -27,7 +30,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 
-from . import rosbag, ulog
+from . import rosbag, texts, ulog
 from .errors import (
     NotFinished,
     S3FileNotFoundError,
@@ -36,14 +39,16 @@ from .errors import (
     check_descriptors,
 )
 from .sniff import (
+    FLIGHT_KINDS,
     LOG_SUFFIXES,
     UNFINISHED_SUFFIXES,
     check_content,
     check_text,
     kind_of,
+    log_suffix,
+    named_like,
     refused,
     shown_name,
-    suffix_of,
 )
 
 __all__ = [
@@ -65,16 +70,26 @@ __all__ = [
 HEAD_BYTES = 4096
 MAX_BYTES = 2 * 1024**3
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
-    {"ulog": "application/x-ulog", "rosbag": "application/x-rosbag"}
+    {
+        "ulog": "application/x-ulog",
+        "rosbag": "application/x-rosbag",
+        "text": "text/plain",
+        "xml": "application/xml",
+        "json": "application/json",
+    }
 )
 
 _PROBE_BYTES = 1024
+_TEXT_BYTES = 1024  # of a text: enough to be told from what is none
 _LEAD_BYTES = HEAD_BYTES - _PROBE_BYTES
 _DATE_FOLDER = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _CLOCK_NAME = re.compile(r"([0-9]{2})_([0-9]{2})_([0-9]{2})(?![0-9])")
 _TIME_IN_NAME = re.compile(
     r"(?<![0-9])([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"[-_ T]([0-9]{2})[-_]([0-9]{2})[-_]([0-9]{2})(?![0-9])"
+)
+_COMPACT = re.compile(
+    r"(?<![0-9])([0-9]{4})([0-9]{2})([0-9]{2})[-_T]?([0-9]{2})([0-9]{2})([0-9]{2})(?![0-9])"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_SECOND = 253_402_300_799  # 9999-12-31 23:59:59
@@ -100,7 +115,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class FlightLog:
-    """A file that is a flight log; ``kind`` is ``ulog`` or ``rosbag``, ``verdict`` as above.
+    """A file that is a log; ``kind`` is one of ``sniff.SUFFIXES``, ``verdict`` as above.
 
     ``facts`` are what the header gives cheaply, ASCII, at most 128 characters a value: for a
     ULog ``sys-uuid ver-sw ver-sw-release ver-hw sys-name log-type``, ``boot-us`` (microseconds
@@ -117,7 +132,7 @@ class FlightLog:
     @property
     def content_type(self) -> str:
         """The media type to store it under."""
-        return CONTENT_TYPES[self.kind]
+        return content_type_of(self.kind, self.path.name)
 
     @classmethod
     def read(
@@ -128,6 +143,7 @@ class FlightLog:
         name: str | None = None,
         within: Sequence[Path] | None = None,
         real: bool = False,
+        kinds: frozenset[str] = FLIGHT_KINDS,
     ) -> FlightLog:
         """Examine the file at ``path``; errors as in :func:`open_log` and :func:`examine`.
 
@@ -136,7 +152,7 @@ class FlightLog:
         fd = open_log(path, within=within, real=real)
         try:
             judged = path.name if name is None else name
-            kind, verdict, facts, identity = examine(fd, judged, max_bytes=max_bytes)
+            kind, verdict, facts, identity = examine(fd, judged, max_bytes=max_bytes, kinds=kinds)
         finally:
             os.close(fd)
         return cls(path, kind, identity, verdict, facts)
@@ -180,16 +196,17 @@ def open_log(path: Path, *, within: Sequence[Path] | None = None, real: bool = F
 
 
 def examine(
-    fd: int, name: str, *, max_bytes: int = MAX_BYTES
+    fd: int, name: str, *, max_bytes: int = MAX_BYTES, kinds: frozenset[str] = FLIGHT_KINDS
 ) -> tuple[str, str, Mapping[str, str], Identity]:
     """Give kind, verdict, facts and identity of the open file; reads at most 4 KiB of it.
 
-    ``name`` decides the kind, and the content must agree. Accepted: 0 < size <= ``max_bytes``.
+    ``name`` decides the kind, one of ``kinds``, and the content must agree. Accepted:
+    0 < size <= ``max_bytes``.
     Raises ``NotAFlightLog`` with a code for the reason, ``NotFinished`` when the name says so or
     the file changed meanwhile, ``SourceAway`` when reading fails.
     """
     shown = shown_name(name)
-    kind = kind_of(name, shown)
+    kind = kind_of(name, shown, kinds)
     try:
         before = os.fstat(fd)
         _check_regular(before.st_mode, shown)
@@ -202,7 +219,9 @@ def examine(
     identity = Identity.of(before)
     if Identity.of(after) != identity:
         raise NotFinished(f"{shown} changed while it was examined: it is still being written.")
-    check_content(head, kind, shown)
+    check_content(head if kind in FLIGHT_KINDS else head[:_TEXT_BYTES], kind, shown)
+    if kind not in FLIGHT_KINDS:
+        return kind, texts.verdict(kind, head, probe), MappingProxyType({}), identity
     judge = ulog.judge if kind == "ulog" else rosbag.judge
     verdict, facts = judge(shown, head, probe, before.st_size)
     return kind, verdict, MappingProxyType(facts), identity
@@ -213,19 +232,28 @@ def is_candidate(name: str) -> bool:
 
     An unfinished ``x.bag.active`` is none; a reindex backup ``x.orig.bag`` is a real bag.
     """
-    return not name.startswith(".") and suffix_of(name) in LOG_SUFFIXES
+    return named_like(name, FLIGHT_KINDS)
 
 
-def log_time(path: Path, mtime_ns: int) -> datetime:
+def content_type_of(kind: str, name: str) -> str:
+    """The media type of a log by its kind and name; that of any bytes for an unknown kind."""
+    if kind == "text" and log_suffix(name) == ".csv":
+        return "text/csv"
+    return CONTENT_TYPES.get(kind, "application/octet-stream")
+
+
+def log_time(path: Path, mtime_ns: int, *, compact: bool = False) -> datetime:
     """Give the log's own time, UTC, whole seconds.
 
     From PX4's ``YYYY-MM-DD/HH_MM_SS.ulg``, else from ``YYYY-MM-DD-HH-MM-SS`` in the name (also
-    with ``_``), else from ``mtime_ns``, clamped to 1970..9999. Impossible dates are passed over.
+    with ``_``; with ``compact`` ``YYYYMMDD_HHMMSS`` too), else from ``mtime_ns``, clamped to
+    1970..9999. Impossible dates are passed over.
     """
     folder = _DATE_FOLDER.fullmatch(path.parent.name)
     clock = _CLOCK_NAME.match(path.name)
     found = [folder.groups() + clock.groups()] if folder and clock else []
     found += [match.groups() for match in _TIME_IN_NAME.finditer(path.name)]
+    found += [match.groups() for match in _COMPACT.finditer(path.name) if compact]
     for parts in found:
         try:
             moment = datetime(*map(int, parts), tzinfo=timezone.utc)  # type: ignore[misc,arg-type]

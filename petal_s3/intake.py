@@ -25,15 +25,16 @@ from .errors import (
     S3IntegrationError,
 )
 from .flight import FlightState
-from .flightlog import FlightLog, Identity, log_time, open_log
-from .keys import Territory, log_key
-from .landing import File, Settling, find_logs, locked, open_for_writing
+from .flightlog import FlightLog, Identity, open_log
+from .keys import Territory
+from .landing import File, Settling, locked, open_for_writing
+from .origins import Origin, Origins
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .reading import to_end
 from .reception import Half, take_in
 from .row import Entry, Row, printable
-from .sniff import kind_of, shown_name
+from .sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, shown_name
 
 log = logging.getLogger("petal_s3")
 
@@ -59,8 +60,13 @@ class Intake:
         on_landed: Callable[[], None],
         now: Clock = clock.now,
     ) -> None:
-        """``on_landed`` hears that a row was entered."""
+        """``on_landed`` hears that a row was entered.
+
+        Raises :class:`ConfigError` for a source of which the keys would not be ours.
+        """
         self.settling = Settling(settings.settle_seconds)
+        self.origins = Origins(settings, territory)
+        self._elsewhere = Origin(Path(), FLIGHT_KINDS, date_folders=settings.date_folders)
         self._settings = settings
         self._territory = territory
         self._outbox = outbox
@@ -112,7 +118,7 @@ class Intake:
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        files = await self._run(find_logs, self._settings.log_dirs)
+        files = await self._run(self.origins.find)
         fresh: list[File] = []
         for start in range(0, len(files), _CHUNK):
             fresh += await self._outbox(Outbox.unknown, files[start : start + _CHUNK])
@@ -143,7 +149,8 @@ class Intake:
 
     async def _accept(self, path: str) -> bool:
         try:
-            await self._land(Path(path), path, Path(path).name)
+            origin = await self._run(self.origins.of, Path(path))
+            await self._land(Path(path), path, Path(path).name, origin=origin)
         except NotAFlightLog as error:
             await self._refuse(path, error)
         except NotFinished:
@@ -162,21 +169,31 @@ class Intake:
         log.warning("no flight log path=%s code=%s", ascii(path), error.code)
         with contextlib.suppress(OSError):
             identity = Identity.of(os.lstat(path))
-            entry = self._entry(printable(path), Path(path).name, identity, "unknown", "refused")
+            entry = self._entry(
+                printable(path), Path(path).name, identity, "unknown", "refused",
+                origin=self._elsewhere,
+            )  # fmt: skip
             await self._outbox(Outbox.refuse, entry, error.code, error.message)
 
-    async def _land(
-        self, path: Path, original: str, name: str, *, asked_key: str = "", **more: Any
-    ) -> Row:
+    async def _land(  # noqa: PLR0913
+        self, path: Path, original: str, name: str, *, asked_key: str = "",
+        origin: Origin | None = None, kinds: frozenset[str] = frozenset(), facts: Any = None,
+        **more: Any,
+    ) -> Row:  # fmt: skip
+        origin = origin or self._elsewhere
         real = not more.get("spooled")  # what was found or allowed is what is opened
         found = await self._run(
             lambda: FlightLog.read(
-                path, max_bytes=self._settings.max_file_size, name=name, real=real
+                path,
+                max_bytes=self._settings.max_file_size,
+                name=name,
+                real=real,
+                kinds=kinds | origin.kinds,
             )
         )
         entry = self._entry(
             str(path), name, found.identity, found.kind, found.verdict, original=original,
-            facts=found.facts, asked_key=asked_key, **more,
+            facts={**found.facts, **(facts or {})}, asked_key=asked_key, origin=origin, **more,
         )  # fmt: skip
         row = await self._outbox(Outbox.land, entry)
         log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
@@ -184,12 +201,12 @@ class Intake:
 
     def _entry(  # noqa: PLR0913
         self, path: str, name: str, identity: Identity, kind: str, verdict: str,
-        *, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
+        *, origin: Origin, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
     ) -> Entry:  # fmt: skip
-        logged_at = log_time(Path(original or path).with_name(name), identity.mtime_ns)
-        key = asked_key or log_key(
-            self._territory.home, name, logged_at, date_folders=self._settings.date_folders
-        )
+        named = Path(original or path).with_name(name)
+        logged_at = origin.logged_at(named, identity.mtime_ns, kind)
+        key = asked_key or origin.key(self._territory, name, logged_at, kind)
+        more = {"content_type": origin.content_type, **more}
         return Entry(
             path=path, identity=identity, key=key, name=printable(name), kind=kind,
             verdict=verdict, facts=facts or {}, logged_at=int(logged_at.timestamp()),
@@ -209,7 +226,7 @@ class Intake:
         if await self._outbox(Outbox.at_path, str(copy)):
             return
         try:
-            await self._land(copy, str(copy), copy.name, spooled=True)
+            await self._land(copy, str(copy), copy.name, spooled=True, kinds=ALL_KINDS)
         except LocalStorageError:
             raise
         except S3IntegrationError as error:
@@ -217,7 +234,7 @@ class Intake:
 
     # -- entering
 
-    async def enqueue(
+    async def enqueue(  # noqa: PLR0913
         self,
         path: str | os.PathLike[str],
         *,
@@ -226,44 +243,50 @@ class Intake:
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
         session_id: str | None = None,
+        kinds: frozenset[str] = FLIGHT_KINDS,
     ) -> Row:
         """Enter a file by name, durably; returns at once.
 
-        A file outside the log directories is spooled first, or refused with ``inside_only``.
+        A file outside the log directories is spooled first, or refused with ``inside_only``. It
+        is one of ``kinds``, or of those of the source that it lies in.
         Raises :class:`NotAFlightLog`, :class:`NotFinished`, :class:`NotAllowed`,
         :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
         """
-        asked_key = self._territory.check(key) if key else ""
-        real = await self._run(self._real, path, inside_only)
+        asked_key = self._territory.check_lasting(key) if key else ""
+        real, origin = await self._run(self.located, path, inside_only)
         if await self._run(open_for_writing, [str(real)]):
             raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
         name = Path(name).name if name else Path(os.fspath(path)).name
         if not name:
             raise BadInput("This is not a file name.", code="bad_name")
         more: dict[str, Any] = {
-            "asked_key": asked_key, "priority": priority, "session_id": session_id,
+            "asked_key": asked_key, "priority": priority, "session_id": session_id, "kinds": kinds,
         }  # fmt: skip
-        if self._inside(real):
-            row = await self._land(real, str(real), name, **more)
+        if origin is not None:
+            row = await self._land(real, str(real), name, origin=origin, **more)
         else:
             row = await self._spool_in(real, name, more)
         self._on_landed()
         return row
 
-    def _real(self, path: str | os.PathLike[str], inside_only: bool) -> Path:
+    def located(
+        self, path: str | os.PathLike[str], inside_only: bool = False
+    ) -> tuple[Path, Origin | None]:
+        """The real path of a file, and the directory of ours that it lies in; blocking.
+
+        Raises :class:`BadInput`, :class:`NotAllowed` with ``inside_only`` for a file elsewhere,
+        and :class:`S3FileNotFoundError`.
+        """
         text = os.fspath(path)
         if not text.strip() or "\0" in text:
             raise BadInput("This is not a path.", code="bad_path")
         real = Path(os.path.realpath(text))
-        if inside_only and not self._inside(real):
+        origin = self.origins.of(real)
+        if inside_only and origin is None:
             raise NotAllowed("Only files inside the log directories can be enqueued this way.")
         if not real.exists():
             raise S3FileNotFoundError(f"There is no file {real.name!a}.")
-        return real
-
-    def _inside(self, real: Path) -> bool:
-        roots = (Path(os.path.realpath(directory)) for directory in self._settings.log_dirs)
-        return any(real.is_relative_to(root) for root in roots)
+        return real, origin
 
     async def receive(
         self,
@@ -271,28 +294,30 @@ class Intake:
         name: str | Callable[[], str],
         *,
         key: str | None = None,
-        priority: int = PRIORITY_ASKED,
         idle_s: float = 60.0,
+        kinds: frozenset[str] = FLIGHT_KINDS,
+        **more: Any,
     ) -> Row:
         """Enter a body that comes in pieces, of whatever size; durable when this returns.
 
         It goes straight to the spool: memory stays flat. ``name``: of the file, or what tells it
-        when all has come. Raises as :meth:`enqueue`, and :class:`BadInput` when nothing comes for
-        ``idle_s`` seconds. What is broken off leaves nothing behind.
+        when all has come. ``more``: ``priority``, ``session_id`` and ``facts`` of the row. Raises
+        as :meth:`enqueue`, and :class:`BadInput` when nothing comes for ``idle_s`` seconds. What
+        is broken off leaves nothing behind.
         """
-        asked_key = self._territory.check(key) if key else ""
+        asked_key = self._territory.check_lasting(key) if key else ""
         known = name if isinstance(name, str) else ""
         if isinstance(name, str):
-            kind_of(name, shown_name(name))  # before a byte of it is taken
+            kind_of(name, shown_name(name), kinds)  # before a byte of it is taken
         half = Half(self._spool)
         try:
             await take_in(
                 chunks, half, known,
-                max_bytes=self._settings.max_file_size, idle_s=idle_s, run=self._run,
+                max_bytes=self._settings.max_file_size, idle_s=idle_s, run=self._run, kinds=kinds,
             )  # fmt: skip
             final = name if isinstance(name, str) else name()
-            more = {"asked_key": asked_key, "priority": priority}
-            row = await to_end(self._enter(half, final, more))
+            about = {"priority": PRIORITY_ASKED, **more, "asked_key": asked_key, "kinds": kinds}
+            row = await to_end(self._enter(half, final, about))
         finally:
             await self._run(half.discard)
         self._on_landed()
@@ -312,7 +337,9 @@ class Intake:
         ``take`` brings the file to its place in the spool; by itself it is linked or copied.
         """
         found = await self._run(
-            lambda: FlightLog.read(real, max_bytes=self._settings.max_file_size, name=name)
+            lambda: FlightLog.read(
+                real, max_bytes=self._settings.max_file_size, name=name, kinds=more["kinds"]
+            )
         )
         asked_key = str(more["asked_key"])
         for row in await self._outbox(

@@ -11,12 +11,14 @@ from urllib.parse import quote, unquote
 from .errors import BadInput, ConfigError, NotAllowed
 
 MAX_KEY_BYTES = 1024
+DESCRIPTION = "description"
 _MAX_NAME_BYTES = 200
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DELETED = "deleted/"
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 _URI = re.compile(r"[Ss]3://([^/]*)/?(.*)", re.DOTALL)
+_SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _READINGS = 4  # whoever decodes a key once more than we did must still see one of ours
 
 
@@ -74,6 +76,23 @@ class Territory:
         if not self.owns(key):
             raise NotAllowed("This key does not belong to this machine.")
         return key
+
+    def check_lasting(self, key: str) -> str:
+        """As :meth:`check`, for what is to stay: nothing stays below ``tmp/``.
+
+        Raises :class:`NotAllowed` for a key there.
+        """
+        key = self.check(key)
+        if self.is_temporary(key):
+            raise NotAllowed(
+                "What stands below tmp/ is deleted after a day; a log needs a key elsewhere."
+            )
+        return key
+
+    def is_temporary(self, key: str) -> bool:
+        """Whether ``key`` stands where things are only handed over, and deleted after a day."""
+        homes = (f"{self.prefix}{machine_id}/" for machine_id in self.machine_ids)
+        return any(key.startswith(temporary_folder(home)) for home in homes)
 
     def listing_prefix(self, prefix: str | None) -> str:
         """Turn what a caller asks to list into a whole prefix inside an owned root.
@@ -165,6 +184,39 @@ def log_key(home: str, name: str, logged_at: datetime, *, date_folders: bool = F
     return f"{home}{folders}{logged_at.strftime('%Y%m%d_%H%M%S')}_{key_name(name)}"
 
 
+def stamped(name: str, logged_at: datetime) -> str:
+    """``{YYYYmmdd_HHMMSS}_{name}``; a name that begins with that very time says it once."""
+    stamp, clean = logged_at.strftime("%Y%m%d_%H%M%S"), key_name(name)
+    return clean if re.match(rf"{stamp}(?![0-9])", clean) else f"{stamp}_{clean}"
+
+
+def session_folder(home: str, session_id: str, what: str = "") -> str:
+    """Where what belongs to a diagnosis session stands: ``{home}sessions/{id}/[what/]``.
+
+    Raises :class:`BadInput` for what cannot name a session.
+    """
+    return f"{home}sessions/{valid_session_id(session_id)}/" + (f"{what}/" if what else "")
+
+
+def temporary_folder(home: str, session_id: str | None = None) -> str:
+    """Where what is handed over by key stands for a while: ``{home}tmp/[{id}/]``.
+
+    Raises :class:`BadInput` for what cannot name a session.
+    """
+    return f"{home}tmp/" + (f"{valid_session_id(session_id)}/" if session_id is not None else "")
+
+
+def valid_session_id(session_id: str) -> str:
+    """Return ``session_id`` when it may stand in a key; else raise :class:`BadInput`."""
+    if not _SESSION_ID.fullmatch(session_id) or not session_id.strip("."):
+        raise BadInput(
+            "This cannot name a session: 1 to 128 of A-Z a-z 0-9 . _ - are expected, and not only"
+            " dots.",
+            code="bad_session",
+        )
+    return session_id
+
+
 def key_with_crc(key: str, crc32: int) -> str:
     """The second spelling, for a key taken by other bytes: ``-<8 hex>`` before the extension.
 
@@ -186,11 +238,17 @@ def header_value(text: str) -> str:
 
 
 def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept."""
+    """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept.
+
+    A ``description`` is cut where it does not fit; any other value would then say another thing,
+    and is left out.
+    """
     encoded: dict[str, str] = {}
     room = 2048
     for name, value in pairs:
         text = header_value(value)
+        if name == DESCRIPTION:
+            text = _CUT_ESCAPE.sub("", text[: max(0, room - len(name))])
         size = len(name) + len(text)
         if text and size <= room:
             encoded[name] = text

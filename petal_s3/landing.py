@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import check_descriptors
-from .flightlog import Identity, is_candidate
+from .flightlog import Identity
+from .sniff import FLIGHT_KINDS, named_like
 
 _MAX_DEPTH = 16
 _WRITING = os.O_WRONLY | os.O_RDWR
@@ -18,8 +19,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 File = tuple[str, Identity]
 
 
-def find_logs(directories: Iterable[Path]) -> list[File]:
-    """Every file below ``directories`` that looks like a log by its name; blocking.
+def find_logs(directories: Iterable[Path], kinds: frozenset[str] = FLIGHT_KINDS) -> list[File]:
+    """Every file below ``directories`` that looks like one of ``kinds`` by its name; blocking.
 
     Links are not followed, unreadable directories are passed over, depth is bounded.
     Paths are real paths, so that one file has one path. Raises :class:`LocalStorageError` when
@@ -27,11 +28,11 @@ def find_logs(directories: Iterable[Path]) -> list[File]:
     """
     found: dict[str, Identity] = {}
     for directory in directories:
-        found.update(_walk(os.path.realpath(directory), _MAX_DEPTH))
+        found.update(_walk(os.path.realpath(directory), _MAX_DEPTH, kinds))
     return list(found.items())
 
 
-def _walk(directory: str, depth: int) -> Iterator[File]:
+def _walk(directory: str, depth: int, kinds: frozenset[str]) -> Iterator[File]:
     try:
         entries = list(os.scandir(directory))
     except OSError as error:
@@ -42,8 +43,8 @@ def _walk(directory: str, depth: int) -> Iterator[File]:
             if entry.is_dir(follow_symlinks=False):
                 # A hidden directory is a wastebasket, not a place for logs.
                 if depth > 0 and not entry.name.startswith("."):
-                    yield from _walk(entry.path, depth - 1)
-            elif is_candidate(entry.name):
+                    yield from _walk(entry.path, depth - 1, kinds)
+            elif named_like(entry.name, kinds):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):
                     yield entry.path, Identity.of(status)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from .answers import LONGEST_URL_S
+from .handover import FileUploadMetadata
 
 _LARGEST_ID = (1 << 63) - 1
 
@@ -89,6 +90,39 @@ class EnqueueBody(Body):
     key: Text | None = None
     priority: int | None = Field(None, ge=-100, le=100, description="more is sooner")
     session_id: Text | None = None
+
+
+SessionId = Annotated[str, Field(min_length=1, max_length=128, description="the session")]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class PresignUploadBody(Body):
+    """A file that is to be handed over by key."""
+
+    session_id: SessionId
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    size: int = Field(ge=0, le=_LARGEST_ID, description="bytes")
+    type: Annotated[str, Field(max_length=128)] | None = Field(None, description="media type")
+
+
+class CompleteUploadBody(Body):
+    """A file that was put to its URL (``s3_key``), or that comes here (``name``, ``content``)."""
+
+    session_id: SessionId
+    s3_key: Text | None = Field(None, validation_alias=AliasChoices("s3_key", "s3Key"))
+    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    content: Annotated[str, Field(max_length=256 * 1024)] | None = Field(
+        None, description="the file as base64, below 100 KB"
+    )
+    type: Annotated[str, Field(max_length=128)] | None = Field(None, description="media type")
+    index: Count = 0
+    page_count: Count | None = None
+
+
+class EndSessionBody(Body):
+    """A session that has ended."""
+
+    session_id: SessionId
 
 
 class MoveBody(Body):
@@ -246,6 +280,28 @@ class PresignAnswer(Answer):
     headers: dict[str, str]
     expires_in: int
     expires_at: str
+
+
+class PresignUploadAnswer(PresignAnswer):
+    """A URL to put a file to, and what to say of it afterwards."""
+
+    file_id: str
+    name: str
+    size: int
+
+
+class CompleteUploadAnswer(FileUploadMetadata):
+    """A file that was handed over."""
+
+    success: Literal[True]
+
+
+class EndSessionAnswer(Answer):
+    """How many temporary objects were deleted."""
+
+    success: Literal[True]
+    session_id: str
+    deleted: int
 
 
 class DeleteAnswer(Answer):

@@ -9,6 +9,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from .answers import ObjectInfo, Page, Presigned
 from .copying import MAX_COPY_BYTES, Copier, equal
@@ -161,7 +162,17 @@ class Objects:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
             raise BadInput("A URL lives for at least one second.")
-        return await self._s3.presign(self.own(key), expires_s, method=method)
+        make = self._s3.presign if method == "GET" else self._s3.presign_put
+        return await make(self.own(key), expires_s)
+
+    async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
+        """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
+        settled."""
+        return await self._s3.presign_put(self.own(key), expires_s, **about)
+
+    async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
+        """Add a small object out of memory; raises :class:`Conflict` where one stands."""
+        await self._s3.put_bytes(self.own(key), body, **about)
 
     # -- changing
 
@@ -180,7 +191,7 @@ class Objects:
         of the source: asked again after a lost answer, it finishes what it began. The row names
         an object that is there at every moment: the source until the copy is proven.
         """
-        source, target = self.own(source), self.own(target)
+        source, target = self.own(source), self._territory.check_lasting(target)
         if source == target:
             return
         async with self._alone(source, target):

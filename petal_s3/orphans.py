@@ -1,4 +1,4 @@
-"""Find multipart uploads that this machine began and no row owns, and abort them when they rest."""
+"""Tidy up what nobody owns: multipart uploads of no row, and what was handed over a day ago."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from .answers import OpenUpload
 from .errors import S3BucketError, UploadGone
-from .keys import Territory
+from .keys import Territory, temporary_folder
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .s3 import S3, withheld
@@ -17,6 +17,7 @@ from .s3 import S3, withheld
 log = logging.getLogger("petal_s3")
 
 AGE_S = 24 * 3600.0
+_MOST_PAGES = 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Orphans:
         found, refused = await self._listed()
         aborted, refused_too = await self._abort(await self._orphans(found))
         log.info("orphans looked for uploads=%d aborted=%d", len(found), aborted)
+        await self._expire()
         await self._ask_for_rule()
         return Pass(len(found), aborted, refused or refused_too)
 
@@ -92,6 +94,25 @@ class Orphans:
             log.warning("orphans stay reason=%s", error.message)
             return aborted, True
         return aborted, False
+
+    async def _expire(self) -> None:
+        """Delete what was handed over by key and left; a lifecycle rule may be faster."""
+        folder = temporary_folder(self._territory.home)
+        token: str | None = None
+        try:
+            for _ in range(_MOST_PAGES):
+                page = await self._s3.page(folder, token=token)
+                for item in page.objects:
+                    if self._territory.owns(item.key) and self._is_old(item.last_modified):
+                        await self._s3.delete(item.key)
+                        log.info("temporary object deleted key=%s", item.key)
+                token = page.next_token
+                if token is None:
+                    return
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
+            log.warning("temporary objects stay reason=%s", error.message)
 
     async def _rests(self, upload: OpenUpload) -> bool:
         """Whether no part came lately either: a slow link takes days for one log."""

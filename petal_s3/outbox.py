@@ -93,10 +93,11 @@ class Outbox:
     def _insert(self, entry: Entry, state: str, code: str = "", reason: str = "") -> Row:
         return self._one(
             "INSERT INTO log (path, dev, ino, size, mtime_ns, asked_key, key, name, kind, verdict,"
-            " facts, spooled, session_id, priority, logged_at, landed_at, state, code, reason)"
+            " facts, spooled, session_id, priority, logged_at, landed_at, content_type, state,"
+            " code, reason)"
             " VALUES (:path, :dev, :ino, :size, :mtime_ns, :asked_key, :key, :name, :kind,"
-            " :verdict, :facts, :spooled, :session_id, :priority, :logged_at, :landed_at, :state,"
-            " :code, :reason) RETURNING *",
+            " :verdict, :facts, :spooled, :session_id, :priority, :logged_at, :landed_at,"
+            " :content_type, :state, :code, :reason) RETURNING *",
             **_file(entry),
             **_about(entry),
             state=state,
@@ -109,6 +110,7 @@ class Outbox:
             "UPDATE log SET state = 'queued', dev = :dev, ino = :ino, size = :size,"
             " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
             " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
+            " content_type = :content_type,"
             " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0"
             " WHERE id = :id RETURNING *",
             **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
@@ -390,6 +392,15 @@ class Outbox:
         """Rows of a key, the latest first."""
         return self._rows("SELECT * FROM log WHERE key = :key ORDER BY id DESC", key=key)
 
+    def of_session(self, session_id: str, limit: int = 1000) -> list[Row]:
+        """Rows of a diagnosis session, the latest first."""
+        return self._rows(
+            "SELECT * FROM log INDEXED BY by_session WHERE session_id = :session_id"
+            " ORDER BY id DESC LIMIT :limit",
+            session_id=session_id,
+            limit=limit,
+        )
+
     def proven_of_size(self, size: int) -> list[Row]:
         """Verified rows whose file had ``size`` bytes: candidates for the same content."""
         return self._rows(
@@ -506,7 +517,9 @@ CLAIM_QUERY = (
     f"SELECT id FROM log INDEXED BY claimable WHERE {_OPEN} AND {_DUE}"
     " ORDER BY priority DESC, logged_at DESC, id DESC LIMIT 1"
 )
-_TAKEN_ON = {"key", "name", "kind", "verdict", "facts", "logged_at", "priority"}
+_TAKEN_ON = {
+    "key", "name", "kind", "verdict", "facts", "logged_at", "priority", "content_type",
+}  # fmt: skip
 
 
 def _may_be_open(row: Row) -> bool:
@@ -544,4 +557,5 @@ def _about(entry: Entry) -> dict[str, Any]:
         "priority": entry.priority,
         "logged_at": entry.logged_at,
         "landed_at": entry.landed_at,
+        "content_type": entry.content_type,
     }

@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 
 from . import rosbag, spool
 from .errors import BadInput, LocalStorageError, check_descriptors
-from .sniff import check_content, kind_of, refused, shown_name
+from .sniff import FLIGHT_KINDS, check_content, kind_of, refused, shown_name
 
 _HEAD_BYTES = 64
+_TEXT_BYTES = 1024
 _GATHERED_BYTES = 1024 * 1024
 _GATHERED_S = 30.0  # a sweep takes what nobody has written to for long as left by a crash
 
@@ -78,9 +79,10 @@ class Half:
             self._settled = True
 
 
-async def take_in(
-    chunks: AsyncIterable[bytes], half: Half, name: str, *, max_bytes: int, idle_s: float, run: Run
-) -> None:
+async def take_in(  # noqa: PLR0913
+    chunks: AsyncIterable[bytes], half: Half, name: str, *, max_bytes: int, idle_s: float, run: Run,
+    kinds: frozenset[str] = FLIGHT_KINDS,
+) -> None:  # fmt: skip
     """Write ``chunks`` to ``half``; on disk when this returns.
 
     What cannot be a flight log by its first bytes is refused before the rest is taken. ``name``:
@@ -89,6 +91,7 @@ async def take_in(
     comes for ``idle_s`` seconds, :class:`LocalStorageError`.
     """
     shown = shown_name(name) if name else "the file"
+    enough = _HEAD_BYTES if kinds <= FLIGHT_KINDS else _TEXT_BYTES
     size, head, gathered = 0, b"", bytearray()
     coming, now = aiter(chunks), asyncio.get_running_loop().time
     written_at = now()
@@ -105,9 +108,9 @@ async def take_in(
         if size > max_bytes:
             raise refused("too_large", f"{shown} is too large: the limit is {max_bytes} bytes.")
         gathered += chunk
-        if not head and len(gathered) >= _HEAD_BYTES:
-            head = bytes(gathered[:_HEAD_BYTES])
-            _check_head(head, name, shown)
+        if not head and len(gathered) >= enough:
+            head = bytes(gathered[:enough])
+            _check_head(head, name, shown, kinds)
         full = len(gathered) >= _GATHERED_BYTES or now() - written_at >= _GATHERED_S
         if head and full:
             await run(half.write, bytes(gathered))
@@ -119,9 +122,9 @@ async def take_in(
     await run(half.finish)
 
 
-def _check_head(head: bytes, name: str, shown: str) -> None:
+def _check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> None:
     if name:
-        check_content(head, kind_of(name, shown), shown)
+        check_content(head, kind_of(name, shown, kinds), shown)
     elif not head.startswith(rosbag.MAGIC):
         check_content(head, "ulog", shown)
 

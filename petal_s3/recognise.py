@@ -163,7 +163,12 @@ class Recogniser:
     async def _list(self, root: str, listing: _Listing) -> None:
         while not listing.ended:
             page = await self._s3.page(root, limit=_PAGE, token=listing.token)
-            ours = (item for item in page.objects if self._territory.owns(item.key))
+            # What is only handed over is deleted soon: it proves no log.
+            ours = (
+                item
+                for item in page.objects
+                if self._territory.owns(item.key) and not self._territory.is_temporary(item.key)
+            )
             listing.found += [(item.key, item.size, item.etag) for item in ours]
             listing.token = page.next_token
             listing.pages += 1

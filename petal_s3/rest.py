@@ -18,8 +18,6 @@ from .service import Service
 
 Json = dict[str, Any]
 
-_MOST_JSON_BYTES = 64 * 1024
-
 
 def _nobody_leaves() -> bool:
     return False
@@ -73,6 +71,7 @@ class Route:
     errors: tuple[int, ...] = (503, 507)
     status: int = 200
     form: type[BaseModel] | None = None
+    most_json_bytes: int = 64 * 1024
 
     @property
     def takes_json(self) -> bool:
@@ -86,19 +85,19 @@ class Route:
     async def _asked(self, service: Service, call: Call) -> BaseModel:
         given: Json = {**call.query, **call.path}
         if self.takes_json:
-            given = await _json(call, service.settings.request_timeout)
+            given = await _json(call, service.settings.request_timeout, self.most_json_bytes)
         try:
             return self.ask.model_validate(given)
         except ValidationError as error:
             raise BadInput(_sentence(error)) from None
 
 
-async def _json(call: Call, within_s: float) -> Json:
+async def _json(call: Call, within_s: float, most_bytes: int) -> Json:
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadInput("A JSON body is expected, with the content type application/json.")
     try:
-        text = await asyncio.wait_for(_text(call), within_s)
+        text = await asyncio.wait_for(_text(call, most_bytes), within_s)
     except asyncio.TimeoutError:
         raise BadInput(
             f"The body did not come within {within_s:.0f} s.", code="body_stalled", status=408
@@ -112,11 +111,11 @@ async def _json(call: Call, within_s: float) -> Json:
     return found
 
 
-async def _text(call: Call) -> bytes:
+async def _text(call: Call, most_bytes: int) -> bytes:
     text = bytearray()
     async for block in call.body or no_bytes():
         text += block
-        if len(text) > _MOST_JSON_BYTES:
+        if len(text) > most_bytes:
             raise BadInput("The body is too long.", code="too_large", status=413)
     return bytes(text)
 

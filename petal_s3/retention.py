@@ -129,7 +129,7 @@ class Retention:
 
     async def _under_pressure(self) -> int:
         deleted, advice = 0, []
-        for directory in self._settings.log_dirs:
+        for directory in self._settings.directories:
             if self._may_not() is not None:
                 return deleted
             deleted += await self._relieved(directory)
@@ -168,7 +168,7 @@ class Retention:
                     yield row, row.receipt
 
     def _inside(self, path: str) -> bool:
-        roots = (os.path.realpath(directory) for directory in self._settings.log_dirs)
+        roots = (os.path.realpath(directory) for directory in self._settings.directories)
         return any(Path(path).is_relative_to(root) for root in roots)
 
     # -- one file

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import __version__, events, models, views
+from . import __version__, events, handover, models, sessions, views
+from .errors import BadInput
 from .forms import Form
 from .intake import PRIORITY_ASKED
+from .keys import valid_session_id
 from .metrics import CONTENT_TYPE
 from .page import POLICY, page
 from .ranges import stretch
 from .rest import Call, Reply, Route, no_bytes
 from .service import Service
+from .sniff import TEXT_KINDS, named_like
 
 Json = dict[str, Any]
 
@@ -116,11 +120,18 @@ async def get_row(service: Service, ask: models.RowAsk, _: Call) -> Reply:
 
 
 async def post_outbox(service: Service, ask: models.EnqueueBody, _: Call) -> Reply:
-    """Enqueue a file that lies inside the log directories; the same file gives the same row."""
+    """Enqueue a file that lies inside the log directories; the same file gives the same row.
+
+    A text log with a session belongs to its logs.
+    """
     priority = PRIORITY_ASKED if ask.priority is None else ask.priority
-    row = await service.enqueue(
-        ask.path, key=ask.key, inside_only=True, priority=priority, session_id=ask.session_id
-    )
+    about: Json = {"inside_only": True, "priority": priority}
+    if ask.session_id is not None and not ask.key and named_like(Path(ask.path).name, TEXT_KINDS):
+        row = await sessions.enter_log(service, ask.path, ask.session_id, **about)
+    else:
+        if ask.session_id is not None:
+            valid_session_id(ask.session_id)
+        row = await service.enqueue(ask.path, key=ask.key, session_id=ask.session_id, **about)
     return Reply(await service.row(row.id))
 
 
@@ -229,6 +240,34 @@ async def delete(service: Service, ask: models.KeyAsk, _: Call) -> Reply:
     return Reply(views.deleted(await service.objects.delete(ask.s3_key)))
 
 
+# -- files that are handed over by key
+
+
+async def presign_upload(service: Service, ask: models.PresignUploadBody, _: Call) -> Reply:
+    """A URL to put a large file to; it stands there for a day at most."""
+    return Reply(await handover.begin(service, ask.session_id, ask.name, ask.size, ask.type))
+
+
+async def complete_upload(service: Service, ask: models.CompleteUploadBody, _: Call) -> Reply:
+    """What was put to its URL, or comes here; looked at in S3."""
+    about: Json = {"index": ask.index, "page_count": ask.page_count}
+    if ask.s3_key is not None and ask.content is None:
+        found = await handover.complete(service, ask.session_id, ask.s3_key, **about)
+    elif ask.s3_key is None and ask.content is not None and ask.name is not None:
+        found = await handover.take_inline(
+            service, ask.session_id, ask.name, ask.content, media_type=ask.type, **about
+        )
+    else:
+        raise BadInput("Either s3_key is expected, or name and content.")
+    return Reply({"success": True, **found.model_dump()})
+
+
+async def end_session(service: Service, ask: models.EndSessionBody, _: Call) -> Reply:
+    """A session has ended: what was handed over in it is deleted."""
+    deleted = await handover.end(service, ask.session_id)
+    return Reply({"success": True, "session_id": ask.session_id, "deleted": deleted})
+
+
 _KEY_ERRORS = (400, 403, 404, 503)
 
 ROUTES: tuple[Route, ...] = (
@@ -271,6 +310,15 @@ ROUTES: tuple[Route, ...] = (
           ask=models.MoveBody, answer=models.MoveAnswer, errors=(*_KEY_ERRORS, 408, 409, 413, 507)),
     Route("DELETE", "/bucket/delete/{s3_key:path}", "delete", "Delete an object", delete,
           ask=models.KeyAsk, answer=models.DeleteAnswer, errors=(*_KEY_ERRORS, 507)),
+    Route("POST", "/bucket/presign-upload", "presign_upload", "A URL to hand a large file over",
+          presign_upload, ask=models.PresignUploadBody, answer=models.PresignUploadAnswer,
+          errors=(400, 408, 413, 503)),
+    Route("POST", "/bucket/complete-upload", "complete_upload", "What was handed over",
+          complete_upload, ask=models.CompleteUploadBody, answer=models.CompleteUploadAnswer,
+          errors=(*_KEY_ERRORS, 408, 409, 413, 507), most_json_bytes=256 * 1024),
+    Route("POST", "/bucket/end-session", "end_session", "Delete what was handed over", end_session,
+          ask=models.EndSessionBody, answer=models.EndSessionAnswer,
+          errors=(400, 408, 413, 503, 507)),
     Route("GET", "/bucket/info", "info", "Configuration and state", get_info,
           answer=models.InfoAnswer),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from . import clock
-from .flightlog import Identity
+from .flightlog import Identity, content_type_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Entry:
     spooled: bool = False
     session_id: str | None = None
     priority: int = 0
+    content_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Row:
     same_as: int | None
     pinned: bool = False
     local: str = "kept"
+    content_type: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """What the object is stored as."""
+        return self.content_type or content_type_of(self.kind, self.name)
 
     @property
     def identity(self) -> Identity:

@@ -18,13 +18,14 @@ from .answers import (
     bears,
     confirmed,
     encryption,
+    encryption_headers,
     gone,
     listed,
     number,
     text,
 )
 from .caller import Caller
-from .checksums import Digest, crc32_base64
+from .checksums import Digest, crc32_base64, digest_of
 from .clock import Clock
 from .credentials import TokenService
 from .errors import (
@@ -184,6 +185,24 @@ class S3:
                 **self._sse,
             },
             window=window,
+        )
+        confirmed(answer, digest)
+
+    async def put_bytes(
+        self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
+        """Store a few bytes that are in memory; raises ``Conflict`` when the key is taken."""
+        digest = digest_of(body)
+        answer = await self._call_if_absent(
+            "put_object",
+            {
+                "Key": key,
+                "Body": body,
+                "ContentType": content_type,
+                "Metadata": dict(metadata),
+                "ChecksumCRC32": digest.crc32_base64,
+                **self._sse,
+            },
         )
         confirmed(answer, digest)
 
@@ -470,26 +489,47 @@ class S3:
         rules = answer.get("Rules") or []
         return any(aborts_stale_uploads(rule, prefix) for rule in rules) if rules else None
 
-    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
-        """A URL to read ``key``, or to write it where nothing stands there yet.
+    async def presign(self, key: str, expires_s: int) -> Presigned:
+        """A URL to read ``key``.
 
         It ends with the session token that signs it, and never claims to live longer.
         """
+        return await self._signed("get_object", "GET", {"Key": key}, {}, expires_s)
+
+    async def presign_put(
+        self, key: str, expires_s: int, *, size: int | None = None, content_type: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Presigned:  # fmt: skip
+        """A URL to write ``key`` where nothing stands there yet, encrypted as all is.
+
+        ``size``: the URL takes bodies of so many bytes alone. Its ``headers`` must be sent along.
+        """
+        # Whoever has the URL may add a log, and may not touch one that is there.
+        params: dict[str, Any] = {"Key": key, "IfNoneMatch": "*", **self._sse}
+        headers = {"If-None-Match": "*", **encryption_headers(self._sse)}
+        if size is not None:
+            params["ContentLength"] = size  # every client sends it by itself
+        if content_type:
+            params["ContentType"] = headers["Content-Type"] = content_type
+        if metadata:
+            params["Metadata"] = dict(metadata)
+            headers |= {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+        return await self._signed("put_object", "PUT", params, headers, expires_s)
+
+    async def _signed(
+        self, operation: str, method: str, params: Mapping[str, Any],
+        headers: Mapping[str, str], expires_s: int,
+    ) -> Presigned:  # fmt: skip
         if self.clock.offset_s is None:  # a URL that was signed in 1970 opens nothing
             with contextlib.suppress(S3IntegrationError):
-                await self.head(key)
+                await self.head(params["Key"])
         expires_s = min(expires_s, await self._caller.credentials_left_s())
-        operation = "get_object" if method == "GET" else "put_object"
-        # Whoever has the URL may add a log, and may not touch one that is there.
-        condition = {} if method == "GET" else {"IfNoneMatch": "*"}
         client = await self._caller.open()
         with self._errors():
             url: str = await client.generate_presigned_url(
-                operation,
-                Params={"Bucket": self.bucket, "Key": key, **condition},
-                ExpiresIn=expires_s,
+                operation, Params={"Bucket": self.bucket, **params}, ExpiresIn=expires_s
             )
-        return Presigned(url, method, expires_s, {} if method == "GET" else {"If-None-Match": "*"})
+        return Presigned(url, method, expires_s, headers)
 
     def _same(self, answer: Mapping[str, Any], name: str, expected: str) -> None:
         if answer.get(name) != expected:

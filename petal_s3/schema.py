@@ -180,3 +180,10 @@ def m005_retention(db: Database) -> None:
         "CREATE INDEX removable ON log (pinned, json_extract(receipt, '$.verified_at'), id)"
         " WHERE state = 'verified' AND spooled = 0 AND local = 'kept'"
     )
+
+
+@migrations()
+def m006_sessions(db: Database) -> None:
+    """Logs of other kinds say themselves what they are; those of a session are found by it."""
+    db.conn.execute("ALTER TABLE log ADD COLUMN content_type TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("CREATE INDEX by_session ON log (session_id, id) WHERE session_id IS NOT NULL")

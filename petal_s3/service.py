@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import clock, journal, memory, spool, views
+from .answers import Presigned
 from .clock import Clock
 from .config import Settings, valid_machine_id
 from .credentials import TokenService
@@ -299,14 +300,10 @@ class Service:
         key: str | None = None,
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
-        inside_only: bool = False,
-        session_id: str | None = None,
+        **more: Any,
     ) -> Row:
         """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
-        return await self.intake.enqueue(
-            path, key=key, name=name, priority=priority, inside_only=inside_only,
-            session_id=session_id,
-        )  # fmt: skip
+        return await self.intake.enqueue(path, key=key, name=name, priority=priority, **more)
 
     async def receive(
         self,
@@ -314,11 +311,11 @@ class Service:
         name: str | Callable[[], str],
         *,
         key: str | None = None,
-        priority: int = PRIORITY_ASKED,
+        **more: Any,
     ) -> Row:
         """Enter a body that comes in pieces, durably. As :meth:`Intake.receive`."""
         return await self.intake.receive(
-            chunks, name, key=key, priority=priority, idle_s=self.settings.request_timeout
+            chunks, name, key=key, idle_s=self.settings.request_timeout, **more
         )
 
     def fly(self, *, armed: bool) -> str:
@@ -398,8 +395,12 @@ class Service:
     async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> dict[str, Any]:
         """A URL for one object as JSON, with the moment until which it really lives."""
         made = await self.objects.presign(key, expires_s, method=method)
+        return views.presigned(self.objects.own(key), made, self.ends_at(made))
+
+    def ends_at(self, made: Presigned) -> str:
+        """Until when a URL that was made now lives, by S3's clock, as ISO 8601."""
         until = self.s3.clock.utcnow() + timedelta(seconds=made.expires_s)
-        return views.presigned(self.objects.own(key), made, until.isoformat(timespec="seconds"))
+        return until.isoformat(timespec="seconds")
 
     async def rows(
         self, *, state: str | None = None, limit: int = 100, token: int | None = None
@@ -436,7 +437,7 @@ class Service:
     async def metrics(self) -> str:
         """The figures of ``/metrics``, in Prometheus' text format."""
         status = await self.status()
-        measured = {d: await self.run(_free_bytes, d) for d in self.settings.log_dirs}
+        measured = {d: await self.run(_free_bytes, d) for d in self.settings.directories}
         free = {str(d): number for d, number in measured.items() if number is not None}
         return exposition(
             Figures(

@@ -1,13 +1,27 @@
-"""Say what a file is by its name and its first bytes, or why it is no flight log."""
+"""Say what a file is by its name and its first bytes, or why it is no log."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from . import rosbag, ulog
+from . import rosbag, texts, ulog
 from .errors import NotAFlightLog, NotFinished, plain
 
-LOG_SUFFIXES = frozenset({".ulg", ".bag"})
+SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ulog": (".ulg",),
+        "rosbag": (".bag",),
+        "text": (".log", ".txt", ".csv", ".out", ".err"),
+        "xml": (".xml",),
+        "json": (".json",),
+    }
+)
+FLIGHT_KINDS = frozenset({"ulog", "rosbag"})
+TEXT_KINDS = frozenset({"text"})
+ALL_KINDS = frozenset(SUFFIXES)
+LOG_SUFFIXES = frozenset(suffix for kind in FLIGHT_KINDS for suffix in SUFFIXES[kind])
 UNFINISHED_SUFFIXES: frozenset[str] = frozenset(
     {".active", ".crdownload", ".download", ".filepart", ".incomplete"}
     | {".part", ".partial", ".temp", ".tmp"}
@@ -23,7 +37,13 @@ _STATUS = {
     "unreadable": 403,
     "too_large": 413,
 }
-_SPOKEN = {"ulog": "a ULog", "rosbag": "a ROS bag"}
+_SPOKEN = {
+    "ulog": "a ULog", "rosbag": "a ROS bag", "text": "readable text", "xml": "XML", "json": "JSON",
+}  # fmt: skip
+_ROTATED = re.compile(r"\.[0-9]{1,6}\Z")
+_KINDS = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
+_FIRST = {"xml": b"<", "json": b"{["}
+_PAGE = re.compile(rb"<!doctype html|<html", re.IGNORECASE)
 _BEGINS = {"ulog": "the bytes 55 4C 6F 67 01 12 35", "rosbag": "'#ROSBAG V2.0'"}
 _PACKED_SUFFIXES = frozenset({".gz", ".tgz", ".zip", ".zst", ".bz2", ".xz", ".lz4", ".7z"})
 _PACKED = re.compile(
@@ -50,16 +70,28 @@ def suffix_of(name: str) -> str:
     return (dot + suffix).lower() if stem else ""
 
 
-def kind_of(name: str, shown: str) -> str:
-    """Give ``ulog`` or ``rosbag`` by the suffix of a file name, in any case.
+def log_suffix(name: str) -> str:
+    """As :func:`suffix_of`, of what was rotated too: that of ``events.xml.1`` is ``.xml``."""
+    suffix = suffix_of(_ROTATED.sub("", name))
+    return suffix if _KINDS.get(suffix, "ulog") not in FLIGHT_KINDS else suffix_of(name)
+
+
+def named_like(name: str, kinds: Iterable[str]) -> bool:
+    """Whether a file of this name may be a log of one of ``kinds``; a hidden one never is."""
+    return not name.startswith(".") and _KINDS.get(log_suffix(name)) in frozenset(kinds)
+
+
+def kind_of(name: str, shown: str, kinds: frozenset[str] = FLIGHT_KINDS) -> str:
+    """Give the kind by the suffix of a file name, in any case; one of ``kinds``.
 
     Raises ``NotFinished`` for a name that its writer changes at the end, ``NotAFlightLog``
     (``extension``, ``compressed``, ``encrypted``, ``bad_name``, ``bad_path``) for the others.
     """
     _check_name(name, shown)
-    suffix = suffix_of(name)
-    if suffix in LOG_SUFFIXES:
-        return "ulog" if suffix == ".ulg" else "rosbag"
+    suffix = log_suffix(name)
+    kind = _KINDS.get(suffix, "")
+    if kind in kinds:
+        return kind
     if suffix in UNFINISHED_SUFFIXES:
         raise NotFinished(
             f"{shown} is still being recorded or copied: it is taken once '{suffix}' is gone"
@@ -69,8 +101,13 @@ def kind_of(name: str, shown: str) -> str:
         raise refused("compressed", f"{shown} is compressed: unpack it first.")
     if suffix in _ENCRYPTED_SUFFIXES:
         raise refused("encrypted", f"{shown} is an encrypted ULog: decrypt it first.")
+    if not kinds & FLIGHT_KINDS:
+        allowed = ", ".join(one for kind in SUFFIXES if kind in kinds for one in SUFFIXES[kind])
+        raise refused("extension", f"Invalid file type: {suffix or 'none'}. Allowed: {allowed}.")
     if suffix in _OTHER_LOG_SUFFIXES:
         raise refused("extension", f"{shown}: logs of type {suffix} are not supported yet.")
+    if kinds - FLIGHT_KINDS:
+        raise refused("extension", f"{shown} is no log that petal-s3 knows by its name.")
     raise refused("extension", f"{shown} is no flight log: its name must end in .ulg or .bag.")
 
 
@@ -90,8 +127,12 @@ def check_content(head: bytes, kind: str, shown: str) -> None:
     """Raise unless ``head`` begins as ``kind`` does, and say what it is instead.
 
     The code is ``too_short``, ``encrypted``, ``zero_filled``, ``compressed``, ``type_mismatch``,
-    ``bag_version`` or ``bad_magic``.
+    ``bag_version``, ``bad_magic`` or ``not_text``.
     """
+    (_check_flight if kind in FLIGHT_KINDS else _check_readable)(head, kind, shown)
+
+
+def _check_flight(head: bytes, kind: str, shown: str) -> None:
     wanted = _SPOKEN[kind]
     if len(head) < _SMALLEST_BYTES:
         raise refused("too_short", f"{shown} is too short for {wanted}: {len(head)} bytes.")
@@ -99,10 +140,7 @@ def check_content(head: bytes, kind: str, shown: str) -> None:
         return
     if head.startswith(ulog.ENCRYPTED_MAGIC):
         raise refused("encrypted", f"{shown} is an encrypted ULog: decrypt it first.")
-    if not head.strip(b"\0"):
-        raise refused("zero_filled", f"{shown} contains only zeros: nothing was recorded in it.")
-    if _PACKED.match(head):
-        raise refused("compressed", f"{shown} is compressed: unpack it first.")
+    _check_content_at_all(head, shown)
     line = _BAG_LINE.match(head)
     found = "rosbag" if line else "ulog" if head.startswith(ulog.MAGIC) else kind
     if found != kind:
@@ -120,6 +158,27 @@ def check_content(head: bytes, kind: str, shown: str) -> None:
         "bad_magic",
         f"{shown} is not {wanted} but {_seen(head)}; {wanted} begins with {_BEGINS[kind]}.",
     )
+
+
+def _check_readable(head: bytes, kind: str, shown: str) -> None:
+    _check_content_at_all(head, shown)
+    if not texts.readable(head):
+        magics = {"ulog": ulog.MAGIC, "rosbag": rosbag.MAGIC}
+        found = next((one for one, magic in magics.items() if head.startswith(magic)), None)
+        what = f"its content is {_SPOKEN[found]}" if found else "its first bytes are binary"
+        raise refused("not_text", f"{shown} is not readable text: {what}.")
+    first = _FIRST.get(kind)
+    start = texts.begins(head)
+    if first is not None and (start[:1] not in [bytes((c,)) for c in first] or _PAGE.match(start)):
+        what = "an HTML page" if _PAGE.match(start) else "something else"
+        raise refused("bad_magic", f"{shown} is not {_SPOKEN[kind]} but {what}.")
+
+
+def _check_content_at_all(head: bytes, shown: str) -> None:
+    if not head.strip(b"\0"):
+        raise refused("zero_filled", f"{shown} contains only zeros: nothing was recorded in it.")
+    if _PACKED.match(head):
+        raise refused("compressed", f"{shown} is compressed: unpack it first.")
 
 
 def shown_name(name: str) -> str:

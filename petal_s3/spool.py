@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import LocalStorageError, check_descriptors
-from .flightlog import Identity, is_candidate
+from .flightlog import Identity
+from .sniff import ALL_KINDS, log_suffix, named_like
 
 _COPY_BYTES = 1024 * 1024
 _YOUNG_S = 600.0
@@ -71,7 +72,7 @@ def place(spool: Path, path: str, identity: Identity) -> Path:
     """Where the copy of a file lies: one place per file and content, so that twice is once."""
     known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}"
     name = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return spool / f"{name}{Path(path).suffix.lower()}"
+    return spool / f"{name}{log_suffix(Path(path).name)}"
 
 
 def bring_in(fd: int, path: Path, target: Path) -> None:
@@ -145,7 +146,7 @@ def discard(spool: Path, path: str) -> None:
 
 def copies(spool: Path) -> list[Path]:
     """The whole copies that lie in the spool; blocking."""
-    return sorted(copy for copy in spool.iterdir() if is_candidate(copy.name))
+    return sorted(copy for copy in spool.iterdir() if named_like(copy.name, ALL_KINDS))
 
 
 def sweep(spool: Path, needed: Iterable[str], *, young_s: float = _YOUNG_S) -> None:

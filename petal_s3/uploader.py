@@ -37,8 +37,7 @@ from .errors import (
     Transient,
     UploadGone,
 )
-from .flightlog import CONTENT_TYPES
-from .keys import metadata
+from .keys import DESCRIPTION, metadata
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .recognise import Found, Recogniser, proof
@@ -164,7 +163,7 @@ class Uploader:
         if info is None:
             # By ranges a multipart object keeps its ETag, and that is the proof.
             limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
-            info = await Copier(self._s3, limit).copy(origin, row.key)
+            info = await Copier(self._s3, limit).copy(origin, row.key, _for_whom(row))
         told = twin.receipt.checksum.removeprefix("crc32:")
         how = proof(info, size=row.size, etag=twin.receipt.etag, crc32=told)
         if how is None and fresh and info.crc32 == told:
@@ -250,7 +249,7 @@ class Uploader:
     async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._origin(receipt)
-        info = await self._copier.copy(origin, key)
+        info = await self._copier.copy(origin, key, _for_whom(row))
         etags = [await self._run(file_etag, source.fd, source.size, size)
                  for size in dict.fromkeys((None, info.part_size))]  # fmt: skip
         told = receipt.checksum.removeprefix("crc32:")
@@ -271,7 +270,7 @@ class Uploader:
         window = self._window(source, 0, whole, live)
         try:
             await self._s3.put(
-                row.key, window, whole, content_type=_content_type(row), metadata=self._about(row)
+                row.key, window, whole, content_type=row.media_type, metadata=self._about(row)
             )
         except Conflict:
             log.info("upload found its key taken key=%s", row.key)  # the proof tells by whom
@@ -287,7 +286,7 @@ class Uploader:
         row = await self._outbox(Outbox.plan, row, part_size)
         about = self._about(row)
         upload_id, checksummed = await self._s3.begin(
-            row.key, content_type=_content_type(row), metadata=about
+            row.key, content_type=row.media_type, metadata=about
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
@@ -502,13 +501,16 @@ class Uploader:
                 ("log-kind", row.kind),
                 ("log-verdict", row.verdict),
                 ("part-size", str(row.part_size or "") if multipart else ""),
-                *sorted(row.facts.items()),
+                ("session-id", row.session_id or ""),
+                *sorted(row.facts.items(), key=lambda fact: (fact[0] == DESCRIPTION, fact)),
             ]
         )
 
 
-def _content_type(row: Row) -> str:
-    return CONTENT_TYPES.get(row.kind, "application/octet-stream")
+def _for_whom(row: Row) -> dict[str, str]:
+    """What a copy says otherwise than its origin."""
+    about = [("session-id", row.session_id or ""), (DESCRIPTION, row.facts.get(DESCRIPTION, ""))]
+    return metadata(about)
 
 
 def _stretches(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:

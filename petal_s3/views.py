@@ -9,12 +9,10 @@ from urllib.parse import quote, urlsplit
 from .answers import ObjectInfo, Page, Presigned
 from .config import Settings
 from .errors import S3UploadError
-from .flightlog import CONTENT_TYPES, LOG_SUFFIXES
+from .flightlog import LOG_SUFFIXES
 from .row import Row
 
 Json = dict[str, Any]
-
-_DEFAULT_TYPE = "application/octet-stream"
 
 
 def url_of(settings: Settings, key: str) -> str:
@@ -36,22 +34,14 @@ def uploaded(settings: Settings, row: Row) -> Json:
         "s3_key": row.key,
         "file_url": url_of(settings, row.key),
         "file_size": row.size,
-        "content_type": CONTENT_TYPES.get(row.kind, _DEFAULT_TYPE),
+        "content_type": row.media_type,
         "id": row.id,
     }
 
 
 def listing(settings: Settings, prefix: str, page: Page) -> Json:
     """A page of objects below the whole ``prefix``."""
-    files = [
-        {
-            "key": item.key,
-            "size": item.size,
-            "last_modified": _moment(item),
-            "url": url_of(settings, item.key),
-        }
-        for item in page.objects
-    ]
+    files = [file(settings, item) for item in page.objects]
     return {
         "success": True,
         "files": files,
@@ -59,6 +49,16 @@ def listing(settings: Settings, prefix: str, page: Page) -> Json:
         "is_truncated": page.next_token is not None,
         "prefix": prefix,
         "next_token": page.next_token,
+    }
+
+
+def file(settings: Settings, item: ObjectInfo) -> Json:
+    """One object of a listing."""
+    return {
+        "key": item.key,
+        "size": item.size,
+        "last_modified": _moment(item),
+        "url": url_of(settings, item.key),
     }
 
 

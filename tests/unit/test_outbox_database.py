@@ -204,7 +204,7 @@ def applied(outbox: Outbox) -> list[str]:
     return [step.name for step in migrations.applied(outbox.sql.db)]
 
 
-STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention"]
+STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"]
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
