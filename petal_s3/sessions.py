@@ -130,16 +130,24 @@ async def upload_log(
     outbox and is sent later.
     """
     row = await enter_log(service, path, session_id, description=description)
-    return await proven(service, row)
+    return await metadata_of(service, await service.wait(row.id, while_blocked=False))
 
 
 async def save_result(
     service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
 ) -> S3LogMetadata:
-    """Bring the result of an analysis into the bucket as JSON, and return when it is proven.
+    """As :func:`enter_result`, and return when it is proven, as :func:`upload_log` does."""
+    row = await enter_result(service, session_id, result, name)
+    return await metadata_of(service, await service.wait(row.id, while_blocked=False))
+
+
+async def enter_result(
+    service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
+) -> Row:
+    """Enter the result of an analysis into the outbox as JSON, durably; returns at once.
 
     It stands at ``…/sessions/{session_id}/analysis/{time of receipt}_{name}.json``. Raises
-    :class:`BadInput` for what is no JSON or larger than 16 MiB, else as :func:`upload_log`.
+    :class:`BadInput` for what is no JSON or larger than 16 MiB, else as :func:`enter_log`.
     """
     folder = session_folder(service.territory.home, session_id, "analysis")
     if not _RESULT_NAME.fullmatch(name):
@@ -156,23 +164,21 @@ async def save_result(
             code="too_large", status=413,
         )  # fmt: skip
     file = f"{name.removesuffix('.json')}.json"
-    row = await service.receive(
+    return await service.receive(
         _once(body),
         file,
         key=f"{folder}{stamped(file, service.s3.clock.utcnow())}",
         kinds=frozenset({"json"}),
         session_id=session_id,
     )
-    return await proven(service, row)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-async def proven(service: Service, row: Row) -> S3LogMetadata:
-    """Wait for a row and tell what stands in the bucket then."""
-    done = await service.wait(row.id, while_blocked=False)
+async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
+    """What a settled row brought into the bucket; raises :class:`S3UploadError` for nothing."""
     sent = views.uploaded(service.settings, done)
     assert done.receipt is not None
     bucket = service.settings.bucket_name
