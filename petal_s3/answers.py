@@ -31,6 +31,7 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     encryption: str = ""
     whole_size: int = 0
+    storage_class: str = "STANDARD"
 
     @property
     def part_size(self) -> int | None:
@@ -147,6 +148,11 @@ class Presigned:
     method: str
     expires_s: int
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def storage_class(answer: Mapping[str, Any]) -> str:
+    """How S3 stores an object; it leaves out the usual way."""
+    return str(answer.get("StorageClass") or "STANDARD")
 
 
 def text(answer: Mapping[str, Any], name: str) -> str:

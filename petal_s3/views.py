@@ -49,6 +49,7 @@ def listing(settings: Settings, prefix: str, page: Page) -> Json:
             "size": item.size,
             "last_modified": _moment(item),
             "url": url_of(settings, item.key),
+            "storage_class": item.storage_class,
         }
         for item in page.objects
     ]
@@ -72,6 +73,18 @@ def head(info: ObjectInfo) -> Json:
         "content_type": info.content_type,
         "last_modified": _moment(info),
         "etag": info.etag,
+        "storage_class": info.storage_class,
+    }
+
+
+def stored(info: ObjectInfo) -> Json:
+    """One object, for programs that list."""
+    return {
+        "key": info.key,
+        "size": info.size,
+        "last_modified": _moment(info),
+        "etag": info.etag,
+        "storage_class": info.storage_class,
     }
 
 
