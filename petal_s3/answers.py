@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from .checksums import Digest
-from .errors import Mismatch, NotS3
+from .errors import BadInput, Mismatch, NotS3
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
@@ -138,6 +138,13 @@ def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tup
 
 # The longest life of a version 4 signature: S3 User Guide, "Presigned URL expiration".
 LONGEST_URL_S = 7 * 86_400
+
+
+def url_life_s(hours: float) -> int:
+    """Whole seconds that a URL may live; raises :class:`BadInput`."""
+    if not hours > 0:  # nor is NaN
+        raise BadInput("A URL lives for at least one second.")
+    return int(min(hours * 3600, LONGEST_URL_S))
 
 
 @dataclass(frozen=True)

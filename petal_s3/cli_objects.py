@@ -1,0 +1,1 @@
+"""The commands that look into the bucket: ls, get, rm, mv, presign."""
