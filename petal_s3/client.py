@@ -7,7 +7,7 @@ import os
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -229,4 +229,11 @@ class S3Client:
 
 
 def _info(found: ObjectInfo) -> S3FileInfo:
-    return S3FileInfo(found.key, found.size, found.last_modified, found.etag, found.storage_class)
+    moment = found.last_modified
+    return S3FileInfo(
+        found.key,
+        found.size,
+        moment.astimezone(timezone.utc) if moment else None,
+        found.etag,
+        found.storage_class,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timezone
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -144,4 +145,5 @@ def info(settings: Settings, machine_id: str, version: str, status: Mapping[str,
 
 
 def _moment(info: ObjectInfo) -> str | None:
-    return info.last_modified.isoformat() if info.last_modified else None
+    moment = info.last_modified
+    return moment.astimezone(timezone.utc).isoformat() if moment else None
