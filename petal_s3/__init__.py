@@ -2,4 +2,87 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BadInput,
+    ClockSkew,
+    ConfigError,
+    Conflict,
+    LeaseLost,
+    LocalStorageError,
+    Mismatch,
+    NotAFlightLog,
+    NotAllowed,
+    NotFinished,
+    NotNow,
+    NotS3,
+    Offline,
+    Permanent,
+    Refused,
+    S3BucketError,
+    S3CredentialsError,
+    S3DownloadError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    S3UploadError,
+    SourceAway,
+    SourceChanged,
+    SourceGone,
+    Throttled,
+    Transient,
+    UploadGone,
+)
+
+if TYPE_CHECKING:
+    from .bucket import S3BucketProxy
+    from .client import S3Client, S3FileInfo
+
 __version__ = "0.1.0"
+__all__ = [
+    "BadInput",
+    "ClockSkew",
+    "ConfigError",
+    "Conflict",
+    "LeaseLost",
+    "LocalStorageError",
+    "Mismatch",
+    "NotAFlightLog",
+    "NotAllowed",
+    "NotFinished",
+    "NotNow",
+    "NotS3",
+    "Offline",
+    "Permanent",
+    "Refused",
+    "S3BucketError",
+    "S3BucketProxy",
+    "S3Client",
+    "S3CredentialsError",
+    "S3DownloadError",
+    "S3FileInfo",
+    "S3FileNotFoundError",
+    "S3IntegrationError",
+    "S3UploadError",
+    "SourceAway",
+    "SourceChanged",
+    "SourceGone",
+    "Throttled",
+    "Transient",
+    "UploadGone",
+    "__version__",
+]
+
+# Half a second of imports that most of this package's own programs do without.
+_LATE = {"S3BucketProxy": "bucket", "S3Client": "client", "S3FileInfo": "client"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

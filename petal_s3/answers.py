@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from .checksums import Digest
-from .errors import Mismatch, NotS3
+from .errors import BadInput, Mismatch, NotS3
 
 _ENCRYPTION_HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -35,6 +35,7 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     encryption: str = ""
     whole_size: int = 0
+    storage_class: str = "STANDARD"
 
     @property
     def part_size(self) -> int | None:
@@ -148,6 +149,13 @@ def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tup
 LONGEST_URL_S = 7 * 86_400
 
 
+def url_life_s(hours: float) -> int:
+    """Whole seconds that a URL may live; raises :class:`BadInput`."""
+    if not hours > 0:  # nor is NaN
+        raise BadInput("A URL lives for at least one second.")
+    return int(min(hours * 3600, LONGEST_URL_S))
+
+
 @dataclass(frozen=True)
 class Presigned:
     """A URL that opens one object for ``expires_s`` seconds, with ``headers`` that must be sent."""
@@ -156,6 +164,11 @@ class Presigned:
     method: str
     expires_s: int
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def storage_class(answer: Mapping[str, Any]) -> str:
+    """How S3 stores an object; it leaves out the usual way."""
+    return str(answer.get("StorageClass") or "STANDARD")
 
 
 def text(answer: Mapping[str, Any], name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import clock, config, views
-from .answers import LONGEST_URL_S
+from .answers import url_life_s
 from .bucket_sessions import Sessions
 from .errors import (
     BadInput,
@@ -275,10 +275,7 @@ class S3BucketProxy:
         """
 
         async def signed() -> Answer:
-            if not expiration_hours > 0:  # nor is NaN
-                raise BadInput("A URL lives for at least one second.")
-            seconds = int(min(expiration_hours * 3600, LONGEST_URL_S))
-            return await self.service.presign(key, seconds, method=method)
+            return await self.service.presign(key, url_life_s(expiration_hours), method=method)
 
         return await self._answer(signed())
 

@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
 from botocore.handlers import add_expect_header
 
 from . import clock
@@ -145,6 +146,8 @@ class Caller:
                 "credential_provider",
                 AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
             )
+        elif await session.get_credentials() is None:
+            raise NoCredentialsError  # a client without any would never look again
         client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import logging
 import os
-import pwd
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,10 @@ import typer
 from rich.console import Group
 from rich.live import Live
 
-from . import __version__, config, hostfiles, screen, settingsfile
+from . import __version__, cli_objects, config, hostfiles, screen, settingsfile
 from .config import Settings
-from .errors import LocalStorageError, NotAllowed, NotFinished, S3IntegrationError, as_json
-from .look import hints, last_said, look
+from .errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
+from .look import hints, look
 from .outcome import DONE, FAILED, NOT_NOW, Sentences, complain, print_json, run
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ app = typer.Typer(
 )
 host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
 app.add_typer(host, name="host")
+app.add_typer(cli_objects.app)
 
 
 def main() -> None:
@@ -278,28 +278,9 @@ async def _pin(ids: list[int], *, pinned: bool, for_programs: bool) -> int:
 
 
 def _service(settings: Settings) -> Service:
-    from .service import Service  # noqa: PLC0415 - slow, and not for every command
+    from .local import local_service  # noqa: PLC0415 - slow, and not for every command
 
-    _stay_out(settings.state_dir)
-    known = last_said(settings).get("machine_id") or hostfiles.host_machine_id()
-    return Service(settings, host_machine_id=known)
-
-
-def _stay_out(state_dir: Path) -> None:
-    """As root, make no outbox in the directory of a user whose host could not open it."""
-    if os.geteuid() != 0 or (state_dir / "outbox.db").exists():
-        return
-    nearest = next(place for place in (state_dir, *state_dir.parents) if place.exists())
-    owner = nearest.stat().st_uid
-    if owner == 0:
-        return
-    name = f"#{owner}"
-    with contextlib.suppress(KeyError):
-        name = pwd.getpwuid(owner).pw_name
-    raise NotAllowed(
-        f"{nearest} belongs to {name}, whom an outbox made by root would shut out: run this as"
-        f" {name} (sudo -u {name} petal-s3 ...)."
-    )
+    return local_service(settings)
 
 
 # -- the host

@@ -225,8 +225,14 @@ class Intake:
     async def _adopt(self, copy: Path) -> None:
         if await self._outbox(Outbox.at_path, str(copy)):
             return
+        about = await self._run(spool.described, copy)
+        name, key = str(about.get("name") or copy.name), str(about.get("asked_key") or "")
+        known = {n: about[n] for n in ("session_id", "facts") if about.get(n)}
         try:
-            await self._land(copy, str(copy), copy.name, spooled=True, kinds=ALL_KINDS)
+            asked_key = self._territory.check_lasting(key) if key else ""
+            await self._land(
+                copy, str(copy), name, asked_key=asked_key, spooled=True, kinds=ALL_KINDS, **known
+            )
         except LocalStorageError:
             raise
         except S3IntegrationError as error:
@@ -352,9 +358,15 @@ class Intake:
         for row in await self._outbox(Outbox.at_path, str(target)):
             if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row
+        about = {"name": name, **{n: more.get(n) for n in ("asked_key", "session_id", "facts")}}
         async with self._entering:
-            await self._run(take or (lambda place: self._bring_in(real, place)), target)
-            return await self._land(target, str(real), name, spooled=True, **more)
+            try:
+                await self._run(spool.describe, target, about)
+                await self._run(take or (lambda place: self._bring_in(real, place)), target)
+                return await self._land(target, str(real), name, spooled=True, **more)
+            except BaseException:
+                await self._run(spool.forget, target)
+                raise
 
     @staticmethod
     def _bring_in(real: Path, target: Path) -> None:

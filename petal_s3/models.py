@@ -245,6 +245,7 @@ class FileAnswer(Answer):
     size: int
     last_modified: str | None
     url: str
+    storage_class: str
 
 
 class ListAnswer(Answer):
@@ -268,6 +269,7 @@ class HeadAnswer(Answer):
     content_type: str
     last_modified: str | None
     etag: str
+    storage_class: str
 
 
 class PresignAnswer(Answer):

@@ -108,11 +108,17 @@ class Objects:
 
     # -- reading
 
-    async def download(self, key: str, target: Path) -> tuple[int, str]:
-        """Bring an object to ``target``, whole and equal or not at all: its size and the proof."""
+    async def download(
+        self, key: str, target: Path, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[int, str]:
+        """Bring an object to ``target``, whole and equal or not at all: its size and the proof.
+
+        ``on_progress`` gets the bytes that have come, and how many there are.
+        """
         info = await self.head(key)
         async with self._reader():
-            return info.size, await download(self._s3, info, target, self._spread)
+            proof = await download(self._s3, info, target, self._spread, on_progress)
+            return info.size, proof
 
     @contextlib.asynccontextmanager
     async def read(

@@ -84,9 +84,12 @@ def _replaced(key: str) -> Conflict:
 
 
 async def download(
-    s3: S3, info: ObjectInfo, target: Path, spread: Callable[[], float] = random.random
-) -> str:
+    s3: S3, info: ObjectInfo, target: Path, spread: Callable[[], float] = random.random,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> str:  # fmt: skip
     """Bring the object to ``target``, whole and equal or not at all; return the proof.
+
+    ``on_progress`` gets the bytes that have come, and how many there are.
 
     The proof is ``crc32+etag``, ``etag`` or ``crc32``; empty where the object carries nothing
     that can be recomputed, and only its size was compared. Raises :class:`Mismatch` when what
@@ -102,6 +105,8 @@ async def download(
                     raise Mismatch(f"The object has {told.size} bytes instead of {info.size}.")
                 async for block in blocks:
                     await _ended(file.write, block)
+                    if on_progress is not None:
+                        on_progress(file.tell(), info.size)
             proof = await _ended(_proven, file, info)
         await _ended(half.replace, target)
     except OSError as error:

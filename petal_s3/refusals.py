@@ -50,6 +50,11 @@ _SLOW = "S3 asks to slow down ({code})."
 _GONE = "S3 no longer knows the multipart upload ({code}); it begins anew."
 _DAMAGED = "Bytes were damaged on the way to S3 ({code}); they are sent again."
 _TAKEN = "Another object stands at this key ({code})."
+_NO_CREDENTIALS = (
+    "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL, or AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (AWS_PROFILE chooses a profile), or give"
+    " this machine an instance role."
+)
 _NO = "S3 refuses this request for good ({code}): {message}"
 _NOT_OFFERED = (
     "The server does not offer what was asked of it ({code}: {message}); if that is its "
@@ -153,8 +158,11 @@ def translate(error: BaseException, *, peer: tuple[str, int] | None) -> S3Integr
 
 def _not_sent(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.NoCredentialsError | boto.CredentialRetrievalError):
+        return S3CredentialsError(_NO_CREDENTIALS, code="no_credentials")
+    if isinstance(error, boto.PartialCredentialsError | boto.ProfileNotFound):
+        # Names of settings and profiles, no values.
         return S3CredentialsError(
-            "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL.", code="no_credentials"
+            f"The credentials cannot be used: {_plain(error).rstrip('.')}.", code="no_credentials"
         )
     misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
     if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):

@@ -22,6 +22,7 @@ from .answers import (
     gone,
     listed,
     number,
+    storage_class,
     text,
 )
 from .caller import Caller
@@ -134,6 +135,7 @@ class S3:
             last_modified=answer.get("LastModified"),
             metadata=answer.get("Metadata") or {},
             encryption=str(answer.get("ServerSideEncryption") or ""),
+            storage_class=storage_class(answer),
         )
 
     async def _find(self, key: str) -> ObjectInfo | None:
@@ -155,6 +157,7 @@ class S3:
                 size=int(item.get("Size", 0)),
                 etag=str(item.get("ETag", "")).strip('"'),
                 last_modified=item.get("LastModified"),
+                storage_class=storage_class(item),
             )
             for item in answer.get("Contents", [])
         ]

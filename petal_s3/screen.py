@@ -177,21 +177,26 @@ def who(pid: int | None) -> str:
 # -- drain
 
 
+def _progress(screen: Console) -> Progress:
+    """Bars; none at all where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
 class Bars:
     """One bar for each row on its way and one for all; only lines where there is no terminal."""
 
     def __init__(self, screen: Console) -> None:
         self._console = screen
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-        )
+        self._bars = _progress(screen)
         self._tasks: dict[int, TaskID] = {}
         self._total: TaskID | None = None
         self._bytes = self._left = 0
@@ -234,3 +239,30 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+
+
+# -- get
+
+
+class Bar:
+    """One bar for one transfer; none where there is no terminal."""
+
+    def __init__(self, screen: Console, name: str) -> None:
+        self._bar = _progress(screen)
+        self._task = self._bar.add_task(plain(name), total=None)
+
+    def draw(self, done: int, size: int) -> None:
+        """So many bytes of so many have come."""
+        self._bar.update(self._task, completed=done, total=size)
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()

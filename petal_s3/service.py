@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from .objects import Objects
 from .orphans import Orphans
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
+from .reading import to_end
 from .recognise import Recogniser
 from .retention import Retention, free_bytes
 from .row import Row
@@ -49,6 +50,7 @@ log = logging.getLogger("petal_s3")
 _LOCK_S = 1.0
 _STORAGE_S = 4.0
 _SAY_S = 2.0
+_HEARD_S = 2 * _SAY_S + 1.0
 
 T = TypeVar("T")
 
@@ -90,6 +92,10 @@ class Service:
         self._files = ThreadPoolExecutor(2, thread_name_prefix="petal-s3-files")
         self._rate = Rate()
         self._tasks: list[asyncio.Task[None]] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._drains = 0
+        self._turning = asyncio.Lock()
+        """The drain begins or ends."""
         self._changed = asyncio.Event()
         self._build()
 
@@ -175,9 +181,13 @@ class Service:
         try:
             await self.outbox.open()
         except LocalStorageError as error:
-            if error.code != DAMAGED or not await self.run(self.lock.take):
+            if error.code != DAMAGED or not await to_end(self.run(self.lock.take)):
                 raise
-            await self.outbox.rebuild()
+            try:
+                await self.outbox.rebuild()
+            finally:
+                if not self._drains:
+                    self.lock.give()
 
     async def start(self, *, watch: bool = True) -> None:
         """Open, then drain (and watch the log directories) in the background.
@@ -191,7 +201,7 @@ class Service:
         if self.tokens is not None:  # else botocore may look for credentials on the network
             with contextlib.suppress(LocalStorageError):  # no files can be opened: at its first use
                 await self.s3.open()
-        self._spawn(self._drain())
+        await self.begin_draining()
         if watch:
             self._spawn(self.intake.watch())
 
@@ -199,6 +209,8 @@ class Service:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
         self.stopping = True
         tasks, self._tasks = self._tasks, []
+        if self._draining is not None:
+            tasks.append(self._draining)
         await ended(*tasks)
         await self.s3.close()
         if self.tokens is not None:
@@ -211,6 +223,36 @@ class Service:
 
     def _spawn(self, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work))
+
+    async def begin_draining(self) -> None:
+        """Drain in the background, as soon as nobody else does; several callers share one drain."""
+        self._drains += 1
+        async with self._turning:
+            if self._draining is None and self._drains:
+                self.drainer.block = None  # what held up the drain before is asked anew
+                self._draining = asyncio.create_task(self._drain())
+
+    async def end_draining(self) -> None:
+        """The last caller stops the drain: its row is released, and others may drain."""
+        self._drains -= 1
+        await to_end(self._stop_draining())
+
+    async def _stop_draining(self) -> None:
+        async with self._turning:
+            if self._drains or self._draining is None:
+                return
+            await ended(self._draining)
+            self._draining = None
+            self.lock.give()
+
+    @contextlib.asynccontextmanager
+    async def draining(self) -> AsyncIterator[None]:
+        """Drain while the block runs, and not a moment longer."""
+        try:
+            await self.begin_draining()
+            yield
+        finally:
+            await self.end_draining()
 
     async def _drain(self) -> None:
         while True:
@@ -234,7 +276,8 @@ class Service:
             if await self.run(self.lock.lost):
                 self.lock.give()
             await self.open()
-            if not await self.run(self.lock.take):
+            # Who is cancelled must not take it behind the back of who gives it.
+            if not await to_end(self.run(self.lock.take)):
                 return False
             await self.outbox(Outbox.take_over)
             await self.intake.adopt_copies()
@@ -352,16 +395,35 @@ class Service:
                     on_progress(moved, row.size, speed)
             if row.settled:
                 return row
-            blocked = not while_blocked and self._is_blocked()
-            if blocked or self._now() - moved_at >= patience_s:
-                raise NotNow(self._why_not(row), row_id=row.id, code=self._why_code(row))
+            still_s = self._now() - moved_at
+            held_up = not while_blocked and await self._is_held_up(row, still_s)
+            if held_up or still_s >= patience_s:
+                why, code = await self._why_not(row)
+                raise NotNow(why, row_id=row.id, code=code)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), min(0.5, patience_s))
 
-    def _is_blocked(self) -> bool:
+    async def _is_held_up(self, row: Row, still_s: float) -> bool:
+        """Whether nothing at all is sent now, by whoever drains."""
         block = self.drainer.block
-        held_up = block is not None and block.until > self._now()
-        return held_up or self.may_not_send() is not None
+        if self.may_not_send() or (block is not None and block.until > self._now()):
+            return True
+        # What another process said may be over, and it needs a moment to see a new row.
+        return row.state == "queued" and still_s >= _HEARD_S and bool(await self._heard())
+
+    async def _heard(self) -> dict[str, Any]:
+        """Why another process that drains sends nothing: reason and code; else empty."""
+        if self.lock.held or await self.run(self.lock.holder) is None:
+            return {}
+        said = await self.outbox(memory.said)
+        return said if said.get("reason") else {}
+
+    async def is_sending(self, row: Row) -> bool:
+        """Whether a row only waits its turn, or for another process that sends it."""
+        if await self._is_held_up(row, _HEARD_S):
+            return False
+        going = await self.outbox(Outbox.rows, "uploading", 2)
+        return any(one.id != row.id or not self.lock.held for one in going)
 
     async def until_changed(self, at_most_s: float) -> None:
         """Wait until a row may have changed, or for so long."""
@@ -419,10 +481,8 @@ class Service:
         return self.lock.held or await self.run(self.lock.holder) is not None
 
     def _json(self, row: Row, *, drained: bool) -> dict[str, Any]:
-        block = self.drainer.block
-        held_up = self.may_not_send() or (block.reason if block is not None else "")
         shown = row_json(row, self._now(), moved=self.moved(row))
-        return {**shown, "reason": why_not(row, held_up, drained=drained)}
+        return {**shown, "reason": why_not(row, self._reason(), drained=drained)}
 
     async def status(self) -> dict[str, Any]:
         """The one JSON that says how things are."""
@@ -501,7 +561,6 @@ class Service:
         self._changed.set()
 
     def _says(self) -> dict[str, Any]:
-        block = self.drainer.block
         rate = self._rate.take(self._now(), self.uploader.sent_bytes)
         return {
             "pid": os.getpid(),
@@ -510,7 +569,8 @@ class Service:
             "credentials": self._credentials(),
             "clock_offset_s": self.s3.clock.offset_s,
             "flight_state": self.flight.state(self._now()),
-            "reason": self.may_not_send() or (block.reason if block is not None else ""),
+            "reason": self._reason(),
+            "code": self._code(),
             "rate_bytes_s": rate,
             "settling": self.intake.settling.paths[:20],
             "trouble": self.intake.trouble,
@@ -527,16 +587,22 @@ class Service:
             return "none" if code == "no_credentials" else "ok"
         return "ok" if self.tokens.current is not None else "none"
 
-    def _why_not(self, row: Row) -> str:
-        block = self.drainer.block
-        why = self.may_not_send() or (block.reason if block is not None else "") or row.reason
-        return f"{why or 'It is not sent yet.'} It stays in the outbox and is sent later."
+    async def _why_not(self, row: Row) -> tuple[str, str]:
+        """Why a row is not sent, in a sentence, and the code of that."""
+        heard = await self._heard()
+        why = heard.get("reason") or self._reason() or row.reason or "It is not sent yet."
+        code = heard.get("code") or self._code() or row.code or "not_now"
+        return f"{why} It stays in the outbox and is sent later.", code
 
-    def _why_code(self, row: Row) -> str:
+    def _reason(self) -> str:
+        block = self.drainer.block
+        return self.may_not_send() or (block.reason if block is not None else "")
+
+    def _code(self) -> str:
         if self.may_not_send() is not None:
             return "armed" if self.flight.state(self._now()) == "armed" else "listening"
         block = self.drainer.block
-        return (block.code if block is not None else row.code) or "not_now"
+        return block.code if block is not None else ""
 
     async def _say(self) -> None:
         self._changed.set()

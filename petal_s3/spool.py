@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .errors import LocalStorageError, check_descriptors
 from .flightlog import Identity
@@ -73,6 +74,43 @@ def place(spool: Path, path: str, identity: Identity) -> Path:
     known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}"
     name = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return spool / f"{name}{log_suffix(Path(path).name)}"
+
+
+def _about(copy: Path) -> Path:
+    return copy.with_name(f".{copy.name}.about")
+
+
+def describe(copy: Path, about: Mapping[str, Any]) -> None:
+    """Write down what a copy is, before it comes to its place: an outbox that is lost knew it.
+
+    Blocking; raises :class:`LocalStorageError`.
+    """
+    note = _about(copy)
+    try:
+        with made(note) as file:
+            file.write(json.dumps(dict(about)).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        check_descriptors(error)
+        raise LocalStorageError(
+            f"There is no room in the state directory ({error.strerror})."
+        ) from error
+
+
+def described(copy: Path) -> dict[str, Any]:
+    """What :func:`describe` wrote of a copy; empty where that is lost; blocking."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(_about(copy).read_bytes())
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def forget(copy: Path) -> None:
+    """Take back what :func:`describe` wrote: no row was made of it; blocking."""
+    with contextlib.suppress(OSError):
+        _about(copy).unlink(missing_ok=True)
 
 
 def bring_in(fd: int, path: Path, target: Path) -> None:
@@ -140,8 +178,9 @@ def discard(spool: Path, path: str) -> None:
     """Remove a copy that is no longer needed; anything outside the spool is left alone."""
     copy = Path(path)
     if copy.parent == spool:
-        with contextlib.suppress(OSError):
-            copy.unlink(missing_ok=True)
+        for file in (copy, _about(copy)):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def copies(spool: Path) -> list[Path]:
@@ -155,6 +194,7 @@ def sweep(spool: Path, needed: Iterable[str], *, young_s: float = _YOUNG_S) -> N
     Younger ones are spared: another process may be about to enter their row.
     """
     keep = set(needed)
+    keep |= {str(_about(Path(copy))) for copy in keep}
     for copy in spool.iterdir():
         with contextlib.suppress(OSError):
             if str(copy) not in keep and time.time() - copy.lstat().st_ctime >= young_s:

@@ -76,7 +76,7 @@ def upload_log_to_s3(file_path: str, session_id: str, file_description: str = ""
     opens = client.presigned(made.key)
     return {
         "success": True,
-        "message": f"Uploaded {made.file_name} ({megabytes(made.file_size):.2f}MB) to {made.s3_uri}.",
+        "message": f"Uploaded {made.file_name} ({_mb(made.file_size)}MB) to {made.s3_uri}.",
         "s3_uri": made.s3_uri,
         "bucket": made.bucket,
         "key": made.key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timezone
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -59,6 +60,7 @@ def file(settings: Settings, item: ObjectInfo) -> Json:
         "size": item.size,
         "last_modified": _moment(item),
         "url": url_of(settings, item.key),
+        "storage_class": item.storage_class,
     }
 
 
@@ -72,6 +74,18 @@ def head(info: ObjectInfo) -> Json:
         "content_type": info.content_type,
         "last_modified": _moment(info),
         "etag": info.etag,
+        "storage_class": info.storage_class,
+    }
+
+
+def stored(info: ObjectInfo) -> Json:
+    """One object, for programs that list."""
+    return {
+        "key": info.key,
+        "size": info.size,
+        "last_modified": _moment(info),
+        "etag": info.etag,
+        "storage_class": info.storage_class,
     }
 
 
@@ -131,4 +145,5 @@ def info(settings: Settings, machine_id: str, version: str, status: Mapping[str,
 
 
 def _moment(info: ObjectInfo) -> str | None:
-    return info.last_modified.isoformat() if info.last_modified else None
+    moment = info.last_modified
+    return moment.astimezone(timezone.utc).isoformat() if moment else None

@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from petal_s3.bridge import LoopThread
 from petal_s3.demo.ledger import Ledger, Request
 
-_T = TypeVar("_T")
 _BUFFER_BYTES = 256 * 1024
 _LONG_HEADER_BYTES = 64 * 1024
 # They speak of one connection, not of the message, so each side sets its own.
@@ -184,24 +183,6 @@ class Link:
         if self.rate_bytes_s <= 0:
             return _BUFFER_BYTES
         return max(1, min(_BUFFER_BYTES, int(self.rate_bytes_s / 20)))
-
-
-class LoopThread:
-    """An event loop in a daemon thread, for code that has none; a context manager."""
-
-    def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name=name, daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, _T], timeout_s: float = 30) -> _T:
-        """Wait for `work`, done in the thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
 
 
 class LinkThread:

@@ -210,7 +210,7 @@ class Sea:
 
     def __init__(self, link: LinkThread, s3: Any) -> None:
         self.link = link
-        self._s3 = s3
+        self.cloud = s3
 
     @property
     def ledger(self) -> Ledger:
@@ -220,7 +220,7 @@ class Sea:
         self.link.link.rate_bytes_s = bytes_s
 
     def body(self, key: str) -> bytes:
-        with contextlib.closing(self._s3.get_object(Bucket="logs", Key=key)["Body"]) as body:
+        with contextlib.closing(self.cloud.get_object(Bucket="logs", Key=key)["Body"]) as body:
             return bytes(body.read())
 
 

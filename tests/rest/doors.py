@@ -22,8 +22,9 @@ import pytest
 from pydantic import BaseModel
 
 from petal_s3 import config, models
+from petal_s3.bridge import LoopThread
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread, LoopThread
+from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
 from petal_s3.rest import Route

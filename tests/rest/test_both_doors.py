@@ -588,7 +588,10 @@ def test_a_url_never_claims_to_live_longer_than_what_signs_it(
 def test_a_url_for_writing_adds_and_never_replaces(door: Door, thing: tuple[str, bytes]) -> None:
     key = f"{HOME}added-{hashlib.md5(thing[1]).hexdigest()}.ulg"
     told = door.get(f"/bucket/presign/{key}", method="PUT").json
-    assert told["headers"] == {"If-None-Match": "*"}
+    assert told["headers"] == {
+        "If-None-Match": "*",
+        "x-amz-server-side-encryption": "AES256",  # as all is: never silently unencrypted
+    }
     assert opens(told["url"], "PUT", b"new", **told["headers"]).status == 200
     assert opens(told["url"], "PUT", b"newer", **told["headers"]).status == 412
     assert door.object(key) == b"new"

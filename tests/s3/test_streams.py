@@ -44,7 +44,11 @@ async def pieces(body: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
 
 
 def spooled(tmp: Path) -> list[str]:
-    return sorted(path.name for path in (tmp / "state" / "spool").iterdir())
+    """The copies; each is whole or a part of one, and what describes it goes with it."""
+    names = {path.name for path in (tmp / "state" / "spool").iterdir()}
+    notes = {name for name in names if name.endswith(".about")}
+    assert all(note[1 : -len(".about")] in names for note in notes)
+    return sorted(names - notes)
 
 
 async def rows(shore: Shore) -> list[Any]:

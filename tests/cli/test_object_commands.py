@@ -1,0 +1,356 @@
+"""``petal-s3 ls``, ``get``, ``rm``, ``mv``, ``presign``: the bucket, for people and their scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import HOME, Desk, Sea, entry
+
+from petal_s3.bridge import LoopThread
+from petal_s3.config import MIB
+from petal_s3.outbox import Outbox
+from petal_s3.row import Receipt
+from tests.faults.mind import Many, Thing
+from tests.faults.server import FaultServer
+from tests.faults.wire import Fault
+
+KEY = f"{HOME}20250727_143022_flight.ulg"
+BODY = bytes(range(256)) * 40
+FOREIGN = "flight_logs/drone-002/20250727_143022_flight.ulg"
+
+
+@pytest.fixture
+def server(desk: Desk) -> Iterator[FaultServer]:
+    """A server that says what moto cannot, known at the desk."""
+    made = FaultServer(keep=True)
+    thread = LoopThread("faults", at_end=made.stop)
+    thread.run(made.start())
+    desk.env |= {
+        "PETAL_S3_ENDPOINT_URL": made.url,
+        "PETAL_S3_SESSION_TOKEN_URL": made.token_url,
+        "PETAL_S3_REQUEST_TIMEOUT": "10",
+    }
+    yield made
+    desk.clear()
+    thread.close()
+
+
+def put(sea: Sea, key: str = KEY, body: bytes = BODY, **more: Any) -> None:
+    sea.cloud.put_object(Bucket="logs", Key=key, Body=body, **more)
+
+
+def there(sea: Sea) -> list[str]:
+    return [one["Key"] for one in sea.cloud.list_objects_v2(Bucket="logs").get("Contents", [])]
+
+
+def nothing_new(desk: Desk) -> None:
+    assert not desk.state.exists()
+
+
+# -- ls
+
+
+def test_ls_shows_size_change_and_key_and_a_sum(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    put(sea, f"{HOME}sessions/7/notes.ulg", b"x" * 90)
+    put(sea, FOREIGN)
+    changed = sea.cloud.head_object(Bucket="logs", Key=KEY)["LastModified"]
+
+    answer = desk.type("ls")
+
+    assert answer.code == 0, answer
+    first, second, last = answer.out.splitlines()
+    assert first == f"    10.2 kB  {changed:%Y-%m-%d %H:%M:%S}  {KEY}"
+    assert second.endswith(f"  {HOME}sessions/7/notes.ulg")
+    assert last == f"2 objects below {HOME}, 10.3 kB"
+    nothing_new(desk)
+
+
+@pytest.mark.parametrize("prefix", ["sessions/", f"{HOME}sessions/", f"s3://logs/{HOME}sessions/"])
+def test_a_prefix_is_relative_or_whole_or_a_uri(desk: Desk, sea: Sea, prefix: str) -> None:
+    put(sea)
+    put(sea, f"{HOME}sessions/7/notes.ulg")
+
+    found = desk.type("ls", prefix, "--json").json
+
+    assert [one["key"] for one in found] == [f"{HOME}sessions/7/notes.ulg"]
+
+
+def test_ls_tells_programs_everything(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    put(sea, f"{HOME}cold.ulg", StorageClass="STANDARD_IA")
+    told = sea.cloud.head_object(Bucket="logs", Key=KEY)
+
+    found = {one.pop("key"): one for one in desk.type("ls", "--json").json}
+
+    assert found[KEY] == {
+        "size": len(BODY),
+        "last_modified": told["LastModified"].isoformat(),
+        "etag": told["ETag"].strip('"'),
+        "storage_class": "STANDARD",
+    }
+    assert found[f"{HOME}cold.ulg"]["storage_class"] == "STANDARD_IA"
+
+
+def test_an_empty_folder_is_an_empty_list(desk: Desk, sea: Sea) -> None:
+    assert desk.type("ls").out == f"0 objects below {HOME}, 0 bytes\n"
+    answer = desk.type("ls", "--json")
+    assert (answer.code, answer.json) == (0, [])
+
+
+def test_ls_goes_on_beyond_the_first_page(desk: Desk, server: FaultServer) -> None:
+    server.mind.many = Many(HOME, 2_345)
+
+    lines = desk.type("ls").out.splitlines()
+
+    assert len(lines) == 2_346
+    assert lines[-1].startswith(f"2345 objects below {HOME}")
+    assert len(desk.type("ls", "--json").json) == 2_345
+    assert server.count("ListObjectsV2") == 6
+
+
+# -- get
+
+
+def test_get_brings_an_object_here_by_its_name(
+    desk: Desk, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sea)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    answer = desk.type("get", KEY)
+
+    assert answer.code == 0, answer
+    assert answer.out == f"got       20250727_143022_flight.ulg  {len(BODY)} bytes, etag\n"
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == {
+        KEY.rsplit("/", maxsplit=1)[-1]: BODY
+    }
+    nothing_new(desk)
+
+
+def test_get_brings_it_into_a_directory_or_to_a_name(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+    put(sea)
+    (tmp_path / "in").mkdir()
+    assert desk.type("get", f"s3://logs/{KEY}", tmp_path / "in").code == 0
+    assert desk.type("get", KEY, tmp_path / "made" / "as.ulg").code == 0
+    assert (tmp_path / "in" / KEY.rsplit("/", maxsplit=1)[-1]).read_bytes() == BODY
+    assert (tmp_path / "made" / "as.ulg").read_bytes() == BODY
+
+
+def test_get_leaves_no_half_a_file(desk: Desk, server: FaultServer, tmp_path: Path) -> None:
+    body = bytes(MIB)
+    etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    server.mind.things[KEY] = Thing(MIB, etag, 0, False, {}, 0.0, body)
+    target = tmp_path / "to" / "got.ulg"
+    target.parent.mkdir()
+    target.write_bytes(b"older")
+    server.always("GetObject", Fault("cut", cut_answer_at=0))
+
+    answer = desk.type("get", KEY, target)
+
+    assert answer.code == 3, answer
+    assert answer.err.startswith("The download was cut after 0 of")
+    assert target.read_bytes() == b"older"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_get_shows_progress_on_a_terminal(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+    put(sea, body=bytes(2 * MIB))
+    with desk.terminal("get", KEY, str(tmp_path / "got.ulg")) as (process, output):
+        shown = _everything(output)
+        assert process.wait(60) == 0
+    assert "━".encode() in shown
+    assert b"2097152 bytes, etag" in shown
+
+
+# -- rm
+
+
+def test_rm_without_a_terminal_needs_yes(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    answer = desk.type("rm", KEY)
+    assert (answer.code, there(sea)) == (2, [KEY])
+    assert "--yes" in answer.err
+
+    answer = desk.type("rm", KEY, "--yes")
+    assert (answer.code, answer.out, there(sea)) == (0, f"deleted   {KEY}\n", [])
+
+
+@pytest.mark.parametrize(("said", "code", "left"), [("y\n", 0, []), ("n\n", 1, [KEY])])
+def test_rm_asks_on_a_terminal(desk: Desk, sea: Sea, said: str, code: int, left: list[str]) -> None:
+    put(sea)
+    with desk.terminal("rm", KEY) as (process, terminal):
+        asked = b""
+        while b"[y/N]" not in asked:
+            asked += os.read(terminal, 4096)
+        os.write(terminal, said.encode())
+        _everything(terminal)
+        assert process.wait(60) == code
+    assert b"Delete " in asked
+    assert there(sea) == left
+
+
+def test_rm_of_what_is_not_there_fails(desk: Desk, sea: Sea) -> None:
+    answer = desk.type("rm", KEY, "--yes")
+    assert (answer.code, answer.err) == (1, "File not found\n")
+
+
+def test_rm_cancels_the_row(desk: Desk, sea: Sea) -> None:
+    desk.write("flight.ulg")
+    assert desk.type("drain").code == 0
+    row = desk.rows()[0]
+    assert desk.type("rm", row.key, "--yes").code == 0
+    assert [(one.state, one.code) for one in desk.rows()] == [("cancelled", "deleted")]
+
+
+# -- mv
+
+
+def test_mv_renames(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    answer = desk.type("mv", KEY, f"s3://logs/{HOME}new.ulg")
+    assert (answer.code, answer.out) == (0, f"moved to  {HOME}new.ulg\n")
+    assert there(sea) == [f"{HOME}new.ulg"]
+
+
+def test_mv_never_overwrites(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    put(sea, f"{HOME}new.ulg", b"another")
+    answer = desk.type("mv", KEY, f"{HOME}new.ulg")
+    assert (answer.code, answer.err) == (1, "Another object stands at the destination.\n")
+    assert sorted(there(sea)) == [KEY, f"{HOME}new.ulg"]
+
+
+# -- presign
+
+
+def test_presign_prints_the_url_alone(desk: Desk, sea: Sea) -> None:
+    put(sea)
+    answer = desk.type("presign", KEY, "--expires", "60")
+    assert answer.code == 0, answer
+    assert answer.out.count("\n") == 1
+    with urllib.request.urlopen(answer.out.strip()) as got:
+        assert got.read() == BODY
+    assert "X-Amz-Expires=60" in answer.out
+    assert "(60 s)" in answer.err
+    nothing_new(desk)
+
+
+def test_presign_tells_programs_all(desk: Desk, sea: Sea) -> None:
+    found = desk.type("presign", KEY, "--json").json
+    assert (found["s3_key"], found["method"], found["expires_in"]) == (KEY, "GET", 3600)
+    assert found["url"].startswith("http")
+
+
+@pytest.mark.parametrize("expires", ["0", "604801", "soon"])
+def test_a_life_that_no_url_has_is_wrong_use(desk: Desk, sea: Sea, expires: str) -> None:
+    assert desk.type("presign", KEY, "--expires", expires).code == 2
+
+
+# -- what goes wrong, alike for all
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ls"], ["get"], ["rm", "--yes"], ["presign"], ["mv", KEY]],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize(
+    ("key", "code", "sentence"),
+    [
+        (FOREIGN, 1, "does not belong to this machine"),
+        (f"s3://other/{KEY}", 1, "This is another bucket"),
+        (f"{HOME}../drone-002/x.ulg", 1, "machine"),
+        (f"{HOME}bell\a.ulg", 2, "not a valid key"),
+    ],
+    ids=["foreign", "bucket", "climbs", "text"],
+)
+def test_what_is_not_ours_is_one_sentence(
+    desk: Desk, sea: Sea, words: list[str], key: str, code: int, sentence: str
+) -> None:
+    put(sea)
+    answer = desk.type(*words, key)
+    assert (answer.code, answer.out) == (code, ""), answer
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert sea.ledger.requests("GetObject") == sea.ledger.requests("DeleteObject") == []
+
+
+@pytest.mark.parametrize("words", [["ls"], ["get", KEY], ["rm", "--yes", KEY]])
+def test_without_a_link_it_is_not_now(desk: Desk, sea: Sea, words: list[str]) -> None:
+    sea.link.cut()
+    answer = desk.type(*words)
+    assert (answer.code, answer.out) == (3, "")
+    assert answer.err.startswith("No link to 127.0.0.1")
+
+
+@pytest.mark.parametrize("words", [["ls"], ["get", KEY]])
+def test_without_credentials_it_is_not_now_and_says_what_to_do(
+    desk: Desk, sea: Sea, words: list[str]
+) -> None:
+    answer = desk.type(*words, PETAL_S3_SESSION_TOKEN_URL="", AWS_EC2_METADATA_DISABLED="true")
+    assert (answer.code, answer.out) == (3, "")
+    for way in ("PETAL_S3_SESSION_TOKEN_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "instance role"):
+        assert way in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["ls"], ["get", KEY, "got.ulg"], ["presign", KEY]])
+def test_reading_needs_no_state_directory(
+    desk: Desk, sea: Sea, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sea)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    answer = desk.type(*words, PETAL_S3_STATE_DIR=str(tmp_path / "file" / "state"))
+    assert answer.code == 0, answer
+
+
+# -- rows
+
+
+def test_cancel_and_retry_change_rows(desk: Desk) -> None:
+    with desk.outbox() as outbox:
+        first, second = outbox.land(entry("a.ulg", number=1)), outbox.land(entry("b.ulg", number=2))
+
+    answer = desk.type("cancel", str(first.id), str(second.id))
+    assert answer.code == 0, answer
+    assert answer.out.splitlines() == [f"{one.id}  cancelled  {one.key}" for one in (first, second)]
+
+    found = desk.type("retry", str(first.id), "--json").json["rows"]
+    assert [(one["id"], one["state"]) for one in found] == [(first.id, "queued")]
+    assert [row.state for row in desk.rows()] == ["cancelled", "queued"]
+
+
+def test_a_proven_row_stays_proven(desk: Desk) -> None:
+    with desk.outbox() as outbox:
+        outbox.land(entry("a.ulg"))
+        row = outbox.claim(0, 900)
+        assert row is not None
+        outbox.verified(row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0))
+    assert f"{row.id}  verified" in desk.type("cancel", str(row.id)).out
+    with desk.outbox() as outbox:
+        assert Outbox.get(outbox, row.id).receipt is not None
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_a_row_that_is_not_there_fails(desk: Desk, verb: str) -> None:
+    answer = desk.type(verb, "7")
+    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox.\n")
+
+
+def _everything(output: int) -> bytes:
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        while said := os.read(output, 65536):
+            shown += said
+    return shown
