@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills, lag, latency, links, memory, rest
+from . import kills, lag, latency, links, memory, rest, sessions
 
 MEASURES: dict[str, Callable[[], list[str]]] = {
     "latency": latency.run,
@@ -16,6 +16,7 @@ MEASURES: dict[str, Callable[[], list[str]]] = {
     "kills": kills.run,
     "links": links.run,
     "rest": rest.run,
+    "sessions": sessions.run,
 }
 
 

@@ -56,7 +56,7 @@ def _ours(on: Rig, path: str) -> tuple[float, float]:
     started = time.monotonic()
     enqueue = on.child("--enqueue", path)
     enqueue.wait()
-    peak = _peak(child.pid, lambda: _finished(on))
+    peak = peak_of(child.pid, lambda: _finished(on))
     took = time.monotonic() - started
     child.kill()
     child.wait()
@@ -77,7 +77,7 @@ def _boto3(on: Rig, path: str) -> tuple[float, float]:
     started = time.monotonic()
     child.stdin.write("\n")
     child.stdin.flush()
-    peak = _peak(child.pid, lambda: _joined(on) == 2)
+    peak = peak_of(child.pid, lambda: _joined(on) == 2)
     took = time.monotonic() - started
     child.kill()
     child.wait()
@@ -99,7 +99,7 @@ def _finished(on: Rig) -> bool:
     return any(head.started > joined[0].started and head.finished for head in heads)
 
 
-def _peak(pid: int, finished: Callable[[], bool]) -> float:
+def peak_of(pid: int, finished: Callable[[], bool]) -> float:
     peak = [0.0]
 
     def sample() -> bool:
