@@ -1,4 +1,4 @@
-"""``petal-s3 ls``, ``get``, ``rm``, ``mv``, ``presign``: the bucket, for people and their scripts."""
+"""``petal-s3 ls``, ``get``, ``rm``, ``mv``, ``presign``: the bucket, for people and scripts."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 SCAN_S = 120.0
 ENOUGH_BYTES = 1000
+_EVENTS = "events/{timestamp}_{name}"
 _NO_LIMIT = (1 << 31) - 2
 _AUTOPILOT = {"system": 1, "component": 1, "autopilot": 12, "type": 2}
 
@@ -40,9 +41,11 @@ class Drone:
     def __init__(self, world: World, loop: VirtualLoop, home: Path) -> None:
         self.logs = home / "logs"
         self.outside = home / "outside"
+        self.events = home / "events"
         self.state = home / "state"
         self.logs.mkdir()
         self.outside.mkdir()
+        self.events.mkdir()
         self.armed = False
         self.kills = 0
         self.full = False
@@ -80,6 +83,7 @@ class Drone:
             machine_id="drone-1", state_dir=self.state, log_dirs=str(self.logs),
             settle_seconds=1.0, scan_interval=SCAN_S, request_timeout=30.0,
             min_free_bytes=ENOUGH_BYTES,
+            sources=[{"directory": self.events, "kinds": "xml", "key": _EVENTS}],
         ).model_copy(update={"part_size": PART})  # fmt: skip
         service = self._service = Service(
             settings,

@@ -55,6 +55,8 @@ class Laws:
         """Contents about which a HEAD was answered with a lie that nobody can see through."""
         self.gone: set[str] = set()
         """Paths that the world (not petal-s3) deleted or replaced."""
+        self.sessions: dict[str, str] = {}
+        """Where the log of a session has to stand, by the path of its copy."""
         self.strangers: dict[str, bytes] = {}
         """Objects of others at keys of ours: never overwritten."""
         self.verdict = ""
@@ -68,6 +70,8 @@ class Laws:
         """It may not list the bucket: after the loss of the outbox it sees its own keys alone."""
         self._may_overwrite = False
         """Somebody said that this S3 knows no conditions, and it has not shown otherwise since."""
+        self._copied: set[str] = set()
+        """Uploads that S3 itself fills, out of another object: their bytes do not travel."""
         self._begun: dict[str, float] = {}
         self._left: dict[tuple[int, int, str], float] = {}
         """Since when a claim has been carried by nobody: process, row, lease."""
@@ -113,6 +117,8 @@ class Laws:
         """What S3 now holds is one whole version of a file; nothing confirmed came again."""
         if asked.op in _BODIES:
             self._not_twice(asked)
+        if asked.op == "UploadPartCopy":
+            self._copied.add(asked.upload_id)
         if asked.op == "CreateMultipartUpload":
             self._begun[asked.key] = self._world.loop.time()
         self._strangers_stand()
@@ -137,6 +143,8 @@ class Laws:
             began_at = self._begun.get(asked.key, began_at)
         proven_at = self.proven.get(content)
         if (self._blind and self.may_repeat_all) or self._head_refused_at > began_at - 5.0:
+            return False
+        if asked.upload_id in self._copied:
             return False
         return proven_at is not None and proven_at < began_at
 
@@ -210,6 +218,8 @@ class Laws:
             self.broken(f"row {row.id} was buried: {row.code} {row.reason}")
 
     def _proven(self, row: Row) -> None:
+        if not row.key.startswith(self.sessions.get(row.path, "")):
+            self.broken(f"{row.key} is no place for a log of a session")
         held = self._world.mind.things.get(row.key)
         if held is None:
             self.broken(f"{row.key} is called proven and is not in the bucket")

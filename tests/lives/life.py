@@ -78,6 +78,8 @@ ACTS: dict[str, float] = {
     "new_log": 9,
     "asked": 5,
     "asked_under": 3,
+    "event": 2,
+    "told": 3,
     "grow": 2,
     "rewrite": 2,
     "replace": 2,

@@ -7,6 +7,7 @@ import random
 from datetime import datetime, timezone
 from pathlib import Path
 
+from petal_s3 import sessions
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
 from petal_s3.keys import log_key
@@ -95,6 +96,44 @@ class Logs:
             await self.drone.do(self.drone.service.enqueue(path, key=key))
         except S3IntegrationError as error:
             self.world.note("not accepted", error.code)
+
+    def event(self) -> None:
+        """Another program writes an event file into a source."""
+        self._count += 1
+        path = self.drone.events / f"event{self._count}x.xml"
+        path.write_bytes(b"<events>" + self._text() + b"</events>")
+        self._stamp(path)
+        self.living[str(path)] = self._known(path)
+
+    def _text(self) -> bytes:
+        """Some text; now and then the same again."""
+        made = random.Random(self.rng.randrange(20))
+        return made.randbytes(made.choice(_SIZES) // 2).hex().encode()
+
+    async def told(self) -> None:
+        """A session wants a text log that is written to all the time; its file may go at once."""
+        if not self.drone.up:
+            return
+        self._count += 1
+        path = self.drone.outside / f"text{self._count}x.log"
+        body = self._text()
+        path.write_bytes(body)
+        self._stamp(path)
+        session = f"s{self.rng.randrange(3)}"
+        try:
+            row = await self.drone.do(
+                sessions.enter_log(self.drone.service, path, session, description="what for")
+            )
+        except S3IntegrationError as error:
+            self.world.note("not accepted", error.code)
+            return
+        finally:
+            path.unlink()
+        log = Accepted(row.path, row.size, row.mtime_ns)
+        self.world.laws.held_by(log, body)
+        self.world.laws.accepted.add(log)
+        self.world.laws.sessions[row.path] = f"{HOME}sessions/{session}/logs/"
+        self.living[row.path] = log
 
     def _some(self) -> Path | None:
         inside = [p for p in self.living if Path(p).parent == self.drone.logs and Path(p).exists()]
