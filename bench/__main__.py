@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills, lag, latency, links, memory, rest
+from . import client, kills, lag, latency, links, memory, rest
 
 MEASURES: dict[str, Callable[[], list[str]]] = {
     "latency": latency.run,
@@ -16,6 +16,7 @@ MEASURES: dict[str, Callable[[], list[str]]] = {
     "kills": kills.run,
     "links": links.run,
     "rest": rest.run,
+    "client": client.run,
 }
 
 
