@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401 - what ends executors is registered before ours
 import contextlib
 import os
 import threading
@@ -156,7 +157,7 @@ def _end_all() -> None:
         life.thread.join()
 
 
-# Loops need executors to end, and ``atexit`` comes after the end of those. What comes before it
-# has no public name.
+# A loop needs executors to end well, and ``atexit`` comes after the end of those. What comes before
+# it, the latest registered first, has no public name.
 getattr(threading, "_register_atexit", atexit.register)(_end_all)
 os.register_at_fork(after_in_child=_living.clear)
