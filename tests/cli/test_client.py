@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import re
 import signal
 import subprocess
 import sys
@@ -689,3 +690,28 @@ def test_what_is_wrong_with_credentials_is_named(
         client.list_files()
     assert caught.value.code == "no_credentials"
     assert sea.ledger.requests() == []
+
+
+# -- what the documentation shows
+
+
+def test_the_examples_of_the_documentation_run(
+    desk: Desk, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text()
+    examples = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
+    assert set(examples) == {"python", "sh"}
+    log = elsewhere(desk)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = Script(desk, examples["python"]).end()
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-2:] == ["True False", "gone"]
+    assert (tmp_path / "copy.ulg").read_bytes() == log.read_bytes()
+
+    sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"x")
+    names = {"KEY": KEY, "NEW": f"{HOME}new.ulg"}
+    for line in examples["sh"].splitlines():
+        command, *words = line.partition("#")[0].split()
+        answer = desk.type(*(names.get(word, word) for word in words))
+        assert (command, answer.code) == ("petal-s3", 0), answer
+    assert (tmp_path / KEY.rpartition("/")[2]).read_bytes() == b"x"
