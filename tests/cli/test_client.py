@@ -32,6 +32,7 @@ from petal_s3 import (
     S3FileInfo,
     S3FileNotFoundError,
     S3UploadError,
+    clock,
     errors,
 )
 from petal_s3.bridge import LoopThread
@@ -514,6 +515,16 @@ def test_without_a_link_it_fails_with_the_row_which_is_found_again(
     sea.link.restore()
     assert client.upload_file(log) == row.key
     assert [(one.id, one.state) for one in desk.rows()] == [(row.id, "verified")]
+
+
+def test_who_asks_again_does_not_wait_for_a_backoff(desk: Desk, sea: Sea, client: S3Client) -> None:
+    log = desk.write("flight.ulg")
+    desk.type("enqueue", log)
+    with desk.outbox() as outbox:
+        row = outbox.claim(0, 900)
+        assert row is not None
+        outbox.defer(row, clock.now() + 1e6, "bucket", "The bucket cannot be used.")
+    assert client.upload_file(log) == row.key
 
 
 def test_a_file_that_is_no_log_fails_for_good(desk: Desk, sea: Sea, client: S3Client) -> None:
