@@ -444,8 +444,6 @@ def test_ctrl_c_leaves_the_outbox_intact(desk: Desk, sea: Sea) -> None:
     log = elsewhere(desk, "big.bag", BIG)
     script = Script(desk, text, log)
     until_third_part(sea, script)
-    sea.slow(0)
-    sea.slow(MIB // 16)
     script.send(signal.SIGINT)
 
     assert script.end() == (0, "stopped False 0\n", "")
