@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills, lag, latency, links, memory, rest, sessions
+from . import client, kills, lag, latency, links, memory, rest, sessions
 
 MEASURES: dict[str, Callable[[], list[str]]] = {
     "latency": latency.run,
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[], list[str]]] = {
     "links": links.run,
     "rest": rest.run,
     "sessions": sessions.run,
+    "client": client.run,
 }
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401 - what ends executors is registered before ours
 import contextlib
-import importlib
-import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -108,7 +107,14 @@ class _Life:
 
     def _whole(self) -> None:
         try:
-            asyncio.run(self._until_enough())
+            loop = asyncio.new_event_loop()
+            try:
+                loop.run_until_complete(self._until_enough())
+                loop.run_until_complete(_rest_of(loop))
+            finally:
+                # Not asyncio.run: it ends the executor with a new thread, which Python 3.12
+                # refuses when the interpreter ends.
+                loop.close()
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -148,6 +154,14 @@ class _Life:
             answer.set_result(task.result())
 
 
+async def _rest_of(loop: asyncio.AbstractEventLoop) -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+
+
 _living: set[_Life] = set()
 
 
@@ -157,8 +171,6 @@ def _end_all() -> None:
         life.thread.join()
 
 
-# Loops need executors to end, and ``atexit`` comes after the end of those. What comes before it
-# has no public name; the last who registers comes first, so executors must have done so before.
-importlib.import_module("concurrent.futures.thread")
+# A loop needs executors to end well, and ``atexit`` comes after the end of those. What comes before
+# it, the latest registered first, has no public name.
 getattr(threading, "_register_atexit", atexit.register)(_end_all)
-os.register_at_fork(after_in_child=_living.clear)

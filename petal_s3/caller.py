@@ -297,6 +297,9 @@ class Caller:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                way = window.transport
+                if way is not None and way.is_closing():  # it would send on what its buffer holds
+                    way.abort()
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from rig import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Rig, un
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
+from petal_s3.spool import DrainLock
 
 # A row of another process and a link that is back are noticed within about 2 s; where nobody
 # looked, it would take a minute. In between lies what a busy machine may add.
@@ -533,3 +534,53 @@ async def other_process(rig: Rig, work: str, path: Path) -> bytes:
     said, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     return said
+
+
+# -- a drain for a while
+
+
+async def test_a_drain_that_several_share_ends_with_the_last_of_them(rig: Rig) -> None:
+    service = rig.service
+    other = DrainLock(rig.state)
+    first, second = service.draining(), service.draining()
+    await first.__aenter__()
+    await second.__aenter__()
+    row = await rig.land()
+    assert (await service.wait(row.id)).state == "verified"
+    await first.__aexit__(None, None, None)
+    assert not other.take()
+    row = await rig.land("second.ulg", seed=1)
+    assert (await service.wait(row.id)).state == "verified"
+
+    await second.__aexit__(None, None, None)
+
+    assert other.take()
+    other.give()
+    async with service.draining():
+        row = await rig.land("third.ulg", seed=2)
+        assert (await service.wait(row.id)).state == "verified"
+
+
+async def test_a_drain_that_ends_releases_what_it_began(rig: Rig) -> None:
+    rig.link.rate_bytes_s = 2e6
+    row = await rig.land(size=TWO_PARTS)
+    async with rig.service.draining():
+        await until(rig.flying)
+        assert (await rig.row(row)).state == "uploading"
+    now = await rig.row(row)
+    assert (now.state, now.lease, now.reason) == ("queued", None, "")
+    assert rig.flying() == [] or await until(lambda: not rig.flying())
+    rig.link.rate_bytes_s = 0
+    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+
+
+async def test_who_begins_and_ends_at_once_leaves_no_lock(rig: Rig) -> None:
+    """Also when the lock was just being taken in another thread."""
+    other = DrainLock(rig.state)
+    for turns in range(40):
+        async with rig.service.draining():
+            for _ in range(turns // 4):
+                await asyncio.sleep(0)
+        assert not rig.service.lock.held
+        assert other.take()
+        other.give()

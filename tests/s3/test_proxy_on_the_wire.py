@@ -311,7 +311,7 @@ async def test_a_listing_shows_what_is_ours(
     assert answer["is_truncated"] is False
     json.dumps(answer)
     for file in answer["files"]:
-        assert set(file) == {"key", "size", "last_modified", "url"}
+        assert set(file) == {"key", "size", "last_modified", "storage_class", "url"}
 
 
 async def test_a_listing_comes_in_pages(rig: Rig, proxy: S3BucketProxy) -> None:

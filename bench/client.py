@@ -1,0 +1,100 @@
+"""What does a call of S3Client add to the same call awaited in a running loop?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+
+from petal_s3 import S3Client, config
+from petal_s3.service import Service
+
+from .rig import Rig, rig
+
+_KEY = "flight_logs/bench/20260102_101112_flight.ulg"
+
+
+def run(times: int = 500) -> list[str]:
+    """Measure HEADs and ranges of 64 KiB in turns, so that what else runs disturbs both alike."""
+    logging.getLogger("petal_s3").addHandler(logging.NullHandler())
+    with rig() as on:
+        given = _given(on)
+        service = Service(config.load(**given))
+        loop = asyncio.new_event_loop()
+
+        def awaited(call: Callable[[], Awaitable[object]]) -> float:
+            """Milliseconds of a call, measured inside the loop."""
+
+            async def timed() -> float:
+                began = time.perf_counter()
+                await call()
+                return 1000 * (time.perf_counter() - began)
+
+            return loop.run_until_complete(timed())
+
+        try:
+            with S3Client(**given) as client:
+                return [
+                    _line("head_object", times,
+                          lambda: _plain(lambda: client.head_object(_KEY)),
+                          lambda: awaited(lambda: service.objects.head(_KEY))),
+                    _line("get_file_range", times,
+                          lambda: _plain(lambda: client.get_file_range(_KEY, 0, 65_535)),
+                          lambda: awaited(lambda: service.objects.range(_KEY, 0, 65_535))),
+                    _empty(client, times),
+                ]  # fmt: skip
+        finally:
+            loop.run_until_complete(service.stop())
+            loop.close()
+
+
+def _given(on: Rig) -> dict[str, Any]:
+    """Settings, and an object; the link is left out: it would take turns with the client."""
+    client = boto3.client(
+        "s3", endpoint_url=on.s3.url, region_name="us-east-1",
+        aws_access_key_id="x", aws_secret_access_key="y",
+    )  # fmt: skip
+    client.put_object(Bucket="logs", Key=_KEY, Body=bytes(100_000))
+    client.close()
+    named = on.settings(PETAL_S3_ENDPOINT_URL=on.s3.url)
+    return {name.removeprefix("PETAL_S3_").lower(): value for name, value in named.items()}
+
+
+def _plain(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - began)
+
+
+def _line(name: str, times: int, client: Callable[[], float], direct: Callable[[], float]) -> str:
+    for _ in range(20):
+        client()
+        direct()
+    pairs = []
+    for number in range(times):  # who goes first is no advantage
+        if number % 2:
+            pairs.append((client(), direct()))
+        else:
+            base = direct()
+            pairs.append((client(), base))
+    ours, other = (statistics.median(side) for side in zip(*pairs, strict=True))
+    added = statistics.median(one - two for one, two in pairs)
+    return (
+        f"S3Client.{name}: p50 {ours:.2f} ms, awaited {other:.2f} ms; added {ours - other:.2f} ms,"
+        f" median of the differences {added:.2f} ms (bar: 1; {times} in turns)"
+    )
+
+
+def _empty(client: S3Client, times: int) -> str:
+    """The way there and back alone."""
+
+    async def nothing() -> None:
+        pass
+
+    took = [_plain(lambda: client._run(nothing())) for _ in range(times)]
+    return f"a call that does nothing: p50 {statistics.median(took):.3f} ms"
