@@ -50,6 +50,7 @@ app = typer.Typer(
 host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
 app.add_typer(host, name="host")
 app.add_typer(cli_admin.bucket, name="bucket")
+app.command()(cli_admin.check)
 
 
 def main() -> None:

@@ -14,10 +14,11 @@ from .config import Settings, valid_machine_id
 from .errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from .keys import Territory
 from .look import last_said
-from .outcome import DONE, FAILED, Sentences, complain, exit_code, print_json, run
+from .outcome import DONE, FAILED, NOT_NOW, Sentences, complain, exit_code, print_json, run
 
 if TYPE_CHECKING:
     from . import admin
+    from .permissions import Finding
 
 Json = dict[str, Any]
 ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -182,3 +183,35 @@ def _territory(settings: Settings, machine: str | None) -> Territory:
     else:
         ids = tuple(_machines(settings, [machine]))
     return Territory(settings.upload_prefix, ids, settings.bucket_name)
+
+
+# -- check
+
+_SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
+
+
+def check(for_programs: ForPrograms = False) -> None:
+    """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
+    settings = config.load()
+    territory = _territory(settings, None)
+    findings: list[Finding] = []
+    run(_check(settings, territory, findings, aloud=not for_programs))
+    failed = [one for one in findings if one.state == "failed"]
+    code = DONE if not failed else NOT_NOW if all(one.not_now for one in failed) else FAILED
+    if for_programs:
+        said = [dataclasses.asdict(one) for one in findings]
+        print_json({"done": code == DONE, "checks": said})
+    raise typer.Exit(code)
+
+
+async def _check(
+    settings: Settings, territory: Territory, findings: list[Finding], *, aloud: bool
+) -> None:
+    from .doctor import checkup  # noqa: PLC0415 - slow, and only for this
+
+    async for finding in checkup(settings, territory):
+        findings.append(finding)
+        if aloud:
+            typer.echo(f"{_SIGNS[finding.state]:<8} {finding.check}: {plain(finding.found)}")
+            if finding.advice:
+                typer.echo(f"{'':<8} {plain(finding.advice)}")
