@@ -124,6 +124,8 @@ async def _bucket(caller: Caller, wish: Wish, *, dry_run: bool) -> Step:
         if error.code != "bucket_is_yours":
             raise
         return Step("bucket", "unchanged")
+    except ConfigError:
+        raise
     except S3IntegrationError as error:
         if error.code == "bucket":
             raise ConfigError(error.message) from error  # it names the settings

@@ -33,17 +33,19 @@ async def checkup(settings: Settings, territory: Territory) -> AsyncIterator[Fin
     Raises nothing but cancellation.
     """
     for local in (_configuration, _state_directory, _log_directories, _outbox):
-        for finding in await asyncio.to_thread(list, _careful(local, settings, territory)):
+        for finding in await asyncio.to_thread(_careful, local, settings, territory):
             yield finding
-    tokens = None
-    if settings.session_token_url:
-        tokens = TokenService(
-            settings.session_token_url,
-            timeout_s=settings.request_timeout,
-            ignore_dates=settings.tls_ignore_dates,
-        )
-    s3 = _s3(settings, tokens)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        tokens = None
+        if settings.session_token_url:
+            tokens = TokenService(
+                settings.session_token_url,
+                timeout_s=settings.request_timeout,
+                ignore_dates=settings.tls_ignore_dates,
+            )
+            stack.push_async_callback(tokens.close)
+        s3 = _s3(settings, tokens)
+        stack.push_async_callback(s3.close)
         credentials = await _credentials(tokens)
         yield credentials
         if credentials.state == "failed":
@@ -54,10 +56,6 @@ async def checkup(settings: Settings, territory: Territory) -> AsyncIterator[Fin
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)
-    finally:
-        await s3.close()
-        if tokens is not None:
-            await tokens.close()
 
 
 def _s3(settings: Settings, tokens: TokenService | None) -> S3:
@@ -76,11 +74,11 @@ def _s3(settings: Settings, tokens: TokenService | None) -> S3:
 Local = Callable[[Settings, Territory], Iterator[Finding]]
 
 
-def _careful(check: Local, settings: Settings, territory: Territory) -> Iterator[Finding]:
+def _careful(check: Local, settings: Settings, territory: Territory) -> list[Finding]:
     try:
-        yield from check(settings, territory)
+        return list(check(settings, territory))
     except LocalStorageError as error:
-        yield trouble(check.__name__.strip("_").replace("_", " "), error)
+        return [trouble(check.__name__.strip("_").replace("_", " "), error)]
 
 
 # -- on this machine; blocking
