@@ -10,6 +10,7 @@ from typing import Literal
 from .errors import (
     BadInput,
     Conflict,
+    LocalStorageError,
     Refused,
     S3BucketError,
     S3FileNotFoundError,
@@ -39,7 +40,7 @@ class Finding:
 
 def trouble(check: str, error: S3IntegrationError, advice: str = "") -> Finding:
     """A check that ended with ``error``."""
-    not_now = error.waiting_helps and not isinstance(error, S3BucketError)
+    not_now = error.waiting_helps and not isinstance(error, S3BucketError | LocalStorageError)
     return Finding(check, "failed", error.message, advice, not_now)
 
 

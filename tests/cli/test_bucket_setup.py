@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from desk import MACHINE, Answer, Desk, Sea
+from realm import Realm, allow, deny
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.demo.services import EmbeddedS3, start_s3
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 STEPS = ["bucket", "versioning", "encryption", "lifecycle", "cors", "policy"]
@@ -384,57 +383,6 @@ def test_a_machine_id_that_is_none_is_refused(desk: Desk, sea: Sea, machine: str
 # -- where permissions are enforced
 
 
-class Realm:
-    """A server that looks at signatures and policies, and one administrator there."""
-
-    def __init__(self, server: EmbeddedS3) -> None:
-        self.url = server.url
-        self._iam = self._client("iam", "anybody", "anything")
-        self._iam.create_user(UserName="admin")
-        key = self._iam.create_access_key(UserName="admin")["AccessKey"]
-        self.key = (key["AccessKeyId"], key["SecretAccessKey"])
-        self.allow("*")
-
-    def _client(self, service: str, key: str, secret: str) -> Any:
-        return boto3.client(
-            service, endpoint_url=self.url, region_name="us-east-1",
-            aws_access_key_id=key, aws_secret_access_key=secret,
-        )  # fmt: skip
-
-    def allow(self, *actions: str, denied: str = "") -> None:
-        """Let the administrator do ``actions``, but not ``denied``."""
-        allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-        refused = {"Effect": "Deny", "Action": denied or "none:None", "Resource": "*"}
-        document = {"Version": "2012-10-17", "Statement": [allowed, refused]}
-        self._iam.put_user_policy(
-            UserName="admin", PolicyName="p", PolicyDocument=json.dumps(document)
-        )
-
-    def enforce(self, after: int) -> None:
-        request = urllib.request.Request(
-            f"{self.url}/moto-api/reset-auth",
-            data=str(after).encode(),
-            method="POST",
-            headers={"Content-Type": "text/plain"},
-        )
-        urllib.request.urlopen(request, timeout=10).close()
-
-
-@pytest.fixture
-def realm(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Realm]:
-    monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
-    with start_s3() as server:
-        made = Realm(server)
-        key, secret = made.key
-        desk.env |= {
-            "PETAL_S3_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
-        }
-        server.create_bucket("logs")
-        yield made
-
-
 @pytest.mark.parametrize(
     ("action", "step"),
     [
@@ -451,8 +399,8 @@ def realm(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Realm]:
 def test_a_denied_step_names_the_permission_and_the_others_go_on(
     desk: Desk, realm: Realm, action: str, step: str
 ) -> None:
-    realm.allow("*", denied=action)
-    realm.enforce(0)
+    realm.allow(allow("*"), deny(action))
+    realm.enforce()
 
     answer = setup(desk, "--json")
 
