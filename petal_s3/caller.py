@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
 
 from . import clock
@@ -346,3 +346,17 @@ def _peer_of(url: str) -> tuple[str, int]:
         parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
         host = str(parts.hostname)
     return host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def own_credentials() -> str:
+    """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
+
+    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds.
+    """
+    try:
+        found = await AioSession().get_credentials()
+    except BotoCoreError as error:
+        raise S3CredentialsError(
+            f"AWS's own credentials cannot be used: {error}", code="no_credentials"
+        ) from error
+    return "" if found is None else str(found.method)

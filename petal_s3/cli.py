@@ -15,7 +15,7 @@ import typer
 from rich.console import Group
 from rich.live import Live
 
-from . import __version__, cli_objects, config, hostfiles, screen, settingsfile
+from . import __version__, cli_admin, cli_objects, config, hostfiles, screen, settingsfile
 from .config import Settings
 from .errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
 from .look import hints, look
@@ -49,6 +49,8 @@ app = typer.Typer(
 host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
 app.add_typer(host, name="host")
 app.add_typer(cli_objects.app)
+app.add_typer(cli_admin.bucket, name="bucket")
+app.command()(cli_admin.check)
 
 
 def main() -> None:

@@ -36,7 +36,18 @@ from .wire import EndlessAnswer, UnexpectedRedirect
 
 _LOGIN = {407, 511}
 # Nothing depends on these; a server without them may say so in its own way.
-_OPTIONAL = {"ListMultipartUploads", "GetBucketLifecycleConfiguration"}
+_OPTIONAL = {
+    "ListMultipartUploads",
+    *(
+        f"{verb}Bucket{setting}"
+        for verb in ("Get", "Put")
+        for setting in (
+            "Versioning", "Encryption", "Logging", "LifecycleConfiguration", "Cors", "Policy",
+        )
+    ),
+}  # fmt: skip
+# Their answers have no body, and so no code.
+_HEADS = {"HeadObject", "HeadBucket"}
 _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
@@ -60,6 +71,7 @@ _NOT_OFFERED = (
     "The server does not offer what was asked of it ({code}: {message}); if that is its "
     "encryption, set PETAL_S3_SSE."
 )
+_OTHERS = "The bucket belongs to somebody else ({code}): choose another PETAL_S3_BUCKET_NAME."
 _UNWELL = "S3 is not well ({code}); it is tried again."
 
 _Kind = type[S3IntegrationError]
@@ -84,6 +96,7 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
         (
             "NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect",
             "IllegalLocationConstraintException", "AuthorizationHeaderMalformed",
+            "InvalidLocationConstraint",
             "MethodNotAllowed", "InvalidBucketState",
         ),
         (S3BucketError, "bucket", _BUCKET),
@@ -119,8 +132,16 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     "NoSuchLifecycleConfiguration":
         (S3FileNotFoundError, "no_lifecycle", "The bucket has no lifecycle rules ({code})."),
     **dict.fromkeys(
+        ("NoSuchBucketPolicy", "NoSuchCORSConfiguration",
+         "ServerSideEncryptionConfigurationNotFoundError"),
+        (S3FileNotFoundError, "not_set", "The bucket has no such setting ({code})."),
+    ),
+    "BucketAlreadyExists": (Conflict, "bucket_of_another", _OTHERS),
+    "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({code})."),
+    **dict.fromkeys(
         ("EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidArgument",
-         "InvalidRequest", "MalformedXML", "UnsupportedHeader"),
+         "InvalidRequest", "MalformedXML", "UnsupportedHeader", "MalformedPolicy",
+         "InvalidTargetBucketForLogging", "CrossLocationLoggingProhibited", "TooManyBuckets"),
         (Refused, "s3_refused", _NO),
     ),
     **dict.fromkeys(
@@ -131,6 +152,7 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
 }  # fmt: skip
 
 _STATUS: dict[int, tuple[_Kind, str, str]] = {
+    301: (S3BucketError, "bucket", _BUCKET),
     401: (S3BucketError, "forbidden", _FORBIDDEN),
     403: (S3BucketError, "forbidden", _FORBIDDEN),
     404: (S3FileNotFoundError, "not_found", "There is no such object."),
@@ -203,14 +225,14 @@ def _answered(error: boto.ClientError) -> S3IntegrationError:
         return NotS3(FROM_CACHE)
     page = "html" in str(headers.get("content-type", "")) or not code
     # S3 always names a code; only the answer to a HEAD has no body to name it in.
-    nameless = code not in TABLE and error.operation_name != "HeadObject"
+    nameless = code not in TABLE and error.operation_name not in _HEADS
     if page and nameless and status not in _LOGIN:
         return NotS3("A web page came instead of an answer of S3: the network may need a login.")
     if code.startswith("KMS."):
         code = "AccessDenied"
     if status == 405 and error.operation_name in _OPTIONAL:
         code = "NotImplemented"
-    if code == "400" and error.operation_name == "HeadObject":
+    if code == "400" and error.operation_name in _HEADS:
         code = "ExpiredToken"  # a HEAD has no words for it
     told = _plain(details.get("Message"))
     if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:

@@ -229,9 +229,14 @@ class S3:
         )
         text(answer.get("CopyObjectResult") or {}, "ETag")
 
-    async def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is fine."""
-        answer = await self._call("delete_object", {"Key": key})
+    async def delete(self, key: str, *, if_there: bool = False) -> None:
+        """Delete an object; one that is not there is fine.
+
+        ``if_there``: raises for one that is not, on servers that know how to tell; a bucket that
+        keeps versions then keeps no marker of it.
+        """
+        condition = {"IfMatch": "*"} if if_there else {}
+        answer = await self._call("delete_object", {"Key": key, **condition})
         if not gone(answer) and await self.head(key) is not None:
             raise NotS3("The answer to a deletion is not one of S3.")
 

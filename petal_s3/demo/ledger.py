@@ -62,6 +62,7 @@ class Request:
     body_bytes: int = 0
     status: int | None = None
     """What S3 answered, heard by the client or not; None when S3 was never asked or fell silent."""
+    query: str = ""
     answered: bool = False
     """The whole answer was handed to the client's connection."""
 
@@ -122,6 +123,7 @@ class Ledger:
             part=int(query.get("partNumber", ["0"])[0]),
             headers=request.headers,
             started=time.monotonic(),
+            query=url.query,
         )
         self._requests.append(record)
         if record.op == "UploadPart" and self.confirmed[record.key, record.upload_id, record.part]:

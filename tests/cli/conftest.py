@@ -9,9 +9,10 @@ from pathlib import Path
 import boto3
 import pytest
 from desk import Desk, Sea
+from realm import Realm
 
 from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
 
 
 @pytest.fixture
@@ -44,3 +45,19 @@ def sea(desk: Desk, s3_server: EmbeddedS3) -> Iterator[Sea]:
         }
         yield Sea(link, client)
         desk.clear()
+
+
+@pytest.fixture
+def realm(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Realm]:
+    """A server of its own that looks at signatures and policies, known at the desk."""
+    monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
+    with start_s3() as server, contextlib.closing(Realm(server)) as made:
+        server.create_bucket("logs")
+        key, secret = made.key
+        desk.env |= {
+            "PETAL_S3_ENDPOINT_URL": server.url,
+            "PETAL_S3_REQUEST_TIMEOUT": "10",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+        }
+        yield made

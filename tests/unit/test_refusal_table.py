@@ -21,11 +21,14 @@ from test_refusals import (
     MISSING,
     NOT_OFFERED,
     NOT_S3,
+    NOT_SET,
+    OF_ANOTHER,
     OUTSIDE,
     REFUSED,
     SLOW,
     TAKEN,
     UNWELL,
+    YOURS,
     Meaning,
     answered,
 )
@@ -104,6 +107,12 @@ EFFECTS: dict[Meaning, Effect] = {
     (S3FileNotFoundError, "no_lifecycle"): Effect(
         "The bucket has no lifecycle rules ({code}).", False, QUARTER_S
     ),
+    NOT_SET: Effect("The bucket has no such setting ({code}).", False, QUARTER_S),
+    OF_ANOTHER: Effect(
+        "The bucket belongs to somebody else ({code}): choose another PETAL_S3_BUCKET_NAME.",
+        False, QUARTER_S,
+    ),
+    YOURS: Effect("The bucket is yours ({code}).", False, QUARTER_S),
     REFUSED: Effect(f"S3 refuses this request for good ({{code}}): {SAID}", False, QUARTER_S),
     UNWELL: Effect("S3 is not well ({code}); it is tried again.", False, MINUTE_S),
 }  # fmt: skip

@@ -51,6 +51,9 @@ GONE: Meaning = (UploadGone, "upload_gone")
 DAMAGED: Meaning = (Mismatch, "damaged")
 TAKEN: Meaning = (Conflict, "key_taken")
 MISSING: Meaning = (S3FileNotFoundError, "not_found")
+NOT_SET: Meaning = (S3FileNotFoundError, "not_set")
+OF_ANOTHER: Meaning = (Conflict, "bucket_of_another")
+YOURS: Meaning = (Conflict, "bucket_is_yours")
 OUTSIDE: Meaning = (BadInput, "no_such_range")
 REFUSED: Meaning = (Refused, "s3_refused")
 UNWELL: Meaning = (Transient, "s3_unwell")
@@ -109,6 +112,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("PermanentRedirect", 301, BUCKET),
     ("TemporaryRedirect", 307, BUCKET),
     ("IllegalLocationConstraintException", 400, BUCKET),
+    ("InvalidLocationConstraint", 400, BUCKET),
     ("AuthorizationHeaderMalformed", 400, BUCKET),
     ("MethodNotAllowed", 405, BUCKET),
     ("InvalidBucketState", 409, BUCKET),
@@ -163,6 +167,16 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("NoSuchVersion", 404, MISSING),
     ("404", 404, MISSING),
     ("NoSuchLifecycleConfiguration", 404, (S3FileNotFoundError, "no_lifecycle")),
+    # the settings of a bucket
+    ("NoSuchBucketPolicy", 404, NOT_SET),
+    ("NoSuchCORSConfiguration", 404, NOT_SET),
+    ("ServerSideEncryptionConfigurationNotFoundError", 404, NOT_SET),
+    ("BucketAlreadyExists", 409, OF_ANOTHER),
+    ("BucketAlreadyOwnedByYou", 409, YOURS),
+    ("MalformedPolicy", 400, REFUSED),
+    ("InvalidTargetBucketForLogging", 400, REFUSED),
+    ("CrossLocationLoggingProhibited", 403, REFUSED),
+    ("TooManyBuckets", 400, REFUSED),
     # the request itself
     ("EntityTooLarge", 400, REFUSED),
     ("KeyTooLongError", 400, REFUSED),
@@ -172,6 +186,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("MalformedXML", 400, REFUSED),
     ("UnsupportedHeader", 400, REFUSED),
     # only a status
+    ("301", 301, BUCKET),
     ("401", 401, FORBIDDEN),
     ("403", 403, FORBIDDEN),
     ("405", 405, BUCKET),

@@ -1,0 +1,150 @@
+"""The policy for one machine: it may do its work in its own folders, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from desk import HOME, MACHINE, Desk, Sea
+from realm import Realm
+
+PART = b"x" * 1000
+KMS = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def printed(desk: Desk, *words: str, **env: str) -> dict[str, Any]:
+    answer = desk.type("bucket", "policy", *words, **env)
+    assert answer.code == 0, answer
+    return answer.json
+
+
+def statements(policy: dict[str, Any]) -> dict[str, Any]:
+    return {one["Sid"]: one for one in policy["Statement"]}
+
+
+def refused(work: Any, **asked: Any) -> bool:
+    try:
+        work(Bucket="logs", **asked)
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    return False
+
+
+def test_a_machine_does_all_its_work_with_the_printed_policy(desk: Desk, realm: Realm) -> None:
+    # moto takes every condition for true, and so would refuse all who come without TLS.
+    given = [one for one in printed(desk)["Statement"] if one["Sid"] != "TlsOnly"]
+    realm.allow(*given)
+    realm.root.put_object(Bucket="logs", Key="flight_logs/drone-0010/a.ulg", Body=b"theirs")
+    realm.enforce()
+    s3 = realm.s3
+
+    for root in (HOME, f"{MACHINE}/", f"deleted/{HOME}", f"deleted/{MACHINE}/"):
+        key = f"{root}a.ulg"
+        s3.put_object(Bucket="logs", Key=key, Body=PART)
+        upload = s3.create_multipart_upload(Bucket="logs", Key=f"{root}b")["UploadId"]
+        s3.upload_part(Bucket="logs", Key=f"{root}b", UploadId=upload, PartNumber=1, Body=PART)
+        assert len(s3.list_parts(Bucket="logs", Key=f"{root}b", UploadId=upload)["Parts"]) == 1
+        s3.abort_multipart_upload(Bucket="logs", Key=f"{root}b", UploadId=upload)
+        assert s3.head_object(Bucket="logs", Key=key)["ContentLength"] == len(PART)
+        s3.get_object(Bucket="logs", Key=key)["Body"].close()
+        s3.copy_object(Bucket="logs", Key=f"{key}2", CopySource=f"logs/{key}")
+        s3.delete_object(Bucket="logs", Key=key)
+    s3.list_objects_v2(Bucket="logs", Prefix=HOME)
+
+    for other in ("flight_logs/drone-0010/a.ulg", "drone-002/a.ulg", "deleted/drone-002/a", "a"):
+        assert refused(s3.put_object, Key=other, Body=PART), other
+        assert refused(s3.create_multipart_upload, Key=other), other
+        assert refused(s3.get_object, Key=other), other
+        assert refused(s3.delete_object, Key=other), other
+    assert refused(s3.list_multipart_uploads)
+    assert refused(s3.put_bucket_versioning, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_without_delete_it_may_not_delete(desk: Desk, realm: Realm) -> None:
+    given = printed(desk, "--no-delete")["Statement"]
+    realm.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
+    realm.enforce()
+
+    realm.s3.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=PART)
+
+    assert refused(realm.s3.delete_object, Key=f"{HOME}a.ulg")
+
+
+def test_only_own_folders_may_be_listed_and_only_over_tls(desk: Desk) -> None:
+    policy = statements(printed(desk, "--machine", MACHINE))
+
+    assert policy["ListOwn"]["Resource"] == "arn:aws:s3:::logs"
+    assert policy["ListOwn"]["Condition"] == {
+        "StringLike": {
+            "s3:prefix": [
+                f"{HOME}*", f"{MACHINE}/*", f"deleted/{HOME}*", f"deleted/{MACHINE}/*",
+            ]
+        }
+    }  # fmt: skip
+    assert policy["TlsOnly"]["Effect"] == "Deny"
+    assert policy["TlsOnly"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert policy["TlsOnly"]["Resource"] == ["arn:aws:s3:::logs", "arn:aws:s3:::logs/*"]
+
+
+def test_it_asks_nobody_and_needs_no_credentials(desk: Desk, sea: Sea) -> None:
+    policy = printed(
+        desk, "--machine", "m-7", "--json", PETAL_S3_MACHINE_ID="", PETAL_S3_REGION="cn-north-1"
+    )
+
+    assert (
+        statements(policy)["OwnObjects"]["Resource"][0] == "arn:aws-cn:s3:::logs/flight_logs/m-7/*"
+    )
+    assert "s3:ListBucketMultipartUploads" not in str(policy)
+    assert sea.ledger.requests() == []
+    assert not desk.state.exists()
+
+
+def test_signs_that_mean_something_to_iam_are_taken_literally(desk: Desk) -> None:
+    policy = printed(desk, PETAL_S3_UPLOAD_PREFIX="a*b?c$d/")
+
+    first = statements(policy)["OwnObjects"]["Resource"][0]
+    assert first == f"arn:aws:s3:::logs/a${{*}}b${{?}}c${{$}}d/{MACHINE}/*"
+
+
+@pytest.mark.parametrize(
+    ("sse", "resource", "more"),
+    [
+        (KMS, KMS, {}),
+        ("1234abcd", "arn:aws:kms:eu-west-1:*:key/1234abcd", {}),
+        (
+            "alias/logs",
+            "arn:aws:kms:eu-west-1:*:key/*",
+            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/logs"}},
+        ),
+        (
+            "arn:aws:kms:eu-west-1:111122223333:alias/logs",
+            "arn:aws:kms:eu-west-1:111122223333:key/*",
+            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/logs"}},
+        ),
+    ],
+)
+def test_a_kms_key_may_be_used_through_s3_alone(
+    desk: Desk, sse: str, resource: str, more: dict[str, Any]
+) -> None:
+    policy = printed(desk, PETAL_S3_SSE=f"aws:kms:{sse}", PETAL_S3_REGION="eu-west-1")
+
+    key = statements(policy)["OwnKey"]
+    assert key["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    assert key["Resource"] == resource
+    through_s3 = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
+    assert key["Condition"] == {**through_s3, **more}
+
+
+@pytest.mark.parametrize("sse", ["aws:kms", "AES256", "none"])
+def test_no_key_is_granted_where_none_is_named(desk: Desk, sse: str) -> None:
+    assert "kms:" not in str(printed(desk, PETAL_S3_SSE=sse))
+
+
+def test_a_policy_too_long_for_a_session_says_so(desk: Desk) -> None:
+    short = desk.type("bucket", "policy", "--machine", "m-1")
+    long = desk.type("bucket", "policy", "--machine", "m" * 64, PETAL_S3_UPLOAD_PREFIX="p" * 300)
+
+    assert short.err == ""
+    assert "too long for a session policy (2048)" in long.err
+    assert long.json

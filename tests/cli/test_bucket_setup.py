@@ -1,0 +1,430 @@
+"""An administrator sets up a bucket: what is missing is set, what others set stays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from desk import MACHINE, Answer, Desk, Sea
+from realm import Realm, allow, deny
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+
+XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
+STEPS = ["bucket", "versioning", "encryption", "lifecycle", "cors", "policy"]
+NOT_OFFERED = b"<Error><Code>NotImplemented</Code><Message>Not here.</Message></Error>"
+
+
+@pytest.fixture
+def bucket(sea: Sea, desk: Desk) -> Any:
+    """A look at the bucket past the link."""
+    desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
+    return sea._s3
+
+
+def setup(desk: Desk, *words: str, **env: str) -> Answer:
+    return desk.type("bucket", "setup", *words, **env)
+
+
+def writes(sea: Sea) -> list[Request]:
+    return [one for one in sea.ledger.requests() if one.method not in {"GET", "HEAD"}]
+
+
+def steps(answer: Answer) -> dict[str, str]:
+    return {step["name"]: step["outcome"] for step in answer.json["steps"]}
+
+
+def when(sea: Sea, method: str, query: str, fault: Fault) -> None:
+    """From now on requests like this meet ``fault``."""
+
+    async def meet(request: Request) -> Fault | None:
+        return fault if (request.method, request.query.rstrip("=")) == (method, query) else None
+
+    sea.link.link.on_request = meet
+
+
+def rules(bucket: Any) -> dict[str, Any]:
+    found = bucket.get_bucket_lifecycle_configuration(Bucket="logs")["Rules"]
+    return {rule["ID"]: rule for rule in found}
+
+
+# -- what is set
+
+
+def test_a_bucket_that_is_missing_is_created_and_set_up(desk: Desk, sea: Sea, bucket: Any) -> None:
+    bucket.delete_bucket(Bucket="logs")
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 0, answer
+    assert steps(answer) == dict.fromkeys(STEPS, "changed")
+    assert bucket.get_bucket_versioning(Bucket="logs")["Status"] == "Enabled"
+    told = bucket.get_bucket_encryption(Bucket="logs")["ServerSideEncryptionConfiguration"]
+    assert told["Rules"][0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert set(rules(bucket)) == {"petal-s3-stale-uploads", f"petal-s3-tmp-{MACHINE}"}
+    tmp = rules(bucket)[f"petal-s3-tmp-{MACHINE}"]
+    assert tmp["Filter"] == {"Prefix": f"flight_logs/{MACHINE}/tmp/"}
+    assert tmp["Expiration"] == {"Days": 1}
+    assert tmp["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    (cors,) = bucket.get_bucket_cors(Bucket="logs")["CORSRules"]
+    assert cors["AllowedOrigins"] == ["*"]
+    assert sorted(cors["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
+    policy = json.loads(bucket.get_bucket_policy(Bucket="logs")["Policy"])
+    assert [one["Sid"] for one in policy["Statement"]] == ["PetalS3TlsOnly"]
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
+def test_a_bucket_is_created_in_the_region_of_the_settings(
+    desk: Desk, bucket: Any, region: str
+) -> None:
+    answer = setup(desk, PETAL_S3_BUCKET_NAME="elsewhere", PETAL_S3_REGION=region)
+
+    assert answer.code == 0, answer
+    told = bucket.get_bucket_location(Bucket="elsewhere")["LocationConstraint"]
+    assert (told or "us-east-1") == region
+
+
+def test_a_second_setup_writes_nothing(desk: Desk, sea: Sea, bucket: Any) -> None:
+    bucket.create_bucket(Bucket="access")
+    words = ("--json", "--machine", "m-1", "--machine", "m-2", "--access-logs", "access/logs/")
+    settings = {"PETAL_S3_SSE": "aws:kms:alias/logs"}
+    assert setup(desk, *words, **settings).code == 0
+    assert writes(sea)
+    sea.ledger.clear()
+
+    answer = setup(desk, *words, **settings)
+
+    assert answer.code == 0, answer
+    assert set(steps(answer).values()) == {"unchanged"}
+    assert sea.ledger.requests()
+    assert writes(sea) == []
+
+
+def test_a_dry_run_says_everything_and_changes_nothing(desk: Desk, sea: Sea, bucket: Any) -> None:
+    answer = setup(desk, "--dry-run")
+
+    assert answer.code == 0
+    assert writes(sea) == []
+    for part in ("never set -> Enabled", "petal-s3-stale-uploads", "petal-s3-browser"):
+        assert part in answer.out
+    assert "Nothing was changed" in answer.err
+
+    bucket.delete_bucket(Bucket="logs")
+    answer = setup(desk, "--dry-run", "--json")
+    assert answer.code == 0
+    assert steps(answer) == dict.fromkeys(STEPS, "to change")
+    assert writes(sea) == []
+
+
+def test_what_others_have_set_stays(desk: Desk, bucket: Any) -> None:
+    theirs = {"ID": "theirs", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 90}}
+    bucket.put_bucket_lifecycle_configuration(
+        Bucket="logs", LifecycleConfiguration={"Rules": [theirs]}
+    )
+    page = {"ID": "page", "AllowedMethods": ["GET"], "AllowedOrigins": ["https://a.example"]}
+    bucket.put_bucket_cors(Bucket="logs", CORSConfiguration={"CORSRules": [page]})
+    statement = {
+        "Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:root"},
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::logs/*",
+    }  # fmt: skip
+    kept = {"Version": "2008-10-17", "Id": "kept", "Statement": statement}
+    bucket.put_bucket_policy(Bucket="logs", Policy=json.dumps(kept))
+
+    assert setup(desk).code == 0
+
+    found = rules(bucket)
+    assert set(found) == {"theirs", "petal-s3-stale-uploads", f"petal-s3-tmp-{MACHINE}"}
+    assert found["theirs"]["Expiration"] == {"Days": 90}
+    assert found["theirs"]["Filter"] == {"Prefix": "old/"}
+    assert [one["ID"] for one in bucket.get_bucket_cors(Bucket="logs")["CORSRules"]] == [
+        "page", "petal-s3-browser",
+    ]  # fmt: skip
+    policy = json.loads(bucket.get_bucket_policy(Bucket="logs")["Policy"])
+    assert policy["Statement"][0] == statement
+    assert policy["Statement"][1]["Sid"] == "PetalS3TlsOnly"
+    assert (policy["Version"], policy["Id"]) == ("2008-10-17", "kept")
+
+
+def test_another_machine_is_added_beside_the_first(desk: Desk, bucket: Any) -> None:
+    setup(desk, "--machine", "m-1", "--origin", "https://fleet.example")
+
+    answer = setup(desk, "--machine", "m-2")
+
+    assert answer.code == 0
+    assert {"petal-s3-tmp-m-1", "petal-s3-tmp-m-2"} < set(rules(bucket))
+    (cors,) = bucket.get_bucket_cors(Bucket="logs")["CORSRules"]
+    assert cors["AllowedOrigins"] == ["https://fleet.example"]  # not opened to all again
+
+
+def test_a_setting_that_somebody_has_changed_is_brought_back(desk: Desk, bucket: Any) -> None:
+    setup(desk)
+    bucket.put_bucket_versioning(Bucket="logs", VersioningConfiguration={"Status": "Suspended"})
+
+    answer = setup(desk, "--json")
+
+    assert steps(answer) == {**dict.fromkeys(STEPS, "unchanged"), "versioning": "changed"}
+    assert answer.json["steps"][1]["changes"] == ["Suspended -> Enabled"]
+
+
+def test_encryption_none_is_not_touched(desk: Desk, bucket: Any) -> None:
+    answer = setup(desk, "--json", PETAL_S3_SSE="none")
+
+    assert "encryption" not in steps(answer)
+    with pytest.raises(ClientError):
+        bucket.get_bucket_encryption(Bucket="logs")
+
+
+def test_a_kms_key_is_set_with_a_bucket_key(desk: Desk, bucket: Any) -> None:
+    assert setup(desk, PETAL_S3_SSE="aws:kms:alias/logs").code == 0
+
+    told = bucket.get_bucket_encryption(Bucket="logs")["ServerSideEncryptionConfiguration"]
+    assert told["Rules"] == [
+        {
+            "ApplyServerSideEncryptionByDefault": {
+                "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/logs",
+            },
+            "BucketKeyEnabled": True,
+        }
+    ]  # fmt: skip
+
+
+# -- access logs
+
+
+def test_access_logs_go_where_they_are_allowed(desk: Desk, bucket: Any) -> None:
+    bucket.create_bucket(Bucket="access")
+
+    answer = setup(desk, "--access-logs", "access/of-logs/")
+
+    assert answer.code == 0, answer
+    told = bucket.get_bucket_logging(Bucket="logs")["LoggingEnabled"]
+    assert (told["TargetBucket"], told["TargetPrefix"]) == ("access", "of-logs/")
+    (statement,) = json.loads(bucket.get_bucket_policy(Bucket="access")["Policy"])["Statement"]
+    assert statement["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    assert statement["Resource"] == "arn:aws:s3:::access/of-logs/*"
+    assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::logs"}}
+
+
+def test_a_missing_bucket_for_access_logs_fails_only_that_step(desk: Desk, bucket: Any) -> None:
+    answer = setup(desk, "--json", "--access-logs", "nowhere")
+
+    assert answer.code == 1
+    assert steps(answer) == {
+        **dict.fromkeys(STEPS, "changed"), "bucket": "unchanged",
+        "log target": "failed", "access logs": "skipped",
+    }  # fmt: skip
+    assert setup(desk, "--access-logs", "logs").code == 2  # it would log its own logs
+
+
+# -- what cannot be set
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (501, NOT_OFFERED),
+        (405, NOT_OFFERED.replace(b"NotImplemented", b"MethodNotAllowed")),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_what_a_server_does_not_offer_stops_no_other_step(
+    desk: Desk, sea: Sea, bucket: Any, method: str, status: int, body: bytes
+) -> None:
+    when(sea, method, "lifecycle", Fault(status=status, body=body, headers=XML))
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 1
+    assert steps(answer)["lifecycle"] == "not offered"
+    others = [steps(answer)[name] for name in STEPS if name not in {"lifecycle", "bucket"}]
+    assert set(others) == {"changed"}
+
+
+def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(
+    desk: Desk, sea: Sea, bucket: Any
+) -> None:
+    taken = b"<Error><Code>BucketAlreadyExists</Code><Message>Taken.</Message></Error>"
+    bucket.delete_bucket(Bucket="logs")
+    when(sea, "PUT", "", Fault(status=409, body=taken, headers=XML))
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 1
+    assert (answer.json["code"], answer.json["steps"]) == ("bucket_of_another", [])
+    assert [one.method for one in sea.ledger.requests()] == ["HEAD", "PUT"]
+
+
+def test_a_bucket_that_became_ours_meanwhile_is_fine(desk: Desk, sea: Sea, bucket: Any) -> None:
+    missing, ours = iter([404]), b"<Error><Code>BucketAlreadyOwnedByYou</Code></Error>"
+
+    async def race(request: Request) -> Fault | None:
+        if request.op == "HeadBucket":
+            return Fault(status=next(missing), headers=XML)
+        return Fault(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
+
+    sea.link.link.on_request = race
+    answer = setup(desk, "--json")
+
+    assert answer.code == 0, answer
+    assert steps(answer)["bucket"] == "unchanged"
+
+
+def test_a_bucket_that_is_elsewhere_names_the_region(desk: Desk, sea: Sea, bucket: Any) -> None:
+    moved = Fault(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
+    when(sea, "HEAD", "", moved)
+
+    answer = setup(desk)
+
+    assert answer.code == 2
+    assert "PETAL_S3_REGION" in answer.err
+    assert writes(sea) == []
+
+
+def test_a_region_that_s3_itself_tells_is_named(desk: Desk, sea: Sea, bucket: Any) -> None:
+    where = {"LocationConstraint": "eu-west-1"}
+    abroad = boto3.client(
+        "s3", endpoint_url=bucket.meta.endpoint_url, region_name="eu-west-1",
+        aws_access_key_id="a", aws_secret_access_key="b",
+    )  # fmt: skip
+    with contextlib.closing(abroad):
+        abroad.create_bucket(Bucket="abroad", CreateBucketConfiguration=where)
+    # Without an endpoint of ours it is AWS, whose names of regions are the ones we mean.
+    desk.env["AWS_ENDPOINT_URL_S3"] = desk.env.pop("PETAL_S3_ENDPOINT_URL")
+
+    answer = setup(desk, PETAL_S3_BUCKET_NAME="abroad")
+
+    assert answer.code == 2
+    assert "set PETAL_S3_REGION=eu-west-1" in answer.err
+    assert writes(sea) == []
+
+
+def test_without_a_link_it_stops_and_says_when(desk: Desk, sea: Sea, bucket: Any) -> None:
+    sea.link.cut()
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 3
+    assert (answer.json["code"], answer.json["steps"]) == ("offline", [])
+
+
+def test_without_credentials_it_is_one_sentence(desk: Desk, sea: Sea, bucket: Any) -> None:
+    desk.env.pop("PETAL_S3_SESSION_TOKEN_URL")
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 3
+    assert answer.json["code"] == "no_credentials"
+    assert sea.ledger.requests() == []
+
+
+def test_the_administrators_own_credentials_come_first(desk: Desk, sea: Sea, bucket: Any) -> None:
+    setup(desk, AWS_ACCESS_KEY_ID="AKIAADMIN", AWS_SECRET_ACCESS_KEY="opens-nothing")
+    signed = {one.headers["Authorization"] for one in sea.ledger.requests()}
+    assert signed
+    assert all("Credential=AKIAADMIN/" in one for one in signed)
+    sea.ledger.clear()
+
+    setup(desk)
+    (first, *_) = sea.ledger.requests()
+    assert "Credential=ASIADEMO" in first.headers["Authorization"]
+
+
+@pytest.mark.parametrize("setting", ["lifecycle", "cors", "policy", "encryption"])
+def test_an_empty_answer_is_never_taken_for_no_rules(
+    desk: Desk, sea: Sea, bucket: Any, setting: str
+) -> None:
+    when(sea, "GET", setting, Fault(status=200))
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 3
+    assert answer.json["code"] == "not_s3"
+    assert [one for one in writes(sea) if one.query.startswith(setting)] == []
+
+
+def test_an_empty_yes_that_is_not_from_s3_is_not_believed(
+    desk: Desk, sea: Sea, bucket: Any
+) -> None:
+    when(sea, "PUT", "versioning", Fault(status=200))
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 3
+    assert answer.json["code"] == "not_s3"
+    assert "versioning" not in steps(answer)
+
+
+def test_over_plain_http_there_is_one_warning(desk: Desk, sea: Sea, bucket: Any) -> None:
+    answer = setup(desk)
+    assert answer.err.count("Warning") == 1
+    assert "TLS-only" in answer.err
+
+    bucket.delete_bucket_policy(Bucket="logs")
+    answer = setup(desk, "--no-tls-only")
+    assert "Warning" not in answer.err
+    with pytest.raises(ClientError):
+        bucket.get_bucket_policy(Bucket="logs")
+
+
+@pytest.mark.parametrize("machine", ["..", "a/b", "", "x" * 65, "deleted"])
+def test_a_machine_id_that_is_none_is_refused(desk: Desk, sea: Sea, machine: str) -> None:
+    answer = setup(desk, "--machine", machine)
+
+    assert answer.code == 2
+    assert sea.ledger.requests() == []
+
+
+# -- where permissions are enforced
+
+
+@pytest.mark.parametrize(
+    ("action", "step"),
+    [
+        ("s3:PutLifecycleConfiguration", "lifecycle"),
+        ("s3:GetLifecycleConfiguration", "lifecycle"),
+        ("s3:GetBucketVersioning", "versioning"),
+        ("s3:PutBucketVersioning", "versioning"),
+        ("s3:PutBucketCORS", "cors"),
+        ("s3:GetBucketCORS", "cors"),
+        ("s3:GetBucketPolicy", "policy"),
+        ("s3:PutBucketPolicy", "policy"),
+    ],
+)
+def test_a_denied_step_names_the_permission_and_the_others_go_on(
+    desk: Desk, realm: Realm, action: str, step: str
+) -> None:
+    realm.allow(allow("*"), deny(action))
+    realm.enforce()
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 1
+    (failed,) = [one for one in answer.json["steps"] if one["outcome"] == "failed"]
+    assert failed["name"] == step
+    assert failed["reason"] == f"Not permitted: these credentials need {action}."
+    assert len(answer.json["steps"]) == len(STEPS)
+
+
+def test_a_bucket_in_the_account_of_another_is_left_alone(desk: Desk, realm: Realm) -> None:
+    request = urllib.request.Request(
+        f"{realm.url}/theirs", method="PUT",
+        headers={"Authorization": _SIGNED, "x-moto-account-id": "111122223333"},
+    )  # fmt: skip
+    urllib.request.urlopen(request, timeout=10).close()
+
+    answer = setup(desk, "--json", PETAL_S3_BUCKET_NAME="theirs")
+
+    assert answer.code == 1
+    assert (answer.json["code"], answer.json["steps"]) == ("bucket_of_another", [])
+
+
+_SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=a/20200101/us-east-1/s3/aws4_request, SignedHeaders=host,"
+    " Signature=a"
+)

@@ -1,0 +1,330 @@
+"""The doctor: what a log needs on its way is tried, what is missing is named, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import HOME, MACHINE, Answer, Desk, Sea
+from realm import Realm
+
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.spool import DrainLock
+
+XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
+NEEDED = [
+    "s3:ListBucket", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload",
+    "s3:GetObject", "s3:DeleteObject",
+]  # fmt: skip
+OPTIONAL = "s3:DeleteObject"
+
+
+@pytest.fixture
+def at_sea(desk: Desk, sea: Sea) -> Sea:
+    desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
+    return sea
+
+
+def check(desk: Desk, **env: str) -> Answer:
+    return desk.type("check", "--json", **env)
+
+
+def state(answer: Answer, state: str) -> dict[str, dict[str, Any]]:
+    return {one["check"]: one for one in answer.json["checks"] if one["state"] == state}
+
+
+def troubles(answer: Answer) -> set[str]:
+    return {*state(answer, "failed"), *state(answer, "warning")}
+
+
+def answer_with(sea: Sea, op: str, fault: Fault) -> None:
+    async def meet(request: Request) -> Fault | None:
+        return fault if request.op == op else None
+
+    sea.link.link.on_request = meet
+
+
+def left(s3: Any) -> dict[str, Any]:
+    """Everything in the bucket: versions, markers, open uploads."""
+    versions = s3.list_object_versions(Bucket="logs")
+    uploads = s3.list_multipart_uploads(Bucket="logs")
+    return {
+        "versions": [one["Key"] for one in versions.get("Versions", [])],
+        "markers": [one["Key"] for one in versions.get("DeleteMarkers", [])],
+        "uploads": [one["Key"] for one in uploads.get("Uploads", [])],
+    }
+
+
+# -- all is well
+
+
+def test_when_all_is_well_every_check_says_so_and_nothing_is_left(desk: Desk, at_sea: Sea) -> None:
+    s3 = at_sea._s3
+    desk.type("bucket", "setup", "--no-tls-only")
+
+    answer = check(desk)
+
+    assert answer.code == 0, answer
+    assert troubles(answer) == set()
+    assert set(NEEDED) <= set(state(answer, "ok"))
+    assert {"encryption", "stale uploads", "credentials", "clock"} <= set(state(answer, "ok"))
+    assert left(s3) == {"versions": [], "markers": [], "uploads": []}
+    (deletion,) = at_sea.ledger.requests("DeleteObject")
+    assert deletion.headers["If-Match"] == "*"  # else a bucket with versions keeps a marker
+    assert not desk.state.exists()
+
+
+def test_people_read_a_line_for_each_check_and_no_secret(desk: Desk, at_sea: Sea) -> None:
+    answer = desk.type("check", PETAL_S3_API_TOKEN="let-me-in")
+
+    assert answer.code == 0, answer
+    assert f"bucket logs, machine {MACHINE}, logs go to {HOME}" in answer.out
+    assert "ok       s3:PutObject: " in answer.out
+    assert "warning  stale uploads: " in answer.out
+    assert "petal-s3 bucket setup" in answer.out
+    for secret in ("let-me-in", "opens-nothing", "demo-session-token"):
+        assert secret not in answer.out + answer.err
+
+
+# -- permissions
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_a_missing_permission_is_named_and_no_other(desk: Desk, realm: Realm, missing: str) -> None:
+    policy = desk.type("bucket", "policy").json
+    # moto takes every condition for true, and so would refuse all who come without TLS.
+    given = [one for one in policy["Statement"] if one["Sid"] != "TlsOnly"]
+    for statement in given:
+        actions = statement["Action"]
+        actions = [actions] if isinstance(actions, str) else actions
+        statement["Action"] = [one for one in actions if one != missing]
+    realm.root.put_object(Bucket="logs", Key=f"{HOME}20250727_143022_a.ulg", Body=b"a log")
+    realm.allow(*[one for one in given if one["Action"]])
+    realm.enforce()
+
+    answer = check(desk)
+
+    assert troubles(answer) == {missing}, answer
+    told = {**state(answer, "failed"), **state(answer, "warning")}[missing]
+    assert missing in told["advice"]
+    assert "petal-s3 bucket policy" in told["advice"]
+    assert answer.code == (0 if missing == OPTIONAL else 1)
+    skipped = set(NEEDED) & set(state(answer, "skipped"))
+    assert skipped == (
+        {"s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
+        if missing == "s3:PutObject"
+        else set()
+    )
+    stays = left(realm.root)
+    assert stays["markers"] == []
+    assert len(stays["uploads"]) == (missing == "s3:AbortMultipartUpload")
+
+
+def test_the_printed_policy_is_enough_for_every_check(desk: Desk, realm: Realm) -> None:
+    given = desk.type("bucket", "policy").json["Statement"]
+    realm.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
+    realm.enforce()
+
+    answer = check(desk)
+
+    assert answer.code == 0, answer
+    assert troubles(answer) == set()
+    assert set(NEEDED) <= set(state(answer, "ok"))
+
+
+def test_reading_is_not_called_forbidden_where_that_cannot_be_told(desk: Desk, at_sea: Sea) -> None:
+    # So AWS answers for a key that is not there to who may list under a condition only.
+    denied = b"<Error><Code>AccessDenied</Code><Message>No.</Message></Error>"
+    answer_with(at_sea, "GetObject", Fault(status=403, body=denied, headers=XML))
+    answer = check(desk)
+    assert "s3:GetObject" in state(answer, "warning")
+    assert answer.code == 0
+
+    at_sea._s3.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=b"a log")
+    answer = check(desk)
+    assert "s3:GetObject" in state(answer, "failed")
+    assert answer.code == 1
+
+
+def test_a_key_that_may_not_be_used_is_told_from_the_setting(desk: Desk, at_sea: Sea) -> None:
+    denied = b"<Error><Code>AccessDenied</Code><Message>kms:GenerateDataKey</Message></Error>"
+    answer_with(at_sea, "CreateMultipartUpload", Fault(status=403, body=denied, headers=XML))
+
+    answer = check(desk, PETAL_S3_SSE="aws:kms:alias/logs")
+
+    advice = state(answer, "failed")["s3:PutObject"]["advice"]
+    assert "PETAL_S3_SSE" in advice
+    assert "kms:GenerateDataKey" in advice
+
+
+def test_an_encryption_that_is_not_offered_names_the_setting(desk: Desk, at_sea: Sea) -> None:
+    body = b"<Error><Code>NotImplemented</Code><Message>SSE is not here.</Message></Error>"
+    answer_with(at_sea, "CreateMultipartUpload", Fault(status=501, body=body, headers=XML))
+
+    answer = check(desk)
+
+    assert answer.code == 1
+    assert set(state(answer, "failed")) == {"encryption"}
+    assert "PETAL_S3_SSE" in state(answer, "failed")["encryption"]["advice"]
+
+
+def test_a_server_without_conditional_deletion_is_asked_plainly(desk: Desk, at_sea: Sea) -> None:
+    body = b"<Error><Code>NotImplemented</Code><Message>If-Match</Message></Error>"
+
+    async def meet(request: Request) -> Fault | None:
+        conditional = request.op == "DeleteObject" and "If-Match" in request.headers
+        return Fault(status=501, body=body, headers=XML) if conditional else None
+
+    at_sea.link.link.on_request = meet
+    answer = check(desk)
+
+    assert "s3:DeleteObject" in state(answer, "ok")
+    assert len(at_sea.ledger.requests("DeleteObject")) == 2
+
+
+# -- what else is missing
+
+
+def test_without_a_bucket_the_rest_is_skipped(desk: Desk, at_sea: Sea) -> None:
+    answer = check(desk, PETAL_S3_BUCKET_NAME="nowhere")
+
+    assert answer.code == 1
+    assert set(state(answer, "failed")) == {"bucket"}
+    assert "petal-s3 bucket setup" in state(answer, "failed")["bucket"]["advice"]
+    assert set(NEEDED) <= set(state(answer, "skipped"))
+
+
+def test_offline_is_not_now(desk: Desk, at_sea: Sea) -> None:
+    at_sea.link.cut()
+
+    answer = check(desk)
+
+    assert answer.code == 3
+    assert set(state(answer, "failed")) == {"bucket"}
+    assert set(NEEDED) <= set(state(answer, "skipped"))
+
+
+def test_a_link_that_is_cut_halfway_ends_the_asking(desk: Desk, at_sea: Sea) -> None:
+    answer_with(at_sea, "ListParts", Fault(drop=True))
+
+    answer = check(desk)
+
+    assert answer.code == 3
+    assert set(state(answer, "failed")) == {"s3:ListMultipartUploadParts"}
+    assert {"s3:GetObject", "s3:DeleteObject"} <= set(state(answer, "skipped"))
+    assert left(at_sea._s3)["uploads"] == []
+
+
+def test_a_token_service_that_is_down_is_not_now(desk: Desk, at_sea: Sea) -> None:
+    answer = check(desk, PETAL_S3_SESSION_TOKEN_URL="http://user:secret@127.0.0.1:9/token")
+
+    assert answer.code == 3
+    assert set(state(answer, "failed")) == {"credentials"}
+    assert set(NEEDED) <= set(state(answer, "skipped"))
+    assert "secret" not in answer.out + answer.err
+
+
+def test_no_credentials_at_all_are_not_now(desk: Desk, at_sea: Sea) -> None:
+    answer = check(desk, PETAL_S3_SESSION_TOKEN_URL="")
+
+    assert answer.code == 3
+    assert "PETAL_S3_SESSION_TOKEN_URL" in state(answer, "failed")["credentials"]["advice"]
+
+
+def test_a_wrong_setting_is_wrong_use(desk: Desk) -> None:
+    answer = desk.type("check", PETAL_S3_SSE="rot13")
+
+    assert answer.code == 2
+    assert "PETAL_S3_SSE" in answer.err
+
+
+def test_a_clock_that_is_far_off_is_a_warning(desk: Desk, at_sea: Sea) -> None:
+    date = {**XML, "date": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    denied = b"<Error><Code>AccessDenied</Code></Error>"
+    answer_with(at_sea, "ListObjectsV2", Fault(status=403, body=denied, headers=date))
+
+    answer = check(desk)
+
+    told = state(answer, "warning")["clock"]
+    assert "s behind S3" in told["found"]
+    assert "signed with S3's time" in told["found"]
+
+
+# -- this machine
+
+
+def test_a_running_host_is_not_disturbed(desk: Desk, at_sea: Sea) -> None:
+    path = desk.write("a.ulg")
+    desk.type("enqueue", path)
+    with desk.host(machine_id=MACHINE):
+        before = {one.name: one.stat().st_size for one in desk.state.iterdir()}
+        answer = check(desk)
+        assert not DrainLock(desk.state).take()
+
+        assert answer.code == 0, answer
+        found = state(answer, "ok")["outbox"]["found"]
+        assert f"process {os.getpid()} drains it" in found
+        assert "1 queued" in found
+        assert {one.name for one in desk.state.iterdir()} == set(before)
+    assert [row.state for row in desk.rows()] == ["queued"]
+    assert at_sea.ledger.requests("PutObject") == []
+
+
+def test_an_outbox_that_nobody_drains_is_a_warning(desk: Desk, at_sea: Sea) -> None:
+    desk.type("enqueue", desk.write("a.ulg"))
+
+    answer = check(desk)
+
+    assert answer.code == 0
+    assert "nobody drains it" in state(answer, "warning")["outbox"]["found"]
+
+
+def test_a_damaged_outbox_is_a_failure(desk: Desk, at_sea: Sea) -> None:
+    desk.state.mkdir(mode=0o700)
+    (desk.state / "outbox.db").write_bytes(b"no database, " * 1000)
+
+    answer = check(desk)
+
+    assert answer.code == 1
+    assert "damaged" in state(answer, "failed")["outbox"]["found"]
+
+
+def test_log_directories_that_are_not_there_are_a_warning(desk: Desk, at_sea: Sea) -> None:
+    answer = check(desk, PETAL_S3_LOG_DIRS=str(desk.directory / "nowhere"))
+
+    assert answer.code == 0
+    assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
+
+
+def test_a_file_in_place_of_the_state_directory_is_a_failure(desk: Desk, at_sea: Sea) -> None:
+    desk.state.write_text("")
+
+    answer = check(desk)
+
+    assert answer.code == 1
+    assert "PETAL_S3_STATE_DIR" in state(answer, "failed")["state directory"]["advice"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_in_the_state_directory_of_another_user_it_says_whose_it_is(
+    desk: Desk, at_sea: Sea, tmp_path: Path
+) -> None:
+    desk.state.mkdir(mode=0o700)
+    desk.type("enqueue", desk.write("a.ulg"))
+    for place in (tmp_path, *tmp_path.parents):
+        if place != Path("/") and place.stat().st_uid == 0:
+            place.chmod(place.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    try:
+        answer = check(desk)
+    finally:
+        os.seteuid(0)
+
+    assert answer.code == 1
+    assert "belongs to root" in state(answer, "failed")["state directory"]["found"]
+    assert "outbox" in state(answer, "failed")
+    assert json.loads(answer.out)["done"] is False
