@@ -16,7 +16,7 @@ from .errors import (
     S3FileNotFoundError,
     S3IntegrationError,
 )
-from .keys import Territory
+from .keys import Territory, temporary_folder
 from .policy import partition
 from .s3 import S3
 
@@ -71,7 +71,7 @@ class _Trial:
         self._home = territory.home
         self._arn = f"arn:{partition(region)}:s3:::{territory.bucket}"
         self._sse = sse
-        self._key = f"{territory.home}tmp/check-{secrets.token_hex(8)}"
+        self._key = f"{temporary_folder(territory.home)}check-{secrets.token_hex(8)}"
         self._stands = ""
         """A key that is taken."""
 

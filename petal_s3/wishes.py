@@ -8,6 +8,7 @@ from typing import Any
 
 from .answers import aborts_stale_uploads
 from .errors import Refused
+from .keys import temporary_folder
 
 Json = dict[str, Any]
 
@@ -15,7 +16,6 @@ STALE_UPLOADS = "petal-s3-stale-uploads"
 TMP = "petal-s3-tmp-"
 BROWSER = "petal-s3-browser"
 STALE_DAYS = 7
-_TEMPORARY = "tmp"
 MOST_RULES = 1000
 """Lifecycle rules of one bucket: S3 User Guide, "Lifecycle configuration elements"."""
 
@@ -66,7 +66,7 @@ def tmp_rule(upload_prefix: str, machine_id: str) -> Json:
     return {
         "ID": f"{TMP}{machine_id}",
         "Status": "Enabled",
-        "Filter": {"Prefix": f"{upload_prefix}{machine_id}/{_TEMPORARY}/"},
+        "Filter": {"Prefix": temporary_folder(f"{upload_prefix}{machine_id}/")},
         "Expiration": {"Days": 1},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
     }

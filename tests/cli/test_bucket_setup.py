@@ -25,7 +25,7 @@ NOT_OFFERED = b"<Error><Code>NotImplemented</Code><Message>Not here.</Message></
 def bucket(sea: Sea, desk: Desk) -> Any:
     """A look at the bucket past the link."""
     desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
-    return sea._s3
+    return sea.cloud
 
 
 def setup(desk: Desk, *words: str, **env: str) -> Answer:

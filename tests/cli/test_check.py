@@ -63,7 +63,7 @@ def left(s3: Any) -> dict[str, Any]:
 
 
 def test_when_all_is_well_every_check_says_so_and_nothing_is_left(desk: Desk, at_sea: Sea) -> None:
-    s3 = at_sea._s3
+    s3 = at_sea.cloud
     desk.type("bucket", "setup", "--no-tls-only")
 
     answer = check(desk)
@@ -144,7 +144,7 @@ def test_reading_is_not_called_forbidden_where_that_cannot_be_told(desk: Desk, a
     assert "s3:GetObject" in state(answer, "warning")
     assert answer.code == 0
 
-    at_sea._s3.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=b"a log")
+    at_sea.cloud.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=b"a log")
     answer = check(desk)
     assert "s3:GetObject" in state(answer, "failed")
     assert answer.code == 1
@@ -216,7 +216,7 @@ def test_a_link_that_is_cut_halfway_ends_the_asking(desk: Desk, at_sea: Sea) -> 
     assert answer.code == 3
     assert set(state(answer, "failed")) == {"s3:ListMultipartUploadParts"}
     assert {"s3:GetObject", "s3:DeleteObject"} <= set(state(answer, "skipped"))
-    assert left(at_sea._s3)["uploads"] == []
+    assert left(at_sea.cloud)["uploads"] == []
 
 
 def test_a_token_service_that_is_down_is_not_now(desk: Desk, at_sea: Sea) -> None:

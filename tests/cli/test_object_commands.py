@@ -245,8 +245,8 @@ def test_presign_prints_the_url_alone(desk: Desk, sea: Sea) -> None:
 
 
 def test_presign_tells_programs_all(desk: Desk, sea: Sea) -> None:
-    found = desk.type("presign", KEY, "--json").json
-    assert (found["s3_key"], found["method"], found["expires_in"]) == (KEY, "GET", 3600)
+    found = desk.type("presign", KEY, "--expires", "600", "--json").json
+    assert (found["s3_key"], found["method"], found["expires_in"]) == (KEY, "GET", 600)
     assert found["url"].startswith("http")
 
 
