@@ -421,7 +421,9 @@ async def test_what_could_not_be_opened_stays_to_be_asked_for_again(rig: Rig, wh
     nothing_stays(rig)
 
 
-async def test_a_proxy_that_was_not_started_processes_too(rig: Rig) -> None:
+async def test_a_proxy_that_was_not_started_processes_too(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
     key = await handed(rig)
     await rig.service.stop()
     proxy = S3BucketProxy(service=rig.build())
@@ -430,6 +432,7 @@ async def test_a_proxy_that_was_not_started_processes_too(rig: Rig) -> None:
         assert await read(blocks) == BODY
 
     nothing_stays(rig)
+    assert "stays" not in caplog.text
     await proxy.stop()
 
 

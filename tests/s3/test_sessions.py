@@ -1,4 +1,4 @@
-"""Text logs and results of diagnosis sessions: snapshots that arrive, or say in one sentence why not."""
+"""Logs and results of diagnosis sessions: snapshots that arrive, or say in one sentence why not."""
 
 from __future__ import annotations
 
@@ -405,7 +405,8 @@ async def test_what_is_no_file_is_refused(rig: Rig) -> None:
     os.mkfifo(fifo)
     for path, code in (
         (rig.tmp / "gone.log", "not_found"), (folder, "not_regular"), (fifo, "not_regular"),
-        ("", "bad_path"), ("a\0.log", "bad_path"), ("/", "not_regular"), ("/dev/zero", "not_regular"),
+        ("", "bad_path"), ("a\0.log", "bad_path"), ("/", "not_regular"),
+        ("/dev/zero", "not_regular"),
     ):  # fmt: skip
         with pytest.raises(S3IntegrationError) as told:
             await enter(rig, path)
