@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_bad_log_of_a_session_is_refused(
     try:
         told = door.post("/outbox", {"path": path, "session_id": session})
     finally:
-        os.unlink(path)
+        Path(path).unlink()
 
     assert refused(told, status, code), told
     if name == "a.pdf":

@@ -166,7 +166,7 @@ async def test_only_what_was_handed_over_in_this_session_is_completed(rig: Rig) 
         "flight_logs/drone-002/tmp/s1/a.pdf", "flight_logs/drone-0011/tmp/s1/a.pdf",
         f"{HOME}tmp/s1/../s10/a.pdf", f"{HOME}tmp/s1/%2e%2e/s10/a.pdf", f"{HOME}tmp/s1//a.pdf",
         f"{HOME}tmp/s1", f"{HOME}tmp/s1/", f"s3://other/{mine}", f"deleted/{mine}",
-        f"drone-001/tmp/s1/a.pdf", f"{HOME}xtmp/s1/a.pdf",
+        "drone-001/tmp/s1/a.pdf", f"{HOME}xtmp/s1/a.pdf",
     ]  # fmt: skip
     for key in others:
         with contextlib.suppress(Exception):
