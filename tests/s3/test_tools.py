@@ -348,16 +348,19 @@ def test_several_threads_share_one_client(bench: Bench) -> None:
 def test_after_a_fork_parent_and_child_go_on(bench: Bench) -> None:
     assert tools.upload_log_to_s3(bench.write(), "s1")["success"] is True
     reader, writer = os.pipe()
-    with warnings.catch_warnings(), tools._kept._lock:  # as a thread might hold it
+    held = tools._kept._lock
+    held.acquire()  # as another thread might; in the child nobody gives it back
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         try:
-            signal.alarm(60)
+            signal.alarm(20)
             told = tools.upload_log_to_s3(bench.write("child\n", "child.log"), "s1")
             os.write(writer, json.dumps(told).encode())
         finally:
             os._exit(0)
+    held.release()
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         told = json.loads(pipe.read() or b"{}")
