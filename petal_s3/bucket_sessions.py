@@ -82,6 +82,7 @@ class Sessions:
     @contextlib.asynccontextmanager
     async def processing(self, s3_key: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a file that was handed over; it is deleted afterwards. Raises on failure."""
+        await self._service.open()
         async with handover.processing(self._service, s3_key) as (_, blocks):
             yield blocks
 

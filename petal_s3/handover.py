@@ -20,12 +20,14 @@ from . import views
 from .answers import ObjectInfo
 from .errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
 from .keys import key_name, metadata, temporary_folder
+from .reading import to_end
 from .service import Service
 
 log = logging.getLogger("petal_s3")
 
 INLINE_BYTES = 100 * 1024
 URL_S = 3600
+_NAME_BYTES = 255
 _LARGEST_PUT = 5 * 1024**3  # S3 User Guide, "Uploading objects": a single PUT
 _NAME, _SIZE = "original-filename", "declared-size"
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
@@ -56,11 +58,12 @@ async def begin(
     The URL takes ``size`` bytes, no more and no less. Raises :class:`BadInput`.
     """
     limit = min(_LARGEST_PUT, int(service.settings.max_file_size))
-    if not 0 < size <= limit:
+    if size <= 0:
+        raise BadInput("The file is empty.", code="empty")
+    if size > limit:
         raise BadInput(
-            f"The file is too large or empty: 1 to {limit} bytes are taken.",
-            code="too_large", status=413,
-        )  # fmt: skip
+            f"The file is too large: the limit is {limit} bytes.", code="too_large", status=413
+        )
     file_id, kind, about = _about(name, size, media_type)
     key = _key(service, session_id, file_id, name)
     made = await service.objects.presign_put(
@@ -123,7 +126,7 @@ async def take_inline(  # noqa: PLR0913 - a file and what is said of it
         await service.objects.put_bytes(key, body, content_type=kind, metadata=about)
         return await complete(service, session_id, key, index=index, page_count=page_count)
     except BaseException:
-        await _forget(service, key)
+        await to_end(_forget(service, key))
         raise
 
 
@@ -141,16 +144,20 @@ async def processing(
 ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
     """Read a file that was handed over; it is deleted afterwards, however that ends.
 
-    Raises :class:`NotAllowed` for a key that is not a temporary one.
+    Where it cannot be opened it stays, to be asked for again. Raises :class:`NotAllowed` for a
+    key that is not a temporary one.
     """
     key = service.objects.own(key)
     if not service.territory.is_temporary(key):
         raise NotAllowed("Only what was handed over is deleted after it was read.")
+    opened = False
     try:
         async with service.objects.read(key) as found:
+            opened = True
             yield found
     finally:
-        await _forget(service, key)
+        if opened:
+            await to_end(_forget(service, key))
 
 
 async def end(service: Service, session_id: str) -> int:
@@ -172,7 +179,8 @@ async def _forget(service: Service, key: str) -> None:
 
 def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict[str, str]]:
     """A new file id, the media type, and the metadata that say both name and size again."""
-    if not name.strip() or PurePath(name).name != name or not name.isprintable():
+    named = name.isprintable() and PurePath(name).name == name != ".."
+    if not named or not name.strip() or len(name.encode()) > _NAME_BYTES:
         raise BadInput("This is not a file name.", code="bad_name")
     kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
     if not _MEDIA_TYPE.fullmatch(kind):

@@ -91,8 +91,12 @@ class Territory:
 
     def is_temporary(self, key: str) -> bool:
         """Whether ``key`` stands where things are only handed over, and deleted after a day."""
-        homes = (f"{self.prefix}{machine_id}/" for machine_id in self.machine_ids)
-        return any(key.startswith(temporary_folder(home)) for home in homes)
+        return key.startswith(self.temporary_folders)
+
+    @property
+    def temporary_folders(self) -> tuple[str, ...]:
+        """Below what things are only handed over, also under an id that was used before."""
+        return tuple(temporary_folder(f"{self.prefix}{one}/") for one in self.machine_ids)
 
     def listing_prefix(self, prefix: str | None) -> str:
         """Turn what a caller asks to list into a whole prefix inside an owned root.

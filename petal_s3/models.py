@@ -93,7 +93,7 @@ class EnqueueBody(Body):
 
 
 SessionId = Annotated[str, Field(min_length=1, max_length=128, description="the session")]
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class PresignUploadBody(Body):
@@ -101,7 +101,7 @@ class PresignUploadBody(Body):
 
     session_id: SessionId
     name: Annotated[str, Field(min_length=1, max_length=255)]
-    size: int = Field(ge=0, le=_LARGEST_ID, description="bytes")
+    size: int = Field(strict=True, ge=0, le=_LARGEST_ID, description="bytes")
     type: Annotated[str, Field(max_length=128)] | None = Field(None, description="media type")
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from .answers import OpenUpload
 from .errors import S3BucketError, UploadGone
-from .keys import Territory, temporary_folder
+from .keys import Territory
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .s3 import S3, withheld
@@ -97,22 +97,25 @@ class Orphans:
 
     async def _expire(self) -> None:
         """Delete what was handed over by key and left; a lifecycle rule may be faster."""
-        folder = temporary_folder(self._territory.home)
-        token: str | None = None
         try:
-            for _ in range(_MOST_PAGES):
-                page = await self._s3.page(folder, token=token)
-                for item in page.objects:
-                    if self._territory.owns(item.key) and self._is_old(item.last_modified):
-                        await self._s3.delete(item.key)
-                        log.info("temporary object deleted key=%s", item.key)
-                token = page.next_token
-                if token is None:
-                    return
+            for folder in self._territory.temporary_folders:
+                await self._expire_below(folder)
         except S3BucketError as error:
             if not withheld(error):
                 raise
             log.warning("temporary objects stay reason=%s", error.message)
+
+    async def _expire_below(self, folder: str) -> None:
+        token: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = await self._s3.page(folder, token=token)
+            for item in page.objects:
+                if self._territory.owns(item.key) and self._is_old(item.last_modified):
+                    await self._s3.delete(item.key)
+                    log.info("temporary object deleted key=%s", item.key)
+            token = page.next_token
+            if token is None:
+                return
 
     async def _rests(self, upload: OpenUpload) -> bool:
         """Whether no part came lately either: a slow link takes days for one log."""

@@ -22,11 +22,12 @@ from .page import POLICY, page
 from .ranges import stretch
 from .rest import Call, Reply, Route, no_bytes
 from .service import Service
-from .sniff import TEXT_KINDS, named_like
+from .sniff import ALL_KINDS, SUFFIXES, TEXT_KINDS, log_suffix
 
 Json = dict[str, Any]
 
 _PAGE_ROWS = 100
+_NO_TEXTS = {suffix for kind in ALL_KINDS - TEXT_KINDS for suffix in SUFFIXES[kind]}
 _SAFE_NAME = "attachment; filename*=UTF-8''"
 
 
@@ -126,7 +127,8 @@ async def post_outbox(service: Service, ask: models.EnqueueBody, _: Call) -> Rep
     """
     priority = PRIORITY_ASKED if ask.priority is None else ask.priority
     about: Json = {"inside_only": True, "priority": priority}
-    if ask.session_id is not None and not ask.key and named_like(Path(ask.path).name, TEXT_KINDS):
+    named = log_suffix(Path(ask.path).name)
+    if ask.session_id is not None and not ask.key and named not in _NO_TEXTS:
         row = await sessions.enter_log(service, ask.path, ask.session_id, **about)
     else:
         if ask.session_id is not None:

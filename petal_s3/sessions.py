@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from . import views
 from .answers import ObjectInfo
-from .errors import BadInput, S3FileNotFoundError
+from .errors import BadInput, S3FileNotFoundError, S3IntegrationError
 from .flightlog import log_time, open_log
 from .keys import DESCRIPTION, session_folder, stamped
 from .outbox import Outbox
@@ -26,9 +26,10 @@ from .sniff import TEXT_KINDS, kind_of, refused, shown_name
 MIB = 1024 * 1024
 MAX_TEXT_BYTES = 500 * MIB
 MAX_RESULT_BYTES = 16 * MIB
+_DESCRIPTION_CHARS = 1024
 _BLOCK_BYTES = 1024 * 1024
 _URL_S = 3600
-_RESULT_NAME = re.compile(r"[A-Za-z0-9._ -]{1,100}")
+_RESULT_NAME = re.compile(r"[A-Za-z0-9_ -][A-Za-z0-9._ -]{0,99}")
 
 
 class S3LogMetadata(BaseModel):
@@ -93,9 +94,15 @@ async def enter_log(
             key=f"{folder}{stamped(name, moment)}",
             kinds=TEXT_KINDS,
             session_id=session_id,
-            facts={DESCRIPTION: description} if description else {},
+            facts={DESCRIPTION: _said(description)} if description else {},
             **more,
         )
+
+
+def _said(description: str) -> str:
+    """What a row keeps of a description: as much as metadata hold, and no half character."""
+    text = description[:_DESCRIPTION_CHARS]
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _status(real: Path) -> os.stat_result:
@@ -151,18 +158,12 @@ async def enter_result(
     """
     folder = session_folder(service.territory.home, session_id, "analysis")
     if not _RESULT_NAME.fullmatch(name):
-        raise BadInput("The name of a result has 1 to 100 letters, digits, spaces, dots, - and _.")
-    try:
-        text = json.dumps(dict(result), ensure_ascii=False, allow_nan=False, indent=1)
-        body = text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"The result is no JSON: {error}.", code="no_json") from error
-    if len(body) > MAX_RESULT_BYTES:
         raise BadInput(
-            f"The result is too large: {megabytes(len(body)):.1f}MB"
-            f" (max: {MAX_RESULT_BYTES // MIB}MB).",
-            code="too_large", status=413,
-        )  # fmt: skip
+            "The name of a result has 1 to 100 letters, digits, spaces, dots, - and _, and does not"
+            " begin with a dot.",
+            code="bad_name",
+        )
+    body = await service.run(_as_json, result)
     file = f"{name.removesuffix('.json')}.json"
     return await service.receive(
         _once(body),
@@ -173,16 +174,36 @@ async def enter_result(
     )
 
 
+def _as_json(result: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(dict(result), ensure_ascii=False, allow_nan=False, indent=1)
+        body = text.encode()
+    except (TypeError, ValueError, RecursionError, RuntimeError) as error:
+        raise BadInput(f"The result is no JSON: {error}.", code="no_json") from error
+    if len(body) > MAX_RESULT_BYTES:
+        raise BadInput(
+            f"The result is too large: {megabytes(len(body)):.1f}MB"
+            f" (max: {MAX_RESULT_BYTES // MIB}MB).",
+            code="too_large", status=413,
+        )  # fmt: skip
+    return body
+
+
 async def _once(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
 async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
-    """What a settled row brought into the bucket; raises :class:`S3UploadError` for nothing."""
+    """What a settled row brought into the bucket; raises :class:`S3UploadError` for nothing.
+
+    Without a URL where none can be signed now: the log is proven all the same.
+    """
     sent = views.uploaded(service.settings, done)
     assert done.receipt is not None
     bucket = service.settings.bucket_name
-    made = await service.presign(done.key, _URL_S)
+    url: str | None = None
+    with contextlib.suppress(S3IntegrationError):
+        url = (await service.presign(done.key, _URL_S))["url"]
     at = datetime.fromtimestamp(done.receipt.verified_at, timezone.utc)
     return S3LogMetadata(
         s3_uri=f"s3://{bucket}/{done.key}",
@@ -193,7 +214,7 @@ async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
         upload_timestamp=at.isoformat(),
         session_id=done.session_id or "",
         content_type=sent["content_type"],
-        presigned_url=made["url"],
+        presigned_url=url,
         etag=done.receipt.etag,
     )
 

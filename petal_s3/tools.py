@@ -5,12 +5,16 @@ failure is ``{"success": False, "error": <one sentence>, "code": <stable>, "stat
 ``id`` of the outbox row where the log is safe and will be sent later.
 """
 
-from __future__ import annotations
+# No postponed annotations: who wraps these functions reads the types themselves.
 
+import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec
+
+from pydantic import ValidationError, validate_call
 
 from . import config, texts
 from .client import S3Client
@@ -28,32 +32,49 @@ class _Kept:
     """One client for all calls of a process, made anew when the settings are others now."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: after a fork the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
         self._held: tuple[Settings, S3Client] | None = None
 
     def client(self) -> S3Client:
         settings = config.load()
         with self._lock:
-            if self._held is not None and (self._held[0] != settings or self._held[1].closed):
-                self._held[1].close()
-                self._held = None
-            if self._held is None:
+            # Not closed: a call of another thread may still work with it, and it ends with that.
+            if self._held is None or self._held[0] != settings or self._held[1].closed:
                 self._held = settings, S3Client()
             return self._held[1]
 
 
 _kept = _Kept()
+os.register_at_fork(after_in_child=_kept.forget)
 
 
 def _told(work: Callable[P, Answer]) -> Callable[P, Answer]:
+    checked = validate_call(work)  # an agent may give anything
+
     @functools.wraps(work)
     def tell(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        named = {name: _plain(value) for name, value in kwargs.items()}
         try:
-            return work(*args, **kwargs)
+            return checked(*map(_plain, args), **named)  # type: ignore[arg-type]
+        except ValidationError as error:
+            return {"success": False, **as_json(BadInput(_mistake(error)))}
         except S3IntegrationError as error:
             return {"success": False, **as_json(error)}
 
     return tell
+
+
+def _plain(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'][:200]}."
 
 
 @_told
@@ -69,11 +90,14 @@ def upload_log_to_s3(file_path: str, session_id: str, file_description: str = ""
     Returns:
         success, message, s3_uri, bucket, key, file_name, file_size (bytes), file_size_mb,
         upload_timestamp (ISO 8601, UTC), session_id, presigned_url (opens the log without
-        credentials) and presigned_url_expires (ISO 8601, UTC).
+        credentials) and presigned_url_expires (ISO 8601, UTC); these two are None where no URL
+        can be signed now.
     """
     client = _kept.client()
     made = client.upload_session_log(file_path, session_id, file_description)
-    opens = client.presigned(made.key)
+    opens: Answer = {"url": None, "expires_at": None}
+    with contextlib.suppress(S3IntegrationError):  # the log is proven all the same
+        opens = client.presigned(made.key)
     return {
         "success": True,
         "message": f"Uploaded {made.file_name} ({_mb(made.file_size)}MB) to {made.s3_uri}.",
@@ -159,14 +183,14 @@ def list_session_logs(session_id: str) -> Answer:
 
     Returns:
         session_id, files_found, total_size_mb, files (each key, size in bytes, last_modified as
-        ISO 8601 in UTC, file_name) and message; for a session that nobody knows also error and
-        code ``no_session``.
+        ISO 8601 in UTC, file_name) and message; for a session that nobody knows also success
+        (false), error and code ``no_session``.
     """
     empty: Answer = {"session_id": session_id, "files_found": 0, "total_size_mb": 0.0, "files": []}
     try:
         found, waiting = _kept.client().list_session_logs(session_id)
     except S3FileNotFoundError as error:
-        return {**empty, "message": error.message, **as_json(error)}
+        return {"success": False, **empty, "message": error.message, **as_json(error)}
     files = [
         {
             "key": one.key,

@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import hmac
 import re
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
 from petal_s3.checksums import Digest, whole_crc32
 
+from .tokens import secret_of
 from .wire import Answer, Ask, refusal
 
 MIN_PART = 5 * 1024 * 1024
 _SKEW_S = 900.0
+_PLAIN = "-_.~"
 _SUM = "x-amz-checksum-crc32"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -462,14 +465,42 @@ def _told(ask: Ask) -> Mapping[str, str]:
 
 
 def _presigned(ask: Ask, now: float) -> str:
-    """The error of a URL that was signed before: it has ended, or lacks a header it signs."""
+    """The error of a URL that was signed before: it has ended, or something else is sent."""
     if "X-Amz-Expires" not in ask.query:
         return ""
     signed_at = _moment(ask.value("X-Amz-Date"))
     if now > signed_at + int(ask.value("X-Amz-Expires")):
         return "AccessDenied"
     named = ask.value("X-Amz-SignedHeaders").split(";")
-    return "" if all(name in ask.headers for name in named) else "SignatureDoesNotMatch"
+    if not all(name in ask.headers for name in named):
+        return "SignatureDoesNotMatch"
+    token = ask.value("X-Amz-Security-Token")
+    good = not token or _signature(ask, named, secret_of(token)) == ask.value("X-Amz-Signature")
+    return "" if good else "SignatureDoesNotMatch"
+
+
+def _signature(ask: Ask, named: Sequence[str], secret: str) -> str:
+    """What a URL must be signed with (AWS Signature Version 4, authenticating with the query)."""
+    signs = sorted(
+        f"{quote(name, safe=_PLAIN)}={quote(value, safe=_PLAIN)}"
+        for name, values in ask.query.items()
+        for value in values
+        if name != "X-Amz-Signature"
+    )
+    headers = [f"{name}:{' '.join(ask.headers[name].split())}" for name in named]
+    path = quote(f"/{ask.bucket}/{ask.key}", safe=f"/{_PLAIN}")
+    canonical = "\n".join(
+        [ask.method, path, "&".join(signs), *headers, "", ";".join(named), "UNSIGNED-PAYLOAD"]
+    )
+    _, _, scope = ask.value("X-Amz-Credential").partition("/")
+    text = "\n".join(
+        ["AWS4-HMAC-SHA256", ask.value("X-Amz-Date"), scope,
+         hashlib.sha256(canonical.encode()).hexdigest()]
+    )  # fmt: skip
+    key = f"AWS4{secret}".encode()
+    for part in (*scope.split("/"), text):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return key.hex()
 
 
 def _about(headers: Mapping[str, str]) -> dict[str, str]:

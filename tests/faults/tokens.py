@@ -10,6 +10,11 @@ from email.utils import format_datetime
 from tests.faults.wire import Answer
 
 
+def secret_of(token: str) -> str:
+    """The secret key that was issued with a token."""
+    return f"secret-{token.removeprefix('token-')}-opens-nothing"
+
+
 class Tokens:
     """Issues session tokens that live ``life_s`` seconds by ``now`` (s since 1970)."""
 
@@ -49,7 +54,7 @@ class Tokens:
         self._ends[token] = self._now() + self.life_s
         told = {
             "accessKeyId": f"ASIA{self.fetches:012d}",
-            "secretAccessKey": f"secret-{self.fetches}-opens-nothing",
+            "secretAccessKey": secret_of(token),
             "sessionToken": token,
             "expiration": datetime.fromtimestamp(self._ends[token], timezone.utc).isoformat(),
         }

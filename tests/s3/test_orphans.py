@@ -31,6 +31,7 @@ from petal_s3 import look, screen
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
+from petal_s3.keys import Territory
 from petal_s3.orphans import Pass
 from petal_s3.row import Row
 
@@ -1020,3 +1021,141 @@ async def test_an_abort_that_s3_refuses_is_made_again(rig: Rig) -> None:
 
     assert rig.open_uploads() == []
     assert (await rig.row(row)).upload_id is None
+
+
+# -- what was handed over by key and left
+
+TEMPORARY = HOME + "tmp/s1/left.pdf"
+
+
+def page(*found: tuple[str, datetime | None], following: str = "", **headers: str) -> Fault:
+    """What S3 says of objects: key, last modified."""
+    told = "".join(
+        f"<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag>"
+        + (f"<LastModified>{moment.isoformat()}</LastModified>" if moment else "")
+        + "</Contents>"
+        for key, moment in found
+    )
+    more = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+    inner = f"<Name>{BUCKET}</Name><IsTruncated>{str(bool(following)).lower()}</IsTruncated>{more}"
+    return xml("ListBucketResult", f"{inner}{told}", **headers)
+
+
+@pytest.mark.guarantee(
+    "clock",
+    "a file that was handed over is left, on a device whose date is ten years off",
+    "it is deleted when it is 24 h old by S3's clock, and not before",
+)
+async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(rig: Rig) -> None:
+    for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
+        rig.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        rig.put(TEMPORARY, b"left")
+
+        rig.fault("ListObjectsV2", page((TEMPORARY, ago(DAY - timedelta(minutes=2)))))
+        await collect(rig)
+        young = rig.stored()
+        rig.fault("ListObjectsV2", page((TEMPORARY, ago(DAY + timedelta(minutes=2)))))
+        await collect(rig)
+
+        assert (young, rig.stored()) == ([TEMPORARY], [])
+
+
+async def test_only_what_is_temporary_and_ours_is_deleted(rig: Rig) -> None:
+    rig.service.orphans._age_s = -60  # everything is old
+    row = await rig.finish(await rig.land())
+    kept = [
+        row.key, f"{HOME}tmp", f"{HOME}tmp.ulg", f"{HOME}xtmp/a", f"{HOME}sessions/tmp/logs/a.log",
+        f"flight_logs/{MACHINE}1/tmp/s1/a.pdf", "flight_logs/drone-002/tmp/s1/a.pdf",
+        "flight_logs/tmp/s1/a.pdf", f"{MACHINE}/tmp/s1/a.pdf", f"deleted/{TEMPORARY}",
+    ]  # fmt: skip
+    for key in [*kept[1:], TEMPORARY, f"{HOME}tmp/loose", f"{HOME}tmp/s1/a/b"]:
+        rig.put(key, b"x")
+
+    await collect(rig)
+
+    assert sorted(rig.stored()) == sorted(kept)
+    assert (await rig.row(row)).state == "verified"
+
+
+async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(rig: Rig) -> None:
+    territory = Territory("flight_logs/", (MACHINE, "host-id"), BUCKET)
+    rig.service.orphans._territory = territory
+    rig.service.orphans._age_s = -60
+    rig.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
+
+    await collect(rig)
+
+    assert rig.stored() == []
+
+
+async def test_without_the_time_of_s3_nothing_temporary_is_old(rig: Rig) -> None:
+    rig.put(TEMPORARY, b"x")
+    rig.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    rig.fault(LISTING, listing(Date="nonsense"), times=len(rig.service.territory.roots))
+    rig.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
+
+    await collect(rig)
+
+    assert rig.stored() == [TEMPORARY]
+    assert rig.count("DeleteObject") == 0
+
+
+async def test_a_temporary_object_without_a_date_is_never_old(rig: Rig) -> None:
+    rig.put(TEMPORARY, b"x")
+    rig.fault("ListObjectsV2", page((TEMPORARY, None)))
+
+    await collect(rig)
+
+    assert rig.stored() == [TEMPORARY]
+
+
+async def test_a_listing_of_temporary_objects_that_escapes_deletes_nothing(rig: Rig) -> None:
+    flight = HOME + "flight.ulg"
+    rig.put(flight, b"x")
+    for key in (f"{HOME}tmp/../flight.ulg", f"{HOME}tmp/%2e%2e/flight.ulg", f"{HOME}tmp//x"):
+        rig.fault("ListObjectsV2", page((key, ago(9 * DAY))))
+        await collect(rig)
+    rig.fault("ListObjectsV2", page((flight, ago(9 * DAY))))
+    with pytest.raises(NotS3):
+        await collect(rig)
+
+    assert rig.stored() == [flight]
+    assert rig.count("DeleteObject") == 0
+
+
+async def test_temporary_objects_on_many_pages_are_all_looked_at(rig: Rig) -> None:
+    keys = [f"{HOME}tmp/s1/{number}" for number in range(4)]
+    for key in keys:
+        rig.put(key, b"x")
+    old, young = ago(9 * DAY), ago(timedelta(0))
+    rig.fault("ListObjectsV2", page((keys[0], old), (keys[1], young), following="a"))
+    rig.fault("ListObjectsV2", page((keys[2], old), (keys[3], young)))
+
+    await collect(rig)
+
+    assert rig.stored() == [keys[1], keys[3]]
+
+
+async def test_a_listing_of_temporary_objects_that_never_ends_ends(rig: Rig) -> None:
+    rig.always("ListObjectsV2", page(following="again"))
+
+    await collect(rig)
+
+    assert rig.count("ListObjectsV2") <= 100
+
+
+@pytest.mark.parametrize("op", ["ListObjectsV2", "DeleteObject"])
+async def test_temporary_objects_that_s3_withholds_stop_nothing(
+    rig: Rig, op: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.service.orphans._age_s = -60
+    rig.put(TEMPORARY, b"x")
+    begin(rig)
+    rig.always(op, DENIED)
+
+    found = await collect(rig)
+
+    assert found.aborted == 1
+    assert "temporary objects stay" in caplog.text
+    assert len(rig.service.orphans.advice) == 1, "what comes after it was done too"
+    assert rig.stored() == [TEMPORARY]

@@ -1,0 +1,512 @@
+"""Files handed over by key: put to a URL, looked at, read once, and gone."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from rig import DROP, HOME, LOSE_ANSWER, Rig, refusal
+from shore import Shore
+
+from petal_s3 import handover, sessions
+from petal_s3.bucket import S3BucketProxy
+from petal_s3.errors import S3IntegrationError
+from petal_s3.handover import INLINE_BYTES, FileUploadMetadata
+from petal_s3.objects import MOST_READERS
+
+BODY = b"%PDF-1.7 a report\n" * 10_000
+DENIED = refusal(403, "AccessDenied")
+
+
+def sent(
+    url: str, body: bytes | None, headers: Mapping[str, str], method: str = "PUT"
+) -> tuple[int, str]:
+    """Use a URL as anybody would who was given it: the status and what S3 says."""
+    named = {"Content-Type": "application/x-unasked", **headers}
+    request = urllib.request.Request(url, body, named, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as got:
+            return got.status, got.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+async def put(made: Mapping[str, Any], body: bytes = BODY, **headers: str) -> tuple[int, str]:
+    return await asyncio.to_thread(sent, made["url"], body, {**made["headers"], **headers})
+
+
+async def begun(
+    world: Rig | Shore, session: str = "s1", name: str = "Bericht (ä).PDF", body: bytes = BODY
+) -> dict[str, Any]:
+    return await handover.begin(world.service, session, name, len(body))
+
+
+async def handed(world: Rig | Shore, session: str = "s1", name: str = "r.pdf") -> str:
+    """The key of a file that stands there."""
+    made = await begun(world, session, name)
+    assert (await put(made))[0] == 200
+    return str(made["s3_key"])
+
+
+async def inline(rig: Rig, body: bytes, session: str = "s1", **more: Any) -> FileUploadMetadata:
+    content = base64.b64encode(body).decode()
+    return await handover.take_inline(rig.service, session, "a.bin", content, **more)
+
+
+def nothing_stays(rig: Rig) -> None:
+    assert (rig.stored(), rig.open_uploads()) == ([], [])
+    assert rig.sql("SELECT count(*) FROM log") == [(0,)]
+
+
+# -- a file that is handed over
+
+
+async def test_what_is_put_to_its_url_is_told(rig: Rig) -> None:
+    made = await begun(rig)
+    assert (await put(made))[0] == 200
+
+    told = await handover.complete(rig.service, "s1", made["s3_key"], index=2, page_count=7)
+
+    assert made["s3_key"] == f"{HOME}tmp/s1/{made['file_id']}_Bericht.PDF"
+    assert told == FileUploadMetadata(
+        name="Bericht (ä).PDF", type="application/pdf", extension=".pdf", size=len(BODY), index=2,
+        file_id=made["file_id"], page_count=7, s3Key=made["s3_key"], s3Url=told.s3Url,
+    )  # fmt: skip
+    assert rig.body(told.s3Key) == BODY
+    assert told.s3Url.endswith(f"/logs/{told.s3Key}")
+    assert rig.head(told.s3Key)["ServerSideEncryption"] == "AES256"
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "who was given a URL to hand a file over sends another size, type or name, or sends twice",
+    "S3 refuses: the URL takes the file that was announced, once",
+)
+async def test_a_url_takes_what_was_announced_and_nothing_else(shore: Shore) -> None:
+    made = await begun(shore)
+    others: list[tuple[bytes, dict[str, str], dict[str, str]]] = [
+        (BODY + b"x", made["headers"], {}),
+        (BODY[:-1], made["headers"], {}),
+        (BODY, {}, {}),
+        (BODY, made["headers"], {"Content-Type": "text/html"}),
+        (BODY, made["headers"], {"x-amz-meta-original-filename": "evil.exe"}),
+        (BODY, made["headers"], {"x-amz-meta-declared-size": "1"}),
+        (BODY, made["headers"], {"If-None-Match": "abc"}),
+        (BODY, made["headers"], {"x-amz-server-side-encryption": "aws:kms"}),
+    ]
+    for name in made["headers"]:
+        others.append((BODY, {n: v for n, v in made["headers"].items() if n != name}, {}))
+    for body, headers, more in others:
+        status, text = await asyncio.to_thread(sent, made["url"], body, {**headers, **more})
+        assert (status, "SignatureDoesNotMatch" in text) == (403, True), (headers, more)
+    elsewhere = made["url"].replace("/tmp/s1/", "/tmp/s2/")
+    assert (await asyncio.to_thread(sent, elsewhere, BODY, made["headers"]))[0] == 403
+    assert (await asyncio.to_thread(sent, made["url"], None, made["headers"], "GET"))[0] == 403
+    assert shore.things == {}
+
+    first, second = await put(made), await put(made, BODY[::-1])
+
+    assert (first[0], second[0]) == (200, 412)
+    assert shore.things[made["s3_key"]].body == BODY
+
+
+async def test_the_url_signs_how_much_may_come(rig: Rig) -> None:
+    url = (await begun(rig))["url"]
+
+    signed = url.partition("X-Amz-SignedHeaders=")[2].partition("&")[0].lower()
+
+    for name in ("content-length", "content-type", "if-none-match", "x-amz-meta-declared-size"):
+        assert name in signed
+
+
+async def test_two_files_of_one_name_are_two(rig: Rig) -> None:
+    assert len({await handed(rig) for _ in range(3)}) == len(rig.stored()) == 3
+
+
+# -- completing
+
+
+async def test_completed_twice_is_told_twice(rig: Rig) -> None:
+    key = await handed(rig)
+
+    told = [await handover.complete(rig.service, "s1", key) for _ in range(2)]
+
+    assert told[0] == told[1]
+    assert await handover.complete(rig.service, "s1", f"s3://logs/{key}") == told[0]
+
+
+async def test_before_it_was_put_there_is_nothing_to_complete(rig: Rig) -> None:
+    made = await begun(rig)
+
+    with pytest.raises(S3IntegrationError) as told:
+        await handover.complete(rig.service, "s1", made["s3_key"])
+
+    assert (told.value.code, told.value.status) == ("not_uploaded", 404)
+    assert (await put(made))[0] == 200
+    assert (await handover.complete(rig.service, "s1", made["s3_key"])).size == len(BODY)
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "the key of another session, of a log or of another machine is completed or processed",
+    "403; nothing is told of it, nothing is deleted",
+)
+async def test_only_what_was_handed_over_in_this_session_is_completed(rig: Rig) -> None:
+    mine, theirs = await handed(rig, "s1"), await handed(rig, "s10")
+    others = [
+        theirs, f"{HOME}20250727_143022_flight.ulg", f"{HOME}sessions/s1/logs/a.log",
+        "flight_logs/drone-002/tmp/s1/a.pdf", "flight_logs/drone-0011/tmp/s1/a.pdf",
+        f"{HOME}tmp/s1/../s10/a.pdf", f"{HOME}tmp/s1/%2e%2e/s10/a.pdf", f"{HOME}tmp/s1//a.pdf",
+        f"{HOME}tmp/s1", f"{HOME}tmp/s1/", f"s3://other/{mine}", f"deleted/{mine}",
+        "drone-001/tmp/s1/a.pdf", f"{HOME}xtmp/s1/a.pdf",
+    ]  # fmt: skip
+    for key in others:
+        with contextlib.suppress(Exception):
+            rig.put(key, b"theirs")
+    before = sorted(rig.stored())
+    for key in others:
+        with pytest.raises(S3IntegrationError) as told:
+            await handover.complete(rig.service, "s1", key)
+        assert told.value.status == 403, key
+        if not key.startswith(f"{HOME}tmp/s1") and key != theirs:
+            with pytest.raises(S3IntegrationError) as told:
+                async with handover.processing(rig.service, key):
+                    pass
+            assert told.value.status == 403, key
+
+    assert sorted(rig.stored()) == before
+
+
+async def test_other_bytes_than_announced_are_deleted(rig: Rig) -> None:
+    """A server that does not check the signature of a length (moto) takes them."""
+    made = await begun(rig)
+    assert (await put(made, b"cut"))[0] == 200
+
+    with pytest.raises(S3IntegrationError) as told:
+        await handover.complete(rig.service, "s1", made["s3_key"])
+
+    assert (told.value.code, told.value.status) == ("incomplete", 409)
+    assert told.value.message.startswith(f"3 bytes came instead of the {len(BODY)} announced")
+    nothing_stays(rig)
+
+
+# -- inline
+
+
+async def test_a_file_below_100_kb_comes_with_the_request(rig: Rig) -> None:
+    body = bytes(range(256)) * 399 + b"x" * 255
+    assert len(body) == INLINE_BYTES - 1
+
+    told = await inline(rig, body, index=1, page_count=0, media_type="image/png")
+
+    assert (told.name, told.type, told.size, told.page_count) == ("a.bin", "image/png", 102399, 0)
+    assert rig.body(told.s3Key) == body
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "status"),
+    [
+        (base64.b64encode(b"x" * INLINE_BYTES).decode(), "too_large", 413),
+        ("A" * 250_000, "too_large", 413),
+        ("", "empty", 400),
+        ("not base64!", "bad_input", 400),
+        ("QUJD\n", "bad_input", 400),
+        ("QUI", "bad_input", 400),
+        ("ÄÖÜ=", "bad_input", 400),
+        ("\ud800", "bad_input", 400),
+    ],
+)
+async def test_what_cannot_come_with_the_request_is_refused(
+    rig: Rig, content: str, code: str, status: int
+) -> None:
+    with pytest.raises(S3IntegrationError) as told:
+        await handover.take_inline(rig.service, "s1", "a.bin", content)
+
+    assert (told.value.code, told.value.status) == (code, status)
+    nothing_stays(rig)
+
+
+@pytest.mark.parametrize(
+    ("op", "fault"),
+    [("PutObject", LOSE_ANSWER), ("PutObject", DENIED), ("HeadObject", DROP),
+     ("HeadObject", refusal(500, "InternalError"))],
+)  # fmt: skip
+async def test_an_inline_file_that_fails_leaves_nothing(rig: Rig, op: str, fault: Any) -> None:
+    rig.always(op, fault)
+
+    with pytest.raises(S3IntegrationError):
+        await inline(rig, b"small")
+
+    nothing_stays(rig)
+
+
+async def test_an_inline_file_that_is_cancelled_leaves_nothing(rig: Rig) -> None:
+    began = asyncio.Event()
+
+    async def wait(_: Any) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    rig.fault("HeadObject", wait)
+    work = asyncio.create_task(inline(rig, b"small"))
+    await began.wait()
+    there = rig.stored()
+    work.cancel()
+    await asyncio.sleep(0)
+    work.cancel()  # somebody is in a hurry
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    assert len(there) == 1
+    nothing_stays(rig)
+
+
+# -- what is refused at once
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "kind", "code", "status"),
+    [
+        ("", 1, None, "bad_name", 400), (" ", 1, None, "bad_name", 400),
+        ("a/b", 1, None, "bad_name", 400), ("..", 1, None, "bad_name", 400),
+        (".", 1, None, "bad_name", 400), ("a\nb", 1, None, "bad_name", 400),
+        ("a\0", 1, None, "bad_name", 400), ("\ud800", 1, None, "bad_name", 400),
+        ("ä" * 200, 1, None, "bad_name", 400), ("a", 0, None, "empty", 400),
+        ("a", -1, None, "empty", 400), ("a", 6 * 1024**3, None, "too_large", 413),
+        ("a", 1, "text", "bad_type", 400), ("a", 1, "a/b\r\nX: y", "bad_type", 400),
+        ("a", 1, "text/plain; charset=utf-8", "bad_type", 400),
+    ],
+)  # fmt: skip
+async def test_what_can_be_no_file_gets_no_url(
+    rig: Rig, name: str, size: int, kind: str | None, code: str, status: int
+) -> None:
+    with pytest.raises(S3IntegrationError) as told:
+        await handover.begin(rig.service, "s1", name, size, kind)
+
+    assert (told.value.code, told.value.status) == (code, status)
+    assert rig.count("PutObject") == 0
+
+
+async def test_the_longest_name_is_told_whole(rig: Rig) -> None:
+    name = "ä" * 125 + ".pdf"
+    made = await begun(rig, name=name)
+    await put(made)
+
+    told = await handover.complete(rig.service, "s1", made["s3_key"])
+
+    assert (told.name, told.extension) == (name, ".pdf")
+
+
+@pytest.mark.parametrize("session", ["", "..", "a/b", "../s2", "x" * 129, "a b"])
+async def test_what_cannot_name_a_session_is_refused(rig: Rig, session: str) -> None:
+    for work in (
+        begun(rig, session),
+        handover.complete(rig.service, session, f"{HOME}tmp/s1/a"),
+        inline(rig, b"x", session),
+        handover.end(rig.service, session),
+    ):
+        with pytest.raises(S3IntegrationError) as told:
+            await work
+        assert (told.value.code, told.value.status) == ("bad_session", 400)
+    nothing_stays(rig)
+
+
+async def test_without_credentials_there_is_no_url(rig: Rig) -> None:
+    rig.tokens.fail_with(403, "no")
+
+    with pytest.raises(S3IntegrationError) as told:
+        await begun(rig)
+
+    assert told.value.status == 503
+    nothing_stays(rig)
+
+
+# -- reading it once
+
+
+async def read(blocks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([block async for block in blocks])
+
+
+async def test_what_was_read_is_deleted(rig: Rig) -> None:
+    key = await handed(rig)
+
+    async with handover.processing(rig.service, f"s3://logs/{key}") as (info, blocks):
+        assert (info.size, await read(blocks)) == (len(BODY), BODY)
+        assert rig.stored() == [key]
+
+    nothing_stays(rig)
+
+
+async def test_what_could_not_be_processed_is_deleted(rig: Rig) -> None:
+    key = await handed(rig)
+
+    with pytest.raises(ZeroDivisionError):
+        async with handover.processing(rig.service, key):
+            1 / 0  # noqa: B018
+
+    nothing_stays(rig)
+
+
+async def test_who_is_cancelled_while_processing_leaves_nothing(rig: Rig) -> None:
+    key = await handed(rig)
+    inside = asyncio.Event()
+
+    async def process() -> None:
+        async with handover.processing(rig.service, key):
+            inside.set()
+            await asyncio.Event().wait()
+
+    work = asyncio.create_task(process())
+    await inside.wait()
+    work.cancel()
+    await asyncio.sleep(0)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    nothing_stays(rig)
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 refuses to delete a file that was handed over and processed",
+    "the log names the key, the processing goes on, and the daily look deletes it",
+)
+async def test_a_refused_deletion_is_said_and_made_a_day_later(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await handed(rig)
+    rig.always("DeleteObject", DENIED)
+
+    async with handover.processing(rig.service, key) as (_, blocks):
+        assert await read(blocks) == BODY
+
+    rig.heal()
+    assert f"temporary object stays key={key}" in caplog.text
+    assert rig.stored() == [key]
+    await rig.service.orphans.collect()
+    assert rig.stored() == [key], "a day has not gone by"
+    rig.service.orphans._age_s = -60
+    await rig.service.orphans.collect()
+    nothing_stays(rig)
+
+
+@pytest.mark.parametrize("why", ["link", "readers"])
+async def test_what_could_not_be_opened_stays_to_be_asked_for_again(rig: Rig, why: str) -> None:
+    key = await handed(rig)
+    objects = rig.service.objects
+    objects._patience_s = 0.01
+    async with contextlib.AsyncExitStack() as stack:
+        if why == "readers":
+            for _ in range(MOST_READERS):
+                await stack.enter_async_context(objects._reader())
+        else:
+            rig.always("GetObject", DENIED)
+        with pytest.raises(S3IntegrationError):
+            async with handover.processing(rig.service, key):
+                raise AssertionError("it was not opened")
+    rig.heal()
+
+    async with handover.processing(rig.service, key) as (_, blocks):
+        assert await read(blocks) == BODY
+    nothing_stays(rig)
+
+
+async def test_a_proxy_that_was_not_started_processes_too(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await handed(rig)
+    await rig.service.stop()
+    proxy = S3BucketProxy(service=rig.build())
+
+    async with proxy.sessions.processing(key) as blocks:
+        assert await read(blocks) == BODY
+
+    nothing_stays(rig)
+    assert "stays" not in caplog.text
+    await proxy.stop()
+
+
+# -- the end of a session
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "a session ends whose id is the beginning of another's",
+    "what was handed over in it is deleted; other sessions, logs and results stay",
+)
+async def test_the_end_of_a_session_deletes_what_was_handed_over_in_it(rig: Rig) -> None:
+    keys = {name: await handed(rig, name) for name in ("s1", "s10", "s", "s1.", "s1-x", "S1")}
+    for name in ("s1", "s10"):
+        log = rig.tmp / "app.log"
+        log.write_text("line\n")
+        await rig.finish(await sessions.enter_log(rig.service, log, name))
+    await rig.finish(await sessions.enter_result(rig.service, "s1", {"a": 1}))
+    await handed(rig)
+    others = {*rig.stored()} - {k for k in rig.stored() if k.startswith(f"{HOME}tmp/s1/")}
+
+    assert await handover.end(rig.service, "s1") == 2
+    assert await handover.end(rig.service, "s1") == 0
+
+    assert {*rig.stored()} == others
+    assert others > {key for name, key in keys.items() if name != "s1"}
+    assert len(await sessions.list_logs(rig.service, "s1")) == 1
+
+
+async def test_an_end_that_s3_refuses_is_told_and_made_again(rig: Rig) -> None:
+    await handed(rig)
+    rig.always("DeleteObject", DENIED)
+
+    with pytest.raises(S3IntegrationError):
+        await handover.end(rig.service, "s1")
+    rig.heal()
+
+    assert await handover.end(rig.service, "s1") == 1
+
+
+# -- and proves no log
+
+
+async def test_what_is_handed_over_proves_no_log(rig: Rig) -> None:
+    path = rig.write()
+    made = await handover.begin(rig.service, "s1", "flight.ulg", path.stat().st_size)
+    assert (await put(made, path.read_bytes()))[0] == 200
+
+    done = await rig.finish(await rig.service.enqueue(path))
+    await handover.end(rig.service, "s1")
+
+    rig.assert_sent_once(done, path)
+    assert done.same_as is None
+
+
+async def test_nothing_lasting_is_brought_below_tmp(rig: Rig) -> None:
+    done = await rig.finish(await rig.land())
+    for key in (f"{HOME}tmp/a.ulg", f"{HOME}tmp/s1/a.ulg"):
+        with pytest.raises(S3IntegrationError) as told:
+            await rig.service.enqueue(rig.write("b.ulg", seed=1), key=key)
+        assert told.value.status == 403
+        with pytest.raises(S3IntegrationError) as told:
+            await rig.service.objects.move(done.key, key)
+        assert told.value.status == 403
+
+    assert rig.stored() == [done.key]
+
+
+async def test_no_secret_and_no_url_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "petal_s3"):
+        made = await begun(rig)
+        await put(made)
+        await handover.complete(rig.service, "s1", made["s3_key"])
+        await handover.end(rig.service, "s1")
+
+    assert "X-Amz-Signature" not in caplog.text
+    assert "Signature" in made["url"]
