@@ -147,5 +147,5 @@ def _advice(prefix: str) -> str:
         "The bucket has no rule that aborts stale multipart uploads: parts of interrupted uploads"
         f" stay and cost money. An administrator adds a lifecycle rule for {where} that aborts"
         " incomplete multipart uploads 7 days after their initiation"
-        " (AbortIncompleteMultipartUpload, DaysAfterInitiation 7)."
+        " (AbortIncompleteMultipartUpload, DaysAfterInitiation 7): petal-s3 bucket setup does."
     )
