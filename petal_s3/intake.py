@@ -34,7 +34,7 @@ from .outbox_thread import OutboxThread
 from .reading import to_end
 from .reception import Half, take_in
 from .row import Entry, Row, printable
-from .sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, shown_name
+from .sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, named_like, shown_name
 
 log = logging.getLogger("petal_s3")
 
@@ -44,6 +44,16 @@ _CHUNK = 500
 PRIORITY_ASKED = 10  # somebody waits for it
 
 T = TypeVar("T")
+
+
+def _lies_at(path: str, identity: Identity) -> bool:
+    """Whether the file has this name too; where that cannot be told, it may."""
+    try:
+        return Identity.of(os.lstat(path)) == identity
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 class Intake:
@@ -122,7 +132,18 @@ class Intake:
         fresh: list[File] = []
         for start in range(0, len(files), _CHUNK):
             fresh += await self._outbox(Outbox.unknown, files[start : start + _CHUNK])
+        fresh = [file for file in fresh if not await self._followed(*file)]
         return self.settling.watch(fresh, self._now())
+
+    async def _followed(self, path: str, identity: Identity) -> bool:
+        """Whether it is a known file that was rotated: its rows go with it, nothing lands."""
+        if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
+            return False
+        followed = False
+        for row in await self._outbox(Outbox.named_otherwise, path, identity):
+            if not await self._run(_lies_at, row.path, identity):
+                followed |= await self._outbox(Outbox.follow, row, path) is not None
+        return followed
 
     async def landed(self) -> tuple[int, int]:
         """Scan now and take what has settled: how many files were found, how many taken."""
