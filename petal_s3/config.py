@@ -30,7 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .errors import ConfigError
+from .errors import ConfigError, plain
 from .sniff import ALL_KINDS
 
 PREFIX = "PETAL_S3_"
@@ -111,6 +111,14 @@ def _kinds(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _named_directory(value: object) -> object:
+    # Of nothing pathlib makes the current directory, and a NUL would end every scan.
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text.strip() or "\0" in text or text != text.encode(errors="replace").decode():
+        raise ValueError("the path of a directory is expected")
+    return value
+
+
 def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
     if not kinds or not ALL_KINDS.issuperset(kinds):
         raise ValueError(f"some of {', '.join(sorted(ALL_KINDS))} are expected")
@@ -132,7 +140,7 @@ def _template(template: str) -> str:
 
 
 def _content_type(value: str | None) -> str | None:
-    if value is not None and not _MEDIA_TYPE.fullmatch(value):
+    if value is not None and not (len(value) <= _SHOWN_CHARS and _MEDIA_TYPE.fullmatch(value)):
         raise ValueError("a media type like application/xml is expected")
     return value
 
@@ -155,7 +163,7 @@ class Source(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    directory: Annotated[Path, AfterValidator(_absolute)]
+    directory: Annotated[Path, BeforeValidator(_named_directory), AfterValidator(_absolute)]
     kinds: Annotated[tuple[str, ...], BeforeValidator(_kinds), AfterValidator(_known_kinds)]
     key: Annotated[str, AfterValidator(_template)] = "{timestamp}_{name}"
     date_folders: bool = False
@@ -372,6 +380,9 @@ def _sentence(error: ValidationError) -> str:
         name = variable = f"sources{_place(first['loc'][1:])}"
     if first["type"] == "missing":
         return f"{variable} is not set; it is required."
+    if first["type"] in {"tuple_type", "model_type"}:
+        what = "a list" if first["type"] == "tuple_type" else "a mapping with directory and kinds"
+        return f"{variable} is {_shown(first['input'])}: {what} is expected."
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting; remove it from the settings file."
     if variable == f"{PREFIX}SESSION_TOKEN_URL" and variable not in os.environ:
@@ -385,7 +396,13 @@ def _sentence(error: ValidationError) -> str:
 
 def _place(loc: tuple[int | str, ...]) -> str:
     """Where in a list of settings: ``[0].key``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in loc)
+
+
+def _word(name: str) -> str:
+    """A name that somebody wrote, for a sentence."""
+    shown = plain(name)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
 
 
 def _shown(value: object) -> str:

@@ -33,7 +33,7 @@ from .orphans import Orphans, Pass
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .row import Row
-from .sniff import ALL_KINDS, FLIGHT_KINDS
+from .sniff import ALL_KINDS
 from .source import missing
 from .uploader import LEASE_S, Uploader, ended
 
@@ -278,7 +278,7 @@ class Drainer:
                 Path(row.path),
                 max_bytes=self._max_file_size,
                 name=row.name,
-                kinds=frozenset({row.kind}) if row.kind in ALL_KINDS else FLIGHT_KINDS,
+                kinds=frozenset({row.kind}) if row.kind in ALL_KINDS else ALL_KINDS,
             )
         except S3FileNotFoundError:
             return await self._failed(row, missing(Path(row.path), row.identity))

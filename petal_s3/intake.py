@@ -28,13 +28,13 @@ from .flight import FlightState
 from .flightlog import FlightLog, Identity, open_log
 from .keys import Territory
 from .landing import File, Settling, locked, open_for_writing
-from .origins import Origin, Origins
+from .origins import Origin, Origins, find
 from .outbox import Outbox
 from .outbox_thread import OutboxThread
 from .reading import to_end
 from .reception import Half, take_in
 from .row import Entry, Row, printable
-from .sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, shown_name
+from .sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, named_like, shown_name
 
 log = logging.getLogger("petal_s3")
 
@@ -44,6 +44,16 @@ _CHUNK = 500
 PRIORITY_ASKED = 10  # somebody waits for it
 
 T = TypeVar("T")
+
+
+def _lies_at(path: str, identity: Identity) -> bool:
+    """Whether the file has this name too; where that cannot be told, it may."""
+    try:
+        return Identity.of(os.lstat(path)) == identity
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 class Intake:
@@ -118,11 +128,22 @@ class Intake:
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        files = await self._run(self.origins.find)
+        files = await self._run(find, self._settings)
         fresh: list[File] = []
         for start in range(0, len(files), _CHUNK):
             fresh += await self._outbox(Outbox.unknown, files[start : start + _CHUNK])
+        fresh = [file for file in fresh if not await self._followed(*file)]
         return self.settling.watch(fresh, self._now())
+
+    async def _followed(self, path: str, identity: Identity) -> bool:
+        """Whether it is a known file that was rotated: its rows go with it, nothing lands."""
+        if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
+            return False
+        followed = False
+        for row in await self._outbox(Outbox.named_otherwise, path, identity):
+            if not await self._run(_lies_at, row.path, identity):
+                followed |= await self._outbox(Outbox.follow, row, path) is not None
+        return followed
 
     async def landed(self) -> tuple[int, int]:
         """Scan now and take what has settled: how many files were found, how many taken."""
@@ -148,11 +169,11 @@ class Intake:
         return accepted
 
     async def _accept(self, path: str) -> bool:
+        origin = await self._run(self.origins.of, Path(path))
         try:
-            origin = await self._run(self.origins.of, Path(path))
             await self._land(Path(path), path, Path(path).name, origin=origin)
         except NotAFlightLog as error:
-            await self._refuse(path, error)
+            await self._refuse(path, error, origin)
         except NotFinished:
             self.settling.busy(path, self._now())
             return False
@@ -165,13 +186,13 @@ class Intake:
         self.settling.done(path)
         return True
 
-    async def _refuse(self, path: str, error: NotAFlightLog) -> None:
-        log.warning("no flight log path=%s code=%s", ascii(path), error.code)
+    async def _refuse(self, path: str, error: NotAFlightLog, origin: Origin | None) -> None:
+        log.warning("no log of its place path=%s code=%s", ascii(path), error.code)
         with contextlib.suppress(OSError):
             identity = Identity.of(os.lstat(path))
             entry = self._entry(
                 printable(path), Path(path).name, identity, "unknown", "refused",
-                origin=self._elsewhere,
+                origin=origin or self._elsewhere,
             )  # fmt: skip
             await self._outbox(Outbox.refuse, entry, error.code, error.message)
 
@@ -226,17 +247,21 @@ class Intake:
         if await self._outbox(Outbox.at_path, str(copy)):
             return
         about = await self._run(spool.described, copy)
-        name, key = str(about.get("name") or copy.name), str(about.get("asked_key") or "")
-        known = {n: about[n] for n in ("session_id", "facts") if about.get(n)}
+        key = about.pop("asked_key", "")
         try:
-            asked_key = self._territory.check_lasting(key) if key else ""
-            await self._land(
-                copy, str(copy), name, asked_key=asked_key, spooled=True, kinds=ALL_KINDS, **known
-            )
-        except LocalStorageError:
-            raise
+            about["asked_key"] = self._territory.check_lasting(key) if key else ""
         except S3IntegrationError as error:
-            log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
+            log.warning("asked key not kept name=%s reason=%s", copy.name, error.message)
+        known = {"name": copy.name, **about}
+        for told in [known, {**known, "name": copy.name}][: 1 + (known["name"] != copy.name)]:
+            try:
+                await self._land(copy, str(copy), spooled=True, kinds=ALL_KINDS, **told)
+            except LocalStorageError:
+                raise
+            except S3IntegrationError as error:
+                log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
+            else:
+                return
 
     # -- entering
 
@@ -353,8 +378,7 @@ class Intake:
         ):
             if await self._run(spool.same_bytes, real, Path(row.path)):
                 return row  # asked again, under whatever path: a second copy would fill the disk
-        known_as = real if take is None else real.with_name(name)
-        target = spool.place(self._spool, str(known_as), found.identity)
+        target = spool.place(self._spool, str(real.with_name(name)), found.identity, asked_key)
         for row in await self._outbox(Outbox.at_path, str(target)):
             if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row

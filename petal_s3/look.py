@@ -11,7 +11,7 @@ from typing import Any
 from . import clock, memory
 from .config import Settings
 from .errors import LocalStorageError
-from .landing import find_logs
+from .origins import find
 from .outbox import Outbox
 from .row import Row
 from .spool import DrainLock
@@ -54,9 +54,9 @@ def last_said(settings: Settings) -> Json:
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find_logs(settings.log_dirs)
+    files = find(settings)
     if not files:
-        directories = ", ".join(str(directory) for directory in settings.log_dirs)
+        directories = ", ".join(str(directory) for directory in settings.directories)
         return [
             f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
             " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."

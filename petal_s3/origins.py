@@ -10,11 +10,13 @@ from pathlib import Path
 from .config import Settings, Source
 from .errors import ConfigError
 from .flightlog import Identity, log_time
-from .keys import Territory, key_name, log_key, stamped
+from .keys import Territory, key_name, key_with_crc, log_key, stamped
 from .landing import File, find_logs
-from .sniff import FLIGHT_KINDS, named_like
+from .sniff import ALL_KINDS, FLIGHT_KINDS, named_like
 
 _STAMPED = "{timestamp}_{name}"
+_OTHER_KINDS = ALL_KINDS - FLIGHT_KINDS
+_NAMES = ("events.xml", f"{'x' * 240}.xml-2025-07-27")
 _SAMPLE = datetime(2025, 7, 27, 14, 30, 22, tzinfo=timezone.utc)
 
 
@@ -33,7 +35,7 @@ class Origin:
 
     def key(self, territory: Territory, name: str, logged_at: datetime, kind: str) -> str:
         """The key of a log that lies here; ``logged_at`` in UTC."""
-        if kind in FLIGHT_KINDS and not self.template:
+        if kind not in _OTHER_KINDS and not self.template:
             return log_key(territory.home, name, logged_at, date_folders=self.date_folders)
         date = logged_at.strftime("%Y/%m/%d")
         template = self.template or _STAMPED
@@ -48,8 +50,8 @@ class Origin:
         return f"{folder}/{date}/{last}" if self.date_folders else made
 
     def logged_at(self, path: Path, mtime_ns: int, kind: str) -> datetime:
-        """A log's own time, UTC: those of other kinds may say it as ``YYYYMMDD_HHMMSS``."""
-        return log_time(path, mtime_ns, compact=kind not in FLIGHT_KINDS)
+        """A log's own time, UTC: all but flight logs may say it as ``YYYYMMDD_HHMMSS``."""
+        return log_time(path, mtime_ns, compact=bool(self.template) or kind in _OTHER_KINDS)
 
 
 class Origins:
@@ -57,29 +59,15 @@ class Origins:
 
     def __init__(self, settings: Settings, territory: Territory) -> None:
         """Raises :class:`ConfigError` for a key that would lie outside the machine's folder."""
-        flights = [
-            Origin(directory, FLIGHT_KINDS, date_folders=settings.date_folders)
-            for directory in settings.log_dirs
-        ]
-        others = [_origin(source) for source in settings.sources]
-        for number, origin in enumerate(others):
-            key = origin.key(territory, "events.xml", _SAMPLE, "xml")
-            if not territory.owns(key) or territory.is_temporary(key):
+        self.all = origins(settings)
+        for number, origin in enumerate(self.all[len(settings.log_dirs) :]):
+            keys = [origin.key(territory, name, _SAMPLE, "xml") for name in _NAMES]
+            keys += [key_with_crc(key, 0) for key in keys]
+            if not all(territory.owns(key) and not territory.is_temporary(key) for key in keys):
                 raise ConfigError(
                     f"sources[{number}].key leads out of the folder of this machine, or into its"
-                    " tmp/: {timestamp}_{name}, or a folder before it, is expected."
+                    " tmp/, or is too long: {timestamp}_{name}, or a folder before it, is expected."
                 )
-        self.all = (*flights, *others)
-
-    def find(self) -> list[File]:
-        """Every file that looks like a log of its place; blocking.
-
-        Raises :class:`LocalStorageError` as :func:`~petal_s3.landing.find_logs`.
-        """
-        found: dict[str, Identity] = {}
-        for origin in self.all:
-            found.update(find_logs([origin.directory], origin.kinds))
-        return list(found.items())
 
     def of(self, path: Path) -> Origin | None:
         """Where the file at the real ``path`` lies; none outside of all; blocking.
@@ -94,8 +82,30 @@ class Origins:
         return named_like(path.name, origin.kinds), len(os.path.realpath(origin.directory))
 
 
+def origins(settings: Settings) -> tuple[Origin, ...]:
+    """The log directories, then the further sources, in their order."""
+    flights = [
+        Origin(directory, FLIGHT_KINDS, date_folders=settings.date_folders)
+        for directory in settings.log_dirs
+    ]
+    return (*flights, *(_origin(source) for source in settings.sources))
+
+
+def find(settings: Settings) -> list[File]:
+    """Every file that looks like a log of its place; blocking.
+
+    What lies in the spool is there already, though a source be around it. Raises
+    :class:`LocalStorageError` as :func:`~petal_s3.landing.find_logs`.
+    """
+    found: dict[str, Identity] = {}
+    for origin in origins(settings):
+        found.update(find_logs([origin.directory], origin.kinds))
+    spool = os.path.realpath(settings.state_dir / "spool")
+    return [(path, file) for path, file in found.items() if not Path(path).is_relative_to(spool)]
+
+
 def _origin(source: Source) -> Origin:
     return Origin(
-        source.directory, frozenset(source.kinds), source.key, source.date_folders,
+        source.directory, frozenset(source.kinds), source.key or _STAMPED, source.date_folders,
         source.content_type or "",
     )  # fmt: skip

@@ -316,6 +316,28 @@ class Outbox:
         )
         return bool(found)
 
+    def named_otherwise(self, path: str, identity: Identity) -> list[Row]:
+        """Rows that know a file of another kind than a flight log under another name."""
+        return self._rows(
+            "SELECT * FROM log INDEXED BY by_file WHERE kind NOT IN ('ulog', 'rosbag')"
+            " AND ino = :ino AND size = :size AND dev = :dev AND mtime_ns = :mtime_ns"
+            " AND path != :path AND spooled = 0 AND local != 'deleted' AND state != 'cancelled'"
+            " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))",
+            path=path,
+            dev=identity.dev,
+            ino=_signed(identity.ino),
+            size=identity.size,
+            mtime_ns=identity.mtime_ns,
+        )
+
+    def follow(self, row: Row, path: str) -> Row | None:
+        """Record that a file was rotated: it is the same one; none where ``path`` has its row."""
+        return self._first(
+            "UPDATE OR IGNORE log SET path = :path, local = 'kept' WHERE id = :id RETURNING *",
+            path=path,
+            id=row.id,
+        )
+
     # -- what people and other rooms ask for
 
     def cancel(self, row_id: int, reason: str) -> Row:

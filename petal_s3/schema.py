@@ -186,4 +186,6 @@ def m005_retention(db: Database) -> None:
 def m006_sessions(db: Database) -> None:
     """Logs of other kinds say themselves what they are; those of a session are found by it."""
     db.conn.execute("ALTER TABLE log ADD COLUMN content_type TEXT NOT NULL DEFAULT ''")
+    # Of other kinds are the logs that are rotated: a file is followed to its new name.
+    db.conn.execute("CREATE INDEX by_file ON log (ino, size) WHERE kind NOT IN ('ulog', 'rosbag')")
     db.conn.execute("CREATE INDEX by_session ON log (session_id, id) WHERE session_id IS NOT NULL")

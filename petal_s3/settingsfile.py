@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .config import HOST_TOKEN_URL, PREFIX, Settings, judge
+from .config import HOST_TOKEN_URL, PREFIX, Settings, Source, judge
 from .errors import BadInput, Conflict
 from .yamlfiles import Change, Json, backup_of, read, rewritten
 
@@ -116,7 +116,11 @@ def note(
 def _plain(judged: Any, given: str) -> Any:
     """How a setting is written: paths absolute, numbers as numbers, sizes as they were given."""
     if isinstance(judged, tuple):
-        return [str(path) for path in judged]
+        return [
+            one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, Source)
+            else str(one)
+            for one in judged
+        ]  # fmt: skip
     if isinstance(judged, Path):
         return str(judged)
     return judged if type(judged) in {bool, int, float} else given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .errors import (
     SourceGone,
 )
 from .flightlog import Identity, open_log
+from .row import printable
 
 
 class Source:
@@ -54,6 +56,20 @@ class Source:
     def close(self) -> None:
         """Close the descriptor; nobody may be reading any more."""
         os.close(self.fd)
+
+
+def renamed(path: Path, identity: Identity) -> Path | None:
+    """Where the file lies now that was rotated away from ``path``: beside it; blocking.
+
+    None where no file there is the one that landed.
+    """
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                found = entry.inode() == identity.ino and entry.name == printable(entry.name)
+                if found and Identity.of(entry.stat(follow_symlinks=False)) == identity:
+                    return path.with_name(entry.name)
+    return None
 
 
 def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:

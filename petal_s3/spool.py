@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -21,6 +22,7 @@ from .sniff import ALL_KINDS, log_suffix, named_like
 _COPY_BYTES = 1024 * 1024
 _YOUNG_S = 600.0
 _FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm", "drain.lock")
+_FACT = re.compile(r"[A-Za-z0-9-]{1,64}")  # it travels as the name of a header
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -69,9 +71,11 @@ def _not_ours(path: Path, what: str) -> LocalStorageError:
     )
 
 
-def place(spool: Path, path: str, identity: Identity) -> Path:
-    """Where the copy of a file lies: one place per file and content, so that twice is once."""
-    known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}"
+def place(spool: Path, path: str, identity: Identity, asked_key: str = "") -> Path:
+    """Where the copy of a file lies: one place per file, content and key that was asked for it,
+    so that twice is once, and each has its own description.
+    """
+    known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}\0{asked_key}"
     name = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return spool / f"{name}{log_suffix(Path(path).name)}"
 
@@ -99,12 +103,27 @@ def describe(copy: Path, about: Mapping[str, Any]) -> None:
 
 
 def described(copy: Path) -> dict[str, Any]:
-    """What :func:`describe` wrote of a copy; empty where that is lost; blocking."""
+    """What :func:`describe` wrote of a copy, as far as it can still be read; blocking.
+
+    ``name``, ``asked_key``, ``session_id`` and ``facts``, each left out where it was spoiled.
+    """
+    found: Any = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads(_about(copy).read_bytes())
-        if isinstance(found, dict):
-            return found
-    return {}
+    if not isinstance(found, dict):
+        return {}
+    about = {n: found[n] for n in ("name", "asked_key", "session_id") if _sound(found.get(n))}
+    facts = found.get("facts")
+    if isinstance(facts, dict):
+        about["facts"] = {
+            name: text for name, text in facts.items() if _FACT.fullmatch(name) and _sound(text)
+        }
+    return about
+
+
+def _sound(text: object) -> bool:
+    """Whether a row can hold it; a lone surrogate no database takes."""
+    return isinstance(text, str) and text != "" and text == text.encode(errors="replace").decode()
 
 
 def forget(copy: Path) -> None:

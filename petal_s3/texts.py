@@ -17,11 +17,13 @@ def readable(head: bytes) -> bool:
     """Whether ``head``, the first bytes of a file, is text that a person can read.
 
     UTF-8, perhaps cut in a character; UTF-16 with its mark; or an older 8-bit encoding, of which
-    at most 30 % are no ASCII. Escape sequences of a terminal are text, a NUL never is.
+    at most 30 % are no ASCII. Escape sequences of a terminal are text. A NUL never is, but for
+    those at the end: a power cut left room that was never written.
     """
     if head.startswith(_UTF16):
-        return _decodes(head[: len(head) & ~1], "utf-16")
-    if b"\0" in head or len(_CONTROL.findall(head)) > len(head) * _MOST_CONTROL:
+        head = _from_utf16(head).rstrip(b"\0")
+    head = head.rstrip(b"\0")
+    if not head or b"\0" in head or len(_CONTROL.findall(head)) > len(head) * _MOST_CONTROL:
         return False
     if _decodes(head, "utf-8"):
         return True
@@ -31,7 +33,7 @@ def readable(head: bytes) -> bool:
 def begins(head: bytes) -> bytes:
     """The first bytes that mean something: without mark and white space."""
     if head.startswith(_UTF16):
-        head = head[: len(head) & ~1].decode("utf-16", "replace").encode()
+        head = _from_utf16(head)
     return head.removeprefix(codecs.BOM_UTF8).lstrip()
 
 
@@ -49,6 +51,12 @@ def verdict(kind: str, head: bytes, tail: bytes) -> str:
     closes = _CLOSES.get(kind)
     closed = closes is None or (end != b"" and end[-1:] in closes)
     return "complete" if closed else "truncated"
+
+
+def _from_utf16(head: bytes) -> bytes:
+    """The same text in UTF-8; what is none becomes a NUL."""
+    text = codecs.getincrementaldecoder("utf-16")("replace").decode(head)
+    return text.replace("\ufffd", "\0").encode()
 
 
 def _decodes(head: bytes, encoding: str) -> bool:

@@ -33,6 +33,7 @@ from .errors import (
     S3BucketError,
     S3IntegrationError,
     SourceAway,
+    SourceChanged,
     SourceGone,
     Transient,
     UploadGone,
@@ -43,7 +44,8 @@ from .outbox_thread import OutboxThread
 from .recognise import Found, Recogniser, proof
 from .row import Receipt, Row
 from .s3 import S3
-from .source import Source
+from .sniff import FLIGHT_KINDS
+from .source import Source, renamed
 from .wire import Window
 
 log = logging.getLogger("petal_s3")
@@ -125,9 +127,7 @@ class Uploader:
     async def attempt(self, row: Row) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
         try:
-            source = await self._run(
-                lambda: Source(Path(row.path), row.identity, real=not row.spooled)
-            )
+            row, source = await self._open(row)
         except SourceGone:
             done = await self._without_file(row)
             if done is None:
@@ -146,6 +146,21 @@ class Uploader:
             source.close()
         self._was_cut = False
         return done
+
+    async def _open(self, row: Row) -> tuple[Row, Source]:
+        """The row and its file, which may have been rotated; raises as :class:`Source`."""
+        path, real = Path(row.path), not row.spooled
+        try:
+            return row, await self._run(lambda: Source(path, row.identity, real=real))
+        except (SourceChanged, SourceGone):
+            rotated = real and row.kind not in FLIGHT_KINDS
+            now = await self._run(renamed, path, row.identity) if rotated else None
+            followed = await self._outbox(Outbox.follow, row, str(now)) if now else None
+            if followed is None:
+                raise
+        log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
+        path = Path(followed.path)
+        return followed, await self._run(lambda: Source(path, row.identity, real=real))
 
     async def _without_file(self, row: Row) -> Row | None:
         """The file went after another row of it was proven: then S3 has its bytes. Else none."""
