@@ -142,7 +142,8 @@ async def test_a_file_from_another_age_arrives(rig: Rig, mtime: int) -> None:
     "name",
     [
         "a..xml", "a b\tc.xml", "a\nb.xml", "ü𝄞.xml", "-rf.xml", "%2e%2e%2fx.xml",
-        "a\\..\\b.xml", "a'\"<&>.xml", "x" * 250 + ".xml", "\x1b[31m.xml", "tmp.xml", "a.xml.000001",
+        "a\\..\\b.xml", "a'\"<&>.xml", "x" * 250 + ".xml", "\x1b[31m.xml", "tmp.xml",
+        "a.xml.000001",
     ],
 )  # fmt: skip
 async def test_a_hostile_name_is_tamed_in_the_key_and_kept_in_the_metadata(
