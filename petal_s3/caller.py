@@ -277,6 +277,7 @@ class Caller:
         acknowledges: buffers on the way take a minute's worth of a slow link in one gulp.
         """
         task = asyncio.ensure_future(call)
+        task.add_done_callback(lambda _: _send_no_more(window))
         left: int | None = None
         try:
             while not task.done():
@@ -297,9 +298,6 @@ class Caller:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                way = window.transport
-                if way is not None and way.is_closing():  # it would send on what its buffer holds
-                    way.abort()
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -313,6 +311,12 @@ class Caller:
             if translated is error:
                 raise
             raise translated from error
+
+
+def _send_no_more(window: Window) -> None:
+    """End a connection that is being closed: it would send on what its buffer still holds."""
+    if window.transport is not None and window.transport.is_closing():
+        window.transport.abort()
 
 
 def _hush() -> None:

@@ -216,3 +216,24 @@ async def test_a_service_stops_though_the_peer_is_silent(rig: Rig, chaos: Chaos)
     await rig.open()
     chaos.heal()
     rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+async def test_a_part_that_is_cancelled_sends_no_more(rig: Rig, chaos: Chaos, times: int) -> None:
+    """Not what the buffer of its connection holds either, however often it is cancelled."""
+    chaos.stall_after(up=1_000_000)
+    with rig.write("big.bag", PART).open("rb") as file:
+        window = Window(file.fileno(), 0, PART, sha256="0" * 64)
+        wanted = digest(file.fileno(), 0, PART)
+        sent = asyncio.ensure_future(rig.service.s3.upload_part(KEY, "id", 1, window, wanted))
+        await until(
+            lambda: window.transport is not None and window.transport.get_write_buffer_size()
+        )
+        way = window.transport
+        assert way is not None
+        for _ in range(times):
+            sent.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(sent, return_exceptions=True)
+        await until(way.is_closing)
+        assert way.get_write_buffer_size() == 0
