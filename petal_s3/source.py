@@ -72,6 +72,13 @@ def renamed(path: Path, identity: Identity) -> Path | None:
     return None
 
 
+def replaced(path: Path, identity: Identity) -> bool:
+    """Whether another file has the name of the one that landed; blocking."""
+    with contextlib.suppress(OSError):
+        return path.lstat().st_ino != identity.ino
+    return False
+
+
 def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
     """Tell a deleted file from one whose file system is not mounted.
 

@@ -45,7 +45,7 @@ from .recognise import Found, Recogniser, proof
 from .row import Receipt, Row
 from .s3 import S3
 from .sniff import FLIGHT_KINDS
-from .source import Source, renamed
+from .source import Source, renamed, replaced
 from .wire import Window
 
 log = logging.getLogger("petal_s3")
@@ -152,11 +152,16 @@ class Uploader:
         path, real = Path(row.path), not row.spooled
         try:
             return row, await self._run(lambda: Source(path, row.identity, real=real))
-        except (SourceChanged, SourceGone):
+        except (SourceChanged, SourceGone) as error:
             rotated = real and row.kind not in FLIGHT_KINDS
             now = await self._run(renamed, path, row.identity) if rotated else None
             followed = await self._outbox(Outbox.follow, row, str(now)) if now else None
             if followed is None:
+                if rotated and not row.asked_key and await self._run(replaced, path, row.identity):
+                    # What has its name now lands by itself; this one was never that.
+                    raise SourceGone(
+                        f"{path.name} was rotated away before it was proven in S3."
+                    ) from error
                 raise
         log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
         path = Path(followed.path)

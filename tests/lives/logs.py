@@ -191,7 +191,7 @@ class Logs:
     def _half_sent(self) -> Path | None:
         """A file whose upload was interrupted; any other when there is none."""
         rows = self.drone.rows()[0] if self.drone.up else []
-        half = [row.path for row in rows if row.upload_id and row.state == "queued"]
+        half = [r.path for r in rows if r.upload_id and r.state == "queued" and r.kind == "ulog"]
         busy = {row.path for row in rows if row.state == "uploading"}
         found = self._some() if not half else Path(half[0])
         return found if found is not None and str(found) not in busy and found.exists() else None

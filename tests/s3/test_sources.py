@@ -44,8 +44,10 @@ async def scanned(rig: Rig) -> None:
     """A scan takes what has settled, and attempts are made until nothing is due."""
     await rig.service.landed()
     await rig.service.drainer.hurry()
-    while await rig.service.drainer.step():
-        pass
+    for _ in range(50):
+        if not await rig.service.drainer.step():
+            return
+    raise AssertionError("it never ends")
 
 
 async def rows(rig: Rig) -> list[Row]:
@@ -362,7 +364,8 @@ async def test_what_is_rotated_is_sent_once(rig: Rig, before: bool) -> None:
     bodies = sorted(rig.body(key) for key in rig.stored())
     assert bodies == [event(n) for n in range(1 if before else 0, 4)]
     assert sent(rig) == len(bodies)
-    assert {row.state for row in await rows(rig)} <= {"verified", "dead"}
+    lost = [(row.state, row.code) for row in await rows(rig) if row.state != "verified"]
+    assert lost == ([("dead", "source_gone")] if before else [])
 
 
 @pytest.mark.parametrize("scan_first", [True, False])
@@ -376,6 +379,7 @@ async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
     await rig.step()
     [row] = await rows(rig)
     assert (row.state, row.parts_sent) == ("queued", 1)
+    await rig.link.restore()
     await rig.restart()
 
     rotate(path, XML, MTIME + 1)
@@ -418,8 +422,7 @@ async def test_retention_frees_proven_files_of_a_source_and_only_those(rig: Rig)
     put(events / "waiting.xml", event(3))
     await rig.service.landed()
 
-    while await rig.service.retention.step():
-        pass
+    await rig.service.retention.step()
     assert sorted(path.name for path in events.iterdir()) == sorted(
         ["events.xml", "left-alone.log", "page.xml", "waiting.xml"]
     )

@@ -226,6 +226,29 @@ def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, s
     outbox.close()
 
 
+def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.apply(Database(connection, execute_plugins=False), stop_before="m006_sessions")
+        for number, (state, lease) in enumerate(
+            [("queued", None), ("uploading", "x"), ("dead", None), ("cancelled", None)]
+        ):
+            connection.execute(
+                "INSERT INTO log (path, dev, ino, size, mtime_ns, key, name, kind, verdict,"
+                " logged_at, landed_at, state, lease, session_id, reason)"
+                " VALUES (?, 7, 1, 1000, 5, 'k', 'a.ulg', 'ulog', 'complete', 1, 2, ?, ?,"
+                " 's-1', 'why')",
+                (f"/logs/{number}.ulg", state, lease),
+            )
+        connection.commit()
+    with closing(Outbox(path)) as outbox:
+        found = outbox.of_session("s-1")
+        assert {row.state for row in found} == {"queued", "uploading", "dead", "cancelled"}
+        assert {(row.content_type, row.media_type) for row in found} == {("", "application/x-ulog")}
+        assert sum(outbox.counts().values()) == 4
+        assert outbox.named_otherwise("/logs/b.ulg", identity()) == []
+
+
 @pytest.mark.guarantee(
     "device",
     "an upgrade of the database fails half-way",
