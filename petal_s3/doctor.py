@@ -18,6 +18,7 @@ from .errors import LocalStorageError, S3CredentialsError, S3IntegrationError
 from .keys import Territory
 from .landing import find_logs
 from .look import look
+from .origins import origins
 from .permissions import CHECKS, Finding, trouble, try_all
 from .retention import free_bytes
 from .s3 import S3
@@ -153,17 +154,20 @@ def _log_directories(settings: Settings, _: Territory) -> Iterator[Finding]:
     check = "log directories"
     if not settings.log_dirs:
         yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
-    for directory in settings.log_dirs:
+    for origin in origins(settings):
+        directory = origin.directory
+        named = "sources" if origin.template else "PETAL_S3_LOG_DIRS"
         try:
             os.scandir(directory).close()
         except FileNotFoundError:
-            advice = "Make it, or set PETAL_S3_LOG_DIRS: until then no log is found there."
+            advice = f"Make it, or set {named}: until then no log is found there."
             yield Finding(check, "warning", f"{directory} is not there", advice)
         except OSError as error:
             found = f"{directory} cannot be read ({error.strerror})"
             yield Finding(check, "failed", found, "Let this user read it.")
         else:
-            yield Finding(check, "ok", f"{directory} holds {len(find_logs([directory]))} logs")
+            number = len(find_logs([directory], origin.kinds))
+            yield Finding(check, "ok", f"{directory} holds {number} logs")
 
 
 def _outbox(settings: Settings, _: Territory) -> Iterator[Finding]:

@@ -300,6 +300,23 @@ def test_log_directories_that_are_not_there_are_a_warning(desk: Desk, at_sea: Se
     assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
 
 
+def test_a_source_is_looked_at_as_a_log_directory(desk: Desk, sea: Sea) -> None:
+    events, away = desk.directory / "events", desk.directory / "away"
+    events.mkdir()
+    (events / "one.xml").write_text("<a/>")
+    (events / "flight.ulg").write_text("of another kind")
+    sources = [
+        {"directory": str(events), "kinds": "xml"},
+        {"directory": str(away), "kinds": "json"},
+    ]
+
+    answer = desk.type("check", "--json", PETAL_S3_SOURCES=json.dumps(sources))
+
+    told = {check["found"]: check for check in answer.json["checks"]}
+    assert told[f"{events} holds 1 logs"]["state"] == "ok"
+    assert "sources" in told[f"{away} is not there"]["advice"]
+
+
 def test_a_file_in_place_of_the_state_directory_is_a_failure(desk: Desk, at_sea: Sea) -> None:
     desk.state.write_text("")
 
