@@ -1,10 +1,11 @@
-"""The commands that look into the bucket, or change what is there: ls, get, rm, mv, presign."""
+"""The commands that look into the bucket or compare with it, or change what is there."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,7 +16,7 @@ from rich.filesize import decimal
 from . import config, screen, views
 from .answers import LONGEST_URL_S, ObjectInfo
 from .errors import plain
-from .outcome import DONE, complain, print_json, run
+from .outcome import DONE, FAILED, complain, print_json, run
 
 if TYPE_CHECKING:
     from .service import Service
@@ -122,6 +123,39 @@ def presign(
         return
     typer.echo(made["url"])
     complain(f"Anybody who has it may read until {made['expires_at']} ({made['expires_in']} s).")
+
+
+@app.command()
+def verify(
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or s3://bucket/key.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every log that is proven.")] = False,
+    for_programs: ForPrograms = False,
+) -> None:
+    """Compare disk, outbox and bucket; 0 when all agree, 1 on any difference."""
+    if bool(keys) == everything:
+        raise typer.BadParameter("Name keys, or say --all.")
+    agreed = _with_service(lambda service: _verify(service, keys or [], for_programs=for_programs))
+    raise typer.Exit(DONE if agreed else FAILED)
+
+
+async def _verify(service: Service, keys: list[str], *, for_programs: bool) -> bool:
+    from .verify import verify as compare  # noqa: PLC0415 - slow, and only for this
+
+    said: list[dict[str, Any]] = []
+    different = 0
+    async for one in compare(service, keys):
+        different += bool(one.differs)
+        if for_programs:
+            said.append({"key": one.key, "same": not one.differs, **asdict(one)})
+        else:
+            where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
+            told = f"DIFFERS   {plain(one.key)}  {one.differs}"
+            typer.echo(told if one.differs else f"same      {plain(one.key)}  {where}")
+    if for_programs:
+        print_json({"logs": said, "different": different})
+    return not different
 
 
 # -- changing
