@@ -168,7 +168,7 @@ _WHOLE = (
 
 
 def _text(body: bytes) -> str | None:
-    if not texts.readable(body[:1024]):
+    if body and not texts.readable(body[:1024]):
         return None
     encoding = "utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return body.decode(encoding, "replace")

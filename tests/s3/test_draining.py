@@ -91,7 +91,7 @@ async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocke
 ) -> None:
     """A block that is over holds nobody up, also when nothing was sent since."""
     service = await rig.run(spread=0.0)
-    rig.fault("ListObjectsV2", DROP)
+    rig.fault("PutObject", DROP)
     row = await rig.land("first.ulg")
     await until(lambda: service.drainer.block is not None)
     await service.cancel(row.id)
@@ -111,7 +111,15 @@ async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocke
 )
 async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
     service = await rig.run(spread=1.0)
-    await rig.until_state(await rig.land("first.ulg"), "verified")
+    succeed, first = service.drainer._succeeded, asyncio.Event()
+
+    def succeeded() -> None:
+        succeed()
+        first.set()
+
+    service.drainer._succeeded = succeeded  # type: ignore[method-assign]
+    await rig.land("first.ulg")
+    await first.wait()
     service.drainer._failures = 6  # as after a long time offline: the backoff says a minute
     rig.link.cut()
     row = await rig.land()
@@ -153,7 +161,7 @@ async def test_a_token_service_that_is_back_is_used_soon(rig: Rig) -> None:
 async def test_a_person_who_asks_does_not_wait_for_the_backoff(rig: Rig) -> None:
     service = await rig.run(spread=1.0)
     service.drainer._failures = 6
-    rig.fault("ListObjectsV2", DROP)
+    rig.fault("PutObject", DROP)
     row = await rig.land()
     await until(lambda: service.drainer.block is not None)
 
