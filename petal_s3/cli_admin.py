@@ -78,6 +78,8 @@ def setup(
     if for_programs:
         raise typer.Exit(_setup_json(work, wish, steps, dry_run=dry_run))
     run(work)
+    if not wish.machines:
+        complain("No machine is known here, so no rule expires its tmp/: name some by --machine.")
     if dry_run:
         complain("Nothing was changed: this was a dry run.")
     raise typer.Exit(DONE if all(step.fine for step in steps) else FAILED)

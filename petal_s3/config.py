@@ -31,7 +31,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError, plain
-from .sniff import ALL_KINDS
+from .sniff import ALL_KINDS, SUFFIXES
 
 PREFIX = "PETAL_S3_"
 HOST_TOKEN_URL = "PETAL_SESSION_TOKEN_URL"  # noqa: S105 - a name; the host sets it
@@ -45,7 +45,8 @@ _SHOWN_CHARS = 200
 _SECRET = ("api_token", "_url")  # never shown: a URL may hold a password
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What a key template of a source may name.
-PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "kind")
+PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "filename", "kind")
+_KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[A-Za-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)?")
 _SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
 
@@ -108,7 +109,12 @@ def _url(value: str | None) -> str | None:
 
 
 def _kinds(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    """Kinds may be written as suffixes: ``.xml`` for ``xml``, ``.log`` for ``text``."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_KIND_OF.get(one, one) if isinstance(one, str) else one for one in value)
 
 
 def _named_directory(value: object) -> object:

@@ -38,7 +38,7 @@ class Origin:
         if kind not in _OTHER_KINDS and not self.template:
             return log_key(territory.home, name, logged_at, date_folders=self.date_folders)
         date = logged_at.strftime("%Y/%m/%d")
-        template = self.template or _STAMPED
+        template = (self.template or _STAMPED).replace("{filename}", "{name}")
         made = template.replace(_STAMPED, "{stamped}").format(
             upload_prefix=territory.prefix, machine_id=territory.machine_ids[0],
             timestamp=logged_at.strftime("%Y%m%d_%H%M%S"), date=date, kind=kind,

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from desk import MACHINE, Answer, Desk, Sea
 from realm import Realm, allow, deny
 
+from petal_s3 import hostfiles
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 
@@ -160,6 +161,19 @@ def test_another_machine_is_added_beside_the_first(desk: Desk, bucket: Any) -> N
     assert {"petal-s3-tmp-m-1", "petal-s3-tmp-m-2"} < set(rules(bucket))
     (cors,) = bucket.get_bucket_cors(Bucket="logs")["CORSRules"]
     assert cors["AllowedOrigins"] == ["https://fleet.example"]  # not opened to all again
+
+
+def test_without_a_machine_it_says_that_nothing_expires(
+    desk: Desk, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostfiles, "host_machine_id", lambda: None)  # as at a desk
+    del desk.env["PETAL_S3_MACHINE_ID"]
+
+    answer = setup(desk)
+
+    assert answer.code == 0
+    assert "--machine" in answer.err
+    assert [*rules(bucket)] == ["petal-s3-stale-uploads"]
 
 
 def test_a_setting_that_somebody_has_changed_is_brought_back(desk: Desk, bucket: Any) -> None:

@@ -190,6 +190,17 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     assert judge({"bucket_name": "logs", **written}).sources == (Source(**said[0]),)
 
 
+@pytest.mark.parametrize(
+    ("written", "kinds"),
+    [
+        (".xml", ("xml",)), ([".xml", ".json"], ("xml", "json")), ([".log"], ("text",)),
+        ((".ulg", ".bag", ".csv"), ("ulog", "rosbag", "text")),
+    ],
+)  # fmt: skip
+def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...]) -> None:
+    assert config.load(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
+
+
 # -- the keys
 
 
@@ -203,6 +214,8 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
         ("{date}/{kind}/{name}", {}, "2025/07/27/xml/events.xml"),
         ("{upload_prefix}{machine_id}/a/{name}", {}, "a/events.xml"),
         ("{machine_id}/{name}", {}, f"{MACHINE}/events.xml"),
+        ("{upload_prefix}{machine_id}/{filename}", {}, "events.xml"),
+        ("e/{timestamp}_{filename}", {}, "e/20250727_143022_events.xml"),
         ("current.xml", {}, "current.xml"),
         ("{{x}}/{name}", {}, "{x}/events.xml"),
         ("", {}, "20250727_143022_events.xml"),
