@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from petal_s3.demo.services import EmbeddedS3, start_s3
@@ -20,6 +22,15 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PETAL_S3_CONFIG", "")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _botocore_reads_its_models_once() -> Iterator[None]:
+    """Thousands of clients are made here; to parse S3's model for each took half of the time."""
+    once = functools.cache(botocore.session.create_loader)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", once)
+        yield
 
 
 @pytest.fixture(scope="session")

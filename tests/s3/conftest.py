@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.session
 import pytest
 from botocore.config import Config
 from rig import Rig, Shelf, opened
@@ -16,15 +14,6 @@ from shore import Shore, on_the_shore
 
 from petal_s3.demo.services import EmbeddedS3
 from tests.faults.chaos import Chaos
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _botocore_reads_its_models_once() -> Iterator[None]:
-    """Hundreds of services are made here; to parse S3's model for each took half of the time."""
-    once = functools.cache(botocore.session.create_loader)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", once)
-        yield
 
 
 @pytest.fixture(scope="session")
