@@ -19,6 +19,7 @@ from petal_s3 import sessions
 from petal_s3.errors import S3IntegrationError
 from petal_s3.row import Row
 from petal_s3.sessions import MIB, S3LogMetadata
+from petal_s3.uploader import ended
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 STAMP = "20250727_143022"
@@ -509,9 +510,8 @@ async def test_who_is_cancelled_while_it_is_copied_leaves_nothing(
     begun = asyncio.create_task(enter(rig, written(rig, b"before\n" * 1_000_000)))
     await until(lambda: spool(rig))
 
-    begun.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await begun
+    await ended(begun)  # asked more than once: Python 3.11 may lose a cancellation
+    assert begun.cancelled()
 
     nothing_stays(rig)
 
