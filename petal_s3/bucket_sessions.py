@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from . import handover, sessions, views
-from .errors import S3IntegrationError, S3UploadError
+from .errors import S3UploadError
 from .service import Service
 
 Answer = dict[str, Any]
-Wrap = Callable[[S3IntegrationError], S3IntegrationError]
 Answered = Callable[..., Awaitable[Answer]]
 
 

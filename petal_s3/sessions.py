@@ -76,9 +76,10 @@ async def enter_log(
     """Enter a text log into the outbox for a session, durably; returns at once.
 
     What is sent is the file as it is now: it may be written to meanwhile, as the log of a running
-    program is. The same file asked for again, unchanged, gives the same row. ``more``: ``name``,
-    ``priority``. Raises :class:`BadInput` (``bad_session``), :class:`NotAFlightLog`,
-    :class:`NotAllowed`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
+    program is. The same file asked for again, unchanged, gives the same row while it waits, and
+    the same object ever after. ``more``: ``name``, ``priority``. Raises
+    :class:`BadInput` (``bad_session``), :class:`NotAFlightLog`, :class:`NotAllowed`,
+    :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     session_folder(service.territory.home, session_id)
     real, _ = await service.run(service.intake.located, path, inside_only)
