@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from petal_s3 import config
-from petal_s3.outbox import Outbox
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.service import Service
 
 
 async def main(paths: list[str]) -> None:

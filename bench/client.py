@@ -11,8 +11,9 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 
-from petal_s3 import S3Client, config
-from petal_s3.service import Service
+from petal_s3 import S3Client
+from petal_s3.core import settings as config
+from petal_s3.service.service import Service
 
 from .rig import Rig, rig
 

@@ -8,11 +8,12 @@ import time
 import urllib.request
 from typing import Any
 
-from petal_s3 import clock, config
+from petal_s3.core import clock
+from petal_s3.core import settings as config
 from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.logs import write_bag
-from petal_s3.service import Service
+from petal_s3.service.service import Service
 
 from .rig import MIB, Rig, rig, until
 

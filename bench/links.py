@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.demo.logs import write_bag
-from petal_s3.service import Service
+from petal_s3.service.service import Service
 from tests.faults.chaos import Chaos, Shape
 from tests.faults.server import FaultServer
 from tests.lives.idle import idle_hour

@@ -17,9 +17,9 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3  # type: ignore[import-untyped]
 
-from petal_s3.bucket import S3BucketProxy
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.services import in_thread
+from petal_s3.host.proxy import S3BucketProxy
 from tests.faults.mind import Many
 from tests.faults.server import FaultServer
 

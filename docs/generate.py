@@ -9,9 +9,10 @@ from pydantic import ByteSize
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from petal_s3 import config, errors
-from petal_s3.cli import app
-from petal_s3.routes import ROUTES
+from petal_s3 import errors
+from petal_s3.cli.main import app
+from petal_s3.core import settings as config
+from petal_s3.web.routes import ROUTES
 
 
 def commands() -> str:

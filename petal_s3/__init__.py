@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from petal_s3.errors import (
     BadInput,
     ClockSkew,
     ConfigError,
@@ -36,8 +36,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .bucket import S3BucketProxy
-    from .client import S3Client, S3FileInfo
+    from petal_s3.client import S3Client, S3FileInfo
+    from petal_s3.host.proxy import S3BucketProxy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 # Half a second of imports that most of this package's own programs do without.
-_LATE = {"S3BucketProxy": "bucket", "S3Client": "client", "S3FileInfo": "client"}
+_LATE = {"S3BucketProxy": "host.proxy", "S3Client": "client", "S3FileInfo": "client"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import config, handover, sessions
-from .answers import ObjectInfo, url_life_s
-from .bridge import LoopThread
-from .errors import (
+from petal_s3.core import settings as config
+from petal_s3.core.kinds import ALL_KINDS
+from petal_s3.core.loop_thread import LoopThread
+from petal_s3.errors import (
     BadInput,
     NotNow,
     S3DownloadError,
@@ -23,11 +23,13 @@ from .errors import (
     S3IntegrationError,
     S3UploadError,
 )
-from .local import local_service, stay_out
-from .outbox import Outbox
-from .row import Row
-from .sessions import S3LogMetadata
-from .sniff import ALL_KINDS
+from petal_s3.host.local_service import local_service, stay_out
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.s3.responses import ObjectInfo, url_life_s
+from petal_s3.service import sessions
+from petal_s3.service import temporary_files as handover
+from petal_s3.service.sessions import S3LogMetadata
 
 _T = TypeVar("_T")
 _Path = str | os.PathLike[str]

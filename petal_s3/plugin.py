@@ -17,15 +17,17 @@ from petal_app_manager.plugins.decorators import http_action
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from . import __version__, clock, config
-from .bucket import Answer, S3BucketProxy
-from .errors import ConfigError, S3IntegrationError, as_json
-from .flight import FlightState, Heartbeat
-from .openapi import asked_of, responses_of
-from .rest import Call, Route, headers_of
-from .routes import ROUTES
-from .service import Service
-from .uploader import ended
+from petal_s3 import __version__
+from petal_s3.core import clock
+from petal_s3.core import settings as config
+from petal_s3.errors import ConfigError, S3IntegrationError, as_json
+from petal_s3.host.proxy import Answer, S3BucketProxy
+from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.service.service import Service
+from petal_s3.upload.attempt import ended
+from petal_s3.web.openapi import asked_of, responses_of
+from petal_s3.web.routes import ROUTES
+from petal_s3.web.routing import Call, Route, headers_of
 
 log = logging.getLogger("petal_s3")
 

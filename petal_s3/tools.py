@@ -16,11 +16,12 @@ from typing import Any, ParamSpec
 
 from pydantic import ValidationError, validate_call
 
-from . import config, texts
-from .client import S3Client
-from .config import Settings
-from .errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
-from .sessions import MIB, megabytes
+from petal_s3.client import S3Client
+from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
+from petal_s3.logs import text as texts
+from petal_s3.service.sessions import MIB, megabytes
 
 P = ParamSpec("P")
 Answer = dict[str, Any]

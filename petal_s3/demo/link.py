@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from petal_s3.bridge import LoopThread
+from petal_s3.core.loop_thread import LoopThread
 from petal_s3.demo.ledger import Ledger, Request
 
 _BUFFER_BYTES = 256 * 1024

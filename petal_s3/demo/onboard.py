@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 from fakeredis import TcpFakeServer
 
-from petal_s3.bridge import LoopThread
+from petal_s3.core.loop_thread import LoopThread
 
 _Body = dict[str, Any]
 _Item = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from rich.filesize import decimal
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.audit import Bucket, Finding, find
 from petal_s3.demo.logs import BagRecorder, UlogRecorder, recorder
 from petal_s3.demo.screen import Bar, Screen

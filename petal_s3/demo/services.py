@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from aiohttp import web
 
-from petal_s3.bridge import LoopThread
+from petal_s3.core.loop_thread import LoopThread
 
 _PACKAGE_DIR = Path(__file__).resolve().parents[2]
 # The S3 stand-in checks no signature, but reads the region out of it.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.filesize import decimal
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.audit import Finding
 from petal_s3.demo.play import Show, ShowFailed
 from petal_s3.demo.screen import Screen

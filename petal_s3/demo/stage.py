@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.link import LinkThread

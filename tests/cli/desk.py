@@ -16,15 +16,15 @@ from typing import Any, TypeVar
 
 from typer.testing import CliRunner
 
-from petal_s3 import memory
-from petal_s3.cli import app
+from petal_s3.cli.main import app
 from petal_s3.demo.ledger import Ledger
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.flightlog import Identity
-from petal_s3.outbox import Outbox
-from petal_s3.row import Entry, Row
-from petal_s3.spool import DrainLock
+from petal_s3.intake.spool import DrainLock
+from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Entry, Row
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from desk import MACHINE, Answer, Desk, Sea
 from realm import Realm, allow, deny
 
-from petal_s3 import hostfiles
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
+from petal_s3.host import install as hostfiles
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 STEPS = ["bucket", "versioning", "encryption", "lifecycle", "cors", "policy"]

@@ -13,7 +13,7 @@ from realm import Realm
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.spool import DrainLock
+from petal_s3.intake.spool import DrainLock
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [

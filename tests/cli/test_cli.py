@@ -13,8 +13,8 @@ import pytest
 from desk import HOME, Desk, entry, until
 
 from petal_s3 import __version__
-from petal_s3.outbox import Outbox
-from petal_s3.row import Receipt
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt
 
 ARMED = "The vehicle is armed; uploads wait until it has landed."
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -63,7 +63,7 @@ def test_a_setting_that_nobody_knows_is_refused(desk: Desk) -> None:
 
 
 def test_the_demo_says_what_it_needs(desk: Desk) -> None:
-    without = "import sys; sys.modules['moto'] = None; from petal_s3.cli import main; main()"
+    without = "import sys; sys.modules['moto'] = None; from petal_s3.cli.main import main; main()"
     command = [sys.executable, "-c", without, "demo"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     demo = subprocess.run(command, check=False, env=env, capture_output=True, text=True)

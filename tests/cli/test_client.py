@@ -32,14 +32,14 @@ from petal_s3 import (
     S3FileInfo,
     S3FileNotFoundError,
     S3UploadError,
-    clock,
     errors,
 )
-from petal_s3.bridge import LoopThread
-from petal_s3.config import MIB
+from petal_s3.core import clock
+from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.spool import DrainLock
+from petal_s3.intake.spool import DrainLock
 from tests.faults.mind import Many
 from tests.faults.server import FaultServer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from desk import Desk, Running, Sea, until
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 
 BIG = 12 * MIB + 12_345

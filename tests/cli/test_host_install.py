@@ -15,7 +15,7 @@ import pytest
 import yaml
 from desk import Answer, Desk, until
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_ulog
@@ -232,7 +232,7 @@ def test_the_host_is_found_three_directories_above_its_code(onboard: Onboard) ->
         "host",
         "install",
         PETAL_S3_CONFIG=str(onboard.settings),
-        PYTHONPATH=f"{onboard.root}/site-packages:{Path(config.__file__).parents[1]}",
+        PYTHONPATH=f"{onboard.root}/site-packages:{Path(config.__file__).parents[2]}",
     )
     assert found.end() == 0, found.said
     assert meaning(onboard.proxies)["petals"] == OURS

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import petal_s3
-from petal_s3 import hostfiles
-from petal_s3.config import Settings, judge
+from petal_s3.core.settings import Settings, judge
+from petal_s3.host import install as hostfiles
 
 tomllib = pytest.importorskip("tomllib")
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from desk import HOME, Desk, Sea, entry
 
-from petal_s3.bridge import LoopThread
-from petal_s3.config import MIB
-from petal_s3.outbox import Outbox
-from petal_s3.row import Receipt
+from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings import MIB
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt
 from tests.faults.mind import Many, Thing
 from tests.faults.server import FaultServer
 from tests.faults.wire import Fault

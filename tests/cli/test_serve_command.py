@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from desk import HOME, Desk, Running, Sea, until
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
-from petal_s3.row import Row
+from petal_s3.outbox.rows import Row
 
 BIG = 12 * MIB + 12_345
 TOKEN = "opens-this-door-only"

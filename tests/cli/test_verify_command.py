@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from desk import HOME, MACHINE, Answer, Desk, Sea
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 
 SIZES = {"small.ulg": 20_000, "large.ulg": 5 * MIB + 100_000}
 

@@ -7,9 +7,9 @@ import os
 import signal
 from typing import Any
 
-from petal_s3 import config
-from petal_s3.outbox import Outbox
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.service import Service
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 

@@ -7,8 +7,8 @@ import os
 import signal
 from typing import Any
 
-from petal_s3 import config
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.service.service import Service
 
 
 def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:

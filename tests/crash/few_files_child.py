@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.errors import LocalStorageError
-from petal_s3.landing import open_for_writing
-from petal_s3.outbox import Outbox
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.intake.settling import open_for_writing
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.service import Service
 
 LIMIT = 256
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from crash_child import bring
 
-from petal_s3 import config
-from petal_s3.config import MIB
+from petal_s3.core import settings as config
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
-from petal_s3.service import Service
+from petal_s3.service.service import Service
 
 BUCKET = "logs"
 PART = 5 * MIB
@@ -31,7 +31,7 @@ DEADLINE_S = 60.0
 
 # Children are forked off a process that has imported everything: 20 ms instead of a second.
 _CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["petal_s3.service", "aiobotocore.session"])
+_CHILDREN.set_forkserver_preload(["petal_s3.service.service", "aiobotocore.session"])
 
 
 class Lab:

@@ -16,11 +16,11 @@ import pytest
 from lab import SMALL, THREE_PARTS, TWO_PARTS, Lab
 from test_power_cut import Disk, bring_watched
 
-from petal_s3 import config
-from petal_s3.look import look
-from petal_s3.outbox import Outbox
-from petal_s3.screen import headline
-from petal_s3.status import NOBODY_DRAINS
+from petal_s3.cli.screen import headline
+from petal_s3.core import settings as config
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.snapshot import look
+from petal_s3.service.status import NOBODY_DRAINS
 
 FEWEST_COMMITS = 8  # a loop that ends sooner has not tested anything
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from lab import DEADLINE_S, TWO_PARTS, Lab
 
-from petal_s3.outbox import Outbox
-from petal_s3.service import Service
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.service import Service
 
 _FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm")
 

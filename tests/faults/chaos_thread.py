@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from petal_s3.bridge import LoopThread
+from petal_s3.core.loop_thread import LoopThread
 
 from .chaos import Chaos
 

@@ -16,7 +16,7 @@ from email.utils import format_datetime
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
-from petal_s3.checksums import Digest, whole_crc32
+from petal_s3.s3.checksums import Digest, whole_crc32
 
 from .tokens import secret_of
 from .wire import Answer, Ask, refusal

@@ -17,7 +17,7 @@ from aboard import Aboard, aboard, until
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.services import EmbeddedS3
-from petal_s3.routes import ROUTES
+from petal_s3.web.routes import ROUTES
 
 MIB = 1024 * 1024
 

@@ -80,7 +80,12 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         "queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0,
     }  # fmt: skip
     # Without the host, everything but the petal can be imported.
-    run(python, "-c", "import petal_s3.service, petal_s3.bucket, petal_s3.cli", cwd=tmp_path)
+    run(
+        python,
+        "-c",
+        "import petal_s3.service.service, petal_s3.host.proxy, petal_s3.cli.main",
+        cwd=tmp_path,
+    )
 
 
 def test_a_host_that_was_there_before_still_works(

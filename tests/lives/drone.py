@@ -14,11 +14,16 @@ from unittest import mock
 import botocore.hooks
 import botocore.session
 
-from petal_s3 import clock, config, drainer, intake, service, wire
-from petal_s3.flight import FlightState, Heartbeat
-from petal_s3.outbox import Outbox
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.core import clock
+from petal_s3.core import settings as config
+from petal_s3.intake import enqueue as intake
+from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.s3 import http_session as wire
+from petal_s3.service import service
+from petal_s3.service.service import Service
+from petal_s3.upload import worker as drainer
 from tests.lives.loop import VirtualLoop
 from tests.lives.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from petal_s3.row import Row
+from petal_s3.outbox.rows import Row
 from tests.faults.wire import Answer, Ask, Fault
 
 if TYPE_CHECKING:

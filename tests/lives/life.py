@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from petal_s3.row import Row
+from petal_s3.outbox.rows import Row
 from tests.lives.drone import SCAN_S, Drone, Killed, in_this_world
 from tests.lives.laws import LawBroken
 from tests.lives.logs import Logs

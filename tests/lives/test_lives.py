@@ -13,11 +13,13 @@ from unittest import mock
 
 import pytest
 
-from petal_s3 import drainer, outbox, uploader
 from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
-from petal_s3.recognise import Free, Recogniser
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.outbox import outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.service import Service
+from petal_s3.upload import attempt as uploader
+from petal_s3.upload import worker as drainer
+from petal_s3.upload.duplicates import Free, Recogniser
 from tests.lives.idle import idle_hour
 from tests.lives.life import live
 from tests.lives.many import lives

@@ -21,16 +21,17 @@ import boto3
 import pytest
 from pydantic import BaseModel
 
-from petal_s3 import config, models
-from petal_s3.bridge import LoopThread
+from petal_s3.core import settings as config
+from petal_s3.core.loop_thread import LoopThread
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
-from petal_s3.rest import Route
-from petal_s3.routes import ROUTES
-from petal_s3.server import HEAD_S, MOST_CONNECTIONS, Server
-from petal_s3.service import Service
+from petal_s3.service.service import Service
+from petal_s3.web import requests as models
+from petal_s3.web.routes import ROUTES
+from petal_s3.web.routing import Route
+from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
 from tests.host.aboard import aboard
 
 T = TypeVar("T")

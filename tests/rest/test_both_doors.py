@@ -35,7 +35,7 @@ from doors import (
 )
 
 from petal_s3.demo.ledger import Request
-from petal_s3.objects import MOST_READERS
+from petal_s3.objects.objects import MOST_READERS
 
 LARGE = 24_000_000
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from petal_s3 import models
-from petal_s3.openapi import path_names
-from petal_s3.rest import Route
-from petal_s3.routes import ROUTES
+from petal_s3.web import requests as models
+from petal_s3.web.openapi import path_names
+from petal_s3.web.routes import ROUTES
+from petal_s3.web.routing import Route
 
 PREFIX = "/petals/petal-s3"
 EXAMPLES = int(os.environ.get("PETAL_TEST_SCHEMA_EXAMPLES", "150"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from doors import HOME, MOST_BYTES, SECRETS, Door, log, opens, until
 
-from petal_s3.handover import INLINE_BYTES
+from petal_s3.service.temporary_files import INLINE_BYTES
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 BODY = b"%PDF-1.7 a report\n" * 5000

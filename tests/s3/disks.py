@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from petal_s3.outbox import Outbox
+from petal_s3.outbox.outbox import Outbox
 
 _BALLAST = "ballast"
 

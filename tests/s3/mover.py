@@ -6,9 +6,9 @@ import asyncio
 import json
 import sys
 
-from petal_s3 import config
-from petal_s3.copying import Copier
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.objects.copy import Copier
+from petal_s3.service.service import Service
 
 
 async def main(settings: str, source: str, target: str, limit: str) -> None:

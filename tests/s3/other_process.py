@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from petal_s3 import config
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.service.service import Service
 
 
 async def main(work: str, settings: dict[str, Any], path: str) -> None:

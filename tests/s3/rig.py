@@ -14,14 +14,14 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from petal_s3 import config
-from petal_s3.config import MIB
+from petal_s3.core import settings as config
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, Link
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
-from petal_s3.outbox import Outbox, Row
-from petal_s3.service import Service
+from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.service.service import Service
 
 T = TypeVar("T")
 Act = Callable[[Request], Awaitable["Fault | None"]]

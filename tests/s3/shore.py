@@ -15,14 +15,14 @@ from typing import Any
 
 from rig import BUCKET, HOME, MACHINE
 
-from petal_s3 import config
-from petal_s3.bucket import S3BucketProxy
-from petal_s3.checksums import multipart_etag
-from petal_s3.config import MIB
-from petal_s3.objects import Objects
-from petal_s3.outbox import Outbox
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.core import settings as config
+from petal_s3.core.settings import MIB
+from petal_s3.host.proxy import S3BucketProxy
+from petal_s3.objects.objects import Objects
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.s3.checksums import multipart_etag
+from petal_s3.service.service import Service
 from tests.faults.chaos import Chaos
 from tests.faults.mind import Thing
 from tests.faults.server import FaultServer, Seen

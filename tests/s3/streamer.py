@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from petal_s3.bucket import S3BucketProxy
+from petal_s3.host.proxy import S3BucketProxy
 
 CHUNK_BYTES = 100_000
 

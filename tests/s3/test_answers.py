@@ -17,7 +17,7 @@ from rig import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Rig
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
-from petal_s3.outbox import Row
+from petal_s3.outbox.outbox import Row
 
 ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
 HTML = {"Content_Type": "text/html"}

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rig import HOME, SMALL, TWO_PARTS, Fault, Rig
 
-from petal_s3 import follow, recognise, screen
+from petal_s3.cli import follow, screen
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
-from petal_s3.flightlog import CONTENT_TYPES
-from petal_s3.keys import header_value, metadata
-from petal_s3.outbox import Outbox, Row
+from petal_s3.logs.log_file import CONTENT_TYPES
+from petal_s3.objects.ownership import header_value, metadata
+from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.upload import duplicates as recognise
 
 NAMES = [
     "a\nWARNING petal_s3 upload verified key=forged.ulg",

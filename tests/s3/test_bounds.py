@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from rig import BUCKET, HOME, PART, Rig, until
 
-from petal_s3 import caller
-from petal_s3.answers import HeldPart, ObjectInfo
-from petal_s3.checksums import Digest, digest
-from petal_s3.credentials import TokenService
 from petal_s3.errors import Conflict, Offline, S3CredentialsError
-from petal_s3.s3 import S3
-from petal_s3.wire import Window
+from petal_s3.s3 import calls as caller
+from petal_s3.s3.checksums import Digest, digest
+from petal_s3.s3.client import S3
+from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.http_session import Window
+from petal_s3.s3.responses import HeldPart, ObjectInfo
 from tests.faults.chaos import Chaos, Shape
 
 SHORT_S = 0.1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rig import DROP, LOSE_ANSWER, PART, SMALL, THREE_PARTS, Rig
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 
 Edit = Callable[[Path], None]

@@ -11,9 +11,9 @@ import pytest
 from rig import BUCKET, DEADLINE_S, TWO_PARTS, Rig, until
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import Outbox
-from petal_s3.service import Service
-from petal_s3.storage import set_aside
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.storage import set_aside
+from petal_s3.service.service import Service
 
 
 def damage(database: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
             raise OSError(errno.ENOSPC, "No space left on device")
         return set_aside(path)
 
-    monkeypatch.setattr("petal_s3.outbox_thread.set_aside", full_once)
+    monkeypatch.setattr("petal_s3.outbox.thread.set_aside", full_once)
     await service.outbox(forget_pages)
     damage(rig.database)
     rig.write("after.ulg", seed=2)

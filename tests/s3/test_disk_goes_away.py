@@ -15,10 +15,10 @@ from rig import SMALL, THREE_PARTS, Rig, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox_thread import OutboxThread
-from petal_s3.row import Row
-from petal_s3.service import Service
-from petal_s3.spool import DrainLock
+from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.service import Service
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
     for name in ("drainer._PROBE_S", "intake._AGAIN_S", "service._STORAGE_S", "service._LOCK_S"):
         monkeypatch.setattr(f"petal_s3.{name}", 0.05)
-    monkeypatch.setattr("petal_s3.service._SAY_S", 0.1)
+    monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
 
 
 @contextlib.asynccontextmanager

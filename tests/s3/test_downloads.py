@@ -23,7 +23,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.objects import MOST_READERS
+from petal_s3.objects.objects import MOST_READERS
 from tests.faults.wire import Answer, Fault
 
 SIZE = 4 * MIB

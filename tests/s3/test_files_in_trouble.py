@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from rig import DROP, PART, SMALL, TWO_PARTS, Rig, until
 
-from petal_s3 import intake
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog
-from petal_s3.outbox import Outbox, Row
+from petal_s3.intake import enqueue as intake
+from petal_s3.outbox.outbox import Outbox, Row
 
 HEAD = 4096  # a writer that spoils the header makes it no log, which is another story
 OPS = (

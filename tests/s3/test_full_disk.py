@@ -13,12 +13,12 @@ import pytest
 from rig import TWO_PARTS, Rig, until
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.look import look
-from petal_s3.outbox import Outbox
-from petal_s3.outbox_thread import OutboxThread
-from petal_s3.row import Row
-from petal_s3.service import Service
-from petal_s3.status import NOBODY_DRAINS
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.service import Service
+from petal_s3.service.snapshot import look
+from petal_s3.service.status import NOBODY_DRAINS
 
 WRITES = {
     *("land", "claim", "plan", "remember", "progress", "verified", "defer", "rekey"),
@@ -75,9 +75,9 @@ def filling(
     request: pytest.FixtureRequest, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Filling]:
     """A rig of which the disk can be filled; it looks again soon, not after seconds."""
-    monkeypatch.setattr("petal_s3.drainer._PROBE_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake._AGAIN_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake._SETTLING_S", 0.05)
+    monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
+    monkeypatch.setattr("petal_s3.intake.enqueue._AGAIN_S", 0.05)
+    monkeypatch.setattr("petal_s3.intake.enqueue._SETTLING_S", 0.05)
     with contextlib.ExitStack() as stack:
         if request.param == "counted in pages":
             made = Filling(disks.limit, disks.lift)

@@ -15,11 +15,12 @@ import pytest
 from rig import DROP, HOME, LOSE_ANSWER, Rig, refusal
 from shore import Shore
 
-from petal_s3 import handover, sessions
-from petal_s3.bucket import S3BucketProxy
 from petal_s3.errors import S3IntegrationError
-from petal_s3.handover import INLINE_BYTES, FileUploadMetadata
-from petal_s3.objects import MOST_READERS
+from petal_s3.host.proxy import S3BucketProxy
+from petal_s3.objects.objects import MOST_READERS
+from petal_s3.service import sessions
+from petal_s3.service import temporary_files as handover
+from petal_s3.service.temporary_files import INLINE_BYTES, FileUploadMetadata
 
 BODY = b"%PDF-1.7 a report\n" * 10_000
 DENIED = refusal(403, "AccessDenied")

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from rig import BUCKET, HOME, MACHINE
 from shore import KEY, OTHER, Shore, noise
 
-from petal_s3 import config
-from petal_s3.bucket import S3BucketProxy
+from petal_s3.core import settings as config
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.host.proxy import S3BucketProxy
+from petal_s3.outbox.rows import Row
+from petal_s3.service.service import Service
 
 EXAMPLES = int(os.environ.get("PETAL_TEST_ISOLATION_EXAMPLES", "250"))
 REFUSED = {400, 403}

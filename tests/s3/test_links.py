@@ -9,9 +9,13 @@ import socket
 import pytest
 from rig import DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Rig
 
-from petal_s3 import caller, drainer, recognise, s3, wire
-from petal_s3.caller import reachable
 from petal_s3.demo.ledger import Request
+from petal_s3.s3 import calls as caller
+from petal_s3.s3 import client as s3
+from petal_s3.s3 import http_session as wire
+from petal_s3.s3.calls import reachable
+from petal_s3.upload import duplicates as recognise
+from petal_s3.upload import worker as drainer
 from tests.faults.chaos import Chaos, Shape
 
 SLOWEST = 8_000  # bytes per second: 64 kbit/s

@@ -15,9 +15,9 @@ import pytest
 from rig import HOME, MACHINE, until
 from shore import KEY, MIB, OTHER, PART, Shore, noise, settings
 
-from petal_s3.copying import Copier
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import Conflict, Mismatch, S3FileNotFoundError, S3IntegrationError
+from petal_s3.objects.copy import Copier
 from tests.faults.wire import Answer, Fault
 
 HERE = Path(__file__).parent

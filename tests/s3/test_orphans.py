@@ -27,13 +27,14 @@ from rig import (
     until,
 )
 
-from petal_s3 import look, screen
+from petal_s3.cleanup.stale_uploads import Pass
+from petal_s3.cli import screen
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
-from petal_s3.keys import Territory
-from petal_s3.orphans import Pass
-from petal_s3.row import Row
+from petal_s3.objects.ownership import Territory
+from petal_s3.outbox.rows import Row
+from petal_s3.service import snapshot as look
 
 DENIED = refusal(403, "AccessDenied")
 LISTING = "ListMultipartUploads"

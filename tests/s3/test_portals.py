@@ -20,7 +20,7 @@ from rig import (
     until,
 )
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, Transient

@@ -24,10 +24,10 @@ from rig import (
     until,
 )
 
-from petal_s3.bucket import S3BucketProxy
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
+from petal_s3.host.proxy import S3BucketProxy
 
 KEY = f"{HOME}20250727_143022_mission_log.ulg"
 STRANGERS = [

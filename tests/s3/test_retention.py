@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from rig import DROP, HOME, SMALL, TWO_PARTS, Fault, Rig, refusal
 
-from petal_s3 import journal, removal
+from petal_s3.cleanup import deletion as removal
+from petal_s3.cleanup.retention import Retention
 from petal_s3.demo.link import Fault as LinkFault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.flight import FlightState, Heartbeat
-from petal_s3.outbox import Outbox
-from petal_s3.retention import Retention
-from petal_s3.row import Row
+from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.outbox import deletions as journal
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
 
 LATER_S = 10 * 86_400.0
 

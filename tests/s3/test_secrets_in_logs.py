@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from rig import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Rig, refusal
 
-from petal_s3 import config
-from petal_s3.bucket import S3BucketProxy
+from petal_s3.core import settings as config
 from petal_s3.errors import S3IntegrationError
+from petal_s3.host.proxy import S3BucketProxy
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from rig import DROP, HOME, LOSE_ANSWER, PART, Rig, refusal, until
 
-from petal_s3 import sessions
 from petal_s3.errors import S3IntegrationError
-from petal_s3.row import Row
-from petal_s3.sessions import MIB, S3LogMetadata
-from petal_s3.uploader import ended
+from petal_s3.outbox.rows import Row
+from petal_s3.service import sessions
+from petal_s3.service.sessions import MIB, S3LogMetadata
+from petal_s3.upload.attempt import ended
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 STAMP = "20250727_143022"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rig import HOME, MACHINE, PART, Rig
 
+from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
-from petal_s3.outbox import Outbox
-from petal_s3.row import Row
-from petal_s3.service import Service
-from petal_s3.sniff import ALL_KINDS
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.service import Service
 
 MTIME = 1_700_000_000  # 2023-11-14 22:13:20
 XML = b"<?xml version='1.0'?>\n<events><event id='1'/></events>\n"

@@ -20,11 +20,12 @@ import pytest
 from rig import HOME, until
 from shore import KEY, MIB, PART, Shore, noise, on_the_shore, settings
 
-from petal_s3 import reception, spool
-from petal_s3.bucket import S3BucketProxy
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
-from petal_s3.outbox import Outbox
+from petal_s3.host.proxy import S3BucketProxy
+from petal_s3.intake import receive as reception
+from petal_s3.intake import spool
+from petal_s3.outbox.outbox import Outbox
 from tests.faults.wire import Answer, Fault, refusal
 
 HERE = Path(__file__).parent

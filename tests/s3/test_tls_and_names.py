@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rig import Rig, until
 
-from petal_s3 import caller, drainer
+from petal_s3.s3 import calls as caller
+from petal_s3.upload import worker as drainer
 from tests.faults.chaos import Chaos, Shape
 
 DAY = timedelta(days=1)

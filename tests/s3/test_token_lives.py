@@ -13,7 +13,7 @@ from timed import HOUR_S, Hand, jitter, passing, timed
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.service import Service
+from petal_s3.service.service import Service
 
 DENIED = refusal(403, "AccessDenied")
 EXPIRED = refusal(400, "ExpiredToken")

@@ -9,7 +9,7 @@ import pytest
 from rig import SMALL, THREE_PARTS, Rig, until
 from test_draining import other_process, start_other
 
-from petal_s3.outbox import Outbox
+from petal_s3.outbox.outbox import Outbox
 
 
 @pytest.mark.guarantee(

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from rig import DROP, HOME, LOSE_ANSWER, MACHINE, SMALL, Rig
 
-from petal_s3.config import MIB
+from petal_s3.core.settings import MIB
 
 
 async def test_a_small_log_is_one_put_and_no_multipart(rig: Rig) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rig import Rig
 
-from petal_s3 import clock
-from petal_s3.outbox import Outbox
-from petal_s3.service import Service
+from petal_s3.core import clock
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.service import Service
 
 HOUR_S = 3600.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from petal_s3.flightlog import Identity
-from petal_s3.outbox import Outbox
-from petal_s3.row import Entry, Receipt, Row
+from petal_s3.logs.log_file import Identity
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Entry, Receipt, Row
 
 LEASE_S = 60.0
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.checksums import (
+from petal_s3.errors import SourceChanged
+from petal_s3.s3.checksums import (
     Digest,
     combine_crc32,
     crc32_base64,
@@ -23,7 +24,6 @@ from petal_s3.checksums import (
     multipart_etag,
     whole_crc32,
 )
-from petal_s3.errors import SourceChanged
 
 MIB = 1024 * 1024
 CONTENT = bytes(range(256)) * (10 * MIB // 256) + b"a log does not end at a block"

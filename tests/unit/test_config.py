@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from petal_s3 import config
-from petal_s3.config import GIB, MIB, Settings
+from petal_s3.core import settings as config
+from petal_s3.core.settings import GIB, MIB, Settings
 from petal_s3.errors import ConfigError
 
 SECRET = "hunter2-and-more"

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from petal_s3.credentials import DEFAULT_LIFE_S, TokenService
 from petal_s3.errors import S3CredentialsError
+from petal_s3.s3.credentials import DEFAULT_LIFE_S, TokenService
 
 SECRET, TOKEN, PASSWORD = "s3cr3t-access-key", "t0ken-of-a-session", "pa55-of-the-url"
 GOOD: dict[str, Any] = {

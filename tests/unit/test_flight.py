@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.errors import Conflict
-from petal_s3.flight import (
+from petal_s3.intake.flight_state import (
     AIRBORNE_CONFIRMATIONS,
     CONFIRMATIONS,
     HOLD_S,
@@ -22,7 +22,7 @@ from petal_s3.flight import (
     FlightState,
     Heartbeat,
 )
-from petal_s3.service import Service
+from petal_s3.service.service import Service
 
 ARMED, DISARMED = 0b1000_0001, 0b0000_0001
 PX4, INVALID = 12, 8

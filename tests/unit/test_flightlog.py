@@ -25,7 +25,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     SourceAway,
 )
-from petal_s3.flightlog import (
+from petal_s3.logs.log_file import (
     HEAD_BYTES,
     MAX_BYTES,
     FlightLog,

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petal_s3.errors import BadInput
-from petal_s3.forms import Form
+from petal_s3.web.multipart_form import Form
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.errors import ConfigError
 
 ROOM_BYTES = 256 * 1024 * 1024

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petal_s3.errors import BadInput, ConfigError, NotAllowed
-from petal_s3.keys import (
+from petal_s3.objects.ownership import (
     MAX_KEY_BYTES,
     Territory,
     header_value,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from petal_s3.flightlog import Identity
-from petal_s3.landing import Settling, find_logs, locked, open_for_writing
+from petal_s3.intake.settling import Settling, find_logs, locked, open_for_writing
+from petal_s3.logs.log_file import Identity
 
 OPENS_AND_WAITS = """
 import os, sys

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
 
-from petal_s3 import memory
-from petal_s3.outbox import Outbox
-from petal_s3.row import Receipt
-from petal_s3.status import summary
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt
+from petal_s3.service.status import summary
 
 MILLION = 1_000_000
 VERIFIED, QUEUED, DEAD, CANCELLED = 990_000, 9_000, 500, 500

@@ -21,12 +21,12 @@ from outbox_rows import (
     with_upload,
 )
 
-from petal_s3 import memory
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
-from petal_s3.flightlog import Identity
-from petal_s3.outbox import Outbox
-from petal_s3.outbox_thread import OutboxThread
-from petal_s3.row import Row, printable
+from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row, printable
+from petal_s3.outbox.thread import OutboxThread
 
 Verb = Callable[[Outbox, Row], Row]
 
@@ -303,7 +303,7 @@ def test_a_row_of_another_boot_is_due(outbox: Outbox, elsewhere: Outbox, state: 
 
 
 def test_a_row_says_when_it_is_tried_next(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petal_s3.clock.boot_id", lambda: "boot-1")
+    monkeypatch.setattr("petal_s3.core.clock.boot_id", lambda: "boot-1")
     row = row_in(outbox, "uploading")
     assert row.next_attempt_s(0.0) is None
     waiting = outbox.defer(row, 50.0, "offline", "No link.")

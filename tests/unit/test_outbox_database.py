@@ -13,10 +13,10 @@ import pytest
 from outbox_rows import claim, entry, identity, receipt, row_in, with_upload
 from sqlite_utils import Database
 
-from petal_s3 import memory
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import Outbox
-from petal_s3.schema import migrations
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.schema import migrations
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LANDS_AND_WAITS = """
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from outbox_rows import entry
-from petal_s3.outbox import Outbox
+from petal_s3.outbox.outbox import Outbox
 outbox = Outbox(Path(sys.argv[2]))
 print(outbox.land(entry()).id, flush=True)
 sys.stdin.read()

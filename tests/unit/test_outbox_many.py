@@ -18,8 +18,8 @@ import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import Outbox
-from petal_s3.row import Receipt, Row
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt, Row
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from outbox_rows import entry
-from petal_s3.outbox import Outbox
+from petal_s3.outbox.outbox import Outbox
 print("ready", flush=True)
 sys.stdin.readline()
 outbox = Outbox(Path(sys.argv[2]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.page import POLICY, page
+from petal_s3.web.page import POLICY, page
 
 HOSTILE = "\"><script>alert('x')</script>&lt;<img src=x onerror=alert(1)>\x1b[31m"
 

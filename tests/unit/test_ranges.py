@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from petal_s3.ranges import NoSuchRange, stretch
+from petal_s3.web.download import NoSuchRange, stretch
 
 SIZE = 10_000
 WHOLE = (None, SIZE - 1)

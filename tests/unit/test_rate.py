@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petal_s3.status import Rate
+from petal_s3.service.status import Rate
 
 
 def test_the_rest_before_an_upload_does_not_count() -> None:

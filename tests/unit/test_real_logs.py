@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from petal_s3.flightlog import HEAD_BYTES, FlightLog
+from petal_s3.logs.log_file import HEAD_BYTES, FlightLog
 
 REAL_LOGS = Path(__file__).resolve().parents[2].parent / "shared" / "flight_logs"
 EXPECTED = {

@@ -33,12 +33,12 @@ from test_refusals import (
     answered,
 )
 
-from petal_s3 import config
+from petal_s3.core import settings as config
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
-from petal_s3.outbox import Outbox
-from petal_s3.refusals import _STATUS, TABLE, translate
-from petal_s3.row import Row
-from petal_s3.service import Service
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.s3.error_mapping import _STATUS, TABLE, translate
+from petal_s3.service.service import Service
 
 MINUTE_S, QUARTER_S = 60.0, 900.0
 SAID = "what the server says"

@@ -34,8 +34,8 @@ from petal_s3.errors import (
     Transient,
     UploadGone,
 )
-from petal_s3.refusals import TABLE, translate
-from petal_s3.wire import UnexpectedRedirect
+from petal_s3.s3.error_mapping import TABLE, translate
+from petal_s3.s3.http_session import UnexpectedRedirect
 
 PEER = ("s3.example", 443)
 Meaning = tuple[type[S3IntegrationError], str]

@@ -13,15 +13,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3 import config, settingsfile
-from petal_s3.config import Source, judge
+from petal_s3.core import settings as config
+from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
+from petal_s3.core.settings import Source, judge
 from petal_s3.errors import ConfigError
-from petal_s3.flightlog import Identity, log_time
-from petal_s3.keys import Territory, key_with_crc, log_key, stamped
-from petal_s3.look import hints
-from petal_s3.origins import Origin, Origins, find
-from petal_s3.sniff import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
-from petal_s3.spool import describe, described, place
+from petal_s3.host import settings_file as settingsfile
+from petal_s3.intake.log_directories import Origin, Origins, find
+from petal_s3.intake.spool import describe, described, place
+from petal_s3.logs.log_file import Identity, log_time
+from petal_s3.objects.ownership import Territory, key_with_crc, log_key, stamped
+from petal_s3.service.snapshot import hints
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"

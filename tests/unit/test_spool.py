@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.flightlog import Identity
-from petal_s3.spool import DrainLock, bring_in, discard, place, prepare, same_bytes, sweep
+from petal_s3.intake.spool import DrainLock, bring_in, discard, place, prepare, same_bytes, sweep
+from petal_s3.logs.log_file import Identity
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CONTENT = bytes(range(256)) * 9000  # more than one block of copying
 TAKES_AND_WAITS = """
 import sys
 from pathlib import Path
-from petal_s3.spool import DrainLock
+from petal_s3.intake.spool import DrainLock
 lock = DrainLock(Path(sys.argv[1]))
 taken = lock.take()
 print("taken" if taken else "refused", flush=True)

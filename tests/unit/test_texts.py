@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3 import texts
+from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.errors import NotAFlightLog
-from petal_s3.flightlog import FlightLog, content_type_of
-from petal_s3.sniff import ALL_KINDS, FLIGHT_KINDS, kind_of, log_suffix, named_like
+from petal_s3.logs import text as texts
+from petal_s3.logs.log_file import FlightLog, content_type_of
+from petal_s3.logs.sniff import kind_of, log_suffix, named_like
 
 XML = b"<?xml version='1.0'?>\n<events><event id='1'/></events>\n"
 UTF16 = codecs.BOM_UTF16_LE + "<events>é𝄞</events>".encode("utf-16-le")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from petal_s3 import policy, wishes
+from petal_s3.admin import desired_settings as wishes
+from petal_s3.admin import iam_policy as policy
 from petal_s3.errors import Refused
 
 THEIRS = {

@@ -1,0 +1,1 @@
+"""Set up, check and compare a bucket; imports ``service`` and below."""

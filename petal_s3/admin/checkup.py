@@ -1,0 +1,224 @@
+"""Look at everything that a log needs on its way, and say what to do about what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from petal_s3.admin.permission_checks import CHECKS, Finding, trouble, try_all
+from petal_s3.cleanup.retention import free_bytes
+from petal_s3.core import clock
+from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file
+from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
+from petal_s3.intake.log_directories import origins
+from petal_s3.intake.settling import find_logs
+from petal_s3.objects.ownership import Territory
+from petal_s3.outbox.storage import no_room
+from petal_s3.s3.calls import own_credentials
+from petal_s3.s3.client import S3
+from petal_s3.s3.credentials import TokenService
+from petal_s3.service.snapshot import look
+
+_LITTLE_BYTES = 100 * MIB
+_SKEW_S = 15 * 60.0
+
+
+async def checkup(settings: Settings, territory: Territory) -> AsyncIterator[Finding]:
+    """Every check, in the order of a log's way; nothing is created, no lock is taken.
+
+    Raises nothing but cancellation.
+    """
+    for local in (_configuration, _state_directory, _log_directories, _outbox):
+        for finding in await asyncio.to_thread(_careful, local, settings, territory):
+            yield finding
+    async with contextlib.AsyncExitStack() as stack:
+        tokens = None
+        if settings.session_token_url:
+            tokens = TokenService(
+                settings.session_token_url,
+                timeout_s=settings.request_timeout,
+                ignore_dates=settings.tls_ignore_dates,
+            )
+            stack.push_async_callback(tokens.close)
+        s3 = _s3(settings, tokens)
+        stack.push_async_callback(s3.close)
+        credentials = await _credentials(tokens)
+        yield credentials
+        if credentials.state == "failed":
+            for check in (*CHECKS, "clock"):
+                yield Finding(check, "skipped", "needs credentials")
+            return
+        async for finding in try_all(s3, territory, region=settings.region, sse=settings.sse):
+            yield finding
+            if finding.check == "bucket":
+                yield _clock(s3.clock.offset_s)
+
+
+def _s3(settings: Settings, tokens: TokenService | None) -> S3:
+    return S3(
+        bucket=settings.bucket_name,
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        tokens=tokens,
+        sse=settings.sse,
+        timeout_s=settings.request_timeout,
+        connections=2,
+        ignore_dates=settings.tls_ignore_dates,
+    )
+
+
+Local = Callable[[Settings, Territory], Iterator[Finding]]
+
+
+def _careful(check: Local, settings: Settings, territory: Territory) -> list[Finding]:
+    try:
+        return list(check(settings, territory))
+    except LocalStorageError as error:
+        return [trouble(check.__name__.strip("_").replace("_", " "), error)]
+
+
+# -- on this machine; blocking
+
+
+def _configuration(settings: Settings, territory: Territory) -> Iterator[Finding]:
+    file = config_file() or f"the environment alone ({CONFIG_FILE} is not there)"
+    yield Finding(
+        "configuration", "ok",
+        f"from {file}: bucket {settings.bucket_name}, machine {territory.machine_ids[0]},"
+        f" logs go to {territory.home}",
+    )  # fmt: skip
+
+
+def _state_directory(settings: Settings, _: Territory) -> Iterator[Finding]:
+    check, directory = "state directory", settings.state_dir
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        yield _to_be_made(check, directory)
+        return
+    except OSError as error:
+        yield Finding(
+            check, "failed", f"{directory} cannot be looked at ({error.strerror})",
+            "Run this as the user who owns it, or set PETAL_S3_STATE_DIR.",
+        )  # fmt: skip
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        yield Finding(check, "failed", f"{directory} is no directory", "Set PETAL_S3_STATE_DIR.")
+    elif not _ours(found.st_uid) or not os.access(directory, os.W_OK | os.X_OK):
+        yield Finding(
+            check, "failed", f"{directory} belongs to {_name(found.st_uid)}, and we are"
+            f" {_name(os.geteuid())}",
+            f"Run this as {_name(found.st_uid)}, or set PETAL_S3_STATE_DIR.",
+        )  # fmt: skip
+    else:
+        yield _room(check, directory)
+
+
+def _to_be_made(check: str, directory: Path) -> Finding:
+    nearest = next(place for place in directory.parents if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            check, "failed", f"{directory} is not there, and {nearest} lets nobody make it",
+            "Set PETAL_S3_STATE_DIR to a directory that can be written.",
+        )  # fmt: skip
+    return Finding(check, "ok", f"{directory} is not there yet; it is made when it is needed")
+
+
+def _room(check: str, directory: Path) -> Finding:
+    full = no_room(directory)
+    if full:
+        return Finding(check, "failed", full, "Without it nothing new is accepted.")
+    free = free_bytes(directory)
+    found = f"{directory} can be written, {free // MIB} MiB are free"
+    if free < _LITTLE_BYTES:
+        return Finding(check, "warning", found, "Free some space: logs are kept here on their way.")
+    return Finding(check, "ok", found)
+
+
+def _ours(uid: int) -> bool:
+    return os.geteuid() in {0, uid}
+
+
+def _name(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"
+
+
+def _log_directories(settings: Settings, _: Territory) -> Iterator[Finding]:
+    check = "log directories"
+    if not settings.log_dirs:
+        yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
+    for origin in origins(settings):
+        directory = origin.directory
+        named = "sources" if origin.template else "PETAL_S3_LOG_DIRS"
+        try:
+            os.scandir(directory).close()
+        except FileNotFoundError:
+            advice = f"Make it, or set {named}: until then no log is found there."
+            yield Finding(check, "warning", f"{directory} is not there", advice)
+        except OSError as error:
+            found = f"{directory} cannot be read ({error.strerror})"
+            yield Finding(check, "failed", found, "Let this user read it.")
+        else:
+            number = len(find_logs([directory], origin.kinds))
+            yield Finding(check, "ok", f"{directory} holds {number} logs")
+
+
+def _outbox(settings: Settings, _: Territory) -> Iterator[Finding]:
+    """Open it as ``status`` does: nothing is made, and whoever drains is not disturbed."""
+    path = settings.outbox_path
+    try:
+        exists = path.is_file()
+    except OSError as error:
+        yield Finding("outbox", "failed", f"{path} cannot be looked at ({error.strerror})")
+        return
+    if not exists:
+        yield Finding("outbox", "ok", f"{path} is not there yet; the first log makes it")
+        return
+    seen = look(settings, 0)
+    told = ", ".join(f"{number} {state}" for state, number in seen["counts"].items() if number)
+    found = f"{path} opens: {told or 'no log has landed yet'}"
+    if seen["drained_by"] is None:
+        advice = "Start the host, or run petal-s3 serve or petal-s3 drain."
+        yield Finding("outbox", "warning", f"{found}; nobody drains it", advice)
+    else:
+        yield Finding("outbox", "ok", f"{found}; process {seen['drained_by']} drains it")
+
+
+# -- beyond
+
+
+async def _credentials(tokens: TokenService | None) -> Finding:
+    check = "credentials"
+    try:
+        if tokens is not None:
+            left_s = (await tokens.get()).expires_at - clock.now()
+            return Finding(check, "ok", f"the token service gave some for {left_s / 60:.0f} min")
+        source = await own_credentials()
+    except S3IntegrationError as error:
+        return trouble(check, error)
+    if source:
+        return Finding(
+            check, "ok", f"from AWS's own chain ({source}); it tells nothing of their life"
+        )
+    none = S3CredentialsError("There are none, neither from a token service nor from AWS's chain.")
+    return trouble(check, none, "Set PETAL_S3_SESSION_TOKEN_URL.")
+
+
+def _clock(offset_s: float | None) -> Finding:
+    if offset_s is None:
+        return Finding("clock", "skipped", "S3 has not told its time")
+    where = "behind" if offset_s > 0 else "ahead of"
+    found = f"this device is {abs(offset_s):.0f} s {where} S3"
+    if abs(offset_s) <= _SKEW_S:
+        return Finding("clock", "ok", found)
+    return Finding(
+        "clock", "warning", f"{found}; requests are signed with S3's time all the same",
+        "Set the clock: names of logs and dates of certificates are read by it.",
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Compare disk, outbox and bucket once more, log by log; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from petal_s3.errors import S3FileNotFoundError, SourceChanged, SourceGone
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt, Row
+from petal_s3.s3.checksums import crc32_base64, digest, etag_parts, file_etag
+from petal_s3.s3.responses import ObjectInfo
+from petal_s3.service.service import Service
+from petal_s3.upload.duplicates import proof
+from petal_s3.upload.source_file import Source
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What became of one log; ``differs`` is one sentence, empty where all agree.
+
+    ``disk``: whether its file lies here still and was read to its end.
+    """
+
+    key: str
+    disk: bool = False
+    differs: str = ""
+
+
+async def verify(service: Service, keys: Sequence[str] = ()) -> AsyncIterator[Compared]:
+    """Compare the logs that the outbox calls proven: those of ``keys``, or all, the latest first.
+
+    Of each the object is asked for, and the file is read where it still lies on the disk. Raises
+    what the link, the credentials or the disk raise, :class:`NotAllowed` and :class:`BadInput`.
+    """
+    if not keys:
+        async for row in _proven(service):
+            yield await _compared(service, row)
+        return
+    for key in dict.fromkeys(service.objects.own(key) for key in keys):
+        rows = await service.outbox(Outbox.at_key, key)
+        proven = [row for row in rows if row.state == "verified"]
+        for row in proven:
+            yield await _compared(service, row)
+        if not proven:
+            yield Compared(key, differs=await _unknown(service, key, rows))
+
+
+async def _proven(service: Service) -> AsyncIterator[Row]:
+    before: int | None = None
+    while rows := await service.outbox(Outbox.rows, "verified", _PAGE, before):
+        for row in rows:
+            yield row
+        before = rows[-1].id
+
+
+async def _unknown(service: Service, key: str, rows: Sequence[Row]) -> str:
+    """What is wrong with a key that no proven log has."""
+    try:
+        await service.objects.head(key)
+    except S3FileNotFoundError:
+        if rows:
+            return f"It is not up: its row {rows[0].id} is {rows[0].state}."
+        return "Neither the bucket nor this outbox knows it."
+    if rows:
+        return f"It is in the bucket, but its row {rows[0].id} is {rows[0].state}."
+    return "It is in the bucket, but this outbox does not know it."
+
+
+async def _compared(service: Service, row: Row) -> Compared:
+    assert row.receipt is not None
+    try:
+        info = await service.objects.head(row.key)
+    except S3FileNotFoundError:
+        return Compared(row.key, differs="It is not in the bucket any more.")
+    differs = _with_receipt(info, row.receipt)
+    if differs or row.spooled or row.local == "deleted":
+        return Compared(row.key, differs=differs)
+    try:
+        source = await service.run(lambda: Source(Path(row.path), row.identity, real=True))
+    except SourceGone:
+        return Compared(row.key)  # whoever deleted it had the proof
+    except SourceChanged:
+        return Compared(row.key, differs=f"{row.name} on this disk is another file now.")
+    try:
+        return Compared(row.key, True, await service.run(_with_file, info, source))
+    except (OSError, SourceChanged) as error:
+        return Compared(row.key, differs=f"{row.name} cannot be read to its end ({error}).")
+    finally:
+        source.close()
+
+
+def _with_receipt(info: ObjectInfo, receipt: Receipt) -> str:
+    told = receipt.checksum.removeprefix("crc32:")
+    if info.size != receipt.size:
+        return f"The object has {info.size} bytes, and {receipt.size} were proven."
+    if info.etag != receipt.etag or (info.crc32 and info.crc32 != told):
+        return "The object is not the one that was proven: its checksum is another."
+    return ""
+
+
+def _with_file(info: ObjectInfo, source: Source) -> str:
+    """Read the file and say how the object differs from it; blocking."""
+    whole = digest(source.fd, 0, source.size)
+    crc32, etag = crc32_base64(whole.crc32), whole.etag
+    if etag_parts(info.etag):
+        # Where the size of its parts is not told, its CRC32 alone can be compared.
+        etag = file_etag(source.fd, source.size, info.part_size) if info.part_size else info.etag
+    source.check()
+    if proof(info, size=source.size, etag=etag, crc32=crc32) is None:
+        return f"{source.path.name} on this disk holds other bytes than the object."
+    return ""

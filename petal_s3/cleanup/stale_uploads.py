@@ -1,0 +1,151 @@
+"""Tidy up what nobody owns: multipart uploads of no row, and what was handed over a day ago."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from petal_s3.errors import S3BucketError, UploadGone
+from petal_s3.objects.ownership import Territory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.client import S3, withheld
+from petal_s3.s3.responses import OpenUpload
+
+log = logging.getLogger("petal_s3")
+
+AGE_S = 24 * 3600.0
+_MOST_PAGES = 100
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one look found; ``refused``: S3 does not let this machine see or abort all of it."""
+
+    listed: int
+    aborted: int
+    refused: bool
+
+
+class Orphans:
+    """Tidies up behind lost answers and lost outboxes. Nothing depends on it."""
+
+    def __init__(
+        self, s3: S3, outbox: OutboxThread, territory: Territory, *, age_s: float = AGE_S
+    ) -> None:
+        """``age_s``: how long nobody must have added to an upload, by S3's clock: another outbox
+        may work under this machine's id.
+        """
+        self.aborted = 0
+        self.advice: list[str] = []
+        self._s3 = s3
+        self._outbox = outbox
+        self._territory = territory
+        self._age_s = age_s
+
+    async def collect(self) -> Pass:
+        """Make one pass, and look whether the bucket collects by itself what we cannot.
+
+        Only while no attempt is made: an id that S3 has just given is not in its row yet.
+        Raises what the link raises; cut at any point, it may be made again.
+        """
+        found, refused = await self._listed()
+        aborted, refused_too = await self._abort(await self._orphans(found))
+        log.info("orphans looked for uploads=%d aborted=%d", len(found), aborted)
+        await self._expire()
+        await self._ask_for_rule()
+        return Pass(len(found), aborted, refused or refused_too)
+
+    async def _listed(self) -> tuple[list[OpenUpload], bool]:
+        found: list[OpenUpload] = []
+        refused = False
+        for root in self._territory.roots:
+            try:
+                found += await self._s3.uploads_below(root)
+            except S3BucketError as error:
+                if not withheld(error):
+                    raise
+                refused = True
+        # Whatever a listing says: a key of anybody else is never touched.
+        return [upload for upload in found if self._territory.owns(upload.key)], refused
+
+    async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
+        owned = await self._outbox(Outbox.upload_ids) if found else set()
+        return [
+            upload
+            for upload in found
+            if upload.upload_id not in owned and self._is_old(upload.begun_at)
+        ]
+
+    async def _abort(self, orphans: Sequence[OpenUpload]) -> tuple[int, bool]:
+        aborted = 0
+        try:
+            for upload in orphans:
+                if await self._rests(upload):
+                    await self._s3.abort(upload.key, upload.upload_id)
+                    log.warning("orphan aborted key=%s begun_at=%s", upload.key, upload.begun_at)
+                    aborted += 1
+                    self.aborted += 1
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
+            log.warning("orphans stay reason=%s", error.message)
+            return aborted, True
+        return aborted, False
+
+    async def _expire(self) -> None:
+        """Delete what was handed over by key and left; a lifecycle rule may be faster."""
+        try:
+            for folder in self._territory.temporary_folders:
+                await self._expire_below(folder)
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
+            log.warning("temporary objects stay reason=%s", error.message)
+
+    async def _expire_below(self, folder: str) -> None:
+        token: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = await self._s3.page(folder, token=token)
+            for item in page.objects:
+                if self._territory.owns(item.key) and self._is_old(item.last_modified):
+                    await self._s3.delete(item.key)
+                    log.info("temporary object deleted key=%s", item.key)
+            token = page.next_token
+            if token is None:
+                return
+
+    async def _rests(self, upload: OpenUpload) -> bool:
+        """Whether no part came lately either: a slow link takes days for one log."""
+        try:
+            parts = await self._s3.parts(upload.key, upload.upload_id)
+        except UploadGone:
+            return False  # its owner has just completed or aborted it
+        return all(part.stored_at is None or self._is_old(part.stored_at) for part in parts)
+
+    def _is_old(self, moment: datetime | None) -> bool:
+        clock = self._s3.clock
+        if moment is None or clock.offset_s is None:
+            return False  # the device's own date may be years ahead
+        told = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+        return clock.utcnow() - told >= timedelta(seconds=self._age_s)
+
+    async def _ask_for_rule(self) -> None:
+        has_rule = await self._s3.stale_upload_rule(self._territory.home)
+        advice = [_advice(self._territory.prefix)] if has_rule is False else []
+        for sentence in advice:
+            if sentence not in self.advice:
+                log.warning("%s", sentence)
+        self.advice = advice
+
+
+def _advice(prefix: str) -> str:
+    where = f"the prefix {prefix}" if prefix else "the whole bucket"
+    return (
+        "The bucket has no rule that aborts stale multipart uploads: parts of interrupted uploads"
+        f" stay and cost money. An administrator adds a lifecycle rule for {where} that aborts"
+        " incomplete multipart uploads 7 days after their initiation"
+        " (AbortIncompleteMultipartUpload, DaysAfterInitiation 7): petal-s3 bucket setup does."
+    )

@@ -1,0 +1,70 @@
+"""Turn errors and signals into sentences and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from petal_s3.core import settings as config
+from petal_s3.errors import BadInput, ConfigError, LocalStorageError, S3IntegrationError
+
+DONE, FAILED, WRONG_USE, NOT_NOW, INTERRUPTED = 0, 1, 2, 3, 130
+
+T = TypeVar("T")
+
+
+class Sentences(TyperGroup):
+    """Commands of which every error of ours becomes one sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except S3IntegrationError as error:
+            complain(error.message)
+            if isinstance(error, ConfigError):
+                file = config.config_file() or f"no settings file ({config.CONFIG_FILE})"
+                complain(f"Settings come from the environment and {file}.")
+            raise typer.Exit(exit_code(error)) from None
+
+
+def exit_code(error: S3IntegrationError) -> int:
+    """The exit code that tells a script what to do about ``error``."""
+    if isinstance(error, ConfigError | BadInput):
+        return WRONG_USE
+    if isinstance(error, LocalStorageError):
+        return FAILED
+    return NOT_NOW if error.waiting_helps else FAILED
+
+
+def complain(sentence: str) -> None:
+    """Say something that is not the answer."""
+    typer.echo(sentence, err=True)
+
+
+def print_json(found: Any, *, indent: int | None = 2) -> None:
+    """Answer a program."""
+    typer.echo(json.dumps(found, indent=indent))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until a signal: then everything is put away, and the outbox stays."""
+
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        complain("Stopped; what is not proven stays in the outbox.")
+        raise typer.Exit(INTERRUPTED) from None

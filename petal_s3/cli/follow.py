@@ -1,0 +1,178 @@
+"""Drain an outbox until it is empty, or watch another process do it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from petal_s3.core import clock
+from petal_s3.logs.log_file import shown_name
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.service import Service
+
+_TICK_S = 0.5
+_MANY = 1000
+_SETTLED = ("verified", "dead", "cancelled")
+
+Json = dict[str, Any]
+
+
+class Screen(Protocol):
+    """Where it is told what happens."""
+
+    def say(self, sentence: str) -> None:
+        """Tell one thing that has happened."""
+
+    def draw(
+        self, left_bytes: int, on_way_bytes: int, moving: dict[int, tuple[str, int, int]]
+    ) -> None:
+        """Show how far things are; per row on its way its name, bytes moved, size."""
+
+
+@dataclass
+class Followed:
+    """What became of the outbox; ``settled`` are the rows that were settled meanwhile."""
+
+    status: Json = field(default_factory=dict)
+    settled: list[Row] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits any more, no file that settles either."""
+        counts = self.status["counts"]
+        return not (counts["queued"] or counts["uploading"] or self.status["settling"])
+
+    @property
+    def died(self) -> list[Row]:
+        """The rows that were buried meanwhile."""
+        return [row for row in self.settled if row.state == "dead"]
+
+
+async def until_empty(service: Service, screen: Screen, *, patience_s: float | None) -> Followed:
+    """Drain, or watch who drains, until nothing is left or nothing moves for ``patience_s``.
+
+    Where nobody drains, the log directories are scanned first, as after a landing.
+    """
+    await service.open()
+    watch = _Watch(service, screen)
+    await watch.begin()
+    while True:
+        await watch.take_part()
+        followed = await watch.look()
+        if followed.empty:
+            return followed
+        if patience_s is not None and watch.still_s() > patience_s:
+            followed.reason = _why_not(followed.status, watch.waiting)
+            return followed
+        await asyncio.sleep(_TICK_S)
+
+
+class _Watch:
+    def __init__(self, service: Service, screen: Screen) -> None:
+        self.waiting: list[Row] = []
+        self._service = service
+        self._screen = screen
+        self._followed = Followed()
+        self._open: set[int] = set()
+        self._last_id = 0
+        self._told: int | None = None
+        self._reason = ""
+        self._mark: tuple[Any, ...] = ()
+        self._best: dict[int, int] = {}
+        self._moved_at = clock.now()
+
+    async def begin(self) -> None:
+        """Note what waits and what is settled already."""
+        self._open = {row.id for row in await self._rows()}
+        newest = await self._service.outbox(Outbox.rows, None, 1)
+        self._last_id = newest[0].id if newest else 0
+
+    async def take_part(self) -> None:
+        """Drain here as soon as nobody else does; say who does."""
+        service = self._service
+        if service.lock.held:
+            return
+        if not await service.run(service.lock.take):
+            holder = await service.run(service.lock.holder)
+            if holder is not None and holder != self._told:
+                self._told = holder
+                self._screen.say(f"Process {holder or '?'} drains this outbox; watching it.")
+            return
+        if self._told is not None:
+            self._screen.say(f"Process {self._told or '?'} drains no longer; going on here.")
+        await service.start()
+        found = (await service.landed())["found"]
+        if found:
+            still = f"still for {service.settings.settle_seconds:g} s"
+            self._screen.say(f"found     {found} new in the log directories; taken when {still}.")
+
+    async def look(self) -> Followed:
+        """Find out what has happened since the last look, and show it."""
+        followed = self._followed
+        followed.status = await self._service.status()
+        self.waiting = await self._rows()
+        for row in await self._settled_since():
+            followed.settled.append(row)
+            self._screen.say(_told(row))
+        reason = followed.status["reason"]
+        if reason != self._reason and reason and self._service.lock.held:
+            self._screen.say(f"waiting   {reason}")
+        self._reason = reason
+        moved = {row.id: self._service.moved(row) for row in self.waiting if row.lease}
+        compared = self._service.compared
+        self._note_progress({r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease})
+        going = [row for row in self.waiting if row.id in moved]
+        self._screen.draw(
+            followed.status["backlog_bytes"],
+            sum(moved[row.id] - row.sent_bytes for row in going),
+            {row.id: (row.name, moved[row.id], row.size) for row in going},
+        )
+        return followed
+
+    def still_s(self) -> float:
+        """Seconds since something moved; the time that files take to settle does not count."""
+        settling = self._followed.status["settling"]
+        grace_s = self._service.settings.settle_seconds if settling else 0.0
+        return clock.now() - self._moved_at - grace_s
+
+    def _note_progress(self, done: dict[int, int]) -> None:
+        status = self._followed.status
+        settled = sum(status["counts"][state] for state in _SETTLED)
+        mark = (settled, status["backlog_bytes"], len(status["settling"]))
+        farther = [row_id for row_id, b in done.items() if b > self._best.get(row_id, -1)]
+        self._best.update({row_id: done[row_id] for row_id in farther})
+        if mark != self._mark or farther:
+            self._mark, self._moved_at = mark, clock.now()
+
+    async def _rows(self) -> list[Row]:
+        outbox = self._service.outbox
+        going = await outbox(Outbox.rows, "uploading", _MANY)
+        return going + await outbox(Outbox.rows, "queued", _MANY)
+
+    async def _settled_since(self) -> list[Row]:
+        newest = await self._service.outbox(Outbox.rows, None, _MANY)
+        fresh = {row.id for row in newest if row.id > self._last_id}
+        waiting = {row.id for row in self.waiting}
+        gone = (self._open | fresh) - waiting
+        self._last_id = max([self._last_id, *fresh])
+        rows = [await self._service.outbox(Outbox.get, row_id) for row_id in sorted(gone)]
+        # A row can slip from one state to the next between two questions.
+        self._open = waiting | {row.id for row in rows if not row.settled}
+        return [row for row in rows if row.settled]
+
+
+def _told(row: Row) -> str:
+    if row.receipt is not None:
+        return f"up        {row.receipt.key}  {row.size} bytes, {row.receipt.proof}"
+    name = shown_name(row.name)
+    return f"{row.state:9} {row.reason if name in row.reason else f'{name}: {row.reason}'}"
+
+
+def _why_not(status: Json, waiting: list[Row]) -> str:
+    reasons = [status["reason"], *(row.reason for row in waiting)]
+    reasons += [f"{shown_name(Path(path).name)} is being written." for path in status["settling"]]
+    return str(next(filter(None, reasons), "Nothing moves."))

@@ -1,0 +1,1 @@
+"""What every package stands on: clock, settings, kinds of logs; imports ``errors`` only."""

@@ -1,0 +1,1 @@
+"""The parts that face petal-app-manager; imports ``service`` and below."""

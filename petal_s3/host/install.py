@@ -1,0 +1,226 @@
+"""Register the petal in the host's own files."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from petal_s3.core.settings import HOST_TOKEN_URL, valid_machine_id
+from petal_s3.errors import BadInput, Permanent
+from petal_s3.host import settings_file as settingsfile
+from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten, write
+
+PROXIES = "proxies.yaml"
+
+_LISTS = ("startup_petals", "enabled_petals")
+_MAPPINGS = ("petals", "petal_dependencies")
+
+
+def manifest() -> Json:
+    """What ``plugin.yaml`` says; it lies in the package, or beside it in a checkout."""
+    here = Path(__file__).parents[1]
+    places = (here / "plugin.yaml", here.parent / "plugin.yaml")
+    found: Json = yaml.safe_load(next(p for p in places if p.is_file()).read_text("utf-8"))
+    return found
+
+
+def find_root(named: Path | None) -> Path:
+    """Where the host looks for its files: three directories above its own code.
+
+    ``named`` is checked instead. Raises :class:`BadInput` when there is no host.
+    """
+    if named is None:
+        spec = importlib.util.find_spec("petal_app_manager")
+        if spec is None or spec.origin is None:
+            raise BadInput(
+                "petal-app-manager is not installed in this Python: name the directory that holds"
+                f" its config.json and {PROXIES} with --root."
+            )
+        return Path(spec.origin).parents[2]
+    root = Path(os.path.abspath(named))  # noqa: PTH100 - the host does not follow links either
+    if not (root / PROXIES).is_file() and _code(root) is None:
+        raise BadInput(
+            f"{root} is not where a petal-app-manager looks for its files: there is no {PROXIES},"
+            " and no host two directories below."
+        )
+    return root
+
+
+def host_machine_id() -> str | None:
+    """The id that the host of this Python finds for itself; none where there is no host."""
+    spec = importlib.util.find_spec("petal_app_manager")
+    if spec is None or spec.origin is None:
+        return None
+    arm = "aarch64" in platform.machine().lower()
+    program = Path(spec.origin).parent / "utils" / ("machineid_arm" if arm else "machineid_x86")
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+        answer = subprocess.run(  # noqa: S603 - the host's own program
+            [program], capture_output=True, text=True, check=True, timeout=30
+        )
+        return valid_machine_id(answer.stdout.strip())
+    return None
+
+
+def install(
+    root: Path, settings_file: Path, given: Mapping[str, str], *, force: bool = False
+) -> list[str]:
+    """Write the petal into ``proxies.yaml``, ``given`` into the settings file; say what was done.
+
+    Both or neither. What the settings file says otherwise stays, unless ``force`` is given.
+    Raises :class:`Conflict`, :class:`ConfigError`, :class:`LocalStorageError`, or
+    :class:`Permanent` for a file that the host could not read either.
+    """
+    noted, now, said = settingsfile.note(settings_file, given, force=force)
+    registered, also_said = _register(root / PROXIES)
+    write([*noted, *registered])
+    said += [*also_said, *_still_missing(root, now)]
+    if noted or registered:
+        said.append("Restart the host: it reads these files when it starts.")
+    return said
+
+
+def remove(root: Path) -> list[str]:
+    """Take the petal out of ``proxies.yaml`` again; say what was done. Errors as in `install`."""
+    name = str(manifest()["name"])
+    path = root / PROXIES
+    if not path.is_file():
+        return [f"There is no {path}: nothing to remove."]
+    text, config = _read_proxies(path)
+    left = _without(config, name)
+    if left == config:
+        return [f"{path} does not mention {name}: nothing to remove."]
+    backup = backup_of(path)
+    if backup.is_file() and _meaning(read(backup)[1]) == _meaning(left):
+        # Nothing else has changed since: with this text its comments come back.
+        write([Change(path, read(backup)[0])])
+        backup.unlink()
+    else:
+        write([Change(backup, text), Change(path, rewritten(text, config, left))])
+    return [
+        f"Took {name} out of {path}; settings and outbox stay as they are.",
+        "Restart the host: it then has its own bucket proxy again.",
+    ]
+
+
+# -- proxies.yaml
+
+
+def _register(path: Path) -> tuple[list[Change], list[str]]:
+    petal = manifest()
+    name, exists = petal["name"], path.is_file()
+    text, config = _read_proxies(path) if exists else _host_default(path.parent)
+    wanted = _with(config, petal)
+    note = f"Note: bucket is not among the enabled_proxies of {path}: the host will refuse to load"
+    notes = [f"{note} petals that depend on it, although {name} provides it."]
+    if "bucket" in (wanted.get("enabled_proxies") or []):
+        notes.clear()
+    if exists and wanted == config:
+        return [], [f"{path} names {name} already.", *notes]
+    change = Change(path, rewritten(text, config, wanted))
+    told = f"Wrote {name} into {path} as a {petal['load']} petal"
+    if not exists:
+        return [change], [f"{told}, beside what the host enables by itself.", *notes]
+    backup = backup_of(path)
+    return [Change(backup, text), change], [
+        f"{told}; what it held before is in {backup.name}.",
+        *notes,
+    ]
+
+
+def _read_proxies(path: Path) -> tuple[str, Json]:
+    text, config = read(path)
+    wrong = [key for key in _LISTS if not isinstance(config.get(key) or [], list)]
+    wrong += [key for key in _MAPPINGS if not isinstance(config.get(key) or {}, dict)]
+    if wrong:
+        raise Permanent(
+            f"{path} is not what the host reads: {wrong[0]} is of the wrong kind. Nothing was"
+            " changed.", code="bad_host_file",
+        )  # fmt: skip
+    return text, config
+
+
+def _with(config: Json, petal: Json) -> Json:
+    name, loads = petal["name"], f"{petal['load']}_petals"
+    wanted = {**config, "petals": {**(config.get("petals") or {}), name: petal["entry_point"]}}
+    if name not in (config.get(loads) or []):
+        wanted[loads] = [*(config.get(loads) or []), name]
+    for other in _LISTS:  # in two lists it could be loaded twice
+        if other != loads and name in (config.get(other) or []):
+            wanted[other] = [one for one in config[other] if one != name]
+    if petal["proxies"]["required"]:
+        needs = config.get("petal_dependencies") or {}
+        wanted["petal_dependencies"] = {**needs, name: petal["proxies"]["required"]}
+    return wanted
+
+
+def _without(config: Json, name: str) -> Json:
+    left = dict(config)
+    for key in _LISTS:
+        if name in (config.get(key) or []):
+            left[key] = [one for one in config[key] if one != name]
+    for key in _MAPPINGS:
+        if name in (config.get(key) or {}):
+            left[key] = {one: value for one, value in config[key].items() if one != name}
+    return left
+
+
+def _meaning(config: Json) -> Json:
+    return {key: value for key, value in config.items() if value}
+
+
+def _host_default(root: Path) -> tuple[str, Json]:
+    """What the host would write itself: its own code is asked."""
+    code = _code(root)
+    assert code is not None, "find_root saw to it"
+    try:
+        spec = importlib.util.spec_from_file_location("_petal_app_manager_config", code)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        logging.getLogger(module.__name__).disabled = True
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, PROXIES)
+            module.ensure_proxies_config_exists(path)
+            return read(path)
+    except Exception as error:
+        raise Permanent(
+            f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
+            f" there ({type(error).__name__}): start the host once, then install.",
+            code="bad_host_file",
+        ) from error
+
+
+def _code(root: Path) -> Path | None:
+    return next(iter(sorted(root.glob("*/petal_app_manager/config.py"))), None)
+
+
+# -- what else the host needs
+
+
+def _still_missing(root: Path, now: Mapping[str, Any]) -> list[str]:
+    said = []
+    if "bucket_name" not in now:
+        said.append("Still to be set: the bucket; run this again with --set BUCKET_NAME=...")
+    if "session_token_url" not in now:
+        said.append(
+            f"Not set: SESSION_TOKEN_URL. Unless the host has {HOST_TOKEN_URL}, credentials come"
+            " from AWS's own chain (environment, ~/.aws, instance role)."
+        )
+    if not (root / "config.json").is_file():
+        said.append(f"Warning: without {root / 'config.json'} the host does not start.")
+    code = _code(root)
+    if code is not None and str(code.parents[1]) not in sys.path:
+        said.append(f"Note: petal-s3 must be installed for the host too, in {code.parents[1]}.")
+    return said

@@ -1,0 +1,1 @@
+"""From the disk into the outbox: which files are finished logs; imports ``objects`` and below."""

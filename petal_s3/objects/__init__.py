@@ -1,0 +1,1 @@
+"""What this machine has in the bucket; imports ``outbox``, ``s3`` and below."""

@@ -1,0 +1,140 @@
+"""Copy an object inside the bucket, in one request or by ranges, and prove the copy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from petal_s3.core.settings import MIB
+from petal_s3.errors import Mismatch, S3IntegrationError
+from petal_s3.s3.checksums import etag_parts, multipart_etag
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import HeldPart, ObjectInfo
+
+log = logging.getLogger("petal_s3")
+
+# S3 User Guide, "Copying objects": one request copies up to 5 GB; ranges of 5 MiB to 5 GiB
+# may be parts, at most 10,000.
+MAX_COPY_BYTES = 5_000_000_000
+MAX_PARTS = 10_000
+_LEAST_BYTES = 5 * MIB
+_RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
+_METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes."""
+
+    s3: S3
+    limit: int = MAX_COPY_BYTES
+
+    async def copy(
+        self, source: ObjectInfo, target: str, more: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        """Copy ``source`` with ``more`` metadata; return what stands at ``target`` then.
+
+        Raises :class:`Conflict` when the target is taken, on servers that know how to tell, and
+        :class:`Mismatch` when the copy cannot be told to be equal.
+        """
+        about = _fitting(source, more or {})
+        expected = ""
+        if source.size <= self.limit:
+            await self.s3.copy(about, target, {})
+        else:
+            expected = await self._by_ranges(about, target)
+        there = await self.s3.head(target)
+        if there is None or not equal(source, there, expected):
+            raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
+        return there
+
+    async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
+        """Copy range by range; return the ETag that the copy must have."""
+        part_size = _part_size(source)
+        upload_id, checksummed = await self.s3.begin(
+            target,
+            content_type=source.content_type or "application/octet-stream",
+            metadata={**source.metadata, "part-size": str(part_size)},
+        )
+        try:
+            parts = [
+                await self.s3.copy_part(source, target, upload_id, number, first, last)
+                for number, first, last in _ranges(source.size, part_size)
+            ]
+            if not all(part.crc32 for part in parts):
+                # moto and some others tell no checksum of a copied part, and yet want it named.
+                checksummed = False
+                parts = [replace(part, crc32="") for part in parts]
+            await self.s3.complete(
+                target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
+            )
+        except BaseException:
+            await self._forsake(target, upload_id)
+            raise
+        return _expected(source, part_size, parts)
+
+    async def _forsake(self, key: str, upload_id: str) -> None:
+        """Leave nothing half-copied; what cannot be aborted now is found later as an orphan."""
+        try:
+            await self.s3.abort(key, upload_id)
+        except S3IntegrationError as error:
+            log.warning("abort given up key=%s reason=%s", key, error.message)
+
+
+def _part_size(source: ObjectInfo) -> int:
+    """That of the source where it is known: then the ETag stays the same and proves the copy."""
+    least = max(_LEAST_BYTES, -(-source.size // MAX_PARTS))
+    known = source.part_size or 0
+    parts = etag_parts(source.etag) or 0
+    if known >= least and parts == -(-source.size // known):
+        return known
+    return max(_RANGE_BYTES, -(-least // MIB) * MIB)
+
+
+def _ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
+    for number, first in enumerate(range(0, size, part_size), start=1):
+        yield number, first, min(first + part_size, size) - 1
+
+
+def _expected(source: ObjectInfo, part_size: int, parts: list[HeldPart]) -> str:
+    if source.part_size == part_size and etag_parts(source.etag) == len(parts):
+        return source.etag
+    if any(etag_parts(part.etag) != 0 for part in parts):
+        return ""  # no md5 (SSE-KMS): size and checksum have to tell
+    return multipart_etag([bytes.fromhex(part.etag) for part in parts])
+
+
+def equal(source: ObjectInfo, there: ObjectInfo, expected: str = "") -> bool:
+    """Whether a copy, as HEAD tells it, is the source; ``expected``: its ETag, if that is known.
+
+    Where the ETags cannot be compared, S3 has copied this very version (CopySourceIfMatch), and
+    size and checksum are all it tells.
+    """
+    if there.size != source.size:
+        return False
+    if source.crc32 and there.crc32 and source.crc32 != there.crc32:
+        return False
+    parts = etag_parts(there.etag)
+    hidden = any(info.encryption.startswith("aws:kms") for info in (source, there))
+    if hidden or parts is None:
+        return True
+    if not expected and parts == etag_parts(source.etag) and _same_cut(source, there):
+        expected = source.etag
+    return expected in {"", there.etag}
+
+
+def _same_cut(source: ObjectInfo, there: ObjectInfo) -> bool:
+    return etag_parts(source.etag) == 0 or source.part_size == there.part_size is not None
+
+
+def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
+    """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
+    about = dict(more)
+    room = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
+    for name, value in source.metadata.items():
+        size = len(name) + len(value)
+        if name not in about and size <= room:
+            about[name] = value
+            room -= size
+    return replace(source, metadata=about)

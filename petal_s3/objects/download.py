@@ -1,0 +1,169 @@
+"""Read an object through breaks of the link, and bring it to a file that is proven equal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from petal_s3.errors import (
+    BadInput,
+    Conflict,
+    LocalStorageError,
+    Mismatch,
+    Offline,
+    check_descriptors,
+)
+from petal_s3.s3.checksums import crc32_base64, digest, etag_parts, file_etag
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import ObjectInfo
+
+log = logging.getLogger("petal_s3")
+
+_BREAKS = 3  # in a row, without a byte in between
+
+T = TypeVar("T")
+
+
+@contextlib.asynccontextmanager
+async def reading(
+    s3: S3, key: str, *, first: int | None = None, last: int | None = None, etag: str = "",
+    spread: Callable[[], float] = random.random,
+) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:  # fmt: skip
+    """Stream an object, or its bytes ``first``..``last``; a break is bridged by a range request.
+
+    All bytes are of one version. ``etag``: of this one. Raises :class:`Conflict` when the object
+    is another one meanwhile, :class:`Offline` after several breaks in a row. ``spread``: 0..1.
+    """
+    async with contextlib.AsyncExitStack() as connection:
+        opened = s3.read(key, first=first, last=last, etag=etag)
+        try:
+            info, blocks = await connection.enter_async_context(opened)
+        except Conflict as error:
+            raise _replaced(key) from error
+        yield info, _through(s3, info, first or 0, connection, blocks, spread)
+
+
+async def _through(
+    s3: S3, info: ObjectInfo, start: int, connection: contextlib.AsyncExitStack,
+    blocks: AsyncIterator[bytes], spread: Callable[[], float],
+) -> AsyncIterator[bytes]:  # fmt: skip
+    done = broken = 0
+    while True:
+        try:
+            if broken:
+                rest = s3.read(
+                    info.key, first=start + done, last=start + info.size - 1, etag=info.etag
+                )
+                _, blocks = await connection.enter_async_context(rest)
+            async for block in blocks:
+                done += len(block)
+                broken = 0
+                yield block
+        except Offline as error:
+            broken += 1
+            if broken > _BREAKS:
+                raise
+            log.info("read broke off key=%s at=%d reason=%s", info.key, done, error.message)
+        except Conflict as error:
+            raise _replaced(info.key) from error
+        else:
+            return
+        await connection.aclose()
+        await asyncio.sleep(spread() * 2.0**broken)
+
+
+def _replaced(key: str) -> Conflict:
+    return Conflict(f"{key} was replaced while it was read.", code="changed")
+
+
+async def download(
+    s3: S3, info: ObjectInfo, target: Path, spread: Callable[[], float] = random.random,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> str:  # fmt: skip
+    """Bring the object to ``target``, whole and equal or not at all; return the proof.
+
+    ``on_progress`` gets the bytes that have come, and how many there are.
+
+    The proof is ``crc32+etag``, ``etag`` or ``crc32``; empty where the object carries nothing
+    that can be recomputed, and only its size was compared. Raises :class:`Mismatch` when what
+    came is not what S3 says it is, :class:`LocalStorageError` where it cannot be written,
+    :class:`BadInput` for a target that can be no file.
+    """
+    half = target.parent / f".{secrets.token_hex(16)}.part"  # as long as the disk allows or not
+    try:
+        await _ended(_prepare, target, half)
+        with half.open("r+b") as file:
+            async with reading(s3, info.key, etag=info.etag, spread=spread) as (told, blocks):
+                if told.size != info.size:
+                    raise Mismatch(f"The object has {told.size} bytes instead of {info.size}.")
+                async for block in blocks:
+                    await _ended(file.write, block)
+                    if on_progress is not None:
+                        on_progress(file.tell(), info.size)
+            proof = await _ended(_proven, file, info)
+        await _ended(half.replace, target)
+    except OSError as error:
+        check_descriptors(error)
+        raise LocalStorageError(
+            f"{target.name} cannot be written here ({error.strerror})."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+    return proof
+
+
+async def _ended(work: Callable[..., T], *args: object) -> T:
+    return await to_end(asyncio.to_thread(work, *args))
+
+
+async def to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work``; who is cancelled meanwhile goes on only when it has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+def _prepare(target: Path, half: Path) -> None:
+    if "\0" in str(target) or not target.name or target.is_dir():
+        raise BadInput("The target of a download is the path of a file.", code="bad_path")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half.touch(exist_ok=False)
+
+
+def _proven(file: BinaryIO, info: ObjectInfo) -> str:
+    """Which proof says that the file on disk holds the object."""
+    file.flush()
+    os.fsync(file.fileno())
+    size = os.fstat(file.fileno()).st_size
+    if size != info.size:
+        raise Mismatch(f"The download has {size} bytes instead of {info.size}.")
+    whole = digest(file.fileno(), 0, size)
+    etag = _etag(file.fileno(), info, whole.etag)
+    wrong_crc32 = info.crc32 not in {"", crc32_base64(whole.crc32)}
+    if wrong_crc32 or etag not in {"", info.etag}:
+        raise Mismatch("The download is not what S3 says it is; nothing was kept of it.")
+    return "+".join(name for name, had in (("crc32", info.crc32), ("etag", etag)) if had)
+
+
+def _etag(fd: int, info: ObjectInfo, plain: str) -> str:
+    """The ETag that the file would have; empty where that cannot be known."""
+    parts = etag_parts(info.etag)
+    if parts is None or info.encryption.startswith("aws:kms"):
+        return ""
+    if parts == 0:
+        return plain
+    size = info.part_size
+    if size is None or -(-info.size // size) != parts:
+        return ""
+    return file_etag(fd, info.size, size)

@@ -1,0 +1,249 @@
+"""List, read, presign, move and delete this machine's own objects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import weakref
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from petal_s3.errors import (
+    BadInput,
+    Conflict,
+    Mismatch,
+    NotS3,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    Throttled,
+)
+from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, equal
+from petal_s3.objects.download import download, reading
+from petal_s3.objects.ownership import Territory, header_value
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import ObjectInfo, Page, Presigned
+
+log = logging.getLogger("petal_s3")
+
+MAX_RANGE_BYTES = 64 * 1024 * 1024
+MOST_READERS = 4  # at once; connections are left for what has to be sent
+_PAGE = 1000
+_LONGEST_TOKEN = 2048
+_MOVED_FROM = "moved-from"
+_MOVED_ETAG = "moved-etag"
+
+
+class Objects:
+    """The bucket as this machine may see it: a key of anybody else is refused before signing.
+
+    A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
+    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break; ``patience_s``: how long
+    a reader waits for one of those before it.
+    """
+
+    def __init__(
+        self, s3: S3, outbox: OutboxThread, territory: Territory,
+        *, copy_limit: int = MAX_COPY_BYTES, spread: Callable[[], float] = random.random,
+        patience_s: float = 10.0,
+    ) -> None:  # fmt: skip
+        self.copier = Copier(s3, copy_limit)
+        self._s3 = s3
+        self._outbox = outbox
+        self._territory = territory
+        self._spread = spread
+        self._patience_s = patience_s
+        self._readers = asyncio.Semaphore(MOST_READERS)
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def own(self, key: str) -> str:
+        """The plain key; raises :class:`NotAllowed` or :class:`BadInput` for any but our own."""
+        return self._territory.check(key)
+
+    # -- looking
+
+    async def page(
+        self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
+    ) -> tuple[str, Page]:
+        """Up to ``limit`` objects below ``prefix`` (relative to home, or whole), and that prefix.
+
+        S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
+        ``next_token`` of the page before.
+        """
+        whole = self._territory.listing_prefix(prefix)
+        if token is not None and (not token.isprintable() or len(token) > _LONGEST_TOKEN):
+            raise BadInput("token is the next_token of the page before.")
+        found: list[ObjectInfo] = []
+        while True:
+            wanted = max(1, min(_PAGE, limit - len(found)))
+            page = await self._s3.page(whole, limit=wanted, token=token)
+            found += page.objects
+            before, token = token, page.next_token
+            if token is not None and token == before:
+                raise NotS3("A listing does not end: it is not from S3.")
+            if token is None or len(found) >= limit:
+                return whole, Page(found, token)
+
+    async def walk(self, prefix: str | None = None) -> AsyncIterator[ObjectInfo]:
+        """Every object below ``prefix``, however many: one page is in memory at a time."""
+        token: str | None = None
+        while True:
+            _, page = await self.page(prefix, limit=_PAGE, token=token)
+            for item in page.objects:
+                yield item
+            token = page.next_token
+            if token is None:
+                return
+
+    async def head(self, key: str) -> ObjectInfo:
+        """What S3 knows of an object; raises :class:`S3FileNotFoundError`."""
+        info = await self._s3.head(self.own(key))
+        if info is None:
+            raise S3FileNotFoundError("File not found")
+        return info
+
+    # -- reading
+
+    async def download(
+        self, key: str, target: Path, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[int, str]:
+        """Bring an object to ``target``, whole and equal or not at all: its size and the proof.
+
+        ``on_progress`` gets the bytes that have come, and how many there are.
+        """
+        info = await self.head(key)
+        async with self._reader():
+            proof = await download(self._s3, info, target, self._spread, on_progress)
+            return info.size, proof
+
+    @contextlib.asynccontextmanager
+    async def read(
+        self, key: str, *, first: int | None = None, last: int | None = None, etag: str = ""
+    ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
+        """Stream an object, or its bytes ``first``..``last`` (both included), through breaks.
+
+        Raises :class:`Throttled` when as many are read already as there may be.
+        """
+        opened = reading(
+            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self._spread
+        )
+        async with self._reader(), opened as found:
+            yield found
+
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[None]:
+        """Slow readers must not hold every connection that logs are sent over."""
+        try:
+            await asyncio.wait_for(self._readers.acquire(), self._patience_s)
+        except asyncio.TimeoutError:
+            raise Throttled(
+                f"{MOST_READERS} objects are read already: try again when one has ended.",
+                code="too_many",
+            ) from None
+        try:
+            yield
+        finally:
+            self._readers.release()
+
+    async def range(self, key: str, first: int, last: int) -> bytes:
+        """The bytes ``first``..``last`` of an object, both included; one request.
+
+        Fewer where the object ends before. Raises :class:`BadInput` for more than 64 MiB, which
+        :meth:`read` streams.
+        """
+        if not 0 <= first <= last:
+            raise BadInput("A range goes from a first byte to a last one, counted from 0.")
+        if last - first >= MAX_RANGE_BYTES:
+            raise BadInput(f"A range has at most {MAX_RANGE_BYTES} bytes; stream what is larger.")
+        async with self.read(key, first=first, last=last) as (_, blocks):
+            return b"".join([block async for block in blocks])
+
+    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
+        """A URL to read an object (``GET``), or to add one where nothing stands (``PUT``)."""
+        if method not in {"GET", "PUT"}:
+            raise BadInput("A URL is made for GET or for PUT.")
+        if expires_s < 1:
+            raise BadInput("A URL lives for at least one second.")
+        make = self._s3.presign if method == "GET" else self._s3.presign_put
+        return await make(self.own(key), expires_s)
+
+    async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
+        """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
+        settled."""
+        return await self._s3.presign_put(self.own(key), expires_s, **about)
+
+    async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
+        """Add a small object out of memory; raises :class:`Conflict` where one stands."""
+        await self._s3.put_bytes(self.own(key), body, **about)
+
+    # -- changing
+
+    async def delete(self, key: str) -> str:
+        """Delete an object; its row becomes cancelled. One that is not there is fine."""
+        key = self.own(key)
+        async with self._alone(key):
+            await self._s3.delete(key)
+            await self._outbox(Outbox.delete_proven, key, "Deleted on request.")
+        return key
+
+    async def move(self, source: str, target: str) -> None:
+        """Rename an object: copy, compare, then delete the source; its row follows.
+
+        Raises :class:`Conflict` when an object stands at ``target``, unless it is our own copy
+        of the source: asked again after a lost answer, it finishes what it began. The row names
+        an object that is there at every moment: the source until the copy is proven.
+        """
+        source, target = self.own(source), self._territory.check_lasting(target)
+        if source == target:
+            return
+        async with self._alone(source, target):
+            await self._move(source, target)
+
+    async def _move(self, source: str, target: str) -> None:
+        info = await self._s3.head(source)
+        there = await self._s3.head(target)
+        if info is None:
+            if there is None or there.metadata.get(_MOVED_FROM) != header_value(source):
+                raise S3FileNotFoundError("File not found")
+            return  # done before; only the answer was lost
+        if there is not None and not _our_copy(info, there):
+            raise Conflict("Another object stands at the destination.")
+        if there is None:
+            marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
+            there = await self.copier.copy(info, target, marks)
+            if not _our_copy(info, there):
+                raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
+        await self._outbox(Outbox.move_proven, source, target, there.etag)
+        await self._s3.delete(source)
+        if info.size > self.copier.limit:
+            await self._tidy(target)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, *keys: str) -> AsyncIterator[None]:
+        """What changes an object waits for the change before it."""
+        async with contextlib.AsyncExitStack() as held:
+            for key in sorted(keys):
+                await held.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
+            yield
+
+    async def _tidy(self, key: str) -> None:
+        """Abort what a copy by ranges that died has left open; nothing depends on it."""
+        try:
+            owned = await self._outbox(Outbox.upload_ids)
+            for upload_id in await self._s3.uploads(key):
+                if upload_id not in owned:
+                    await self._s3.abort(key, upload_id)
+        except S3IntegrationError as error:
+            log.warning("abort given up key=%s reason=%s", key, error.message)
+
+
+def _our_copy(source: ObjectInfo, there: ObjectInfo) -> bool:
+    return (
+        there.metadata.get(_MOVED_FROM) == header_value(source.key)
+        and there.metadata.get(_MOVED_ETAG) == source.etag
+        and equal(source, there)
+    )

@@ -1,0 +1,1 @@
+"""One SQLite database with a row per log; imports ``logs`` and below; the only SQL."""

@@ -1,0 +1,130 @@
+"""The values of the outbox: a row, what is to become one, and the receipt of a proof."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from petal_s3.core import clock
+from petal_s3.logs.log_file import Identity, content_type_of
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The proof that an object holds the file's bytes.
+
+    ``proof``: ``crc32+etag``, ``crc32`` or ``etag``: what S3 said and we recomputed.
+    ``verified_at``: seconds since 1970 by S3's clock.
+    """
+
+    key: str
+    etag: str
+    checksum: str
+    size: int
+    proof: str
+    verified_at: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A log that is to enter the outbox."""
+
+    path: str
+    identity: Identity
+    key: str
+    name: str
+    kind: str
+    verdict: str
+    facts: Mapping[str, str]
+    logged_at: int
+    landed_at: int
+    asked_key: str = ""
+    spooled: bool = False
+    session_id: str | None = None
+    priority: int = 0
+    content_type: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One log in the outbox; columns as in :mod:`petal_s3.outbox.schema`."""
+
+    id: int
+    path: str
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    asked_key: str
+    key: str
+    name: str
+    kind: str
+    verdict: str
+    facts: dict[str, str]
+    spooled: bool
+    session_id: str | None
+    priority: int
+    logged_at: int
+    landed_at: int
+    state: str
+    boot_id: str
+    due_at: float
+    lease: str | None
+    attempts: int
+    failures: int
+    code: str
+    reason: str
+    upload_id: str | None
+    part_size: int | None
+    checksummed: bool
+    sent_bytes: int
+    parts_sent: int
+    parts_resent: int
+    receipt: Receipt | None
+    same_as: int | None
+    pinned: bool = False
+    local: str = "kept"
+    content_type: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """What the object is stored as."""
+        return self.content_type or content_type_of(self.kind, self.name)
+
+    @property
+    def identity(self) -> Identity:
+        """The file that landed."""
+        return Identity(self.dev, self.ino % (1 << 64), self.size, self.mtime_ns)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in {"verified", "dead", "cancelled"}
+
+    def next_attempt_s(self, now: float) -> float | None:
+        """Seconds until the next attempt while queued; none in any other state."""
+        if self.state != "queued":
+            return None
+        return max(0.0, self.due_at - now) if self.boot_id == clock.boot_id() else 0.0
+
+
+def printable(text: str) -> str:
+    """How a path or name stands in a row: bytes that are no UTF-8 are written as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+_COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def row_of(record: Mapping[str, Any]) -> Row:
+    """The row that a record of the table ``log`` stands for."""
+    values = {name: record[name] for name in _COLUMNS}
+    values["facts"] = json.loads(values["facts"])
+    values["spooled"] = bool(values["spooled"])
+    values["checksummed"] = bool(values["checksummed"])
+    values["pinned"] = bool(values["pinned"])
+    if values["receipt"] is not None:
+        values["receipt"] = Receipt(**json.loads(values["receipt"]))
+    return Row(**values)

@@ -1,0 +1,111 @@
+"""Run the outbox on a thread of its own: SQLite connections belong to one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from petal_s3.errors import LocalStorageError
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.storage import GONE, in_turn, is_away, place_of, set_aside, storage_errors
+
+log = logging.getLogger("petal_s3")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OutboxThread:
+    """An outbox whose every call is made on one thread, and awaited."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
+        self._outbox: Outbox | None = None
+        self.closed_by: LocalStorageError | None = None
+        """Why it could not be opened, when that was tried last."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open; a rebuild that failed leaves it closed."""
+        return self._outbox is not None
+
+    async def missing(self) -> bool:
+        """Whether it has to be opened: it is closed, or no longer the file at its path.
+
+        Raises :class:`LocalStorageError` while the disk that it lies on is not mounted.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._missing)
+
+    def _missing(self) -> bool:
+        if self._outbox is None:
+            return True
+        with storage_errors(self._path):
+            there, known = place_of(self._path), self._outbox.sql.place
+            if there is None and known is not None and is_away(self._path, known[0]):
+                raise LocalStorageError(
+                    f"The disk that holds the outbox {self._path} is not mounted: mount it again.",
+                    code=GONE,
+                )
+            return there != known
+
+    async def open(self) -> None:
+        """Open the database where it is :meth:`missing`; raises :class:`LocalStorageError`."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._open)
+
+    def _open(self) -> None:
+        if not self._missing():
+            return
+        old, self._outbox = self._outbox, Outbox(self._path, check=True)
+        if old is not None:
+            log.error("outbox was gone, opened anew path=%s", self._path)
+            with suppress(sqlite3.Error):
+                old.close()
+
+    async def rebuild(self) -> None:
+        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
+        outbox, self._outbox = self._outbox, None
+        loop = asyncio.get_running_loop()
+        self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
+
+    async def close(self) -> None:
+        """Close the database and end the thread; safe to call twice."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, outbox.close)
+        self._thread.shutdown(wait=False)
+
+    async def __call__(
+        self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a method of :class:`Outbox` on the thread: ``await db(Outbox.get, row_id)``.
+
+        A cancelled caller does not undo the call: what was started is committed.
+        """
+        outbox = self._outbox
+        if outbox is None:
+            why = self.closed_by
+            if why is not None:
+                raise LocalStorageError(why.message, code=why.code) from why
+            raise LocalStorageError("The outbox is closed.", code="closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+
+def _anew(old: Outbox | None, path: Path) -> Outbox:
+    if old is not None:
+        with suppress(sqlite3.Error):
+            old.close()
+    with storage_errors(path), in_turn(path.parent):
+        aside = set_aside(path)
+    log.error("outbox damaged, set aside as=%s", aside)
+    return Outbox(path)

@@ -1,0 +1,1 @@
+"""One bucket over HTTP, every answer checked; imports ``core``; the only botocore."""

@@ -1,0 +1,366 @@
+"""Make one guarded call to S3: credentials, a deadline, errors translated, one more try at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from aiobotocore.credentials import AioCredentialResolver, AioCredentials
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.handlers import add_expect_header
+
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.errors import (
+    ClockSkew,
+    Conflict,
+    NotS3,
+    Offline,
+    S3BucketError,
+    S3CredentialsError,
+    S3IntegrationError,
+)
+from petal_s3.s3.credentials import Credentials, TokenService
+from petal_s3.s3.error_mapping import translate
+from petal_s3.s3.headers import FROM_CACHE, from_cache
+from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
+from petal_s3.s3.progress import unacknowledged
+from petal_s3.s3.responses import LONGEST_URL_S
+
+log = logging.getLogger("petal_s3")
+# At DEBUG these print session tokens; the host sets levels from its environment.
+_CHATTY = ("botocore", "aiobotocore", "urllib3")
+for _chatty in _CHATTY:
+    logging.getLogger(_chatty).setLevel(logging.INFO)
+
+_T = TypeVar("_T")
+_CLOCK_LIMIT_S = 14 * 60.0
+_FRESH_S = 900.0
+_WATCH_S = 0.5
+_ENOUGH_REFUSALS = 3
+_ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
+_PROBE_S = 3.0
+# Policies leave these out on purpose: a refusal is no reason to give up a good token.
+_OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
+
+
+class _Tokens(AioCredentials):
+    """Hands the token service's credentials to the signer, at each request anew."""
+
+    def __init__(self, tokens: TokenService) -> None:
+        super().__init__("unused", "unused", "unused", method="petal-token-service")
+        self._tokens = tokens
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
+        held = await self._tokens.get()
+        return ReadOnlyCredentials(held.access_key_id, held.secret_access_key, held.session_token)
+
+
+class _Provider:
+    METHOD = "petal-token-service"
+    CANONICAL_NAME = None
+
+    def __init__(self, tokens: TokenService) -> None:
+        self._tokens = tokens
+
+    async def load(self) -> _Tokens:
+        return _Tokens(self._tokens)
+
+
+class Caller:
+    """One client for one bucket; every error that leaves it is ours."""
+
+    def __init__(  # noqa: PLR0913 - the settings of a connection
+        self,
+        *,
+        bucket: str,
+        region: str,
+        endpoint_url: str | None,
+        tokens: TokenService | None,
+        timeout_s: float,
+        connections: int,
+        ignore_dates: bool,
+        server_clock: ServerClock,
+        stall_s: float,
+        now: Clock = clock.now,
+    ) -> None:
+        self.answered = 0  # calls that S3 answered well: the link works
+        self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._clock = server_clock
+        self._region = region
+        self._tokens = tokens
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._ignore_dates = ignore_dates
+        self._stack = contextlib.AsyncExitStack()
+        self._client: Any = None
+        self._opening = asyncio.Lock()
+        self._peer: tuple[str, int] | None = None
+        self._knows_conditions = False
+        self._refused_conditions = 0
+        self._refreshed_at = float("-inf")
+        self._stall_s = stall_s
+        self._now = now
+
+    async def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            await self._stack.aclose()
+
+    def peer(self) -> tuple[str, int] | None:
+        """Host and port that connections go to (a proxy, where one is set); none before opening."""
+        return self._peer
+
+    async def open(self) -> Any:
+        """Make the client, once: no network, but some 100 ms of work on the loop."""
+        if self._client is not None:
+            return self._client
+        async with self._opening:
+            if self._client is None:
+                with self.errors():
+                    self._client = await self._connect()
+                self._peer = _peer_of(self._client.meta.endpoint_url)
+        return self._client
+
+    async def credentials_left_s(self) -> int:
+        """How long what is signed now stays good, in whole seconds, at least one."""
+        if self._tokens is None:
+            return LONGEST_URL_S  # botocore's own chain does not say
+        held = await self._tokens.get()
+        return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
+
+    async def _connect(self) -> Any:
+        session = AioSession()
+        if self._tokens is not None:
+            session.register_component(
+                "credential_provider",
+                AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
+            )
+        elif await session.get_credentials() is None:
+            raise NoCredentialsError  # a client without any would never look again
+        client = await self._stack.enter_async_context(
+            session.create_client(
+                "s3",
+                region_name=self._region,
+                endpoint_url=self._endpoint_url,
+                config=client_config(
+                    connections=self._connections, ignore_dates=self._ignore_dates
+                ),
+            )
+        )
+        _hush()  # now that all of them are there
+        signer = register_signer(self._clock, f"petal-s3v4-{uuid.uuid4().hex}")
+        events = client.meta.events
+        events.register_first("choose-signer.s3", lambda **_: signer)
+        events.register("response-received.s3", self._received)
+        # A peer that never says "100 Continue" would hold an upload for ever.
+        events.unregister("before-call.s3", add_expect_header)
+        return client
+
+    def _received(self, response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+        headers = (response_dict or {}).get("headers", {})
+        if "date" in headers and not from_cache(headers):
+            self._clock.learn(headers["date"])
+
+    async def call_if_absent(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:
+        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not).
+
+        Who has understood the condition once is never asked without it again; who has not is
+        believed to be unable only after having said so several times.
+        """
+        if self._refused_conditions < _ENOUGH_REFUSALS:
+            try:
+                answer = await self.call(
+                    operation, {**params, "IfNoneMatch": "*"}, window=window, slow=slow
+                )
+            except Conflict:
+                self._knows_conditions = True
+                raise
+            except S3BucketError as error:
+                if error.code != "not_implemented" or self._knows_conditions:
+                    raise
+                if window is not None:
+                    window.seek(0)
+            else:
+                self._knows_conditions = True
+                return answer
+            answer = await self.call(operation, params, window=window, slow=slow)
+            self._refused_conditions += 1
+            return answer
+        return await self.call(operation, params, window=window, slow=slow)
+
+    async def call(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:
+        """Make one call; once more at once with new credentials or the server's time."""
+        for again in (True, False):
+            held = await self._tokens.get() if self._tokens is not None else None
+            offset_s = self._clock.offset_s or 0.0
+            try:
+                return await self._try(operation, window, slow=slow, params=params)
+            except (S3CredentialsError, S3BucketError, ClockSkew) as error:
+                # Whatever it was called: when our time moved meanwhile, the signature was wrong.
+                moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
+                if not again:
+                    raise
+                if moved_s <= _CLOCK_LIMIT_S and not self._worth_another(operation, error, held):
+                    raise
+                log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
+            if window is not None:
+                window.seek(0)
+        raise AssertionError("unreachable")
+
+    def _worth_another(
+        self, operation: str, error: S3IntegrationError, held: Credentials | None
+    ) -> bool:
+        if isinstance(error, ClockSkew) or self._tokens is None or held is None:
+            return False
+        if isinstance(error, S3BucketError):
+            # An expired token may look like a missing permission; but ask for a new one rarely.
+            now = self._now()
+            if error.code != "forbidden" or operation in _OFTEN_DENIED:
+                return False
+            current = self._tokens.current
+            if current is None or current.generation != held.generation:
+                return True  # somebody else has renewed it meanwhile, or is about to
+            if now - self._refreshed_at < _FRESH_S:
+                return False
+            self._refreshed_at = now
+        self._tokens.invalidate(held.generation)
+        return True
+
+    async def _try(
+        self, operation: str, window: Window | None, *, slow: bool, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        client = await self.open()
+        with self.errors():
+            call = getattr(client, operation)(Bucket=self._bucket, **params)
+            if window is not None:
+                answer = await self._watched(call, window)
+            else:
+                deadline = self._timeout_s * (10 if slow else 1)
+                answer = await asyncio.wait_for(call, deadline)
+        if from_cache(answer["ResponseMetadata"]["HTTPHeaders"]):
+            if "Body" in answer:
+                answer["Body"].close()
+            raise NotS3(FROM_CACHE)
+        self.answered += 1
+        return dict(answer)
+
+    async def _watched(self, call: Awaitable[_T], window: Window) -> _T:
+        """Await an upload as long as its body moves; a stalled one is ended.
+
+        No timeout of botocore or aiohttp covers a peer that stops reading in the middle of a
+        body, and a deadline would end a slow link that works. What moves is what the peer
+        acknowledges: buffers on the way take a minute's worth of a slow link in one gulp.
+        """
+        task = asyncio.ensure_future(call)
+        task.add_done_callback(lambda _: _send_no_more(window))
+        left: int | None = None
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_WATCH_S)
+                before, left = left, unacknowledged(window.transport)
+                if left != before:
+                    window.moved_at = self._now()
+                all_gone = window.position >= window.size and not left
+                allowed = self._stall_s + (_ANSWER_S if all_gone else 0.0)
+                if not task.done() and self._now() - window.moved_at > allowed:
+                    gone = max(0, window.position - (left or 0))
+                    raise Offline(
+                        f"The upload stalled after {gone} of {window.size} bytes.",
+                        peer=self._peer,
+                    )
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Let only our errors out."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            translated = translate(error, peer=self._peer)
+            if translated is error:
+                raise
+            raise translated from error
+
+
+def _send_no_more(window: Window) -> None:
+    """End a connection that is being closed: it would send on what its buffer still holds."""
+    if window.transport is not None and window.transport.is_closing():
+        window.transport.abort()
+
+
+def _hush() -> None:
+    """Keep to itself what chatty loggers say at DEBUG, also where somebody set a level on one."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _CHATTY:
+            logging.getLogger(name).addFilter(_above_debug)
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
+    """Whether a bare TCP connection to ``(host, port)`` can be made."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(*peer), timeout_s)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _peer_of(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    host = str(parts.hostname)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(host):
+        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+        host = str(parts.hostname)
+    return host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def own_credentials() -> str:
+    """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
+
+    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds.
+    """
+    try:
+        found = await AioSession().get_credentials()
+    except BotoCoreError as error:
+        raise S3CredentialsError(
+            f"AWS's own credentials cannot be used: {error}", code="no_credentials"
+        ) from error
+    return "" if found is None else str(found.method)

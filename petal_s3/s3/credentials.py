@@ -1,0 +1,251 @@
+"""Fetch session tokens and know how long they live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import aiohttp
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from yarl import URL
+
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.errors import S3CredentialsError, no_descriptors
+from petal_s3.s3.headers import date_s, patience_s
+from petal_s3.s3.http_session import X509_NO_CHECK_TIME
+
+log = logging.getLogger("petal_s3")
+
+DEFAULT_LIFE_S = 900.0
+_MARGIN_S = 120.0
+_MAX_ANSWER_BYTES = 64 * 1024
+_HTTP_OK = range(200, 300)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Temporary credentials; ``expires_at`` on the clock that was passed in."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires_at: float
+    generation: int
+
+
+class _Answer(BaseModel):
+    access_key_id: str = Field(alias="accessKeyId", min_length=1)
+    secret_access_key: SecretStr = Field(alias="secretAccessKey", min_length=1)
+    session_token: SecretStr = Field(alias="sessionToken", min_length=1)
+    expiration: datetime | None = Field(
+        None, validation_alias=AliasChoices("expiration", "Expiration", "expiresAt")
+    )
+
+
+class TokenService:
+    """Session credentials from the token service, one fetch at a time, shared by everybody.
+
+    Renewed before they expire, by a clock that nobody can set: the life of a token is its
+    expiration minus the ``Date`` of the same answer, so the device's own date plays no part.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_s: float, ignore_dates: bool = False, clock: Clock = clock.now
+    ) -> None:
+        """``ignore_dates``: accept certificates outside their dates, and nothing else."""
+        self._url = URL(url)
+        self._ignore_dates = ignore_dates
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+        self._current: Credentials | None = None
+        self._renew_at = 0.0
+        self._fetched = 0
+        self.tries = 0
+        self._refusal: S3CredentialsError | None = None
+
+    @property
+    def current(self) -> Credentials | None:
+        """The credentials at hand, or none; asks nobody."""
+        held = self._current
+        return held if held is not None and self._clock() < held.expires_at else None
+
+    async def get(self) -> Credentials:
+        """Return valid credentials, fetching them when needed.
+
+        Raises :class:`S3CredentialsError` with the reason; credentials that are still valid
+        are used on while the service cannot be reached.
+        """
+        if self._current is not None and self._clock() < self._renew_at:
+            return self._current
+        tries = self.tries
+        async with self._lock:
+            if self._current is not None and self._clock() < self._renew_at:
+                return self._current
+            if self.tries != tries and self._refusal is not None:
+                raise _again(self._refusal)  # who waited for a fetch shares how it ended
+            return await self._renew_or_hold()
+
+    def invalidate(self, generation: int) -> None:
+        """Drop the credentials of ``generation``: S3 does not accept them any more.
+
+        Later generations are kept, so that many users of one dead token cause one fetch.
+        """
+        if self._current is not None and self._current.generation == generation:
+            self._current = None
+
+    async def close(self) -> None:
+        """Close the connection to the service."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _renew_or_hold(self) -> Credentials:
+        self._refusal = None
+        try:
+            return await self._renew()
+        except S3CredentialsError as error:
+            held = self.current
+            if held is None:
+                self._refusal = error
+                raise
+            log.warning("credentials renewal deferred reason=%s", error.message)
+            self._renew_at = min(held.expires_at, self._clock() + 10.0)
+            return held
+        finally:
+            self.tries += 1
+
+    async def _renew(self) -> Credentials:
+        answer, life_s = await self._fetch()
+        self._fetched += 1
+        now = self._clock()
+        self._renew_at = now + life_s - min(_MARGIN_S, life_s / 4)
+        self._current = Credentials(
+            answer.access_key_id,
+            answer.secret_access_key.get_secret_value(),
+            answer.session_token.get_secret_value(),
+            now + life_s,
+            self._fetched,
+        )
+        log.info("credentials fetched life_s=%.0f", life_s)
+        return self._current
+
+    async def _fetch(self) -> tuple[_Answer, float]:
+        where = f"The token service at {self._url.host}"
+        peer = (str(self._url.host), int(self._url.port or 0))
+        try:
+            status, headers, body = await self._post()
+        except asyncio.TimeoutError:
+            raise S3CredentialsError(
+                f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
+                code="token_service_down", peer=peer,
+            ) from None  # fmt: skip
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Nobody gets the cause: it carries the request, and with it passwords.
+            raise _unreached(where, peer, error) from None
+        if status not in _HTTP_OK:
+            raise _refusal(where, status, headers)
+        try:
+            answer = _Answer.model_validate_json(body)
+        except ValidationError as error:
+            raise S3CredentialsError(
+                f"{where} answered nonsense: {_what_is_wrong(error, headers)}.",
+                code="token_service_nonsense",
+            ) from None  # the cause would carry the body, and with it a secret
+        return answer, _life_s(answer.expiration, headers)
+
+    async def _post(self) -> tuple[int, dict[str, str], bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                trust_env=True,
+                connector=aiohttp.TCPConnector(ssl=_dateless()) if self._ignore_dates else None,
+            )
+        # A redirect is a captive portal: it must not get a request that yields secrets.
+        async with self._session.post(self._url, allow_redirects=False) as response:
+            body = await response.content.read(_MAX_ANSWER_BYTES)
+            while not response.content.at_eof() and len(body) < _MAX_ANSWER_BYTES:
+                body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, headers, body
+
+
+def _dateless() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.verify_flags |= X509_NO_CHECK_TIME
+    return context
+
+
+def _again(error: S3CredentialsError) -> S3CredentialsError:
+    return S3CredentialsError(
+        error.message, code=error.code, peer=error.peer, retry_after_s=error.retry_after_s
+    )
+
+
+def _unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
+    full = no_descriptors(error) if isinstance(error, OSError) else None
+    if full is not None:
+        return S3CredentialsError(full.message, code=full.code)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "certificate is not yet valid" in text or "certificate has expired" in text:
+        return S3CredentialsError(
+            f"{where} has a certificate that does not fit this device's date: set the clock, or "
+            "set PETAL_S3_TLS_IGNORE_DATES=true.",
+            code="tls_dates",
+        )
+    if not isinstance(error, aiohttp.ClientConnectionError | OSError):
+        text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
+    return S3CredentialsError(
+        f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer
+    )
+
+
+def _refusal(where: str, status: int, headers: dict[str, str]) -> S3CredentialsError:
+    if 300 <= status < 400:
+        return S3CredentialsError(
+            f"{where} redirects elsewhere: the network may need a login.",
+            code="token_service_nonsense",
+        )
+    if status in {401, 403}:
+        return S3CredentialsError(
+            f"{where} refuses this machine (HTTP {status}): check its registration.",
+            code="token_service_refused",
+        )
+    return S3CredentialsError(
+        f"{where} answers HTTP {status}.",
+        code="token_service_down",
+        retry_after_s=patience_s(headers),
+    )
+
+
+def _what_is_wrong(error: ValidationError, headers: dict[str, str]) -> str:
+    if "html" in headers.get("content-type", ""):
+        return "a web page instead of credentials; the network may need a login"
+    first: Any = error.errors(include_input=False, include_url=False)[0]
+    field_name = ".".join(str(part) for part in first["loc"])
+    if field_name:
+        return f"{field_name} is missing or wrong"
+    return "no JSON object"
+
+
+def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
+    if expiration is None:
+        return DEFAULT_LIFE_S
+    if expiration.tzinfo is None:
+        expiration = expiration.replace(tzinfo=timezone.utc)
+    answered_s = date_s(headers.get("date", ""))
+    if answered_s is None:
+        return DEFAULT_LIFE_S
+    life_s = expiration.timestamp() - answered_s
+    if life_s <= 0:
+        raise S3CredentialsError(
+            "The token service hands out credentials that have already expired.",
+            code="token_service_nonsense",
+        )
+    return life_s

@@ -1,0 +1,187 @@
+"""What S3 says: the values of its answers, and the checks that only S3 can pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from petal_s3.errors import BadInput, Mismatch, NotS3
+from petal_s3.s3.checksums import Digest
+
+_ENCRYPTION_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What S3 says about an object; ``crc32`` only when it covers the whole object.
+
+    ``size``: bytes of the object, or of the stretch that was asked for; then ``whole_size`` is
+    that of the object.
+    """
+
+    key: str
+    size: int
+    etag: str
+    crc32: str = ""
+    content_type: str = ""
+    last_modified: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    encryption: str = ""
+    whole_size: int = 0
+    storage_class: str = "STANDARD"
+
+    @property
+    def part_size(self) -> int | None:
+        """The part size its uploader wrote down; none when it was no multipart upload."""
+        text = self.metadata.get("part-size", "")
+        return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+@dataclass(frozen=True)
+class HeldPart:
+    """A part that S3 holds; ``crc32`` is empty where the server keeps none."""
+
+    number: int
+    size: int
+    etag: str
+    crc32: str = ""
+    stored_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that is neither complete nor aborted; ``begun_at`` by S3's clock."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing; ``next_token`` is none after the last."""
+
+    objects: Sequence[ObjectInfo]
+    next_token: str | None
+
+
+def encryption(sse: str) -> dict[str, str]:
+    """The parameters that ask for an encryption as PETAL_S3_SSE writes it."""
+    if sse == "none":
+        return {}
+    if sse.startswith("aws:kms:"):
+        key_id = sse.removeprefix("aws:kms:")
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id}
+    return {"ServerSideEncryption": sse}
+
+
+def encryption_headers(parameters: Mapping[str, str]) -> dict[str, str]:
+    """What :func:`encryption` asks for, as headers of a request that somebody else makes."""
+    return {_ENCRYPTION_HEADERS[name]: value for name, value in parameters.items()}
+
+
+def listed(part: HeldPart, *, checksummed: bool) -> dict[str, Any]:
+    """A part as CompleteMultipartUpload names it."""
+    named: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
+    if checksummed:
+        named["ChecksumCRC32"] = part.crc32
+    return named
+
+
+def aborts_stale_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a lifecycle rule aborts stale multipart uploads of every key below ``prefix``."""
+    told = rule.get("AbortIncompleteMultipartUpload") or {}
+    if rule.get("Status") != "Enabled" or not told.get("DaysAfterInitiation"):
+        return False
+    chosen = dict(rule.get("Filter") or {})
+    chosen |= chosen.pop("And", None) or {}
+    covered = chosen.pop("Prefix", None) or rule.get("Prefix") or ""
+    return not chosen and prefix.startswith(covered)  # what is left chooses by tag or size
+
+
+def confirmed(answer: Mapping[str, Any], digest: Digest) -> str:
+    """Return the ETag when it, or under SSE-KMS the checksum, says that our bytes arrived."""
+    etag = text(answer, "ETag").strip('"')
+    told_crc32 = answer.get("ChecksumCRC32")
+    if told_crc32 and told_crc32 != digest.crc32_base64:
+        raise Mismatch("S3 confirmed other bytes than were sent; they are sent again.")
+    if etag == digest.etag:
+        return etag
+    if str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") and told_crc32:
+        return etag
+    raise Mismatch("S3 confirmed other bytes than were sent; they are sent again.")
+
+
+def status(answer: Mapping[str, Any]) -> int:
+    """The HTTP status of an answer; 0 when it has none."""
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def gone(answer: Mapping[str, Any]) -> bool:
+    """Whether S3 says that it removed what was asked: a portal may answer 204 as well."""
+    return status(answer) == 204 and bool(answer["ResponseMetadata"].get("RequestId"))
+
+
+def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tuple[int, int]:
+    """How many bytes follow, and of how many; the latter is 0 where that is not told.
+
+    Raises :class:`NotS3` unless they are those that were asked for.
+    """
+    size = number(answer, "ContentLength")
+    told = _RANGE.fullmatch(str(answer.get("ContentRange") or ""))
+    if not first and last is None and status(answer) == 200:
+        return size, size
+    if first is not None and status(answer) == 206 and told is not None:
+        begins, ends = int(told[1]), int(told[2])
+        if begins == first and ends - begins + 1 == size and (last is None or ends <= last):
+            return size, 0 if told[3] == "*" else int(told[3])
+    raise NotS3("The answer holds other bytes than were asked for: it is not from S3.")
+
+
+# The longest life of a version 4 signature: S3 User Guide, "Presigned URL expiration".
+LONGEST_URL_S = 7 * 86_400
+
+
+def url_life_s(hours: float) -> int:
+    """Whole seconds that a URL may live; raises :class:`BadInput`."""
+    if not hours > 0:  # nor is NaN
+        raise BadInput("A URL lives for at least one second.")
+    return int(min(hours * 3600, LONGEST_URL_S))
+
+
+@dataclass(frozen=True)
+class Presigned:
+    """A URL that opens one object for ``expires_s`` seconds, with ``headers`` that must be sent."""
+
+    url: str
+    method: str
+    expires_s: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def storage_class(answer: Mapping[str, Any]) -> str:
+    """How S3 stores an object; it leaves out the usual way."""
+    return str(answer.get("StorageClass") or "STANDARD")
+
+
+def text(answer: Mapping[str, Any], name: str) -> str:
+    """A text that S3 never leaves out; raises :class:`NotS3` where it is missing."""
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise NotS3(f"The answer lacks {name}: it is not from S3; the network may need a login.")
+    return value
+
+
+def number(answer: Mapping[str, Any], name: str) -> int:
+    """A number that S3 never leaves out; raises :class:`NotS3` where it is missing."""
+    value = answer.get(name)
+    if not isinstance(value, int):
+        raise NotS3(f"The answer lacks {name}: it is not from S3; the network may need a login.")
+    return value

@@ -1,0 +1,1 @@
+"""Everything built once, and the verbs that all front ends share; imports ``upload`` and below."""

@@ -1,0 +1,97 @@
+"""Look at an outbox from outside: nothing is created, no lock is taken, nobody is asked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from petal_s3.core import clock
+from petal_s3.core.settings import Settings
+from petal_s3.errors import LocalStorageError
+from petal_s3.intake.log_directories import find
+from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.status import row_json, summary, why_not
+
+Json = dict[str, Any]
+
+_ORDER = ("uploading", "queued", "dead", "verified", "cancelled")
+
+
+def look(settings: Settings, limit: int) -> Json:
+    """The JSON of ``/status`` with at most ``limit`` ``rows``: unsettled first, newest first.
+
+    Raises :class:`LocalStorageError` when the outbox cannot be read.
+    """
+    path = settings.outbox_path
+    with _reading(path) as outbox:
+        if outbox is None:
+            return _nothing_yet(path)
+        rows: list[Row] = []
+        for state in _ORDER:
+            rows += outbox.rows(state, limit - len(rows))
+        said = memory.said(outbox)
+        found = summary(outbox, said, DrainLock(settings.state_dir).holder())
+        drained = found["drained_by"] is not None
+        held_up = str(said.get("reason", "")) if drained else ""
+        return {**found, "rows": [_row(row, held_up, drained=drained) for row in rows]}
+
+
+def _row(row: Row, held_up: str, *, drained: bool) -> Json:
+    """A row as it is shown."""
+    return {**row_json(row, clock.now()), "reason": why_not(row, held_up, drained=drained)}
+
+
+def last_said(settings: Settings) -> Json:
+    """What the process that drained last said of itself; empty when there was none."""
+    with _reading(settings.outbox_path) as outbox:
+        return {} if outbox is None else memory.said(outbox)
+
+
+def hints(settings: Settings) -> list[str]:
+    """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
+    files = find(settings)
+    if not files:
+        directories = ", ".join(str(directory) for directory in settings.directories)
+        return [
+            f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
+            " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
+        ]
+    with _reading(settings.outbox_path) as outbox:
+        new = len(files if outbox is None else outbox.unknown(files))
+    if not new:
+        return []
+    return [
+        f"Not in the outbox yet: {new} in the log directories. The host takes them at its next"
+        " scan, petal-s3 drain at once."
+    ]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Outbox | None]:
+    try:
+        exists = path.is_file()
+    except PermissionError:
+        raise LocalStorageError(
+            f"{path} belongs to another user: ask as that user (the host's), or as root."
+        ) from None
+    outbox = Outbox(path) if exists else None
+    try:
+        yield outbox
+    finally:
+        if outbox is not None:
+            outbox.close()
+
+
+def _nothing_yet(path: Path) -> Json:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        empty = Outbox(Path(elsewhere, path.name))
+        found = summary(empty, {}, None)
+        empty.close()
+    why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
+    return {**found, "outbox": str(path), "reason": why, "rows": []}

@@ -1,0 +1,212 @@
+"""Hand a large file over by its key: a URL to put it, what it is, and its end."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import logging
+import mimetypes
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
+from petal_s3.objects.download import to_end
+from petal_s3.objects.ownership import key_name, metadata, temporary_folder
+from petal_s3.s3.responses import ObjectInfo
+from petal_s3.service import views
+from petal_s3.service.service import Service
+
+log = logging.getLogger("petal_s3")
+
+INLINE_BYTES = 100 * 1024
+URL_S = 3600
+_NAME_BYTES = 255
+_LARGEST_PUT = 5 * 1024**3  # S3 User Guide, "Uploading objects": a single PUT
+_NAME, _SIZE = "original-filename", "declared-size"
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
+_FILE_ID = re.compile(r"([0-9a-f]{32})_")
+
+
+class FileUploadMetadata(BaseModel):
+    """A file that was handed over; ``size`` in bytes, ``extension`` with its dot."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: str
+    extension: str
+    size: int = Field(ge=0)
+    index: int = Field(0, ge=0)
+    file_id: str
+    page_count: int | None = Field(None, ge=0)
+    s3Key: str  # noqa: N815 - the name that its readers know
+    s3Url: str  # noqa: N815
+
+
+async def begin(
+    service: Service, session_id: str, name: str, size: int, media_type: str | None = None
+) -> dict[str, Any]:
+    """A URL to which the file is put, and the key under which it then stands for a day at most.
+
+    The URL takes ``size`` bytes, no more and no less. Raises :class:`BadInput`.
+    """
+    limit = min(_LARGEST_PUT, int(service.settings.max_file_size))
+    if size <= 0:
+        raise BadInput("The file is empty.", code="empty")
+    if size > limit:
+        raise BadInput(
+            f"The file is too large: the limit is {limit} bytes.", code="too_large", status=413
+        )
+    file_id, kind, about = _about(name, size, media_type)
+    key = _key(service, session_id, file_id, name)
+    made = await service.objects.presign_put(
+        key, URL_S, size=size, content_type=kind, metadata=about
+    )
+    until = service.ends_at(made)
+    return {**views.presigned(key, made, until), "file_id": file_id, "name": name, "size": size}
+
+
+async def complete(
+    service: Service, session_id: str, key: str, *, index: int = 0, page_count: int | None = None
+) -> FileUploadMetadata:
+    """What was put under ``key``; looked at in S3.
+
+    Raises :class:`NotAllowed` for a key of anything else than a file handed over in this session,
+    :class:`S3FileNotFoundError` (``not_uploaded``), and :class:`Conflict` (``incomplete``) for
+    other bytes than were announced: those are deleted.
+    """
+    key = service.objects.own(key)
+    if not key.startswith(temporary_folder(service.territory.home, session_id)):
+        raise NotAllowed("This key does not belong to a file that was handed over in this session.")
+    try:
+        info = await service.objects.head(key)
+    except S3FileNotFoundError:
+        raise S3FileNotFoundError(
+            "Nothing stands at this key: put the file to its URL first.", code="not_uploaded"
+        ) from None
+    declared = info.metadata.get(_SIZE, "")
+    if declared != str(info.size):
+        await _forget(service, key)
+        raise Conflict(
+            f"{info.size} bytes came instead of the {declared or 'unknown number of'} announced:"
+            " they were deleted; hand the file over again.",
+            code="incomplete",
+        )
+    return _metadata(service, info, index, page_count)
+
+
+async def take_inline(  # noqa: PLR0913 - a file and what is said of it
+    service: Service, session_id: str, name: str, content: str,
+    *, media_type: str | None = None, index: int = 0, page_count: int | None = None,
+) -> FileUploadMetadata:  # fmt: skip
+    """Take a file below 100 KB that comes with the request, as base64.
+
+    Raises :class:`BadInput`. When anything fails, nothing stays in the bucket.
+    """
+    if len(content) > INLINE_BYTES * 2:
+        raise _too_large()
+    try:
+        body = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadInput("content is the file as base64.") from None
+    if len(body) >= INLINE_BYTES:
+        raise _too_large()
+    if not body:
+        raise BadInput("The file is empty.", code="empty")
+    file_id, kind, about = _about(name, len(body), media_type)
+    key = _key(service, session_id, file_id, name)
+    try:
+        await service.objects.put_bytes(key, body, content_type=kind, metadata=about)
+        return await complete(service, session_id, key, index=index, page_count=page_count)
+    except BaseException:
+        await to_end(_forget(service, key))
+        raise
+
+
+def _too_large() -> BadInput:
+    return BadInput(
+        f"The file is too large to come with the request (below {INLINE_BYTES} bytes): ask for a"
+        " URL with POST /bucket/presign-upload.",
+        code="too_large", status=413,
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def processing(
+    service: Service, key: str
+) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
+    """Read a file that was handed over; it is deleted afterwards, however that ends.
+
+    Where it cannot be opened it stays, to be asked for again. Raises :class:`NotAllowed` for a
+    key that is not a temporary one.
+    """
+    key = service.objects.own(key)
+    if not service.territory.is_temporary(key):
+        raise NotAllowed("Only what was handed over is deleted after it was read.")
+    opened = False
+    try:
+        async with service.objects.read(key) as found:
+            opened = True
+            yield found
+    finally:
+        if opened:
+            await to_end(_forget(service, key))
+
+
+async def end(service: Service, session_id: str) -> int:
+    """A session has ended: delete what was handed over in it; how many objects that were."""
+    folder = temporary_folder(service.territory.home, session_id)
+    keys = [item.key async for item in service.objects.walk(folder)]
+    for key in keys:
+        await service.objects.delete(key)
+    return len(keys)
+
+
+async def _forget(service: Service, key: str) -> None:
+    """Delete what nobody needs; where that fails now, the next daily look does it."""
+    try:
+        await service.objects.delete(key)
+    except S3IntegrationError as error:
+        log.warning("temporary object stays key=%s reason=%s", key, error.message)
+
+
+def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict[str, str]]:
+    """A new file id, the media type, and the metadata that say both name and size again."""
+    named = name.isprintable() and PurePath(name).name == name != ".."
+    if not named or not name.strip() or len(name.encode()) > _NAME_BYTES:
+        raise BadInput("This is not a file name.", code="bad_name")
+    kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    if not _MEDIA_TYPE.fullmatch(kind):
+        raise BadInput("type is a media type like application/pdf.", code="bad_type")
+    return secrets.token_hex(16), kind, metadata([(_NAME, name), (_SIZE, str(size))])
+
+
+def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
+    folder = temporary_folder(service.territory.home, session_id)
+    return f"{folder}{file_id}_{key_name(name)}"
+
+
+def _metadata(
+    service: Service, info: ObjectInfo, index: int, page_count: int | None
+) -> FileUploadMetadata:
+    last = info.key.rpartition("/")[2]
+    file_id = _FILE_ID.match(last)
+    name = unquote(info.metadata.get(_NAME, "")) or last
+    return FileUploadMetadata(
+        name=name,
+        type=info.content_type or "application/octet-stream",
+        extension=PurePath(name).suffix.lower(),
+        size=info.size,
+        index=index,
+        file_id=file_id[1] if file_id else last,
+        page_count=page_count,
+        s3Key=info.key,
+        s3Url=views.url_of(service.settings, info.key),
+    )

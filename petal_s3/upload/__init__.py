@@ -1,0 +1,1 @@
+"""From the outbox into the bucket, proven; imports ``cleanup`` and below."""

@@ -1,0 +1,593 @@
+"""Bring one row's file into S3, part by part, and prove that it arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.settings import MIB
+from petal_s3.errors import (
+    Conflict,
+    Mismatch,
+    NotFinished,
+    Offline,
+    S3BucketError,
+    S3IntegrationError,
+    SourceAway,
+    SourceChanged,
+    SourceGone,
+    Transient,
+    UploadGone,
+)
+from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
+from petal_s3.objects.ownership import DESCRIPTION, metadata
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Receipt, Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.checksums import (
+    Digest,
+    crc32_base64,
+    digest,
+    etag_parts,
+    file_etag,
+    multipart_etag,
+    whole_crc32,
+)
+from petal_s3.s3.client import S3
+from petal_s3.s3.http_session import Window
+from petal_s3.s3.responses import HeldPart, ObjectInfo
+from petal_s3.upload.duplicates import Found, Recogniser, proof
+from petal_s3.upload.source_file import Source, renamed, replaced
+
+log = logging.getLogger("petal_s3")
+
+LEASE_S = 900.0
+_CANCEL_AGAIN_S = 2.0
+_TIDY_TRIES = 3  # failures in a row after which a log no longer waits for tidying up
+_READINGS = 2  # a file that differs from what was sent after so many is being written
+
+T = TypeVar("T")
+
+
+def part_size_for(size: int, wanted: int) -> int:
+    """The part size for a file of ``size`` bytes: ``wanted``, or more where 10,000 parts
+    would not do; whole MiB beyond ``wanted``. Limits: S3 User Guide, "Multipart upload limits".
+    """
+    least = -(-size // MAX_PARTS)
+    return wanted if least <= wanted else -(-least // MIB) * MIB
+
+
+@dataclass
+class Live:
+    """What is on its way for one row right now, for progress bars."""
+
+    row_id: int
+    size: int
+    confirmed: int = 0
+    sent: bool = False
+    compared: int = 0  # bytes read again, to be compared with what S3 has confirmed
+    windows: set[Window] = field(default_factory=set)
+
+    @property
+    def moved(self) -> int:
+        """Confirmed bytes and those handed to the network."""
+        return min(self.size, self.confirmed + sum(w.farthest for w in tuple(self.windows)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    held: HeldPart
+    digest: Digest
+
+
+class Uploader:
+    """One attempt at one row: ask S3 what it holds, send what is missing, prove the whole."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        s3: S3,
+        outbox: OutboxThread,
+        recogniser: Recogniser,
+        files: Executor,
+        *,
+        part_size: int,
+        concurrency: int,
+        machine_id: str,
+        now: Clock = clock.now,
+    ) -> None:
+        self.live: dict[int, Live] = {}
+        self.sent_bytes = 0
+        self.parts_sent = 0
+        self.parts_resent = 0
+        self._s3 = s3
+        self._outbox = outbox
+        self._recogniser = recogniser
+        self._files = files
+        self._part_size = part_size
+        self._concurrency = concurrency
+        self._machine_id = machine_id
+        self._now = now
+        self._was_cut = False
+        self._copier = Copier(s3)
+
+    @property
+    def answered(self) -> int:
+        """How many calls S3 has answered well."""
+        return self._s3.answered
+
+    async def attempt(self, row: Row) -> Row:
+        """Make one attempt at a claimed row; return it verified, or raise why not yet."""
+        try:
+            row, source = await self._open(row)
+        except SourceGone:
+            done = await self._without_file(row)
+            if done is None:
+                raise
+            return done
+        self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
+        try:
+            done = await self._bring(row, source, live)
+        except Offline:
+            self._was_cut = True
+            raise
+        except OSError as error:
+            raise SourceAway(f"{row.name} cannot be read now ({error.strerror}).") from error
+        finally:
+            del self.live[row.id]
+            source.close()
+        self._was_cut = False
+        return done
+
+    async def _open(self, row: Row) -> tuple[Row, Source]:
+        """The row and its file, which may have been rotated; raises as :class:`Source`."""
+        path, real = Path(row.path), not row.spooled
+        try:
+            return row, await self._run(lambda: Source(path, row.identity, real=real))
+        except (SourceChanged, SourceGone) as error:
+            rotated = real and row.kind not in FLIGHT_KINDS
+            now = await self._run(renamed, path, row.identity) if rotated else None
+            followed = await self._outbox(Outbox.follow, row, str(now)) if now else None
+            if followed is None:
+                if rotated and not row.asked_key and await self._run(replaced, path, row.identity):
+                    # What has its name now lands by itself; this one was never that.
+                    raise SourceGone(
+                        f"{path.name} was rotated away before it was proven in S3."
+                    ) from error
+                raise
+        log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
+        path = Path(followed.path)
+        return followed, await self._run(lambda: Source(path, row.identity, real=real))
+
+    async def _without_file(self, row: Row) -> Row | None:
+        """The file went after another row of it was proven: then S3 has its bytes. Else none."""
+        twin = await self._outbox(Outbox.proven_twin, row)
+        if twin is None or twin.receipt is None:
+            return None
+        origin = await self._s3.head(twin.receipt.key)
+        if origin is None or origin.etag != twin.receipt.etag:
+            return None  # what was proven once is no proof today
+        await self.abandon(row)
+        if not row.asked_key:
+            return await self._outbox(Outbox.verified, row, twin.receipt, same_as=twin.id)
+        info = await self._s3.head(row.key)
+        fresh = info is None
+        if info is None:
+            # By ranges a multipart object keeps its ETag, and that is the proof.
+            limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
+            info = await Copier(self._s3, limit).copy(origin, row.key, _for_whom(row))
+        told = twin.receipt.checksum.removeprefix("crc32:")
+        how = proof(info, size=row.size, etag=twin.receipt.etag, crc32=told)
+        if how is None and fresh and info.crc32 == told:
+            how = "crc32"  # the ETag was compared with that of the copied parts
+        if how is None:
+            return None
+        log.info("upload copied key=%s from=%s proof=%s", row.key, twin.key, how)
+        return await self._outbox(Outbox.verified, row, self._copied(row.key, info, told, how))
+
+    async def _origin(self, receipt: Receipt) -> ObjectInfo:
+        info = await self._s3.head(receipt.key)
+        if info is None or info.etag != receipt.etag:
+            raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
+        return info
+
+    def _copied(self, key: str, info: ObjectInfo, crc32: str, how: str) -> Receipt:
+        return Receipt(
+            key=key, etag=info.etag, checksum=f"crc32:{crc32}", size=info.size, proof=how,
+            verified_at=self._server_time(),
+        )  # fmt: skip
+
+    async def abandon(self, row: Row) -> None:
+        """Abort the multipart upload of a row that gives it up."""
+        try:
+            for upload_id in await self._uploads_of(row):
+                await self._s3.abort(row.key, upload_id)
+        except S3BucketError as error:
+            if error.code != "forbidden":
+                raise
+            # A lifecycle rule collects it; a log must not wait for a permission to tidy up.
+            log.warning("abort refused key=%s reason=%s", row.key, error.message)
+
+    async def _tidy(self, row: Row) -> None:
+        """Abandon what is of no use to the row any more; for ever it does not wait for that."""
+        try:
+            await self.abandon(row)
+        except S3IntegrationError as error:
+            if row.failures < _TIDY_TRIES:
+                raise
+            log.warning("abort given up key=%s reason=%s", row.key, error.message)
+
+    async def _uploads_of(self, row: Row) -> list[str]:
+        """Usually one; where the answer that told its id was lost, S3 is asked."""
+        if row.upload_id is not None:
+            return [row.upload_id]
+        if row.part_size is None or row.size <= row.part_size:
+            return []
+        others = {other.upload_id for other in await self._outbox(Outbox.at_key, row.key)}
+        return [found for found in await self._s3.uploads(row.key) if found not in others]
+
+    # -- one attempt
+
+    async def _bring(self, row: Row, source: Source, live: Live) -> Row:
+        if row.upload_id is not None:
+            try:
+                return await self._resume(row, source, live)
+            except UploadGone as error:
+                if live.sent or await self._lacks_parts(row):
+                    raise  # the next attempt sends what S3 has not, and nothing else
+                row = await self._lost(row, error)
+        # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
+        # it goes before the row becomes another key, another part size, or another's twin.
+        await self._tidy(row)
+        found = await self._recogniser.look(row, source)
+        if isinstance(found, Found):
+            return await self._adopt(row, source, found)
+        if found.key != row.key:
+            row = await self._outbox(Outbox.rekey, row, found.key)
+        if source.size <= self._part_size:
+            return await self._put(row, source, live)
+        row = await self._begin(row)
+        return await self._finish(row, source, live, {})
+
+    async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
+        """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
+        source.check()
+        receipt = found.receipt
+        if row.asked_key and found.free:
+            return await self._copy(row, source, receipt, found.free)
+        log.info("upload recognised key=%s as=%s", row.key, receipt.key)
+        return await self._outbox(Outbox.verified, row, receipt, same_as=found.same_as)
+
+    async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
+        """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
+        origin = await self._origin(receipt)
+        info = await self._copier.copy(origin, key, _for_whom(row))
+        etags = [await self._run(file_etag, source.fd, source.size, size)
+                 for size in dict.fromkeys((None, info.part_size))]  # fmt: skip
+        told = receipt.checksum.removeprefix("crc32:")
+        hows = [proof(info, size=row.size, etag=etag, crc32=told) for etag in etags]
+        how = next((how for how in hows if how is not None), None)
+        if how is None:
+            raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
+        source.check()
+        log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
+        return await self._outbox(Outbox.verified, row, self._copied(key, info, told, how))
+
+    async def _put(self, row: Row, source: Source, live: Live) -> Row:
+        """A file of one part travels in one request; S3 refuses to overwrite."""
+        row = await self._outbox(Outbox.plan, row, self._part_size)
+        live.confirmed = 0  # what was sent before and not proven counts for nothing
+        whole = await self._digest(source, 0, source.size)
+        source.check()
+        window = self._window(source, 0, whole, live)
+        try:
+            await self._s3.put(
+                row.key, window, whole, content_type=row.media_type, metadata=self._about(row)
+            )
+        except Conflict:
+            log.info("upload found its key taken key=%s", row.key)  # the proof tells by whom
+        finally:
+            live.windows.discard(window)
+        source.check()
+        await self._sent(row, live, whole.size)
+        return await self._prove(row, source, whole.etag, whole.crc32)
+
+    async def _begin(self, row: Row) -> Row:
+        """Open a multipart upload; its id is on disk before the first part leaves."""
+        part_size = part_size_for(row.size, self._part_size)
+        row = await self._outbox(Outbox.plan, row, part_size)
+        about = self._about(row)
+        upload_id, checksummed = await self._s3.begin(
+            row.key, content_type=row.media_type, metadata=about
+        )
+        log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
+        try:
+            return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)
+        except Exception:
+            # The lease or the disk is lost: nobody else may know this id, and S3 may not let us
+            # look for it.
+            await self._forsake(row.key, upload_id)
+            raise
+
+    async def _forsake(self, key: str, upload_id: str) -> None:
+        try:
+            await self._s3.abort(key, upload_id)
+        except S3IntegrationError as error:
+            log.warning("abort given up key=%s reason=%s", key, error.message)
+
+    async def _resume(self, row: Row, source: Source, live: Live) -> Row:
+        """S3 is asked which parts it holds; those that agree with the file are kept."""
+        assert row.upload_id is not None
+        held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
+        log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
+        return await self._finish(row, source, live, held)
+
+    async def _finish(
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
+    ) -> Row:
+        parts = await self._send(row, source, live, held)
+        digests = [part.digest for part in parts]
+        crc32 = whole_crc32(digests)
+        source.check()
+        assert row.upload_id is not None
+        try:
+            await self._s3.complete(
+                row.key,
+                row.upload_id,
+                [part.held for part in parts],
+                crc32=crc32 if row.checksummed else None,
+                size=row.size,
+            )
+        except Conflict as error:
+            return await self._taken(row, source, digests, error)
+        return await self._prove(row, source, multipart_etag([d.md5 for d in digests]), crc32)
+
+    async def _taken(
+        self, row: Row, source: Source, digests: Sequence[Digest], error: Conflict
+    ) -> Row:
+        """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
+        try:
+            etag = multipart_etag([d.md5 for d in digests])
+            receipt = await self._receipt(row, source, etag, whole_crc32(digests))
+        except Mismatch:
+            await self.abandon(row)
+            await self._outbox(Outbox.forget, row)
+            raise Transient(
+                f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
+            ) from error
+        await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
+        return await self._verified(row, receipt)
+
+    async def _lacks_parts(self, row: Row) -> bool:
+        """Whether S3 still knows the upload, and has lost some of its parts."""
+        assert row.upload_id is not None
+        assert row.part_size is not None
+        try:
+            held = await self._s3.parts(row.key, row.upload_id)
+        except UploadGone:
+            return False
+        return len(held) < -(-row.size // row.part_size)
+
+    async def _lost(self, row: Row, error: UploadGone) -> Row:
+        """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
+        log.warning("upload forgotten by S3 key=%s reason=%s", row.key, error.message)
+        await self.abandon(row)
+        return await self._outbox(Outbox.forget, row)
+
+    async def _prove(self, row: Row, source: Source, etag: str, crc32: int) -> Row:
+        return await self._verified(row, await self._receipt(row, source, etag, crc32))
+
+    async def _verified(self, row: Row, receipt: Receipt) -> Row:
+        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
+        return await self._outbox(Outbox.verified, row, receipt)
+
+    async def _receipt(self, row: Row, source: Source, etag: str, crc32: int) -> Receipt:
+        """Read back what S3 holds; only that counts."""
+        info = await self._s3.head(row.key)
+        if info is None:
+            raise Transient(f"{row.key} is not in the bucket yet.", code="not_yet_there")
+        told = crc32_base64(crc32)
+        how = proof(info, size=row.size, etag=etag, crc32=told)
+        if how is None:
+            raise Mismatch(f"S3 holds other bytes than the disk at {row.key}.")
+        source.check()
+        return Receipt(
+            key=row.key, etag=info.etag, checksum=f"crc32:{told}", size=info.size, proof=how,
+            verified_at=self._server_time(),
+        )  # fmt: skip
+
+    # -- parts
+
+    async def _send(
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
+    ) -> list[_Part]:
+        """Send what is missing, until a last reading of the whole file agrees with all of it.
+
+        Every part was read once before that reading begins and once more by it. What is equal
+        both times was so at the moment between: the object is one version of its file, whoever
+        writes to it, and whatever its times tell (``mmap``, FAT, a restored time of change).
+        """
+        assert row.part_size is not None
+        stretches = dict(_stretches(source.size, row.part_size))
+        parts = {n: part for n, part in held.items() if _fits(part, stretches)}
+        live.confirmed = sum(part.size for part in parts.values())
+        await self._outbox(
+            Outbox.progress, row, self._now(), LEASE_S, sent_bytes=live.confirmed, sent=0, resent=0
+        )
+
+        async def send(number: int) -> None:
+            whole = await self._digest(source, *stretches[number])
+            source.check()
+            again = number in held or number in parts
+            parts[number] = await self._send_part(
+                row, source, live, number, stretches[number][0], whole
+            )
+            await self._sent(row, live, whole.size, resent=again)
+
+        missing = stretches.keys() - parts.keys()
+        for _ in range(_READINGS):
+            workers = 1 if self._was_cut else self._concurrency
+            await _together(deque(sorted(missing)), send, workers)
+            whole = await self._compare(source, live, stretches)
+            missing = {n for n, read in whole.items() if not _agrees(parts[n], read)}
+            if not missing:
+                return [_Part(_checksummed(parts[n], whole[n]), whole[n]) for n in stretches]
+            live.confirmed -= sum(parts[n].size for n in missing)
+        raise NotFinished(f"{row.name} is being written while it is sent.")
+
+    async def _compare(
+        self, source: Source, live: Live, stretches: Mapping[int, tuple[int, int]]
+    ) -> dict[int, Digest]:
+        """Read the whole file again, part by part."""
+        read: dict[int, Digest] = {}
+
+        async def look(number: int) -> None:
+            read[number] = await self._run(digest, source.fd, *stretches[number])
+            source.check()
+            live.compared += read[number].size
+
+        await _together(deque(stretches), look, self._concurrency)
+        return read
+
+    async def _send_part(
+        self, row: Row, source: Source, live: Live, number: int, offset: int, whole: Digest
+    ) -> HeldPart:
+        assert row.upload_id is not None
+        window = self._window(source, offset, whole, live)
+        try:
+            part = await self._s3.upload_part(row.key, row.upload_id, number, window, whole)
+        finally:
+            live.windows.discard(window)
+        source.check()
+        return part
+
+    async def _sent(self, row: Row, live: Live, size: int, *, resent: bool = False) -> None:
+        live.confirmed += size
+        live.sent = True
+        self.parts_sent += 1
+        self.parts_resent += int(resent)
+        await self._outbox(
+            Outbox.progress,
+            row,
+            self._now(),
+            LEASE_S,
+            sent_bytes=live.confirmed,
+            sent=1,
+            resent=int(resent),
+        )
+
+    def _window(self, source: Source, offset: int, whole: Digest, live: Live) -> Window:
+        window = Window(
+            source.fd,
+            offset,
+            whole.size,
+            sha256=whole.sha256,
+            limit=self._s3.limit,
+            on_read=self._count,
+            now=self._now,
+        )
+        live.windows.add(window)
+        return window
+
+    def _count(self, size: int) -> None:
+        self.sent_bytes += size
+
+    async def _digest(self, source: Source, offset: int, size: int) -> Digest:
+        return await self._run(
+            lambda: digest(source.fd, offset, size, sha256=self._s3.signs_bodies)
+        )
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+    def _server_time(self) -> int:
+        return int(self._s3.clock.utcnow().timestamp())
+
+    def _about(self, row: Row) -> dict[str, str]:
+        multipart = row.size > self._part_size
+        return metadata(
+            [
+                ("original-filename", row.name),
+                ("machine-id", self._machine_id),
+                ("upload-timestamp", str(self._server_time())),
+                ("log-kind", row.kind),
+                ("log-verdict", row.verdict),
+                ("part-size", str(row.part_size or "") if multipart else ""),
+                ("session-id", row.session_id or ""),
+                *sorted(row.facts.items(), key=lambda fact: (fact[0] == DESCRIPTION, fact)),
+            ]
+        )
+
+
+def _for_whom(row: Row) -> dict[str, str]:
+    """What a copy says otherwise than its origin."""
+    about = [("session-id", row.session_id or ""), (DESCRIPTION, row.facts.get(DESCRIPTION, ""))]
+    return metadata(about)
+
+
+def _stretches(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Part numbers from 1, each with offset and size in bytes."""
+    for number, offset in enumerate(range(0, size, part_size), start=1):
+        yield number, (offset, min(part_size, size - offset))
+
+
+def _fits(part: HeldPart, stretches: Mapping[int, tuple[int, int]]) -> bool:
+    return part.number in stretches and stretches[part.number][1] == part.size
+
+
+def _agrees(part: HeldPart, whole: Digest) -> bool:
+    return part.etag == whole.etag or part.crc32 == whole.crc32_base64
+
+
+def _checksummed(part: HeldPart, whole: Digest) -> HeldPart:
+    """Some servers keep no checksum of a part, and yet want it named at the end."""
+    return HeldPart(part.number, part.size, part.etag, whole.crc32_base64)
+
+
+async def _together(
+    order: deque[int], take: Callable[[int], Coroutine[Any, Any, None]], workers: int
+) -> None:
+    """Take one after the other, ``workers`` at a time; none is left running.
+
+    After a failure nothing new is taken, but what is on its way ends: a part that is cut off
+    now would have to travel again.
+    """
+
+    failures: list[Exception] = []
+
+    async def work() -> None:
+        while order and not failures:
+            try:
+                await take(order.popleft())
+            except Exception as error:  # noqa: BLE001 - raised below, when the others have ended
+                failures.append(error)
+
+    tasks = [asyncio.ensure_future(work()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await ended(*tasks)
+    if failures:
+        raise failures[0]
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait for their end, whatever it is.
+
+    Asked more than once: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that
+    comes together with its answer.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,100 @@
+"""Hold one file open, and notice when it is no longer the one that landed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from petal_s3.errors import (
+    NotAFlightLog,
+    S3FileNotFoundError,
+    SourceAway,
+    SourceChanged,
+    SourceGone,
+)
+from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.outbox.rows import printable
+
+
+class Source:
+    """An open file of known identity; everything is read through its one descriptor."""
+
+    def __init__(self, path: Path, identity: Identity, *, real: bool = False) -> None:
+        """Open ``path``; blocking. ``real``: no link in a folder may lead away from it.
+
+        ``identity`` is the file that landed. Raises :class:`SourceGone` when it was deleted,
+        :class:`SourceAway` when it cannot be read for now, :class:`SourceChanged` when size or
+        time of change differ. The inode is not compared: some file systems give new ones at
+        each mount, and resumed parts are compared by content anyway.
+        """
+        self.path = path
+        try:
+            self.fd = open_log(path, real=real)
+        except S3FileNotFoundError as error:
+            raise missing(path, identity) from error
+        except NotAFlightLog as error:
+            if error.code != "unreadable":
+                raise
+            # It was a log when it landed, and a permission can be given back.
+            raise SourceAway(f"{path.name} cannot be read now: permission denied.") from error
+        self.identity = Identity.of(os.fstat(self.fd))
+        if (self.identity.size, self.identity.mtime_ns) != (identity.size, identity.mtime_ns):
+            self.close()
+            raise _changed(path)
+
+    @property
+    def size(self) -> int:
+        """Bytes, at the time of opening."""
+        return self.identity.size
+
+    def check(self) -> None:
+        """Raise :class:`SourceChanged` unless the file is still as it was when opened."""
+        if Identity.of(os.fstat(self.fd)) != self.identity:
+            raise _changed(self.path)
+
+    def close(self) -> None:
+        """Close the descriptor; nobody may be reading any more."""
+        os.close(self.fd)
+
+
+def renamed(path: Path, identity: Identity) -> Path | None:
+    """Where the file lies now that was rotated away from ``path``: beside it; blocking.
+
+    None where no file there is the one that landed.
+    """
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                found = entry.inode() == identity.ino and entry.name == printable(entry.name)
+                if found and Identity.of(entry.stat(follow_symlinks=False)) == identity:
+                    return path.with_name(entry.name)
+    return None
+
+
+def replaced(path: Path, identity: Identity) -> bool:
+    """Whether another file has the name of the one that landed; blocking."""
+    with contextlib.suppress(OSError):
+        return path.lstat().st_ino != identity.ino
+    return False
+
+
+def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
+    """Tell a deleted file from one whose file system is not mounted.
+
+    The nearest directory that exists lies on the file's own device when the file was deleted,
+    and on another one when a card or disk is away.
+    """
+    for directory in path.parents:
+        try:
+            device = os.stat(directory).st_dev  # noqa: PTH116
+        except OSError:
+            continue
+        if device == identity.dev:
+            return SourceGone(f"{path.name} was deleted before it was proven in S3.")
+        break
+    return SourceAway(f"{path.name} cannot be reached: is its disk or card mounted?")
+
+
+def _changed(path: Path) -> SourceChanged:
+    return SourceChanged(f"{path.name} changed since it landed; it is examined again.")

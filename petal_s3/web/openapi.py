@@ -1,0 +1,78 @@
+"""Describe the routes in the words of OpenAPI 3.1, from the models that check the requests."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from petal_s3.web import requests as models
+from petal_s3.web.routing import Route
+
+Json = dict[str, Any]
+
+_SPOKEN = {
+    400: "The request is wrong",
+    403: "Not this machine's",
+    404: "There is none",
+    408: "The body stalled",
+    409: "Conflict, or still being written",
+    413: "Too large",
+    416: "Nothing lies in this range",
+    422: "Not a flight log",
+    503: "Not now",
+    507: "The disk is full",
+}
+_IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+
+def path_names(route: Route) -> set[str]:
+    """What stands in the path."""
+    return set(_IN_PATH.findall(route.path))
+
+
+def asked_of(route: Route) -> Json:
+    """``parameters`` and ``requestBody`` of an operation."""
+    found: Json = {"operationId": f"petal_s3_{route.name}"}
+    asked = models.schema(route.ask)
+    if route.takes_json:
+        found["requestBody"] = _body("application/json", asked)
+        return found
+    in_path = path_names(route)
+    properties = asked.get("properties", {})
+    found["parameters"] = [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in asked.get("required", ()),
+            "description": about.get("description", ""),
+            "schema": {word: value for word, value in about.items() if word != "description"},
+        }
+        for name, about in properties.items()
+    ]
+    if route.name == "download":
+        found["parameters"].append(
+            {"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}}
+        )
+    if route.form is not None:
+        found["requestBody"] = _body("multipart/form-data", models.schema(route.form))
+    return found
+
+
+def responses_of(route: Route) -> dict[int | str, Json]:
+    """``responses`` of an operation, with the models of its answers."""
+    if isinstance(route.answer, str):
+        content = {route.answer: {"schema": {"type": "string"}}}
+        found: dict[int | str, Json] = {route.status: {"description": "Done", "content": content}}
+    else:
+        found = {route.status: {"description": "Done", "model": route.answer}}
+    if route.name == "upload":
+        found[202] = {"description": "Safe in the outbox", "model": models.RowAnswer}
+    if route.name == "download":
+        found[206] = {"description": "A stretch of it", "content": content}
+    for status in route.errors:
+        found[status] = {"description": _SPOKEN[status], "model": models.Problem}
+    return found
+
+
+def _body(kind: str, schema: Json) -> Json:
+    return {"required": True, "content": {kind: {"schema": schema}}}

@@ -1,0 +1,144 @@
+"""One REST operation in whatever door: what is called, what is answered, how it is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from petal_s3.errors import BadInput, S3IntegrationError
+from petal_s3.service.service import Service
+from petal_s3.web import requests as models
+from petal_s3.web.download import NoSuchRange
+
+Json = dict[str, Any]
+
+
+def _nobody_leaves() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, in whatever door; header names are in lower case.
+
+    ``leaving``: whether the door is about to close, so that endless answers have to end.
+    """
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: AsyncIterable[bytes] | None = None
+    leaving: Callable[[], bool] = _nobody_leaves
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; a stream is closed by who reads it."""
+
+    body: Json | bytes | AsyncIterator[bytes]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+    @property
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What goes over the wire."""
+        if isinstance(self.body, dict):
+            return json.dumps(self.body, ensure_ascii=False).encode("utf-8", "replace")
+        return self.body
+
+
+Run = Callable[[Service, Any, Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. ``ask`` is made of path and query, or of path and the JSON body."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    run: Run
+    ask: type[BaseModel] = models.Nothing
+    answer: type[BaseModel] | str = "text/plain"
+    errors: tuple[int, ...] = (503, 507)
+    status: int = 200
+    form: type[BaseModel] | None = None
+    most_json_bytes: int = 64 * 1024
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether what is asked stands in a JSON body."""
+        return issubclass(self.ask, models.Body)
+
+    async def __call__(self, service: Service, call: Call) -> Reply:
+        """Check what is asked, and do it; raises our errors only."""
+        return await self.run(service, await self._asked(service, call), call)
+
+    async def _asked(self, service: Service, call: Call) -> BaseModel:
+        given: Json = {**call.query, **call.path}
+        if self.takes_json:
+            given = await _json(call, service.settings.request_timeout, self.most_json_bytes)
+        try:
+            return self.ask.model_validate(given)
+        except ValidationError as error:
+            raise BadInput(_sentence(error)) from None
+
+
+async def _json(call: Call, within_s: float, most_bytes: int) -> Json:
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise BadInput("A JSON body is expected, with the content type application/json.")
+    try:
+        text = await asyncio.wait_for(_text(call, most_bytes), within_s)
+    except asyncio.TimeoutError:
+        raise BadInput(
+            f"The body did not come within {within_s:.0f} s.", code="body_stalled", status=408
+        ) from None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput("A JSON object is expected.")
+    return found
+
+
+async def _text(call: Call, most_bytes: int) -> bytes:
+    text = bytearray()
+    async for block in call.body or no_bytes():
+        text += block
+        if len(text) > most_bytes:
+            raise BadInput("The body is too long.", code="too_large", status=413)
+    return bytes(text)
+
+
+async def no_bytes() -> AsyncIterator[bytes]:
+    """The body of a call that has none."""
+    empty: tuple[bytes, ...] = ()
+    for block in empty:
+        yield block
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake, without a word of what was given."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "extra_forbidden":  # its name is the caller's
+        return "There is a name in the body that is not known."
+    where = ".".join(str(part) for part in first["loc"]) or "The request"
+    return f"{where}: {first['msg'][:200]}."
+
+
+def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
+    """Headers that belong to an error."""
+    if isinstance(error, NoSuchRange):
+        yield "Content-Range", f"bytes */{error.size}"
+    if error.status == 503 and error.retry_after_s:
+        yield "Retry-After", str(math.ceil(error.retry_after_s))
