@@ -20,6 +20,7 @@ from petal_s3.errors import (
     S3IntegrationError,
 )
 from petal_s3.s3.calls import Caller
+from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, crc32_base64, digest_of
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.http_session import RateLimit, ServerClock, Window
@@ -92,6 +93,13 @@ class S3:
         self._call = self._caller.call
         self._call_if_absent = self._caller.call_if_absent
         self._errors = self._caller.errors
+        self.capabilities = Capabilities()
+        """What is known of the server; whoever drains keeps it in the outbox."""
+
+    def learn(self, feature: Feature, *, offered: bool, by: str) -> None:
+        """Take in what an answer has shown; ``by`` is that answer, in a sentence."""
+        at = int(self.clock.utcnow().timestamp())
+        self.capabilities = self.capabilities.with_(feature, offered=offered, at=at, by=by)
 
     @property
     def answered(self) -> int:
