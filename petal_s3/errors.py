@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="S3IntegrationError")
@@ -54,14 +55,36 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a server answered, in its own words.
+
+    ``code``: the code of S3's error body; empty where the answer had none. ``asked``: the
+    operation and the options that it carried.
+    """
+
+    asked: str
+    status: int
+    code: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        words = f": {self.message}" if self.message else ""
+        return f"{self.asked} was answered {self.status} {self.code or 'without a code'}{words}"
+
+
 class S3IntegrationError(Exception):
-    """The root: one sentence a person can act on, a stable code, an HTTP status."""
+    """The root: one sentence a person can act on, a stable code, an HTTP status.
+
+    ``told`` is the answer of S3 that stands behind it, where there was one.
+    """
 
     code: str = "internal"
     status: int = 500
     waiting_helps: bool = True
     blocks_drain: bool = False
     row_id: int | None = None  # where the log is safe in the outbox all the same
+    told: Told | None = None
 
     def __init__(
         self,

@@ -21,7 +21,6 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import (
     ClockSkew,
-    Conflict,
     NotS3,
     Offline,
     S3BucketError,
@@ -29,9 +28,10 @@ from petal_s3.errors import (
     S3IntegrationError,
 )
 from petal_s3.s3.credentials import Credentials, TokenService
-from petal_s3.s3.error_mapping import translate
+from petal_s3.s3.error_mapping import translate, unusable_settings
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
+from petal_s3.s3.options import spoken
 from petal_s3.s3.progress import unacknowledged
 from petal_s3.s3.responses import LONGEST_URL_S
 
@@ -45,7 +45,6 @@ _T = TypeVar("_T")
 _CLOCK_LIMIT_S = 14 * 60.0
 _FRESH_S = 900.0
 _WATCH_S = 0.5
-_ENOUGH_REFUSALS = 3
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
@@ -105,8 +104,6 @@ class Caller:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
-        self._knows_conditions = False
-        self._refused_conditions = 0
         self._refreshed_at = float("-inf")
         self._stall_s = stall_s
         self._now = now
@@ -128,7 +125,7 @@ class Caller:
         async with self._opening:
             if self._client is None:
                 with self.errors():
-                    self._client = await self._connect()
+                    self._client = await self._connected()
                 self._peer = _peer_of(self._client.meta.endpoint_url)
         return self._client
 
@@ -138,6 +135,15 @@ class Caller:
             return LONGEST_URL_S  # botocore's own chain does not say
         held = await self._tokens.get()
         return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
+
+    async def _connected(self) -> Any:
+        try:
+            return await self._connect()
+        except (OSError, ValueError, BotoCoreError) as error:
+            # No link is needed to make a client: a file or value of the settings is unusable.
+            found = translate(error, peer=None)
+            local = isinstance(found, Offline) and type(found) is Offline
+            raise (unusable_settings(error) if local else found) from error
 
     async def _connect(self) -> Any:
         session = AioSession()
@@ -172,40 +178,6 @@ class Caller:
         if "date" in headers and not from_cache(headers):
             self._clock.learn(headers["date"])
 
-    async def call_if_absent(
-        self,
-        operation: str,
-        params: Mapping[str, Any],
-        *,
-        window: Window | None = None,
-        slow: bool = False,
-    ) -> dict[str, Any]:
-        """Call so that S3 refuses to overwrite, where it knows how to (some servers do not).
-
-        Who has understood the condition once is never asked without it again; who has not is
-        believed to be unable only after having said so several times.
-        """
-        if self._refused_conditions < _ENOUGH_REFUSALS:
-            try:
-                answer = await self.call(
-                    operation, {**params, "IfNoneMatch": "*"}, window=window, slow=slow
-                )
-            except Conflict:
-                self._knows_conditions = True
-                raise
-            except S3BucketError as error:
-                if error.code != "not_implemented" or self._knows_conditions:
-                    raise
-                if window is not None:
-                    window.seek(0)
-            else:
-                self._knows_conditions = True
-                return answer
-            answer = await self.call(operation, params, window=window, slow=slow)
-            self._refused_conditions += 1
-            return answer
-        return await self.call(operation, params, window=window, slow=slow)
-
     async def call(
         self,
         operation: str,
@@ -224,23 +196,44 @@ class Caller:
                 # Whatever it was called: when our time moved meanwhile, the signature was wrong.
                 moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
                 if not again:
+                    self._after_renewal(error)
                     raise
                 if moved_s <= _CLOCK_LIMIT_S and not self._worth_another(operation, error, held):
+                    self._of_static_keys(error)
                     raise
                 log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
             if window is not None:
                 window.seek(0)
         raise AssertionError("unreachable")
 
+    def _after_renewal(self, error: S3IntegrationError) -> None:
+        """Raise another sentence where fresh credentials failed as well: now they are to blame."""
+        if isinstance(error, S3CredentialsError) and self._tokens is not None and error.told:
+            raise _said_anew(
+                error,
+                f"S3 accepts neither the session credentials nor fresh ones ({error.told}): check"
+                " that the token service gives credentials for this S3.",
+            ) from error
+
+    def _of_static_keys(self, error: S3IntegrationError) -> None:
+        """Raise another sentence where keys were refused that no token service can renew."""
+        if isinstance(error, S3CredentialsError) and self._tokens is None and error.told:
+            raise _said_anew(
+                error,
+                f"S3 does not accept the access key of this machine ({error.told}): check"
+                " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws.",
+            ) from error
+
     def _worth_another(
         self, operation: str, error: S3IntegrationError, held: Credentials | None
     ) -> bool:
         if isinstance(error, ClockSkew) or self._tokens is None or held is None:
             return False
-        if isinstance(error, S3BucketError):
+        if error.code != "credentials_expired":
             # An expired token may look like a missing permission; but ask for a new one rarely.
             now = self._now()
-            if error.code != "forbidden" or operation in _OFTEN_DENIED:
+            refused = error.code in {"forbidden", "credentials_refused"}
+            if not refused or operation in _OFTEN_DENIED:
                 return False
             current = self._tokens.current
             if current is None or current.generation != held.generation:
@@ -255,7 +248,7 @@ class Caller:
         self, operation: str, window: Window | None, *, slow: bool, params: Mapping[str, Any]
     ) -> dict[str, Any]:
         client = await self.open()
-        with self.errors():
+        with self.errors(spoken(params)):
             call = getattr(client, operation)(Bucket=self._bucket, **params)
             if window is not None:
                 answer = await self._watched(call, window)
@@ -300,17 +293,23 @@ class Caller:
                 await asyncio.gather(task, return_exceptions=True)
 
     @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Let only our errors out."""
+    def errors(self, options: str = "") -> Iterator[None]:
+        """Let only our errors out; ``options``: what the request carries, for the sentence."""
         try:
             yield
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            translated = translate(error, peer=self._peer)
+            translated = translate(error, peer=self._peer, options=options)
             if translated is error:
                 raise
             raise translated from error
+
+
+def _said_anew(error: S3IntegrationError, message: str) -> S3CredentialsError:
+    anew = S3CredentialsError(message, code=error.code, retry_after_s=error.retry_after_s)
+    anew.told = error.told
+    return anew
 
 
 def _send_no_more(window: Window) -> None:

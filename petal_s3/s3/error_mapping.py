@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     SourceAway,
     Throttled,
+    Told,
     Transient,
     UploadGone,
     no_descriptors,
@@ -52,27 +54,37 @@ _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNO
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
-_EXPIRED = "The session credentials are no longer accepted ({code}); new ones are fetched."
-_FORBIDDEN = "The bucket refuses this machine ({code}): check its permissions."
-_BUCKET = "The bucket cannot be used ({code}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION."
-_FULL = "The bucket has no room left ({code})."
-_CLOCK = "S3 does not accept the time of the request ({code})."
-_SLOW = "S3 asks to slow down ({code})."
-_GONE = "S3 no longer knows the multipart upload ({code}); it begins anew."
-_DAMAGED = "Bytes were damaged on the way to S3 ({code}); they are sent again."
-_TAKEN = "Another object stands at this key ({code})."
+# In each sentence {told} is what was asked and what came. A sentence blames nothing that the
+# answer does not say: docs/decisions/0026 has the evidence that each word needs.
+_EXPIRED = "S3 does not accept the session credentials ({told})."
+_KEYS = "S3 does not accept the access key ({told})."
+_FORBIDDEN = "S3 does not allow it to this machine ({told}): check its permissions."
+_BUCKET = "The bucket cannot be used ({told}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION."
+_FULL = "The bucket has no room left ({told})."
+_CLOCK = "S3 does not accept the time of the request ({told})."
+_SLOW = "S3 asks to slow down ({told})."
+_GONE = "S3 no longer knows the multipart upload ({told}); it begins anew."
+_DIGEST = "S3 says that the bytes do not fit their checksum ({told}); they are sent again."
+_TAKEN = "S3 says that an object stands at this key already ({told})."
 _NO_CREDENTIALS = (
     "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL, or AWS_ACCESS_KEY_ID and"
     " AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (AWS_PROFILE chooses a profile), or give"
     " this machine an instance role."
 )
-_NO = "S3 refuses this request for good ({code}): {message}"
-_NOT_OFFERED = (
-    "The server does not offer what was asked of it ({code}: {message}); if that is its "
-    "encryption, set PETAL_S3_SSE."
+_NO = "S3 refuses this request ({told})."
+_NOT_OFFERED = "The server does not offer what was asked of it ({told})."
+_ENCRYPTION = (
+    "The server does not encrypt as it is asked to ({told}): set PETAL_S3_SSE to what it offers,"
+    " or to none."
 )
-_OTHERS = "The bucket belongs to somebody else ({code}): choose another PETAL_S3_BUCKET_NAME."
-_UNWELL = "S3 is not well ({code}); it is tried again."
+_ADDRESS = (
+    "The server does not take the bucket where it was named ({told}): set PETAL_S3_ADDRESS_STYLE."
+)
+_ARCHIVED = "The object is archived and has to be restored before it can be read ({told})."
+_OTHERS = "The bucket belongs to another account ({told}): choose another PETAL_S3_BUCKET_NAME."
+_UNWELL = "S3 could not do it ({told}); it is tried again."
+_WORDLESS = "S3 did not say why ({told}); it is tried again."
+_LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
 
 _Kind = type[S3IntegrationError]
 
@@ -80,15 +92,19 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     **dict.fromkeys(
         (
             "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
-            "InvalidAccessKeyId", "InvalidClientTokenId", "RequestExpired",
+            "RequestExpired",
         ),
         (S3CredentialsError, "credentials_expired", _EXPIRED),
+    ),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        (S3CredentialsError, "credentials_refused", _KEYS),
     ),
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), (ClockSkew, "clock", _CLOCK)),
     **dict.fromkeys(
         (
-            "AccessDenied", "AllAccessDisabled", "AccountProblem", "SignatureDoesNotMatch",
-            "InvalidSecurity", "NotSignedUp",
+            "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidSecurity",
+            "NotSignedUp",
         ),
         (S3BucketError, "forbidden", _FORBIDDEN),
     ),
@@ -96,13 +112,21 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
         (
             "NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect",
             "IllegalLocationConstraintException", "AuthorizationHeaderMalformed",
-            "InvalidLocationConstraint",
-            "MethodNotAllowed", "InvalidBucketState",
+            "InvalidLocationConstraint", "InvalidBucketState",
         ),
         (S3BucketError, "bucket", _BUCKET),
     ),
-    **dict.fromkeys(("NotImplemented", "InvalidEncryptionAlgorithmError"),
+    **dict.fromkeys(("NotImplemented", "MethodNotAllowed"),
                     (S3BucketError, "not_implemented", _NOT_OFFERED)),
+    **dict.fromkeys(
+        ("InvalidEncryptionAlgorithmError", "KMSNotConfigured"),
+        (S3BucketError, "encryption", _ENCRYPTION),
+    ),
+    **dict.fromkeys(
+        ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "PathStyleRequestNotAllowed"),
+        (S3BucketError, "address_style", _ADDRESS),
+    ),
+    "InvalidObjectState": (Refused, "archived", _ARCHIVED),
     **dict.fromkeys(
         ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded",
          "ServiceQuotaExceededException"),
@@ -122,22 +146,22 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     ),
     **dict.fromkeys(
         ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
-        (Mismatch, "damaged", _DAMAGED),
+        (Mismatch, "digest_refused", _DIGEST),
     ),
     "InvalidRange":
-        (BadInput, "no_such_range", "Nothing of the object lies in this range ({code})."),
+        (BadInput, "no_such_range", "Nothing of the object lies in this range ({told})."),
     "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
     **dict.fromkeys(("NoSuchKey", "NoSuchVersion"),
                     (S3FileNotFoundError, "not_found", "There is no such object.")),
     "NoSuchLifecycleConfiguration":
-        (S3FileNotFoundError, "no_lifecycle", "The bucket has no lifecycle rules ({code})."),
+        (S3FileNotFoundError, "no_lifecycle", "The bucket has no lifecycle rules ({told})."),
     **dict.fromkeys(
         ("NoSuchBucketPolicy", "NoSuchCORSConfiguration",
          "ServerSideEncryptionConfigurationNotFoundError"),
-        (S3FileNotFoundError, "not_set", "The bucket has no such setting ({code})."),
+        (S3FileNotFoundError, "not_set", "The bucket has no such setting ({told})."),
     ),
     "BucketAlreadyExists": (Conflict, "bucket_of_another", _OTHERS),
-    "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({code})."),
+    "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({told})."),
     **dict.fromkeys(
         ("EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidArgument",
          "InvalidRequest", "MalformedXML", "UnsupportedHeader", "MalformedPolicy",
@@ -153,28 +177,37 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
 
 _STATUS: dict[int, tuple[_Kind, str, str]] = {
     301: (S3BucketError, "bucket", _BUCKET),
-    401: (S3BucketError, "forbidden", _FORBIDDEN),
-    403: (S3BucketError, "forbidden", _FORBIDDEN),
+    401: (S3BucketError, "forbidden", _NO),
+    403: (S3BucketError, "forbidden", _NO),
     404: (S3FileNotFoundError, "not_found", "There is no such object."),
-    405: (S3BucketError, "bucket", _BUCKET),
-    407: (NotS3, "not_s3", "A proxy on the way asks for a login ({code})."),
+    405: (S3BucketError, "not_implemented", _NOT_OFFERED),
+    407: (NotS3, "not_s3", "A proxy on the way asks for a login ({told})."),
     412: (Conflict, "key_taken", _TAKEN),
     429: (Throttled, "throttled", _SLOW),
     501: (S3BucketError, "not_implemented", _NOT_OFFERED),
     503: (Throttled, "throttled", _SLOW),
     507: (S3BucketError, "bucket_full", _FULL),
-    511: (NotS3, "not_s3", "The network asks for a login ({code})."),
+    511: (NotS3, "not_s3", "The network asks for a login ({told})."),
+}  # fmt: skip
+# A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
+_OF_AN_UPLOAD = {
+    "UploadPart", "UploadPartCopy", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload",
 }  # fmt: skip
 
 
-def translate(error: BaseException, *, peer: tuple[str, int] | None) -> S3IntegrationError:
-    """Return our error for anything the S3 client can raise; the caller chains the cause."""
+def translate(
+    error: BaseException, *, peer: tuple[str, int] | None, options: str = ""
+) -> S3IntegrationError:
+    """Return our error for anything the S3 client can raise; the caller chains the cause.
+
+    ``options``: what the request carried beside the necessary, in words.
+    """
     causes = list(_causes(error))
     ours = next((e for e in causes if isinstance(e, S3IntegrationError)), None)
     if ours is not None:
         return ours
     if isinstance(error, boto.ClientError):
-        return _answered(error)
+        return _answered(error, options)
     return _not_sent(error) or _not_s3(error, causes) or _unanswered(causes, peer)
 
 
@@ -192,11 +225,24 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
             "The address of S3 is unusable: check PETAL_S3_ENDPOINT_URL and PETAL_S3_REGION.",
             code="bucket",
         )
-    if isinstance(error, boto.ParamValidationError) and "Invalid bucket name" in str(error):
-        return S3BucketError(_BUCKET.format(code="InvalidBucketName"), code="bucket")
     if isinstance(error, boto.ParamValidationError):
+        if "Invalid bucket name" in str(error):
+            return S3BucketError(_BUCKET.format(told="InvalidBucketName"), code="bucket")
         return Refused(f"The request is malformed: {_plain(error)}")
+    on_the_way = boto.HTTPClientError | boto.ConnectionError | ResponseParserError
+    if isinstance(error, boto.BotoCoreError) and not isinstance(error, on_the_way):
+        # A profile, a region, a file of the AWS settings: nothing was sent.
+        return unusable_settings(error)
     return None
+
+
+def unusable_settings(error: BaseException) -> S3BucketError:
+    """What is wrong with the AWS settings of this machine, so that no request can be made."""
+    return S3BucketError(
+        f"The AWS settings of this machine (AWS_... variables, ~/.aws) cannot be used:"
+        f" {_plain(error).rstrip('.')}.",
+        code="aws_settings",
+    )
 
 
 def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError | None:
@@ -208,40 +254,58 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
             isinstance(one, boto.SSLError | ssl.SSLError) and "certificate" in str(one).lower()
         ):
             return _untrusted(one)
-    endless = any(isinstance(e, EndlessAnswer) for e in causes)
-    if endless or isinstance(error, ResponseParserError):
-        return NotS3("The answer is not one of S3: the network may need a login.")
+    if any(isinstance(e, EndlessAnswer) for e in causes):
+        return NotS3("An answer came that is longer, or other, than any of S3; it was not read.")
+    if isinstance(error, ResponseParserError):
+        return NotS3("An answer came that is no XML of S3.")
     return None
 
 
-def _answered(error: boto.ClientError) -> S3IntegrationError:
+def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     answer: Mapping[str, Any] = error.response
     details = answer.get("Error", {})
     meta = answer.get("ResponseMetadata", {})
     code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
     headers = meta.get("HTTPHeaders") or {}
-    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
     if from_cache(headers):
         return NotS3(FROM_CACHE)
-    page = "html" in str(headers.get("content-type", "")) or not code
-    # S3 always names a code; only the answer to a HEAD has no body to name it in.
-    nameless = code not in TABLE and error.operation_name not in _HEADS
-    if page and nameless and status not in _LOGIN:
-        return NotS3("A web page came instead of an answer of S3: the network may need a login.")
-    if code.startswith("KMS."):
+    told = _told(error, status, options)
+    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
+    wordless = error.operation_name in _HEADS
+    page = "html" in str(headers.get("content-type", "")) and not told.code
+    kind, our_code, sentence = _meaning(error.operation_name, code, told)
+    if page and not wordless and status not in _LOGIN:
+        kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
+    found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
+    found.told = told
+    return found
+
+
+def _told(error: boto.ClientError, status: int, options: str) -> Told:
+    details = error.response.get("Error", {})
+    code = str(details.get("Code") or "")
+    # botocore puts the status in place of a code that is not there.
+    code = "" if code == str(status) else _plain(code) if code else ""
+    message = str(details.get("Message") or "") if code else ""
+    asked = f"{error.operation_name} with {options}" if options else error.operation_name
+    return Told(asked, status, code, _plain(message) if message else "")
+
+
+def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
+    if code.startswith("KMS.") and code not in TABLE:
         code = "AccessDenied"
-    if status == 405 and error.operation_name in _OPTIONAL:
+    if told.status == 404 and operation in _OF_AN_UPLOAD and code != "NoSuchBucket":
+        code = "NoSuchUpload"
+    if told.status == 405 and operation in _OPTIONAL:
         code = "NotImplemented"
-    if code == "400" and error.operation_name in _HEADS:
-        code = "ExpiredToken"  # a HEAD has no words for it
-    told = _plain(details.get("Message"))
     if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:
-        code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told) else code
-    kind, our_code, sentence = (
-        TABLE.get(code) or _STATUS.get(status) or (Transient, "s3_unwell", _UNWELL)
-    )
-    message = sentence.format(code=_plain(code or f"HTTP {status}"), message=told)
-    return kind(message, code=our_code, retry_after_s=patience_s(headers))
+        code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told.message) else code
+    if code in TABLE:
+        return TABLE[code]
+    unknown = _UNWELL if told.code else _WORDLESS
+    if told.code and told.status == 400:
+        return Refused, "s3_refused", _NO  # its own words say more than we know
+    return _STATUS.get(told.status) or (Transient, "s3_unwell", unknown)
 
 
 def _untrusted(error: BaseException) -> S3IntegrationError:
@@ -252,7 +316,9 @@ def _untrusted(error: BaseException) -> S3IntegrationError:
             "PETAL_S3_TLS_IGNORE_DATES=true.",
             code="tls_dates",
         )
-    return NotS3("The certificate is not that of S3: the network may need a login.", code="tls")
+    return NotS3(
+        f"The certificate that came is not one for the address of S3 ({_plain(error)}).", code="tls"
+    )
 
 
 def _unanswered(
@@ -274,7 +340,17 @@ def _unanswered(
             f"{host} does not speak TLS: check PETAL_S3_ENDPOINT_URL, or log in to the network.",
             peer=peer,
         )
-    return Offline(f"No link to {host} ({type(causes[0]).__name__}).", peer=peer)
+    return Offline(f"No link to {host}{_why(causes)}.", peer=peer)
+
+
+def _why(causes: Sequence[BaseException]) -> str:
+    """What the system said of a connection, in brackets; empty where it said nothing."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+            return f" ({os.strerror(cause.errno)})"
+        if isinstance(cause, socket.gaierror):
+            return " (its name is not known here)"
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

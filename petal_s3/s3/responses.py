@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from petal_s3.errors import BadInput, Mismatch, NotS3
-from petal_s3.s3.checksums import Digest
+from petal_s3.s3.capabilities import Capabilities
+from petal_s3.s3.checksums import Digest, etag_parts
 
 _ENCRYPTION_HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -36,6 +37,7 @@ class ObjectInfo:
     encryption: str = ""
     whole_size: int = 0
     storage_class: str = "STANDARD"
+    version: str = ""
 
     @property
     def part_size(self) -> int | None:
@@ -106,17 +108,26 @@ def aborts_stale_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
     return not chosen and prefix.startswith(covered)  # what is left chooses by tag or size
 
 
-def confirmed(answer: Mapping[str, Any], digest: Digest) -> str:
-    """Return the ETag when it, or under SSE-KMS the checksum, says that our bytes arrived."""
+def confirmed(answer: Mapping[str, Any], digest: Digest, capabilities: Capabilities) -> str:
+    """Return the ETag of bytes that S3 says it has; raises :class:`Mismatch`.
+
+    Its ETag or checksum must be ours, where either is known to tell of the bytes. An ETag of the
+    server's own making says nothing: then the whole object is proven in the end.
+    """
     etag = text(answer, "ETag").strip('"')
     told_crc32 = answer.get("ChecksumCRC32")
     if told_crc32 and told_crc32 != digest.crc32_base64:
-        raise Mismatch("S3 confirmed other bytes than were sent; they are sent again.")
-    if etag == digest.etag:
+        raise _other_bytes(f"CRC32 {told_crc32}", digest.crc32_base64)
+    encrypted = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+    if etag == digest.etag or (encrypted and told_crc32):
         return etag
-    if str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") and told_crc32:
+    if encrypted or capabilities.lacks("md5_etags") or etag_parts(etag) is None:
         return etag
-    raise Mismatch("S3 confirmed other bytes than were sent; they are sent again.")
+    raise _other_bytes(f"ETag {etag}", digest.etag)
+
+
+def _other_bytes(told: str, sent: str) -> Mismatch:
+    return Mismatch(f"S3 confirmed {told}, and {sent} was sent; it is sent again.")
 
 
 def status(answer: Mapping[str, Any]) -> int:
@@ -142,7 +153,7 @@ def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tup
         begins, ends = int(told[1]), int(told[2])
         if begins == first and ends - begins + 1 == size and (last is None or ends <= last):
             return size, 0 if told[3] == "*" else int(told[3])
-    raise NotS3("The answer holds other bytes than were asked for: it is not from S3.")
+    raise NotS3("The answer to a range read is not the range that was asked for.")
 
 
 # The longest life of a version 4 signature: S3 User Guide, "Presigned URL expiration".
@@ -171,11 +182,24 @@ def storage_class(answer: Mapping[str, Any]) -> str:
     return str(answer.get("StorageClass") or "STANDARD")
 
 
+def about(answer: Mapping[str, Any], asked: Mapping[str, str], signs: Sequence[str] = ()) -> None:
+    """Check that an answer is about what was ``asked``; raises :class:`NotS3`.
+
+    What it repeats of the question must be the same, and something of it must be there: some
+    servers leave one or the other out. ``signs`` are names that only such an answer has.
+    """
+    for name, value in asked.items():
+        if answer.get(name) not in {None, "", value}:
+            raise NotS3(f"The answer is about another {name} than was asked for.")
+    if not any(answer.get(name) is not None for name in (*asked, *signs)):
+        raise NotS3(f"The answer lacks {' and '.join(asked)}, which S3 repeats in each.")
+
+
 def text(answer: Mapping[str, Any], name: str) -> str:
     """A text that S3 never leaves out; raises :class:`NotS3` where it is missing."""
     value = answer.get(name)
     if not isinstance(value, str) or not value:
-        raise NotS3(f"The answer lacks {name}: it is not from S3; the network may need a login.")
+        raise NotS3(f"The answer lacks {name}, which S3 never leaves out.")
     return value
 
 
@@ -183,5 +207,5 @@ def number(answer: Mapping[str, Any], name: str) -> int:
     """A number that S3 never leaves out; raises :class:`NotS3` where it is missing."""
     value = answer.get(name)
     if not isinstance(value, int):
-        raise NotS3(f"The answer lacks {name}: it is not from S3; the network may need a login.")
+        raise NotS3(f"The answer lacks {name}, which S3 never leaves out.")
     return value
