@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petal_s3.errors import S3FileNotFoundError, SourceChanged, SourceGone
+from petal_s3.objects.proof import judge, still_proven
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
-from petal_s3.s3.checksums import crc32_base64, digest, etag_parts, file_etag
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service.service import Service
-from petal_s3.upload.duplicates import proof
 from petal_s3.upload.source_file import Source
 
 _PAGE = 500
@@ -86,7 +85,7 @@ async def _compared(service: Service, row: Row) -> Compared:
     except SourceChanged:
         return Compared(row.key, differs=f"{row.name} on this disk is another file now.")
     try:
-        return Compared(row.key, True, await service.run(_with_file, info, source))
+        return Compared(row.key, True, await _with_file(service, info, row.receipt, source))
     except (OSError, SourceChanged) as error:
         return Compared(row.key, differs=f"{row.name} cannot be read to its end ({error}).")
     finally:
@@ -94,22 +93,19 @@ async def _compared(service: Service, row: Row) -> Compared:
 
 
 def _with_receipt(info: ObjectInfo, receipt: Receipt) -> str:
-    told = receipt.checksum.removeprefix("crc32:")
     if info.size != receipt.size:
         return f"The object has {info.size} bytes, and {receipt.size} were proven."
-    if info.etag != receipt.etag or (info.crc32 and info.crc32 != told):
-        return "The object is not the one that was proven: its checksum is another."
+    if not still_proven(info, receipt):
+        return "The object is not the one that was proven: its ETag or checksum is another."
     return ""
 
 
-def _with_file(info: ObjectInfo, source: Source) -> str:
-    """Read the file and say how the object differs from it; blocking."""
-    whole = digest(source.fd, 0, source.size)
-    crc32, etag = crc32_base64(whole.crc32), whole.etag
-    if etag_parts(info.etag):
-        # Where the size of its parts is not told, its CRC32 alone can be compared.
-        etag = file_etag(source.fd, source.size, info.part_size) if info.part_size else info.etag
+async def _with_file(service: Service, info: ObjectInfo, receipt: Receipt, source: Source) -> str:
+    """Read the file and say how the object, which its receipt still fits, differs from it."""
+    expected = service.bytes_of(source.fd, source.size)
+    same = f"crc32:{await expected.crc32()}" == receipt.checksum
+    judgement = await judge(info, expected, service.s3.capabilities, presume=True)
     source.check()
-    if proof(info, size=source.size, etag=etag, crc32=crc32) is None:
+    if not same or judgement.differs:
         return f"{source.path.name} on this disk holds other bytes than the object."
     return ""

@@ -18,13 +18,13 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3IntegrationError
+from petal_s3.objects.proof import still_proven
 from petal_s3.outbox import deletions as journal
 from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Place
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
-from petal_s3.s3.responses import ObjectInfo
 
 log = logging.getLogger("petal_s3")
 
@@ -191,7 +191,7 @@ class Retention:
         if rung == "pressure" and held.links > 1:
             raise KeptBack("it has another name: nothing would be freed")
         info = await self._s3.head(receipt.key)
-        if info is None or not confirms(info, receipt):
+        if info is None or not still_proven(info, receipt):
             raise KeptBack("the bucket does not hold it as it was proven")
 
     async def _delete(self, held: Opened, row: Row, rung: str) -> bool:
@@ -224,13 +224,6 @@ class Retention:
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
-
-
-def confirms(info: ObjectInfo, receipt: Receipt) -> bool:
-    """Whether S3 says of the object today what it said when it was proven."""
-    if info.size != receipt.size or info.etag != receipt.etag:
-        return False
-    return not info.crc32 or f"crc32:{info.crc32}" == receipt.checksum
 
 
 def _device(path: Path) -> int | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from petal_s3.core.settings import MIB
-from petal_s3.errors import Mismatch, S3IntegrationError
+from petal_s3.errors import Mismatch, S3IntegrationError, Transient
+from petal_s3.objects.proof import copy_differs
 from petal_s3.s3.checksums import etag_parts, multipart_etag
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart, ObjectInfo
@@ -38,15 +39,21 @@ class Copier:
         Raises :class:`Conflict` when the target is taken, on servers that know how to tell, and
         :class:`Mismatch` when the copy cannot be told to be equal.
         """
-        about = _fitting(source, more or {})
+        more = more or {}
+        about = _fitting(source, more)
         expected = ""
         if source.size <= self.limit:
             await self.s3.copy(about, target, {})
         else:
             expected = await self._by_ranges(about, target)
         there = await self.s3.head(target)
-        if there is None or not equal(source, there, expected):
+        if there is None:
+            raise Transient(f"S3 does not show the copy {target} yet.", code="not_yet_there")
+        if copy_differs(source, there, self.s3.capabilities, expected):
             raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
+        if any(there.metadata.get(name) != value for name, value in more.items()):
+            by = f"the copy {target} has the metadata of its source"
+            self.s3.learn("copy_metadata", offered=False, by=by)
         return there
 
     async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
@@ -103,29 +110,6 @@ def _expected(source: ObjectInfo, part_size: int, parts: list[HeldPart]) -> str:
     if any(etag_parts(part.etag) != 0 for part in parts):
         return ""  # no md5 (SSE-KMS): size and checksum have to tell
     return multipart_etag([bytes.fromhex(part.etag) for part in parts])
-
-
-def equal(source: ObjectInfo, there: ObjectInfo, expected: str = "") -> bool:
-    """Whether a copy, as HEAD tells it, is the source; ``expected``: its ETag, if that is known.
-
-    Where the ETags cannot be compared, S3 has copied this very version (CopySourceIfMatch), and
-    size and checksum are all it tells.
-    """
-    if there.size != source.size:
-        return False
-    if source.crc32 and there.crc32 and source.crc32 != there.crc32:
-        return False
-    parts = etag_parts(there.etag)
-    hidden = any(info.encryption.startswith("aws:kms") for info in (source, there))
-    if hidden or parts is None:
-        return True
-    if not expected and parts == etag_parts(source.etag) and _same_cut(source, there):
-        expected = source.etag
-    return expected in {"", there.etag}
-
-
-def _same_cut(source: ObjectInfo, there: ObjectInfo) -> bool:
-    return etag_parts(source.etag) == 0 or source.part_size == there.part_size is not None
 
 
 def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:

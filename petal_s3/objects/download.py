@@ -20,7 +20,8 @@ from petal_s3.errors import (
     Offline,
     check_descriptors,
 )
-from petal_s3.s3.checksums import crc32_base64, digest, etag_parts, file_etag
+from petal_s3.objects.file_bytes import FileBytes
+from petal_s3.objects.proof import judge
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
 
@@ -107,7 +108,8 @@ async def download(
                     await _ended(file.write, block)
                     if on_progress is not None:
                         on_progress(file.tell(), info.size)
-            proof = await _ended(_proven, file, info)
+            await _ended(_kept, file)
+            proof = await _proven(s3, file, info)
         await _ended(half.replace, target)
     except OSError as error:
         check_descriptors(error)
@@ -141,29 +143,18 @@ def _prepare(target: Path, half: Path) -> None:
     half.touch(exist_ok=False)
 
 
-def _proven(file: BinaryIO, info: ObjectInfo) -> str:
-    """Which proof says that the file on disk holds the object."""
+def _kept(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+async def _proven(s3: S3, file: BinaryIO, info: ObjectInfo) -> str:
+    """Which proof says that the file on disk holds the object; raises :class:`Mismatch`."""
     size = os.fstat(file.fileno()).st_size
     if size != info.size:
         raise Mismatch(f"The download has {size} bytes instead of {info.size}.")
-    whole = digest(file.fileno(), 0, size)
-    etag = _etag(file.fileno(), info, whole.etag)
-    wrong_crc32 = info.crc32 not in {"", crc32_base64(whole.crc32)}
-    if wrong_crc32 or etag not in {"", info.etag}:
+    came = FileBytes(file.fileno(), size)
+    judgement = await to_end(judge(info, came, s3.capabilities, presume=True))
+    if judgement.differs:
         raise Mismatch("The download is not what S3 says it is; nothing was kept of it.")
-    return "+".join(name for name, had in (("crc32", info.crc32), ("etag", etag)) if had)
-
-
-def _etag(fd: int, info: ObjectInfo, plain: str) -> str:
-    """The ETag that the file would have; empty where that cannot be known."""
-    parts = etag_parts(info.etag)
-    if parts is None or info.encryption.startswith("aws:kms"):
-        return ""
-    if parts == 0:
-        return plain
-    size = info.part_size
-    if size is None or -(-info.size // size) != parts:
-        return ""
-    return file_etag(fd, info.size, size)
+    return judgement.proof

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from petal_s3.s3.capabilities import Capabilities
-from petal_s3.s3.checksums import Digest, crc32_base64, etag_parts
+from petal_s3.outbox.rows import Receipt
+from petal_s3.s3.capabilities import Capabilities, Feature
+from petal_s3.s3.checksums import Digest, etag_parts
 from petal_s3.s3.responses import HeldPart, ObjectInfo
 
 READ_BACK = "read-back"
@@ -19,7 +20,9 @@ READ_BACK = "read-back"
 class Expected(Protocol):
     """The bytes that an object is compared with."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """How many they are."""
 
     async def crc32(self) -> str | None:
         """The CRC32 of all of them as S3 writes it; none where it is not known."""
@@ -44,29 +47,31 @@ DIFFERENT = Judgement(differs=True)
 
 
 async def judge(
-    info: ObjectInfo, expected: Expected, capabilities: Capabilities, *, own: bool = True
-) -> Judgement:
+    info: ObjectInfo, expected: Expected, capabilities: Capabilities,
+    *, own: bool = True, presume: bool = False,
+) -> Judgement:  # fmt: skip
     """Compare what S3 says of an object with the bytes that it should hold.
 
     ``own``: it stands at the key of these bytes; under another key a checksum alone is no proof.
-    Proofs, the strongest first: ``crc32+etag``, ``etag``, ``crc32``.
+    ``presume``: nothing more can be asked, so what looks like an md5 or a checksum counts as one
+    unless it was seen to be none. Proofs, the strongest first: ``crc32+etag``, ``etag``, ``crc32``.
     """
     if info.size != expected.size:
         return DIFFERENT
     crc32 = await expected.crc32() if info.crc32 else None
     same_crc32 = None if not info.crc32 or crc32 is None else info.crc32 == crc32
     same_etag = await _same_etag(info, expected)
-    if same_etag:
-        if same_crc32 is False:
-            return UNKNOWN  # it says both: only the bytes can tell
+    if same_etag and same_crc32 is not False:
         return Judgement("crc32+etag" if same_crc32 else "etag")
-    if same_crc32 and own and _checks(info, capabilities):
-        return Judgement("crc32")
-    if same_crc32 is False and _checks(info, capabilities):
-        return DIFFERENT
-    if same_etag is False and same_crc32 is None and _tells_bytes(info, capabilities):
-        return DIFFERENT
-    return UNKNOWN
+    if not same_etag and same_crc32:
+        return Judgement("crc32") if own and _checks(info, capabilities, presume) else UNKNOWN
+    certain = (
+        _checks(info, capabilities, presume) and not same_etag
+        if same_crc32 is False
+        else same_etag is False and _tells_bytes(info, capabilities, presume)
+    )
+    contradiction = presume and bool(same_etag)  # it says both
+    return DIFFERENT if certain or contradiction else UNKNOWN
 
 
 async def _same_etag(info: ObjectInfo, expected: Expected) -> bool | None:
@@ -74,27 +79,57 @@ async def _same_etag(info: ObjectInfo, expected: Expected) -> bool | None:
     parts = etag_parts(info.etag)
     if parts is None or info.encryption.startswith("aws:kms"):
         return None
-    if parts:
-        if info.part_size is None or -(-info.size // info.part_size) != parts:
-            return None
-        etag = await expected.etag(info.part_size)
-        return None if etag is None else etag == info.etag
-    etag = await expected.etag(None)
-    if etag is None or etag == info.etag or info.part_size is None:
-        return None if etag is None else etag == info.etag
-    return None  # it came in parts: some servers then have an ETag of their own making
+    part_size = info.part_size if parts else None
+    if parts and (part_size is None or -(-info.size // part_size) != parts):
+        return None
+    etag = await expected.etag(part_size)
+    if etag is None or etag == info.etag:
+        return None if etag is None else True
+    # Of what came in parts some servers tell an ETag of another form: it says nothing.
+    return None if not parts and info.part_size is not None else False
 
 
-def _checks(info: ObjectInfo, capabilities: Capabilities) -> bool:
+def _checks(info: ObjectInfo, capabilities: Capabilities, presume: bool) -> bool:
     """Whether the checksum is the server's own: seen to be so, or under SSE-KMS of AWS's kind."""
     if capabilities.lacks("checked_checksums"):
         return False
-    return capabilities.offers("checked_checksums") or info.encryption.startswith("aws:kms")
+    seen = capabilities.offers("checked_checksums") or info.encryption.startswith("aws:kms")
+    return seen or presume
 
 
-def _tells_bytes(info: ObjectInfo, capabilities: Capabilities) -> bool:
+def _tells_bytes(info: ObjectInfo, capabilities: Capabilities, presume: bool) -> bool:
     """Whether another ETag means other bytes."""
-    return capabilities.offers("joined_etags" if etag_parts(info.etag) else "md5_etags")
+    feature: Feature = "joined_etags" if etag_parts(info.etag) else "md5_etags"
+    return capabilities.offers(feature) or (presume and not capabilities.lacks(feature))
+
+
+def still_proven(info: ObjectInfo, receipt: Receipt) -> bool:
+    """Whether an object is the one that a receipt was made for."""
+    told = receipt.checksum.removeprefix("crc32:")
+    same = info.size == receipt.size and info.etag == receipt.etag
+    return same and info.crc32 in {"", told}
+
+
+def copy_differs(
+    source: ObjectInfo, there: ObjectInfo, capabilities: Capabilities, etag: str = ""
+) -> bool:
+    """Whether a copy that S3 made is seen to be another object; ``etag``: what it should have.
+
+    Where the ETags cannot be compared, S3 has copied this very version (CopySourceIfMatch), and
+    size and checksum are all it tells.
+    """
+    if there.size != source.size:
+        return True
+    if source.crc32 and there.crc32 and source.crc32 != there.crc32:
+        return True
+    parts = etag_parts(there.etag)
+    hidden = any(info.encryption.startswith("aws:kms") for info in (source, there))
+    if hidden or parts is None or capabilities.lacks("joined_etags" if parts else "md5_etags"):
+        return False
+    same_cut = parts == 0 or source.part_size == there.part_size is not None
+    if not etag and parts == etag_parts(source.etag) and same_cut:
+        etag = source.etag
+    return etag not in {"", there.etag}
 
 
 def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> bool:
@@ -113,30 +148,13 @@ def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> b
 
 
 @dataclass(frozen=True)
-class FromDigests:
-    """The bytes of an upload, of which the digests of all parts are known."""
-
-    size: int
-    whole_crc32: int
-    etags: dict[int | None, str]
-
-    async def crc32(self) -> str | None:
-        """The combined CRC32."""
-        return crc32_base64(self.whole_crc32)
-
-    async def etag(self, part_size: int | None) -> str | None:
-        """That of the parts that were sent; others are not known."""
-        return self.etags.get(part_size)
-
-
-@dataclass(frozen=True)
 class FromObject:
     """The bytes of another object, as far as S3 tells of them."""
 
     info: ObjectInfo
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         """That of the object."""
         return self.info.size
 

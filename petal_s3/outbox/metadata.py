@@ -51,6 +51,21 @@ def take_inventory(outbox: Outbox, found: Iterable[tuple[str, int, str]]) -> Non
         conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
 
 
+def remember_object(outbox: Outbox, key: str, size: int, etag: str) -> None:
+    """Record an object that was met in the bucket after the inventory was taken."""
+    outbox.sql.change(
+        "INSERT OR REPLACE INTO remote (key, size, etag) VALUES (:key, :size, :etag)",
+        key=key,
+        size=size,
+        etag=etag,
+    )
+
+
+def object_at(outbox: Outbox, key: str) -> bool:
+    """Whether the bucket was seen to hold something at ``key``."""
+    return bool(outbox.sql.records("SELECT 1 AS one FROM remote WHERE key = :key", key=key))
+
+
 def held_of_size(outbox: Outbox, size: int) -> list[tuple[str, str]]:
     """``(key, etag)`` of objects of ``size`` bytes that were there before this outbox."""
     found = outbox.sql.records("SELECT key, etag FROM remote WHERE size = :size", size=size)

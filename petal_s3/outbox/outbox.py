@@ -111,7 +111,8 @@ class Outbox:
             " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
             " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
             " content_type = :content_type,"
-            " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0"
+            " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0,"
+            " stored_at = NULL, read_back = NULL"
             " WHERE id = :id RETURNING *",
             **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
             **{k: v for k, v in _about(entry).items() if k in _TAKEN_ON},
@@ -178,7 +179,20 @@ class Outbox:
 
     def forget(self, row: Row) -> Row:
         """Record that the multipart upload is no more: the next one begins at nothing."""
-        return self._settle(row, "upload_id = NULL, part_size = NULL, sent_bytes = 0")
+        return self._settle(
+            row, "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"
+        )
+
+    def storing(self, row: Row, at: int) -> Row:
+        """Record that S3 is asked to join the parts, or has stored the body: it may show it late.
+
+        ``at``: seconds since 1970 by S3's clock.
+        """
+        return self._settle(row, "stored_at = :at", at=at)
+
+    def note_read_back(self, row: Row, note: str) -> Row:
+        """Record how far an object was read back, or that it is wrong (JSON)."""
+        return self._settle(row, "read_back = :note", note=note)
 
     def progress(
         self, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
@@ -203,7 +217,7 @@ class Outbox:
 
     def rekey(self, row: Row, key: str) -> Row:
         """Record the second spelling of the key, before the first byte."""
-        return self._settle(row, "key = :key", key=key)
+        return self._settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)
 
     def replan(
         self, row: Row, identity: Identity, verdict: str, facts: Mapping[str, str], due_at: float
@@ -219,7 +233,10 @@ class Outbox:
             "size": identity.size,
             "mtime_ns": identity.mtime_ns,
         }
-        gone = "lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0"
+        gone = (
+            "lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL,"
+            " read_back = NULL"
+        )
         with self.sql.write():
             known = self._first(
                 f"{_SAME_FILE} AND id != :id",
@@ -251,7 +268,8 @@ class Outbox:
         return self._settle(
             row,
             "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
-            " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key",
+            " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
+            " stored_at = NULL, read_back = NULL",
             receipt=json.dumps(receipt.__dict__),
             same_as=same_as,
             key=receipt.key,

@@ -32,8 +32,8 @@ from petal_s3.s3.responses import (
     OpenUpload,
     Page,
     Presigned,
-    about,
     aborts_stale_uploads,
+    about,
     bears,
     confirmed,
     encryption,
@@ -148,7 +148,7 @@ class S3:
                 answer = await self._head_plain(key)
                 self.learn("told_checksums", offered=False, by=str(refusal.told))
                 return None if answer is None else await self._headed(key, answer)
-        found = await self._find(key)  # raises what is really the matter, if that lasts
+        found = await self.find(key)  # raises what is really the matter, if that lasts
         if refusal.told.status == 403:
             # Without s3:ListBucket a missing key is "forbidden" too.
             return found
@@ -166,7 +166,7 @@ class S3:
         composite = answer.get("ChecksumType") == "COMPOSITE" or "-" in crc32
         size = answer.get("ContentLength")
         if not isinstance(size, int):  # a proxy on the way has taken it out
-            listed = await self._find(key)
+            listed = await self.find(key)
             if listed is None:
                 return None
             size = listed.size
@@ -183,7 +183,8 @@ class S3:
             version=str(answer.get("VersionId") or ""),
         )
 
-    async def _find(self, key: str) -> ObjectInfo | None:
+    async def find(self, key: str) -> ObjectInfo | None:
+        """What a listing says of ``key``: size, ETag and date; none when it names none."""
         page = await self.page(key, limit=1)
         return next((found for found in page.objects if found.key == key), None)
 
@@ -344,11 +345,12 @@ class S3:
         """Whether objects are to be encrypted by the server (PETAL_S3_SSE)."""
         return bool(self._sse)
 
-    async def delete(self, key: str, *, if_there: bool = False, version: str = "") -> None:
+    async def delete(self, key: str, *, if_there: bool = False, version: str = "") -> str:
         """Delete an object; one that is not there is fine.
 
         ``if_there``: raises for one that is not, on servers that know how to tell; a bucket that
         keeps versions then keeps no marker of it. ``version``: this one alone, and no marker.
+        Returns the version that came of it, in a bucket that keeps them.
         """
         more = {"IfMatch": "*"} if if_there else {}
         more |= {"VersionId": version} if version else {}
@@ -357,6 +359,7 @@ class S3:
             raise NotS3(
                 f"{key} was answered to be deleted (HTTP {status(answer)}), and it is still there."
             )
+        return str(answer.get("VersionId") or "")
 
     @contextlib.asynccontextmanager
     async def read(
@@ -463,20 +466,6 @@ class S3:
         etag = confirmed(answer, digest, self.capabilities)
         return HeldPart(number, digest.size, etag, digest.crc32_base64)
 
-    async def try_part(self, key: str, upload_id: str, body: bytes, crc32: int) -> HeldPart:
-        """Send the bytes of a trial as part 1, with a checksum that may be false."""
-        answer = await self._call(
-            "upload_part",
-            {
-                "Key": key,
-                "UploadId": upload_id,
-                "PartNumber": 1,
-                "Body": body,
-                "ChecksumCRC32": crc32_base64(crc32),
-            },
-        )
-        return HeldPart(1, len(body), text(answer, "ETag").strip('"'), crc32_base64(crc32))
-
     async def parts(self, key: str, upload_id: str) -> list[HeldPart]:
         """The parts that S3 holds, in order; raises ``UploadGone``."""
         held: list[HeldPart] = []
@@ -548,7 +537,7 @@ class S3:
                 return
             await self.parts(key, upload_id)
         except S3IntegrationError as error:
-            if error.code in {"upload_gone", "not_found"}:
+            if error.code in {"upload_gone", "not_found", "not_implemented"}:
                 return
             raise
         raise NotS3(f"The upload of {key} was answered to be aborted, and it is still there.")
@@ -592,6 +581,42 @@ class S3:
             if marker == before:
                 break
         raise NotS3("A list of multipart uploads does not end.")
+
+    # -- trials: a byte each, at a key where nothing is kept
+
+    async def try_begin(self, key: str, *, encrypted: bool) -> str:
+        """Begin a multipart upload, with or without encryption; its id."""
+        asked = self._sse if encrypted else {}
+        return text(await self._call("create_multipart_upload", {"Key": key, **asked}), "UploadId")
+
+    async def try_put(self, key: str, body: bytes) -> str:
+        """Store a few bytes with every option; the ETag. Raises ``Conflict`` when it is taken."""
+        answer = await self._optional(
+            "put_object",
+            {
+                "Key": key,
+                "Body": body,
+                "ChecksumCRC32": digest_of(body).crc32_base64,
+                **self._sse,
+                **_IF_ABSENT,
+            },
+        )
+        self._encrypted(answer)
+        return text(answer, "ETag").strip('"')
+
+    async def try_part(self, key: str, upload_id: str, body: bytes, crc32: int) -> HeldPart:
+        """Send a few bytes as part 1 with a checksum, which may be false; what S3 says of it."""
+        params = {"Key": key, "UploadId": upload_id, "PartNumber": 1, "Body": body}
+        answer = await self._optional(
+            "upload_part", {**params, "ChecksumCRC32": crc32_base64(crc32)}
+        )
+        return HeldPart(1, len(body), text(answer, "ETag").strip('"'), crc32_base64(crc32))
+
+    async def try_false_part(self, key: str, upload_id: str, body: bytes) -> None:
+        """Send a few bytes with a checksum that is not theirs; raises what S3 says to that."""
+        params = {"Key": key, "UploadId": upload_id, "PartNumber": 1, "Body": body}
+        false = crc32_base64(digest_of(body).crc32 ^ 1)
+        await self._call("upload_part", {**params, "ChecksumCRC32": false})
 
     # -- the bucket
 

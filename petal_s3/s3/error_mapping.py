@@ -219,6 +219,11 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
         return S3CredentialsError(
             f"The credentials cannot be used: {_plain(error).rstrip('.')}.", code="no_credentials"
         )
+    return _misnamed(error)
+
+
+def _misnamed(error: BaseException) -> S3IntegrationError | None:
+    """What a setting that no request can be made of is to say; none for any other error."""
     misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
     if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
         return S3BucketError(

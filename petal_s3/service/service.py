@@ -24,6 +24,7 @@ from petal_s3.intake.enqueue import PRIORITY_ASKED, Intake
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.spool import DrainLock
 from petal_s3.objects.download import to_end
+from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import Territory
 from petal_s3.outbox import deletions as journal
@@ -32,6 +33,7 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import DAMAGED
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.http_session import ServerClock
@@ -41,6 +43,7 @@ from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
 from petal_s3.upload.attempt import Uploader, ended
 from petal_s3.upload.duplicates import Recogniser
+from petal_s3.upload.learning import Learner
 from petal_s3.upload.worker import Drainer
 
 log = logging.getLogger("petal_s3")
@@ -64,10 +67,12 @@ class Service:
         flight: FlightState | None = None,
         now: Clock = clock.now,
         wall: Clock = time.time,
+        capabilities: Capabilities | None = None,
     ) -> None:
         """Nothing is opened yet; raises :class:`ConfigError` when no machine id can be had.
 
         ``wall``: the device's own idea of the date, which is shown but not believed.
+        ``capabilities``: what the server offers, where that is known: then it is not tried.
         """
         self.settings = settings
         self.flight = flight if flight is not None else FlightState()
@@ -95,9 +100,9 @@ class Service:
         self._turning = asyncio.Lock()
         """The drain begins or ends."""
         self._changed = asyncio.Event()
-        self._build()
+        self._build(capabilities)
 
-    def _build(self) -> None:
+    def _build(self, capabilities: Capabilities | None) -> None:
         settings = self.settings
         self.tokens = (
             TokenService(
@@ -123,6 +128,10 @@ class Service:
             now=self._now,
         )
         self.objects = Objects(self.s3, self.outbox, self.territory)
+        self.learner = Learner(
+            self.s3, self.outbox, self.territory.home, bucket=bucket_of(settings),
+            given=capabilities,
+        )  # fmt: skip
         self.uploader = Uploader(
             self.s3,
             self.outbox,
@@ -131,6 +140,7 @@ class Service:
             part_size=settings.part_size,
             concurrency=settings.concurrency,
             machine_id=self.machine_id,
+            learner=self.learner,
             now=self._now,
         )
         self.orphans = Orphans(self.s3, self.outbox, self.territory)
@@ -171,6 +181,7 @@ class Service:
             if await self.outbox.missing():
                 await self.run(spool.prepare, self.settings.state_dir)
                 await self._open_outbox()
+                await self.learner.load()
         except LocalStorageError as error:
             self.outbox.closed_by = error
             raise
@@ -537,6 +548,10 @@ class Service:
             return None
         return self.flight.may_not_send(self._now())
 
+    def bytes_of(self, fd: int, size: int) -> FileBytes:
+        """The bytes of an open file, to be compared with an object."""
+        return FileBytes(fd, size, self._files)
+
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run blocking work on files in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
@@ -577,7 +592,7 @@ class Service:
 
     def _credentials(self) -> str:
         code = self.drainer.block.code if self.drainer.block is not None else ""
-        if code == "token_service_refused":
+        if code in {"token_service_refused", "credentials_refused"}:
             return "refused"
         if code == "credentials_expired":
             return "expired"
@@ -624,6 +639,11 @@ class Service:
             with contextlib.suppress(S3IntegrationError):
                 await self.outbox(memory.say, says)
         return says
+
+
+def bucket_of(settings: Settings) -> str:
+    """By which endpoint and name the outbox keeps what was learnt of a bucket's server."""
+    return f"{settings.endpoint_url or settings.region} {settings.bucket_name}"
 
 
 def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:

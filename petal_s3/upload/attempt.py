@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -29,23 +30,28 @@ from petal_s3.errors import (
     UploadGone,
 )
 from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
+from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import DESCRIPTION, metadata
+from petal_s3.objects.proof import FromObject, judge, part_differs
+from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import (
     Digest,
-    crc32_base64,
     digest,
     etag_parts,
-    file_etag,
     multipart_etag,
     whole_crc32,
 )
 from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
+from petal_s3.s3.options import may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from petal_s3.upload.duplicates import Found, Recogniser, proof
+from petal_s3.upload.duplicates import Found, Recogniser
+from petal_s3.upload.learning import Learner
+from petal_s3.upload.receipt import BLIND_S, Receipts, not_yet_there
 from petal_s3.upload.source_file import Source, renamed, replaced
 
 log = logging.getLogger("petal_s3")
@@ -53,6 +59,7 @@ log = logging.getLogger("petal_s3")
 LEASE_S = 900.0
 _CANCEL_AGAIN_S = 2.0
 _TIDY_TRIES = 3  # failures in a row after which a log no longer waits for tidying up
+_UNLISTED = "parts_unlisted"  # the upload exists, or not: its list of parts does not tell
 _READINGS = 2  # a file that differs from what was sent after so many is being written
 
 T = TypeVar("T")
@@ -102,6 +109,7 @@ class Uploader:
         part_size: int,
         concurrency: int,
         machine_id: str,
+        learner: Learner,
         now: Clock = clock.now,
     ) -> None:
         self.live: dict[int, Live] = {}
@@ -118,6 +126,8 @@ class Uploader:
         self._now = now
         self._was_cut = False
         self._copier = Copier(s3)
+        self._learner = learner
+        self._receipts = Receipts(s3, outbox, files)
 
     @property
     def answered(self) -> int:
@@ -135,6 +145,7 @@ class Uploader:
             return done
         self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
         try:
+            await self._learner.ready()
             done = await self._bring(row, source, live)
         except Offline:
             self._was_cut = True
@@ -144,8 +155,13 @@ class Uploader:
         finally:
             del self.live[row.id]
             source.close()
+            await self._keep_learnt()
         self._was_cut = False
         return done
+
+    async def _keep_learnt(self) -> None:
+        with contextlib.suppress(S3IntegrationError):  # it is learnt again
+            await self._learner.keep()
 
     async def _open(self, row: Row) -> tuple[Row, Source]:
         """The row and its file, which may have been rotated; raises as :class:`Source`."""
@@ -185,10 +201,11 @@ class Uploader:
             limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
             info = await Copier(self._s3, limit).copy(origin, row.key, _for_whom(row))
         told = twin.receipt.checksum.removeprefix("crc32:")
-        how = proof(info, size=row.size, etag=twin.receipt.etag, crc32=told)
-        if how is None and fresh and info.crc32 == told:
+        proven = replace(origin, crc32=told)
+        how = (await judge(info, FromObject(proven), self._s3.capabilities)).proof
+        if not how and fresh and info.crc32 == told:
             how = "crc32"  # the ETag was compared with that of the copied parts
-        if how is None:
+        if not how:
             return None
         log.info("upload copied key=%s from=%s proof=%s", row.key, twin.key, how)
         return await self._outbox(Outbox.verified, row, self._copied(row.key, info, told, how))
@@ -202,7 +219,7 @@ class Uploader:
     def _copied(self, key: str, info: ObjectInfo, crc32: str, how: str) -> Receipt:
         return Receipt(
             key=key, etag=info.etag, checksum=f"crc32:{crc32}", size=info.size, proof=how,
-            verified_at=self._server_time(),
+            verified_at=self._receipts.server_time(),
         )  # fmt: skip
 
     async def abandon(self, row: Row) -> None:
@@ -237,25 +254,58 @@ class Uploader:
     # -- one attempt
 
     async def _bring(self, row: Row, source: Source, live: Live) -> Row:
-        if row.upload_id is not None:
-            try:
-                return await self._resume(row, source, live)
-            except UploadGone as error:
-                if live.sent or await self._lacks_parts(row):
-                    raise  # the next attempt sends what S3 has not, and nothing else
-                row = await self._lost(row, error)
+        row = await self._go_on(row, source, live)
+        if row.state == "verified":
+            return row
         # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
         # it goes before the row becomes another key, another part size, or another's twin.
         await self._tidy(row)
-        found = await self._recogniser.look(row, source)
+        condition: Feature = "put_condition" if self._is_small(source) else "complete_condition"
+        found = await self._recogniser.look(row, source, condition)
         if isinstance(found, Found):
             return await self._adopt(row, source, found)
         if found.key != row.key:
             row = await self._outbox(Outbox.rekey, row, found.key)
-        if source.size <= self._part_size:
-            return await self._put(row, source, live)
+        return await self._send_anew(row, source, live, replace=found.wrong)
+
+    async def _go_on(self, row: Row, source: Source, live: Live) -> Row:
+        """Go on with what was begun before; the row, verified or with nothing begun."""
+        if row.upload_id is not None:
+            try:
+                return await self._resume(row, source, live)
+            except UploadGone as error:
+                told = error.code != _UNLISTED
+                if told and (live.sent or await self._lacks_parts(row)):
+                    raise  # the next attempt sends what S3 has not, and nothing else
+                done = await self._shown(row, source)
+                return await self._lost(row, error) if done is None else done
+        if row.stored_at is not None:
+            done = await self._shown(row, source)
+            return await self._outbox(Outbox.forget, row) if done is None else done
+        return row
+
+    async def _send_anew(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
+        if self._is_small(source):
+            return await self._put(row, source, live, replace=replace)
         row = await self._begin(row)
-        return await self._finish(row, source, live, {})
+        return await self._finish(row, source, live, {}, replace=replace)
+
+    def _is_small(self, source: Source) -> bool:
+        return source.size <= self._part_size
+
+    async def _shown(self, row: Row, source: Source) -> Row | None:
+        """Prove what S3 was asked to store before; none where it has to be sent (again).
+
+        What S3 does not show at once is waited for: it must not travel again for that.
+        """
+        info = await self._receipts.seen(row)
+        if info is not None and not self._receipts.is_wrong(row, info):
+            return await self._prove(row, source, self._receipts.bytes_of(source))
+        if info is None and row.stored_at is not None:
+            blind_s = self._receipts.server_time() - row.stored_at
+            if 0 <= blind_s < BLIND_S:
+                raise not_yet_there(row.key)
+        return None
 
     async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
@@ -270,35 +320,77 @@ class Uploader:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._origin(receipt)
         info = await self._copier.copy(origin, key, _for_whom(row))
-        etags = [await self._run(file_etag, source.fd, source.size, size)
-                 for size in dict.fromkeys((None, info.part_size))]  # fmt: skip
-        told = receipt.checksum.removeprefix("crc32:")
-        hows = [proof(info, size=row.size, etag=etag, crc32=told) for etag in etags]
-        how = next((how for how in hows if how is not None), None)
-        if how is None:
+        expected = self._receipts.bytes_of(source)
+        judgement = await self._receipts.judged(row, info, source, expected)
+        if not judgement.proof:
             raise Mismatch(f"The copy of {receipt.key} in S3 is not what was copied.")
         source.check()
+        told, how = receipt.checksum.removeprefix("crc32:"), judgement.proof
         log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
         return await self._outbox(Outbox.verified, row, self._copied(key, info, told, how))
 
-    async def _put(self, row: Row, source: Source, live: Live) -> Row:
+    async def _put(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
         """A file of one part travels in one request; S3 refuses to overwrite."""
         row = await self._outbox(Outbox.plan, row, self._part_size)
         live.confirmed = 0  # what was sent before and not proven counts for nothing
         whole = await self._digest(source, 0, source.size)
         source.check()
-        window = self._window(source, 0, whole, live)
+        expected = self._receipts.bytes_of(source, crc32=whole.crc32, etags={None: whole.etag})
+
+        async def send() -> None:
+            window = self._window(source, 0, whole, live)
+            try:
+                await self._s3.put(
+                    row.key, window, whole, content_type=row.media_type,
+                    metadata=self._about(row), replace=replace,
+                )  # fmt: skip
+            finally:
+                live.windows.discard(window)
+
         try:
-            await self._s3.put(
-                row.key, window, whole, content_type=row.media_type, metadata=self._about(row)
-            )
-        except Conflict:
-            log.info("upload found its key taken key=%s", row.key)  # the proof tells by whom
-        finally:
-            live.windows.discard(window)
+            await self._taken_as_it_is(send)
+        except Conflict as error:
+            return await self._put_elsewhere(row, source, expected, error)
+        row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
         source.check()
         await self._sent(row, live, whole.size)
-        return await self._prove(row, source, whole.etag, whole.crc32)
+        return await self._prove(row, source, expected)
+
+    async def _put_elsewhere(
+        self, row: Row, source: Source, expected: FileBytes, error: Conflict
+    ) -> Row:
+        """The key is taken: by an earlier try of ours, or by other bytes, or S3 only says so."""
+        log.info("upload found its key taken key=%s", row.key)
+        if await self._receipts.seen(row) is None:
+            if await self._learner.again():
+                raise Transient(f"{error.message} It is tried again.", code="key_taken") from error
+            raise not_yet_there(row.key) from error
+        try:
+            receipt = await self._receipts.receipt(row, source, expected, ours=False)
+        except Mismatch:
+            await self._other_key(row, error)
+        return await self._verified(row, receipt)
+
+    async def _other_key(self, row: Row, error: Conflict) -> NoReturn:
+        """Remember that the key is taken, so that the next attempt looks before it sends."""
+        info = await self._s3.head(row.key)
+        if info is not None:
+            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+        raise Transient(
+            f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
+        ) from error
+
+    async def _taken_as_it_is(self, send: Callable[[], Awaitable[T]]) -> T:
+        """Send a body; where its options are refused, learn which, and send it once more."""
+        try:
+            return await send()
+        except S3IntegrationError as error:
+            if isinstance(error, Conflict) or not may_be_refusal(error):
+                raise
+            if not await self._learner.again():
+                raise
+            log.warning("body sent again without an option reason=%s", error.message)
+        return await send()
 
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
@@ -326,17 +418,37 @@ class Uploader:
     async def _resume(self, row: Row, source: Source, live: Live) -> Row:
         """S3 is asked which parts it holds; those that agree with the file are kept."""
         assert row.upload_id is not None
-        held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
+        try:
+            held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
+        except S3BucketError as error:
+            if error.code != "not_implemented":
+                raise
+            self._s3.learn("list_parts", offered=False, by=str(error.told))
+            raise UploadGone(
+                f"{error.message} What S3 holds of {row.name} cannot be asked; it begins anew.",
+                code=_UNLISTED,
+            ) from error
         log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
-        return await self._finish(row, source, live, held)
+        if not held and row.sent_bytes:
+            # Some servers answer so for an upload that is no more, and take parts all the same.
+            raise UploadGone(
+                f"S3 lists no part of {row.key}, of which it had confirmed some.", code=_UNLISTED
+            )
+        return await self._finish(row, source, live, held, resumed=True)
 
     async def _finish(
-        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
-    ) -> Row:
-        parts = await self._send(row, source, live, held)
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart],
+        *, replace: bool = False, resumed: bool = False,
+    ) -> Row:  # fmt: skip
+        parts = await self._send(row, source, live, held, resumed=resumed)
         digests = [part.digest for part in parts]
         crc32 = whole_crc32(digests)
+        expected = self._receipts.bytes_of(
+            source, crc32=crc32, etags={row.part_size: multipart_etag([d.md5 for d in digests])}
+        )
         source.check()
+        assert row.upload_id is not None
+        row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
         assert row.upload_id is not None
         try:
             await self._s3.complete(
@@ -345,24 +457,22 @@ class Uploader:
                 [part.held for part in parts],
                 crc32=crc32 if row.checksummed else None,
                 size=row.size,
+                replace=replace,
             )
         except Conflict as error:
-            return await self._taken(row, source, digests, error)
-        return await self._prove(row, source, multipart_etag([d.md5 for d in digests]), crc32)
+            return await self._taken(row, source, expected, error)
+        return await self._prove(row, source, expected)
 
-    async def _taken(
-        self, row: Row, source: Source, digests: Sequence[Digest], error: Conflict
-    ) -> Row:
+    async def _taken(self, row: Row, source: Source, expected: FileBytes, error: Conflict) -> Row:
         """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
+        if await self._receipts.seen(row) is None and await self._learner.again():
+            raise Transient(f"{error.message} It is tried again.", code="key_taken") from error
         try:
-            etag = multipart_etag([d.md5 for d in digests])
-            receipt = await self._receipt(row, source, etag, whole_crc32(digests))
+            receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             await self.abandon(row)
-            await self._outbox(Outbox.forget, row)
-            raise Transient(
-                f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
-            ) from error
+            row = await self._outbox(Outbox.forget, row)
+            await self._other_key(row, error)
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
 
@@ -382,33 +492,19 @@ class Uploader:
         await self.abandon(row)
         return await self._outbox(Outbox.forget, row)
 
-    async def _prove(self, row: Row, source: Source, etag: str, crc32: int) -> Row:
-        return await self._verified(row, await self._receipt(row, source, etag, crc32))
+    async def _prove(self, row: Row, source: Source, expected: FileBytes) -> Row:
+        return await self._verified(row, await self._receipts.receipt(row, source, expected))
 
     async def _verified(self, row: Row, receipt: Receipt) -> Row:
         log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
         return await self._outbox(Outbox.verified, row, receipt)
 
-    async def _receipt(self, row: Row, source: Source, etag: str, crc32: int) -> Receipt:
-        """Read back what S3 holds; only that counts."""
-        info = await self._s3.head(row.key)
-        if info is None:
-            raise Transient(f"{row.key} is not in the bucket yet.", code="not_yet_there")
-        told = crc32_base64(crc32)
-        how = proof(info, size=row.size, etag=etag, crc32=told)
-        if how is None:
-            raise Mismatch(f"S3 holds other bytes than the disk at {row.key}.")
-        source.check()
-        return Receipt(
-            key=row.key, etag=info.etag, checksum=f"crc32:{told}", size=info.size, proof=how,
-            verified_at=self._server_time(),
-        )  # fmt: skip
-
     # -- parts
 
     async def _send(
-        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart]
-    ) -> list[_Part]:
+        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart],
+        *, resumed: bool,
+    ) -> list[_Part]:  # fmt: skip
         """Send what is missing, until a last reading of the whole file agrees with all of it.
 
         Every part was read once before that reading begins and once more by it. What is equal
@@ -432,16 +528,33 @@ class Uploader:
             )
             await self._sent(row, live, whole.size, resent=again)
 
+        if resumed and not parts:
+            await send(1)
+            await self._check_listed(row)
         missing = stretches.keys() - parts.keys()
         for _ in range(_READINGS):
-            workers = 1 if self._was_cut else self._concurrency
+            workers = 1 if self._was_cut or not self._knows_options() else self._concurrency
             await _together(deque(sorted(missing)), send, workers)
             whole = await self._compare(source, live, stretches)
-            missing = {n for n, read in whole.items() if not _agrees(parts[n], read)}
+            missing = {n for n, read in whole.items() if self._differs(parts[n], read)}
             if not missing:
                 return [_Part(_checksummed(parts[n], whole[n]), whole[n]) for n in stretches]
             live.confirmed -= sum(parts[n].size for n in missing)
         raise NotFinished(f"{row.name} is being written while it is sent.")
+
+    async def _check_listed(self, row: Row) -> None:
+        """Some servers take parts of an upload that is no more, and keep none of them."""
+        assert row.upload_id is not None
+        if not await self._s3.parts(row.key, row.upload_id):
+            raise UploadGone(f"S3 took a part of {row.key}, and lists none.", code=_UNLISTED)
+
+    def _differs(self, part: HeldPart, whole: Digest) -> bool:
+        return part_differs(part, whole, self._s3.capabilities)
+
+    def _knows_options(self) -> bool:
+        """Else the first body tells whether the server takes its checksum: one at a time."""
+        known = self._s3.capabilities
+        return known.offers("body_checksums") or known.lacks("body_checksums")
 
     async def _compare(
         self, source: Source, live: Live, stretches: Mapping[int, tuple[int, int]]
@@ -460,12 +573,17 @@ class Uploader:
     async def _send_part(
         self, row: Row, source: Source, live: Live, number: int, offset: int, whole: Digest
     ) -> HeldPart:
-        assert row.upload_id is not None
-        window = self._window(source, offset, whole, live)
-        try:
-            part = await self._s3.upload_part(row.key, row.upload_id, number, window, whole)
-        finally:
-            live.windows.discard(window)
+        upload_id = row.upload_id
+        assert upload_id is not None
+
+        async def send() -> HeldPart:
+            window = self._window(source, offset, whole, live)
+            try:
+                return await self._s3.upload_part(row.key, upload_id, number, window, whole)
+            finally:
+                live.windows.discard(window)
+
+        part = await self._taken_as_it_is(send)
         source.check()
         return part
 
@@ -508,16 +626,13 @@ class Uploader:
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
-    def _server_time(self) -> int:
-        return int(self._s3.clock.utcnow().timestamp())
-
     def _about(self, row: Row) -> dict[str, str]:
         multipart = row.size > self._part_size
         return metadata(
             [
                 ("original-filename", row.name),
                 ("machine-id", self._machine_id),
-                ("upload-timestamp", str(self._server_time())),
+                ("upload-timestamp", str(self._receipts.server_time())),
                 ("log-kind", row.kind),
                 ("log-verdict", row.verdict),
                 ("part-size", str(row.part_size or "") if multipart else ""),
@@ -543,12 +658,11 @@ def _fits(part: HeldPart, stretches: Mapping[int, tuple[int, int]]) -> bool:
     return part.number in stretches and stretches[part.number][1] == part.size
 
 
-def _agrees(part: HeldPart, whole: Digest) -> bool:
-    return part.etag == whole.etag or part.crc32 == whole.crc32_base64
-
-
 def _checksummed(part: HeldPart, whole: Digest) -> HeldPart:
-    """Some servers keep no checksum of a part, and yet want it named at the end."""
+    """Some servers keep no checksum of a part, and yet want it named at the end.
+
+    The ETag is what the server gave: it may be one of its own making.
+    """
     return HeldPart(part.number, part.size, part.etag, whole.crc32_base64)
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import Conflict, Offline, S3BucketError, S3IntegrationError, Transient
+from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import Territory, key_with_crc
+from petal_s3.objects.proof import judge
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.checksums import crc32_base64, digest, etag_parts, file_etag
+from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
+from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import Source
 
 log = logging.getLogger("petal_s3")
@@ -30,8 +30,6 @@ log = logging.getLogger("petal_s3")
 _PAGE = 100
 _MOST_PAGES = 1000
 _REFUSED_S = 600.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,24 +46,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Free:
-    """The bytes are not there yet; ``key`` is free for them."""
+    """The bytes are not there yet; ``key`` is free for them.
+
+    ``wrong``: what this row stored there holds other bytes, and is replaced.
+    """
 
     key: str
-
-
-def proof(info: ObjectInfo, *, size: int, etag: str, crc32: str) -> str | None:
-    """Which proof S3's answer gives that an object holds our bytes; none when it gives none.
-
-    ``etag`` and ``crc32`` are recomputed from the file. A checksum that a server may only echo
-    counts for itself alone where the ETag is no md5 (SSE-KMS, some servers).
-    """
-    if info.size != size or (info.crc32 and info.crc32 != crc32):
-        return None
-    if etag_parts(info.etag) is not None and not info.encryption.startswith("aws:kms"):
-        if info.etag != etag:
-            return None
-        return "crc32+etag" if info.crc32 else "etag"
-    return "crc32" if info.crc32 else None
+    wrong: bool = False
 
 
 @dataclass
@@ -88,37 +75,66 @@ class Recogniser:
         self, s3: S3, outbox: OutboxThread, files: Executor, territory: Territory,
         *, now: Clock = clock.now,
     ) -> None:  # fmt: skip
+        self._receipts = Receipts(s3, outbox, files)
         self._s3 = s3
         self._now = now
         self._list_at = float("-inf")
         self._outbox = outbox
-        self._files = files
         self._territory = territory
         self._listed: dict[str, _Listing] = {}  # by root, kept when the link breaks off
 
-    async def look(self, row: Row, source: Source) -> Found | Free:
-        """Return the object that already holds the bytes, or a key that is free for them."""
+    async def look(self, row: Row, source: Source, condition: Feature) -> Found | Free:
+        """Return the object that already holds the bytes, or a key that is free for them.
+
+        ``condition``: what keeps the request that will store them from overwriting.
+        """
         await self._take_inventory()
-        comparison = _Comparison(self._s3, source, self._files)
+        expected = self._receipts.bytes_of(source)
         key = row.key
-        held = await self._s3.head(key)
+        held = await self._standing(row, condition)
         if held is None and await self._begun_elsewhere(row, key):
             held = _NOBODYS
         if held is not None:
-            receipt = await comparison.same(held, own=True)
-            if receipt is not None:
-                return Found(receipt, await self._bringer(row, key))
-            key = key_with_crc(row.key, await comparison.crc32())
+            settled = await self._compared(row, source, held, expected)
+            if settled is not None:
+                return settled
+            key = key_with_crc(row.key, await expected.whole_crc32())
             held = await self._s3.head(key)
         if held is not None:
-            receipt = await comparison.same(held, own=True)
-            if receipt is None:
+            settled = await self._compared(row, source, held, expected)
+            if settled is None:
                 raise Conflict(f"Both spellings of {row.key} are taken by other bytes.")
-            return Found(receipt, await self._bringer(row, key))
+            return settled
         if await self._begun_elsewhere(row, key):
             raise Transient("The same bytes are on their way already.", code="same_as_other")
-        found = await self._elsewhere(row, comparison)
+        found = await self._elsewhere(row, expected)
         return Free(key) if found is None else replace(found, free=key)
+
+    async def _standing(self, row: Row, condition: Feature) -> ObjectInfo | None:
+        """What stands at the row's key.
+
+        S3 is not asked where it would refuse to overwrite, nothing was sent there yet, and
+        neither the inventory nor this outbox knows of an object there.
+        """
+        unasked = row.part_size is None and self._s3.capabilities.offers(condition)
+        if unasked and await self._outbox(memory.inventory_taken):
+            rows = await self._outbox(Outbox.at_key, row.key)
+            others = any(other.id != row.id for other in rows)
+            if not others and not await self._outbox(memory.object_at, row.key):
+                return None
+        return await self._s3.head(row.key)
+
+    async def _compared(
+        self, row: Row, source: Source, held: ObjectInfo, expected: FileBytes
+    ) -> Found | Free | None:
+        """What an object at one of the row's own keys means; none: it holds other bytes."""
+        if held is _NOBODYS:
+            return None
+        judgement = await self._receipts.judged(row, held, source, expected)
+        if judgement.proof:
+            receipt = await self._receipts.made(held, expected, judgement.proof)
+            return Found(receipt, await self._bringer(row, held.key))
+        return Free(held.key, wrong=True) if self._receipts.is_wrong(row, held) else None
 
     async def _begun_elsewhere(self, row: Row, key: str) -> bool:
         rows = await self._outbox(Outbox.at_key, key)
@@ -129,16 +145,18 @@ class Recogniser:
         proven = [r.id for r in rows if r.id != row.id and r.state == "verified" and not r.same_as]
         return proven[0] if proven else None
 
-    async def _elsewhere(self, row: Row, comparison: _Comparison) -> Found | None:
+    async def _elsewhere(self, row: Row, expected: FileBytes) -> Found | None:
         """The same content under another owned key: from this outbox, or from before it."""
         proven = await self._outbox(Outbox.proven_of_size, row.size)
         keys = {r.key: r.id for r in proven if r.receipt is not None and r.id != row.id}
         older = dict.fromkeys(key for key, _ in await self._outbox(memory.held_of_size, row.size))
         for key, row_id in {**older, **keys}.items():
             info = await self._s3.head(key)
-            receipt = await comparison.same(info) if info is not None else None
-            if receipt is not None:
-                return Found(receipt, row_id)
+            if info is None:
+                continue
+            judgement = await judge(info, expected, self._s3.capabilities, own=False)
+            if judgement.proof:
+                return Found(await self._receipts.made(info, expected, judgement.proof), row_id)
         return None
 
     async def _take_inventory(self) -> None:
@@ -175,73 +193,6 @@ class Recogniser:
             listing.pages += 1
         if listing.token is not None:
             log.warning("inventory cut off prefix=%s objects=%d", root, len(listing.found))
-
-
-class _Comparison:
-    """Digests of one file, each computed at most once."""
-
-    def __init__(self, s3: S3, source: Source, files: Executor) -> None:
-        self._s3 = s3
-        self._source = source
-        self._files = files
-        self._etags: dict[int | None, str] = {}
-        self._crc32: int | None = None
-
-    async def same(self, info: ObjectInfo, *, own: bool = False) -> Receipt | None:
-        """The receipt when ``info`` is an object of the same bytes: size and recomputed ETag.
-
-        ``own``: it stands at the file's own key, which holds its name and time. Where the ETag
-        is no md5 (SSE-KMS) nothing but a checksum can tell that our own upload arrived.
-        """
-        if info.size != self._source.size:
-            return None
-        how = await self._by_checksum(info) if own else None
-        how = how or await self._by_etag(info)
-        if how is None:
-            return None
-        return Receipt(
-            key=info.key,
-            etag=info.etag,
-            checksum=f"crc32:{crc32_base64(await self.crc32())}",
-            size=info.size,
-            proof=how,
-            verified_at=int(self._s3.clock.utcnow().timestamp()),
-        )
-
-    async def _by_checksum(self, info: ObjectInfo) -> str | None:
-        hidden = etag_parts(info.etag) is None or info.encryption.startswith("aws:kms")
-        if not hidden or not info.crc32:
-            return None
-        return "crc32" if info.crc32 == crc32_base64(await self.crc32()) else None
-
-    async def _by_etag(self, info: ObjectInfo) -> str | None:
-        parts = etag_parts(info.etag)
-        part_size = info.part_size if parts else None
-        if parts is None or (parts and part_size is None):
-            return None
-        if await self._etag(part_size) != info.etag:
-            return None
-        if info.crc32 and info.crc32 != crc32_base64(await self.crc32()):
-            return None
-        return "crc32+etag" if info.crc32 else "etag"
-
-    async def crc32(self) -> int:
-        """CRC32 of the whole file."""
-        if self._crc32 is None:
-            whole = await self._run(digest, self._source.fd, 0, self._source.size)
-            self._crc32 = whole.crc32
-            self._etags[None] = whole.etag
-        return self._crc32
-
-    async def _etag(self, part_size: int | None) -> str:
-        if part_size not in self._etags:
-            self._etags[part_size] = await self._run(
-                file_etag, self._source.fd, self._source.size, part_size
-            )
-        return self._etags[part_size]
-
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 
 _NOBODYS = ObjectInfo(key="", size=-1, etag="")

@@ -51,7 +51,7 @@ _PROBE_EAGER_FOR_S = 30.0
 
 # Tried again they cost whole parts, or the whole log: the pauses grow longer.
 _COSTLY = (S3BucketError, Mismatch, UploadGone)
-_COSTLY_CODES = {"not_yet_there"}
+_LATE_S = 10.0  # between two looks for what S3 has stored and does not show yet
 
 Spread = Callable[[], float]
 
@@ -248,9 +248,10 @@ class Drainer:
                 return await self._bury(row, error)
             if error.blocks_drain:
                 await self._blocked(error)
-            refused = isinstance(error, _COSTLY) or error.code in _COSTLY_CODES
-            refused = refused or not error.waiting_helps
+            refused = isinstance(error, _COSTLY) or not error.waiting_helps
             wait_s = self._wait_s(row.failures, error, refused=refused)
+            if error.code == "not_yet_there":
+                wait_s = min(wait_s, _LATE_S)
             log.warning(
                 "upload deferred key=%s attempt=%d due_in_s=%.0f code=%s reason=%s",
                 row.key, row.attempts, wait_s, error.code, error.message,

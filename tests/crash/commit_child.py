@@ -10,6 +10,7 @@ from typing import Any
 from petal_s3.core import settings as config
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -24,7 +25,7 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
-    service = Service(config.load(**settings))
+    service = Service(config.load(**settings), capabilities=KNOWN)
     service.drainer._spread = lambda: 0.0
     await service.open()
 

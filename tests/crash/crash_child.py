@@ -9,6 +9,7 @@ from typing import Any
 
 from petal_s3.core import settings as config
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 
 def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
@@ -20,7 +21,7 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
-    service = Service(config.load(**settings))
+    service = Service(config.load(**settings), capabilities=KNOWN)
     service.drainer._spread = lambda: 0.0  # what failed is due again at once
     await service.start(watch=False)
     client = await service.s3._caller.open()

@@ -18,6 +18,7 @@ from petal_s3.intake.settling import open_for_writing
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 LIMIT = 256
 
@@ -42,7 +43,7 @@ class Drone:
     """A service, and logs that are moved into its log directory: that takes no descriptor."""
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
-        self.service = Service(config.load(**settings))
+        self.service = Service(config.load(**settings), capabilities=KNOWN)
         self.service.drainer._spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs

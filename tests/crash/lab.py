@@ -21,6 +21,7 @@ from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 BUCKET = "logs"
 PART = 5 * MIB
@@ -127,7 +128,7 @@ class Lab:
 
     def service(self, state: Path) -> Service:
         """A service in this process."""
-        service = Service(config.load(**self.settings(state)))
+        service = Service(config.load(**self.settings(state)), capabilities=KNOWN)
         service.drainer._spread = lambda: 0.0
         return service
 

@@ -32,6 +32,7 @@ from petal_s3.web import requests as models
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
 from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
+from tests.faults.known import KNOWN
 from tests.host.aboard import aboard
 
 T = TypeVar("T")
@@ -338,7 +339,7 @@ def standing(
             kept = config.load(**given)
 
         async def make() -> tuple[Service, Server]:
-            service = Service(kept)
+            service = Service(kept, capabilities=KNOWN)
             server = Server(
                 service, host="127.0.0.1", port=0, token=token, most=most, head_s=head_s
             )

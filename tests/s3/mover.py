@@ -9,10 +9,11 @@ import sys
 from petal_s3.core import settings as config
 from petal_s3.objects.copy import Copier
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 
 async def main(settings: str, source: str, target: str, limit: str) -> None:
-    service = Service(config.load(**json.loads(settings)))
+    service = Service(config.load(**json.loads(settings)), capabilities=KNOWN)
     await service.open()
     service.objects.copier = Copier(service.s3, int(limit))
     await service.objects.move(source, target)

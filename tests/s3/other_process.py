@@ -9,10 +9,11 @@ from typing import Any
 
 from petal_s3.core import settings as config
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 
 async def main(work: str, settings: dict[str, Any], path: str) -> None:
-    service = Service(config.load(**settings))
+    service = Service(config.load(**settings), capabilities=KNOWN)
     if work == "land":
         await service.open()
         row = await service.enqueue(path)

@@ -22,6 +22,7 @@ from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
 from petal_s3.outbox.outbox import Outbox, Row
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 T = TypeVar("T")
 Act = Callable[[Request], Awaitable["Fault | None"]]
@@ -106,7 +107,8 @@ class Rig:
             "log_dirs": str(self.logs),
             "settle_seconds": 0,
         }
-        service = Service(config.load(**{**given, **self.given, **settings}))
+        loaded = config.load(**{**given, **self.given, **settings})
+        service = Service(loaded, capabilities=KNOWN)
         # No jitter: what failed is due again at once, so that a test steps on without waiting.
         service.drainer._spread = lambda: 0.0
         self._services.append(service)

@@ -24,6 +24,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.s3.checksums import multipart_etag
 from petal_s3.service.service import Service
 from tests.faults.chaos import Chaos
+from tests.faults.known import KNOWN
 from tests.faults.mind import Thing
 from tests.faults.server import FaultServer, Seen
 
@@ -123,7 +124,8 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Shore]:
     """Everything open; nothing drains by itself."""
     async with FaultServer(keep=True) as server, Chaos(server.url) as link:
-        service = Service(config.load(**settings(server, link.url, tmp, **more)))
+        loaded = config.load(**settings(server, link.url, tmp, **more))
+        service = Service(loaded, capabilities=KNOWN)
         service.drainer._spread = service.objects._spread = lambda: 0.0
         await service.open()
         await service.outbox(Outbox.take_over)

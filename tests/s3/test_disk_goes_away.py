@@ -24,7 +24,12 @@ from petal_s3.service.service import Service
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
-    for name in ("drainer._PROBE_S", "intake._AGAIN_S", "service._STORAGE_S", "service._LOCK_S"):
+    for name in (
+        "upload.worker._PROBE_S",
+        "intake.enqueue._AGAIN_S",
+        "service.service._STORAGE_S",
+        "service.service._LOCK_S",
+    ):
         monkeypatch.setattr(f"petal_s3.{name}", 0.05)
     monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
 

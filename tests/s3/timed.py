@@ -10,6 +10,7 @@ from rig import Rig
 from petal_s3.core import clock
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.service import Service
+from tests.faults.known import KNOWN
 
 HOUR_S = 3600.0
 
@@ -36,7 +37,7 @@ async def timed(
     now = Hand(clock.now())
     more = {} if wall is None else {"wall": wall}
     kept = rig.service.settings.model_copy(update=settings)
-    service = Service(kept, now=now, **more)
+    service = Service(kept, now=now, capabilities=KNOWN, **more)
     service.drainer._spread = spread
     rig._services.append(service)
     await service.open()

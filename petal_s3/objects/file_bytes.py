@@ -1,0 +1,51 @@
+"""The bytes of an open file as S3 would describe them, each digest computed at most once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from petal_s3.s3.checksums import crc32_base64, digest, file_etag
+
+T = TypeVar("T")
+
+
+class FileBytes:
+    """What an object is compared with; see :class:`~petal_s3.objects.proof.Expected`."""
+
+    def __init__(
+        self, fd: int, size: int, files: Executor | None = None,
+        *, crc32: int | None = None, etags: Mapping[int | None, str] | None = None,
+    ) -> None:  # fmt: skip
+        """``files`` runs what reads; none: asyncio's own threads.
+
+        ``crc32``, ``etags``: what is known already (by part size; none: as one object).
+        """
+        self.fd = fd
+        self.size = size
+        self._files = files
+        self._crc32 = crc32
+        self._etags = dict(etags or {})
+
+    async def whole_crc32(self) -> int:
+        """CRC32 of the whole file."""
+        if self._crc32 is None:
+            whole = await self._run(digest, self.fd, 0, self.size)
+            self._crc32 = whole.crc32
+            self._etags[None] = whole.etag
+        return self._crc32
+
+    async def crc32(self) -> str | None:
+        """The same as S3 writes it."""
+        return crc32_base64(await self.whole_crc32())
+
+    async def etag(self, part_size: int | None) -> str | None:
+        """The ETag of the file as one object, or in parts of so many bytes."""
+        if part_size not in self._etags:
+            self._etags[part_size] = await self._run(file_etag, self.fd, self.size, part_size)
+        return self._etags[part_size]
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
