@@ -39,7 +39,7 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.error_mapping import _STATUS, TABLE, translate
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.faults import known
 
 MINUTE_S, QUARTER_S = 60.0, 900.0
 SAID = "what the server says"
@@ -137,7 +137,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A service with one row in its outbox; what its attempts end with is for the test to say."""
     made = Service(
         config.load(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
-        capabilities=KNOWN,
+        capabilities=known.KNOWN,
     )
     made.drainer._spread = lambda: 1.0
     await made.open()
