@@ -18,13 +18,18 @@ from xml.sax.saxutils import escape
 
 from petal_s3.s3.checksums import Digest, whole_crc32
 
+from .personality import GOOD, Personality
 from .tokens import secret_of
-from .wire import Answer, Ask, refusal
+from .wire import Answer, Ask, Body, refusal
 
 MIN_PART = 5 * 1024 * 1024
 _SKEW_S = 900.0
 _PLAIN = "-_.~"
 _SUM = "x-amz-checksum-crc32"
+_SSE = "x-amz-server-side-encryption"
+_SETTINGS = {"Other", "GetBucketLifecycle", "PutBucketLifecycle"}
+_ENCRYPTS = {"PutObject", "CreateMultipartUpload", "CopyObject"}
+_PART_SUMS = ("body-checksum", "part-checksum")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -36,6 +41,8 @@ class Part:
     md5: bytes
     crc32: int
     body: bytes = b""
+    etag: str = ""
+    told_crc32: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Thing:
     headers: Mapping[str, str]
     modified: float
     body: bytes = b""
+    composite: str = ""
+    """Told in place of the CRC32 of the whole."""
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -64,6 +73,7 @@ class Upload:
     begun: float
     headers: Mapping[str, str]
     checksummed: bool
+    composite: bool = False
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -107,8 +117,10 @@ class Mind:
         min_part: int = MIN_PART,
         keep: bool = False,
         accepts: Callable[[Mapping[str, str]], str] = lambda _: "",
+        personality: Personality = GOOD,
     ) -> None:
         """``accepts`` looks at the headers of a request and names the error of its token."""
+        self.personality = personality
         self.bucket = bucket
         self.things: dict[str, Thing] = {}
         self.uploads: dict[str, Upload] = {}
@@ -129,11 +141,7 @@ class Mind:
     def answer(self, ask: Ask) -> Answer:
         """Do what is asked; the request's body has been read to its end."""
         try:
-            self._admit(ask)
-            verb = getattr(self, f"_{ask.op}", None)
-            if verb is None:
-                raise Refuse(501, "NotImplemented")  # noqa: TRY301
-            found: Answer = verb(ask)
+            found = self._done(ask)
         except Refuse as no:
             found = no.answer.but(body=b"") if ask.method == "HEAD" else no.answer
         date = datetime.fromtimestamp(self._now(), timezone.utc)
@@ -143,6 +151,31 @@ class Mind:
             x_amz_request_id=f"{self._count:016X}",
             Server="AmazonS3",
         )
+
+    def _done(self, ask: Ask) -> Answer:
+        self._admit(ask)
+        refused = self.personality.refuses(ask)
+        if refused is not None:
+            return refused.but(body=b"") if ask.method == "HEAD" else refused
+        heard = self.personality.hears(ask)
+        verb = getattr(self, f"_{ask.op}", None)
+        if ask.op in _SETTINGS and self.personality.how("sub-resources") == "listing":
+            verb = self._any_listing
+        if verb is None:
+            raise Refuse(501, "NotImplemented")
+        found: Answer = verb(heard)
+        return self.personality.tells(ask, self._confirming(heard, found))
+
+    def _confirming(self, ask: Ask, found: Answer) -> Answer:
+        """An answer that says how what was written is encrypted."""
+        if found.status != 200 or ask.op not in _ENCRYPTS:
+            return found
+        told = {n: v for n, v in ask.headers.items() if n.startswith(_SSE)}
+        return found.but(**told)
+
+    def _any_listing(self, ask: Ask) -> Answer:
+        """What a server answers that takes no notice of a sub-resource."""
+        return self._ListObjectsV2(ask) if ask.method == "GET" else Answer(200)
 
     def _admit(self, ask: Ask) -> None:
         signed = ask.headers.get("x-amz-date", "")
@@ -159,7 +192,7 @@ class Mind:
     def _checked(self, ask: Ask) -> str:
         """Compare a body with the digests that came with it; return its checksum as told."""
         told, body = ask.headers.get(_SUM, ""), ask.body
-        if told and told != _base64(body.crc32):
+        if told and told != _base64(body.crc32) and self.personality.checks(ask):
             raise Refuse(400, "BadDigest")
         md5 = ask.headers.get("content-md5", "")
         if md5 and md5 != base64.b64encode(body.md5).decode():
@@ -182,7 +215,7 @@ class Mind:
         told = self._checked(ask)
         self._absent(ask)
         self.things[ask.key] = Thing(
-            ask.body.size, self._etag(ask.body.md5.hex()), ask.body.crc32, bool(told),
+            ask.body.size, self._etag(ask.body.md5.hex()), _crc32(told, ask.body), bool(told),
             _about(ask.headers), self._now(), bytes(ask.body.kept) if self.keep else b"",
         )  # fmt: skip
         more = {_SUM: told} if told else {}
@@ -190,35 +223,46 @@ class Mind:
 
     def _etag(self, etag: str) -> str:
         """What S3 tells instead of an ETag that is an md5."""
-        return (
-            hashlib.md5(etag.encode(), usedforsecurity=False).hexdigest() if self.opaque else etag
-        )
+        if self.opaque:
+            return hashlib.md5(etag.encode(), usedforsecurity=False).hexdigest()
+        return etag if "-" in etag else self.personality.etag("put-etag", etag)
 
     def _absent(self, ask: Ask) -> None:
         if ask.headers.get("if-none-match") == "*" and ask.key in self.things:
             raise Refuse(412, "PreconditionFailed")
 
     def _HeadObject(self, ask: Ask) -> Answer:  # noqa: N802
-        return Answer(200, b"", self._headers(self._thing(ask.key)))
+        thing = self._seen(ask)
+        summed = "x-amz-checksum-mode" in ask.headers or not self.personality.how("head-checksum")
+        return Answer(200, b"", self._headers(thing, summed=summed))
+
+    def _seen(self, ask: Ask) -> Thing:
+        """The object that a reading request sees; raises :class:`Refuse` where it is blind."""
+        thing = self._thing(ask.key)
+        if self.personality.blind(ask, self._now() - thing.modified):
+            raise Refuse(404, "NoSuchKey")
+        return thing
 
     def _thing(self, key: str) -> Thing:
         if key not in self.things:
             raise Refuse(404, "NoSuchKey")
         return self.things[key]
 
-    def _headers(self, thing: Thing) -> dict[str, str]:
+    def _headers(self, thing: Thing, *, summed: bool = True) -> dict[str, str]:
         modified = datetime.fromtimestamp(thing.modified, timezone.utc)
         told = {_SUM: _base64(thing.crc32), "x-amz-checksum-type": "FULL_OBJECT"}
+        if thing.composite:
+            told = {_SUM: thing.composite, "x-amz-checksum-type": "COMPOSITE"}
         return {
             **thing.headers,
-            **(told if thing.told_crc32 else {}),
+            **(told if thing.told_crc32 and summed else {}),
             "Content-Length": str(thing.size),
             "ETag": f'"{thing.etag}"',
             "Last-Modified": format_datetime(modified, usegmt=True),
         }
 
     def _GetObject(self, ask: Ask) -> Answer:  # noqa: N802
-        thing = self._thing(ask.key)
+        thing = self._seen(ask)
         if not self.keep:
             raise Refuse(501, "NotImplemented")  # bodies are counted, not kept
         wanted = ask.headers.get("if-match", "").strip('"')
@@ -249,10 +293,14 @@ class Mind:
             if not self.keep:
                 raise Refuse(501, "NotImplemented")  # the digest of what is not kept is not known
             etag = hashlib.md5(thing.body, usedforsecurity=False).hexdigest()
+        elif not self.opaque:
+            etag = hashlib.md5(thing.body, usedforsecurity=False).hexdigest() if self.keep else etag
         etag = self._etag(etag)
+        about = _about(ask.headers)
+        if self.personality.how("copy-metadata"):
+            about = {**thing.headers, **{n: v for n, v in about.items() if n.startswith(_SSE)}}
         self.things[ask.key] = Thing(
-            thing.size, etag, thing.crc32, thing.told_crc32, _about(ask.headers), self._now(),
-            thing.body,
+            thing.size, etag, thing.crc32, thing.told_crc32, about, self._now(), thing.body,
         )  # fmt: skip
         return _xml("CopyObjectResult", f"<ETag>&quot;{etag}&quot;</ETag>")
 
@@ -271,7 +319,12 @@ class Mind:
         if self.many is not None:
             page, rest = self.many.page(prefix, after, most)
         else:
-            keys = sorted(key for key in self.things if key.startswith(prefix) and key > after)
+            keys = sorted(
+                key
+                for key, it in self.things.items()
+                if key.startswith(prefix) and key > after
+                and not self.personality.blind(ask, self._now() - it.modified)
+            )  # fmt: skip
             chosen = [(key, self.things[key]) for key in keys[:most]]
             page, rest = [(key, it.size, it.etag) for key, it in chosen], bool(keys[most:])
         found = "".join(
@@ -295,8 +348,15 @@ class Mind:
         digest = hashlib.sha256(f"{ask.key} {self._count}".encode()).hexdigest()
         upload_id = f"upload-{self._count}-{digest[:12]}"
         checksummed = ask.headers.get("x-amz-checksum-type") == "FULL_OBJECT"
-        self.uploads[upload_id] = Upload(ask.key, self._now(), _about(ask.headers), checksummed)
-        return _xml("InitiateMultipartUploadResult", self._names(ask.key, upload_id))
+        composite = self.personality.how("full-checksum") == "composite"
+        self.uploads[upload_id] = Upload(
+            ask.key, self._now(), _about(ask.headers), checksummed or composite, composite
+        )
+        told = {}
+        if checksummed or composite:
+            kind = "COMPOSITE" if composite else "FULL_OBJECT"
+            told = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": kind}
+        return _xml("InitiateMultipartUploadResult", self._names(ask.key, upload_id)).but(**told)
 
     def _upload(self, ask: Ask) -> Upload:
         upload = self.uploads.get(ask.upload_id)
@@ -309,9 +369,13 @@ class Mind:
         if not 1 <= ask.part <= 10_000:
             raise Refuse(400, "InvalidArgument")
         body = bytes(ask.body.kept) if self.keep else b""
-        upload.parts[ask.part] = Part(ask.body.size, ask.body.md5, ask.body.crc32, body)
+        etag = self.personality.etag("part-etag", ask.body.md5.hex())
+        ignored = "ignored" in {self.personality.how(one) for one in _PART_SUMS}
+        upload.parts[ask.part] = Part(
+            ask.body.size, ask.body.md5, _crc32(told, ask.body), body, etag, not ignored
+        )
         more = {_SUM: told} if told else {}
-        return Answer(200, b"", {"ETag": f'"{ask.body.md5.hex()}"', **more})
+        return Answer(200, b"", {"ETag": f'"{etag}"', **more, **_encrypted(upload.headers)})
 
     def _UploadPartCopy(self, ask: Ask) -> Answer:  # noqa: N802
         upload, thing = self._upload(ask), self._copied(ask)
@@ -323,25 +387,30 @@ class Mind:
             raise Refuse(400, "InvalidArgument")
         body = thing.body[first : last + 1]
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        part = Part(len(body), md5, zlib.crc32(body), body)
+        etag = self.personality.etag("part-etag", md5.hex())
+        part = Part(len(body), md5, zlib.crc32(body), body, etag)
         upload.parts[ask.part] = part
         told = f"<ChecksumCRC32>{_base64(part.crc32)}</ChecksumCRC32>"
         return _xml(
             "CopyPartResult",
-            f"<ETag>&quot;{md5.hex()}&quot;</ETag>{told if upload.checksummed else ''}",
+            f"<ETag>&quot;{etag}&quot;</ETag>{told if upload.checksummed else ''}",
         )
 
+    def _listed_upload(self, ask: Ask) -> Upload:
+        """The upload that is asked about; servers say different things of one that is gone."""
+        how = self.personality.how("list-parts")
+        if ask.upload_id not in self.uploads and how == "gone: 200":
+            return Upload(ask.key, self._now(), {}, checksummed=False)
+        if ask.upload_id not in self.uploads and how == "gone: 404 NoSuchKey":
+            raise Refuse(404, "NoSuchKey")
+        return self._upload(ask)
+
     def _ListParts(self, ask: Ask) -> Answer:  # noqa: N802
-        upload = self._upload(ask)
+        upload = self._listed_upload(ask)
         after, most = int(ask.value("part-number-marker", "0")), 1000
         numbers = [number for number in sorted(upload.parts) if number > after]
         page, rest = numbers[:most], numbers[most:]
-        found = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><Size>{upload.parts[number].size}</Size>"
-            f"<ETag>&quot;{upload.parts[number].md5.hex()}&quot;</ETag>"
-            f"<ChecksumCRC32>{_base64(upload.parts[number].crc32)}</ChecksumCRC32></Part>"
-            for number in page
-        )
+        found = "".join(_listed(number, upload.parts[number]) for number in page)
         more = f"<NextPartNumberMarker>{page[-1]}</NextPartNumberMarker>" if rest else ""
         truncated = f"<IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
         return _xml(
@@ -355,22 +424,35 @@ class Mind:
         size = sum(part.size for part in parts)
         crc32 = whole_crc32([_digest(part) for part in parts])
         told = ask.headers.get(_SUM, "")
-        if told and told != _base64(crc32):
+        checked = self.personality.checks(ask)
+        if told and upload.composite:
+            raise Refuse(400, "InvalidRequest")  # S3 wants the type that the upload began with
+        if told and told != _base64(crc32) and checked:
             raise Refuse(400, "BadDigest")
         if int(ask.headers.get("x-amz-mp-object-size", size)) != size:
             raise Refuse(400, "InvalidRequest")
         whole = hashlib.md5(b"".join(p.md5 for p in parts), usedforsecurity=False).hexdigest()
-        etag = f"{self._etag(whole)}-{len(parts)}"
+        body = b"".join(part.body for part in parts)
         self.things[ask.key] = Thing(
-            size, etag, crc32, upload.checksummed, upload.headers, self._now(),
-            b"".join(part.body for part in parts),
+            size, self._joined_etag(f"{whole}-{len(parts)}", body),
+            crc32 if checked or not told else _number(told),
+            upload.checksummed and self.personality.how("complete-checksum") != "ignored",
+            upload.headers, self._now(), body, _composite(parts) if upload.composite else "",
         )  # fmt: skip
+        etag = self.things[ask.key].etag
         del self.uploads[ask.upload_id]
         return _xml(
             "CompleteMultipartUploadResult",
             f"<Bucket>{self.bucket}</Bucket><Key>{escape(ask.key)}</Key>"
             f"<ETag>&quot;{etag}&quot;</ETag>",
-        )
+        ).but(**_encrypted(upload.headers))
+
+    def _joined_etag(self, plain: str, body: bytes) -> str:
+        if self.opaque:
+            digest, _, parts = plain.partition("-")
+            return f"{self._etag(digest)}-{parts}"
+        whole = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return self.personality.etag("joined-etag", plain, whole)
 
     def _chosen(self, upload: Upload, body: bytes) -> list[Part]:
         try:
@@ -386,7 +468,7 @@ class Mind:
         if not numbers or numbers != sorted(set(numbers)):
             raise Refuse(400, "InvalidPartOrder" if numbers else "MalformedXML")
         for number, etag in listed:
-            if number not in upload.parts or upload.parts[number].md5.hex() != etag:
+            if number not in upload.parts or _etag(upload.parts[number]) != etag:
                 raise Refuse(400, "InvalidPart")
         parts = [upload.parts[number] for number in numbers]
         if any(part.size < self._min_part for part in parts[:-1]):
@@ -399,10 +481,17 @@ class Mind:
         return Answer(204)
 
     def _ListMultipartUploads(self, ask: Ask) -> Answer:  # noqa: N802
+        how = self.personality.how("list-uploads")
+        if how == "listing":
+            return self._ListObjectsV2(ask)
         prefix = ask.value("prefix")
         marker = (ask.value("key-marker"), ask.value("upload-id-marker"))
         most = int(ask.value("max-uploads", "1000"))
         found = sorted((u.key, i) for i, u in self.uploads.items() if u.key.startswith(prefix))
+        if how == "exact":
+            found = [one for one in found if one[0] == prefix]
+        if how.startswith("404") and not found:
+            raise Refuse(404, how.partition(" ")[2])
         found = [one for one in found if one > marker]
         page, rest = found[:most], found[most:]
         listed = "".join(
@@ -488,7 +577,7 @@ def _signature(ask: Ask, named: Sequence[str], secret: str) -> str:
         if name != "X-Amz-Signature"
     )
     headers = [f"{name}:{' '.join(ask.headers[name].split())}" for name in named]
-    path = quote(f"/{ask.bucket}/{ask.key}", safe=f"/{_PLAIN}")
+    path = quote(f"/{ask.key}" if ask.hosted else f"/{ask.bucket}/{ask.key}", safe=f"/{_PLAIN}")
     canonical = "\n".join(
         [ask.method, path, "&".join(signs), *headers, "", ";".join(named), "UNSIGNED-PAYLOAD"]
     )
@@ -506,10 +595,42 @@ def _signature(ask: Ask, named: Sequence[str], secret: str) -> str:
 def _about(headers: Mapping[str, str]) -> dict[str, str]:
     """What S3 keeps beside the bytes and tells again at HEAD."""
     kept = {n: v for n, v in headers.items() if n.startswith("x-amz-meta-")}
-    for name in ("content-type", "x-amz-server-side-encryption"):
-        if name in headers:
-            kept[name] = headers[name]
+    for name, value in headers.items():
+        if name == "content-type" or name.startswith(_SSE):
+            kept[name] = value
     return kept
+
+
+def _encrypted(headers: Mapping[str, str]) -> dict[str, str]:
+    """How an object is encrypted, as it is told again."""
+    return {name: value for name, value in headers.items() if name.startswith(_SSE)}
+
+
+def _etag(part: Part) -> str:
+    return part.etag or part.md5.hex()
+
+
+def _listed(number: int, part: Part) -> str:
+    told = f"<ChecksumCRC32>{_base64(part.crc32)}</ChecksumCRC32>" if part.told_crc32 else ""
+    return (
+        f"<Part><PartNumber>{number}</PartNumber><Size>{part.size}</Size>"
+        f"<ETag>&quot;{_etag(part)}&quot;</ETag>{told}</Part>"
+    )
+
+
+def _composite(parts: Sequence[Part]) -> str:
+    """The checksum of the checksums of the parts."""
+    sums = b"".join(part.crc32.to_bytes(4, "big") for part in parts)
+    return f"{_base64(zlib.crc32(sums))}-{len(parts)}"
+
+
+def _crc32(told: str, body: Body) -> int:
+    """The checksum that is kept: as it was told, which is the right one where it is checked."""
+    return _number(told) if told else body.crc32
+
+
+def _number(told: str) -> int:
+    return int.from_bytes(base64.b64decode(told), "big")
 
 
 def _digest(part: Part) -> Digest:

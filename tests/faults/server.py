@@ -20,6 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.faults.mind import MIN_PART, Mind
+from tests.faults.personality import GOOD, Personality
 from tests.faults.tokens import Tokens
 from tests.faults.wire import Answer, Ask, Fault, ask
 
@@ -53,9 +54,17 @@ class FaultServer:
         now: Callable[[], float] = time.time,
         min_part: int = MIN_PART,
         keep: bool = False,
+        personality: Personality = GOOD,
     ) -> None:
         self.tokens = Tokens(now)
-        self.mind = Mind(bucket, now=now, min_part=min_part, keep=keep, accepts=self.tokens.accepts)
+        self.mind = Mind(
+            bucket,
+            now=now,
+            min_part=min_part,
+            keep=keep,
+            accepts=self.tokens.accepts,
+            personality=personality,
+        )
         self.url = ""
         self.seen: list[Seen] = []
         self.resent = 0
@@ -132,7 +141,13 @@ class FaultServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == TOKEN_PATH:
             return await self._token(request)
-        asked = ask(request.method, request.raw_path, request.headers, keep=self.mind.keep)
+        asked = ask(
+            request.method,
+            request.raw_path,
+            request.headers,
+            keep=self.mind.keep,
+            bucket=self.mind.bucket,
+        )
         fault = self._fault(asked)
         seen = Seen(asked.op, asked.key, asked.upload_id, asked.part, time.monotonic(), fault.name)
         seen.range = asked.headers.get("range", "")
@@ -196,7 +211,8 @@ async def _tell(
             response.headers[name] = value
     told = next((v for n, v in answer.headers.items() if n.lower() == "content-length"), "")
     # A HEAD tells the size of what it does not send.
-    response.content_length = int(told) if told and not answer.body else len(answer.body)
+    if not answer.lengthless:
+        response.content_length = int(told) if told and not answer.body else len(answer.body)
     await response.prepare(request)
     if answer.body and request.method != "HEAD":
         await response.write(answer.body[:cut_at])

@@ -57,6 +57,8 @@ class Ask:
     headers: Mapping[str, str]
     body: Body
     op: str
+    hosted: bool = False
+    """The bucket stood in the host name, not in the path."""
 
     @property
     def upload_id(self) -> str:
@@ -71,16 +73,26 @@ class Ask:
         return self.query.get(name, [default])[0]
 
 
-def ask(method: str, raw_path: str, headers: Mapping[str, str], *, keep: bool = False) -> Ask:
-    """Read the head of a request; its body is fed afterwards."""
+def ask(
+    method: str, raw_path: str, headers: Mapping[str, str], *, keep: bool = False, bucket: str = ""
+) -> Ask:
+    """Read the head of a request; its body is fed afterwards.
+
+    ``bucket``: taken out of the host name where it stands there (``{bucket}.s3.example``).
+    """
     url = urlsplit(raw_path)
-    bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+    path = unquote(url.path).lstrip("/")
     query = parse_qs(url.query, keep_blank_values=True)
     lower = {name.lower(): value for name, value in headers.items()}
+    hosted = bool(bucket) and lower.get("host", "").startswith(f"{bucket}.")
+    if hosted:
+        key = path
+    else:
+        bucket, _, key = path.partition("/")
     op = operation(method, key, query, copy="x-amz-copy-source" in lower)
     if op == "Other" and "lifecycle" in query:
         op = "PutBucketLifecycle" if method == "PUT" else "GetBucketLifecycle"
-    return Ask(method, bucket, key, query, lower, Body(keep=keep), op)
+    return Ask(method, bucket, key, query, lower, Body(keep=keep), op, hosted)
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,8 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    lengthless: bool = False
+    """Nothing tells how long the body is."""
 
     def but(self, status: int = 0, body: bytes | None = None, **headers: str) -> Answer:
         """The same answer with something changed; underscores in header names are dashes."""

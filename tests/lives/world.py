@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -217,7 +218,7 @@ class Reply:
         self.url = url
         self.status = answer.status
         self.headers = CIMultiDict(answer.headers)
-        self._body = answer.body
+        self.content = Content(answer.body)
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -226,8 +227,25 @@ class Reply:
     def close(self) -> None:
         pass
 
+    def release(self) -> None:
+        pass
+
     async def read(self) -> bytes:
-        return self._body
+        return await self.content.read()
+
+
+class Content:
+    """The body of an answer, read in pieces or whole."""
+
+    def __init__(self, body: bytes) -> None:
+        self._file = io.BytesIO(body)
+        self._size = len(body)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def at_eof(self) -> bool:
+        return self._file.tell() >= self._size
 
 
 class Air:

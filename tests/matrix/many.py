@@ -1,0 +1,50 @@
+"""Play many cases, in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from tests.faults.personality import Personality
+from tests.lives.world import PART
+from tests.matrix.case import Report, in_virtual_time
+
+
+def one(personality: Personality, part: int = PART) -> Report:
+    """Play one case; one that cannot be played has failed."""
+    try:
+        return in_virtual_time(personality, part)
+    except Exception as error:  # noqa: BLE001 - whatever it is, others go on
+        return Report(str(personality), [f"case: {type(error).__name__}: {error}"])
+
+
+def _in_short(personality: Personality, part: int) -> Report:
+    report = one(personality, part)
+    report.trace.clear()
+    return report
+
+
+def prepare() -> None:
+    """Nothing of the caller's settings leaks into a case, and its log is heard by the case only."""
+    for name in list(os.environ):
+        if name.startswith(("PETAL_", "AWS_")):
+            del os.environ[name]
+    os.environ["PETAL_S3_CONFIG"] = ""
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def play(
+    personalities: Iterable[Personality], *, workers: int, part: int = PART
+) -> Iterator[Report]:
+    """Reports as they come in."""
+    work = partial(_in_short, part=part)
+    if workers == 1:
+        prepare()
+        yield from map(work, personalities)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
+        yield from pool.imap_unordered(work, personalities)
