@@ -8,8 +8,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
@@ -30,6 +28,7 @@ from petal_s3.errors import (
 )
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import translate
+from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
 from petal_s3.s3.progress import unacknowledged
@@ -48,6 +47,7 @@ _WATCH_S = 0.5
 _ENOUGH_REFUSALS = 3
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
+_AWS = "https://s3.amazonaws.com"
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
 _OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
 
@@ -129,7 +129,7 @@ class Caller:
             if self._client is None:
                 with self.errors():
                     self._client = await self._connect()
-                self._peer = _peer_of(self._client.meta.endpoint_url)
+                self._peer = peer_of(self._client.meta.endpoint_url)
         return self._client
 
     async def credentials_left_s(self) -> int:
@@ -140,6 +140,7 @@ class Caller:
         return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
 
     async def _connect(self) -> Any:
+        proxy_for(self._endpoint_url or _AWS)  # botocore does not say what is wrong with one
         session = AioSession()
         if self._tokens is not None:
             session.register_component(
@@ -340,16 +341,6 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-def _peer_of(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    host = str(parts.hostname)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(host):
-        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-        host = str(parts.hostname)
-    return host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def own_credentials() -> str:
