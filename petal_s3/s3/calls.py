@@ -17,6 +17,7 @@ from botocore.handlers import add_expect_header
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     ClockSkew,
     Conflict,
@@ -91,6 +92,7 @@ class Caller:
         server_clock: ServerClock,
         stall_s: float,
         now: Clock = clock.now,
+        address_style: AddressStyle = "auto",
     ) -> None:
         self.answered = 0  # calls that S3 answered well: the link works
         self._bucket = bucket
@@ -102,7 +104,8 @@ class Caller:
         self._connections = connections
         self._ignore_dates = ignore_dates
         self._stack = contextlib.AsyncExitStack()
-        self._client: Any = None
+        self._clients: dict[AddressStyle, Any] = {}
+        self._style = address_style
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
         self._knows_conditions = False
@@ -113,24 +116,29 @@ class Caller:
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
-        client, self._client = self._client, None
-        if client is not None:
-            await self._stack.aclose()
+        self._clients.clear()
+        await self._stack.aclose()
+
+    def use_style(self, style: AddressStyle) -> None:
+        """Address the bucket in this way from the next call on; those under way end as begun."""
+        self._style = style
 
     def peer(self) -> tuple[str, int] | None:
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
         return self._peer
 
     async def open(self) -> Any:
-        """Make the client, once: no network, but some 100 ms of work on the loop."""
-        if self._client is not None:
-            return self._client
+        """Make the client, once a style: no network, but some 100 ms of work on the loop."""
+        style = self._style
+        if style in self._clients:
+            return self._clients[style]
         async with self._opening:
-            if self._client is None:
+            if style not in self._clients:
                 with self.errors():
-                    self._client = await self._connect()
-                self._peer = peer_of(self._client.meta.endpoint_url)
-        return self._client
+                    client = await self._connect(style)
+                self._peer = peer_of(client.meta.endpoint_url)
+                self._clients[style] = client
+        return self._clients[style]
 
     async def credentials_left_s(self) -> int:
         """How long what is signed now stays good, in whole seconds, at least one."""
@@ -139,7 +147,7 @@ class Caller:
         held = await self._tokens.get()
         return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
 
-    async def _connect(self) -> Any:
+    async def _connect(self, style: AddressStyle) -> Any:
         proxy_for(self._endpoint_url or _AWS)  # botocore does not say what is wrong with one
         session = AioSession()
         if self._tokens is not None:
@@ -155,7 +163,9 @@ class Caller:
                 region_name=self._region,
                 endpoint_url=self._endpoint_url,
                 config=client_config(
-                    connections=self._connections, ignore_dates=self._ignore_dates
+                    connections=self._connections,
+                    ignore_dates=self._ignore_dates,
+                    addressing_style=style,
                 ),
             )
         )

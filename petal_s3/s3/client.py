@@ -9,6 +9,7 @@ from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     BadInput,
     Conflict,
@@ -68,6 +69,7 @@ class S3:
         server_clock: ServerClock | None = None,
         stall_s: float = STALL_S,
         now: Clock = clock.now,
+        address_style: AddressStyle = "auto",
     ) -> None:
         """``timeout_s``: for control requests. ``stall_s``: an upload whose body has not moved
         for so long is given up; it bounds no upload that moves, however slowly.
@@ -89,6 +91,7 @@ class S3:
             server_clock=self.clock,
             stall_s=stall_s,
             now=now,
+            address_style=address_style,
         )
         self._call = self._caller.call
         self._call_if_absent = self._caller.call_if_absent
@@ -100,6 +103,10 @@ class S3:
         """Take in what an answer has shown; ``by`` is that answer, in a sentence."""
         at = int(self.clock.utcnow().timestamp())
         self.capabilities = self.capabilities.with_(feature, offered=offered, at=at, by=by)
+
+    def use_style(self, style: AddressStyle) -> None:
+        """Address the bucket in this way from the next call on; those under way end as begun."""
+        self._caller.use_style(style)
 
     @property
     def answered(self) -> int:

@@ -119,6 +119,7 @@ class Service:
             connections=settings.concurrency + 6,
             max_rate=settings.max_rate,
             ignore_dates=settings.tls_ignore_dates,
+            address_style=settings.address_style,
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
