@@ -28,6 +28,7 @@ from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import Territory
 from petal_s3.outbox import deletions as journal
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import DAMAGED
@@ -485,10 +486,11 @@ class Service:
 
     async def status(self) -> dict[str, Any]:
         """The one JSON that says how things are."""
+        bucket = bucket_name_of(self.settings)
         if self.lock.held:
-            return await self.outbox(summary, self._says(), os.getpid())
+            return await self.outbox(summary, self._says(), os.getpid(), bucket)
         said = await self.outbox(memory.said)
-        found = await self.outbox(summary, said, await self.run(self.lock.holder))
+        found = await self.outbox(summary, said, await self.run(self.lock.holder), bucket)
         if found["drained_by"] is None and self._deferred:
             found["reason"] = self._deferred
         return found
