@@ -63,6 +63,7 @@ def _caller(settings: Settings, bucket: str, tokens: TokenService | None) -> Cal
         timeout_s=settings.request_timeout,
         connections=2,
         ignore_dates=settings.tls_ignore_dates,
+        address_style=settings.address_style,
         server_clock=ServerClock(),
         stall_s=_STALL_S,
     )

@@ -69,6 +69,7 @@ def _s3(settings: Settings, tokens: TokenService | None) -> S3:
         timeout_s=settings.request_timeout,
         connections=2,
         ignore_dates=settings.tls_ignore_dates,
+        address_style=settings.address_style,
     )
 
 

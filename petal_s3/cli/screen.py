@@ -82,7 +82,7 @@ def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> lis
     if living:
         parts += ["", _table(status, living), *_not_shown(status, living), ""]
     parts += [*_dead(status, dead), *_settling(status), *_facts(status)]
-    parts += [*status["advice"], *notes]
+    parts += [*_lacks(status), *status["advice"], *notes]
     return parts
 
 
@@ -162,6 +162,16 @@ def _facts(status: Json) -> list[str]:
             f" {status['flight_state']}{clock}."
         )
     return [*facts, f"Outbox {status['outbox']}, drained by {who(status['drained_by'])}."]
+
+
+def _lacks(status: Json) -> list[str]:
+    """What the server lacks and what that costs, each with the answer that showed it."""
+    features = (status["capabilities"] or {}).get("features", {})
+    return [
+        f"The server {one['means']} ({one['by'].rstrip('.')})."
+        for one in features.values()
+        if not one["offered"]
+    ]
 
 
 def who(pid: int | None) -> str:

@@ -8,7 +8,7 @@ import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -176,6 +176,7 @@ class Source(BaseModel):
     content_type: Annotated[str | None, AfterValidator(_content_type)] = None
 
 
+AddressStyle = Literal["auto", "path", "virtual"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(_url)]
 
@@ -203,6 +204,11 @@ class Settings(BaseSettings):
     )
     region: str = Field("us-east-1", description="region of the bucket")
     endpoint_url: _Url = Field(None, repr=False, description="any S3-compatible server; none: AWS")
+    address_style: AddressStyle = Field(
+        "auto",
+        description="how the bucket is addressed: path (https://server/bucket/key), virtual"
+        " (https://bucket.server/key), auto (virtual on AWS, else what the server takes)",
+    )
     machine_id: Annotated[str, AfterValidator(valid_machine_id)] | None = Field(
         None, description="who we are in keys; none: the host's machine id, else /etc/machine-id"
     )

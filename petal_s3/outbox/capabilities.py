@@ -5,11 +5,27 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from petal_s3.core.settings import Settings
 from petal_s3.outbox.outbox import Outbox
 
 
+def bucket_name_of(settings: Settings) -> str:
+    """The name under which the bucket of ``settings`` is known: its server's and its own.
+
+    The server is the endpoint, without the password that its address may hold, else the region.
+    """
+    server = settings.region
+    if settings.endpoint_url:
+        parts = urlsplit(settings.endpoint_url)
+        where = f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        server = f"{parts.scheme}://{where}"
+    return f"{server} {settings.bucket_name}"
+
+
 def known_of(outbox: Outbox, bucket: str) -> str:
-    """What was kept of ``bucket`` (endpoint and name), as text; empty for nothing."""
+    """What was kept of ``bucket`` (:func:`bucket_name_of`), as text; empty for nothing."""
     for record in outbox.sql.records(
         "SELECT value FROM fact WHERE name = :name", name=f"capabilities {bucket}"
     ):

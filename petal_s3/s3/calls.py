@@ -8,8 +8,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
@@ -19,6 +17,7 @@ from botocore.handlers import add_expect_header
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     ClockSkew,
     NotS3,
@@ -29,6 +28,7 @@ from petal_s3.errors import (
 )
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import translate, unusable_settings
+from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
 from petal_s3.s3.options import spoken
@@ -47,6 +47,7 @@ _FRESH_S = 900.0
 _WATCH_S = 0.5
 _ANSWER_S = 120.0  # a proxy on a slow link acknowledges what it has yet to pass on
 _PROBE_S = 3.0
+_AWS = "https://s3.amazonaws.com"
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
 _OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
 
@@ -90,6 +91,7 @@ class Caller:
         server_clock: ServerClock,
         stall_s: float,
         now: Clock = clock.now,
+        address_style: AddressStyle = "auto",
     ) -> None:
         self.answered = 0  # calls that S3 answered well: the link works
         self._bucket = bucket
@@ -101,7 +103,8 @@ class Caller:
         self._connections = connections
         self._ignore_dates = ignore_dates
         self._stack = contextlib.AsyncExitStack()
-        self._client: Any = None
+        self._clients: dict[AddressStyle, Any] = {}
+        self._style = address_style
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
         self._refreshed_at = float("-inf")
@@ -110,24 +113,29 @@ class Caller:
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
-        client, self._client = self._client, None
-        if client is not None:
-            await self._stack.aclose()
+        self._clients.clear()
+        await self._stack.aclose()
+
+    def use_style(self, style: AddressStyle) -> None:
+        """Address the bucket in this way from the next call on; those under way end as begun."""
+        self._style = style
 
     def peer(self) -> tuple[str, int] | None:
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
         return self._peer
 
     async def open(self) -> Any:
-        """Make the client, once: no network, but some 100 ms of work on the loop."""
-        if self._client is not None:
-            return self._client
+        """Make the client, once a style: no network, but some 100 ms of work on the loop."""
+        style = self._style
+        if style in self._clients:
+            return self._clients[style]
         async with self._opening:
-            if self._client is None:
+            if style not in self._clients:
                 with self.errors():
-                    self._client = await self._connected()
-                self._peer = _peer_of(self._client.meta.endpoint_url)
-        return self._client
+                    client = await self._connected(style)
+                self._peer = peer_of(client.meta.endpoint_url)
+                self._clients[style] = client
+        return self._clients[style]
 
     async def credentials_left_s(self) -> int:
         """How long what is signed now stays good, in whole seconds, at least one."""
@@ -136,16 +144,17 @@ class Caller:
         held = await self._tokens.get()
         return max(1, min(LONGEST_URL_S, int(held.expires_at - self._now())))
 
-    async def _connected(self) -> Any:
+    async def _connected(self, style: AddressStyle) -> Any:
         try:
-            return await self._connect()
+            return await self._connect(style)
         except (OSError, ValueError, BotoCoreError) as error:
             # No link is needed to make a client: a file or value of the settings is unusable.
             found = translate(error, peer=None)
             local = isinstance(found, Offline) and type(found) is Offline
             raise (unusable_settings(error) if local else found) from error
 
-    async def _connect(self) -> Any:
+    async def _connect(self, style: AddressStyle) -> Any:
+        proxy_for(self._endpoint_url or _AWS)  # botocore does not say what is wrong with one
         session = AioSession()
         if self._tokens is not None:
             session.register_component(
@@ -160,7 +169,9 @@ class Caller:
                 region_name=self._region,
                 endpoint_url=self._endpoint_url,
                 config=client_config(
-                    connections=self._connections, ignore_dates=self._ignore_dates
+                    connections=self._connections,
+                    ignore_dates=self._ignore_dates,
+                    addressing_style=style,
                 ),
             )
         )
@@ -339,16 +350,6 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-def _peer_of(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    host = str(parts.hostname)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(host):
-        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-        host = str(parts.hostname)
-    return host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def own_credentials() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     BadInput,
     Conflict,
@@ -51,6 +52,7 @@ _PARTS_PAGE = 250  # some 60 kB: within the deadline also at 64 kbit/s
 _UPLOADS_PAGE = 100  # likewise; each of them names who began it
 _MOST_PAGES = 100
 _MOST_PARTS = 10_000
+_NOWHERE = "petal-s3-address-style/"
 _IF_ABSENT = {"IfNoneMatch": "*"}
 STALL_S = 60.0
 
@@ -73,6 +75,7 @@ class S3:
         server_clock: ServerClock | None = None,
         stall_s: float = STALL_S,
         now: Clock = clock.now,
+        address_style: AddressStyle = "auto",
     ) -> None:
         """``timeout_s``: for control requests. ``stall_s``: an upload whose body has not moved
         for so long is given up; it bounds no upload that moves, however slowly.
@@ -94,9 +97,11 @@ class S3:
             server_clock=self.clock,
             stall_s=stall_s,
             now=now,
+            address_style=address_style,
         )
-        self._call = self._caller.call
         self._errors = self._caller.errors
+        # With an address of our own, botocore's "auto" is the path.
+        self._may_change_style = address_style == "auto" and endpoint_url is not None
         self.capabilities = Capabilities()
         """What is known of the server; whoever drains keeps it in the outbox."""
 
@@ -104,6 +109,48 @@ class S3:
         """Take in what an answer has shown; ``by`` is that answer, in a sentence."""
         at = int(self.clock.utcnow().timestamp())
         self.capabilities = self.capabilities.with_(feature, offered=offered, at=at, by=by)
+
+    def adopt(self, capabilities: Capabilities) -> None:
+        """Take in what was known of the server before."""
+        self.capabilities = capabilities
+        if self._may_change_style and capabilities.lacks("path_addresses"):
+            self.use_style("virtual")
+
+    async def _call(
+        self, operation: str, params: Mapping[str, Any], *, window: Window | None = None,
+        slow: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Make a call; a server that wants the bucket in its host name is asked so from then on."""
+        try:
+            return await self._caller.call(operation, params, window=window, slow=slow)
+        except S3IntegrationError as error:
+            if not await self._is_of_the_address(error):
+                raise
+        if window is not None:
+            window.seek(0)
+        return await self._caller.call(operation, params, window=window, slow=slow)
+
+    async def _is_of_the_address(self, refusal: S3IntegrationError) -> bool:
+        """Whether the other address style is answered well, once no answer of this one was."""
+        told = refusal.told
+        named = refusal.code == "address_style"
+        unsure = told is not None and told.status in {400, 403, 404, 405} and not self.answered
+        if not self._may_change_style or not (named or unsure):
+            return False
+        self._may_change_style = False  # tried once
+        self.use_style("virtual")
+        try:
+            await self._caller.call("list_objects_v2", {"MaxKeys": 1, "Prefix": _NOWHERE})
+        except S3IntegrationError:
+            self.use_style("auto")
+            self._may_change_style = named  # its name may not be known here for now
+            return False
+        self.learn("path_addresses", offered=False, by=str(told))
+        return True
+
+    def use_style(self, style: AddressStyle) -> None:
+        """Address the bucket in this way from the next call on; those under way end as begun."""
+        self._caller.use_style(style)
 
     @property
     def answered(self) -> int:

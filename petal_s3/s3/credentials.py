@@ -15,7 +15,8 @@ from yarl import URL
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import S3CredentialsError, no_descriptors
+from petal_s3.errors import S3BucketError, S3CredentialsError, no_descriptors
+from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import date_s, patience_s
 from petal_s3.s3.http_session import X509_NO_CHECK_TIME
 
@@ -138,9 +139,14 @@ class TokenService:
 
     async def _fetch(self) -> tuple[_Answer, float]:
         where = f"The token service at {self._url.host}"
-        peer = (str(self._url.host), int(self._url.port or 0))
         try:
-            status, headers, body = await self._post()
+            proxy, peer = proxy_for(str(self._url)), peer_of(str(self._url))
+        except S3BucketError as error:
+            raise S3CredentialsError(
+                f"{where} cannot be reached. {error.message}", code="token_service_down"
+            ) from error
+        try:
+            status, headers, body = await self._post(proxy)
         except asyncio.TimeoutError:
             raise S3CredentialsError(
                 f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
@@ -160,15 +166,14 @@ class TokenService:
             ) from None  # the cause would carry the body, and with it a secret
         return answer, _life_s(answer.expiration, headers)
 
-    async def _post(self) -> tuple[int, dict[str, str], bytes]:
+    async def _post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                trust_env=True,
                 connector=aiohttp.TCPConnector(ssl=_dateless()) if self._ignore_dates else None,
             )
         # A redirect is a captive portal: it must not get a request that yields secrets.
-        async with self._session.post(self._url, allow_redirects=False) as response:
+        async with self._session.post(self._url, allow_redirects=False, proxy=proxy) as response:
             body = await response.content.read(_MAX_ANSWER_BYTES)
             while not response.content.at_eof() and len(body) < _MAX_ANSWER_BYTES:
                 body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
@@ -199,7 +204,9 @@ def _unreached(where: str, peer: tuple[str, int], error: Exception) -> S3Credent
             "set PETAL_S3_TLS_IGNORE_DATES=true.",
             code="tls_dates",
         )
-    if not isinstance(error, aiohttp.ClientConnectionError | OSError):
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        text = f"the proxy on the way answered HTTP {error.status}"
+    elif not isinstance(error, aiohttp.ClientConnectionError | OSError):
         text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
     return S3CredentialsError(
         f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer

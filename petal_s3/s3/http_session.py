@@ -21,6 +21,7 @@ from botocore.exceptions import HTTPClientError
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.headers import date_s
 
@@ -125,7 +126,9 @@ def _socket(info: Any) -> socket.socket:
     return made
 
 
-def client_config(*, connections: int, ignore_dates: bool) -> AioConfig:
+def client_config(
+    *, connections: int, ignore_dates: bool, addressing_style: AddressStyle = "auto"
+) -> AioConfig:
     """The botocore configuration: one try per call, v4 signatures, checksums only from us."""
     return AioConfig(
         signature_version="s3v4",
@@ -136,7 +139,7 @@ def client_config(*, connections: int, ignore_dates: bool) -> AioConfig:
         max_pool_connections=connections,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "auto", "payload_signing_enabled": False},
+        s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
         connector_args={"socket_factory": _socket, "keepalive_timeout": 30},
         http_session_cls=DatelessSession if ignore_dates else Session,
     )

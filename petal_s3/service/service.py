@@ -29,6 +29,7 @@ from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import Territory
 from petal_s3.outbox import deletions as journal
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import DAMAGED
@@ -124,12 +125,13 @@ class Service:
             connections=settings.concurrency + 6,
             max_rate=settings.max_rate,
             ignore_dates=settings.tls_ignore_dates,
+            address_style=settings.address_style,
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
         self.objects = Objects(self.s3, self.outbox, self.territory)
         self.learner = Learner(
-            self.s3, self.outbox, self.territory.home, bucket=bucket_of(settings),
+            self.s3, self.outbox, self.territory.home, bucket=bucket_name_of(settings),
             given=capabilities,
         )  # fmt: skip
         self.uploader = Uploader(
@@ -495,10 +497,11 @@ class Service:
 
     async def status(self) -> dict[str, Any]:
         """The one JSON that says how things are."""
+        bucket = bucket_name_of(self.settings)
         if self.lock.held:
-            return await self.outbox(summary, self._says(), os.getpid())
+            return await self.outbox(summary, self._says(), os.getpid(), bucket)
         said = await self.outbox(memory.said)
-        found = await self.outbox(summary, said, await self.run(self.lock.holder))
+        found = await self.outbox(summary, said, await self.run(self.lock.holder), bucket)
         if found["drained_by"] is None and self._deferred:
             found["reason"] = self._deferred
         return found
@@ -639,11 +642,6 @@ class Service:
             with contextlib.suppress(S3IntegrationError):
                 await self.outbox(memory.say, says)
         return says
-
-
-def bucket_of(settings: Settings) -> str:
-    """By which endpoint and name the outbox keeps what was learnt of a bucket's server."""
-    return f"{settings.endpoint_url or settings.region} {settings.bucket_name}"
 
 
 def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.log_directories import find
 from petal_s3.intake.spool import DrainLock
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.status import row_json, summary, why_not
@@ -36,7 +37,8 @@ def look(settings: Settings, limit: int) -> Json:
         for state in _ORDER:
             rows += outbox.rows(state, limit - len(rows))
         said = memory.said(outbox)
-        found = summary(outbox, said, DrainLock(settings.state_dir).holder())
+        holder = DrainLock(settings.state_dir).holder()
+        found = summary(outbox, said, holder, bucket_name_of(settings))
         drained = found["drained_by"] is not None
         held_up = str(said.get("reason", "")) if drained else ""
         return {**found, "rows": [_row(row, held_up, drained=drained) for row in rows]}
@@ -91,7 +93,7 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
 def _nothing_yet(path: Path) -> Json:
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))
-        found = summary(empty, {}, None)
+        found = summary(empty, {}, None, "")
         empty.close()
     why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
     return {**found, "outbox": str(path), "reason": why, "rows": []}

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import no_room
+from petal_s3.s3 import capabilities
 
 _WINDOW_S = 10.0
 NOBODY_DRAINS = "Nobody drains this outbox: start the host, or run petal-s3 drain."
@@ -81,10 +83,14 @@ def why_not(row: Row, held_up: str, *, drained: bool) -> str:
     return held_up or row.reason or ("It waits its turn." if drained else NOBODY_DRAINS)
 
 
-def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> dict[str, Any]:
+def summary(
+    outbox: Outbox, said: Mapping[str, Any], drained_by: int | None, bucket: str
+) -> dict[str, Any]:
     """The one JSON of ``/status``; blocking.
 
     ``said`` is what the draining process says of itself; it counts only while one drains.
+    ``bucket``: the name under which its server is known
+    (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
     """
     live = said if drained_by is not None else {}
     backlog, oldest = outbox.backlog()
@@ -109,4 +115,11 @@ def summary(outbox: Outbox, said: Mapping[str, Any], drained_by: int | None) -> 
         "drained_by": drained_by,
         "settling": live.get("settling", []),
         "advice": live.get("advice", []),
+        "capabilities": _capabilities(outbox, bucket),
     }
+
+
+def _capabilities(outbox: Outbox, bucket: str) -> dict[str, Any] | None:
+    """What is known of the server; none where nothing is."""
+    known = capabilities.read(kept.known_of(outbox, bucket))
+    return known.as_json() if known.known else None

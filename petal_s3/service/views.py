@@ -141,6 +141,7 @@ def info(settings: Settings, machine_id: str, version: str, status: Mapping[str,
         "flight_state": status["flight_state"],
         "counts": status["counts"],
         "reason": status["reason"],
+        "capabilities": status["capabilities"],
     }
 
 

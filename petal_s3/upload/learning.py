@@ -51,7 +51,7 @@ class Learner:
         self._kept: Capabilities | None = None
         self._one = asyncio.Lock()
         if given is not None:
-            s3.capabilities = given
+            s3.adopt(given)
 
     async def ready(self) -> None:
         """Know what the server offers; raises what the link raises, and where it cannot encrypt.
@@ -88,7 +88,7 @@ class Learner:
         self._kept = read(await self._outbox(kept.known_of, self._bucket))
         # What this process has seen meanwhile is newer.
         known = {**self._kept.known, **self._s3.capabilities.known}
-        self._s3.capabilities = replace(self._kept, known=known)
+        self._s3.adopt(replace(self._kept, known=known))
 
     def _now(self) -> int:
         return int(self._s3.clock.utcnow().timestamp())

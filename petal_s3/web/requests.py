@@ -188,6 +188,22 @@ class RowsAnswer(Answer):
     next_token: str | None
 
 
+class FeatureAnswer(Answer):
+    """One optional feature of S3, as an answer of the server has shown it."""
+
+    offered: bool
+    since: int = Field(description="seconds since 1970, by the server's clock")
+    by: str = Field(description="the answer that showed it")
+    means: str = Field(description="what its lack costs; empty where it is offered")
+
+
+class CapabilitiesAnswer(Answer):
+    """What is known of the bucket's server; a feature that was not met yet is not named."""
+
+    asked_at: int = Field(description="when all of it was last tried; 0: never")
+    features: dict[str, FeatureAnswer]
+
+
 class StatusAnswer(Answer):
     """How things are."""
 
@@ -201,6 +217,7 @@ class StatusAnswer(Answer):
     eta_s: float | None
     oldest_unsent_s: float | None
     reason: str
+    capabilities: CapabilitiesAnswer | None
 
 
 class HealthAnswer(Answer):
@@ -333,6 +350,7 @@ class InfoAnswer(Answer):
     region: str
     upload_prefix: str
     counts: dict[str, int]
+    capabilities: CapabilitiesAnswer | None
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import pytest
 from desk import HOME, Desk, entry, until
 
 from petal_s3 import __version__
+from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
+from petal_s3.s3.capabilities import Capabilities, written
 
 ARMED = "The vehicle is armed; uploads wait until it has landed."
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -89,6 +91,34 @@ def test_no_outbox_in_json_has_the_same_names_as_any_other(desk: Desk) -> None:
     after = desk.type("status", "--json").json
     assert before.keys() == after.keys()
     assert (before["rows"], before["outbox"]) == ([], after["outbox"])
+
+
+# -- status: what the server can do
+
+
+def test_nothing_is_said_of_a_server_of_which_nothing_is_known(desk: Desk) -> None:
+    assert desk.type("status", "--json").json["capabilities"] is None
+    assert "The server" not in desk.type("status").out
+
+
+def test_what_the_server_lacks_is_said_a_line_for_each(desk: Desk) -> None:
+    known = Capabilities(asked_at=1_760_000_000)
+    for feature, offered, by in (
+        ("md5_etags", True, "PUT was answered with the md5."),
+        ("told_checksums", False, "HEAD with the checksum mode was answered 400."),
+        ("list_parts", False, "ListParts was answered 501 \x1b[31mNotImplemented"),
+    ):
+        known = known.with_(feature, offered=offered, at=1_760_000_000, by=by)  # type: ignore[arg-type]
+    with desk.outbox() as outbox:
+        keep(outbox, "us-east-1 logs", written(known))
+    assert desk.type("status", "--json").json["capabilities"] == known.as_json()
+    told = [line for line in desk.type("status").out.splitlines() if "The server" in line]
+    assert told == [
+        "The server tells no checksums: proof by ETag, or by reading back (HEAD with the checksum"
+        " mode was answered 400).",
+        "The server does not list parts: an interrupted upload begins anew (ListParts was answered"
+        " 501 \\x1b[31mNotImplemented).",
+    ]
 
 
 def test_empty_log_directories_bring_a_hint_where_ulogs_are(desk: Desk) -> None:

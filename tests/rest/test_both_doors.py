@@ -36,6 +36,10 @@ from doors import (
 
 from petal_s3.demo.ledger import Request
 from petal_s3.objects.objects import MOST_READERS
+from petal_s3.outbox.capabilities import keep
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.s3.capabilities import LACKS, Capabilities, written
+from petal_s3.web import requests as models
 
 LARGE = 24_000_000
 
@@ -828,6 +832,21 @@ def test_nothing_that_is_told_holds_a_secret(door: Door) -> None:
     info = door.get("/bucket/info").json
     assert (info["machine_id"], info["bucket_name"]) == (MACHINE, door.bucket)
     assert (info["max_file_size"], info["has_token_service"]) == (MOST_BYTES, True)
+
+
+def test_what_is_known_of_the_server_is_told(door: Door) -> None:
+    known = Capabilities(asked_at=1_760_000_000)
+    known = known.with_("md5_etags", offered=True, at=1_760_000_000, by="PUT told the md5.")
+    known = known.with_("list_parts", offered=False, at=1_760_000_001, by="501 came.")
+    outbox = Outbox(door.state / "outbox.db")
+    keep(outbox, f"{door.link.url} {door.bucket}", written(known))
+    outbox.close()
+    for path, model in (("/status", models.StatusAnswer), ("/bucket/info", models.InfoAnswer)):
+        told = door.get(path).json
+        assert told["capabilities"] == known.as_json()
+        read = model.model_validate(told).capabilities
+        assert read is not None
+        assert read.features["list_parts"].means == LACKS["list_parts"]
 
 
 def test_figures_are_what_prometheus_reads(door: Door) -> None:

@@ -135,7 +135,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "move_proven": (lambda box: box.move_proven("k/0000008", "k/moved", "e"), 1_000),
     "counts": (Outbox.counts, 100),
     "backlog": (Outbox.backlog, 300),
-    "status": (lambda box: summary(box, {}, None), 500),
+    "status": (lambda box: summary(box, {}, None, ""), 500),
     "a page": (Outbox.rows, 5_000),
     "a page of the queued": (lambda box: box.rows("queued"), 5_000),
     "a later page of the verified": (lambda box: box.rows("verified", 100, 500_000), 5_000),

@@ -1,0 +1,195 @@
+"""The bucket stands in the path or in the host name: as set, and as the server takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from petal_s3.admin.bucket_settings import callers, region_of
+from petal_s3.admin.checkup import checkup
+from petal_s3.core.settings import AddressStyle, Settings, judge
+from petal_s3.errors import S3IntegrationError
+from petal_s3.objects.ownership import Territory
+from petal_s3.s3.client import S3
+from petal_s3.service.service import Service
+
+KEY, BODY = "flight_logs/drone-001/a.ulg", b"0123456789" * 100_000
+LISTING = (
+    "<ListBucketResult><Name>logs</Name><Prefix>{prefix}</Prefix><KeyCount>0</KeyCount>"
+    "<MaxKeys>1</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>"
+)
+REFUSAL = (
+    "<Error><Code>SecondLevelDomainForbidden</Code><Message>Please use virtual hosted style to"
+    " access.</Message></Error>"
+)
+
+
+class OneStyle:
+    """A server that takes the bucket in its host name only, or in the path only."""
+
+    def __init__(self, style: AddressStyle) -> None:
+        self.style = style
+        self.port = 0
+        self.asked: list[str] = []
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://s3.test:{self.port}"
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        virtual = request.host == f"logs.s3.test:{self.port}"
+        self.asked.append("virtual" if virtual else "path")
+        if virtual != (self.style == "virtual"):
+            return web.Response(status=403, text=REFUSAL, content_type="application/xml")
+        key = request.path.lstrip("/") if virtual else request.path.removeprefix("/logs/")
+        if key == KEY:
+            return await self.object(request)
+        listing = LISTING.format(prefix=request.query.get("prefix", ""))
+        headers = {"x-amz-request-id": "1", "x-amz-bucket-region": "us-east-1"}
+        return web.Response(text=listing, content_type="application/xml", headers=headers)
+
+    async def object(self, request: web.Request) -> web.StreamResponse:
+        """Half of it at once, the rest when it may."""
+        response = web.StreamResponse(headers={"ETag": '"abc"', "x-amz-request-id": "1"})
+        response.content_length = len(BODY)
+        await response.prepare(request)
+        await response.write(BODY[: len(BODY) // 2])
+        await self.may_go_on.wait()
+        await response.write(BODY[len(BODY) // 2 :])
+        return response
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``s3.test`` and all names below it are this machine."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *more: Any, **named: Any) -> Any:
+        here = isinstance(host, str) and host.endswith("s3.test")
+        return resolve("127.0.0.1" if here else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+
+
+@pytest_asyncio.fixture(params=["path", "virtual"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[OneStyle]:
+    made = OneStyle(request.param)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.port = runner.addresses[0][1]
+    yield made
+    await runner.cleanup()
+
+
+def settings_for(server: OneStyle, style: str, tmp_path: Any) -> Settings:
+    return judge(
+        {
+            "bucket_name": "logs",
+            "endpoint_url": server.url,
+            "address_style": style,
+            "machine_id": "drone-001",
+            "state_dir": tmp_path / "state",
+        }
+    )
+
+
+def client(server: OneStyle, style: AddressStyle) -> S3:
+    return S3(
+        bucket="logs", region="us-east-1", endpoint_url=server.url, tokens=None, address_style=style
+    )
+
+
+@pytest.mark.parametrize("style", ["path", "virtual", "auto"])
+async def test_the_bucket_is_addressed_as_it_is_set(server: OneStyle, style: AddressStyle) -> None:
+    s3 = client(server, style)
+    takes = server.style == ("path" if style == "auto" else style)
+    try:
+        if takes:
+            assert (await s3.page("flight_logs/")).objects == []
+        else:
+            with pytest.raises(S3IntegrationError):
+                await s3.page("flight_logs/")
+    finally:
+        await s3.close()
+    assert set(server.asked) == {"virtual" if style == "virtual" else "path"}
+
+
+@pytest.mark.parametrize("style", ["path", "virtual"])
+async def test_a_url_for_others_is_addressed_as_it_is_set(
+    server: OneStyle, style: AddressStyle
+) -> None:
+    s3 = client(server, style)
+    try:
+        url = (await s3.presign(KEY, 60)).url
+    finally:
+        await s3.close()
+    host = "logs.s3.test" if style == "virtual" else "s3.test"
+    path = KEY if style == "virtual" else f"logs/{KEY}"
+    assert url.startswith(f"http://{host}:{server.port}/{path}?")
+
+
+async def test_the_next_call_takes_the_other_style_and_one_under_way_ends_as_it_began(
+    server: OneStyle,
+) -> None:
+    other: AddressStyle = "path" if server.style == "virtual" else "virtual"
+    server.may_go_on.clear()
+    s3 = client(server, server.style)
+    try:
+        async with s3.read(KEY) as (info, blocks):
+            s3.use_style(other)
+            with pytest.raises(S3IntegrationError):
+                await s3.page("flight_logs/")
+            server.may_go_on.set()
+            got = b"".join([block async for block in blocks])
+        assert (info.size, got) == (len(BODY), BODY)
+        s3.use_style(server.style)
+        assert (await s3.page("flight_logs/")).objects == []
+    finally:
+        await s3.close()
+    assert set(server.asked) == {"path", "virtual"}
+
+
+async def test_a_client_that_was_closed_is_made_anew(server: OneStyle) -> None:
+    s3 = client(server, server.style)
+    for _ in range(2):
+        assert (await s3.page("flight_logs/")).objects == []
+        await s3.close()
+        await s3.close()
+
+
+async def test_service_check_and_bucket_setup_address_it_as_it_is_set(
+    server: OneStyle, tmp_path: Any
+) -> None:
+    settings = settings_for(server, server.style, tmp_path)
+    service = Service(settings)
+    try:
+        assert (await service.s3.page("flight_logs/")).objects == []
+    finally:
+        await service.s3.close()
+    async with callers(settings, "logs") as (caller,):
+        assert await region_of(caller) == "us-east-1"
+    territory = Territory("flight_logs/", ("drone-001",), "logs")
+    found = {one.check: one.state async for one in checkup(settings, territory)}
+    assert found["bucket"] == "ok"
+    assert set(server.asked) == {server.style}
+
+
+def test_another_style_is_refused_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(S3IntegrationError) as caught:
+        judge({"bucket_name": "logs", "address_style": "hosted"})
+    assert caught.value.message == (
+        "PETAL_S3_ADDRESS_STYLE is 'hosted': Input should be 'auto', 'path' or 'virtual'."
+    )
