@@ -47,7 +47,7 @@ def take_inventory(outbox: Outbox, found: Iterable[tuple[str, int, str]]) -> Non
     """Record what the bucket already holds: ``(key, size, etag)``."""
     with outbox.sql.write():
         conn = outbox.sql.db.conn
-        conn.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?, ?)", found)
+        conn.executemany("INSERT OR REPLACE INTO remote (key, size, etag) VALUES (?, ?, ?)", found)
         conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
 
 

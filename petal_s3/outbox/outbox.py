@@ -426,8 +426,8 @@ class Outbox:
     def proven_of_size(self, size: int) -> list[Row]:
         """Verified rows whose file had ``size`` bytes: candidates for the same content."""
         return self._rows(
-            "SELECT * FROM log WHERE state = 'verified' AND size = :size AND same_as IS NULL"
-            " ORDER BY id DESC LIMIT 50",
+            "SELECT * FROM log INDEXED BY proven_size WHERE state = 'verified'"
+            " AND size = :size AND same_as IS NULL ORDER BY id DESC LIMIT 50",
             size=size,
         )
 

@@ -87,6 +87,8 @@ class Row:
     pinned: bool = False
     local: str = "kept"
     content_type: str = ""
+    stored_at: int | None = None
+    read_back: str | None = None
 
     @property
     def media_type(self) -> str:

@@ -189,3 +189,19 @@ def m006_sessions(db: Database) -> None:
     # Of other kinds are the logs that are rotated: a file is followed to its new name.
     db.conn.execute("CREATE INDEX by_file ON log (ino, size) WHERE kind NOT IN ('ulog', 'rosbag')")
     db.conn.execute("CREATE INDEX by_session ON log (session_id, id) WHERE session_id IS NOT NULL")
+
+
+@migrations()
+def m007_stored(db: Database) -> None:
+    """What S3 was asked to store and when, how far reading it back has come, part sizes learnt."""
+    # Seconds since 1970 by S3's clock, when S3 was asked to join the parts or to store the body.
+    db.conn.execute("ALTER TABLE log ADD COLUMN stored_at INTEGER")
+    # JSON {etag, done}: which object is being read back, and how many of its bytes agreed.
+    db.conn.execute("ALTER TABLE log ADD COLUMN read_back TEXT")
+    # Of a multipart object: as its metadata tells, 0 where they do not; none before S3 was asked.
+    db.conn.execute("ALTER TABLE remote ADD COLUMN part_size INTEGER")
+    # Size and checksum rule out: of many logs of one size only the equal ones are looked at.
+    db.conn.execute(
+        "CREATE INDEX proven_content ON log (size, json_extract(receipt, '$.checksum'))"
+        " WHERE state = 'verified'"
+    )

@@ -204,7 +204,10 @@ def applied(outbox: Outbox) -> list[str]:
     return [step.name for step in migrations.applied(outbox.sql.db)]
 
 
-STEPS = ["m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"]
+STEPS = [
+    *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
+    "m007_stored",
+]
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
