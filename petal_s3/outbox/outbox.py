@@ -60,7 +60,9 @@ class Outbox:
             if _may_be_open(row) and row.state in {"dead", "cancelled"}:
                 return self._retry(row.id)  # a changed file is found out when it is opened
             if row.state in {"dead", "cancelled"} or (
-                row.state == "queued" and row.identity != entry.identity and not _may_be_open(row)
+                row.state == "queued"
+                and row.identity != entry.identity
+                and not _may_be_stored(row, entry.identity)
             ):
                 return self._take_on(row, entry)
             if entry.priority > row.priority:
@@ -227,41 +229,53 @@ class Outbox:
         Where another row knows this file already (it was put back as it was), that one counts
         and this one is cancelled.
         """
-        anew = {
-            "dev": identity.dev,
-            "ino": _signed(identity.ino),
-            "size": identity.size,
-            "mtime_ns": identity.mtime_ns,
-        }
         gone = (
-            "lease = NULL, upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL,"
-            " read_back = NULL"
+            "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL, read_back = NULL"
         )
+        reason = "The file changed while it waited; it is sent anew."
+        about = _judged(verdict, facts, due_at, reason)
+        return self._take_up(row, identity, f"lease = NULL, {gone}", about)
+
+    def reidentify(
+        self, row: Row, identity: Identity, verdict: str, facts: Mapping[str, str], due_at: float
+    ) -> Row:
+        """Record that a file of the same size has another time or inode: queued again.
+
+        Its upload is kept: the next attempt compares what S3 holds with the file, part by part.
+        Where another row knows this file already, as :meth:`replan`; the upload is aborted then.
+        """
+        reason = "The file has another time than before; it is compared with what S3 holds."
+        return self._take_up(row, identity, "lease = NULL", _judged(verdict, facts, due_at, reason))
+
+    def _take_up(self, row: Row, identity: Identity, always: str, about: Mapping[str, Any]) -> Row:
+        file = _columns(identity)
         with self.sql.write():
             known = self._first(
                 f"{_SAME_FILE} AND id != :id",
-                **anew,
+                **file,
                 path=row.path,
                 asked_key=row.asked_key,
                 id=row.id,
             )
-            if known is not None:
+            if known is None:
                 return self._settle(
                     row,
-                    f"state = 'cancelled', {gone}, code = 'same_file', reason = :reason",
-                    reason=f"The file is again the one of row {known.id}.",
+                    f"state = 'queued', {always}, read_back = NULL, dev = :dev, ino = :ino,"
+                    " size = :size, mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts,"
+                    " due_at = :due_at, code = 'source_changed', reason = :reason",
+                    **file,
+                    **about,
                 )
+            self._retry_given_up(known)
             return self._settle(
                 row,
-                f"state = 'queued', {gone}, dev = :dev, ino = :ino, size = :size,"
-                " mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts, due_at = :due_at,"
-                " code = 'source_changed',"
-                " reason = 'The file changed while it waited; it is sent anew.'",
-                **anew,
-                verdict=verdict,
-                facts=json.dumps(dict(facts)),
-                due_at=due_at,
+                f"state = 'cancelled', {always}, code = 'same_file', reason = :reason",
+                reason=f"The file is again the one of row {known.id}.",
             )
+
+    def _retry_given_up(self, row: Row) -> None:
+        if row.state in {"dead", "cancelled"}:
+            self._retry(row.id)
 
     def verified(self, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
         """Record the proof; the log is up."""
@@ -322,9 +336,13 @@ class Outbox:
         return [(path, identity) for path, identity in files if not self._knows(path, identity)]
 
     def _knows(self, path: str, identity: Identity) -> bool:
+        """By path, size and time: some file systems give new inodes at each mount.
+
+        Where the file of a proven row was deleted or replaced, only the very inode is its own.
+        """
         found = self.sql.records(
-            "SELECT 1 AS one FROM log WHERE path = :path AND ino = :ino AND size = :size"
-            " AND mtime_ns = :mtime_ns"
+            "SELECT 1 AS one FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
+            " AND mtime_ns = :mtime_ns AND (ino = :ino OR local = 'kept')"
             " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))"
             " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
             path=printable(path),
@@ -568,21 +586,34 @@ def _may_be_open(row: Row) -> bool:
     return begun or row.upload_id is not None
 
 
+def _may_be_stored(row: Row, identity: Identity) -> bool:
+    """Whether S3 may hold bytes of a file of this size under the key of ``row``."""
+    return _may_be_open(row) or (row.part_size is not None and row.size == identity.size)
+
+
 def _signed(ino: int) -> int:
     """Inode numbers are unsigned 64 bit, SQLite's integers signed."""
     return ino - (1 << 64) if ino >= 1 << 63 else ino
 
 
-def _file(entry: Entry) -> dict[str, Any]:
-    identity = entry.identity
+def _columns(identity: Identity) -> dict[str, int]:
     return {
-        "path": entry.path,
         "dev": identity.dev,
         "ino": _signed(identity.ino),
         "size": identity.size,
         "mtime_ns": identity.mtime_ns,
-        "asked_key": entry.asked_key,
     }
+
+
+def _judged(
+    verdict: str, facts: Mapping[str, str], due_at: float, reason: str
+) -> dict[str, str | float]:
+    told = json.dumps(dict(facts))
+    return {"verdict": verdict, "facts": told, "due_at": due_at, "reason": reason}
+
+
+def _file(entry: Entry) -> dict[str, Any]:
+    return {"path": entry.path, **_columns(entry.identity), "asked_key": entry.asked_key}
 
 
 def _about(entry: Entry) -> dict[str, Any]:

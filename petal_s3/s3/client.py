@@ -12,11 +12,13 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     BadInput,
+    ClockSkew,
     Conflict,
     NotS3,
     Offline,
     Refused,
     S3BucketError,
+    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
     Transient,
@@ -134,7 +136,9 @@ class S3:
         """Whether the other address style is answered well, once no answer of this one was."""
         told = refusal.told
         named = refusal.code == "address_style"
-        unsure = told is not None and told.status in {400, 403, 404, 405} and not self.answered
+        unsure = isinstance(refusal, S3BucketError | Refused | Transient) and not self.answered
+        unsure = unsure and told is not None and told.status in {400, 403, 405}
+        unsure = unsure and not isinstance(refusal, S3CredentialsError | ClockSkew)
         if not self._may_change_style or not (named or unsure):
             return False
         self._may_change_style = False  # tried once

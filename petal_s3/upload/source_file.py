@@ -39,9 +39,10 @@ class Source:
             # It was a log when it landed, and a permission can be given back.
             raise SourceAway(f"{path.name} cannot be read now: permission denied.") from error
         self.identity = Identity.of(os.fstat(self.fd))
-        if (self.identity.size, self.identity.mtime_ns) != (identity.size, identity.mtime_ns):
+        if not _alike(self.identity, identity):
             self.close()
             raise _changed(path)
+        self._named = _at(path) == self.identity
 
     @property
     def size(self) -> int:
@@ -49,13 +50,28 @@ class Source:
         return self.identity.size
 
     def check(self) -> None:
-        """Raise :class:`SourceChanged` unless the file is still as it was when opened."""
+        """Raise :class:`SourceChanged` unless the file is still as it was when opened.
+
+        Also where another file of the same size and time has its name now: by these a scan
+        would take it for this one. Any other is found by a scan, while this one is sent.
+        """
         if Identity.of(os.fstat(self.fd)) != self.identity:
+            raise _changed(self.path)
+        there = _at(self.path) if self._named else None
+        if there is not None and there != self.identity and _alike(there, self.identity):
             raise _changed(self.path)
 
     def close(self) -> None:
         """Close the descriptor; nobody may be reading any more."""
         os.close(self.fd)
+
+
+def _at(path: Path) -> Identity | None:
+    """The file that has this name now; none where that cannot be told; blocking."""
+    try:
+        return Identity.of(path.lstat())
+    except OSError:
+        return None
 
 
 def renamed(path: Path, identity: Identity) -> Path | None:
@@ -94,6 +110,10 @@ def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
             return SourceGone(f"{path.name} was deleted before it was proven in S3.")
         break
     return SourceAway(f"{path.name} cannot be reached: is its disk or card mounted?")
+
+
+def _alike(one: Identity, other: Identity) -> bool:
+    return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
 
 
 def _changed(path: Path) -> SourceChanged:

@@ -268,12 +268,14 @@ class Drainer:
         return await self._outbox(Outbox.bury, row, error.code, error.message)
 
     async def _replan(self, row: Row) -> Row | None:
-        """The file is another one now: give up what was sent of the old, examine it anew."""
+        """The file is another one now: examine it anew.
+
+        What S3 holds is given up only where the size is another; else it is compared.
+        """
         current = await self._outbox(Outbox.get, row.id)
         if current.lease != row.lease:
             return None
         try:
-            await self._uploader.abandon(current)
             found = await asyncio.to_thread(
                 FlightLog.read,
                 Path(row.path),
@@ -281,6 +283,9 @@ class Drainer:
                 name=row.name,
                 kinds=frozenset({row.kind}) if row.kind in ALL_KINDS else ALL_KINDS,
             )
+            same_size = found.identity.size == current.size
+            if not same_size:
+                await self._uploader.abandon(current)
         except S3FileNotFoundError:
             return await self._failed(row, missing(Path(row.path), row.identity))
         except NotFinished as error:
@@ -294,11 +299,13 @@ class Drainer:
             )  # fmt: skip
         except S3IntegrationError as error:
             return await self._failed(row, error)
-        log.warning("file changed, planned anew key=%s size=%d", row.key, found.identity.size)
+        log.warning(
+            "file changed, planned anew key=%s size=%d compared=%s",
+            row.key, found.identity.size, same_size,
+        )  # fmt: skip
+        plan = Outbox.reidentify if same_size else Outbox.replan
         due_at = self._now() + self._settle_s
-        return await self._outbox(
-            Outbox.replan, row, found.identity, found.verdict, found.facts, due_at
-        )
+        return await self._outbox(plan, row, found.identity, found.verdict, found.facts, due_at)
 
     # -- waiting
 

@@ -84,7 +84,7 @@ async def test_a_file_that_changed_in_the_queue_is_examined_and_sent_as_it_is(
 @pytest.mark.guarantee(
     "file",
     "changes between two attempts",
-    "what is up of the old version is given up; the new one goes up whole",
+    "another size: what is up is given up; the same size: it is compared; one version arrives",
 )
 async def test_a_file_that_changed_between_two_attempts_is_sent_anew(rig: Rig, edit: Edit) -> None:
     await rig.restart(concurrency=1)

@@ -169,7 +169,7 @@ def test_a_million_rows_cost_nothing(crowd: Outbox, verb: str) -> None:
 
 def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
     files = [known(number) for number in range(1, MILLION, 100)]
-    files[500] = ("/logs/new.ulg", identity(1 << 42))
+    files[500] = ("/logs/unseen.ulg", identity(1 << 42))
     found: list[object] = []
     took = steps(crowd, lambda: found.extend(crowd.unknown(files)))  # type: ignore[arg-type]
     assert found == [files[500]]

@@ -39,6 +39,7 @@ SETTLING: dict[str, Verb] = {
     ),
     "rekey": lambda outbox, row: outbox.rekey(row, "flight_logs/m-1/other.ulg"),
     "replan": lambda outbox, row: outbox.replan(row, identity(2), "truncated", {}, 9.0),
+    "reidentify": lambda outbox, row: outbox.reidentify(row, identity(2), "truncated", {}, 9.0),
     "verified": lambda outbox, row: outbox.verified(row, receipt(row)),
     "defer": lambda outbox, row: outbox.defer(row, 9.0, "offline", "No link."),
     "release": lambda outbox, row: outbox.release(row, "paused", "Armed."),
@@ -345,6 +346,7 @@ def test_the_holder_of_the_lease_may_do_everything(outbox: Outbox, verb: str) ->
         "defer": "queued",
         "release": "queued",
         "replan": "queued",
+        "reidentify": "queued",
     }.get(verb, "uploading")
     assert (settled.lease is None) == (settled.state != "uploading")
 
@@ -421,6 +423,56 @@ def test_a_file_that_was_put_back_as_it_was_is_not_sent_twice(outbox: Outbox) ->
     assert (settled.state, settled.code) == ("cancelled", "same_file")
     assert settled.reason == f"The file is again the one of row {proven.id}."
     assert outbox.claim(1e9, LEASE_S) is None
+
+
+def test_a_file_with_another_time_keeps_what_was_sent_of_it(outbox: Outbox) -> None:
+    row = with_upload(outbox, row_in(outbox, "uploading"))
+    later = outbox.reidentify(row, identity(2, mtime_ns=9), "damaged", {"ver-sw": "1"}, 88.0)
+    assert (later.upload_id, later.part_size, later.sent_bytes) == ("upload-1", 500, 400)
+    assert (later.identity, later.verdict) == (identity(2, mtime_ns=9), "damaged")
+    assert (later.facts, later.key) == ({"ver-sw": "1"}, row.key)
+    assert (later.state, later.code, later.due_at) == ("queued", "source_changed", 88.0)
+
+
+def test_a_file_with_another_time_that_has_a_row_already_is_not_sent_twice(
+    outbox: Outbox,
+) -> None:
+    proven = row_in(outbox, "verified")
+    changed = with_upload(outbox, row_in(outbox, "uploading", file=identity(2)))
+    settled = outbox.reidentify(changed, proven.identity, "complete", {}, 9.0)
+    assert (settled.state, settled.code) == ("cancelled", "same_file")
+    assert settled.reason == f"The file is again the one of row {proven.id}."
+    assert outbox.leftovers() == [settled], "its upload is still to be aborted"
+
+
+@pytest.mark.parametrize("verb", ["replan", "reidentify"])
+@pytest.mark.parametrize("state", ["dead", "cancelled"])
+def test_a_file_that_is_again_that_of_a_row_that_was_given_up_is_sent(
+    outbox: Outbox, verb: str, state: str
+) -> None:
+    given_up = row_in(outbox, "uploading")
+    other = outbox.land(entry(file=identity(2), asked_key="k"))
+    outbox.sql.change("UPDATE log SET asked_key = '' WHERE id = :id", id=other.id)
+    if state == "dead":
+        outbox.bury(given_up, "source_away", "Gone.")
+    else:
+        outbox.cancel(given_up.id, "Not wanted.")
+    again = getattr(outbox, verb)(claim(outbox), given_up.identity, "complete", {}, 9.0)
+    assert again.state == "cancelled"
+    assert claim(outbox).id == given_up.id
+
+
+@pytest.mark.parametrize("size", [1000, 2000])
+def test_a_small_log_that_may_be_stored_keeps_its_key_while_its_size_is_the_same(
+    outbox: Outbox, size: int
+) -> None:
+    begun = outbox.plan(row_in(outbox, "uploading"), 1000)
+    begun = outbox.defer(begun, 0.0, "offline", "No link.")
+    file = identity(1, size=size, mtime_ns=9)
+    landed = outbox.land(entry(file=file, key="flight_logs/m-1/later.ulg"))
+    assert landed.id == begun.id
+    assert (landed == begun) == (size == 1000)
+    assert landed.key == (begun.key if size == 1000 else "flight_logs/m-1/later.ulg")
 
 
 def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> None:

@@ -1,0 +1,237 @@
+"""Time and inode of a file are hints, its bytes decide: what S3 has confirmed is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from rig import DROP, LOSE_ANSWER, PART, SMALL, Rig
+
+from petal_s3.demo.ledger import Request
+from petal_s3.outbox.rows import Row
+
+SIX_PARTS = 5 * PART + 100_000
+HOUR_NS = 3600 * 10**9
+
+
+def an_hour_later(path: Path) -> None:
+    """What a FAT card shows after a reboot with another idea of local time."""
+    known = path.stat()
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + HOUR_NS))
+
+
+def mounted_anew(path: Path) -> None:
+    """The same file by path, size, time and bytes, under another inode number."""
+    known = path.stat()
+    other = path.with_name(f".{path.name}.tmp")
+    shutil.copyfile(path, other)
+    os.utime(other, ns=(known.st_mtime_ns, known.st_mtime_ns))
+    other.replace(path)
+    assert path.stat().st_ino != known.st_ino
+
+
+def spoil(path: Path, at: int) -> None:
+    """Other bytes at one place; size and time as they were."""
+    known = path.stat().st_mtime_ns
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(os.urandom(1000))
+    os.utime(path, ns=(known, known))
+
+
+async def five_of_six(rig: Rig) -> tuple[Row, Path]:
+    """A row of which S3 has confirmed all parts but the last."""
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=6)
+    row = await rig.attempt(await rig.land(size=SIX_PARTS))
+    assert (row.sent_bytes, row.parts_sent) == (5 * PART, 5)
+    rig.ledger.clear()
+    return row, Path(row.path)
+
+
+def sent_parts(rig: Rig) -> list[int | None]:
+    return [request.part for request in rig.ledger.requests("UploadPart")]
+
+
+# -- between two attempts
+
+
+@pytest.mark.guarantee(
+    "file",
+    "its card tells another time after a reboot, in the middle of an upload",
+    "no confirmed part is sent again: bytes are compared, not times",
+)
+async def test_a_time_that_moved_throws_no_part_away(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    an_hour_later(path)
+
+    moved = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (moved.state, moved.code) == ("queued", "source_changed")
+    assert (moved.upload_id, moved.part_size, moved.sent_bytes) == (
+        row.upload_id, row.part_size, 5 * PART,
+    )  # fmt: skip
+    assert moved.mtime_ns == path.stat().st_mtime_ns
+    assert sent_parts(rig) == [6]
+    assert rig.count("AbortMultipartUpload") == rig.count("CreateMultipartUpload") == 0
+    rig.assert_sent_once(done, path)
+
+
+async def test_a_file_whose_time_moved_settles_before_it_is_read_again(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    await rig.restart(settle_seconds=600)
+    an_hour_later(path)
+
+    moved = await rig.attempt(row)
+
+    assert moved.next_attempt_s(rig.service._now()) > 500  # type: ignore[operator]
+    await rig.service.drainer.hurry()
+    assert not await rig.service.drainer.step()
+
+
+@pytest.mark.guarantee(
+    "file",
+    "its card tells another time, and one part holds other bytes",
+    "that part alone is sent again",
+)
+async def test_of_a_file_with_another_time_the_part_that_changed_is_sent_again(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    spoil(path, PART + 500)
+    an_hour_later(path)
+
+    done = await rig.finish(row)
+
+    assert sorted(n or 0 for n in sent_parts(rig)) == [2, 6]
+    assert (done.state, done.parts_resent) == ("verified", 1)
+    assert rig.body(done.key) == path.read_bytes()
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "file",
+    "its card gives a new inode number, and a part that S3 holds has other bytes",
+    "found by the bytes: that part alone is sent again, nothing is mixed",
+)
+async def test_other_bytes_under_the_same_time_and_a_new_inode_are_found(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    mounted_anew(path)
+    spoil(path, 2 * PART + 500)
+
+    done = await rig.finish(row)
+
+    assert sorted(n or 0 for n in sent_parts(rig)) == [3, 6]
+    assert (done.state, done.parts_resent) == ("verified", 1)
+    assert rig.body(done.key) == path.read_bytes()
+
+
+@pytest.mark.parametrize("part", [1, 4, 6])
+@pytest.mark.guarantee(
+    "file",
+    "another file of the same name, size and time takes its place while it is sent",
+    "found: the object is one of the two, and the one on the disk is proven",
+)
+async def test_other_bytes_of_the_same_time_and_a_new_inode_are_found_in_the_middle(
+    rig: Rig, part: int
+) -> None:
+    await rig.restart(concurrency=1)
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=SIX_PARTS)
+
+    async def replaced(_: Request) -> None:
+        mounted_anew(path)
+        spoil(path, PART + 500)
+
+    rig.fault("UploadPart", replaced, part=part)
+
+    found = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (found.state, found.code) == ("queued", "source_changed")
+    assert (done.state, done.ino) == ("verified", path.stat().st_ino)
+    assert done.parts_resent <= 1
+    assert rig.body(done.key) == path.read_bytes()
+    assert rig.open_uploads() == []
+
+
+async def test_a_file_replaced_while_its_object_is_joined_is_sent_beside_it(rig: Rig) -> None:
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=PART + SMALL)
+    before = path.read_bytes()
+
+    async def replaced(_: Request) -> None:
+        mounted_anew(path)
+        spoil(path, PART + 500)
+
+    rig.fault("CompleteMultipartUpload", replaced)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert done.state == "verified"
+    assert sorted(rig.body(key) == before for key in rig.stored()) == [False, True]
+    assert rig.body(done.key) == path.read_bytes()
+
+
+async def test_a_time_that_moves_while_parts_are_sent_throws_none_away(rig: Rig) -> None:
+    await rig.restart(concurrency=1)
+    path = rig.logs / "flight.ulg"
+    row = await rig.land(size=SIX_PARTS)
+
+    async def moves(_: Request) -> None:
+        an_hour_later(path)
+
+    rig.fault("UploadPart", moves, part=3)
+
+    await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert sorted(n or 0 for n in sent_parts(rig)) == [1, 2, 3, 4, 5, 6]
+    assert rig.ledger.resent_confirmed_parts == 0
+    assert (done.state, rig.body(done.key)) == ("verified", path.read_bytes())
+
+
+async def test_an_upload_of_a_file_that_has_another_size_now_is_given_up(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    with path.open("ab") as file:
+        file.write(b"one more line")
+
+    changed = await rig.attempt(row)
+
+    assert (changed.upload_id, changed.part_size, changed.sent_bytes) == (None, None, 0)
+    assert rig.open_uploads() == []
+
+
+async def test_an_upload_of_a_file_that_is_no_log_any_more_is_given_up(rig: Rig) -> None:
+    row, path = await five_of_six(rig)
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+    an_hour_later(path)
+
+    dead = await rig.attempt(row)
+    await rig.service.drainer._sweep()
+
+    assert (dead.state, dead.code) == ("dead", "bad_magic")
+    assert rig.open_uploads() == []
+
+
+@pytest.mark.guarantee(
+    "file",
+    "the answer to its only request is lost, and its card tells another time after the reboot",
+    "its object is recognised under the key it was given; nothing is sent again",
+)
+async def test_a_small_log_that_may_be_up_keeps_its_key_when_its_time_moves(rig: Rig) -> None:
+    rig.fault("PutObject", LOSE_ANSWER)
+    row = await rig.attempt(await rig.land(priority=0))
+    path = Path(row.path)
+    an_hour_later(path)
+    await rig.service.scan()
+    await rig.service.landed()
+
+    done = await rig.finish(row)
+
+    assert (done.state, done.key) == ("verified", row.key)
+    assert rig.count("PutObject") == 1
+    assert rig.stored() == [row.key]
