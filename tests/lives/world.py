@@ -147,7 +147,8 @@ class World:
         if fault.hang:
             await asyncio.sleep(1e7)
         answer = self._answered(asked, fault, generation)
-        await self._travel(self.latency_s + fault.delay_s, cuts, generation)
+        bearing_s = len(answer.body) / self.rate if asked.op == "GetObject" else 0.0
+        await self._travel(self.latency_s + bearing_s + fault.delay_s, cuts, generation)
         if fault.deaf:
             raise aiohttp.ServerDisconnectedError
         self.note("answer", number, answer.status)
@@ -218,6 +219,8 @@ class Reply:
         self.status = answer.status
         self.headers = CIMultiDict(answer.headers)
         self._body = answer.body
+        self.content = self
+        """As aiohttp has it: whoever streams a body reads it here."""
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -226,8 +229,11 @@ class Reply:
     def close(self) -> None:
         pass
 
-    async def read(self) -> bytes:
-        return self._body
+    async def read(self, size: int = -1) -> bytes:
+        """At most so many of the bytes that were not read yet; -1: all of them."""
+        end = len(self._body) if size < 0 else size
+        block, self._body = self._body[:end], self._body[end:]
+        return block
 
 
 class Air:
