@@ -494,6 +494,27 @@ async def test_what_was_proven_once_and_is_deleted_is_no_proof_without_a_file(
     assert (other.state, other.code, other.receipt) == ("dead", "source_gone", None)
 
 
+@pytest.mark.xfail(strict=True, reason="the 404 of a HEAD is believed in Uploader._without_file")
+@pytest.mark.guarantee(
+    "refusals",
+    "the bucket is missing for a while when a proven log, whose file is gone, is wanted elsewhere",
+    "the row waits until the bucket is back",
+)
+async def test_a_row_without_its_file_is_not_buried_because_the_bucket_was_away(rig: Rig) -> None:
+    path = rig.write()
+    await rig.finish(await rig.service.enqueue(path))
+    other = await rig.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+    path.unlink()
+    for op in ("HeadObject", "GetObject"):
+        rig.always(op, refusal(404, "NoSuchBucket"))
+
+    away = await rig.attempt(other)
+
+    assert (away.state, away.code) == ("queued", "bucket")
+    rig.heal()
+    assert (await rig.finish(other)).state == "verified"
+
+
 @pytest.mark.guarantee(
     "links",
     "the answer to a copy inside the bucket is lost",
