@@ -229,9 +229,7 @@ class Outbox:
         Where another row knows this file already (it was put back as it was), that one counts
         and this one is cancelled.
         """
-        gone = (
-            "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL, read_back = NULL"
-        )
+        gone = "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"
         reason = "The file changed while it waited; it is sent anew."
         about = _judged(verdict, facts, due_at, reason)
         return self._take_up(row, identity, f"lease = NULL, {gone}", about)

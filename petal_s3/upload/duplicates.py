@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import Conflict, Offline, S3BucketError, S3IntegrationError, Transient
+from petal_s3.errors import (
+    Conflict,
+    Offline,
+    S3BucketError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    Transient,
+)
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import Territory, key_with_crc
 from petal_s3.objects.proof import judge
@@ -17,7 +24,7 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.client import S3
+from petal_s3.s3.client import S3, withheld
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import Source
@@ -151,7 +158,7 @@ class Recogniser:
         keys = {r.key: r.id for r in proven if r.receipt is not None and r.id != row.id}
         older = dict.fromkeys(key for key, _ in await self._outbox(memory.held_of_size, row.size))
         for key, row_id in {**older, **keys}.items():
-            info = await self._s3.head(key)
+            info = await still_there(self._s3, key)
             if info is None:
                 continue
             judgement = await judge(info, expected, self._s3.capabilities, own=False)
@@ -193,6 +200,30 @@ class Recogniser:
             listing.pages += 1
         if listing.token is not None:
             log.warning("inventory cut off prefix=%s objects=%d", root, len(listing.found))
+
+
+async def still_there(s3: S3, key: str) -> ObjectInfo | None:
+    """What S3 knows of an object that was there before; none when it is there no more.
+
+    The 404 of a HEAD names no code: the whole bucket may be missing, for a moment or at another
+    server. So S3 is asked for one byte, which needs the permission of a HEAD and is refused in
+    words. Raises :class:`S3BucketError` when the bucket is what is missing.
+    """
+    info = await s3.head(key)
+    if info is not None:
+        return info
+    try:
+        async with s3.read(key, first=0, last=0):
+            pass
+    except S3FileNotFoundError:
+        return None
+    except S3BucketError as error:
+        if not withheld(error):
+            raise
+        return None  # S3 gives no bytes to this machine: then its HEAD is all there is
+    raise Transient(
+        f"HEAD of {key} was answered 404, and GET with its bytes.", code="not_yet_there"
+    )
 
 
 _NOBODYS = ObjectInfo(key="", size=-1, etag="")

@@ -28,6 +28,12 @@ LIVES = 300
 ENOUGH = 40  # lives within which a missing guard must have shown
 
 
+@pytest.fixture
+def _bare() -> Iterator[None]:
+    with mock.patch.dict(os.environ, {"PETAL_S3_CONFIG": ""}):
+        yield
+
+
 @pytest.mark.timeout(840)
 @pytest.mark.guarantee(
     "device",
@@ -43,6 +49,13 @@ def test_no_law_is_broken_in_hundreds_of_lives() -> None:
     assert sum(one.kills for one in reports) > 3 * LIVES
     assert sum(one.logs for one in reports) > 5 * LIVES
     assert sum(one.parts for one in reports) > 10 * LIVES
+
+
+@pytest.mark.parametrize("seed", [51194, 51221, 51519])
+def test_a_life_whose_bucket_was_away_while_a_proven_log_was_asked_for(
+    seed: int, _bare: None
+) -> None:
+    assert live(seed).broken == ""
 
 
 def test_lives_are_lived_side_by_side_from_the_command_line() -> None:
@@ -116,12 +129,6 @@ SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     "it sends in flight": mock.patch.object(Service, "may_not_send", lambda self: None),
     "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
 }
-
-
-@pytest.fixture
-def _bare() -> Iterator[None]:
-    with mock.patch.dict(os.environ, {"PETAL_S3_CONFIG": ""}):
-        yield
 
 
 @pytest.mark.parametrize("guard", SABOTAGE)

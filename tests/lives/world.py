@@ -148,7 +148,8 @@ class World:
         if fault.hang:
             await asyncio.sleep(1e7)
         answer = self._answered(asked, fault, generation)
-        await self._travel(self.latency_s + fault.delay_s, cuts, generation)
+        bearing_s = len(answer.body) / self.rate if asked.op == "GetObject" else 0.0
+        await self._travel(self.latency_s + bearing_s + fault.delay_s, cuts, generation)
         if fault.deaf:
             raise aiohttp.ServerDisconnectedError
         self.note("answer", number, answer.status)

@@ -226,6 +226,58 @@ async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: 
     assert rig.body(other.key) == (rig.logs / "other.ulg").read_bytes()
 
 
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.parametrize("asked", ["", f"{HOME}records/7/other.ulg"])
+@pytest.mark.guarantee(
+    "refusals",
+    "the bucket is missing for a while: HEAD answers 404 for objects that are proven",
+    "a missing object and a missing bucket are told apart; proven bytes are not sent again",
+)
+async def test_proven_bytes_are_not_sent_again_when_the_bucket_was_away(
+    rig: Rig, asked: str, size: int
+) -> None:
+    one = await rig.finish(await rig.land("one.ulg", size=size))
+    sent = rig.ledger.body_bytes
+    # It is back before the first byte, or the first request to begin with, would travel.
+    for op in ("HeadObject", "GetObject"):
+        rig.always(op, refusal(404, "NoSuchBucket"))
+    row = await rig.land("other.ulg", size=size, key=asked or None)
+
+    away = await rig.attempt(row)
+
+    assert (away.state, away.code) == ("queued", "bucket")
+    assert rig.ledger.body_bytes == sent
+    rig.heal()
+    other = await rig.finish(row)
+    assert (other.state, other.key) == ("verified", asked or one.key)
+    assert rig.ledger.body_bytes == sent
+    assert rig.body(other.key) == (rig.logs / "other.ulg").read_bytes()
+
+
+async def test_proven_bytes_that_only_get_shows_are_waited_for(rig: Rig) -> None:
+    await rig.finish(await rig.land("one.ulg"))
+    sent = rig.ledger.body_bytes
+    rig.always("HeadObject", refusal(404, "NoSuchKey"))
+    row = await rig.land("other.ulg")
+
+    late = await rig.attempt(row)
+
+    assert (late.state, late.code) == ("queued", "not_yet_there")
+    rig.heal()
+    assert (await rig.finish(row)).state == "verified"
+    assert rig.ledger.body_bytes == sent
+
+
+async def test_a_machine_that_may_read_no_bytes_believes_its_head(rig: Rig) -> None:
+    one = await rig.finish(await rig.land("one.ulg"))
+    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+    rig.fault("GetObject", refusal(403, "AccessDenied"), times=2)  # with a new token, too
+
+    other = await rig.finish(await rig.land("other.ulg"))
+
+    assert (other.state, other.same_as) == ("verified", None)
+
+
 # -- after the outbox was lost
 
 
@@ -440,6 +492,27 @@ async def test_what_was_proven_once_and_is_deleted_is_no_proof_without_a_file(
     other = await rig.finish(other)
 
     assert (other.state, other.code, other.receipt) == ("dead", "source_gone", None)
+
+
+@pytest.mark.xfail(strict=True, reason="the 404 of a HEAD is believed in Uploader._without_file")
+@pytest.mark.guarantee(
+    "refusals",
+    "the bucket is missing for a while when a proven log, whose file is gone, is wanted elsewhere",
+    "the row waits until the bucket is back",
+)
+async def test_a_row_without_its_file_is_not_buried_because_the_bucket_was_away(rig: Rig) -> None:
+    path = rig.write()
+    await rig.finish(await rig.service.enqueue(path))
+    other = await rig.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+    path.unlink()
+    for op in ("HeadObject", "GetObject"):
+        rig.always(op, refusal(404, "NoSuchBucket"))
+
+    away = await rig.attempt(other)
+
+    assert (away.state, away.code) == ("queued", "bucket")
+    rig.heal()
+    assert (await rig.finish(other)).state == "verified"
 
 
 @pytest.mark.guarantee(
