@@ -14,9 +14,9 @@ from tests.faults.personality import ODDITIES, Personality
 from tests.lives.world import PART
 from tests.matrix.case import Report
 from tests.matrix.many import one, play, prepare
-from tests.matrix.pairs import covering, pairs, singles
+from tests.matrix.pairs import covering, known, pairs, singles
 
-_SETS = {"all": pairs, "covering": covering, "singles": singles}
+_SETS = {"all": pairs, "covering": covering, "singles": singles, "known": known}
 
 
 def main() -> int:
@@ -50,9 +50,11 @@ def _play(given: argparse.Namespace) -> int:
     began, done, failed, requests = time.monotonic(), 0, 0, 0
     odd: Counter[str] = Counter()
     proofs: Counter[str] = Counter()
+    blocked: Counter[str] = Counter()
     for report in play(_chosen(given), workers=given.workers, part=given.part):
         done, requests = done + 1, requests + report.requests
         proofs.update(report.proofs.values())
+        blocked.update(report.blocked)
         if report.failures:
             failed += 1
             odd.update(report.name.split(" + "))
@@ -64,6 +66,10 @@ def _play(given: argparse.Namespace) -> int:
         print("\nodd features of the cases that failed:")
         for name, number in sorted(odd.items(), key=lambda one: -one[1]):
             print(f"{number:6} {name}")
+    if blocked:
+        print("\nsentences that blocked:")
+        for reason, number in blocked.most_common():
+            print(f"{number:6} {reason}")
     told = ", ".join(f"{number} {name}" for name, number in proofs.most_common())
     print(f"\n{done} cases in {took_s:.0f} s, {requests} requests, logs proven by: {told or '-'}")
     print(f"{failed} of {done} cases failed")

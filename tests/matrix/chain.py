@@ -73,9 +73,11 @@ class Chain:
         """A log must be proven, byte-identical, sent once and at most one part more."""
         name, part = self.drone.ears.during, self.drone.part
         bound = len(body) + part + extra
-        row = await self.drone.proven(row, at_most=3 * bound)
-        if self.drone.sent() > bound:
-            self.fail(f"{self.drone.sent()} bytes were sent for a log of {len(body)}")
+        try:
+            row = await self.drone.proven(row, at_most=3 * bound)
+        finally:  # a drain that is blocked has not sent more either
+            if self.drone.sent() > bound:
+                self.fail(f"{self.drone.sent()} bytes were sent for a log of {len(body)}")
         self.sent[name] = round(self.drone.sent() / len(body), 2)
         self.proofs[name] = row.receipt.proof if row.receipt is not None else "none"
         self.expected[row.key] = body
@@ -101,6 +103,12 @@ class Chain:
         tries = sum(one.body_bytes == 1 for one in self.drone.place.seen)
         if tries > _TRIES:
             self.fail(f"{tries} times a single byte was sent to try something")
+
+    def log(self, name: str) -> Kept:
+        """The log of an operation before; raises :class:`NotProven` where it was not proven."""
+        if name not in self.logs:
+            raise NotProven(f"the log of {name!r} was not proven")
+        return self.logs[name]
 
     @property
     def blind_to_parts(self) -> bool:
@@ -187,7 +195,7 @@ async def taken(chain: Chain) -> None:
 async def copies(chain: Chain) -> None:
     """Bytes that are proven are wanted under another key, and a copy is made there."""
     for name in ("small", "parts"):
-        log = chain.logs[name]
+        log = chain.log(name)
         chain.drone.begin(f"copy {name}")
         key = f"{HOME}records/{name}.ulg"
         row = await chain.drone.service.enqueue(log.path, key=key)
@@ -196,7 +204,7 @@ async def copies(chain: Chain) -> None:
 
 async def move(chain: Chain) -> None:
     """A copy is renamed; where nothing may be deleted, it stays and says so."""
-    log = chain.logs["copy parts"]
+    log = chain.log("copy parts")
     target = f"{HOME}records/moved.ulg"
     chain.allowed.add(target)
     try:
@@ -212,7 +220,7 @@ async def move(chain: Chain) -> None:
 async def download(chain: Chain) -> None:
     """What was proven comes back."""
     for name in ("small", "parts"):
-        log, target = chain.logs[name], chain.drone.home / f"{name}.back"
+        log, target = chain.log(name), chain.drone.home / f"{name}.back"
         try:
             await chain.drone.service.objects.download(log.row.key, target)
         except S3IntegrationError as error:
@@ -228,7 +236,7 @@ async def download(chain: Chain) -> None:
 
 async def presign(chain: Chain) -> None:
     """A URL that was made opens the object, for whoever has it."""
-    log = chain.logs["parts"]
+    log = chain.log("parts")
     made = await chain.drone.service.presign(log.row.key, 600)
     status, body = await chain.drone.place.get(made["url"])
     if chain.personality.how("archive"):
@@ -254,8 +262,10 @@ async def orphans(chain: Chain) -> None:
     body = b"p" * chain.drone.part
     part = Part(len(body), hashlib.md5(body, usedforsecurity=False).digest(), 0, body)
     mind.uploads["upload-lost"] = Upload(_ORPHAN, since, {}, False, parts={1: part})
-    await chain.drone.service.orphans.collect()
-    left = mind.uploads.pop("upload-lost", None)
+    try:
+        await chain.drone.service.orphans.collect()
+    finally:
+        left = mind.uploads.pop("upload-lost", None)
     hidden = chain.personality.how("list-uploads") not in {"", "404 NoSuchUpload"}
     if left is not None and not hidden and not chain.blind_to_parts:
         chain.fail("an orphan was not aborted")

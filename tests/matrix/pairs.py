@@ -24,6 +24,39 @@ def pairs() -> Iterator[Personality]:
             yield Personality((Oddity(one, how), Oddity(other, also)))
 
 
+KNOWN = (
+    "head-checksum=400 + full-checksum=400 InvalidArgument + body-checksum=400 InvalidArgument"
+    " + complete-checksum=400 InvalidArgument",
+    "full-checksum=ignored + part-checksum=400 InvalidRequest",
+    "complete-checksum=400 BadDigest",
+    "part-etag=opaque",
+    "part-etag=opaque + body-checksum=ignored + full-checksum=ignored",
+    "joined-etag=hex-n",
+    "joined-etag=hex",
+    "joined-etag=whole + list-parts=501 NotImplemented",
+    "address=403 SecondLevelDomainForbidden",
+    "encryption=400 InvalidArgument",
+    "encryption=500 InternalError",
+    "prompt-reads=HEAD 25 + joined-etag=whole + list-parts=501 NotImplemented"
+    " + list-uploads=404 NoSuchUpload + sub-resources=listing",
+    "copy-condition=412 PreconditionFailed + sub-resources=listing",
+    "head-length=absent",
+    "archive=403 InvalidObjectState",
+    "list-parts=gone: 404 NoSuchKey + sub-resources=listing",
+    "list-parts=gone: 200 + joined-etag=hex-n",
+    "copy-metadata=ignored + sub-resources=listing",
+    "list-parts=no Bucket",
+    "credentials=403 InvalidAccessKeyId",
+    "credentials=403 SignatureDoesNotMatch",
+)
+"""Kinds of servers that people have, with all that is odd about each."""
+
+
+def known() -> Iterator[Personality]:
+    """The personalities of :data:`KNOWN`."""
+    return map(Personality.of, KNOWN)
+
+
 def covering() -> Iterator[Personality]:
     """Every pair of features once, in which every oddity meets as many features as it can.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.faults.personality import Personality
 
+_NUMBERS = re.compile(r"\d+")
 _DENIED = "403 AccessDenied"
 # A refusal of these is one of the whole request: nothing else was asked along.
 _PLAIN_REQUESTS = ("deletion", "list-uploads", "list-parts", "sub-resources", "encryption")
@@ -78,11 +79,11 @@ BLAMES = (
 
 
 def unfounded(personality: Personality, said: Iterable[Said]) -> Iterator[str]:
-    """What was said without evidence, each sentence once."""
+    """What was said without evidence, each sentence once, whatever its numbers."""
     told: set[tuple[str, str]] = set()
     for one in said:
         for blame in BLAMES:
-            mark = (blame.what, one.text)
+            mark = (blame.what, _NUMBERS.sub("0", one.text))
             if mark in told or not blame.words.search(one.text):
                 continue
             if not blame.evidence(personality, one):
