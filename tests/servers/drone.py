@@ -38,6 +38,7 @@ ENV = {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+READS = frozenset({"GET", "HEAD"})
 Act = Callable[[Request], Awaitable["Fault | None"]]
 
 # Children are forked off a process that has imported everything: 20 ms instead of a second.
@@ -128,9 +129,8 @@ class Drone:
     def said(self, row: Row) -> str:
         """Why a row is not up: its own reason and that of the drain."""
         block = self.service.drainer.block
-        return f"{row.state}: {row.reason} | {block.code}: {block.reason}" if block else (
-            f"{row.state}: {row.reason}"
-        )  # fmt: skip
+        held_up = f" | {block.code}: {block.reason}" if block is not None else ""
+        return f"{row.state}: {row.reason}{held_up}"
 
     # -- children
 
@@ -175,7 +175,7 @@ class Drone:
         self.act(act)
 
     def kill_after(self, number: int, op: str = "") -> None:
-        """Kill the child when S3 has answered its n-th request (of this kind), unheard."""
+        """Kill the child when S3 has done its n-th change (of this kind), and is not heard."""
         came = 0
         watching: list[asyncio.Task[None]] = []
 
@@ -186,10 +186,11 @@ class Drone:
 
         async def act(request: Request) -> Fault | None:
             nonlocal came
-            came += op in {"", request.op}
-            if came != number:
+            if request.method in READS or op not in {"", request.op}:
                 return None
             came += 1
+            if came != number:
+                return None
             watching.append(asyncio.create_task(watch(request)))
             return Fault(lose_answer=True)
 

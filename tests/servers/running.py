@@ -1,4 +1,4 @@
-"""A server in a process of its own, which ends with the process that started it, however it ends."""
+"""A server in a process of its own, which ends with the tests however these end."""
 
 from __future__ import annotations
 

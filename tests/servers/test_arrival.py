@@ -61,7 +61,7 @@ async def test_a_log_is_encrypted_where_the_server_does_so(drone: Drone, size: i
 @pytest.mark.parametrize(
     "server", ["juicefs", "nanio", "localbucket", "rclone", "fauxqs"], indirect=True
 )
-async def test_where_encryption_is_refused_or_not_confirmed_nothing_is_sent_and_the_setting_is_named(
+async def test_without_the_encryption_that_is_asked_for_nothing_is_sent_and_the_setting_is_named(
     drone: Drone, size: int
 ) -> None:
     path = drone.write(size=size)
