@@ -102,7 +102,9 @@ def _gateway(made: Path, data: Path, port: int) -> Start:
 
 
 def _ministack(made: Path, data: Path, port: int) -> Start:
-    env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3"}
+    # It checks the signatures of presigned URLs alone, against these.
+    keys = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+    env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3", **keys}
     return Start([str(made / "bin/ministack")], {**env, "HOME": str(data)})
 
 
