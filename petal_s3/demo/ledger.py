@@ -65,6 +65,8 @@ class Request:
     query: str = ""
     answered: bool = False
     """The whole answer was handed to the client's connection."""
+    refusal: bytes = field(default=b"", repr=False)
+    """The body of an answer other than 2xx."""
 
 
 class Parts(NamedTuple):

@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
@@ -163,6 +164,8 @@ class Link:
             )
             await answer.prepare(request)
             async for chunk in told.content.iter_any():
+                if told.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    record.refusal += chunk
                 await answer.write(chunk)
             await answer.write_eof()
             record.answered = True

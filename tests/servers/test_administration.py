@@ -1,0 +1,115 @@
+"""An administrator sets up and checks a bucket, whatever of it the server offers."""
+
+from __future__ import annotations
+
+import pytest
+
+from petal_s3.admin.bucket_setup import Step, Wish, setup_steps
+from petal_s3.admin.permission_checks import Finding, try_all
+from petal_s3.core import settings as config
+from tests.servers.drone import MACHINE, Drone
+
+ALL = ["seaweedfs-4.48", "seaweedfs-4.39", "juicefs", "ministack", "nanio", "rclone",
+       "localbucket", "fauxqs"]  # fmt: skip
+EVERY = pytest.mark.parametrize("server", ALL, indirect=True)
+# Over http a policy that wants TLS would shut out who sets it.
+STEPS = {"bucket", "versioning", "lifecycle", "cors"}
+WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
+
+
+async def set_up(drone: Drone) -> list[Step]:
+    settings = config.load(**drone.settings())
+    wish = Wish(
+        bucket=drone.bucket,
+        region=settings.region,
+        sse=settings.sse,
+        upload_prefix=settings.upload_prefix,
+        on_aws=False,
+        machines=[MACHINE],
+        tls_only=False,
+    )
+    return [step async for step in setup_steps(settings, wish)]
+
+
+async def checked(drone: Drone) -> list[Finding]:
+    service = await drone.open()
+    found = try_all(
+        service.s3, service.territory,
+        region=service.settings.region, sse=service.settings.sse,
+    )  # fmt: skip
+    return [one async for one in found]
+
+
+@EVERY
+async def test_setup_makes_each_step_that_the_server_offers_and_names_the_others(
+    drone: Drone,
+) -> None:
+    steps = await set_up(drone)
+
+    assert {step.name for step in steps} >= STEPS, drone.story()
+    assert [step for step in steps if not step.fine and step.outcome != "not offered"] == []
+    again = await set_up(drone)
+    assert {step.name: step.outcome for step in again if step.outcome != "not offered"} == {
+        step.name: "unchanged" for step in steps if step.outcome != "not offered"
+    }, drone.story()
+    outcomes = {step.name: step.outcome for step in steps}
+    if drone.server.kind.name in WITHOUT_SETTINGS:
+        assert outcomes["lifecycle"] == "not offered"
+    else:
+        rules = drone.cloud.get_bucket_lifecycle_configuration(Bucket=drone.bucket)["Rules"]
+        assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+
+
+@EVERY
+async def test_setup_makes_a_bucket_that_is_missing(drone: Drone) -> None:
+    drone.cloud.delete_bucket(Bucket=drone.bucket)
+
+    steps = await set_up(drone)
+
+    assert (steps[0].name, steps[0].outcome) == ("bucket", "changed"), drone.story()
+    assert drone.stored() == []
+
+
+@EVERY
+async def test_check_finds_what_uploads_need_and_leaves_nothing_behind(drone: Drone) -> None:
+    found = await checked(drone)
+
+    assert [one for one in found if one.state == "failed"] == [], drone.story()
+    assert drone.stored() == []
+    assert drone.open_uploads() == []
+
+
+@pytest.mark.parametrize("server", ["juicefs", "nanio", "localbucket", "fauxqs"], indirect=True)
+async def test_check_names_the_setting_where_encryption_is_refused_or_not_confirmed(
+    drone: Drone,
+) -> None:
+    drone.given["sse"] = "AES256"
+
+    found = await checked(drone)
+
+    (encryption,) = [one for one in found if one.check == "encryption"]
+    assert encryption.state == "failed", drone.story()
+    assert "PETAL_S3_SSE" in f"{encryption.found} {encryption.advice}"
+    assert drone.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_SECRET_ACCESS_KEY", "another-secret"), ("AWS_ACCESS_KEY_ID", "ANOTHERKEY0001")],
+)
+async def test_wrong_keys_are_blamed_and_not_permissions(
+    drone: Drone, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    path = drone.write()
+    monkeypatch.setenv(name, value)
+    await drone.open()
+
+    row = await drone.bring(path, attempts=2)
+
+    assert row.state == "queued", drone.story()
+    said = drone.said(row)
+    assert "permission" not in said
+    assert "fetched" not in said  # these keys are fixed: no new ones can be had
+    block = drone.service.drainer.block
+    assert block is not None, said
+    assert "key" in block.reason.lower() or "credential" in block.reason.lower()
