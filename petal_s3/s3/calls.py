@@ -29,6 +29,7 @@ from petal_s3.errors import (
 )
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import translate
+from petal_s3.s3.evidence import note_root, send_md5
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
@@ -174,6 +175,8 @@ class Caller:
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)
         events.register("response-received.s3", self._received)
+        events.register("response-received.s3", note_root)
+        events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.
         events.unregister("before-call.s3", add_expect_header)
         return client
