@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from petal_s3.core.settings import Settings
-from petal_s3.errors import NotS3, S3CredentialsError, S3FileNotFoundError
+from petal_s3.errors import (
+    NotS3,
+    S3BucketError,
+    S3CredentialsError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+)
 from petal_s3.s3.calls import Caller, own_credentials
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.evidence import came, root_of
 from petal_s3.s3.http_session import ServerClock
 from petal_s3.s3.responses import status
 
 Json = dict[str, Any]
 _NEVER_SET = {"not_set", "no_lifecycle"}
+# What also something on the way answers; the rest only a server that knows S3.
+_OF_ANYBODY = {"", "text", "html"}
 _DEFAULT_REGION = "us-east-1"
 _STALL_S = 60.0
 
@@ -73,10 +82,12 @@ def _caller(settings: Settings, bucket: str, tokens: TokenService | None) -> Cal
 class Setting:
     """One setting of a bucket: the operations that read and write it, and what they need.
 
-    ``taken`` makes a value of an answer (none: never set), ``given`` parameters of a value.
+    ``word``: in the name of the answer's outermost element, which differs between servers; empty:
+    JSON. ``taken`` makes a value of such an answer (none: never set), ``given`` parameters of one.
     """
 
     name: str
+    word: str
     get: str
     put: str
     may_get: str
@@ -85,20 +96,9 @@ class Setting:
     given: Callable[[Any], Json]
 
 
-def _told(answer: Mapping[str, Any], name: str) -> Any:
-    """What S3 never leaves out where it answers at all.
-
-    An empty answer of somebody on the way must not be read as "no rules": whoever then wrote
-    would remove the rules of others.
-    """
-    value = answer.get(name)
-    if not value:
-        raise NotS3(f"The answer lacks {name}: it is not from S3; the network may need a login.")
-    return value
-
-
-def _lifecycle(answer: Mapping[str, Any]) -> Json:
-    _told(answer, "Rules")
+def _lifecycle(answer: Mapping[str, Any]) -> Json | None:
+    if not answer.get("Rules"):
+        return None
     return {
         name: answer[name]
         for name in ("Rules", "TransitionDefaultMinimumObjectSize")
@@ -112,68 +112,94 @@ def _lifecycle_params(value: Json) -> Json:
 
 
 def _policy(answer: Mapping[str, Any]) -> Json:
-    try:
-        found = json.loads(_told(answer, "Policy"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise NotS3("The answer holds no policy: it is not from S3.")
-    return found
+    with contextlib.suppress(ValueError):
+        found = json.loads(answer.get("Policy") or "")
+        if isinstance(found, dict):
+            return found
+    raise _another(answer, "policy")
 
 
 VERSIONING = Setting(
-    "versioning", "get_bucket_versioning", "put_bucket_versioning",
+    "versioning", "versioning", "get_bucket_versioning", "put_bucket_versioning",
     "s3:GetBucketVersioning", "s3:PutBucketVersioning",
     lambda answer: answer.get("Status"),
     lambda value: {"VersioningConfiguration": {"Status": value}},
 )  # fmt: skip
 ENCRYPTION = Setting(
-    "encryption", "get_bucket_encryption", "put_bucket_encryption",
+    "encryption", "encryption", "get_bucket_encryption", "put_bucket_encryption",
     "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
-    lambda answer: _told(_told(answer, "ServerSideEncryptionConfiguration"), "Rules"),
+    lambda answer: answer.get("ServerSideEncryptionConfiguration", {}).get("Rules") or None,
     lambda value: {"ServerSideEncryptionConfiguration": {"Rules": value}},
 )  # fmt: skip
 LOGGING = Setting(
-    "access logs", "get_bucket_logging", "put_bucket_logging",
+    "access logs", "logging", "get_bucket_logging", "put_bucket_logging",
     "s3:GetBucketLogging", "s3:PutBucketLogging",
     lambda answer: answer.get("LoggingEnabled"),
     lambda value: {"BucketLoggingStatus": {"LoggingEnabled": value}},
 )  # fmt: skip
 LIFECYCLE = Setting(
-    "lifecycle", "get_bucket_lifecycle_configuration", "put_bucket_lifecycle_configuration",
+    "lifecycle", "lifecycle",
+    "get_bucket_lifecycle_configuration", "put_bucket_lifecycle_configuration",
     "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration",
     _lifecycle, _lifecycle_params,
 )  # fmt: skip
 CORS = Setting(
-    "cors", "get_bucket_cors", "put_bucket_cors", "s3:GetBucketCORS", "s3:PutBucketCORS",
-    lambda answer: _told(answer, "CORSRules"),
+    "cors", "cors", "get_bucket_cors", "put_bucket_cors",
+    "s3:GetBucketCORS", "s3:PutBucketCORS",
+    lambda answer: answer.get("CORSRules") or None,
     lambda value: {"CORSConfiguration": {"CORSRules": value}},
 )  # fmt: skip
 POLICY = Setting(
-    "policy", "get_bucket_policy", "put_bucket_policy", "s3:GetBucketPolicy", "s3:PutBucketPolicy",
+    "policy", "", "get_bucket_policy", "put_bucket_policy",
+    "s3:GetBucketPolicy", "s3:PutBucketPolicy",
     _policy,
     lambda value: {"Policy": json.dumps(value)},
 )  # fmt: skip
 
 
 async def read(caller: Caller, setting: Setting) -> Any:
-    """The value of a setting; none where it was never set."""
+    """The value of a setting; none where it was never set.
+
+    Raises :class:`S3BucketError` ``not_implemented`` where the server answers something else: it
+    does not know the setting, and has read past its name. An answer of something on the way must
+    not be read as "no rules": a write would then remove the rules of others.
+    """
     try:
         answer = await caller.call(setting.get, {})
     except S3FileNotFoundError as error:
         if error.code in _NEVER_SET:
             return None
         raise
+    if setting.word not in root_of(answer).lower():
+        raise _another(answer, setting.name)
     return setting.taken(answer)
 
 
+def _another(
+    answer: Mapping[str, Any], name: str, asked: str = "asked for it"
+) -> S3IntegrationError:
+    """What an answer means that is not about the setting that was asked for."""
+    root = root_of(answer)
+    if root in _OF_ANYBODY and not _by_s3(answer):
+        login = "; the network may need a login" if root == "html" else ""
+        return NotS3(f"The bucket's {name}: {asked}, {came(answer)} came{login}.")
+    return S3BucketError(
+        f"The server does not offer this setting ({asked}, {came(answer)} came).",
+        code="not_implemented",
+    )
+
+
 async def write(caller: Caller, setting: Setting, value: Any) -> None:
-    """Set it, in one request; raises :class:`NotS3` where nobody says that it is set now."""
+    """Set it, in one request; raises :class:`NotS3` where nothing says that it is set now."""
     answer = await caller.call(setting.put, setting.given(value))
+    if root_of(answer) and setting.word not in root_of(answer).lower():
+        raise _another(answer, setting.name, "asked to set it")
     # S3 answers nothing but a request id. Reading it back is no better proof: AWS may go on to
     # tell the old value for a while. So that is asked only where there is no id.
     if not _by_s3(answer) and await read(caller, setting) != value:
-        raise NotS3(f"The answer to setting {setting.name} is not one of S3.")
+        raise NotS3(
+            f"Setting {setting.name} was answered by {came(answer)}, and nothing is set afterwards."
+        )
 
 
 async def region_of(caller: Caller) -> str | None:

@@ -13,16 +13,24 @@ from petal_s3.admin.bucket_settings import Setting
 from petal_s3.core.settings import Settings
 from petal_s3.errors import (
     BadInput,
+    ClockSkew,
     ConfigError,
     Conflict,
+    NotS3,
+    Offline,
     S3BucketError,
+    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
+    Throttled,
 )
 from petal_s3.s3.calls import Caller
+from petal_s3.s3.evidence import answered, refusal
 
 Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
 Want = Callable[[Any], Any]
+_READ_PAST = {"not_implemented", "not_found", "bucket_is_yours", "bucket_of_another"}
+_NOT_HERE = {400, 404, 405, 501}
 
 
 @dataclass(frozen=True)
@@ -209,13 +217,23 @@ async def _step(
 
 def _failed(name: str, error: S3IntegrationError, needed: str) -> Step:
     """A step that could not be made; raises what would stop the next ones too."""
-    if error.waiting_helps and not isinstance(error, S3BucketError):
-        raise error
     if error.code == "forbidden":
         reason = f"Not permitted: these credentials need {needed}."
         return Step(name, "failed", reason=reason, code=error.code)
-    # A server that does not know an operation may take it for the key of an object.
-    if error.code in {"not_implemented", "not_found"}:
-        reason = f"This server does not offer it ({name})."
+    if name != "bucket" and _unknown(error):
+        what = answered(error)
+        reason = f"The server does not offer this setting ({what})." if what else error.message
         return Step(name, "not offered", reason=reason, code="not_offered")
+    if isinstance(error, Offline | Throttled | ClockSkew | S3CredentialsError):
+        raise error
     return Step(name, "failed", reason=error.message, code=error.code)
+
+
+def _unknown(error: S3IntegrationError) -> bool:
+    """Whether the server does not know the operation, in whatever words.
+
+    One that reads past the name of a setting takes it for the key of an object, or for a bucket
+    that is to be created.
+    """
+    page = isinstance(error, NotS3) and refusal(error)[0] in _NOT_HERE
+    return page or error.code in _READ_PAST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ log = logging.getLogger("petal_s3")
 # may be parts, at most 10,000.
 MAX_COPY_BYTES = 5_000_000_000
 MAX_PARTS = 10_000
+_LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
 _LEAST_BYTES = 5 * MIB
 _RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
 _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
@@ -46,15 +48,25 @@ class Copier:
             await self.s3.copy(about, target, {})
         else:
             expected = await self._by_ranges(about, target)
-        there = await self.s3.head(target)
-        if there is None:
-            raise Transient(f"S3 does not show the copy {target} yet.", code="not_yet_there")
+        there = await self._shown(target)
         if copy_differs(source, there, self.s3.capabilities, expected):
             raise Mismatch("The copy in S3 is not what was copied; the source is kept.")
         if any(there.metadata.get(name) != value for name, value in more.items()):
             by = f"the copy {target} has the metadata of its source"
             self.s3.learn("copy_metadata", offered=False, by=by)
         return there
+
+    async def _shown(self, target: str) -> ObjectInfo:
+        """What S3 says of a copy that it has made; it may show it late."""
+        for pause_s in _LATE_S:
+            there = await self.s3.head(target)
+            if there is not None:
+                return there
+            await asyncio.sleep(pause_s)
+        raise Transient(
+            f"S3 answered that it made the copy {target}, and does not show it.",
+            code="not_yet_there",
+        )
 
     async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
         """Copy range by range; return the ETag that the copy must have."""

@@ -127,6 +127,8 @@ def copy_differs(
     if hidden or parts is None or capabilities.lacks("joined_etags" if parts else "md5_etags"):
         return False
     same_cut = parts == 0 or source.part_size == there.part_size is not None
+    if parts == 0 and source.part_size is not None:
+        return False  # of what came in parts the source has an ETag of another form
     if not etag and parts == etag_parts(source.etag) and same_cut:
         etag = source.etag
     return etag not in {"", there.etag}

@@ -28,6 +28,7 @@ from petal_s3.errors import (
 )
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import translate, unusable_settings
+from petal_s3.s3.evidence import note_root, send_md5
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
@@ -108,6 +109,7 @@ class Caller:
         self._opening = asyncio.Lock()
         self._peer: tuple[str, int] | None = None
         self._refreshed_at = float("-inf")
+        self._worked = 0  # calls answered well when credentials were last renewed for a refusal
         self._stall_s = stall_s
         self._now = now
 
@@ -180,6 +182,8 @@ class Caller:
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)
         events.register("response-received.s3", self._received)
+        events.register("response-received.s3", note_root)
+        events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.
         events.unregister("before-call.s3", add_expect_header)
         return client
@@ -211,8 +215,9 @@ class Caller:
                     raise
                 if moved_s <= _CLOCK_LIMIT_S and not self._worth_another(operation, error, held):
                     self._of_static_keys(error)
+                    self._after_renewal(error)  # lately: fresh ones were refused before
                     raise
-                log.info("s3 call repeated operation=%s reason=%s", operation, error.code)
+                log.info("s3 call repeated reason=%s", error.told or error.code)
             if window is not None:
                 window.seek(0)
         raise AssertionError("unreachable")
@@ -223,7 +228,7 @@ class Caller:
             raise _said_anew(
                 error,
                 f"S3 accepts neither the session credentials nor fresh ones ({error.told}): check"
-                " that the token service gives credentials for this S3.",
+                " that the token service (PETAL_S3_SESSION_TOKEN_URL) gives some for this S3.",
             ) from error
 
     def _of_static_keys(self, error: S3IntegrationError) -> None:
@@ -249,9 +254,10 @@ class Caller:
             current = self._tokens.current
             if current is None or current.generation != held.generation:
                 return True  # somebody else has renewed it meanwhile, or is about to
-            if now - self._refreshed_at < _FRESH_S:
+            worked = error.code == "credentials_refused" and self.answered > self._worked
+            if now - self._refreshed_at < _FRESH_S and not worked:
                 return False
-            self._refreshed_at = now
+            self._refreshed_at, self._worked = now, self.answered
         self._tokens.invalidate(held.generation)
         return True
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 Feature = Literal[
     "path_addresses", "encryption", "body_checksums", "checked_checksums", "full_checksums",
     "told_checksums", "md5_etags", "joined_etags", "put_condition", "complete_condition",
-    "copy_condition", "copy_metadata", "list_parts", "list_uploads", "deletion", "prompt_reads",
+    "copy_condition", "copy_metadata", "read_condition", "list_parts", "list_uploads", "deletion", "prompt_reads",
 ]  # fmt: skip
 
 # What its lack means, in a sentence for people. Each feature has an entry.
@@ -30,6 +30,7 @@ LACKS: Mapping[Feature, str] = MappingProxyType(
         "complete_condition": "does not refuse to overwrite with joined parts: each key is looked"
         " at before it is used",
         "copy_condition": "cannot be asked to copy only to a free key: it is looked at before",
+        "read_condition": "cannot be asked for one version of an object: its ETag is compared",
         "copy_metadata": "keeps the old metadata in a copy",
         "list_parts": "does not list parts: an interrupted upload begins anew",
         "list_uploads": "does not list open uploads: a lifecycle rule has to collect lost ones",

@@ -36,7 +36,12 @@ OPTIONS: Mapping[str, Mapping[Feature, tuple[str, ...]]] = {
         "full_checksums": ("ChecksumCRC32", "ChecksumType", "MpuObjectSize"),
         "complete_condition": ("IfNoneMatch",),
     },
-    "copy_object": {"copy_condition": ("IfNoneMatch",), "encryption": _ENCRYPTION},
+    "copy_object": {
+        "copy_condition": ("IfNoneMatch",),
+        "copy_metadata": ("MetadataDirective", "Metadata", "ContentType"),
+        "encryption": _ENCRYPTION,
+    },
+    "get_object": {"read_condition": ("IfMatch",)},
 }
 _HEADERS = {
     "ChecksumMode": "x-amz-checksum-mode",
@@ -44,6 +49,7 @@ _HEADERS = {
     "ChecksumType": "x-amz-checksum-type",
     "IfNoneMatch": "If-None-Match",
     "IfMatch": "If-Match",
+    "MetadataDirective": "x-amz-metadata-directive",
     "ServerSideEncryption": "x-amz-server-side-encryption",
 }
 # Codes that speak of something else than an option, whatever the request carried.

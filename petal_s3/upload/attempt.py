@@ -360,7 +360,6 @@ class Uploader:
         self, row: Row, source: Source, expected: FileBytes, error: Conflict
     ) -> Row:
         """The key is taken: by an earlier try of ours, or by other bytes, or S3 only says so."""
-        log.info("upload found its key taken key=%s", row.key)
         if await self._receipts.seen(row) is None:
             if await self._learner.again():
                 raise Transient(f"{error.message} It is tried again.", code="key_taken") from error

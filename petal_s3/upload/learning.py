@@ -71,9 +71,9 @@ class Learner:
             return False
         before = self._s3.capabilities
         async with self._one:
-            if self._s3.capabilities.known == before.known:
+            if _offered(self._s3.capabilities) == _offered(before):
                 await self._try_all()
-        return self._s3.capabilities.known != before.known
+        return _offered(self._s3.capabilities) != _offered(before)
 
     async def keep(self) -> None:
         """Write down what was learnt since."""
@@ -125,6 +125,8 @@ class Learner:
         await self._join(upload_id, part)
         info = await self._stored()
         await self._put()
+        await self._delete()
+        await self._s3.try_put(self._key, _BYTE)  # nothing stands there: it must be taken
         if info is not None and not self._proves_by_etag():
             await self._false_checksum()
         await self._join_again()
@@ -261,12 +263,11 @@ class Learner:
                 await self._delete()
 
     async def _delete(self) -> None:
-        info = await self._s3.head(self._key)
-        if info is None:
-            return
-        if info.version:
+        info = await self._s3.head(self._key)  # none where it is not shown yet
+        if info is not None and info.version:
             await self._forget_version(info.version)
-        marker = "" if info.version else await self._s3.delete(self._key)
+            return
+        marker = await self._s3.delete(self._key)
         if marker:
             await self._forget_version(marker)
 
@@ -274,9 +275,20 @@ class Learner:
         self._s3.learn(feature, offered=offered, by=by)
 
 
+def _offered(capabilities: Capabilities) -> dict[Feature, bool]:
+    return {feature: one.offered for feature, one in capabilities.known.items()}
+
+
 _DIGEST: Digest = digest_of(_BYTE)
 # Met on the way of real requests alone.
-_NOT_TRIED = {"path_addresses", "copy_condition", "copy_metadata", "list_parts", "list_uploads"}
+_NOT_TRIED = {
+    "path_addresses",
+    "copy_condition",
+    "copy_metadata",
+    "read_condition",
+    "list_parts",
+    "list_uploads",
+}
 
 
 def no_encryption(seen: str) -> S3BucketError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import urllib.request
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import boto3
@@ -18,8 +20,13 @@ from petal_s3.demo.link import Fault
 from petal_s3.host import install as hostfiles
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
+HTML = {"content-type": "text/html"}
+LISTING = b"<ListBucketResult><Name>logs</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+INTERNAL = b"<Error><Code>InternalError</Code><Message>Oh.</Message></Error>"
 STEPS = ["bucket", "versioning", "encryption", "lifecycle", "cors", "policy"]
 NOT_OFFERED = b"<Error><Code>NotImplemented</Code><Message>Not here.</Message></Error>"
+
+Meet = Callable[[Request], Awaitable[Fault | None]]
 
 
 @pytest.fixture
@@ -258,6 +265,134 @@ def test_what_a_server_does_not_offer_stops_no_other_step(
     assert steps(answer)["lifecycle"] == "not offered"
     others = [steps(answer)[name] for name in STEPS if name not in {"lifecycle", "bucket"}]
     assert set(others) == {"changed"}
+
+
+def reads_past(names: set[str], code: bytes, *, told: bool = True) -> Meet:
+    """A server that does not know these settings, and takes them for the bucket itself."""
+    headers = XML if told else {"content-type": "application/xml"}
+
+    async def meet(request: Request) -> Fault | None:
+        if request.query.rstrip("=") not in names:
+            return None
+        if request.method == "GET":
+            return Fault(status=200, body=LISTING, headers=headers)
+        body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
+        return Fault(status=409, body=body, headers=headers)
+
+    return meet
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("code", [b"BucketAlreadyOwnedByYou", b"BucketAlreadyExists"])
+def test_a_server_that_lists_the_bucket_instead_is_set_up_as_far_as_it_goes(
+    desk: Desk, sea: Sea, bucket: Any, code: bytes, told: bool
+) -> None:
+    sea.link.link.on_request = reads_past({"versioning", "encryption", "policy"}, code, told=told)
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 1, answer
+    assert steps(answer) == {
+        "bucket": "unchanged", "versioning": "not offered", "encryption": "not offered",
+        "lifecycle": "changed", "cors": "changed", "policy": "not offered",
+    }  # fmt: skip
+    assert "petal-s3-stale-uploads" in rules(bucket)
+    reasons = {one["reason"] for one in answer.json["steps"] if one["outcome"] == "not offered"}
+    assert reasons == {
+        "The server does not offer this setting (asked for it, 200 and a listing of the bucket"
+        " came)."
+    }
+    written = {one.query.rstrip("=") for one in writes(sea)}
+    assert written == {"lifecycle", "cors"}, "what cannot be read is not written either"
+
+
+def test_each_step_that_is_not_offered_is_one_line(desk: Desk, sea: Sea, bucket: Any) -> None:
+    sea.link.link.on_request = reads_past(
+        {"versioning", "encryption", "lifecycle", "cors", "policy"}, b"BucketAlreadyExists"
+    )
+
+    answer = setup(desk)
+
+    assert answer.code == 1
+    lines = answer.out.splitlines()
+    assert len(lines) == len(STEPS)
+    assert sum("The server does not offer this setting (" in line for line in lines) == 5
+    assert "login" not in answer.out + answer.err
+    assert writes(sea) == []
+
+
+@pytest.mark.parametrize("code", [b"BucketAlreadyOwnedByYou", b"BucketAlreadyExists"])
+def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
+    desk: Desk, sea: Sea, bucket: Any, code: bytes
+) -> None:
+    body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
+    when(sea, "PUT", "lifecycle", Fault(status=409, body=body, headers=XML))
+
+    answer = setup(desk, "--json")
+
+    (step,) = [one for one in answer.json["steps"] if one["name"] == "lifecycle"]
+    assert (answer.code, step["outcome"]) == (1, "not offered")
+    assert step["reason"] == f"The server does not offer this setting (409 {code.decode()})."
+    assert steps(answer)["policy"] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (Fault(status=404, body=b"<html><h1>Not Found</h1></html>", headers=HTML), "not offered"),
+        (Fault(status=405, body=b"<html><p>No method</html>", headers=HTML), "not offered"),
+        (Fault(status=404, body=b"", headers=XML), "not offered"),
+        (Fault(status=200, body=b"", headers=XML), "not offered"),
+        (Fault(status=200, body=b"<ListAllMyBucketsResult/>", headers=XML), "not offered"),
+        (Fault(status=500, body=INTERNAL, headers=XML), "failed"),
+        (Fault(status=400, body=b"", headers=XML), "failed"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_no_odd_answer_to_one_setting_ends_the_others(
+    desk: Desk, sea: Sea, bucket: Any, method: str, fault: Fault, outcome: str
+) -> None:
+    when(sea, method, "cors", fault)
+
+    answer = setup(desk, "--json")
+
+    told = "changed" if method == "PUT" and fault.status == 200 and not fault.body else outcome
+    assert answer.code == (0 if told == "changed" else 1), answer
+    assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), "bucket": "unchanged", "cors": told}
+    assert "login" not in answer.out
+
+
+def test_rules_that_were_all_removed_are_no_rules(desk: Desk, sea: Sea, bucket: Any) -> None:
+    when(sea, "GET", "lifecycle", Fault(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
+
+    answer = setup(desk, "--json")
+
+    assert answer.code == 0, answer
+    assert steps(answer)["lifecycle"] == "changed"
+
+
+def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
+    desk: Desk, sea: Sea, bucket: Any
+) -> None:
+    page = b"<html><body>Log in to the network</body></html>"
+    when(sea, "GET", "versioning", Fault(status=200, body=page, headers=HTML))
+
+    answer = setup(desk, "--json")
+
+    assert (answer.code, answer.json["code"]) == (3, "not_s3")
+    assert "a web page came; the network may need a login" in answer.json["error"]
+    assert writes(sea) == []
+
+
+@pytest.mark.parametrize("setting", ["lifecycle", "cors", "policy", "encryption"])
+def test_settings_are_sent_with_the_checksum_that_older_servers_ask_for(
+    desk: Desk, sea: Sea, bucket: Any, setting: str
+) -> None:
+    assert setup(desk).code == 0
+
+    (sent,) = [one for one in writes(sea) if one.query.rstrip("=") == setting]
+    assert re.fullmatch(r"[A-Za-z0-9+/]{22}==", sent.headers["Content-MD5"])
+    assert "content-md5" in sent.headers["Authorization"]
 
 
 def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(

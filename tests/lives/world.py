@@ -90,7 +90,7 @@ class World:
         await asyncio.sleep(self.latency_s)
         return self.up
 
-    async def token_post(self) -> tuple[int, dict[str, str], bytes]:
+    async def token_post(self, _proxy: str | None = None) -> tuple[int, dict[str, str], bytes]:
         """In place of one POST to the token service."""
         await asyncio.sleep(self.latency_s)
         if self.tokens.down or not self.up:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from tests.faults.personality import Personality
 
+# What the server said, in its own words, blames nothing.
+_QUOTED = re.compile(r"was answered \d{3} \w+(: [^)]*)?")
 _NUMBERS = re.compile(r"\d+")
 _DENIED = "403 AccessDenied"
 # A refusal of these is one of the whole request: nothing else was asked along.
@@ -82,9 +84,10 @@ def unfounded(personality: Personality, said: Iterable[Said]) -> Iterator[str]:
     """What was said without evidence, each sentence once, whatever its numbers."""
     told: set[tuple[str, str]] = set()
     for one in said:
+        own = _QUOTED.sub("", one.text)
         for blame in BLAMES:
             mark = (blame.what, _NUMBERS.sub("0", one.text))
-            if mark in told or not blame.words.search(one.text):
+            if mark in told or not blame.words.search(own):
                 continue
             if not blame.evidence(personality, one):
                 told.add(mark)

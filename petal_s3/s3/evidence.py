@@ -1,0 +1,77 @@
+"""What was really answered: noted beside each parsed answer, and said in words for a reason."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_ROOT = "Root"
+_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<(?:[\w.-]+:)?([\w.-]+)")
+_IN_WORDS = {"": "nothing", "html": "a web page", "ListBucketResult": "a listing of the bucket"}
+
+
+def send_md5(model: Any, params: Mapping[str, Any], **_: Any) -> None:
+    """Send the md5 of a setting beside the CRC32 that botocore sends.
+
+    Ceph and others know only ``Content-MD5``, and refuse a lifecycle without it; botocore has
+    left it out since 1.36. For its event ``before-call``.
+    """
+    body = params.get("body")
+    if model.http_checksum.get("requestChecksumRequired") and isinstance(body, bytes):
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        params["headers"].setdefault("Content-MD5", base64.b64encode(md5).decode())
+
+
+def note_root(
+    response_dict: Mapping[str, Any] | None = None,
+    parsed_response: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """Keep the name of the answer's outermost element: the parser takes any for the right one.
+
+    For botocore's event ``response-received``.
+    """
+    body = (response_dict or {}).get("body")
+    if parsed_response is not None and isinstance(body, bytes | bytearray):
+        found = _BEGINS.match(body)
+        name = found[1].decode() if found else "text" if body.strip() else ""
+        parsed_response["ResponseMetadata"][_ROOT] = "html" if name.lower() == "html" else name
+
+
+def root_of(answer: Mapping[str, Any]) -> str:
+    """The outermost element of an answer; ``text`` where it is none, empty for nothing at all."""
+    return str(answer.get("ResponseMetadata", {}).get(_ROOT, ""))
+
+
+def came(answer: Mapping[str, Any]) -> str:
+    """What an answer was, for a sentence: ``200 and a listing of the bucket``."""
+    root = root_of(answer)
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "an answer")
+    return f"{status} and {_IN_WORDS.get(root, root)}"
+
+
+def refusal(error: BaseException) -> tuple[int, str]:
+    """The HTTP status and S3's code behind one of our errors; ``(0, "")`` where none came."""
+    for cause in _causes(error):
+        told = getattr(cause, "response", None)
+        if isinstance(told, Mapping) and "Error" in told:
+            status = int(told.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+            code = str(told["Error"].get("Code") or "")
+            return status, "" if code == str(status) else code
+    return 0, ""
+
+
+def answered(error: BaseException) -> str:
+    """What was answered, for a sentence: ``501 NotImplemented``; empty where nothing was."""
+    status, code = refusal(error)
+    return re.sub(r"[^\x20-\x7e]+", " ", f"{status} {code}".strip())[:80] if status else ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__
