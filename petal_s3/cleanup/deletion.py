@@ -28,12 +28,13 @@ class KeptBack(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """A file under examination, with the directory it lies in."""
+    """A file under examination, with the directory it lies in, as it was when it was opened."""
 
     fd: int
     directory: int
     name: str
     path: Path
+    identity: Identity
 
     @property
     def links(self) -> int:
@@ -47,18 +48,22 @@ class Opened:
 
 
 def open_proven(row: Row) -> Opened:
-    """Open the file of a proven row; raises :class:`KeptBack` when it is not that file."""
+    """Open the file of a proven row; raises :class:`KeptBack` when it is not that file.
+
+    The inode is not compared: some file systems give new ones at each mount. The bytes are, later.
+    """
     path = Path(row.path)
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise KeptBack(f"its directory cannot be opened ({error.strerror})") from error
     try:
-        found = Opened(_open(path.name, directory), directory, path.name, path)
+        fd = _open(path.name, directory)
     except BaseException:
         os.close(directory)
         raise
-    if not _same(Identity.of(os.fstat(found.fd)), row.identity):
+    found = Opened(fd, directory, path.name, path, Identity.of(os.fstat(fd)))
+    if (found.identity.size, found.identity.mtime_ns) != (row.size, row.mtime_ns):
         found.close()
         raise KeptBack("it is no longer the file that was proven", for_good=True)
     return found
@@ -86,10 +91,10 @@ def examine(one: Opened, row: Row, receipt: Receipt) -> None:
         raise KeptBack("it cannot be read to its end") from error
     if f"crc32:{crc32_base64(crc32)}" != receipt.checksum:
         raise KeptBack("it holds other bytes than were proven", for_good=True)
-    _unchanged(one, row)
+    _unchanged(one)
 
 
-def remove(one: Opened, row: Row, aside: str) -> bool:
+def remove(one: Opened, aside: str) -> bool:
     """Move the file aside, look once more, delete it; whether what went was what was proven.
 
     Raises :class:`KeptBack` when it was put back.
@@ -100,14 +105,14 @@ def remove(one: Opened, row: Row, aside: str) -> bool:
         if not os.path.samestat(moved, os.fstat(one.fd)):
             raise KeptBack("another file took its name meanwhile")  # noqa: TRY301
         _idle(one.path.with_name(aside))
-        _unchanged(one, row)
+        _unchanged(one)
     except (KeptBack, OSError):
         put_back(one.path, aside, one.directory)
         raise
     os.unlink(aside, dir_fd=one.directory)
     os.fsync(one.directory)
     # Whoever opened it in the last moment writes into what has no name any more.
-    return _same(Identity.of(os.fstat(one.fd)), row.identity)
+    return Identity.of(os.fstat(one.fd)) == one.identity
 
 
 def rescue(one: Opened) -> Path:
@@ -180,10 +185,6 @@ def _idle(path: Path) -> None:
         raise KeptBack("somebody writes to it")
 
 
-def _unchanged(one: Opened, row: Row) -> None:
-    if not _same(Identity.of(os.fstat(one.fd)), row.identity):
+def _unchanged(one: Opened) -> None:
+    if Identity.of(os.fstat(one.fd)) != one.identity:
         raise KeptBack("it changed while it was looked at")
-
-
-def _same(now: Identity, then: Identity) -> bool:
-    return (now.ino, now.size, now.mtime_ns) == (then.ino, then.size, then.mtime_ns)

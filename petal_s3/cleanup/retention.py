@@ -205,7 +205,7 @@ class Retention:
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
         entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
         try:
-            proven = await self._run(removal.remove, held, row, aside)
+            proven = await self._run(removal.remove, held, aside)
         except (KeptBack, OSError) as error:
             await self._outbox(journal.end, entry, KEPT, str(error), self._server_s())
             raise KeptBack(str(error)) from error

@@ -28,12 +28,14 @@ from petal_s3.errors import (
 from petal_s3.intake import spool
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import Origin, Origins, find
+from petal_s3.intake.proven_before import known_again
 from petal_s3.intake.receive import Half, take_in
 from petal_s3.intake.settling import File, Settling, locked, open_for_writing
 from petal_s3.logs.log_file import FlightLog, Identity, open_log
 from petal_s3.logs.sniff import kind_of, named_like, shown_name
 from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import Territory
+from petal_s3.outbox import identities
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row, printable
@@ -44,6 +46,7 @@ log = logging.getLogger("petal_s3")
 _SETTLING_S = 0.25
 _AGAIN_S = 2.0  # after a failure
 _CHUNK = 500
+_COMPARING_S = 5.0  # then it is looked for new logs again
 PRIORITY_ASKED = 10  # somebody waits for it
 
 T = TypeVar("T")
@@ -161,20 +164,41 @@ class Intake:
         writing = await self._run(open_for_writing, ready)
         accepted = 0
         try:
+            known: list[str] = []
             for path in ready:
                 if path in writing or await self._run(locked, path):
                     self.settling.busy(path, self._now())
-                elif await self._accept(path):
-                    accepted += 1
+                elif await self._proven_before(path):
+                    known.append(path)
+                else:
+                    accepted += await self._accept(path)
+            accepted += await self._compare(known)
         finally:
             if accepted:  # also when the disk was full for the next one
                 self._on_landed()
         return accepted
 
+    async def _proven_before(self, path: str) -> bool:
+        """Whether a file of its size was proven here: it is read whole, after what is new."""
+        watched = self.settling.identity(path)
+        if watched is None or path != printable(path):
+            return False
+        return await self._outbox(identities.proven_at, path, watched.size) is not None
+
+    async def _compare(self, paths: list[str]) -> int:
+        """Accept files that may be proven ones with another time, for a while and on the ground."""
+        accepted, until = 0, self._now() + _COMPARING_S
+        for path in paths:
+            accepted += await self._accept(path)
+            if self._now() >= until or self._flight.state(self._now()) == "armed":
+                break
+        return accepted
+
     async def _accept(self, path: str) -> bool:
+        """Whether the file was entered; it is no longer waited for, unless it is being written."""
         origin = await self._run(self.origins.of, Path(path))
         try:
-            await self._land(Path(path), path, Path(path).name, origin=origin)
+            row = await self._land(Path(path), path, Path(path).name, origin=origin)
         except NotAFlightLog as error:
             await self._refuse(path, error, origin)
         except NotFinished:
@@ -187,7 +211,7 @@ class Intake:
             self.settling.done(path)
             return False
         self.settling.done(path)
-        return True
+        return row.state != "verified"
 
     async def _refuse(self, path: str, error: NotAFlightLog, origin: Origin | None) -> None:
         log.warning("no log of its place path=%s code=%s", ascii(path), error.code)
@@ -219,6 +243,8 @@ class Intake:
             str(path), name, found.identity, found.kind, found.verdict, original=original,
             facts={**found.facts, **(facts or {})}, asked_key=asked_key, origin=origin, **more,
         )  # fmt: skip
+        if real:
+            await known_again(self._outbox, self._run, entry.path, found.identity)
         row = await self._outbox(Outbox.land, entry)
         log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
         return row

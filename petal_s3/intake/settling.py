@@ -117,6 +117,11 @@ class Settling:
         """What is waited for."""
         return list(self._files)
 
+    def identity(self, path: str) -> Identity | None:
+        """The file at ``path`` as it was seen last; none where it is not waited for."""
+        watched = self._files.get(path)
+        return None if watched is None else watched.identity
+
     def watch(self, files: Iterable[File], now: float) -> int:
         """Wait for these files as well; return how many are new."""
         new = 0

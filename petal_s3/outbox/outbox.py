@@ -246,7 +246,7 @@ class Outbox:
         return self._take_up(row, identity, "lease = NULL", _judged(verdict, facts, due_at, reason))
 
     def _take_up(self, row: Row, identity: Identity, always: str, about: Mapping[str, Any]) -> Row:
-        file = _columns(identity)
+        file = columns(identity)
         with self.sql.write():
             known = self._first(
                 f"{_SAME_FILE} AND id != :id",
@@ -594,7 +594,8 @@ def _signed(ino: int) -> int:
     return ino - (1 << 64) if ino >= 1 << 63 else ino
 
 
-def _columns(identity: Identity) -> dict[str, int]:
+def columns(identity: Identity) -> dict[str, int]:
+    """How a file stands in a row."""
     return {
         "dev": identity.dev,
         "ino": _signed(identity.ino),
@@ -611,7 +612,7 @@ def _judged(
 
 
 def _file(entry: Entry) -> dict[str, Any]:
-    return {"path": entry.path, **_columns(entry.identity), "asked_key": entry.asked_key}
+    return {"path": entry.path, **columns(entry.identity), "asked_key": entry.asked_key}
 
 
 def _about(entry: Entry) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 Feature = Literal[
     "path_addresses", "encryption", "body_checksums", "checked_checksums", "full_checksums",
     "told_checksums", "md5_etags", "joined_etags", "put_condition", "complete_condition",
-    "copy_condition", "copy_metadata", "read_condition", "list_parts", "list_uploads", "deletion", "prompt_reads",
+    "copy_condition", "copy_metadata", "read_condition", "list_parts", "list_uploads", "deletion",
+    "prompt_reads",
 ]  # fmt: skip
 
 # What its lack means, in a sentence for people. Each feature has an entry.

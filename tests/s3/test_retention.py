@@ -298,9 +298,9 @@ async def test_a_change_in_the_last_moment_is_seen(
     row = await up(rig)
     remove = removal.remove
 
-    def changed_before(one: removal.Opened, of: Row, aside: str) -> bool:
+    def changed_before(one: removal.Opened, aside: str) -> bool:
         change(Path(row.path))
-        return remove(one, of, aside)
+        return remove(one, aside)
 
     monkeypatch.setattr(removal, "remove", changed_before)
     assert await ladder.step() == 0

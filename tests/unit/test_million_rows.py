@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
 
+from petal_s3.outbox import identities
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
@@ -126,6 +127,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "upload_ids": (Outbox.upload_ids, 1_000),
     "get": (lambda box: box.get(500_000), 200),
     "unknown": (lambda box: box.unknown([known(7)]), 100),  # type: ignore[list-item]
+    "proven_at": (lambda box: identities.proven_at(box, known(7)[0], SIZE), 100),
     "land": (lambda box: box.land(entry("new.ulg", identity(1 << 40))), 1_000),
     "land again": (lambda box: box.land(entry("7", known(7)[1], path=known(7)[0])), 200),  # type: ignore[arg-type]
     "refuse": (lambda box: box.refuse(entry("bad", identity(1 << 41)), "empty", "Empty."), 1_000),

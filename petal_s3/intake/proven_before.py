@@ -1,0 +1,52 @@
+"""Know a proven file again that has another time or inode: its bytes are compared, once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from petal_s3.errors import S3IntegrationError
+from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.objects.local_bytes import holds
+from petal_s3.outbox import identities
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+
+log = logging.getLogger("petal_s3")
+
+Run = Callable[..., Coroutine[Any, Any, Any]]
+
+
+async def known_again(outbox: OutboxThread, run: Run, path: str, identity: Identity) -> bool:
+    """Whether the file at ``path`` is one that is proven, by its bytes; then its row knows it.
+
+    ``run`` runs what blocks. The file is read only where time or inode differ from the row's.
+    Raises :class:`LocalStorageError`.
+    """
+    row = await outbox(identities.proven_at, path, identity.size)
+    if row is None or row.identity == identity:
+        return row is not None
+    if not await run(_is_still, row, identity):
+        return False
+    await outbox(identities.known_again, row, identity)
+    log.info("proven file known again path=%s key=%s", ascii(path), row.key)
+    return True
+
+
+def _is_still(row: Row, identity: Identity) -> bool:
+    """Whether the file is ``identity``, and holds the bytes that ``row`` was proven by."""
+    assert row.receipt is not None
+    try:
+        fd = open_log(Path(row.path), real=True)
+    except S3IntegrationError:
+        return False  # whoever enters it finds out why
+    try:
+        same = holds(fd, row.receipt, (row.part_size,))
+        return same and Identity.of(os.fstat(fd)) == identity
+    except (OSError, S3IntegrationError):
+        return False
+    finally:
+        os.close(fd)
