@@ -332,7 +332,8 @@ def _said_anew(error: S3IntegrationError, message: str) -> S3CredentialsError:
 def _send_no_more(window: Window) -> None:
     """End a connection that is being closed: it would send on what its buffer still holds."""
     if window.transport is not None and window.transport.is_closing():
-        window.transport.abort()
+        with contextlib.suppress(OSError, RuntimeError):  # the peer was faster
+            window.transport.abort()
 
 
 def _hush() -> None:

@@ -303,6 +303,8 @@ def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
         code = "NoSuchUpload"
     if told.status == 405 and operation in _OPTIONAL:
         code = "NotImplemented"
+    if code == "NoSuchUpload" and operation == "ListMultipartUploads":
+        return S3FileNotFoundError, "no_uploads", "There are no open uploads ({told})."  # rclone
     if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:
         code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told.message) else code
     if code in TABLE:

@@ -20,6 +20,7 @@ from petal_s3.errors import (
     Conflict,
     Mismatch,
     NotFinished,
+    NotS3,
     Offline,
     S3BucketError,
     S3IntegrationError,
@@ -124,7 +125,7 @@ class Uploader:
         self._concurrency = concurrency
         self._machine_id = machine_id
         self._now = now
-        self._was_cut = False
+        self._was_cut = self._bucket_failed = False
         self._copier = Copier(s3)
         self._learner = learner
         self._receipts = Receipts(s3, outbox, files)
@@ -146,9 +147,14 @@ class Uploader:
         self.live[row.id] = live = Live(row.id, row.size, row.sent_bytes)
         try:
             await self._learner.ready()
+            if self._bucket_failed:
+                await self._s3.page(row.key, limit=1)  # no body travels to learn it once more
             done = await self._bring(row, source, live)
         except Offline:
             self._was_cut = True
+            raise
+        except S3BucketError as error:
+            self._bucket_failed = error.code == "bucket"
             raise
         except OSError as error:
             raise SourceAway(f"{row.name} cannot be read now ({error.strerror}).") from error
@@ -156,7 +162,7 @@ class Uploader:
             del self.live[row.id]
             source.close()
             await self._keep_learnt()
-        self._was_cut = False
+        self._was_cut = self._bucket_failed = False
         return done
 
     async def _keep_learnt(self) -> None:
@@ -273,6 +279,12 @@ class Uploader:
         if row.upload_id is not None:
             try:
                 return await self._resume(row, source, live)
+            except NotS3:
+                # Some servers (fauxqs 2.4) give the object where its parts are asked for.
+                done = None if row.stored_at is None else await self._shown(row, source)
+                if done is None:
+                    raise
+                return done
             except UploadGone as error:
                 told = error.code != _UNLISTED
                 if told and (live.sent or await self._lacks_parts(row)):

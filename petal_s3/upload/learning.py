@@ -117,16 +117,17 @@ class Learner:
 
     async def _trial(self) -> None:
         await self._tidy()
+        for lost in await self._s3.uploads(self._key):  # its id was never heard
+            await self._s3.abort(self._key, lost)
         deletes = await self._may_delete()
         upload_id = await self._begin()
         part = await self._part(upload_id)
         if not deletes:
             return
-        await self._join(upload_id, part)
-        info = await self._stored()
         await self._put()
         await self._delete()
-        await self._s3.try_put(self._key, _BYTE)  # nothing stands there: it must be taken
+        await self._join(upload_id, part)
+        info = await self._stored()
         if info is not None and not self._proves_by_etag():
             await self._false_checksum()
         await self._join_again()
@@ -192,12 +193,6 @@ class Learner:
         if info is None:
             self._learn("prompt_reads", False, "HeadObject was answered 404 after a store")
             return None
-        if self._s3.encrypts:
-            if not info.encryption and not self._s3.capabilities.offers("encryption"):
-                by = "HeadObject of an object that was to be encrypted names no encryption"
-                self._learn("encryption", False, by)
-                raise no_encryption(by)
-            self._learn("encryption", True, f"HeadObject names {info.encryption}")
         if not self._s3.capabilities.lacks("full_checksums"):
             told = info.crc32 == _DIGEST.crc32_base64
             by = "HeadObject names the CRC32" if told else "HeadObject names no CRC32 of the whole"
@@ -207,7 +202,13 @@ class Learner:
         return info
 
     async def _put(self) -> None:
-        """Something stands at the key: a server that keeps the condition refuses."""
+        """Store a body where nothing stands, and once more where it stands."""
+        await self._s3.try_put(self._key, _BYTE)
+        if self._s3.encrypts and not self._s3.capabilities.offers("encryption"):
+            # A HEAD is no evidence: some servers tell there whatever they were told.
+            by = "PutObject with x-amz-server-side-encryption was answered without naming it"
+            self._learn("encryption", False, by)
+            raise no_encryption(by)
         try:
             await self._s3.try_put(self._key, _BYTE)
         except Conflict as error:

@@ -219,6 +219,7 @@ class Mind:
             _about(ask.headers), self._now(), bytes(ask.body.kept) if self.keep else b"",
         )  # fmt: skip
         more = {_SUM: told} if told else {}
+        more |= _encrypted(ask.headers)
         return Answer(200, b"", {"ETag": f'"{self.things[ask.key].etag}"', **more})
 
     def _etag(self, etag: str) -> str:

@@ -26,6 +26,8 @@ _BLOCKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "encryption": ("PETAL_S3_SSE", {"sse": "none"}),
     "address": ("PETAL_S3_ADDRESS_STYLE", {"address_style": "virtual"}),
     "credentials": ("PETAL_S3_SESSION_TOKEN_URL", {}),
+    # A policy without that permission: until it is given, what S3 has confirmed is kept.
+    "list-parts": ("ListParts was answered 403 AccessDenied", {}),
 }
 _MUST_BLOCK = {"encryption", "credentials"}
 _RAM = Path("/dev/shm")
@@ -57,6 +59,8 @@ class Case:
     @classmethod
     def of(cls, personality: Personality) -> Case:
         unset = [one for one in _BLOCKERS if personality.how(one)]
+        if personality.how("list-parts") != "403 AccessDenied":
+            unset = [one for one in unset if one != "list-parts"]
         return cls(personality, Report(str(personality)), {}, unset)
 
     def judge(self, chain: Chain, blocked: Blocked | None) -> bool:
