@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from tests.faults.personality import GOOD, ODDITIES, Oddity, Personality
-from tests.matrix.case import on_the_wire
+from tests.matrix.case import in_virtual_time, on_the_wire
 from tests.matrix.many import play
 from tests.matrix.pairs import covering, known, pairs, singles
 from tests.matrix.sentences import Said, unfounded
@@ -48,6 +48,12 @@ def test_blame_without_evidence_is_noticed() -> None:
     assert len(list(unfounded(GOOD, said))) == 1
     denied = Personality.of("deletion=403 AccessDenied")
     assert list(unfounded(denied, said)) == []
+
+
+def test_a_case_is_played_the_same_way_again() -> None:
+    told = [in_virtual_time(Personality.of("joined-etag=opaque")).trace for _ in range(2)]
+    assert [line for line in told[0] if "->" in line] == [line for line in told[1] if "->" in line]
+    assert len(told[0]) > 100
 
 
 @pytest.mark.timeout(840)
