@@ -146,7 +146,7 @@ def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> b
         return False
     if part.crc32:
         return True
-    return etag_parts(part.etag) is not None and not capabilities.lacks("md5_etags")
+    return etag_parts(part.etag) is not None and not capabilities.lacks("part_etags")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 Feature = Literal[
     "path_addresses", "encryption", "body_checksums", "checked_checksums", "full_checksums",
-    "told_checksums", "md5_etags", "joined_etags", "put_condition", "complete_condition",
-    "copy_condition", "copy_metadata", "read_condition", "list_parts", "list_uploads", "deletion",
-    "prompt_reads",
+    "told_checksums", "part_etags", "md5_etags", "joined_etags", "put_condition",
+    "complete_condition", "copy_condition", "copy_metadata", "read_condition", "list_parts",
+    "list_uploads", "deletion", "prompt_reads",
 ]  # fmt: skip
 
 # What its lack means, in a sentence for people. Each feature has an entry.
@@ -24,6 +24,7 @@ LACKS: Mapping[Feature, str] = MappingProxyType(
         "checked_checksums": "does not check checksums: the one it tells proves nothing alone",
         "full_checksums": "keeps no checksum of an object that came in parts: proof by ETag",
         "told_checksums": "tells no checksums: proof by ETag, or by reading back",
+        "part_etags": "has ETags of its own making for parts: a part is not compared by them",
         "md5_etags": "has ETags of its own making: proof by checksum, or by reading back",
         "joined_etags": "makes the ETag of joined parts in its own way: proof by checksum, or by"
         " reading back",

@@ -263,7 +263,7 @@ class S3:
         following = answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
         return Page(found, following)
 
-    async def put(
+    async def put(  # noqa: PLR0913 - what is stored, and how
         self,
         key: str,
         window: Window,
@@ -272,11 +272,13 @@ class S3:
         content_type: str,
         metadata: Mapping[str, str],
         replace: bool = False,
+        refusal: S3IntegrationError | None = None,
     ) -> None:
         """Store a whole object in one request; raises ``Conflict`` when the key is taken.
 
         ``replace``: what stands there is our own, and wrong. Only the options that the server is
         not known to lack are sent; where one is refused, that is raised: the body has travelled.
+        ``refusal``: it was refused so before; none is sent that the server is not known to offer.
         """
         params = {
             "Key": key,
@@ -288,9 +290,9 @@ class S3:
             **self._sse,
             **({} if replace else _IF_ABSENT),
         }
-        answer = await self._call("put_object", self._offered("put_object", params), window=window)
+        answer = await self._with_body("put_object", params, window, refusal)
         self._encrypted(answer)
-        confirmed(answer, digest, self.capabilities)
+        confirmed(answer, digest, self.capabilities, "md5_etags")
 
     async def put_bytes(
         self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]
@@ -310,7 +312,7 @@ class S3:
             },
         )
         self._encrypted(answer)
-        confirmed(answer, digest, self.capabilities)
+        confirmed(answer, digest, self.capabilities, "md5_etags")
 
     async def copy(self, source: ObjectInfo, target: str, more: Mapping[str, str]) -> None:
         """Copy an object inside the bucket with ``more`` metadata; at most 5 GB.
@@ -343,6 +345,20 @@ class S3:
             if feature != "encryption" and self.capabilities.lacks(feature)
         ]
         return without(operation, params, *lacked)
+
+    async def _with_body(
+        self, operation: str, params: Mapping[str, Any], window: Window,
+        refusal: S3IntegrationError | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        params = self._offered(operation, params)
+        dropped: list[Feature] = []
+        if refusal is not None:
+            options = (one for one in carried(operation, params) if one != "encryption")
+            dropped = [one for one in options if not self.capabilities.offers(one)]
+        answer = await self._call(operation, without(operation, params, *dropped), window=window)
+        for feature in dropped:
+            self.learn(feature, offered=False, by=str(refusal and refusal.told))
+        return answer
 
     async def _optional(
         self, operation: str, params: Mapping[str, Any], *, slow: bool = False
@@ -514,9 +530,13 @@ class S3:
         )  # fmt: skip
 
     async def upload_part(
-        self, key: str, upload_id: str, number: int, window: Window, digest: Digest
-    ) -> HeldPart:
-        """Send one part; returns only when S3 has confirmed these very bytes."""
+        self, key: str, upload_id: str, number: int, window: Window, digest: Digest,
+        *, refusal: S3IntegrationError | None = None,
+    ) -> HeldPart:  # fmt: skip
+        """Send one part; returns only when S3 has confirmed these very bytes.
+
+        ``refusal`` as in :meth:`put`.
+        """
         params = {
             "Key": key,
             "UploadId": upload_id,
@@ -525,10 +545,8 @@ class S3:
             "ContentLength": window.size,
             "ChecksumCRC32": digest.crc32_base64,
         }
-        answer = await self._call(
-            "upload_part", self._offered("upload_part", params), window=window
-        )
-        etag = confirmed(answer, digest, self.capabilities)
+        answer = await self._with_body("upload_part", params, window, refusal)
+        etag = confirmed(answer, digest, self.capabilities, "part_etags")
         return HeldPart(number, digest.size, etag, digest.crc32_base64)
 
     async def parts(self, key: str, upload_id: str) -> list[HeldPart]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from petal_s3.errors import BadInput, Mismatch, NotS3
-from petal_s3.s3.capabilities import Capabilities
+from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, etag_parts
 
 _ENCRYPTION_HEADERS = {
@@ -108,11 +108,14 @@ def aborts_stale_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
     return not chosen and prefix.startswith(covered)  # what is left chooses by tag or size
 
 
-def confirmed(answer: Mapping[str, Any], digest: Digest, capabilities: Capabilities) -> str:
+def confirmed(
+    answer: Mapping[str, Any], digest: Digest, capabilities: Capabilities, etags: Feature
+) -> str:
     """Return the ETag of bytes that S3 says it has; raises :class:`Mismatch`.
 
     Its ETag or checksum must be ours, where either is known to tell of the bytes. An ETag of the
-    server's own making says nothing: then the whole object is proven in the end.
+    server's own making says nothing: then the whole object is proven in the end. ``etags``: those
+    of parts, or of whole objects.
     """
     etag = text(answer, "ETag").strip('"')
     told_crc32 = answer.get("ChecksumCRC32")
@@ -121,7 +124,7 @@ def confirmed(answer: Mapping[str, Any], digest: Digest, capabilities: Capabilit
     encrypted = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
     if etag == digest.etag or (encrypted and told_crc32):
         return etag
-    if encrypted or capabilities.lacks("md5_etags") or etag_parts(etag) is None:
+    if encrypted or capabilities.lacks(etags) or etag_parts(etag) is None:
         return etag
     raise _other_bytes(f"ETag {etag}", digest.etag)
 

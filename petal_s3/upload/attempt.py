@@ -48,7 +48,7 @@ from petal_s3.s3.checksums import (
 )
 from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
-from petal_s3.s3.options import may_be_refusal
+from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
 from petal_s3.upload.duplicates import Found, Recogniser
 from petal_s3.upload.learning import Learner
@@ -349,18 +349,18 @@ class Uploader:
         source.check()
         expected = self._receipts.bytes_of(source, crc32=whole.crc32, etags={None: whole.etag})
 
-        async def send() -> None:
+        async def send(refusal: S3IntegrationError | None) -> None:
             window = self._window(source, 0, whole, live)
             try:
                 await self._s3.put(
                     row.key, window, whole, content_type=row.media_type,
-                    metadata=self._about(row), replace=replace,
+                    metadata=self._about(row), replace=replace, refusal=refusal,
                 )  # fmt: skip
             finally:
                 live.windows.discard(window)
 
         try:
-            await self._taken_as_it_is(send)
+            await self._accepted(row, send)
         except Conflict as error:
             return await self._put_elsewhere(row, source, expected, error)
         row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
@@ -391,17 +391,22 @@ class Uploader:
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error
 
-    async def _taken_as_it_is(self, send: Callable[[], Awaitable[T]]) -> T:
+    async def _accepted(
+        self, row: Row, send: Callable[[S3IntegrationError | None], Awaitable[T]]
+    ) -> T:
         """Send a body; where its options are refused, learn which, and send it once more."""
         try:
-            return await send()
+            return await send(None)
         except S3IntegrationError as error:
             if isinstance(error, Conflict) or not may_be_refusal(error):
                 raise
-            if not await self._learner.again():
-                raise
-            log.warning("body sent again without an option reason=%s", error.message)
-        return await send()
+            again = await self._learner.again()
+            repeated = row.failures > 0 and row.code == error.code
+            if not again and is_vague(error) and not repeated:
+                raise  # S3 may be in trouble for a moment
+            refusal = error
+        log.warning("body sent again without an option reason=%s", refusal.message)
+        return await send(None if again else refusal)
 
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
@@ -587,14 +592,16 @@ class Uploader:
         upload_id = row.upload_id
         assert upload_id is not None
 
-        async def send() -> HeldPart:
+        async def send(refusal: S3IntegrationError | None) -> HeldPart:
             window = self._window(source, offset, whole, live)
             try:
-                return await self._s3.upload_part(row.key, upload_id, number, window, whole)
+                return await self._s3.upload_part(
+                    row.key, upload_id, number, window, whole, refusal=refusal
+                )
             finally:
                 live.windows.discard(window)
 
-        part = await self._taken_as_it_is(send)
+        part = await self._accepted(row, send)
         source.check()
         return part
 

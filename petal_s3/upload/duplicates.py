@@ -11,6 +11,7 @@ from petal_s3.core.clock import Clock
 from petal_s3.errors import (
     Conflict,
     Offline,
+    Refused,
     S3BucketError,
     S3FileNotFoundError,
     S3IntegrationError,
@@ -137,7 +138,11 @@ class Recogniser:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
         if held is _NOBODYS:
             return None
-        judgement = await self._receipts.judged(row, held, source, expected)
+        try:
+            judgement = await self._receipts.judged(row, held, source, expected)
+        except Refused as error:
+            log.info("object not compared key=%s reason=%s", held.key, error.message)
+            return None  # archived: its bytes cannot be had, so another key is used
         if judgement.proof:
             receipt = await self._receipts.made(held, expected, judgement.proof)
             return Found(receipt, await self._bringer(row, held.key))

@@ -179,7 +179,7 @@ class Learner:
         if not self._s3.capabilities.lacks("body_checksums"):
             self._learn("body_checksums", True, "UploadPart with a checksum was accepted")
         md5 = part.etag == _DIGEST.etag
-        self._learn("md5_etags", md5, f"a part of one byte got the ETag {part.etag}")
+        self._learn("part_etags", md5, f"a part of one byte got the ETag {part.etag}")
         return part
 
     async def _join(self, upload_id: str, part: HeldPart) -> None:
@@ -203,7 +203,8 @@ class Learner:
 
     async def _put(self) -> None:
         """Store a body where nothing stands, and once more where it stands."""
-        await self._s3.try_put(self._key, _BYTE)
+        etag = await self._s3.try_put(self._key, _BYTE)
+        self._learn("md5_etags", etag == _DIGEST.etag, f"a body of one byte got the ETag {etag}")
         if self._s3.encrypts and not self._s3.capabilities.offers("encryption"):
             # A HEAD is no evidence: some servers tell there whatever they were told.
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from petal_s3.s3.capabilities import Capabilities, Feature, Known
 
 _OFFERED: tuple[Feature, ...] = (
-    "encryption", "body_checksums", "full_checksums", "told_checksums", "md5_etags", "joined_etags",
+    "encryption", "body_checksums", "full_checksums", "told_checksums", "part_etags", "md5_etags",
+    "joined_etags",
     "list_parts", "list_uploads", "deletion", "prompt_reads",
 )  # fmt: skip
 # Conditions are left open: then a key is looked at before the first byte.
