@@ -114,7 +114,11 @@ class Options:
         """What is stored from now on is shown to a HEAD only after a while."""
         late = self._late = _Odd(None, self._rng.random() < 0.3, self._loop.time())
         if not late.lasting:
-            self._for_a_while(lambda: self._late is late and setattr(self, "_late", None))
+            self._for_a_while(lambda: self._prompt_again(late))
+
+    def _prompt_again(self, late: _Odd) -> None:
+        if self._late is late:
+            self._late = None
 
     def gone_uploads(self) -> None:
         """This server does not say ``NoSuchUpload`` when asked for the parts of a gone upload."""
