@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import shutil
-from collections.abc import Awaitable, Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from unittest import mock
 
-import botocore.hooks
-import botocore.session
-
+from petal_s3.cleanup import deletion
 from petal_s3.core import clock
 from petal_s3.core import settings as config
 from petal_s3.intake import enqueue as intake
@@ -25,6 +22,7 @@ from petal_s3.service import service
 from petal_s3.service.service import Service
 from petal_s3.upload import worker as drainer
 from tests.lives.loop import VirtualLoop
+from tests.lives.once import found_out_once
 from tests.lives.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
 
 T = TypeVar("T")
@@ -216,7 +214,6 @@ def in_this_world(world: World) -> Iterator[None]:
     async def session(_self: object, _proxy: object) -> wire._Guard:
         return wire._Guard(Air(world))  # type: ignore[arg-type]
 
-    once = functools.cache(botocore.session.create_loader)
     with (
         mock.patch.object(wire.Session, "_get_session", session),
         mock.patch.object(clock, "boot_id", lambda: world.boot),
@@ -225,21 +222,13 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(drainer, "_LOOK_S", 1.0),
         mock.patch.object(drainer, "_POLL_S", 2.0),
         mock.patch.object(service, "_SAY_S", 5.0),
-        # A process is started thousands of times: what botocore finds out each time stays the same.
-        mock.patch.object(botocore.session, "create_loader", _ONCE.setdefault("loader", once)),
-        mock.patch.object(botocore.hooks, "accepts_kwargs", _takes_keywords),
-        mock.patch.object(botocore.hooks.EventAliaser, "_alias_event_name", _alias),
+        # Nobody else writes to the files of this world; /proc is that of another one.
+        mock.patch.object(intake, "open_for_writing", _none_of),
+        mock.patch.object(deletion, "open_for_writing", _none_of),
+        found_out_once(),
     ):
         yield
 
 
-_ONCE: dict[str, Any] = {}
-_ALIASES: dict[str, str] = {}
-_takes_keywords = functools.lru_cache(1024)(botocore.hooks.accepts_kwargs)
-_find_alias = botocore.hooks.EventAliaser._alias_event_name
-
-
-def _alias(self: botocore.hooks.EventAliaser, event_name: str) -> str:
-    if event_name not in _ALIASES:
-        _ALIASES[event_name] = _find_alias(self, event_name)
-    return _ALIASES[event_name]
+def _none_of(_paths: Iterable[str]) -> set[str]:
+    return set()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from petal_s3.outbox.rows import Row
 from tests.faults.wire import Answer, Ask, Fault
+from tests.lives.options import Provoked
+from tests.lives.waste import BODIES, HOME, Waste, is_probe, is_temporary
 
 if TYPE_CHECKING:
     from tests.lives.world import World
 
-_BODIES = {"PutObject", "UploadPart"}
-HOME = "flight_logs/drone-1/"
 _NOBODYS_S = 120.0  # a full disk lasts a minute, and a claim cannot be given back meanwhile
 
 
@@ -57,8 +57,8 @@ class Laws:
         """Paths that the world (not petal-s3) deleted or replaced."""
         self.sessions: dict[str, str] = {}
         """Where the log of a session has to stand, by the path of its copy."""
-        self.strangers: dict[str, bytes] = {}
-        """Objects of others at keys of ours: never overwritten."""
+        self.strangers: dict[str, tuple[bytes, float]] = {}
+        """Objects of others at keys of ours, and since when: never overwritten."""
         self.verdict = ""
         self.armed_since: float | None = None
         self.may_repeat_all = False
@@ -70,6 +70,11 @@ class Laws:
         """It may not list the bucket: after the loss of the outbox it sees its own keys alone."""
         self._may_overwrite = False
         """Somebody said that this S3 knows no conditions, and it has not shown otherwise since."""
+        self._shown_conditions = False
+        """It was seen to refuse to overwrite: nobody has to look at a key beforehand."""
+        self._seen_free: dict[str, float] = {}
+        """When a HEAD found nothing at a key."""
+        self._waste = Waste()
         self._copied: set[str] = set()
         """Uploads that S3 itself fills, out of another object: their bytes do not travel."""
         self._begun: dict[str, float] = {}
@@ -104,37 +109,58 @@ class Laws:
         if host != "s3.test":
             self.broken(f"a request went to {host}")
 
-    def on_ask(self, asked: Ask) -> None:
-        """Only our own keys; nothing is begun in flight."""
+    def on_ask(self, asked: Ask, begun_at: float) -> None:
+        """Only our own keys; nothing is begun in flight, or in vain."""
         key = asked.key or asked.value("prefix")
         if key and not key.startswith((HOME, "drone-1/", "deleted/")):
             self.broken(f"a foreign key was asked for: {key}")
         since = self.armed_since
-        if asked.op in _BODIES and since is not None and self._world.loop.time() - since > 1.5:
+        if asked.op in BODIES and since is not None and self._world.loop.time() - since > 1.5:
             self.broken("a body was begun in flight")
+        world = self._world
+        refused = world.options.refused_since(asked)
+        if law := self._waste.begun(asked, world.generation, begun_at, refused):
+            self.broken(law)
 
     def on_done(self, asked: Ask, answer: Answer) -> None:
         """What S3 now holds is one whole version of a file; nothing confirmed came again."""
-        if asked.op in _BODIES:
+        if asked.op in BODIES and not is_probe(asked):
             self._not_twice(asked)
         if asked.op == "UploadPartCopy":
             self._copied.add(asked.upload_id)
         if asked.op == "CreateMultipartUpload":
             self._begun[asked.key] = self._world.loop.time()
-        self._strangers_stand()
+        self._strangers_stand(asked)
         if answer.status == 200 and asked.op in {"PutObject", "CompleteMultipartUpload"}:
-            found = self._world.mind.things[asked.key].sha256
+            thing = self._world.mind.things[asked.key]
+            if is_temporary(asked.key) and thing.size == 1:
+                return  # no log: it tries what the server can
+            found = thing.sha256
             if self._needless(asked, found) and found not in self.misled:
                 self.broken(f"{asked.key} was proven and came again")
             if found not in self.whole:
                 self.broken(f"{asked.key} holds what no file ever held")
 
-    def _strangers_stand(self) -> None:
-        for key, body in list(self.strangers.items()):
-            if self._world.mind.things[key].body != body:
-                if not self._may_overwrite:
+    def _strangers_stand(self, asked: Ask) -> None:
+        for key, (body, since) in list(self.strangers.items()):
+            there = self._world.mind.things.get(key)
+            if there is None or there.body != body:
+                if not self._unseen(asked, since):
                     self.broken(f"{key} was a stranger's and is overwritten")
                 del self.strangers[key]  # what cannot be survived: see docs/guarantees.md
+
+    def _unseen(self, asked: Ask, since: float) -> bool:
+        """Whether who overwrote a stranger's object could not know of it.
+
+        It came after the look at its key, and no condition kept the write from it; or that was
+        ignored for the first time.
+        """
+        ignored = self._world.options.ignores_condition(asked)
+        if ignored and self._shown_conditions:
+            return True
+        looked_at = self._seen_free.get(asked.key)
+        came_later = looked_at is not None and looked_at < since
+        return came_later and (ignored or self._may_overwrite)
 
     def _needless(self, asked: Ask, content: str) -> bool:
         """Whether this content was proven before it began to travel under this key."""
@@ -151,9 +177,13 @@ class Laws:
     def _not_twice(self, asked: Ask) -> None:
         if self._excused(asked.key):
             return
-        body = asked.body
-        before = self._confirmed.get((asked.key, asked.part, body.md5))
-        if before is not None and before not in self._told_gone:
+        process, now = self._world.generation, self._world.loop.time()
+        if asked.key in self._world.mind.things and self._waste.stored(asked, process, now):
+            self.broken(f"{asked.key} was stored and came again")
+        before = self._confirmed.get((asked.key, asked.part, asked.body.md5))
+        if before is None:
+            return
+        if before not in self._told_gone or self._waste.completed(before, process, now):
             self.broken(f"part {asked.part} of {asked.key} was confirmed and came again")
 
     def _excused(self, key: str) -> bool:
@@ -161,22 +191,45 @@ class Laws:
 
     def on_told(self, asked: Ask, answer: Answer, fault: Fault) -> None:
         """What the drone has been told: from here on it knows."""
-        if asked.headers.get("if-none-match") and answer.status in {200, 412} and fault.honest:
-            self._may_overwrite = False
-        if answer.status == 501 and not fault.honest:
-            self._may_overwrite = True
+        self._told_of_conditions(asked, answer, fault)
+        if fault.honest:
+            self._waste.told(asked, answer, self._world.generation, self._world.loop.time())
         if asked.op == "UploadPart" and answer.status == 200 and fault.honest:
-            self.parts_sent += 1
+            if not is_probe(asked):
+                self.parts_sent += 1
             self._confirmed[asked.key, asked.part, asked.body.md5] = asked.upload_id
-        if asked.op == "HeadObject" and answer.status == 200 and not fault.honest:
-            there = self._world.mind.things.get(asked.key)
-            self.misled |= {there.sha256} if there is not None else set()
-        if asked.op == "HeadObject" and answer.status == 403:
-            self._head_refused_at = self._world.loop.time()
+        if asked.op == "HeadObject":
+            self._told_by_head(asked, answer, fault)
         if asked.op == "ListObjectsV2" and answer.status == 403:
             self._blind = True
-        if asked.upload_id and answer.status == 404:
+        if asked.upload_id and self._says_gone(asked, answer):
             self._told_gone.add(asked.upload_id)
+
+    def _told_of_conditions(self, asked: Ask, answer: Answer, fault: Fault) -> None:
+        if asked.headers.get("if-none-match") and answer.status in {200, 412} and fault.honest:
+            self._may_overwrite = False
+            self._shown_conditions |= answer.status == 412
+        if answer.status == 501 and not fault.honest:
+            self._may_overwrite = True
+        if isinstance(answer, Provoked) and answer.option == "condition":
+            self._may_overwrite = True
+
+    def _told_by_head(self, asked: Ask, answer: Answer, fault: Fault) -> None:
+        now = self._world.loop.time()
+        if answer.status == 200 and not fault.honest:
+            there = self._world.mind.things.get(asked.key)
+            self.misled |= {there.sha256} if there is not None else set()
+        if answer.status == 403 and not isinstance(answer, Provoked):
+            self._head_refused_at = now
+        if answer.status == 404:
+            self._seen_free[asked.key] = now
+
+    def _says_gone(self, asked: Ask, answer: Answer) -> bool:
+        """Whether an answer tells that there is no such upload; some servers tell no parts."""
+        if answer.status == 404:
+            return b"NoSuchBucket" not in answer.body
+        none_left = asked.op == "ListParts" and asked.upload_id not in self._world.mind.uploads
+        return none_left and answer.status == 200
 
     # -- in the outbox and on the disk
 
@@ -189,9 +242,21 @@ class Laws:
                 self.broken(f"{Path(log.path).name} was accepted and is in no row")
         for row in rows:
             self._row(row, reasons.get(row.id, ""))
+        self._one_each(rows)
         self.accepted |= {
             Accepted(row.path, row.size, row.mtime_ns) for row in rows if row.code != "deleted"
         }
+
+    def _one_each(self, rows: Sequence[Row]) -> None:
+        """A file that nobody changed has one row, also when its time or its inode is another."""
+        known: dict[str, set[str]] = {}
+        for row in rows:
+            if row.asked_key or row.state in {"cancelled", "dead"} or self._excused(row.path):
+                continue
+            held = self.contents.get(Accepted(row.path, row.size, row.mtime_ns), set())
+            if held & known.setdefault(row.path, set()):
+                self.broken(f"{Path(row.path).name} has more than one row")
+            known[row.path] |= held
 
     def on_claims(self, process: int, rows: Sequence[Row], carried: Collection[int]) -> None:
         """A claim is somebody's: no row waits for the end of a dead worker's lease."""

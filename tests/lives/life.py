@@ -115,6 +115,20 @@ ACTS: dict[str, float] = {
     "landed": 3,
 }
 
+# What servers and cards do beside; not yet befalling.
+WITH_OPTIONS = False
+NEW_ACTS: dict[str, float] = {
+    "option": 8,
+    "late_reads": 2,
+    "gone_uploads": 1,
+    "remounted": 3,
+}
+
+
+def acts() -> dict[str, float]:
+    """What may befall, by weight."""
+    return ACTS | NEW_ACTS if WITH_OPTIONS else ACTS
+
 
 class Life:
     """What befalls the drone, and the laws looked at after each of it."""
@@ -131,12 +145,12 @@ class Life:
 
     async def whole(self, length_s: float) -> None:
         """From the first boot to the end, when all is well again."""
-        loop = self.world.loop
+        loop, befalls = self.world.loop, acts()
         self.logs.new_log()
         await self.drone.boot()
         while loop.time() < length_s:
             await self.pass_time(self.rng.expovariate(1 / 8))
-            name = self.rng.choices([*ACTS], [*ACTS.values()])[0]
+            name = self.rng.choices([*befalls], [*befalls.values()])[0]
             self.world.note("act", name)
             with contextlib.suppress(Killed):
                 happening = self._act(name)()
@@ -146,7 +160,8 @@ class Life:
         await self.until_well()
 
     def _act(self, name: str) -> Callable[[], Awaitable[None] | None]:
-        of = self.logs if hasattr(self.logs, name) else self.troubles
+        verbs = (self.logs, self.world.options, self.troubles)
+        of = next(one for one in verbs if hasattr(one, name))
         act: Callable[[], Awaitable[None] | None] = getattr(of, name)
         return act
 
@@ -175,6 +190,10 @@ class Life:
             world.boot = f"boot-{self._boots}"
             world.booted_at = world.loop.time() - self.rng.uniform(5, 60)
             world.wall_offset_s = self.rng.choice((0.0, -1.7e9, 1.5e8, -3600.0))
+        if self.troubles.remount is not None:
+            moved_s, other_inodes = self.troubles.remount
+            self.troubles.remount = None
+            self.logs.remount(moved_s, other_inodes=other_inodes)
         await asyncio.sleep(self.rng.uniform(0.5, 20))
         await drone.boot()
 

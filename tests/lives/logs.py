@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from petal_s3.objects.ownership import log_key
 from petal_s3.service import sessions
 from tests.faults.wire import Ask
 from tests.lives.drone import Drone
-from tests.lives.laws import HOME, Accepted
+from tests.lives.laws import Accepted
+from tests.lives.waste import HOME
 from tests.lives.world import PART, World
 
 _SIZES = (9_000, 12_000, PART, PART + 1, 2 * PART, 40_000, 70_000, 100_000)
@@ -177,6 +179,22 @@ class Logs:
         """Its time changes, its bytes do not."""
         if (path := self._some()) is not None:
             self._changed(path)
+
+    def remount(self, moved_s: int, *, other_inodes: bool) -> None:
+        """All cards are mounted anew: nothing of what they hold has changed."""
+        self.world.note("remounted", moved_s, other_inodes)
+        for directory in (self.drone.logs, self.drone.events):
+            for path in sorted(one for one in directory.iterdir() if one.is_file()):
+                status = path.stat()
+                if other_inodes:
+                    copy = path.with_name("copy.tmp")
+                    shutil.copyfile(path, copy)
+                    copy.replace(path)
+                moment = status.st_mtime_ns + moved_s * 10**9
+                os.utime(path, ns=(moment, moment))
+                log = self._known(path)
+                if str(path) in self.living:
+                    self.living[str(path)] = log
 
     def sneak(self) -> None:
         """Another log of the same size under the same name, inode and time."""

@@ -29,6 +29,9 @@ class Troubles:
         """The database is damaged when the process is down."""
         self.reboot = False
         """The next start is that of a machine that lost its power."""
+        self.remount: tuple[int, bool] | None = None
+        """At the next start the cards are mounted anew: by how many seconds the times of their
+        files have moved, and whether their inodes are others."""
 
     def heal(self) -> None:
         """Everything outside is well from now on."""
@@ -40,6 +43,7 @@ class Troubles:
         world.mind.exists, world.mind.quota_bytes = True, None
         world.mind.forbidden.clear()
         world.tokens.ill, world.tokens.down, world.tokens.revoked = None, False, False
+        world.options.heal()
         self.drone.fill(False)
         self.disarm()
 
@@ -161,6 +165,12 @@ class Troubles:
     def power_cut(self) -> None:
         self.reboot = True
         self.drone.kill("power cut")
+
+    def remounted(self) -> None:
+        """A power cut, after which a card shows its files with another time, or other inodes."""
+        moved_s = self.rng.choice((0, 3600, -3600))
+        self.remount = moved_s, moved_s == 0 or self.rng.random() < 0.5
+        self.power_cut()
 
     def damage(self) -> None:
         self.spoil = True

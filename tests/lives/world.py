@@ -18,6 +18,8 @@ from tests.faults.mind import Mind, Thing
 from tests.faults.tokens import Tokens
 from tests.faults.wire import Answer, Ask, Fault, ask
 from tests.lives.laws import Laws
+from tests.lives.options import Options
+from tests.lives.waste import is_temporary
 
 BUCKET = "logs"
 ENDPOINT = "http://s3.test"
@@ -39,6 +41,8 @@ class World:
         self.mind = Mind(
             BUCKET, now=self.true_time, min_part=PART, keep=True, accepts=self.tokens.accepts
         )
+        self.options = Options(rng, loop, self.mind)
+        self.options.note = self.note
         self.laws = Laws(self)
         self.trace: list[str] = []
         self.up = True
@@ -108,7 +112,7 @@ class World:
         if key not in self.mind.things and not _SECOND.search(key):
             now = self.true_time()
             self.mind.things[key] = Thing(len(body), "0" * 32, 0, False, {}, now, body)
-            self.laws.strangers[key] = body
+            self.laws.strangers[key] = body, self.loop.time()
             self.note("stranger", key.rsplit("_", 1)[-1])
 
     def _lose_part(self, asked: Ask) -> bool:
@@ -134,6 +138,7 @@ class World:
         """Bring one request to S3 and its answer back."""
         self._alive(generation)
         self.laws.on_host(url.host)
+        begun_at = self.loop.time()
         await self._travel(self.latency_s, self.cuts, generation)
         asked = ask(method, url.raw_path_qs, headers, keep=True)
         fault = self.fault_for(asked)
@@ -141,7 +146,7 @@ class World:
         number, cuts = self.requests, self.cuts
         about = (asked.op, asked.key.rsplit("_", 1)[-1], asked.part or "", fault.name)
         self.note("ask", number, *about)
-        self.laws.on_ask(asked)
+        self.laws.on_ask(asked, begun_at)
         await self._send_body(asked, data, fault, cuts, generation)
         if fault.drop:
             raise aiohttp.ServerDisconnectedError
@@ -160,6 +165,17 @@ class World:
         if fault.say is not None:
             return fault.say
         self._maybe_kill(asked.op, "before", generation)
+        if (refused := self.options.refusal(asked)) is not None:
+            return refused
+        if not is_temporary(asked.key):
+            self._meddle(asked)
+        answer = self.options.answer(asked)
+        self.laws.on_done(asked, answer)
+        self._maybe_kill(asked.op, "after", generation)
+        return answer if fault.twist is None else fault.twist(answer)
+
+    def _meddle(self, asked: Ask) -> None:
+        """What was planned for the moment at which a log is stored."""
         if self.racing and asked.op in {"PutObject", "CompleteMultipartUpload"}:
             self.racing = False
             self.stranger(asked.key)
@@ -167,10 +183,6 @@ class World:
             self.losing = not self._lose_part(asked)
         if asked.op in {"PutObject", "UploadPart"} and self.midway(asked):
             self.midway = lambda _: False
-        answer = self.mind.answer(asked)
-        self.laws.on_done(asked, answer)
-        self._maybe_kill(asked.op, "after", generation)
-        return answer if fault.twist is None else fault.twist(answer)
 
     def _maybe_kill(self, op: str, moment: str, generation: int) -> None:
         if self.kill_at == (op, moment):

@@ -1,0 +1,66 @@
+"""A process is started thousands of times: what botocore finds out each time stays the same."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import botocore.hooks
+import botocore.regions
+import botocore.session
+import botocore.useragent
+from aiobotocore.client import AioClientCreator
+
+_KEPT: dict[str, Any] = {}
+_create_loader = functools.cache(botocore.session.create_loader)
+_takes_keywords = functools.lru_cache(1024)(botocore.hooks.accepts_kwargs)
+_find_alias = botocore.hooks.EventAliaser._alias_event_name
+_load_model = AioClientCreator._load_service_model
+_make_class = AioClientCreator._create_client_class
+_Provider = botocore.regions.EndpointProvider
+
+
+@contextlib.contextmanager
+def found_out_once() -> Iterator[None]:
+    """Keep descriptions, classes and rules of the one service that is used, for all processes."""
+    creator = AioClientCreator
+    with (
+        mock.patch.object(botocore.session, "create_loader", _create_loader),
+        mock.patch.object(botocore.hooks, "accepts_kwargs", _takes_keywords),
+        mock.patch.object(botocore.hooks.EventAliaser, "_alias_event_name", _alias),
+        mock.patch.object(creator, "_load_service_model", _model),
+        mock.patch.object(creator, "_create_client_class", _class),
+        mock.patch.object(botocore.regions, "EndpointProvider", _provider),
+        mock.patch.object(botocore.useragent.UserAgentString, "to_string", lambda _: "a drone"),
+    ):
+        yield
+
+
+def _alias(self: botocore.hooks.EventAliaser, event_name: str) -> str:
+    name = f"alias {event_name}"
+    if name not in _KEPT:
+        _KEPT[name] = _find_alias(self, event_name)
+    return str(_KEPT[name])
+
+
+def _model(self: AioClientCreator, service: str, api_version: str | None = None) -> Any:
+    name = f"model {service}"
+    if name not in _KEPT:
+        _KEPT[name] = _load_model(self, service, api_version)
+    return _KEPT[name]
+
+
+async def _class(self: AioClientCreator, service: str, model: Any) -> Any:
+    name = f"class {service}"
+    if name not in _KEPT:
+        _KEPT[name] = await _make_class(self, service, model)
+    return _KEPT[name]
+
+
+def _provider(**rules: Any) -> Any:
+    if "rules" not in _KEPT:
+        _KEPT["rules"] = _Provider(**rules)
+    return _KEPT["rules"]
