@@ -195,10 +195,12 @@ class Intake:
         return accepted
 
     async def _accept(self, path: str) -> bool:
-        """Whether the file was entered; it is no longer waited for, unless it is being written."""
+        """Whether the file has a new row; it is waited for no longer, unless it is written to."""
+        known = False
         origin = await self._run(self.origins.of, Path(path))
         try:
             row = await self._land(Path(path), path, Path(path).name, origin=origin)
+            known = row.state == "verified"
         except NotAFlightLog as error:
             await self._refuse(path, error, origin)
         except NotFinished:
@@ -211,7 +213,7 @@ class Intake:
             self.settling.done(path)
             return False
         self.settling.done(path)
-        return row.state != "verified"
+        return not known
 
     async def _refuse(self, path: str, error: NotAFlightLog, origin: Origin | None) -> None:
         log.warning("no log of its place path=%s code=%s", ascii(path), error.code)

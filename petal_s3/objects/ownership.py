@@ -57,6 +57,14 @@ class Territory:
         unique = tuple(dict.fromkeys(plain))
         return unique + tuple(_DELETED + root for root in unique)
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The roots that a listing of all owned keys asks for: none lies below another."""
+        roots = tuple(dict.fromkeys(self.roots))
+        return tuple(
+            root for root in roots if not any(root != o and root.startswith(o) for o in roots)
+        )
+
     def owns(self, key: str) -> bool:
         """Whether ``key`` is a well-formed key of this machine, and stays so when it is decoded."""
         return all(

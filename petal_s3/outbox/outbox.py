@@ -457,12 +457,23 @@ class Outbox:
             limit=limit,
         )
 
-    def proven_of_size(self, size: int) -> list[Row]:
-        """Verified rows whose file had ``size`` bytes: candidates for the same content."""
-        return self._rows(
-            "SELECT * FROM log INDEXED BY proven_size WHERE state = 'verified'"
-            " AND size = :size AND same_as IS NULL ORDER BY id DESC LIMIT 50",
+    def has_proven(self, size: int) -> bool:
+        """Whether a verified row has a file of ``size`` bytes."""
+        found = self.sql.records(
+            "SELECT 1 AS one FROM log INDEXED BY proven_content WHERE state = 'verified'"
+            " AND size = :size LIMIT 1",
             size=size,
+        )
+        return bool(found)
+
+    def proven_like(self, size: int, checksum: str) -> list[Row]:
+        """Verified rows of a file of this size and checksum (``crc32:…``): maybe the same bytes."""
+        return self._rows(
+            "SELECT * FROM log INDEXED BY proven_content WHERE state = 'verified'"
+            " AND size = :size AND json_extract(receipt, '$.checksum') = :checksum"
+            " AND same_as IS NULL ORDER BY id DESC LIMIT 50",
+            size=size,
+            checksum=checksum,
         )
 
     def proven_twin(self, row: Row) -> Row | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import (
     Conflict,
-    Offline,
     Refused,
     S3BucketError,
     S3FileNotFoundError,
-    S3IntegrationError,
     Transient,
 )
 from petal_s3.objects.file_bytes import FileBytes
@@ -25,19 +23,14 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3, withheld
 from petal_s3.s3.responses import ObjectInfo
+from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import Source
 
 log = logging.getLogger("petal_s3")
-
-# Of an inventory: more than ten years of flights. Bytes that stand further down are not
-# recognised under another name; the log's own key is asked for in any case. A page is some 40 kB:
-# more would not pass a slow link in one life of its, or within a deadline.
-_PAGE = 100
-_MOST_PAGES = 1000
-_REFUSED_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -63,19 +56,6 @@ class Free:
     wrong: bool = False
 
 
-@dataclass
-class _Listing:
-    """How far the listing of one root has come."""
-
-    found: list[tuple[str, int, str]] = field(default_factory=list)
-    token: str | None = None
-    pages: int = 0
-
-    @property
-    def ended(self) -> bool:
-        return self.pages >= _MOST_PAGES or (self.pages > 0 and self.token is None)
-
-
 class Recogniser:
     """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
 
@@ -84,19 +64,16 @@ class Recogniser:
         *, now: Clock = clock.now,
     ) -> None:  # fmt: skip
         self._receipts = Receipts(s3, outbox, files)
+        self.inventory = Inventory(s3, outbox, territory, now=now)
         self._s3 = s3
-        self._now = now
-        self._list_at = float("-inf")
         self._outbox = outbox
-        self._territory = territory
-        self._listed: dict[str, _Listing] = {}  # by root, kept when the link breaks off
 
     async def look(self, row: Row, source: Source, condition: Feature) -> Found | Free:
         """Return the object that already holds the bytes, or a key that is free for them.
 
         ``condition``: what keeps the request that will store them from overwriting.
         """
-        await self._take_inventory()
+        await self.inventory.take()
         expected = self._receipts.bytes_of(source)
         key = row.key
         held = await self._standing(row, condition)
@@ -158,53 +135,50 @@ class Recogniser:
         return proven[0] if proven else None
 
     async def _elsewhere(self, row: Row, expected: FileBytes) -> Found | None:
-        """The same content under another owned key: from this outbox, or from before it."""
-        proven = await self._outbox(Outbox.proven_of_size, row.size)
-        keys = {r.key: r.id for r in proven if r.receipt is not None and r.id != row.id}
-        older = dict.fromkeys(key for key, _ in await self._outbox(memory.held_of_size, row.size))
-        for key, row_id in {**older, **keys}.items():
-            info = await still_there(self._s3, key)
-            if info is None:
+        """The same content under another owned key: from this outbox, or from before it.
+
+        S3 is asked only for what size, CRC32 and ETag, as far as known here, do not rule out.
+        """
+        proven = await self._proven_alike(row, expected)
+        for other in proven:
+            info = await still_there(self._s3, other.key)
+            found = None if info is None else await self._same(info, expected, other.id)
+            if found is not None:
+                return found
+        asked = {other.key for other in proven}
+        for key, part_size in await self.inventory.candidates(row.size, expected):
+            if key in asked:
                 continue
-            judgement = await judge(info, expected, self._s3.capabilities, own=False)
-            if judgement.proof:
-                return Found(await self._receipts.made(info, expected, judgement.proof), row_id)
+            info = await still_there(self._s3, key)
+            await self.inventory.heard(key, info)
+            found = None if info is None else await self._same(cut_by(info, part_size), expected)
+            if found is not None:
+                return found
         return None
 
-    async def _take_inventory(self) -> None:
-        """List the bucket once in the life of an outbox: it may have been lost before."""
-        if self._now() < self._list_at or await self._outbox(memory.inventory_taken):
-            return
-        try:
-            for root in self._territory.roots:
-                await self._list(root, self._listed.setdefault(root, _Listing()))
-        except Offline:
-            raise  # it goes on from there
-        except S3IntegrationError as error:
-            self._listed.clear()
-            if not isinstance(error, S3BucketError) or error.code != "forbidden":
-                raise
-            # It may be allowed later. Until then only a log's own keys are looked at.
-            self._list_at = self._now() + _REFUSED_S
-            return
-        found = [one for listing in self._listed.values() for one in listing.found]
-        await self._outbox(memory.take_inventory, found)
-        self._listed.clear()
+    async def _same(
+        self, info: ObjectInfo, expected: FileBytes, row_id: int | None = None
+    ) -> Found | None:
+        judgement = await judge(info, expected, self._s3.capabilities, own=False)
+        if not judgement.proof:
+            return None
+        return Found(await self._receipts.made(info, expected, judgement.proof), row_id)
 
-    async def _list(self, root: str, listing: _Listing) -> None:
-        while not listing.ended:
-            page = await self._s3.page(root, limit=_PAGE, token=listing.token)
-            # What is only handed over is deleted soon: it proves no log.
-            ours = (
-                item
-                for item in page.objects
-                if self._territory.owns(item.key) and not self._territory.is_temporary(item.key)
-            )
-            listing.found += [(item.key, item.size, item.etag) for item in ours]
-            listing.token = page.next_token
-            listing.pages += 1
-        if listing.token is not None:
-            log.warning("inventory cut off prefix=%s objects=%d", root, len(listing.found))
+    async def _proven_alike(self, row: Row, expected: FileBytes) -> list[Row]:
+        if not await self._outbox(Outbox.has_proven, row.size):
+            return []
+        checksum = f"crc32:{await expected.crc32()}"
+        found = await self._outbox(Outbox.proven_like, row.size, checksum)
+        others = [other for other in found if other.id != row.id]
+        return [other for other in others if await self._may_be(other, expected)]
+
+    async def _may_be(self, other: Row, expected: FileBytes) -> bool:
+        """Whether a row of this size and CRC32 may be the same by the ETag of its receipt."""
+        assert other.receipt is not None
+        etag = other.receipt.etag
+        if etag_parts(etag) or not tells_bytes(etag, other.size, self._s3.capabilities):
+            return True
+        return await expected.etag(None) == etag
 
 
 async def still_there(s3: S3, key: str) -> ObjectInfo | None:

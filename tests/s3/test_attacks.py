@@ -26,7 +26,7 @@ from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
 from petal_s3.objects.ownership import header_value, metadata
 from petal_s3.outbox.outbox import Outbox, Row
-from petal_s3.upload import duplicates as recognise
+from petal_s3.upload import inventory
 
 NAMES = [
     "a\nWARNING petal_s3 upload verified key=forged.ulg",
@@ -261,7 +261,7 @@ async def test_entities_in_an_answer_are_not_expanded(rig: Rig, kind: str) -> No
 async def test_a_listing_that_never_ends_is_cut_off(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(recognise, "_MOST_PAGES", 5)
+    monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
         number = rig.count("ListObjectsV2")

@@ -408,7 +408,7 @@ async def test_a_listing_that_was_refused_is_made_later(rig: Rig) -> None:
     rig.put(f"{HOME}20200101_000000_before.ulg", rig.write("one.ulg", seed=7).read_bytes())
     rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
     other = await rig.attempt(await rig.land("other.ulg", seed=8))
-    rig.service.uploader._recogniser._list_at = 0.0  # ten minutes have passed
+    rig.service.uploader._recogniser.inventory.list_at = 0.0  # ten minutes have passed
 
     row = await rig.attempt(await rig.land("one.ulg", seed=7))
 

@@ -123,7 +123,8 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "spooled": (Outbox.spooled, 100 * COPIES),
     "copies": (lambda box: box.copies("0990100.ulg", SIZE, ""), 200),
     "at_key": (lambda box: box.at_key("k/0990100"), 200),
-    "proven_of_size": (lambda box: box.proven_of_size(SIZE), 4_000),
+    "has_proven": (lambda box: box.has_proven(SIZE), 100),
+    "proven_like": (lambda box: box.proven_like(SIZE, "crc32:AAAAAA=="), 4_000),
     "upload_ids": (Outbox.upload_ids, 1_000),
     "get": (lambda box: box.get(500_000), 200),
     "unknown": (lambda box: box.unknown([known(7)]), 100),  # type: ignore[list-item]

@@ -24,6 +24,7 @@ from outbox_rows import (
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.logs.log_file import Identity
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.metadata import Held
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row, printable
 from petal_s3.outbox.thread import OutboxThread
@@ -640,8 +641,12 @@ def test_only_proven_originals_are_candidates_for_the_same_content(outbox: Outbo
     same = row_in(outbox, "uploading", "b.ulg")
     outbox.verified(same, receipt(first), same_as=first.id)
     row_in(outbox, "queued", "c.ulg")
-    assert outbox.proven_of_size(first.size) == [first]
-    assert outbox.proven_of_size(first.size + 1) == []
+    checksum = receipt(first).checksum
+    assert outbox.proven_like(first.size, checksum) == [first]
+    assert outbox.proven_like(first.size, "crc32:BBBBBB==") == []
+    assert outbox.proven_like(first.size + 1, checksum) == []
+    assert outbox.has_proven(first.size)
+    assert not outbox.has_proven(first.size + 1)
 
 
 def test_the_backlog_counts_what_is_not_confirmed_yet(outbox: Outbox) -> None:
@@ -674,7 +679,7 @@ def test_the_inventory_of_the_bucket_is_taken_once(outbox: Outbox) -> None:
     memory.take_inventory(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
     memory.take_inventory(outbox, [("k1", 10, "e3")])
     assert memory.inventory_taken(outbox)
-    assert memory.held_of_size(outbox, 10) == [("k1", "e3")]
+    assert memory.held_of_size(outbox, 10) == [Held("k1", "e3")]
     assert memory.held_of_size(outbox, 30) == []
 
 
@@ -688,6 +693,45 @@ def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
     assert not memory.inventory_taken(outbox)
     assert memory.held_of_size(outbox, 10) == []
     assert outbox.land(entry()).state == "queued"
+
+
+def test_a_listing_goes_on_where_it_was_cut(outbox: Outbox, elsewhere: Outbox) -> None:
+    assert memory.listed_to(outbox, "m-1/") is None
+    memory.list_on(outbox, "m-1/", [("k1", 10, "e1")], "after k1")
+    assert memory.listed_to(elsewhere, "m-1/") == "after k1"
+    assert memory.listed_to(elsewhere, "deleted/m-1/") is None
+    memory.list_on(elsewhere, "m-1/", [("k2", 10, "e2")], "")
+    assert memory.listed_to(outbox, "m-1/") == ""
+    assert not memory.inventory_taken(outbox)
+    memory.take_inventory(outbox)
+    assert memory.inventory_taken(outbox)
+    assert memory.listed_to(outbox, "m-1/") is None
+    assert {held.key for held in memory.held_of_size(outbox, 10)} == {"k1", "k2"}
+
+
+def test_a_listing_begins_anew_where_its_place_is_forgotten(outbox: Outbox) -> None:
+    memory.list_on(outbox, "m-1/", [], "a token")
+    memory.list_anew(outbox, "m-1/")
+    assert memory.listed_to(outbox, "m-1/") is None
+
+
+def test_what_s3_told_of_an_object_is_kept_while_its_etag_is_the_same(outbox: Outbox) -> None:
+    memory.take_inventory(outbox, [("k", 10, "e-2")])
+    asked = Held("k", "e-2", 5, "")
+    memory.hold(outbox, asked, 10)
+    memory.list_on(outbox, "", [("k", 10, "e-2")], "")
+    assert memory.held_of_size(outbox, 10) == [asked]
+    memory.list_on(outbox, "", [("k", 10, "other")], "")
+    assert memory.held_of_size(outbox, 10) == [Held("k", "other")]
+    memory.no_longer_held(outbox, "k")
+    assert memory.held_of_size(outbox, 10) == []
+
+
+def test_a_fact_says_what_it_was_told_last(outbox: Outbox) -> None:
+    assert memory.told(outbox, "looked") == ""
+    memory.tell(outbox, "looked", "1")
+    memory.tell(outbox, "looked", "2")
+    assert memory.told(outbox, "looked") == "2"
 
 
 def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:

@@ -206,7 +206,7 @@ def applied(outbox: Outbox) -> list[str]:
 
 STEPS = [
     *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
-    "m007_stored",
+    *("m007_stored", "m008_alike"),
 ]
 
 
@@ -280,7 +280,8 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "at_key": lambda box: box.at_key("k"),
     "unknown": lambda box: box.unknown([("/logs/a.ulg", identity())]),
     "next_due_s": lambda box: box.next_due_s(0.0),
-    "proven_of_size": lambda box: box.proven_of_size(1),
+    "has_proven": lambda box: box.has_proven(1),
+    "proven_like": lambda box: box.proven_like(1, "crc32:x"),
     "leftovers": Outbox.leftovers,
     "spooled": Outbox.spooled,
     "counts": Outbox.counts,

@@ -202,7 +202,8 @@ PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
     "unknown": (lambda box: box.unknown([("/logs/7", identity(7))]), "same_file"),
     "at_key": (lambda box: box.at_key("k/9"), "by_key"),
     "leftovers": (Outbox.leftovers, "leftover"),
-    "proven_of_size": (lambda box: box.proven_of_size(1), "proven_size"),
+    "has_proven": (lambda box: box.has_proven(1), "proven_content"),
+    "proven_like": (lambda box: box.proven_like(1, "crc32:AAAAAA=="), "proven_content"),
     "rows of a state": (lambda box: box.rows("dead"), "by_state"),
 }
 
@@ -235,7 +236,8 @@ CHEAP: dict[str, Callable[[Outbox], object]] = {
     "unknown": lambda box: box.unknown([("/logs/7", identity(7))]),
     "at_key": lambda box: box.at_key("k/9"),
     "leftovers": Outbox.leftovers,
-    "proven_of_size": lambda box: box.proven_of_size(1),
+    "has_proven": lambda box: box.has_proven(1),
+    "proven_like": lambda box: box.proven_like(1, "crc32:AAAAAA=="),
 }
 
 

@@ -1,0 +1,239 @@
+"""Many logs of one size: what is known here rules out, and S3 is asked of hardly any."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from rig import BUCKET, DROP, HOME, MACHINE, SMALL, Rig, refusal
+
+from petal_s3.core.settings import MIB
+from petal_s3.demo.link import Fault
+from petal_s3.objects.ownership import Territory
+from petal_s3.outbox import metadata as memory
+from petal_s3.outbox.rows import Row
+
+MANY = 300
+TINY = 5_000
+EIGHT = 8 * MIB
+
+
+async def forget_everything(rig: Rig) -> None:
+    """The state directory is lost."""
+    await rig.service.stop()
+    shutil.rmtree(rig.state)
+    await rig.open()
+    rig.ledger.clear()
+
+
+def many(rig: Rig) -> list[Path]:
+    """Logs of one size that differ in their last bytes."""
+    first = rig.write("0.ulg", TINY)
+    head = first.read_bytes()[:-4]
+    paths = [first]
+    for number in range(1, MANY):
+        path = rig.logs / f"{number}.ulg"
+        path.write_bytes(head + number.to_bytes(4, "big"))
+        paths.append(path)
+    return paths
+
+
+async def all_proven(rig: Rig) -> list[Row]:
+    await rig.service.scan()
+    await rig.service.landed()
+    while await rig.service.drainer.step():
+        pass
+    rows = [await rig.row(number) for number in range(1, MANY + 1)]
+    assert {row.state for row in rows} == {"verified"}
+    return rows
+
+
+def heads(rig: Rig) -> int:
+    return rig.count("HeadObject")
+
+
+@pytest.mark.guarantee(
+    "device",
+    "hundreds of logs of one size, also after the loss of the outbox",
+    "S3 is asked at most twice of each: size, CRC32 and ETags rule out here",
+)
+async def test_of_many_logs_of_one_size_s3_is_asked_twice_at_most(rig: Rig) -> None:
+    paths = many(rig)
+
+    await all_proven(rig)
+    first = heads(rig)
+    await forget_everything(rig)
+    for path in paths:  # other keys than before: nothing is found at once
+        path.rename(path.with_name(f"again-{path.name}"))
+    rows = await all_proven(rig)
+
+    assert first <= 2 * MANY
+    assert heads(rig) <= 2 * MANY
+    assert rig.ledger.body_bytes == 0
+    assert len(rig.stored()) == MANY
+    assert len({row.key for row in rows}) == MANY
+
+
+def stored_in_parts(rig: Rig, key: str, body: bytes, part_size: int, **more: Any) -> None:
+    """Somebody else's tool put it there, part by part."""
+    upload = rig.cloud.create_multipart_upload(Bucket=BUCKET, Key=key, **more)["UploadId"]
+    about = {"Bucket": BUCKET, "Key": key, "UploadId": upload}
+    parts = []
+    for number, at in enumerate(range(0, len(body), part_size), 1):
+        part = rig.cloud.upload_part(**about, PartNumber=number, Body=body[at : at + part_size])
+        parts.append({"PartNumber": number, "ETag": part["ETag"]})
+    rig.cloud.complete_multipart_upload(**about, MultipartUpload={"Parts": parts})
+
+
+@pytest.mark.parametrize(
+    ("part_size", "metadata"),
+    [(EIGHT, {}), (7 * MIB, {"part-size": str(7 * MIB)})],
+    ids=["a usual part size", "one that its uploader wrote down"],
+)
+@pytest.mark.guarantee(
+    "device",
+    "the bytes stand under another owned key, in parts of a usual or a known size",
+    "recognised, nothing is sent",
+)
+async def test_an_object_in_parts_of_another_size_is_recognised(
+    rig: Rig, part_size: int, metadata: dict[str, str]
+) -> None:
+    path = rig.write(size=2 * EIGHT - 1000)
+    key = f"{HOME}20200101_000000_before.ulg"
+    stored_in_parts(rig, key, path.read_bytes(), part_size, Metadata=metadata)
+
+    done = await rig.attempt(await rig.service.enqueue(path))
+
+    assert (done.state, done.key) == ("verified", key)
+    assert rig.ledger.body_bytes == 0
+
+
+async def test_of_an_object_in_parts_of_an_unknown_size_s3_is_asked_once(rig: Rig) -> None:
+    size = 2 * EIGHT - 1000
+    body = os.urandom(size)
+    for name, part_size in (("a", EIGHT), ("b", 7 * MIB + 1)):
+        stored_in_parts(rig, f"{HOME}{name}.ulg", body, part_size)
+    counts = []
+
+    for seed in range(3):
+        before = len(rig.ledger.requests("HeadObject", f"{HOME}a.ulg"))
+        before += len(rig.ledger.requests("HeadObject", f"{HOME}b.ulg"))
+        await rig.attempt(await rig.land(f"{seed}.ulg", size=size, seed=seed))
+        after = len(rig.ledger.requests("HeadObject", f"{HOME}a.ulg"))
+        after += len(rig.ledger.requests("HeadObject", f"{HOME}b.ulg"))
+        counts.append(after - before)
+
+    assert counts == [2, 0, 0]
+
+
+async def test_an_object_of_the_inventory_that_is_gone_is_asked_for_once(rig: Rig) -> None:
+    key = f"{HOME}20200101_000000_before.ulg"
+    path = rig.write("one.ulg")
+    rig.put(key, path.read_bytes())
+    await rig.attempt(await rig.land("other.ulg", seed=1))  # the bucket is listed
+    rig.cloud.delete_object(Bucket=BUCKET, Key=key)
+
+    done = await rig.attempt(await rig.service.enqueue(path))
+    known = await rig.service.outbox(memory.object_at, key)
+
+    assert (done.state, done.same_as, known) == ("verified", None, False)
+    assert rig.body(done.key) == path.read_bytes()
+
+
+@pytest.mark.parametrize("feature", ["md5_etags", "joined_etags"])
+async def test_where_etags_say_nothing_they_rule_nothing_out(rig: Rig, feature: Any) -> None:
+    """The object is of other bytes by its ETag: on such a server S3 is asked all the same."""
+    size = 6 * MIB
+    key = f"{HOME}20200101_000000_before.ulg"
+    rig.put(key, os.urandom(size))
+    told = rig.service.s3.learn
+    told(feature, offered=False, by="a test")
+
+    for seed in range(2):
+        done = await rig.attempt(await rig.land(f"{seed}.ulg", size=size, seed=seed))
+        assert done.state == "verified"
+
+    assert len(rig.ledger.requests("HeadObject", key)) == 1, "and once only"
+
+
+async def test_the_same_bytes_in_a_bucket_whose_etags_say_nothing_are_asked_for(rig: Rig) -> None:
+    one = await rig.finish(await rig.land("one.ulg"))
+    rig.service.s3.learn("md5_etags", offered=False, by="a test")
+    rig.sql("UPDATE log SET receipt = json_set(receipt, '$.etag', 'of another make')")
+
+    other = await rig.finish(await rig.land("other.ulg"))
+
+    assert len(rig.ledger.requests("HeadObject", one.key)) >= 2
+    assert other.state == "verified"
+
+
+# -- the listing
+
+LISTING = "ListObjectsV2"
+
+
+def page(key: str, following: str = "") -> Fault:
+    """One page of a listing, which holds one object."""
+    more = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+    body = (
+        f"<?xml version='1.0'?><ListBucketResult><Name>{BUCKET}</Name>"
+        f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{more}<Contents>"
+        f"<Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents></ListBucketResult>"
+    )
+    return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+
+
+def tokens(rig: Rig) -> list[str | None]:
+    asked = [parse_qs(request.query) for request in rig.ledger.requests(LISTING)]
+    return [one.get("continuation-token", [None])[0] for one in asked]
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the process ends in the middle of the first listing of the bucket",
+    "the listing goes on where it was",
+)
+async def test_a_listing_goes_on_in_the_next_process(rig: Rig) -> None:
+    rig.fault(LISTING, page(f"{HOME}a.ulg", following="after a"))
+    rig.fault(LISTING, page(f"{HOME}b.ulg", following="after b"))
+    rig.fault(LISTING, DROP)
+    row = await rig.attempt(await rig.land())
+    await rig.restart()
+
+    done = await rig.finish(row)
+
+    assert done.state == "verified"
+    assert tokens(rig)[:4] == [None, "after a", "after b", "after b"]
+    assert len(tokens(rig)) == 4 + len(rig.service.territory.listed) - 1
+    for name in "ab":
+        assert await rig.service.outbox(memory.object_at, f"{HOME}{name}.ulg")
+
+
+@pytest.mark.parametrize("answer", [refusal(400, "InvalidArgument"), refusal(500, "InternalError")])
+async def test_a_listing_whose_place_s3_no_longer_knows_begins_anew(
+    rig: Rig, answer: Fault
+) -> None:
+    rig.fault(LISTING, page(f"{HOME}a.ulg", following="stale"))
+    rig.fault(LISTING, answer)
+    row = await rig.attempt(await rig.land())
+
+    done = await rig.finish(row)
+
+    assert done.state == "verified"
+    assert tokens(rig)[:3] == [None, "stale", None]
+
+
+async def test_a_root_that_another_covers_is_not_listed_by_itself(rig: Rig) -> None:
+    territory = Territory("deleted/", (MACHINE,), BUCKET)
+    rig.service.uploader._recogniser.inventory._territory = territory
+
+    await rig.finish(await rig.land(size=SMALL))
+
+    assert territory.listed == (
+        f"deleted/{MACHINE}/", f"{MACHINE}/", f"deleted/deleted/{MACHINE}/",
+    )  # fmt: skip
+    assert (len(territory.roots), rig.count(LISTING)) == (4, 3)
