@@ -21,13 +21,19 @@ from petal_s3 import __version__
 from petal_s3.core import clock
 from petal_s3.core import settings as config
 from petal_s3.errors import ConfigError, S3IntegrationError, as_json
-from petal_s3.host.proxy import Answer, S3BucketProxy
 from petal_s3.intake.flight_state import FlightState, Heartbeat
-from petal_s3.service.service import Service
-from petal_s3.upload.attempt import ended
-from petal_s3.web.openapi import asked_of, responses_of
-from petal_s3.web.routes import ROUTES
-from petal_s3.web.routing import Call, Route, headers_of
+
+_unfit: S3IntegrationError | None = None
+"""Why the rest of petal-s3 cannot be loaded: packages that do not fit together."""
+try:
+    from petal_s3.host.proxy import Answer, S3BucketProxy
+    from petal_s3.service.service import Service
+    from petal_s3.upload.attempt import ended
+    from petal_s3.web.openapi import asked_of, responses_of
+    from petal_s3.web.routes import ROUTES
+    from petal_s3.web.routing import Call, Route, headers_of
+except S3IntegrationError as error:
+    _unfit, ROUTES = error, ()
 
 log = logging.getLogger("petal_s3")
 
@@ -81,6 +87,8 @@ class PetalS3(Petal):  # type: ignore[misc]
             log.exception("petal-s3 is not active")
 
     def _build(self) -> None:
+        if _unfit is not None:
+            raise _unfit
         settings = config.load()
         listens = "ext_mavlink" in self._proxies and not settings.upload_while_flying
         flight = FlightState(listening_since=clock.now() if listens else None)
@@ -289,6 +297,22 @@ def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
 
 for _route in ROUTES:
     setattr(PetalS3, f"rest_{_route.name}", _endpoint(_route))
+
+
+def _why_not(method: str, reason: S3IntegrationError) -> Callable[..., Awaitable[Response]]:
+    """A method of the petal that answers every request with why nothing else is here."""
+
+    async def endpoint(self: PetalS3, request: Request) -> Response:  # noqa: ARG001 - as mounted
+        return JSONResponse(as_json(reason), status_code=reason.status)
+
+    endpoint.__name__ = f"inactive_{method.lower()}"
+    marked = http_action(method, "/{path:path}", summary="Why petal-s3 is not active")
+    return cast("Callable[..., Awaitable[Response]]", marked(endpoint))
+
+
+if _unfit is not None:
+    for _method in ("GET", "POST", "DELETE"):
+        setattr(PetalS3, f"rest_{_method}", _why_not(_method, _unfit))
 
 
 def _host_is_leaving() -> bool:

@@ -10,7 +10,8 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from petal_s3.admin.permission_checks import CHECKS, Finding, trouble, try_all
+from petal_s3.admin.finding import Finding, trouble
+from petal_s3.admin.permission_checks import CHECKS, try_all
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
 from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file

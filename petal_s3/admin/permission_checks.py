@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Literal
 
+from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.iam_policy import partition
 from petal_s3.errors import (
     BadInput,
     Conflict,
-    LocalStorageError,
     Refused,
     S3BucketError,
     S3FileNotFoundError,
@@ -20,28 +18,10 @@ from petal_s3.errors import (
 from petal_s3.objects.ownership import Territory, temporary_folder
 from petal_s3.s3.client import S3
 
-State = Literal["ok", "warning", "failed", "skipped"]
 CHECKS = (
     "bucket", "s3:ListBucket", "encryption", "s3:PutObject", "s3:ListMultipartUploadParts",
     "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject", "stale uploads",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found, and what to do about it; ``not_now``: waiting may help."""
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
-    not_now: bool = False
-
-
-def trouble(check: str, error: S3IntegrationError, advice: str = "") -> Finding:
-    """A check that ended with ``error``."""
-    not_now = error.waiting_helps and not isinstance(error, S3BucketError | LocalStorageError)
-    return Finding(check, "failed", error.message, advice, not_now)
 
 
 async def try_all(s3: S3, territory: Territory, *, region: str, sse: str) -> AsyncIterator[Finding]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from petal_s3.admin import iam_policy as policy
+from petal_s3.admin.finding import Finding, trouble
 from petal_s3.cli.exit_codes import (
     DONE,
     FAILED,
@@ -21,6 +22,7 @@ from petal_s3.cli.exit_codes import (
     run,
 )
 from petal_s3.core import settings as config
+from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings, valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from petal_s3.host import install as hostfiles
@@ -29,7 +31,6 @@ from petal_s3.service.snapshot import last_said
 
 if TYPE_CHECKING:
     from petal_s3.admin import bucket_setup as admin
-    from petal_s3.admin.permission_checks import Finding
 
 Json = dict[str, Any]
 ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -210,9 +211,13 @@ _SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skip
 def check(for_programs: ForPrograms = False) -> None:
     """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
     settings = config.load()
-    territory = _territory(settings, None)
     findings: list[Finding] = []
-    run(_check(settings, territory, findings, aloud=not for_programs))
+    wrong = unfit()
+    if wrong is None:
+        territory = _territory(settings, None)
+        run(_check(settings, territory, findings, aloud=not for_programs))
+    else:  # the checks themselves could not be loaded
+        _found(trouble("packages", wrong), findings, aloud=not for_programs)
     failed = [one for one in findings if one.state == "failed"]
     code = DONE if not failed else NOT_NOW if all(one.not_now for one in failed) else FAILED
     if for_programs:
@@ -227,8 +232,12 @@ async def _check(
     from petal_s3.admin.checkup import checkup  # noqa: PLC0415 - slow, and only for this
 
     async for finding in checkup(settings, territory):
-        findings.append(finding)
-        if aloud:
-            typer.echo(f"{_SIGNS[finding.state]:<8} {finding.check}: {plain(finding.found)}")
-            if finding.advice:
-                typer.echo(f"{'':<8} {plain(finding.advice)}")
+        _found(finding, findings, aloud=aloud)
+
+
+def _found(finding: Finding, findings: list[Finding], *, aloud: bool) -> None:
+    findings.append(finding)
+    if aloud:
+        typer.echo(f"{_SIGNS[finding.state]:<8} {finding.check}: {plain(finding.found)}")
+        if finding.advice:
+            typer.echo(f"{'':<8} {plain(finding.advice)}")

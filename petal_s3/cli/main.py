@@ -21,6 +21,7 @@ from petal_s3.cli import object_commands as cli_objects
 from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import DONE, FAILED, NOT_NOW, Sentences, complain, print_json, run
 from petal_s3.core import settings as config
+from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
 from petal_s3.host import install as hostfiles
@@ -121,7 +122,8 @@ def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[Json]:
 
 
 def _show_status(settings: Settings, *, watch: bool) -> None:
-    notes = hints(settings)
+    wrong = unfit()
+    notes = [*hints(settings), *([wrong.message] if wrong is not None else [])]
     console = screen.console()
     looks = _looks(settings, _SHOWN_ROWS, watch=watch)
     if watch and console.is_terminal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _ROOT = "Root"
@@ -51,27 +51,3 @@ def came(answer: Mapping[str, Any]) -> str:
     root = root_of(answer)
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "an answer")
     return f"{status} and {_IN_WORDS.get(root, root)}"
-
-
-def refusal(error: BaseException) -> tuple[int, str]:
-    """The HTTP status and S3's code behind one of our errors; ``(0, "")`` where none came."""
-    for cause in _causes(error):
-        told = getattr(cause, "response", None)
-        if isinstance(told, Mapping) and "Error" in told:
-            status = int(told.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-            code = str(told["Error"].get("Code") or "")
-            return status, "" if code == str(status) else code
-    return 0, ""
-
-
-def answered(error: BaseException) -> str:
-    """What was answered, for a sentence: ``501 NotImplemented``; empty where nothing was."""
-    status, code = refusal(error)
-    return re.sub(r"[^\x20-\x7e]+", " ", f"{status} {code}".strip())[:80] if status else ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    one: BaseException | None = error
-    while one is not None:
-        yield one
-        one = one.__cause__

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore cannot be imported
+
+# isort: split
 import asyncio
 import io
 import os

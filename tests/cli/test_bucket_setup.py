@@ -332,7 +332,10 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
 
     (step,) = [one for one in answer.json["steps"] if one["name"] == "lifecycle"]
     assert (answer.code, step["outcome"]) == (1, "not offered")
-    assert step["reason"] == f"The server does not offer this setting (409 {code.decode()})."
+    assert step["reason"] == (
+        "The server does not offer this setting (PutBucketLifecycleConfiguration was answered 409"
+        f" {code.decode()}: It is there.)."
+    )
     assert steps(answer)["policy"] == "changed"
 
 

@@ -112,10 +112,10 @@ def client(server: OneStyle, style: AddressStyle) -> S3:
     )
 
 
-@pytest.mark.parametrize("style", ["path", "virtual", "auto"])
+@pytest.mark.parametrize("style", ["path", "virtual"])
 async def test_the_bucket_is_addressed_as_it_is_set(server: OneStyle, style: AddressStyle) -> None:
     s3 = client(server, style)
-    takes = server.style == ("path" if style == "auto" else style)
+    takes = server.style == style
     try:
         if takes:
             assert (await s3.page("flight_logs/")).objects == []
@@ -124,7 +124,37 @@ async def test_the_bucket_is_addressed_as_it_is_set(server: OneStyle, style: Add
                 await s3.page("flight_logs/")
     finally:
         await s3.close()
-    assert set(server.asked) == {"virtual" if style == "virtual" else "path"}
+    assert set(server.asked) == {style}
+
+
+async def test_without_a_setting_the_style_that_the_server_takes_is_learnt(
+    server: OneStyle,
+) -> None:
+    s3 = client(server, "auto")
+    try:
+        assert (await s3.page("flight_logs/")).objects == []
+        assert s3.capabilities.lacks("path_addresses") == (server.style == "virtual")
+        server.asked.clear()
+        assert (await s3.page("flight_logs/")).objects == []
+    finally:
+        await s3.close()
+    assert server.asked == [server.style], "it is not asked in the other way again"
+
+
+async def test_where_a_style_is_set_the_setting_is_named_and_no_other_style_is_tried(
+    server: OneStyle,
+) -> None:
+    other: AddressStyle = "path" if server.style == "virtual" else "virtual"
+    s3 = client(server, other)
+    try:
+        with pytest.raises(S3IntegrationError) as caught:
+            await s3.page("flight_logs/")
+    finally:
+        await s3.close()
+    assert "PETAL_S3_ADDRESS_STYLE" in caught.value.message
+    assert "SecondLevelDomainForbidden" in caught.value.message
+    assert "permission" not in caught.value.message
+    assert set(server.asked) == {other}
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
