@@ -33,6 +33,7 @@ from petal_s3.errors import (
     UploadGone,
     no_descriptors,
 )
+from petal_s3.s3.evidence import root_of
 from petal_s3.s3.headers import FROM_CACHE, from_cache, patience_s
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
 
@@ -84,6 +85,7 @@ _ARCHIVED = "The object is archived and has to be restored before it can be read
 _OTHERS = "The bucket belongs to another account ({told}): choose another PETAL_S3_BUCKET_NAME."
 _UNWELL = "S3 could not do it ({told}); it is tried again."
 _WORDLESS = "S3 did not say why ({told}); it is tried again."
+_NO_CODE = "An answer came in which S3 would name a code ({told})."
 _LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
 
 _Kind = type[S3IntegrationError]
@@ -277,10 +279,12 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     told = _told(error, status, options)
     # The body of a HEAD says nothing about who answers, and some servers label it HTML.
     wordless = error.operation_name in _HEADS
-    page = "html" in str(headers.get("content-type", "")) and not told.code
     kind, our_code, sentence = _meaning(error.operation_name, code, told)
-    if page and not wordless and status not in _LOGIN:
-        kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
+    if code not in TABLE and not wordless and status not in _LOGIN:
+        if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
+            kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
+        elif not code:
+            kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
     found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
     found.told = told
     return found
@@ -290,15 +294,16 @@ def _told(error: boto.ClientError, status: int, options: str) -> Told:
     details = error.response.get("Error", {})
     code = str(details.get("Code") or "")
     # botocore puts the status in place of a code that is not there.
-    code = "" if code == str(status) else _plain(code) if code else ""
+    code = "" if code == str(status) else _plain(code)[:80] if code else ""
     message = str(details.get("Message") or "") if code else ""
     asked = f"{error.operation_name} with {options}" if options else error.operation_name
-    return Told(asked, status, code, _plain(message) if message else "")
+    return Told(asked, status, code, _plain(message)[:120] if message else "")
 
 
 def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
-    if code.startswith("KMS.") and code not in TABLE:
-        code = "AccessDenied"
+    if code.startswith("KMS."):
+        denied = "AccessDenied" in code
+        code = "AccessDenied" if denied else "InvalidEncryptionAlgorithmError"
     if told.status == 404 and operation in _OF_AN_UPLOAD and code != "NoSuchBucket":
         code = "NoSuchUpload"
     if told.status == 405 and operation in _OPTIONAL:
@@ -311,7 +316,7 @@ def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
         return TABLE[code]
     unknown = _UNWELL if told.code else _WORDLESS
     if told.code and told.status == 400:
-        return Refused, "s3_refused", _NO  # its own words say more than we know
+        return Transient, "s3_refused", _NO  # its own words say more than we know
     return _STATUS.get(told.status) or (Transient, "s3_unwell", unknown)
 
 
