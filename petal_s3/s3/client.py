@@ -12,13 +12,11 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import (
     BadInput,
-    ClockSkew,
     Conflict,
     NotS3,
     Offline,
     Refused,
     S3BucketError,
-    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
     Transient,
@@ -27,6 +25,7 @@ from petal_s3.s3.calls import Caller
 from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, crc32_base64, digest_of
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.error_mapping import TABLE
 from petal_s3.s3.http_session import RateLimit, ServerClock, Window
 from petal_s3.s3.options import carried, is_vague, may_be_refusal, to_drop, without
 from petal_s3.s3.responses import (
@@ -136,9 +135,9 @@ class S3:
         """Whether the other address style is answered well, once no answer of this one was."""
         told = refusal.told
         named = refusal.code == "address_style"
-        unsure = isinstance(refusal, S3BucketError | Refused | Transient) and not self.answered
-        unsure = unsure and told is not None and told.status in {400, 403, 405}
-        unsure = unsure and not isinstance(refusal, S3CredentialsError | ClockSkew)
+        # A code that is known means what it says.
+        unsure = told is not None and bool(told.code) and told.code not in TABLE
+        unsure = unsure and told is not None and told.status in {400, 403} and not self.answered
         if not self._may_change_style or not (named or unsure):
             return False
         self._may_change_style = False  # tried once

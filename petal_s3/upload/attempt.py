@@ -311,13 +311,20 @@ class Uploader:
         What S3 does not show at once is waited for: it must not travel again for that.
         """
         info = await self._receipts.seen(row)
-        if info is not None and not self._receipts.is_wrong(row, info):
-            return await self._prove(row, source, self._receipts.bytes_of(source))
-        if info is None and row.stored_at is not None:
-            blind_s = self._receipts.server_time() - row.stored_at
-            if 0 <= blind_s < BLIND_S:
-                raise not_yet_there(row.key)
-        return None
+        if info is None:
+            if row.stored_at is not None:
+                blind_s = self._receipts.server_time() - row.stored_at
+                if 0 <= blind_s < BLIND_S:
+                    raise not_yet_there(row.key)
+            return None
+        expected = self._receipts.bytes_of(source)
+        try:
+            receipt = await self._receipts.receipt(row, source, expected, ours=False)
+        except Mismatch:
+            # It may be another's: the key is looked at before anything is sent there.
+            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+            return None
+        return await self._verified(row, receipt)
 
     async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
