@@ -20,7 +20,6 @@ from petal_s3.errors import (
     Conflict,
     Mismatch,
     NotFinished,
-    NotS3,
     Offline,
     S3BucketError,
     S3IntegrationError,
@@ -276,24 +275,22 @@ class Uploader:
 
     async def _go_on(self, row: Row, source: Source, live: Live) -> Row:
         """Go on with what was begun before; the row, verified or with nothing begun."""
+        if row.stored_at is not None:
+            done = await self._found(row, source)
+            if done is not None:
+                return done
         if row.upload_id is not None:
             try:
                 return await self._resume(row, source, live)
-            except NotS3:
-                # Some servers (fauxqs 2.4) give the object where its parts are asked for.
-                done = None if row.stored_at is None else await self._shown(row, source)
-                if done is None:
-                    raise
-                return done
             except UploadGone as error:
                 told = error.code != _UNLISTED
                 if told and (live.sent or await self._lacks_parts(row)):
                     raise  # the next attempt sends what S3 has not, and nothing else
-                done = await self._shown(row, source)
-                return await self._lost(row, error) if done is None else done
+                self._wait_for_it(row)
+                return await self._lost(row, error)
         if row.stored_at is not None:
-            done = await self._shown(row, source)
-            return await self._outbox(Outbox.forget, row) if done is None else done
+            self._wait_for_it(row)
+            return await self._outbox(Outbox.forget, row)
         return row
 
     async def _send_anew(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
@@ -305,17 +302,10 @@ class Uploader:
     def _is_small(self, source: Source) -> bool:
         return source.size <= self._part_size
 
-    async def _shown(self, row: Row, source: Source) -> Row | None:
-        """Prove what S3 was asked to store before; none where it has to be sent (again).
-
-        What S3 does not show at once is waited for: it must not travel again for that.
-        """
+    async def _found(self, row: Row, source: Source) -> Row | None:
+        """Prove what S3 was asked to store before; none where it does not stand there."""
         info = await self._receipts.seen(row)
         if info is None:
-            if row.stored_at is not None:
-                blind_s = self._receipts.server_time() - row.stored_at
-                if 0 <= blind_s < BLIND_S:
-                    raise not_yet_there(row.key)
             return None
         expected = self._receipts.bytes_of(source)
         try:
@@ -324,7 +314,15 @@ class Uploader:
             # It may be another's: the key is looked at before anything is sent there.
             await self._outbox(memory.remember_object, info.key, info.size, info.etag)
             return None
+        await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
+
+    def _wait_for_it(self, row: Row) -> None:
+        """What S3 stored and does not show at once must not travel again for that."""
+        if row.stored_at is not None:
+            blind_s = self._receipts.server_time() - row.stored_at
+            if 0 <= blind_s < BLIND_S:
+                raise not_yet_there(row.key)
 
     async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
