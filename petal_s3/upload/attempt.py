@@ -275,23 +275,24 @@ class Uploader:
 
     async def _go_on(self, row: Row, source: Source, live: Live) -> Row:
         """Go on with what was begun before; the row, verified or with nothing begun."""
+        awaited = False
         if row.stored_at is not None:
-            done = await self._found(row, source)
+            info = await self._receipts.seen(row)
+            done = None if info is None else await self._found(row, source, info)
             if done is not None:
                 return done
-        if row.upload_id is not None:
-            try:
-                return await self._resume(row, source, live)
-            except UploadGone as error:
-                told = error.code != _UNLISTED
-                if told and (live.sent or await self._lacks_parts(row)):
-                    raise  # the next attempt sends what S3 has not, and nothing else
-                self._wait_for_it(row)
-                return await self._lost(row, error)
-        if row.stored_at is not None:
-            self._wait_for_it(row)
-            return await self._outbox(Outbox.forget, row)
-        return row
+            awaited = info is None
+        if row.upload_id is None:
+            self._wait_for_it(row, awaited=awaited)
+            return row if row.stored_at is None else await self._outbox(Outbox.forget, row)
+        try:
+            return await self._resume(row, source, live)
+        except UploadGone as error:
+            told = error.code != _UNLISTED
+            if told and (live.sent or await self._lacks_parts(row)):
+                raise  # the next attempt sends what S3 has not, and nothing else
+            self._wait_for_it(row, awaited=awaited)
+            return await self._lost(row, error)
 
     async def _send_anew(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
         if self._is_small(source):
@@ -302,11 +303,8 @@ class Uploader:
     def _is_small(self, source: Source) -> bool:
         return source.size <= self._part_size
 
-    async def _found(self, row: Row, source: Source) -> Row | None:
-        """Prove what S3 was asked to store before; none where it does not stand there."""
-        info = await self._receipts.seen(row)
-        if info is None:
-            return None
+    async def _found(self, row: Row, source: Source, info: ObjectInfo) -> Row | None:
+        """Prove what S3 was asked to store before; none where other bytes stand there."""
         expected = self._receipts.bytes_of(source)
         try:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
@@ -317,12 +315,11 @@ class Uploader:
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
 
-    def _wait_for_it(self, row: Row) -> None:
+    def _wait_for_it(self, row: Row, *, awaited: bool) -> None:
         """What S3 stored and does not show at once must not travel again for that."""
-        if row.stored_at is not None:
-            blind_s = self._receipts.server_time() - row.stored_at
-            if 0 <= blind_s < BLIND_S:
-                raise not_yet_there(row.key)
+        stored_at = row.stored_at if awaited else None
+        if stored_at is not None and 0 <= self._receipts.server_time() - stored_at < BLIND_S:
+            raise not_yet_there(row.key)
 
     async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
