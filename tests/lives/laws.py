@@ -155,6 +155,8 @@ class Laws:
         It came after the look at its key, and no condition kept the write from it; or that was
         ignored for the first time.
         """
+        if asked.op == "DeleteObject":
+            return False
         ignored = self._world.options.ignores_condition(asked)
         if ignored and self._shown_conditions:
             return True
@@ -209,6 +211,8 @@ class Laws:
         if asked.headers.get("if-none-match") and answer.status in {200, 412} and fault.honest:
             self._may_overwrite = False
             self._shown_conditions |= answer.status == 412
+            if is_probe(asked) and self._world.options.ignores_condition(asked):
+                self._shown_conditions = False  # what was tried has shown that it is ignored
         if answer.status == 501 and not fault.honest:
             self._may_overwrite = True
         if isinstance(answer, Provoked) and answer.option == "condition":

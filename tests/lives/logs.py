@@ -181,12 +181,16 @@ class Logs:
             self._changed(path)
 
     def remount(self, moved_s: int, *, other_inodes: bool) -> None:
-        """All cards are mounted anew: nothing of what they hold has changed."""
+        """All cards are mounted anew: nothing of what they hold has changed.
+
+        An event file keeps its inode or its time: with neither, nothing tells an unsent one from
+        a file that took its name when it was rotated away.
+        """
         self.world.note("remounted", moved_s, other_inodes)
         for directory in (self.drone.logs, self.drone.events):
             for path in sorted(one for one in directory.iterdir() if one.is_file()):
                 status = path.stat()
-                if other_inodes:
+                if other_inodes and (not moved_s or directory == self.drone.logs):
                     copy = path.with_name("copy.tmp")
                     shutil.copyfile(path, copy)
                     copy.replace(path)

@@ -332,7 +332,24 @@ def test_a_server_that_ignores_what_it_once_knew_cannot_be_seen_through(wire: Wi
     assert wire.put(**UNLESS_THERE) == 200
 
 
-def test_a_stranger_that_is_deleted_is_a_broken_law(wire: Wire) -> None:
+def test_a_probe_that_shows_a_server_to_ignore_conditions_makes_a_look_due(wire: Wire) -> None:
+    wire.world.stranger(KEY)
+    assert wire.put(**UNLESS_THERE) == 412
+    wire.kill()
+    wire.odd("condition", None)
+    for _ in range(2):
+        assert wire.put(PROBE, b"x", **UNLESS_THERE) == 200
+
+    with pytest.raises(LawBroken, match="was a stranger's and is overwritten"):
+        wire.put(**UNLESS_THERE)
+
+
+@pytest.mark.parametrize("told_by", ["nothing", "a refusal"])
+def test_a_stranger_that_is_deleted_is_a_broken_law(wire: Wire, told_by: str) -> None:
+    if told_by == "a refusal":
+        _conditions_fail(wire, told_by)
+    wire.ask("HEAD", KEY)
+    wire.wait(0.1)
     wire.world.stranger(KEY)
     with pytest.raises(LawBroken, match="was a stranger's"):
         wire.ask("DELETE", KEY)
@@ -368,19 +385,23 @@ def test_every_act_is_a_verb(wire: Wire, tmp_path: Path) -> None:
         assert callable(life._act(name))
 
 
-def test_cards_are_mounted_anew_with_the_same_bytes(wire: Wire, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved_s", [0, 3600])
+def test_cards_are_mounted_anew_with_the_same_bytes(
+    wire: Wire, tmp_path: Path, moved_s: int
+) -> None:
     drone = Drone(wire.world, wire.loop, tmp_path)
     life = Life(wire.world, drone, random.Random(0))
     life.logs.new_log()
     life.logs.event()
     before = {path: (path.stat(), path.read_bytes()) for path in tmp_path.glob("*/*")}
 
-    life.logs.remount(3600, other_inodes=True)
+    life.logs.remount(moved_s, other_inodes=True)
 
+    assert len(before) == 2
     for path, (was, body) in before.items():
         status = path.stat()
-        assert status.st_ino != was.st_ino
-        assert status.st_mtime_ns == was.st_mtime_ns + 3600 * 10**9
+        assert (status.st_ino == was.st_ino) == (moved_s != 0 and path.suffix == ".xml")
+        assert status.st_mtime_ns == was.st_mtime_ns + moved_s * 10**9
         assert path.read_bytes() == body
         assert life.logs.living[str(path)].mtime_ns == status.st_mtime_ns
     assert wire.world.laws.excused == set()
