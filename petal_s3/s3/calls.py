@@ -295,6 +295,8 @@ class Caller:
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=_WATCH_S)
+                if not task.done() and _is_ended(window, left):
+                    _send_no_more(window)  # its buffer would wait for room for ever
                 before, left = left, unacknowledged(window.transport)
                 if left != before:
                     window.moved_at = self._now()
@@ -330,6 +332,12 @@ def _said_anew(error: S3IntegrationError, message: str) -> S3CredentialsError:
     anew = S3CredentialsError(message, code=error.code, retry_after_s=error.retry_after_s)
     anew.told = error.told
     return anew
+
+
+def _is_ended(window: Window, left: int | None) -> bool:
+    """Whether the peer has ended its side since the look before, in the middle of the body."""
+    way = window.transport
+    return left is None and way is not None and way.is_closing() and window.position < window.size
 
 
 def _send_no_more(window: Window) -> None:
