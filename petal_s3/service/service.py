@@ -132,7 +132,7 @@ class Service:
         self.objects = Objects(self.s3, self.outbox, self.territory)
         self.learner = Learner(
             self.s3, self.outbox, self.territory.home, bucket=bucket_name_of(settings),
-            given=capabilities,
+            given=capabilities, now=self._now,
         )  # fmt: skip
         self.uploader = Uploader(
             self.s3,

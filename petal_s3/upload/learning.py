@@ -11,6 +11,8 @@ import contextlib
 import logging
 from dataclasses import replace
 
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.errors import (
     Conflict,
     S3BucketError,
@@ -31,6 +33,7 @@ log = logging.getLogger("petal_s3")
 _BYTE = b"\0"
 _TYPE = "application/octet-stream"
 _NAME = "capabilities"
+_PAUSE_S = 600.0
 
 
 class Learner:
@@ -41,8 +44,10 @@ class Learner:
 
     def __init__(
         self, s3: S3, outbox: OutboxThread, home: str, *, bucket: str,
-        given: Capabilities | None = None,
+        given: Capabilities | None = None, now: Clock = clock.now,
     ) -> None:  # fmt: skip
+        self._steady = now
+        self._again_at = float("-inf")
         self._s3 = s3
         self._outbox = outbox
         self._key = f"{temporary_folder(home)}{_NAME}"
@@ -62,8 +67,13 @@ class Learner:
             return
         async with self._one:
             unencrypted = self._s3.encrypts and self._s3.capabilities.lacks("encryption")
-            if unencrypted or self._s3.capabilities.due(self._now()):
+            if unencrypted or (self._steady() >= self._again_at and await self._is_due()):
                 await self._try_all()
+
+    async def _is_due(self) -> bool:
+        if self._s3.clock.offset_s is None and self._s3.capabilities.asked_at:
+            await self._s3.head(self._key)  # S3's time; the device's may be years away
+        return self._s3.capabilities.due(self._now())
 
     async def again(self) -> bool:
         """Try everything because an answer contradicts what is known; whether that changed it."""
@@ -104,6 +114,8 @@ class Learner:
             await self._trial()
         except S3IntegrationError as error:
             if error.blocks_drain or error.told is None:
+                # On a link that breaks all the time logs come first.
+                self._again_at = self._steady() + _PAUSE_S
                 known = {**before.known, **self._s3.capabilities.known}
                 self._s3.capabilities = replace(before, known=known)
                 raise
