@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import Territory
+from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3, withheld
@@ -17,6 +19,7 @@ from petal_s3.s3.responses import OpenUpload
 log = logging.getLogger("petal_s3")
 
 AGE_S = 24 * 3600.0
+EVERY_S = 24 * 3600.0
 _MOST_PAGES = 100
 
 
@@ -40,10 +43,52 @@ class Orphans:
         """
         self.aborted = 0
         self.advice: list[str] = []
+        self._made = False
         self._s3 = s3
         self._outbox = outbox
         self._territory = territory
         self._age_s = age_s
+
+    async def look(self) -> float:
+        """Make a pass, unless a process before this one made it within a day by S3's clock.
+
+        Returns in how many seconds the next one is due. Raises as :meth:`collect`.
+        """
+        fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._territory.home}"
+        if not self._made:
+            left_s = await self._left_s(await self._outbox(memory.told, fact))
+            if left_s > 0:
+                return left_s
+        await self.collect()
+        self._made = True
+        if self._s3.clock.offset_s is not None:
+            made = {"at": self._server_s(), "advised": bool(self.advice)}
+            await self._outbox(memory.tell, fact, json.dumps(made))
+        return EVERY_S
+
+    async def _left_s(self, told: str) -> float:
+        """In how many seconds the next pass is due after the one that was told of."""
+        if not told:
+            return 0.0
+        made = json.loads(told)
+        if self._s3.clock.offset_s is None:
+            await self._learn_time()
+        since_s = self._server_s() - made["at"]
+        if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
+            return 0.0
+        self.advice = [_advice(self._territory.prefix)] if made["advised"] else []
+        return float(EVERY_S - since_s)
+
+    async def _learn_time(self) -> None:
+        """Ask S3 for next to nothing: every answer brings its time, a refusal, too."""
+        try:
+            await self._s3.page(self._territory.home, limit=1)
+        except S3BucketError as error:
+            if not withheld(error):
+                raise
+
+    def _server_s(self) -> int:
+        return int(self._s3.clock.utcnow().timestamp())
 
     async def collect(self) -> Pass:
         """Make one pass, and look whether the bucket collects by itself what we cannot.
@@ -61,7 +106,7 @@ class Orphans:
     async def _listed(self) -> tuple[list[OpenUpload], bool]:
         found: list[OpenUpload] = []
         refused = False
-        for root in self._territory.roots:
+        for root in self._territory.listed:
             try:
                 found += await self._s3.uploads_below(root)
             except S3BucketError as error:

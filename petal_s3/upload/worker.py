@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from petal_s3.cleanup.stale_uploads import Orphans, Pass
+from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.kinds import ALL_KINDS
@@ -42,7 +42,6 @@ log = logging.getLogger("petal_s3")
 _CAP_S = 60.0
 _CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
 _CAP_TIDY_S = 3600.0
-_TIDY_EVERY_S = 24 * 3600.0
 _LOOK_S = 0.25  # how often a running attempt looks whether it may go on
 _POLL_S = 1.0  # how often an idle drain looks for rows of other processes
 _PROBE_S = 5.0
@@ -396,7 +395,7 @@ class Drainer:
         """
         if self._now() < self._tidy_at or not await self._idle():
             return
-        work = asyncio.ensure_future(self._orphans.collect())
+        work = asyncio.ensure_future(self._orphans.look())
         try:
             while not work.done() and await self._idle():
                 await asyncio.wait({work}, timeout=_LOOK_S)
@@ -409,14 +408,14 @@ class Drainer:
             return False
         return await self._outbox(Outbox.next_due_s, self._now()) != 0
 
-    def _tidied(self, work: asyncio.Future[Pass]) -> float:
+    def _tidied(self, work: asyncio.Future[float]) -> float:
         """Seconds until the next look for orphans."""
         if work.cancelled():
             return _CAP_S
         error = work.exception()
         if error is None:
             self._untidy = 0
-            return _TIDY_EVERY_S
+            return work.result()
         self._untidy += 1
         wait_s = backoff_s(self._untidy + 4, cap_s=_CAP_TIDY_S, spread=self._spread)
         if isinstance(error, S3IntegrationError):

@@ -524,6 +524,107 @@ async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(rig: R
     assert asked == [4, 4, 4, 8, 8]
 
 
+def questions(rig: Rig) -> list[str]:
+    return [op for op in rig.ops() if op != "Token"]
+
+
+@pytest.mark.guarantee(
+    "orphans",
+    "the process or the computer starts again and again",
+    "orphans are looked for once a day by S3's clock; a start costs one small question",
+)
+@pytest.mark.parametrize("years", [0, 10, -50])
+async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
+    rig: Rig, years: int
+) -> None:
+    """The date of the device may be anything."""
+    await rig.service.drainer._turn()
+    advice = rig.service.orphans.advice
+    wall = rig.service.s3.clock._wall
+    asked = []
+
+    for _ in range(3):
+        service = await rig.restart()
+        service.s3.clock._wall = lambda: wall() + years * 365 * DAY.total_seconds()
+        rig.ledger.clear()
+        left_s = await rig.service.orphans.look()
+        asked.append(questions(rig))
+
+    assert asked == [["ListObjectsV2"]] * 3
+    assert 86_000 < left_s <= 86_400
+    assert rig.service.orphans.advice == advice != []
+
+
+async def a_day_passes(rig: Rig) -> None:
+    rig.sql(
+        "UPDATE fact SET value = json_set(value, '$.at', json_extract(value, '$.at') - 86400)"
+        " WHERE name LIKE 'orphans %'"
+    )
+
+
+async def test_a_start_a_day_later_looks_again(rig: Rig) -> None:
+    await rig.service.drainer._turn()
+    await a_day_passes(rig)
+    begin(rig)
+    await rig.restart()
+
+    await rig.service.drainer._turn()
+
+    assert rig.open_uploads() == []
+
+
+async def test_a_look_that_failed_is_made_at_the_next_start(rig: Rig) -> None:
+    rig.fault(RULES, UNWELL)
+    await rig.service.drainer._turn()
+    await rig.restart()
+    begin(rig)
+
+    await rig.service.drainer._turn()
+
+    assert rig.open_uploads() == []
+
+
+async def test_a_start_looks_where_s3_does_not_tell_its_time(rig: Rig) -> None:
+    await rig.service.drainer._turn()
+    await rig.restart()
+    rig.fault("ListObjectsV2", page(Date="nonsense"))
+    rig.fault(LISTING, listing(Date="nonsense"))
+    before = rig.count(LISTING)
+
+    await rig.service.drainer._turn()
+
+    assert rig.count(LISTING) == before + len(rig.service.territory.listed)
+
+
+async def test_a_start_that_may_not_list_learns_the_time_from_the_refusal(rig: Rig) -> None:
+    await rig.service.drainer._turn()
+    await rig.restart()
+    rig.fault("ListObjectsV2", DENIED)
+    before = rig.count(LISTING)
+
+    await rig.service.drainer._turn()
+
+    assert rig.count(LISTING) == before
+
+
+async def test_what_was_looked_for_in_another_bucket_says_nothing(rig: Rig) -> None:
+    await rig.service.drainer._turn()
+    before = rig.count(LISTING)
+    await rig.restart(upload_prefix="elsewhere/")
+
+    await rig.service.drainer._turn()
+
+    assert rig.count(LISTING) == before + 4
+
+
+async def test_a_server_that_has_no_uploads_and_says_so_by_404_has_none(rig: Rig) -> None:
+    rig.always(LISTING, refusal(404, "NoSuchUpload"))
+
+    found = await collect(rig)
+
+    assert found == Pass(listed=0, aborted=0, refused=False)
+
+
 async def test_nothing_is_looked_for_while_rows_are_due(rig: Rig) -> None:
     await rig.land("one.ulg")
     await rig.land("two.ulg", seed=1)
