@@ -356,13 +356,13 @@ def _unanswered(
 
 
 def _why(causes: Sequence[BaseException]) -> str:
-    """What the system said of a connection, in brackets; empty where it said nothing."""
+    """What the system said of a connection, in brackets; else the name of the first error."""
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
             return f" ({os.strerror(cause.errno)})"
         if isinstance(cause, socket.gaierror):
             return " (its name is not known here)"
-    return ""
+    return f" ({type(causes[-1]).__name__})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -49,7 +49,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
 from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from petal_s3.upload.duplicates import Found, Recogniser
+from petal_s3.upload.duplicates import Found, Recogniser, still_there
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.receipt import BLIND_S, Receipts, not_yet_there
 from petal_s3.upload.source_file import Source, renamed, replaced
@@ -193,7 +193,7 @@ class Uploader:
         twin = await self._outbox(Outbox.proven_twin, row)
         if twin is None or twin.receipt is None:
             return None
-        origin = await self._s3.head(twin.receipt.key)
+        origin = await still_there(self._s3, twin.receipt.key)
         if origin is None or origin.etag != twin.receipt.etag:
             return None  # what was proven once is no proof today
         await self.abandon(row)

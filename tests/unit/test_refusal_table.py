@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from outbox_rows import entry
 from test_refusals import (
+    ADDRESS,
+    ARCHIVED,
     BUCKET,
     CLOCK,
     CODES,
-    DAMAGED,
+    DIGEST,
+    ENCRYPTION,
     EXPIRED,
     FORBIDDEN,
     FULL,
     GONE,
+    KEYS,
     MISSING,
     NOT_OFFERED,
     NOT_S3,
@@ -27,10 +31,12 @@ from test_refusals import (
     REFUSED,
     SLOW,
     TAKEN,
+    UNKNOWN_REFUSAL,
     UNWELL,
     YOURS,
     Meaning,
     answered,
+    came,
 )
 
 from petal_s3.core import settings as config
@@ -42,7 +48,6 @@ from petal_s3.service.service import Service
 from tests.faults import known
 
 MINUTE_S, QUARTER_S = 60.0, 900.0
-SAID = "what the server says"
 
 # Codes that S3 and servers like it are known to answer with; the table may know more.
 KNOWN = {
@@ -77,59 +82,80 @@ class Effect:
 
 
 EFFECTS: dict[Meaning, Effect] = {
-    EXPIRED: Effect(
-        "The session credentials are no longer accepted ({code}); new ones are fetched.",
-        True, MINUTE_S,
-    ),
-    CLOCK: Effect("S3 does not accept the time of the request ({code}).", True, MINUTE_S),
+    EXPIRED: Effect("S3 does not accept the session credentials ({came}).", True, MINUTE_S),
+    KEYS: Effect("S3 does not accept the access key ({came}).", True, MINUTE_S),
+    CLOCK: Effect("S3 does not accept the time of the request ({came}).", True, MINUTE_S),
     FORBIDDEN: Effect(
-        "The bucket refuses this machine ({code}): check its permissions.", True, QUARTER_S, "up"
+        "S3 does not allow it to this machine ({came}): check its permissions.",
+        True, QUARTER_S, "up",
     ),
     BUCKET: Effect(
-        "The bucket cannot be used ({code}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION.",
+        "The bucket cannot be used ({came}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION.",
         True, QUARTER_S, "up",
     ),
     NOT_OFFERED: Effect(
-        f"The server does not offer what was asked of it ({{code}}: {SAID}); if that is its "
-        "encryption, set PETAL_S3_SSE.",
+        "The server does not offer what was asked of it ({came}).", True, QUARTER_S, "up"
+    ),
+    ENCRYPTION: Effect(
+        "The server does not encrypt as it is asked to ({came}): set PETAL_S3_SSE to what it"
+        " offers, or to none.",
         True, QUARTER_S, "up",
     ),
-    FULL: Effect("The bucket has no room left ({code}).", True, QUARTER_S, "up"),
-    SLOW: Effect("S3 asks to slow down ({code}).", True, MINUTE_S, "up"),
+    ADDRESS: Effect(
+        "The server does not take the bucket where it was named ({came}): set"
+        " PETAL_S3_ADDRESS_STYLE.",
+        True, QUARTER_S, "up",
+    ),
+    FULL: Effect("The bucket has no room left ({came}).", True, QUARTER_S, "up"),
+    SLOW: Effect("S3 asks to slow down ({came}).", True, MINUTE_S, "up"),
     GONE: Effect(
-        "S3 no longer knows the multipart upload ({code}); it begins anew.", False, QUARTER_S
+        "S3 no longer knows the multipart upload ({came}); it begins anew.", False, QUARTER_S
     ),
-    DAMAGED: Effect(
-        "Bytes were damaged on the way to S3 ({code}); they are sent again.", False, QUARTER_S
-    ),
-    TAKEN: Effect("Another object stands at this key ({code}).", False, QUARTER_S),
-    MISSING: Effect("There is no such object.", False, QUARTER_S),
-    OUTSIDE: Effect("Nothing of the object lies in this range ({code}).", False, QUARTER_S),
-    (S3FileNotFoundError, "no_lifecycle"): Effect(
-        "The bucket has no lifecycle rules ({code}).", False, QUARTER_S
-    ),
-    NOT_SET: Effect("The bucket has no such setting ({code}).", False, QUARTER_S),
-    OF_ANOTHER: Effect(
-        "The bucket belongs to somebody else ({code}): choose another PETAL_S3_BUCKET_NAME.",
+    DIGEST: Effect(
+        "S3 says that the bytes do not fit their checksum ({came}); they are sent again.",
         False, QUARTER_S,
     ),
-    YOURS: Effect("The bucket is yours ({code}).", False, QUARTER_S),
-    REFUSED: Effect(f"S3 refuses this request for good ({{code}}): {SAID}", False, QUARTER_S),
-    UNWELL: Effect("S3 is not well ({code}); it is tried again.", False, MINUTE_S),
+    TAKEN: Effect("S3 says that an object stands at this key already ({came}).", False, QUARTER_S),
+    MISSING: Effect("There is no such object.", False, QUARTER_S),
+    ARCHIVED: Effect(
+        "The object is archived and has to be restored before it can be read ({came}).",
+        False, QUARTER_S,
+    ),
+    OUTSIDE: Effect("Nothing of the object lies in this range ({came}).", False, QUARTER_S),
+    (S3FileNotFoundError, "no_lifecycle"): Effect(
+        "The bucket has no lifecycle rules ({came}).", False, QUARTER_S
+    ),
+    NOT_SET: Effect("The bucket has no such setting ({came}).", False, QUARTER_S),
+    OF_ANOTHER: Effect(
+        "The bucket belongs to another account ({came}): choose another PETAL_S3_BUCKET_NAME.",
+        False, QUARTER_S,
+    ),
+    YOURS: Effect("The bucket is yours ({came}).", False, QUARTER_S),
+    REFUSED: Effect("S3 refuses this request ({came}).", False, QUARTER_S),
+    UNKNOWN_REFUSAL: Effect("S3 refuses this request ({came}).", False, MINUTE_S),
+    UNWELL: Effect("S3 could not do it ({came}); it is tried again.", False, MINUTE_S),
 }  # fmt: skip
 # Their sentence says who asks for the login.
 LOGINS = {
-    "407": "A proxy on the way asks for a login (407).",
-    "511": "The network asks for a login (511).",
+    "407": "A proxy on the way asks for a login ({came}).",
+    "511": "The network asks for a login ({came}).",
+}
+# A refusal that does not say why blames no permission; trouble without a word is said to be so.
+WORDLESS = {
+    **dict.fromkeys(("401", "403"), "S3 refuses this request ({came})."),
+    **dict.fromkeys(
+        ("500", "502", "504", "599"), "S3 did not say why ({came}); it is tried again."
+    ),
 }
 
 
-def effect_of(code: str, meaning: Meaning) -> Effect:
+def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
     if meaning == NOT_S3:
-        return Effect(LOGINS[code], True, MINUTE_S, "down")
-    effect = EFFECTS[meaning]
-    shown = "AccessDenied" if code.startswith("KMS.") else code
-    return Effect(effect.sentence.format(code=shown), effect.blocks, effect.longest_s, effect.link)
+        effect = Effect(LOGINS[code], True, MINUTE_S, "down")
+    else:
+        effect = EFFECTS[meaning]
+    sentence = WORDLESS.get(code, effect.sentence).format(came=came(code, status))
+    return replace(effect, sentence=sentence)
 
 
 @pytest_asyncio.fixture
@@ -180,7 +206,7 @@ async def attempt(service: Service, error: S3IntegrationError, failures: int) ->
 async def test_a_refusal_does_to_row_and_drain_what_the_table_says(service: Service) -> None:
     wrong = {}
     for code, status, meaning in CODES:
-        effect = effect_of(code, meaning)
+        effect = effect_of(code, status, meaning)
         error = translate(answered(code, status), peer=None)
         for failures in (0, 50):
             found = await attempt(service, error, failures)

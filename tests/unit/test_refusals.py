@@ -31,6 +31,7 @@ from petal_s3.errors import (
     SourceAway,
     SourceChanged,
     Throttled,
+    Told,
     Transient,
     UploadGone,
 )
@@ -41,14 +42,17 @@ PEER = ("s3.example", 443)
 Meaning = tuple[type[S3IntegrationError], str]
 
 EXPIRED: Meaning = (S3CredentialsError, "credentials_expired")
+KEYS: Meaning = (S3CredentialsError, "credentials_refused")
 CLOCK: Meaning = (ClockSkew, "clock")
 FORBIDDEN: Meaning = (S3BucketError, "forbidden")
 BUCKET: Meaning = (S3BucketError, "bucket")
 NOT_OFFERED: Meaning = (S3BucketError, "not_implemented")
+ENCRYPTION: Meaning = (S3BucketError, "encryption")
+ADDRESS: Meaning = (S3BucketError, "address_style")
 FULL: Meaning = (S3BucketError, "bucket_full")
 SLOW: Meaning = (Throttled, "throttled")
 GONE: Meaning = (UploadGone, "upload_gone")
-DAMAGED: Meaning = (Mismatch, "damaged")
+DIGEST: Meaning = (Mismatch, "digest_refused")
 TAKEN: Meaning = (Conflict, "key_taken")
 MISSING: Meaning = (S3FileNotFoundError, "not_found")
 NOT_SET: Meaning = (S3FileNotFoundError, "not_set")
@@ -56,6 +60,8 @@ OF_ANOTHER: Meaning = (Conflict, "bucket_of_another")
 YOURS: Meaning = (Conflict, "bucket_is_yours")
 OUTSIDE: Meaning = (BadInput, "no_such_range")
 REFUSED: Meaning = (Refused, "s3_refused")
+ARCHIVED: Meaning = (Refused, "archived")
+UNKNOWN_REFUSAL: Meaning = (Transient, "s3_refused")
 UNWELL: Meaning = (Transient, "s3_unwell")
 NOT_S3: Meaning = (NotS3, "not_s3")
 TLS: Meaning = (NotS3, "tls")
@@ -90,9 +96,11 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("ExpiredTokenException", 400, EXPIRED),
     ("TokenRefreshRequired", 400, EXPIRED),
     ("InvalidToken", 400, EXPIRED),
-    ("InvalidAccessKeyId", 403, EXPIRED),
-    ("InvalidClientTokenId", 403, EXPIRED),
     ("RequestExpired", 400, EXPIRED),
+    # not accepted: whether new ones help is known after they were tried
+    ("InvalidAccessKeyId", 403, KEYS),
+    ("InvalidClientTokenId", 403, KEYS),
+    ("SignatureDoesNotMatch", 403, KEYS),
     # the time in the signature
     ("RequestTimeTooSkewed", 403, CLOCK),
     ("RequestInTheFuture", 403, CLOCK),
@@ -100,11 +108,8 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("AccessDenied", 403, FORBIDDEN),
     ("AllAccessDisabled", 403, FORBIDDEN),
     ("AccountProblem", 403, FORBIDDEN),
-    ("SignatureDoesNotMatch", 403, FORBIDDEN),
     ("InvalidSecurity", 403, FORBIDDEN),
     ("NotSignedUp", 403, FORBIDDEN),
-    ("KMS.DisabledException", 400, FORBIDDEN),
-    ("KMS.NotFoundException", 400, FORBIDDEN),
     ("KMS.AccessDeniedException", 403, FORBIDDEN),
     # a person has to correct a setting
     ("NoSuchBucket", 404, BUCKET),
@@ -114,10 +119,17 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("IllegalLocationConstraintException", 400, BUCKET),
     ("InvalidLocationConstraint", 400, BUCKET),
     ("AuthorizationHeaderMalformed", 400, BUCKET),
-    ("MethodNotAllowed", 405, BUCKET),
     ("InvalidBucketState", 409, BUCKET),
+    ("SecondLevelDomainForbidden", 403, ADDRESS),
+    ("PathStyleDomainForbidden", 403, ADDRESS),
+    ("PathStyleRequestNotAllowed", 403, ADDRESS),
+    ("InvalidEncryptionAlgorithmError", 400, ENCRYPTION),
+    ("KMSNotConfigured", 501, ENCRYPTION),
+    ("KMS.DisabledException", 400, ENCRYPTION),
+    ("KMS.NotFoundException", 400, ENCRYPTION),
+    # the server has no such thing
     ("NotImplemented", 501, NOT_OFFERED),
-    ("InvalidEncryptionAlgorithmError", 400, NOT_OFFERED),
+    ("MethodNotAllowed", 405, NOT_OFFERED),
     # no room
     ("QuotaExceeded", 403, FULL),
     ("InsufficientStorage", 507, FULL),
@@ -148,11 +160,11 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("500", 500, UNWELL),
     ("502", 502, UNWELL),
     ("504", 504, UNWELL),
-    # the bytes on the way
-    ("BadDigest", 400, DAMAGED),
-    ("XAmzContentSHA256Mismatch", 400, DAMAGED),
-    ("InvalidDigest", 400, DAMAGED),
-    ("XAmzContentChecksumMismatch", 400, DAMAGED),
+    # a checksum that S3 does not agree with: nobody saw what came of the bytes
+    ("BadDigest", 400, DIGEST),
+    ("XAmzContentSHA256Mismatch", 400, DIGEST),
+    ("InvalidDigest", 400, DIGEST),
+    ("XAmzContentChecksumMismatch", 400, DIGEST),
     # the multipart upload
     ("NoSuchUpload", 404, GONE),
     ("NoSuchUpload", 400, GONE),
@@ -166,6 +178,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("NoSuchKey", 404, MISSING),
     ("NoSuchVersion", 404, MISSING),
     ("404", 404, MISSING),
+    ("InvalidObjectState", 403, ARCHIVED),
     ("NoSuchLifecycleConfiguration", 404, (S3FileNotFoundError, "no_lifecycle")),
     # the settings of a bucket
     ("NoSuchBucketPolicy", 404, NOT_SET),
@@ -189,7 +202,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("301", 301, BUCKET),
     ("401", 401, FORBIDDEN),
     ("403", 403, FORBIDDEN),
-    ("405", 405, BUCKET),
+    ("405", 405, NOT_OFFERED),
     ("407", 407, NOT_S3),
     ("429", 429, SLOW),
     ("501", 501, NOT_OFFERED),
@@ -197,7 +210,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("507", 507, FULL),
     ("511", 511, NOT_S3),
     # what nobody has heard of
-    ("SomethingNew", 400, UNWELL),
+    ("SomethingNew", 400, UNKNOWN_REFUSAL),
     ("SomethingNew", 409, UNWELL),
     ("SomethingNew", 418, UNWELL),
     ("SomethingNew", 500, UNWELL),
@@ -205,13 +218,18 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("599", 599, UNWELL),
 ]
 
+SAID = "what the server says"
+# They name an upload: where it is gone, some servers say that the key is (Ceph), or nothing.
+OF_AN_UPLOAD = ["UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"]
+OF_A_KEY = ["PutObject", "CreateMultipartUpload", "GetObject", "CopyObject", "DeleteObject"]
+
 
 def answered(
     code: str,
     status: int,
     *,
-    message: str = "what the server says",
-    operation: str = "UploadPart",
+    message: str = SAID,
+    operation: str = "PutObject",
     **headers: str,
 ) -> boto.ClientError:
     response: Any = {
@@ -238,30 +256,127 @@ def check(error: BaseException, meaning: Meaning) -> S3IntegrationError:
 @pytest.mark.parametrize(("code", "status", "meaning"), CODES)
 def test_every_answer_of_s3_has_one_meaning(code: str, status: int, meaning: Meaning) -> None:
     translated = check(answered(code, status), meaning)
-    shown = code if not code.startswith("KMS.") else "AccessDenied"
-    assert shown in translated.message or meaning == MISSING
+    assert came(code, status) in translated.message or meaning == MISSING
+
+
+def came(code: str, status: int) -> str:
+    """How a sentence quotes what was asked and what came."""
+    quoted = "without a code" if code == str(status) else f"{code}: {SAID}"
+    return f"PutObject was answered {status} {quoted}"
 
 
 def test_every_code_of_the_table_is_in_this_one() -> None:
     assert set(TABLE) <= {code for code, _, _ in CODES}
 
 
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", "HeadObject"])
 @pytest.mark.parametrize("status", [*range(300, 600), 0])
 @pytest.mark.guarantee(
     "refusals", "a code that nobody has heard of, with any status", "it waits, for ever if need be"
 )
-def test_an_unknown_code_with_any_status_is_never_the_end_of_a_row(status: int) -> None:
-    translated = translate(answered("SomethingNew", status), peer=PEER)
-    if status in {404, 412}:  # the object, the key: the uploader decides
+def test_an_unknown_code_with_any_status_is_never_the_end_of_a_row(
+    status: int, operation: str
+) -> None:
+    translated = translate(answered("SomethingNew", status, operation=operation), peer=PEER)
+    if status == 412 or (status == 404 and operation != "UploadPart"):
+        # the object, the key: the uploader decides
         assert isinstance(translated, S3FileNotFoundError | Conflict)
     else:
         assert translated.waiting_helps
 
 
-@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", "GetObject", "ListParts"])
+@pytest.mark.parametrize("operation", [*OF_A_KEY, *OF_AN_UPLOAD])
 def test_a_code_means_the_same_in_every_operation(operation: str) -> None:
     for code, status, meaning in CODES:
+        if status == 404 and operation in OF_AN_UPLOAD and code != "NoSuchBucket":
+            continue  # below
         check(answered(code, status, operation=operation), meaning)
+
+
+@pytest.mark.parametrize("operation", OF_AN_UPLOAD)
+@pytest.mark.parametrize("code", ["NoSuchUpload", "NoSuchKey", "SomethingNew", "404"])
+@pytest.mark.guarantee(
+    "refusals",
+    "a server calls the key of a multipart upload missing where the upload is gone",
+    "taken for a gone upload, which begins anew",
+)
+def test_a_404_to_what_names_an_upload_is_about_the_upload(operation: str, code: str) -> None:
+    told = check(answered(code, 404, operation=operation), GONE).message
+    assert f"{operation} was answered 404" in told
+
+
+@pytest.mark.parametrize("operation", OF_AN_UPLOAD)
+def test_a_missing_bucket_is_no_gone_upload(operation: str) -> None:
+    check(answered("NoSuchBucket", 404, operation=operation), BUCKET)
+
+
+@pytest.mark.parametrize("operation", OF_AN_UPLOAD)
+def test_a_web_page_is_no_gone_upload(operation: str) -> None:
+    """Confirmed parts are not given up because a portal has no such page."""
+    for code in ("", "404"):
+        page = answered(code, 404, operation=operation, content_type="text/html")
+        check(page, NOT_S3)
+    check(answered("", 404, operation=operation, content_type="application/xml"), NOT_S3)
+
+
+def test_a_server_that_lists_no_uploads_and_says_so_by_a_404_has_none() -> None:
+    check(
+        answered("NoSuchUpload", 404, operation="ListMultipartUploads"),
+        (S3FileNotFoundError, "no_uploads"),
+    )
+
+
+# What each word of blame needs to be said: nothing else may say it.
+BLAME: dict[str, set[Meaning]] = {
+    "damaged": set(),
+    "other bytes": set(),
+    "expired": set(),
+    "not from S3": set(),
+    "somebody": set(),
+    "login": {NOT_S3},
+    "credentials": {EXPIRED},
+    "access key": {KEYS},
+    "permission": {FORBIDDEN},
+    "PETAL_S3_SSE": {ENCRYPTION},
+    "PETAL_S3_ADDRESS_STYLE": {ADDRESS},
+    "PETAL_S3_BUCKET_NAME": {BUCKET, OF_ANOTHER},
+}
+
+
+@pytest.mark.parametrize("operation", [*OF_A_KEY, *OF_AN_UPLOAD, "HeadObject"])
+def test_nothing_is_blamed_that_the_answer_does_not_say(operation: str) -> None:
+    for code, status, _ in CODES:
+        translated = translate(answered(code, status, operation=operation), peer=PEER)
+        meaning = (type(translated), translated.code)
+        for word, allowed in BLAME.items():
+            assert word not in translated.message or meaning in allowed, (code, status)
+        if code in {"401", "403"}:  # it does not say why
+            assert "permission" not in translated.message
+
+
+@pytest.mark.parametrize("code", ["403", "SomethingNew"])
+def test_a_refusal_that_does_not_say_why_blames_no_permission(code: str) -> None:
+    told = check(answered(code, 403), FORBIDDEN).message
+    assert told == f"S3 refuses this request ({came(code, 403)})."
+
+
+def test_a_sentence_names_the_options_that_the_request_carried() -> None:
+    error = answered("InvalidRequest", 400, operation="UploadPart")
+    translated = translate(error, peer=PEER, options="x-amz-checksum-crc32")
+    assert translated.message == (
+        "S3 refuses this request (UploadPart with x-amz-checksum-crc32 was answered 400"
+        f" InvalidRequest: {SAID})."
+    )
+    assert translated.told == Told(
+        "UploadPart with x-amz-checksum-crc32", 400, "InvalidRequest", SAID
+    )
+
+
+def test_an_unknown_refusal_shows_the_words_of_the_server() -> None:
+    """Only they say what a person may do: moto wants x-amz-sdk-checksum-algorithm."""
+    for status in (400, 409, 418, 500):
+        translated = translate(answered("SomethingNew", status), peer=PEER)
+        assert f"{status} SomethingNew: {SAID}" in translated.message
 
 
 # -- what the code alone does not tell
@@ -270,7 +385,7 @@ def test_a_code_means_the_same_in_every_operation(operation: str) -> None:
 @pytest.mark.parametrize(
     ("code", "message", "meaning"),
     [
-        ("SignatureDoesNotMatch", "The request signature we calculated does not match", FORBIDDEN),
+        ("SignatureDoesNotMatch", "The request signature we calculated does not match", KEYS),
         ("SignatureDoesNotMatch", "Signature expired: 19700101 is now earlier", CLOCK),
         ("SignatureDoesNotMatch", "Signature not yet current: 2099", CLOCK),
         ("AuthorizationHeaderMalformed", "the region 'eu' is wrong; expecting 'us'", BUCKET),
@@ -327,9 +442,17 @@ def test_the_answer_to_a_head_has_no_words(code: str, meaning: Meaning, content_
     )
 
 
-def test_a_bad_request_for_a_head_is_an_expired_token() -> None:
-    check(answered("400", 400, operation="HeadObject", message="Bad Request"), EXPIRED)
-    check(answered("400", 400, operation="UploadPart", message="Bad Request"), UNWELL)
+@pytest.mark.parametrize("operation", ["HeadObject", "HeadBucket", "UploadPart"])
+@pytest.mark.guarantee(
+    "answers",
+    "a HEAD is answered 400, without a word",
+    "no credentials are blamed or renewed for it: it may be an option of the request",
+)
+def test_a_bad_request_without_words_says_nothing_of_credentials(operation: str) -> None:
+    told = check(answered("400", 400, operation=operation, message="Bad Request"), UNWELL).message
+    assert told == (
+        f"S3 did not say why ({operation} was answered 400 without a code); it is tried again."
+    )
 
 
 @pytest.mark.parametrize(
@@ -539,13 +662,34 @@ def test_a_setting_that_would_help_is_named() -> None:
     assert "PETAL_S3_REGION" in sentence(answered("PermanentRedirect", 301))
     assert "PETAL_S3_ENDPOINT_URL" in sentence(BOTO["wrong endpoint"][0])
     assert "PETAL_S3_TLS_IGNORE_DATES=true" in sentence(TOO_EARLY)
-    assert "PETAL_S3_SSE" in sentence(answered("NotImplemented", 501))
+    assert "PETAL_S3_SSE" in sentence(answered("InvalidEncryptionAlgorithmError", 400))
+    assert "PETAL_S3_SSE" in sentence(answered("KMS.NotFoundException", 400))
+    assert "PETAL_S3_ADDRESS_STYLE" in sentence(answered("SecondLevelDomainForbidden", 403))
+    # Of several options none is blamed alone, but each is named.
+    carried = "x-amz-checksum-crc32 and x-amz-server-side-encryption"
+    told = translate(answered("NotImplemented", 501), peer=PEER, options=carried).message
+    assert f"PutObject with {carried} was answered 501 NotImplemented" in told
 
 
 def test_a_peer_that_is_not_known_yet_is_no_trap() -> None:
     translated = translate(ConnectionRefusedError(), peer=None)
     assert isinstance(translated, Offline)
     assert translated.message == "No link to S3 (ConnectionRefusedError)."
+
+
+def test_a_dead_link_is_told_in_the_words_of_the_system() -> None:
+    def sentence(error: BaseException) -> str:
+        told = {translate(one, peer=PEER).message for one in wrapped(error).values()}
+        assert len(told) == 1
+        return told.pop()
+
+    assert sentence(RAW["refused"][0]) == "No link to s3.example (Connection refused)."
+    assert sentence(RAW["no name"][0]) == "No link to s3.example (its name is not known here)."
+    assert sentence(aiohttp.ServerDisconnectedError()) == (
+        "No link to s3.example (ServerDisconnectedError)."
+    )
+    assert sentence(asyncio.TimeoutError()) == "No answer from s3.example in time."
+    assert "does not speak TLS" in sentence(RAW["TLS met something else"][0])
 
 
 def test_the_reason_a_file_cannot_be_read_is_told() -> None:
