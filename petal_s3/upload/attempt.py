@@ -50,7 +50,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
 from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from petal_s3.upload.duplicates import Found, Recogniser
+from petal_s3.upload.duplicates import Found, Recogniser, still_there
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.receipt import BLIND_S, Receipts, not_yet_there
 from petal_s3.upload.source_file import Source, renamed, replaced
@@ -194,7 +194,7 @@ class Uploader:
         twin = await self._outbox(Outbox.proven_twin, row)
         if twin is None or twin.receipt is None:
             return None
-        origin = await self._s3.head(twin.receipt.key)
+        origin = await still_there(self._s3, twin.receipt.key)
         if origin is None or origin.etag != twin.receipt.etag:
             return None  # what was proven once is no proof today
         await self.abandon(row)
@@ -398,10 +398,12 @@ class Uploader:
         try:
             return await send(None)
         except S3IntegrationError as error:
+            repeated = row.failures > 0 and row.code == error.code
+            if repeated and isinstance(error, Mismatch) and error.told is None:
+                await self._learner.again()  # its ETags may have another form by now
             if isinstance(error, Conflict) or not may_be_refusal(error):
                 raise
             again = await self._learner.again()
-            repeated = row.failures > 0 and row.code == error.code
             if not again and is_vague(error) and not repeated:
                 raise  # S3 may be in trouble for a moment
             refusal = error
