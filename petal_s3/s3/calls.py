@@ -30,8 +30,8 @@ from petal_s3.errors import (
     S3IntegrationError,
 )
 from petal_s3.s3.credentials import Credentials, TokenService
-from petal_s3.s3.error_mapping import translate, unusable_settings
-from petal_s3.s3.evidence import note_root, send_md5
+from petal_s3.s3.error_mapping import login_page, translate, unusable_settings
+from petal_s3.s3.evidence import note_root, root_of, send_md5
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
@@ -279,6 +279,8 @@ class Caller:
             if "Body" in answer:
                 answer["Body"].close()
             raise NotS3(FROM_CACHE)
+        if root_of(answer) == "html":
+            raise login_page(client.meta.method_to_api_mapping[operation], answer)
         self.answered += 1
         return dict(answer)
 

@@ -254,6 +254,7 @@ class S3:
                 etag=str(item.get("ETag", "")).strip('"'),
                 last_modified=item.get("LastModified"),
                 storage_class=storage_class(item),
+                listed=True,
             )
             for item in answer.get("Contents", [])
         ]
@@ -354,6 +355,8 @@ class S3:
         if refusal is not None:
             options = (one for one in carried(operation, params) if one != "encryption")
             dropped = [one for one in options if not self.capabilities.offers(one)]
+            if not dropped:
+                raise refusal  # the same request would travel again
         answer = await self._call(operation, without(operation, params, *dropped), window=window)
         for feature in dropped:
             self.learn(feature, offered=False, by=str(refusal and refusal.told))

@@ -290,6 +290,14 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     return found
 
 
+def login_page(operation: str, answer: Mapping[str, Any]) -> NotS3:
+    """What to say where a web page came as if it were an answer."""
+    told = Told(operation, int(answer["ResponseMetadata"].get("HTTPStatusCode") or 0))
+    found = NotS3(_LOGIN_PAGE.format(told=told))
+    found.told = told
+    return found
+
+
 def _told(error: boto.ClientError, status: int, options: str) -> Told:
     details = error.response.get("Error", {})
     code = str(details.get("Code") or "")

@@ -56,6 +56,8 @@ _HEADERS = {
 _OTHER_CODES = {"bucket", "bucket_full", "address_style", "aws_settings"}
 # S3 itself may have trouble: only asked twice such an answer says something of an option.
 _VAGUE_STATUS = {403, 500, 502, 503}
+# What these codes of S3 say is of the key, the bytes or the metadata.
+_OF_THE_LOG = {"KeyTooLongError", "EntityTooLarge", "MetadataTooLarge"}
 
 
 def spoken(params: Mapping[str, Any]) -> str:
@@ -88,15 +90,16 @@ def without(operation: str, params: Mapping[str, Any], *features: Feature) -> di
 
 def may_be_refusal(error: S3IntegrationError) -> bool:
     """Whether an answer may mean that the server does not take an option of the request."""
-    if error.told is None or error.told.status in {401, 407, 429, 511}:
+    told = error.told
+    if told is None or told.status in {401, 407, 429, 511} or told.code in _OF_THE_LOG:
         return False
     if isinstance(error, S3CredentialsError | S3FileNotFoundError | UploadGone | NotS3):
-        return isinstance(error, NotS3) and error.told.status in {400, 403, 501}
+        return isinstance(error, NotS3) and told.status in {400, 403, 501}
     if isinstance(error, S3BucketError) and error.code in _OTHER_CODES:
         return False
     if isinstance(error, Throttled):
-        return not error.told.code  # SlowDown says what it means
-    return isinstance(error, Conflict | Mismatch | S3BucketError) or error.told.status in {
+        return not told.code  # SlowDown says what it means
+    return isinstance(error, Conflict | Mismatch | S3BucketError) or told.status in {
         400, 405, 500, 501, 502,
     }  # fmt: skip
 

@@ -38,6 +38,7 @@ class ObjectInfo:
     whole_size: int = 0
     storage_class: str = "STANDARD"
     version: str = ""
+    listed: bool = False  # told by a listing, which leaves out most of it
 
     @property
     def part_size(self) -> int | None:
@@ -124,7 +125,9 @@ def confirmed(
     encrypted = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
     if etag == digest.etag or (encrypted and told_crc32):
         return etag
-    if encrypted or capabilities.lacks(etags) or etag_parts(etag) is None:
+    if encrypted or capabilities.lacks(etags):
+        return etag
+    if etag_parts(etag) is None and not capabilities.offers(etags):
         return etag
     raise _other_bytes(f"ETag {etag}", digest.etag)
 

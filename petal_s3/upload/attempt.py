@@ -400,10 +400,12 @@ class Uploader:
         try:
             return await send(None)
         except S3IntegrationError as error:
+            repeated = row.failures > 0 and row.code == error.code
+            if repeated and isinstance(error, Mismatch) and error.told is None:
+                await self._learner.again()  # its ETags may have another form by now
             if isinstance(error, Conflict) or not may_be_refusal(error):
                 raise
             again = await self._learner.again()
-            repeated = row.failures > 0 and row.code == error.code
             if not again and is_vague(error) and not repeated:
                 raise  # S3 may be in trouble for a moment
             refusal = error

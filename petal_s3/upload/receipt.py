@@ -80,16 +80,15 @@ class Receipts:
     async def seen(self, row: Row) -> ObjectInfo | None:
         """What S3 shows at the row's key: by HEAD, else in a listing; none where it shows none."""
         info = await self._s3.head(row.key)
-        if info is not None:
-            return info
-        listed = await self._s3.find(row.key)
-        if listed is None:
-            return None
-        self._s3.learn(
-            "prompt_reads", offered=False, by=f"HeadObject was answered 404 for {row.key}, listed"
-        )
-        multipart = etag_parts(listed.etag) and row.part_size
-        return replace(listed, metadata={_PART_SIZE: str(row.part_size)} if multipart else {})
+        if info is None:
+            info = await self._s3.find(row.key)
+            if info is None:
+                return None
+            by = f"HeadObject was answered 404 for {row.key}, listed"
+            self._s3.learn("prompt_reads", offered=False, by=by)
+        if info.listed and etag_parts(info.etag) and row.part_size:
+            return replace(info, metadata={_PART_SIZE: str(row.part_size)})
+        return info
 
     async def judged(
         self, row: Row, info: ObjectInfo, source: Source, expected: FileBytes
@@ -108,7 +107,7 @@ class Receipts:
         source.check()
         if not same:
             return DIFFERENT
-        self._etag_says_nothing(info)
+        await self._etag_says_nothing(info, expected)
         return Judgement(READ_BACK)
 
     def _etag_tells(self, info: ObjectInfo, proof: str) -> None:
@@ -118,10 +117,12 @@ class Receipts:
             by = f"{info.key} has the ETag {info.etag}, which is that of its bytes"
             self._s3.learn("joined_etags" if joined else "md5_etags", offered=True, by=by)
 
-    def _etag_says_nothing(self, info: ObjectInfo) -> None:
+    async def _etag_says_nothing(self, info: ObjectInfo, expected: FileBytes) -> None:
         """The bytes are the same and their ETag is not that of the bytes: so it is with others."""
         parts = etag_parts(info.etag)
-        if parts is not None and (parts == 0 or info.part_size is not None):
+        if parts and info.part_size is None:
+            return
+        if parts is not None and info.etag != await expected.etag(info.part_size if parts else None):
             joined = parts != 0 or info.part_size is not None
             self._s3.learn(
                 "joined_etags" if joined else "md5_etags",

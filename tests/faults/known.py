@@ -9,5 +9,10 @@ _OFFERED: tuple[Feature, ...] = (
     "joined_etags",
     "list_parts", "list_uploads", "deletion", "prompt_reads",
 )  # fmt: skip
+_CONDITIONS: tuple[Feature, ...] = ("put_condition", "complete_condition")
 # Conditions are left open: then a key is looked at before the first byte.
 KNOWN = Capabilities({feature: Known(True, 0, "given") for feature in _OFFERED})
+# Seen to refuse to overwrite.
+CONDITIONAL = Capabilities(
+    {feature: Known(True, 0, "given") for feature in (*_OFFERED, *_CONDITIONS)}
+)

@@ -21,6 +21,7 @@ from petal_s3.demo.link import Fault, Link
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
 from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.service import Service
 from tests.faults.known import KNOWN
 
@@ -79,6 +80,8 @@ class Rig:
         self.state = tmp / "state"
         self.shelf = Shelf(tmp)
         self.given: dict[str, Any] = {}
+        self.known: Capabilities | None = KNOWN
+        """What services know of the server from the beginning; none: they learn it."""
         self._planned: list[_Planned] = []
         self._services: list[Service] = []
         self._watching: list[asyncio.Task[None]] = []
@@ -108,7 +111,7 @@ class Rig:
             "settle_seconds": 0,
         }
         loaded = config.load(**{**given, **self.given, **settings})
-        service = Service(loaded, capabilities=KNOWN)
+        service = Service(loaded, capabilities=self.known)
         # No jitter: what failed is due again at once, so that a test steps on without waiting.
         service.drainer._spread = lambda: 0.0
         self._services.append(service)

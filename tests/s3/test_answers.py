@@ -408,11 +408,19 @@ async def wrong_crc(rig: Rig, request: Request) -> Fault | None:
     return Fault(200, headers={**told.headers, **more})
 
 
+async def other_bytes(request: Request) -> Fault:
+    """The range that was asked for, of an object of zeros."""
+    first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+    headers = {"ETag": request.headers["If-Match"], "Content-Range": f"bytes {first}-{last}/*"}
+    return Fault(206, bytes(last - first + 1), headers)
+
+
 @pytest.mark.parametrize("scene", ["proof", "recognised", "copied"])
 @pytest.mark.guarantee(
     "answers",
     "the right ETag beside a wrong checksum",
-    "no proof, wherever it is read: after an upload, of an older object, of a copy",
+    "no proof, wherever it is read (after an upload, of an older object, of a copy): the bytes"
+    " themselves are read back and compared",
 )
 async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str) -> None:
     async def lie(request: Request) -> Fault | None:
@@ -426,9 +434,30 @@ async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str)
 
     told = await rig.attempt(row)
 
-    assert told.state == "queued"
-    assert told.receipt is None
+    assert told.state == "verified"
+    assert told.receipt is not None
+    assert told.receipt.proof == "read-back"
+    assert rig.count("GetObject") == 1
     assert rig.count("CopyObject") == (scene == "copied")
+    assert rig.count("PutObject") == (2 if scene == "recognised" else 1)
+    assert not rig.service.s3.capabilities.lacks("md5_etags")
+
+
+@pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
+@pytest.mark.guarantee(
+    "answers",
+    "the right ETag and a wrong checksum, over bytes that are not ours",
+    "the bytes are compared where the words contradict each other: no proof",
+)
+async def test_other_bytes_below_the_right_etag_and_a_wrong_checksum_are_found(
+    rig: Rig, size: int
+) -> None:
+    rig.always("HeadObject", lambda request: wrong_crc(rig, request))
+    rig.always("GetObject", other_bytes)
+
+    told = await rig.attempt(await rig.land(size=size))
+
+    assert (told.state, told.code, told.receipt) == ("queued", "mismatch", None)
 
 
 @pytest.mark.parametrize(("op", "size"), [("PutObject", SMALL), ("UploadPart", TWO_PARTS)])
@@ -467,6 +496,7 @@ async def test_a_body_after_a_head_is_not_the_next_answer(rig: Rig) -> None:
     async with between(rig) as liar:
         liar.hold_open = True
         liar.lie("HeadObject", always(raw(404) + next_one + next_one))
+        liar.lie("ListObjectsV2", always(xml(listing())))  # else what is there is found by it
         row = await rig.service.enqueue(path)
         told = [await rig.attempt(row) for _ in range(3)]
         liar.repent()
