@@ -122,7 +122,9 @@ class Receipts:
         parts = etag_parts(info.etag)
         if parts and info.part_size is None:
             return
-        if parts is not None and info.etag != await expected.etag(info.part_size if parts else None):
+        if parts is not None and info.etag != await expected.etag(
+            info.part_size if parts else None
+        ):
             joined = parts != 0 or info.part_size is not None
             self._s3.learn(
                 "joined_etags" if joined else "md5_etags",

@@ -150,10 +150,7 @@ WORDLESS = {
 
 
 def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
-    if meaning == NOT_S3:
-        effect = Effect(LOGINS[code], True, MINUTE_S, "down")
-    else:
-        effect = EFFECTS[meaning]
+    effect = Effect(LOGINS[code], True, MINUTE_S, "down") if meaning == NOT_S3 else EFFECTS[meaning]
     sentence = WORDLESS.get(code, effect.sentence).format(came=came(code, status))
     return replace(effect, sentence=sentence)
 
