@@ -167,5 +167,6 @@ class FromObject:
     async def etag(self, part_size: int | None) -> str | None:
         """Its ETag, where it was made for this part size."""
         parts = etag_parts(self.info.etag)
-        own = self.info.part_size if parts else None
-        return self.info.etag if parts is not None and own == part_size else None
+        if parts is None or (parts and part_size is None):
+            return None
+        return self.info.etag if part_size == (self.info.part_size if parts else None) else None

@@ -15,7 +15,8 @@ from petal_s3.logs.log_file import Identity, content_type_of
 class Receipt:
     """The proof that an object holds the file's bytes.
 
-    ``proof``: ``crc32+etag``, ``crc32`` or ``etag``: what S3 said and we recomputed.
+    ``proof``: ``crc32+etag``, ``etag`` or ``crc32``: what S3 said and we recomputed; or
+    ``read-back``: the bytes themselves.
     ``verified_at``: seconds since 1970 by S3's clock.
     """
 

@@ -120,5 +120,5 @@ def read(text: str) -> Capabilities:
             if name in LACKS
         }
         return Capabilities(known, int(told["asked_at"]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return Capabilities()

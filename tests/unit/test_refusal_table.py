@@ -150,7 +150,8 @@ WORDLESS = {
 
 
 def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
-    effect = Effect(LOGINS[code], True, MINUTE_S, "down") if meaning == NOT_S3 else EFFECTS[meaning]
+    login = Effect(LOGINS.get(code, ""), True, MINUTE_S, "down")
+    effect = login if meaning == NOT_S3 else EFFECTS[meaning]
     sentence = WORDLESS.get(code, effect.sentence).format(came=came(code, status))
     return replace(effect, sentence=sentence)
 
