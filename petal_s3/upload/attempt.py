@@ -291,7 +291,8 @@ class Uploader:
             told = error.code != _UNLISTED
             if told and (live.sent or await self._lacks_parts(row)):
                 raise  # the next attempt sends what S3 has not, and nothing else
-            self._wait_for_it(row, awaited=awaited)
+            unjoined = error.told is not None and error.told.status == 400
+            self._wait_for_it(row, awaited=awaited and not unjoined)
             return await self._lost(row, error)
 
     async def _send_anew(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
@@ -375,14 +376,25 @@ class Uploader:
     ) -> Row:
         """The key is taken: by an earlier try of ours, or by other bytes, or S3 only says so."""
         if await self._receipts.seen(row) is None:
-            if await self._learner.again():
-                raise Transient(f"{error.message} It is tried again.", code="key_taken") from error
-            raise not_yet_there(row.key) from error
+            raise await self._unseen(row, error) from error
         try:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             await self._other_key(row, error)
         return await self._verified(row, receipt)
+
+    async def _unseen(self, row: Row, error: Conflict) -> S3IntegrationError:
+        """What to say where S3 speaks of an object at the row's key, and shows none.
+
+        It may show it late, and is waited for; or it refuses every condition, and is asked ever
+        more seldom: each time a body may travel.
+        """
+        if await self._learner.again():
+            return Transient(f"{error.message} It is tried again.", code="key_taken")
+        if row.code in {"not_yet_there", "key_taken"}:
+            return Conflict(f"{error.message} Yet it shows none.", code="key_taken")
+        await self._outbox(Outbox.storing, row, self._receipts.server_time())
+        return not_yet_there(row.key)
 
     async def _other_key(self, row: Row, error: Conflict) -> NoReturn:
         """Remember that the key is taken, so that the next attempt looks before it sends."""
@@ -441,7 +453,8 @@ class Uploader:
         try:
             held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
         except S3BucketError as error:
-            if error.code != "not_implemented":
+            odd = self._s3.capabilities.offers("list_parts") and row.code != error.code
+            if error.code != "not_implemented" or odd:
                 raise
             self._s3.learn("list_parts", offered=False, by=str(error.told))
             raise UploadGone(
@@ -449,7 +462,9 @@ class Uploader:
                 code=_UNLISTED,
             ) from error
         log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
-        if not held and row.sent_bytes:
+        if held:
+            self._s3.learn("list_parts", offered=True, by="ListParts named what was sent")
+        elif row.sent_bytes:
             # Some servers answer so for an upload that is no more, and take parts all the same.
             raise UploadGone(
                 f"S3 lists no part of {row.key}, of which it had confirmed some.", code=_UNLISTED
@@ -485,8 +500,8 @@ class Uploader:
 
     async def _taken(self, row: Row, source: Source, expected: FileBytes, error: Conflict) -> Row:
         """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
-        if await self._receipts.seen(row) is None and await self._learner.again():
-            raise Transient(f"{error.message} It is tried again.", code="key_taken") from error
+        if await self._receipts.seen(row) is None:
+            raise await self._unseen(row, error) from error
         try:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:

@@ -23,6 +23,7 @@ from petal_s3.demo.services import EmbeddedS3, TokenService
 from petal_s3.outbox.outbox import Outbox, Row
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.service import Service
+from petal_s3.upload.receipt import BLIND_S
 from tests.faults.known import KNOWN
 
 T = TypeVar("T")
@@ -200,6 +201,10 @@ class Rig:
             found = asked.execute(query).fetchall()
             asked.commit()
             return found
+
+    def late_reads_are_over(self) -> None:
+        """As if the minutes had passed in which S3 may show late what it has stored."""
+        self.sql(f"UPDATE log SET stored_at = stored_at - {BLIND_S}")
 
     # -- what goes wrong
 

@@ -54,7 +54,7 @@ REFUSALS = {
 ANSWERS = {
     ("HeadObject", 403), ("HeadObject", 404),
     ("ListObjectsV2", "AccessDenied"),
-    ("ListParts", "NoSuchUpload"),
+    ("ListParts", "NoSuchUpload"), ("ListParts", "NoSuchKey"),
 }  # fmt: skip
 
 
@@ -78,6 +78,7 @@ async def test_no_refusal_is_the_end_of_a_log(rig: Rig, op: str) -> None:
         await rig.service.drainer.hurry()
         now = await rig.attempt(row)
         rig.heal()
+        rig.late_reads_are_over()
         if now.state != "queued" or not now.reason or now.receipt is not None:
             wrong[code] = (now.state, now.reason)
     assert wrong == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 
 from rig import Rig
 
@@ -39,10 +41,22 @@ async def timed(
     kept = rig.service.settings.model_copy(update=settings)
     service = Service(kept, now=now, capabilities=KNOWN, **more)
     service.drainer._spread = spread
+    _date_by(service, now)
     rig._services.append(service)
     await service.open()
     await service.outbox(Outbox.take_over)
     return service, now
+
+
+def _date_by(service: Service, now: Hand) -> None:
+    """Let the date that S3 tells move with the hand."""
+    learn = service.s3.clock.learn
+
+    def moved(date: str) -> float:
+        ahead = timedelta(seconds=now.at - clock.now())
+        return learn(format_datetime(parsedate_to_datetime(date) + ahead, usegmt=True))
+
+    service.s3.clock.learn = moved  # type: ignore[method-assign]
 
 
 async def passing(service: Service, now: Hand, seconds: float) -> None:
