@@ -33,7 +33,7 @@ NAMED = {
     "copy-metadata": {"copy metadata"},
     "get-condition": {"read condition"},
     "put-etag": {"md5 etags"},
-    "part-etag": {"md5 etags", "joined etags"},
+    "part-etag": {"part etags", "joined etags"},
     "joined-etag": {"joined etags"},
     "list-uploads": {"list uploads"},
     "list-parts": {"list parts"},
