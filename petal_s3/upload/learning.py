@@ -145,10 +145,13 @@ class Learner:
         self._learn("deletion", True, "DeleteObject was accepted")
         return True
 
-    async def _forget_version(self, version: str) -> None:
+    async def _forget_version(self, version: str) -> bool:
         """In a bucket that keeps versions nothing of a trial stays, where that is allowed."""
-        with contextlib.suppress(S3BucketError):
+        try:
             await self._s3.delete(self._key, version=version)
+        except S3BucketError:
+            return False
+        return True
 
     async def _begin(self) -> str:
         try:
@@ -271,8 +274,7 @@ class Learner:
 
     async def _delete(self) -> None:
         info = await self._s3.head(self._key)  # none where it is not shown yet
-        if info is not None and info.version:
-            await self._forget_version(info.version)
+        if info is not None and info.version and await self._forget_version(info.version):
             return
         marker = await self._s3.delete(self._key)
         if marker:
