@@ -23,5 +23,7 @@ class Finding:
 
 def trouble(check: str, error: S3IntegrationError, advice: str = "") -> Finding:
     """A check that ended with ``error``."""
-    not_now = error.waiting_helps and not isinstance(error, S3BucketError | LocalStorageError)
+    person = isinstance(error, S3BucketError | LocalStorageError)
+    person = person or error.code == "credentials_refused"  # keys do not change by themselves
+    not_now = error.waiting_helps and not person
     return Finding(check, "failed", error.message, advice, not_now)

@@ -1,27 +1,41 @@
-"""Try each permission that a machine needs, with calls that leave nothing behind."""
+"""Try each permission that a machine needs, and what an upload uses; delete it all again."""
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 from collections.abc import AsyncIterator
 
+from petal_s3.admin.feature_checks import lacks, learn
 from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.iam_policy import partition
+from petal_s3.admin.trial_objects import TrialObjects
 from petal_s3.errors import (
     BadInput,
+    ClockSkew,
     Conflict,
-    Refused,
+    NotS3,
+    Offline,
     S3BucketError,
+    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
+    Throttled,
 )
-from petal_s3.objects.ownership import Territory, temporary_folder
+from petal_s3.objects.ownership import Territory
 from petal_s3.s3.client import S3
+from petal_s3.s3.options import may_be_refusal
+from petal_s3.upload.learning import no_encryption
 
-CHECKS = (
-    "bucket", "s3:ListBucket", "encryption", "s3:PutObject", "s3:ListMultipartUploadParts",
-    "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject", "stale uploads",
+ENCRYPTION, PUT, PARTS, ABORT = (
+    "encryption", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload",
 )  # fmt: skip
+GET, DELETE, FEATURES, VERSIONS, STALE = (
+    "s3:GetObject", "s3:DeleteObject", "server features", "versions", "stale uploads",
+)  # fmt: skip
+CHECKS = (
+    "bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE,
+)  # fmt: skip
+_TYPE = "application/octet-stream"
 
 
 async def try_all(s3: S3, territory: Territory, *, region: str, sse: str) -> AsyncIterator[Finding]:
@@ -31,13 +45,18 @@ async def try_all(s3: S3, territory: Territory, *, region: str, sse: str) -> Asy
     """
     trial = _Trial(s3, territory, region, sse)
     left = list(CHECKS)
-    for step in (trial.bucket, trial.uploads, trial.get, trial.delete, trial.stale_uploads):
+    steps = (
+        trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale_uploads,
+    )  # fmt: skip
+    for step in steps:
         findings = await step()
         for finding in findings:
-            left.remove(finding.check)
+            if finding.check in left:
+                left.remove(finding.check)
+            trial.states[finding.check] = finding.state
             yield finding
         unasked = findings[0].check == "bucket" and findings[0].state != "ok"
-        if unasked or any(finding.not_now for finding in findings):
+        if unasked or trial.ended:
             break  # each of the others would only wait for its time to run out
     for check in left:
         yield Finding(check, "skipped", "the bucket could not be asked")
@@ -51,9 +70,14 @@ class _Trial:
         self._home = territory.home
         self._arn = f"arn:{partition(region)}:s3:::{territory.bucket}"
         self._sse = sse
-        self._key = f"{temporary_folder(territory.home)}check-{secrets.token_hex(8)}"
+        self._tried = TrialObjects(s3, territory.home)
+        self._key = self._tried.key
         self._stands = ""
         """A key that is taken."""
+        self.states: dict[str, str] = {}
+        """What the checks so far have found."""
+        self.ended = False
+        """Whether S3 cannot be asked any more for now."""
 
     async def bucket(self) -> list[Finding]:
         """Whether there is one that answers, and whether it lets itself be listed."""
@@ -66,50 +90,67 @@ class _Trial:
                 where = f'{self._arn} where s3:prefix is like "{self._home}*"'
                 return [fine, self._refused(check, error, where)]
             advice = "" if error.waiting_helps else "Check PETAL_S3_BUCKET_NAME."
-            if isinstance(error, S3BucketError):
+            if error.told is not None and error.told.code == "NoSuchBucket":
                 advice = "An administrator makes it with: petal-s3 bucket setup"
-            return [trouble("bucket", error, advice)]
+            return [self._trouble("bucket", error, advice)]
         self._stands = page.objects[0].key if page.objects else ""
         return [fine, Finding(check, "ok", f"{self._home} can be listed")]
 
     async def uploads(self) -> list[Finding]:
         """Begin a multipart upload as a log would be, list its parts, abort it."""
-        encryption, put, parts, abort = CHECKS[2:6]
         try:
-            upload_id, _ = await self._s3.begin(
-                self._key, content_type="application/octet-stream", metadata={}
-            )
+            upload_id, _ = await self._s3.begin(self._key, content_type=_TYPE, metadata={})
         except S3IntegrationError as error:
-            later = [Finding(one, "skipped", f"needs {put}") for one in (parts, abort)]
-            return [*self._not_begun(error), *later]
-        found = [
-            Finding(encryption, "ok", f"PETAL_S3_SSE is {self._sse}, and the bucket takes it"),
-            Finding(put, "ok", "an upload can be begun"),
-        ]
+            later = [Finding(one, "skipped", f"needs {PUT}") for one in (PARTS, ABORT)]
+            return [*await self._not_begun(error), *later]
+        found = [Finding(PUT, "ok", "an upload can be begun")]
         try:
-            await self._s3.parts(self._key, upload_id)
-            found.append(Finding(parts, "ok", "its parts can be listed"))
-        except S3IntegrationError as error:
-            found.append(self._objects(parts, error))
+            found.append(await self._listed(upload_id))
         finally:  # also when somebody presses Ctrl-C
-            found.append(await self._abort(abort, upload_id))
+            found.append(await self._abort(upload_id))
         return found
 
-    async def _abort(self, check: str, upload_id: str) -> Finding:
+    async def _listed(self, upload_id: str) -> Finding:
+        try:
+            await self._s3.parts(self._key, upload_id)
+            await self._open_uploads(upload_id)
+        except S3IntegrationError as error:
+            if error.code != "not_implemented":
+                return self._objects(PARTS, error)
+            self._s3.learn("list_parts", offered=False, by=str(error.told))
+            return Finding(PARTS, "skipped", f"the server does not list parts ({error.told})")
+        return Finding(PARTS, "ok", "its parts can be listed")
+
+    async def _open_uploads(self, upload_id: str) -> None:
+        """Uploads are looked for in a list where that is allowed: few machines need to."""
+        by = "ListMultipartUploads did not name one that was open"
+        try:
+            found = await self._s3.uploads_below(self._key)
+        except S3BucketError as error:
+            if error.code != "not_implemented":
+                return
+            found, by = [], str(error.told)
+        except NotS3 as error:
+            found, by = [], error.message.rstrip(".")
+        if upload_id not in {one.upload_id for one in found}:
+            self._s3.learn("list_uploads", offered=False, by=by)
+
+    async def _abort(self, upload_id: str) -> Finding:
         try:
             await self._s3.abort(self._key, upload_id)
         except S3IntegrationError as error:
             left = " One empty upload was left, which a lifecycle rule collects."
-            return self._objects(check, error, left)
-        return Finding(check, "ok", "it can be aborted; nothing was left")
+            return self._objects(ABORT, error, left)
+        return Finding(ABORT, "ok", "it can be aborted; nothing was left")
 
-    def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
-        encryption, put = CHECKS[2:4]
-        if error.code == "not_implemented" or isinstance(error, Refused):
-            advice = f"PETAL_S3_SSE is {self._sse}: set it to what this server offers, or to none."
+    async def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
+        """What it was that the server refused: the encryption, where it takes one without."""
+        if self._s3.encrypts and may_be_refusal(error) and await self._begins_plain():
+            refused = no_encryption(f"{error.told}, and without it was accepted")
+            self._s3.learn("encryption", offered=False, by=str(error.told))
             return [
-                trouble(encryption, error, advice),
-                Finding(put, "skipped", "the request was not taken as it is"),
+                self._encryption(refused),
+                Finding(PUT, "skipped", "the request was not taken as it is"),
             ]
         key = ""
         if self._sse.startswith("aws:kms"):
@@ -117,72 +158,138 @@ class _Trial:
                 f" Or it may not use the key of PETAL_S3_SSE ({self._sse}): allow"
                 " kms:GenerateDataKey and kms:Decrypt on it."
             )
-        return [Finding(encryption, "skipped", f"needs {put}"), self._objects(put, error, key)]
+        return [Finding(ENCRYPTION, "skipped", f"needs {PUT}"), self._objects(PUT, error, key)]
+
+    async def _begins_plain(self) -> bool:
+        with contextlib.suppress(S3IntegrationError):
+            upload_id = await self._s3.try_begin(self._key, encrypted=False)
+            await self._s3.abort(self._key, upload_id)
+            return True
+        return False
+
+    def _encryption(self, refused: S3IntegrationError) -> Finding:
+        advice = f"PETAL_S3_SSE is {self._sse}; nothing is sent otherwise than it says."
+        return self._trouble(ENCRYPTION, refused, advice)
+
+    async def delete(self) -> list[Finding]:
+        """Delete what is not there."""
+        try:
+            await self._tried.delete_nothing()
+        except (S3FileNotFoundError, Conflict):
+            pass
+        except S3IntegrationError as error:
+            if error.code not in {"forbidden", "not_implemented"}:
+                return [self._trouble(DELETE, error)]
+            advice = "Only to delete and move it is needed"
+            allow = f"; {self._allow(DELETE, self._below)}" if error.code == "forbidden" else "."
+            return [Finding(DELETE, "warning", error.message, f"{advice}{allow}")]
+        return [Finding(DELETE, "ok", "objects can be deleted and moved")]
 
     async def get(self) -> list[Finding]:
+        """Read a range of a small object of its own, where that can be deleted again."""
+        if self.states.get(PUT) != "ok" or self.states.get(DELETE) != "ok":
+            return [await self._get_what_stands()]
+        try:
+            wrong = await self._tried.try_one()
+        except S3IntegrationError as error:
+            return [self._objects(GET, error)]
+        if wrong:
+            advice = "Uploads do without; only downloads, and proofs by reading back, need it."
+            return [Finding(GET, "warning", wrong, advice)]
+        return [Finding(GET, "ok", "objects can be read, and ranges of them")]
+
+    async def _get_what_stands(self) -> Finding:
         """Read the first byte of an object, or ask for one that is not there."""
-        check = "s3:GetObject"
         try:
             async with self._s3.read(self._stands or self._key, first=0, last=0):
                 pass
         except (S3FileNotFoundError, BadInput):  # an empty object has no first byte
             pass
         except S3IntegrationError as error:
+            if error.code == "archived":
+                return Finding(GET, "ok", f"objects can be read; {self._stands} is archived")
             if error.code == "forbidden" and not self._stands:
                 # AWS says "not found" only to who may list without any condition.
                 found = "it cannot be told: S3 refuses also what is not there"
-                return [Finding(check, "warning", found, "Check again when the first log is up.")]
-            return [self._objects(check, error)]
-        return [Finding(check, "ok", "objects can be read")]
+                return Finding(GET, "warning", found, "Check again when the first log is up.")
+            return self._objects(GET, error)
+        return Finding(GET, "ok", "objects can be read")
 
-    async def delete(self) -> list[Finding]:
-        """Delete what is not there."""
-        check = "s3:DeleteObject"
+    async def features(self) -> list[Finding]:
+        """Try what an upload uses where nothing of it stays, and name what is missing."""
+        fine = {PUT: {"ok"}, ABORT: {"ok"}, DELETE: {"ok"}, GET: {"ok", "warning"}}
+        needed = [one for one, states in fine.items() if self.states.get(one) not in states]
+        found = self._not_tried(needed) if needed else await self._learnt()
+        if self._tried.stays:
+            found.append(self._versions())
+        return [*found, *lacks(self._s3.capabilities)]
+
+    def _not_tried(self, needed: list[str]) -> list[Finding]:
+        found = [Finding(FEATURES, "skipped", f"needs {' and '.join(needed)}")]
+        if ENCRYPTION not in self.states:
+            said = f"PETAL_S3_SSE is {self._sse}, and an upload can be begun with it"
+            found.append(Finding(ENCRYPTION, "ok", said))
+        return found
+
+    async def _learnt(self) -> list[Finding]:
         try:
-            try:
-                await self._s3.delete(self._key, if_there=True)
-            except S3BucketError as error:
-                if error.code != "not_implemented":
-                    raise
-                await self._s3.delete(self._key)
-        except (S3FileNotFoundError, Conflict):
-            pass
+            await learn(self._s3, self._tried.folder)
         except S3IntegrationError as error:
-            if error.code != "forbidden":
-                return [trouble(check, error)]
-            advice = f"Only to delete and move it is needed; {self._allow(check, self._below)}"
-            return [Finding(check, "warning", error.message, advice)]
-        return [Finding(check, "ok", "objects can be deleted and moved")]
+            if error.code != "encryption":
+                return [self._trouble(FEATURES, error)]
+            return [
+                self._encryption(error),
+                Finding(FEATURES, "skipped", f"needs {ENCRYPTION}"),
+            ]
+        takes = "and the bucket takes it" if self._s3.encrypts else "and none is asked for"
+        return [
+            Finding(ENCRYPTION, "ok", f"PETAL_S3_SSE is {self._sse}, {takes}"),
+            Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
+        ]
+
+    def _versions(self) -> Finding:
+        return Finding(
+            VERSIONS, "warning",
+            "this bucket keeps versions, and this machine may not delete one"
+            f" ({self._tried.stays}): hidden ones of what was tried are left below"
+            f" {self._tried.folder}",
+            "They expire by the lifecycle rule that petal-s3 bucket setup --machine sets.",
+        )  # fmt: skip
 
     async def stale_uploads(self) -> list[Finding]:
         """Whether the bucket collects what is never completed."""
-        check = "stale uploads"
         try:
             told = await self._s3.stale_upload_rule(self._home)
         except S3IntegrationError as error:
-            return [trouble(check, error)]
+            return [self._trouble(STALE, error)]
         fine = "a lifecycle rule collects uploads that are never completed"
         if told is None:
-            return [Finding(check, "skipped", "the bucket does not tell a machine its rules")]
+            return [Finding(STALE, "skipped", "the bucket does not tell a machine its rules")]
         if told:
-            return [Finding(check, "ok", fine)]
+            return [Finding(STALE, "ok", fine)]
         advice = "An administrator sets one with: petal-s3 bucket setup"
-        return [Finding(check, "warning", f"no{fine[1:]}", advice)]
+        return [Finding(STALE, "warning", f"no{fine[1:]}", advice)]
 
     @property
     def _below(self) -> str:
         return f"{self._arn}/{self._home}*"
 
+    def _trouble(self, check: str, error: S3IntegrationError, advice: str = "") -> Finding:
+        odd = isinstance(error, NotS3) and error.told is None  # one answer, and S3 is there
+        cut_off = isinstance(error, Offline | Throttled | ClockSkew | S3CredentialsError)
+        self.ended = self.ended or (cut_off and not odd)
+        return trouble(check, error, advice)
+
     def _objects(self, check: str, error: S3IntegrationError, more: str = "") -> Finding:
         """A permission on the machine's objects that is missing, or could not be tried."""
         if error.code != "forbidden":
-            return trouble(check, error)
+            return self._trouble(check, error, more.strip())
         return self._refused(check, error, self._below, more)
 
     def _refused(
         self, check: str, error: S3IntegrationError, where: str, more: str = ""
     ) -> Finding:
-        return trouble(check, error, f"A{self._allow(check, where)[1:]}{more}")
+        return self._trouble(check, error, f"A{self._allow(check, where)[1:]}{more}")
 
     def _allow(self, check: str, where: str) -> str:
         return f"allow {check} on {where}; petal-s3 bucket policy prints all that is needed."

@@ -395,8 +395,12 @@ class S3:
     ) -> bool:
         if not may_be_refusal(error):
             return False
-        # Some servers refuse each condition, as if something stood there.
-        return not isinstance(error, Conflict) or await self.head(params["Key"]) is None
+        # Some servers refuse each condition, as if something stood there; that a HEAD sees nothing
+        # is evidence of it only where a HEAD sees at once what is stored.
+        if isinstance(error, Conflict):
+            blind = self.capabilities.lacks("prompt_reads")
+            return not blind and await self.head(params["Key"]) is None
+        return True
 
     def _must_stay(self, dropped: Sequence[Feature], refusal: S3IntegrationError) -> bool:
         """What a server was seen to do is not left out because it is in trouble; a condition that

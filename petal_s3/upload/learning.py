@@ -157,10 +157,13 @@ class Learner:
         self._learn("deletion", True, "DeleteObject was accepted")
         return True
 
-    async def _forget_version(self, version: str) -> None:
+    async def _forget_version(self, version: str) -> bool:
         """In a bucket that keeps versions nothing of a trial stays, where that is allowed."""
-        with contextlib.suppress(S3BucketError):
+        try:
             await self._s3.delete(self._key, version=version)
+        except S3BucketError:
+            return False
+        return True
 
     async def _begin(self) -> str:
         try:
@@ -203,7 +206,7 @@ class Learner:
     async def _stored(self) -> ObjectInfo | None:
         info = await self._s3.head(self._key)
         if info is None:
-            self._learn("prompt_reads", False, "HeadObject was answered 404 after a store")
+            self._learn("prompt_reads", False, _BLIND)
             return None
         if not self._s3.capabilities.lacks("full_checksums"):
             told = info.crc32 == _DIGEST.crc32_base64
@@ -222,6 +225,8 @@ class Learner:
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
             raise no_encryption(by)
+        if await self._s3.head(self._key) is None:  # known before a condition is judged by it
+            self._learn("prompt_reads", False, _BLIND)
         try:
             await self._s3.try_put(self._key, _BYTE)
         except Conflict as error:
@@ -248,7 +253,7 @@ class Learner:
             self._learn("checked_checksums", True, str(error.told))
         else:
             self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
-        await self._tidy()
+        await self._abort_left()  # the object stays: the next trial needs one that stands
 
     async def _join_again(self) -> None:
         """Whether joining parts refuses to overwrite, as storing a body does."""
@@ -267,19 +272,21 @@ class Learner:
 
     async def _tidy(self) -> None:
         """Abort and delete what a trial has left, in this process or one before."""
-        left = await self._outbox(kept.known_of, f"{self._bucket} trial")
         with contextlib.suppress(S3IntegrationError):
-            if left:
-                with contextlib.suppress(UploadGone):
-                    await self._s3.abort(self._key, left)
-                await self._outbox(kept.keep, f"{self._bucket} trial", "")
+            await self._abort_left()
             if self._s3.capabilities.offers("deletion"):
                 await self._delete()
 
+    async def _abort_left(self) -> None:
+        left = await self._outbox(kept.known_of, f"{self._bucket} trial")
+        if left:
+            with contextlib.suppress(UploadGone):
+                await self._s3.abort(self._key, left)
+            await self._outbox(kept.keep, f"{self._bucket} trial", "")
+
     async def _delete(self) -> None:
         info = await self._s3.head(self._key)  # none where it is not shown yet
-        if info is not None and info.version:
-            await self._forget_version(info.version)
+        if info is not None and info.version and await self._forget_version(info.version):
             return
         marker = await self._s3.delete(self._key)
         if marker:
@@ -293,6 +300,7 @@ def _offered(capabilities: Capabilities) -> dict[Feature, bool]:
     return {feature: one.offered for feature, one in capabilities.known.items()}
 
 
+_BLIND = "HeadObject was answered 404 after a store"
 _DIGEST: Digest = digest_of(_BYTE)
 # Met on the way of real requests alone.
 _NOT_TRIED = {
