@@ -278,7 +278,8 @@ class Uploader:
         awaited = False
         if row.stored_at is not None:
             info = await self._receipts.seen(row)
-            done = None if info is None else await self._found(row, source, info)
+            unfit = info is None or self._receipts.is_wrong(row, info)
+            done = None if info is None or unfit else await self._found(row, source, info)
             if done is not None:
                 return done
             awaited = info is None

@@ -115,6 +115,8 @@ class Recogniser:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
         if held is _NOBODYS:
             return None
+        if self._receipts.is_wrong(row, held):
+            return Free(held.key, wrong=True)
         try:
             judgement = await self._receipts.judged(row, held, source, expected)
         except Refused as error:
@@ -123,7 +125,7 @@ class Recogniser:
         if judgement.proof:
             receipt = await self._receipts.made(held, expected, judgement.proof)
             return Found(receipt, await self._bringer(row, held.key))
-        return Free(held.key, wrong=True) if self._receipts.is_wrong(row, held) else None
+        return None
 
     async def _begun_elsewhere(self, row: Row, key: str) -> bool:
         rows = await self._outbox(Outbox.at_key, key)
