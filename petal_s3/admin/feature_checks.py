@@ -36,3 +36,13 @@ def lacks(capabilities: Capabilities) -> Iterator[Finding]:
         if feature not in _OWN:
             found = f"the server {LACKS[feature]} ({known.by.rstrip('.')})"
             yield Finding(feature.replace("_", " "), "warning", found)
+
+
+def kept(by: str, folder: str) -> Finding:
+    """What is left in a bucket that keeps versions; ``by``: the answer by which it is."""
+    return Finding(
+        "versions", "warning",
+        f"this bucket keeps versions, and this machine may not delete one ({by}): hidden ones of"
+        f" what was tried are left below {folder}",
+        "They expire by the lifecycle rule that petal-s3 bucket setup --machine sets.",
+    )  # fmt: skip

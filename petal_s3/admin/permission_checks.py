@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 
-from petal_s3.admin.feature_checks import lacks, learn
-from petal_s3.admin.finding import Finding, trouble
-from petal_s3.admin.iam_policy import partition
+from petal_s3.admin.feature_checks import kept, lacks, learn
+from petal_s3.admin.finding import Finding
+from petal_s3.admin.permission_advice import Advisor
 from petal_s3.admin.trial_objects import TrialObjects
 from petal_s3.errors import (
     BadInput,
-    ClockSkew,
     Conflict,
-    NotS3,
-    Offline,
-    S3BucketError,
-    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
-    Throttled,
 )
 from petal_s3.objects.ownership import Territory
 from petal_s3.s3.client import S3
@@ -29,8 +22,8 @@ from petal_s3.upload.learning import no_encryption
 ENCRYPTION, PUT, PARTS, ABORT = (
     "encryption", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload",
 )  # fmt: skip
-GET, DELETE, FEATURES, VERSIONS, STALE = (
-    "s3:GetObject", "s3:DeleteObject", "server features", "versions", "stale uploads",
+GET, DELETE, FEATURES, STALE = (
+    "s3:GetObject", "s3:DeleteObject", "server features", "stale uploads",
 )  # fmt: skip
 CHECKS = (
     "bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE,
@@ -68,7 +61,7 @@ class _Trial:
     def __init__(self, s3: S3, territory: Territory, region: str, sse: str) -> None:
         self._s3 = s3
         self._home = territory.home
-        self._arn = f"arn:{partition(region)}:s3:::{territory.bucket}"
+        self._advise = Advisor(region, territory.bucket, territory.home)
         self._sse = sse
         self._tried = TrialObjects(s3, territory.home)
         self._key = self._tried.key
@@ -76,8 +69,11 @@ class _Trial:
         """A key that is taken."""
         self.states: dict[str, str] = {}
         """What the checks so far have found."""
-        self.ended = False
+
+    @property
+    def ended(self) -> bool:
         """Whether S3 cannot be asked any more for now."""
+        return self._advise.ended
 
     async def bucket(self) -> list[Finding]:
         """Whether there is one that answers, and whether it lets itself be listed."""
@@ -87,12 +83,12 @@ class _Trial:
             page = await self._s3.page(self._home, limit=1)
         except S3IntegrationError as error:
             if error.code == "forbidden":
-                where = f'{self._arn} where s3:prefix is like "{self._home}*"'
-                return [fine, self._refused(check, error, where)]
+                where = f'{self._advise.arn} where s3:prefix is like "{self._home}*"'
+                return [fine, self._advise.refused(check, error, where)]
             advice = "" if error.waiting_helps else "Check PETAL_S3_BUCKET_NAME."
             if error.told is not None and error.told.code == "NoSuchBucket":
                 advice = "An administrator makes it with: petal-s3 bucket setup"
-            return [self._trouble("bucket", error, advice)]
+            return [self._advise.trouble("bucket", error, advice)]
         self._stands = page.objects[0].key if page.objects else ""
         return [fine, Finding(check, "ok", f"{self._home} can be listed")]
 
@@ -113,39 +109,25 @@ class _Trial:
     async def _listed(self, upload_id: str) -> Finding:
         try:
             await self._s3.parts(self._key, upload_id)
-            await self._open_uploads(upload_id)
+            await self._tried.look_for_upload(upload_id)
         except S3IntegrationError as error:
             if error.code != "not_implemented":
-                return self._objects(PARTS, error)
+                return self._advise.objects(PARTS, error)
             self._s3.learn("list_parts", offered=False, by=str(error.told))
             return Finding(PARTS, "skipped", f"the server does not list parts ({error.told})")
         return Finding(PARTS, "ok", "its parts can be listed")
-
-    async def _open_uploads(self, upload_id: str) -> None:
-        """Uploads are looked for in a list where that is allowed: few machines need to."""
-        by = "ListMultipartUploads did not name one that was open"
-        try:
-            found = await self._s3.uploads_below(self._key)
-        except S3BucketError as error:
-            if error.code != "not_implemented":
-                return
-            found, by = [], str(error.told)
-        except NotS3 as error:
-            found, by = [], error.message.rstrip(".")
-        if upload_id not in {one.upload_id for one in found}:
-            self._s3.learn("list_uploads", offered=False, by=by)
 
     async def _abort(self, upload_id: str) -> Finding:
         try:
             await self._s3.abort(self._key, upload_id)
         except S3IntegrationError as error:
             left = " One empty upload was left, which a lifecycle rule collects."
-            return self._objects(ABORT, error, left)
+            return self._advise.objects(ABORT, error, left)
         return Finding(ABORT, "ok", "it can be aborted; nothing was left")
 
     async def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
         """What it was that the server refused: the encryption, where it takes one without."""
-        if self._s3.encrypts and may_be_refusal(error) and await self._begins_plain():
+        if self._s3.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
             refused = no_encryption(f"{error.told}, and without it was accepted")
             self._s3.learn("encryption", offered=False, by=str(error.told))
             return [
@@ -158,18 +140,14 @@ class _Trial:
                 f" Or it may not use the key of PETAL_S3_SSE ({self._sse}): allow"
                 " kms:GenerateDataKey and kms:Decrypt on it."
             )
-        return [Finding(ENCRYPTION, "skipped", f"needs {PUT}"), self._objects(PUT, error, key)]
-
-    async def _begins_plain(self) -> bool:
-        with contextlib.suppress(S3IntegrationError):
-            upload_id = await self._s3.try_begin(self._key, encrypted=False)
-            await self._s3.abort(self._key, upload_id)
-            return True
-        return False
+        return [
+            Finding(ENCRYPTION, "skipped", f"needs {PUT}"),
+            self._advise.objects(PUT, error, key),
+        ]
 
     def _encryption(self, refused: S3IntegrationError) -> Finding:
         advice = f"PETAL_S3_SSE is {self._sse}; nothing is sent otherwise than it says."
-        return self._trouble(ENCRYPTION, refused, advice)
+        return self._advise.trouble(ENCRYPTION, refused, advice)
 
     async def delete(self) -> list[Finding]:
         """Delete what is not there."""
@@ -179,10 +157,11 @@ class _Trial:
             pass
         except S3IntegrationError as error:
             if error.code not in {"forbidden", "not_implemented"}:
-                return [self._trouble(DELETE, error)]
+                return [self._advise.trouble(DELETE, error)]
             advice = "Only to delete and move it is needed"
-            allow = f"; {self._allow(DELETE, self._below)}" if error.code == "forbidden" else "."
-            return [Finding(DELETE, "warning", error.message, f"{advice}{allow}")]
+            allow = f"; {self._advise.allow(DELETE, self._advise.below)}"
+            advice += allow if error.code == "forbidden" else "."
+            return [Finding(DELETE, "warning", error.message, advice)]
         return [Finding(DELETE, "ok", "objects can be deleted and moved")]
 
     async def get(self) -> list[Finding]:
@@ -192,7 +171,7 @@ class _Trial:
         try:
             wrong = await self._tried.try_one()
         except S3IntegrationError as error:
-            return [self._objects(GET, error)]
+            return [self._advise.objects(GET, error)]
         if wrong:
             advice = "Uploads do without; only downloads, and proofs by reading back, need it."
             return [Finding(GET, "warning", wrong, advice)]
@@ -212,7 +191,7 @@ class _Trial:
                 # AWS says "not found" only to who may list without any condition.
                 found = "it cannot be told: S3 refuses also what is not there"
                 return Finding(GET, "warning", found, "Check again when the first log is up.")
-            return self._objects(GET, error)
+            return self._advise.objects(GET, error)
         return Finding(GET, "ok", "objects can be read")
 
     async def features(self) -> list[Finding]:
@@ -221,7 +200,7 @@ class _Trial:
         needed = [one for one, states in fine.items() if self.states.get(one) not in states]
         found = self._not_tried(needed) if needed else await self._learnt()
         if self._tried.stays:
-            found.append(self._versions())
+            found.append(kept(self._tried.stays, self._tried.folder))
         return [*found, *lacks(self._s3.capabilities)]
 
     def _not_tried(self, needed: list[str]) -> list[Finding]:
@@ -236,7 +215,7 @@ class _Trial:
             await learn(self._s3, self._tried.folder)
         except S3IntegrationError as error:
             if error.code != "encryption":
-                return [self._trouble(FEATURES, error)]
+                return [self._advise.trouble(FEATURES, error)]
             return [
                 self._encryption(error),
                 Finding(FEATURES, "skipped", f"needs {ENCRYPTION}"),
@@ -247,21 +226,12 @@ class _Trial:
             Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
         ]
 
-    def _versions(self) -> Finding:
-        return Finding(
-            VERSIONS, "warning",
-            "this bucket keeps versions, and this machine may not delete one"
-            f" ({self._tried.stays}): hidden ones of what was tried are left below"
-            f" {self._tried.folder}",
-            "They expire by the lifecycle rule that petal-s3 bucket setup --machine sets.",
-        )  # fmt: skip
-
     async def stale_uploads(self) -> list[Finding]:
         """Whether the bucket collects what is never completed."""
         try:
             told = await self._s3.stale_upload_rule(self._home)
         except S3IntegrationError as error:
-            return [self._trouble(STALE, error)]
+            return [self._advise.trouble(STALE, error)]
         fine = "a lifecycle rule collects uploads that are never completed"
         if told is None:
             return [Finding(STALE, "skipped", "the bucket does not tell a machine its rules")]
@@ -269,27 +239,3 @@ class _Trial:
             return [Finding(STALE, "ok", fine)]
         advice = "An administrator sets one with: petal-s3 bucket setup"
         return [Finding(STALE, "warning", f"no{fine[1:]}", advice)]
-
-    @property
-    def _below(self) -> str:
-        return f"{self._arn}/{self._home}*"
-
-    def _trouble(self, check: str, error: S3IntegrationError, advice: str = "") -> Finding:
-        odd = isinstance(error, NotS3) and error.told is None  # one answer, and S3 is there
-        cut_off = isinstance(error, Offline | Throttled | ClockSkew | S3CredentialsError)
-        self.ended = self.ended or (cut_off and not odd)
-        return trouble(check, error, advice)
-
-    def _objects(self, check: str, error: S3IntegrationError, more: str = "") -> Finding:
-        """A permission on the machine's objects that is missing, or could not be tried."""
-        if error.code != "forbidden":
-            return self._trouble(check, error, more.strip())
-        return self._refused(check, error, self._below, more)
-
-    def _refused(
-        self, check: str, error: S3IntegrationError, where: str, more: str = ""
-    ) -> Finding:
-        return self._trouble(check, error, f"A{self._allow(check, where)[1:]}{more}")
-
-    def _allow(self, check: str, where: str) -> str:
-        return f"allow {check} on {where}; petal-s3 bucket policy prints all that is needed."

@@ -49,6 +49,28 @@ class TrialObjects:
             marker = await self._s3.delete(self.key)
         await self._forget(self.key, marker)
 
+    async def look_for_upload(self, upload_id: str) -> None:
+        """Look for an open upload in the list of all, where that is allowed: few need it."""
+        by = "ListMultipartUploads did not name one that was open"
+        try:
+            found = await self._s3.uploads_below(self.key)
+        except S3BucketError as error:
+            if error.code != "not_implemented":
+                return
+            found, by = [], str(error.told)
+        except NotS3 as error:
+            found, by = [], error.message.rstrip(".")
+        if upload_id not in {one.upload_id for one in found}:
+            self._s3.learn("list_uploads", offered=False, by=by)
+
+    async def begins_plain(self) -> bool:
+        """Whether an upload can be begun that is not to be encrypted; it is aborted."""
+        with contextlib.suppress(S3IntegrationError):
+            upload_id = await self._s3.try_begin(self.key, encrypted=False)
+            await self._s3.abort(self.key, upload_id)
+            return True
+        return False
+
     async def try_one(self) -> str:
         """Store a few bytes, read a range of them, copy them, and delete both objects again.
 
