@@ -194,6 +194,7 @@ class Laws:
     def on_told(self, asked: Ask, answer: Answer, fault: Fault) -> None:
         """What the drone has been told: from here on it knows."""
         self._told_of_conditions(asked, answer, fault)
+        self._waste.tried(asked, answer, honest=fault.honest)
         if fault.honest:
             self._waste.told(asked, answer, self._world.generation, self._world.loop.time())
         if asked.op == "UploadPart" and answer.status == 200 and fault.honest:
@@ -211,8 +212,9 @@ class Laws:
         if asked.headers.get("if-none-match") and answer.status in {200, 412} and fault.honest:
             self._may_overwrite = False
             self._shown_conditions |= answer.status == 412
-            if is_probe(asked) and self._world.options.ignores_condition(asked):
-                self._shown_conditions = False  # what was tried has shown that it is ignored
+            if is_temporary(asked.key) and self._world.options.ignores_condition(asked):
+                # What was tried has shown that it is ignored.
+                self._shown_conditions, self._may_overwrite = False, True
         if answer.status == 501 and not fault.honest:
             self._may_overwrite = True
         if isinstance(answer, Provoked) and answer.option == "condition":

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -227,6 +228,32 @@ def test_a_body_may_be_refused_once_in_each_process_and_each_time(wire: Wire) ->
     assert wire.put() == 200
 
 
+@pytest.mark.parametrize("how", ["a lie", "no answer", "no permission"])
+def test_whoever_could_not_try_the_server_may_send_one_more_body(wire: Wire, how: str) -> None:
+    wire.odd("body checksum", Answer(400))
+    wire.put(**CRC32)
+    wire.wait(1.0)
+    _try_in_vain(wire, how)
+
+    assert wire.put(**CRC32) == 400
+    wire.wait(1.0)
+    assert wire.put(PROBE, b"x") == 200
+    with pytest.raises(LawBroken, match="a body checksum that S3 had refused"):
+        wire.put(**CRC32)
+
+
+def _try_in_vain(wire: Wire, how: str) -> None:
+    if how == "no permission":
+        wire.world.mind.forbidden.add("PutObject")
+        assert wire.put(PROBE, b"x") == 403
+        wire.world.mind.forbidden.clear()
+        return
+    lost = Fault("deaf", deaf=True) if how == "no answer" else Fault("500", say=Answer(500))
+    wire.world.planned.append(("*", lost))
+    with contextlib.suppress(aiohttp.ServerDisconnectedError):
+        wire.put(PROBE, b"x")
+
+
 def test_what_s3_has_stored_must_not_come_again_for_a_while(wire: Wire) -> None:
     wire.put()
     wire.wait(100.0)
@@ -340,8 +367,23 @@ def test_a_probe_that_shows_a_server_to_ignore_conditions_makes_a_look_due(wire:
     for _ in range(2):
         assert wire.put(PROBE, b"x", **UNLESS_THERE) == 200
 
+    assert wire.ask("HEAD", KEY)[0] == 200
     with pytest.raises(LawBroken, match="was a stranger's and is overwritten"):
-        wire.put(**UNLESS_THERE)
+        wire.put()
+
+
+def test_a_stranger_that_comes_after_the_look_is_not_seen_where_conditions_were_ignored(
+    wire: Wire,
+) -> None:
+    wire.odd("condition", None)
+    for _ in range(2):
+        assert wire.put(PROBE, b"x", **UNLESS_THERE) == 200
+    assert wire.ask("HEAD", KEY)[0] == 404
+    wire.wait(0.1)
+    wire.world.stranger(KEY)
+    wire.world.options._odd.clear()  # it knows them again, and nothing has told
+
+    assert wire.put() == 200
 
 
 @pytest.mark.parametrize("told_by", ["nothing", "a refusal"])

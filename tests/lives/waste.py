@@ -36,6 +36,8 @@ class Waste:
     """What the running process has been told that makes a body useless."""
 
     def __init__(self) -> None:
+        self._trying = False
+        """What tries the server is on its way, or was lost there."""
         self._refused: dict[str, _Told] = {}
         """By option: when a body was refused because of it."""
         self._dead: dict[str, _Told] = {}
@@ -52,8 +54,13 @@ class Waste:
 
         ``refused_since``: the options of it that the server refuses.
         """
-        if asked.op not in BODIES or is_probe(asked):
+        if is_temporary(asked.key):
+            self._trying = True
             return ""
+        if asked.op not in BODIES:
+            return ""
+        if self._trying:
+            self._forgive()
         for option, since in refused_since.items():
             told = self._refused.get(option)
             if self._knew(told, process, begun_at) and told is not None and told.at >= since:
@@ -61,6 +68,22 @@ class Waste:
         if self._knew(self._dead.get(asked.upload_id), process, begun_at):
             return f"a part was begun of {asked.upload_id}, which S3 had called gone"
         return ""
+
+    def tried(self, asked: Ask, answer: Answer, *, honest: bool) -> None:
+        """Take in what came of trying the server.
+
+        Whoever could not try does not know for which of its options a body was refused, and
+        sends one more.
+        """
+        if is_temporary(asked.key):
+            self._trying = False
+            told = answer.status < 400 or answer.status in {404, 412}
+            if not honest or not (told or isinstance(answer, Provoked)):
+                self._forgive()
+
+    def _forgive(self) -> None:
+        self._trying = False
+        self._refused.clear()
 
     @staticmethod
     def _knew(told: _Told | None, process: int, begun_at: float) -> bool:
