@@ -313,7 +313,11 @@ class Uploader:
         """
         info = await self._receipts.seen(row)
         if info is not None and not self._receipts.is_wrong(row, info):
-            return await self._prove(row, source, self._receipts.bytes_of(source))
+            try:
+                return await self._prove(row, source, self._receipts.bytes_of(source))
+            except Mismatch:
+                if not self._receipts.is_of_another(row):
+                    raise
         if info is None and row.stored_at is not None and wait:
             blind_s = self._receipts.server_time() - row.stored_at
             if 0 <= blind_s < BLIND_S:
