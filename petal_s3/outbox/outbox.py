@@ -190,7 +190,12 @@ class Outbox:
 
         ``at``: seconds since 1970 by S3's clock.
         """
-        return self._settle(row, "stored_at = :at", at=at)
+        return self._settle(
+            row,
+            "stored_at = :at,"
+            " read_back = CASE WHEN read_back LIKE '%changed%' THEN NULL ELSE read_back END",
+            at=at,
+        )
 
     def note_read_back(self, row: Row, note: str) -> Row:
         """Record how far an object was read back, or that it is wrong (JSON)."""
@@ -229,7 +234,9 @@ class Outbox:
         Where another row knows this file already (it was put back as it was), that one counts
         and this one is cancelled.
         """
-        gone = "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"
+        gone = (
+            "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL, read_back = NULL"
+        )
         reason = "The file changed while it waited; it is sent anew."
         about = _judged(verdict, facts, due_at, reason)
         return self._take_up(row, identity, f"lease = NULL, {gone}", about)
@@ -240,10 +247,13 @@ class Outbox:
         """Record that a file of the same size has another time or inode: queued again.
 
         Its upload is kept: the next attempt compares what S3 holds with the file, part by part.
+        What was stored before is noted as that of the file as it was: it is not written over.
         Where another row knows this file already, as :meth:`replan`; the upload is aborted then.
         """
         reason = "The file has another time than before; it is compared with what S3 holds."
-        return self._take_up(row, identity, "lease = NULL", _judged(verdict, facts, due_at, reason))
+        noted = "CASE WHEN stored_at IS NULL THEN NULL ELSE '{\"changed\": true}' END"
+        about = _judged(verdict, facts, due_at, reason)
+        return self._take_up(row, identity, f"lease = NULL, read_back = {noted}", about)
 
     def _take_up(self, row: Row, identity: Identity, always: str, about: Mapping[str, Any]) -> Row:
         file = columns(identity)
@@ -258,7 +268,7 @@ class Outbox:
             if known is None:
                 return self._settle(
                     row,
-                    f"state = 'queued', {always}, read_back = NULL, dev = :dev, ino = :ino,"
+                    f"state = 'queued', {always}, dev = :dev, ino = :ino,"
                     " size = :size, mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts,"
                     " due_at = :due_at, code = 'source_changed', reason = :reason",
                     **file,

@@ -722,7 +722,7 @@ class S3:
             answer = await self._call("get_bucket_lifecycle_configuration", {})
         except S3FileNotFoundError as error:
             return False if error.code == "no_lifecycle" else None
-        except Refused:
+        except (Refused, NotS3):
             return None
         except S3BucketError as error:
             if not withheld(error):

@@ -53,7 +53,7 @@ class Receipts:
             raise not_yet_there(row.key)
         judgement = await self.judged(row, info, source, expected)
         if judgement.differs:
-            if ours:
+            if ours and not self.is_of_another(row):
                 await self._outbox(Outbox.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (
@@ -100,7 +100,8 @@ class Receipts:
         log.info("object read back key=%s size=%d etag=%s", info.key, info.size, info.etag)
 
         async def note(done: int) -> None:
-            await self._outbox(Outbox.note_read_back, row, _note(info, done=done))
+            changed = self.is_of_another(row)
+            await self._outbox(Outbox.note_read_back, row, _note(info, done=done, changed=changed))
 
         done = _done(row, info)
         same = await read_back(self._s3, info, source.fd, self._files, done=done, note=note)
@@ -137,6 +138,10 @@ class Receipts:
         noted = _noted(row)
         return bool(noted.get("wrong")) and noted.get("etag") == info.etag
 
+    def is_of_another(self, row: Row) -> bool:
+        """Whether this row stored the object when its file was another one."""
+        return bool(_noted(row).get("changed"))
+
     def server_time(self) -> int:
         """Seconds since 1970 by S3's clock."""
         return int(self._s3.clock.utcnow().timestamp())
@@ -151,8 +156,9 @@ def not_yet_there(key: str) -> Transient:
     )
 
 
-def _note(info: ObjectInfo, *, done: int = 0, wrong: bool = False) -> str:
-    return json.dumps({"etag": info.etag, "done": done, **({"wrong": True} if wrong else {})})
+def _note(info: ObjectInfo, *, done: int = 0, wrong: bool = False, changed: bool = False) -> str:
+    flags = {name: True for name, set_ in (("wrong", wrong), ("changed", changed)) if set_}
+    return json.dumps({"etag": info.etag, "done": done, **flags})
 
 
 def _noted(row: Row) -> dict[str, object]:

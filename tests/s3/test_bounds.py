@@ -57,7 +57,6 @@ class Bench:
             "put_bytes": lambda: s3.put_bytes(HOME + "few.ulg", b"few", **told),
             "put": lambda: s3.put(HOME + "new.ulg", *self.body(), **told),
             "begin": lambda: s3.begin(HOME + "large.ulg", **told),
-            "create": lambda: s3.create(HOME + "big.ulg", checksummed=True, **told),
             "upload_part": lambda: s3.upload_part(KEY, id_, 1, *self.body()),
             "parts": lambda: s3.parts(KEY, id_),
             "complete": lambda: s3.complete(KEY, id_, [self._part], crc32=None, size=len(WHOLE)),

@@ -281,6 +281,12 @@ async def test_an_upload_that_s3_forgets_in_the_middle_begins_anew(rig: Rig, op:
 
     rig.fault(op, forget)
     gone = await rig.attempt(row)
+    if op == "CompleteMultipartUpload":  # it may be whole, and be shown late
+        sent = rig.count("UploadPart")
+        waits = await rig.attempt(row)
+        assert (waits.state, waits.code) == ("queued", "not_yet_there")
+        assert rig.count("UploadPart") == sent
+        rig.late_reads_are_over()
     done = await rig.finish(row)
 
     assert (gone.state, gone.code) == ("queued", "upload_gone")
@@ -358,15 +364,28 @@ async def test_no_dropped_request_is_repeated_in_silence(rig: Rig, op: str) -> N
     "op", ["HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
 )
 async def test_an_unwell_s3_delays_and_loses_nothing(rig: Rig, op: str) -> None:
-    rig.fault(op, UNWELL)
+    rig.always(op, UNWELL)
     row = await rig.land(size=THREE_PARTS)
 
     delayed = await rig.attempt(row)
+    rig.heal()
     done = await rig.finish(row)
 
     assert (delayed.state, delayed.code) == ("queued", "s3_unwell")
     assert rig.service.drainer.block is None  # this row's trouble, not everybody's
     rig.assert_sent_once(done, rig.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("op", ["HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"])
+async def test_what_has_no_body_is_asked_once_more_at_once(rig: Rig, op: str) -> None:
+    rig.fault(op, UNWELL)
+    asked = {"HeadObject": 3}.get(op, 2)  # one before the first byte, one for the proof
+
+    done = await rig.attempt(await rig.land(size=THREE_PARTS))
+
+    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert (done.attempts, rig.count(op)) == (1, asked)
+    assert rig.service.s3.capabilities.known == rig.known.known
 
 
 async def test_a_refused_part_does_not_cut_off_the_one_beside_it(rig: Rig) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import formatdate
 
 from rig import Rig
 
 from petal_s3.core import clock
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.s3.headers import date_s
 from petal_s3.service.service import Service
 from tests.faults.known import KNOWN
 
 HOUR_S = 3600.0
+_YEAR_2100_S = 4_102_444_800
 
 
 class Hand:
@@ -53,8 +54,10 @@ def _date_by(service: Service, now: Hand) -> None:
     learn = service.s3.clock.learn
 
     def moved(date: str) -> float:
-        ahead = timedelta(seconds=now.at - clock.now())
-        return learn(format_datetime(parsedate_to_datetime(date) + ahead, usegmt=True))
+        told = date_s(date)
+        if told is None or not 0 < told < _YEAR_2100_S:
+            return learn(date)
+        return learn(formatdate(told + now.at - clock.now(), usegmt=True))
 
     service.s3.clock.learn = moved  # type: ignore[method-assign]
 
