@@ -74,6 +74,7 @@ async def _compared(service: Service, row: Row) -> Compared:
     try:
         info = await service.objects.head(row.key)
     except S3FileNotFoundError:
+        await service.s3.page(row.key, limit=1)  # the bucket may be missing: a HEAD has no words
         return Compared(row.key, differs="It is not in the bucket any more.")
     differs = _with_receipt(info, row.receipt)
     if differs or row.spooled or row.local == "deleted":

@@ -12,6 +12,7 @@ from petal_s3.errors import S3IntegrationError
 from petal_s3.logs.log_file import Identity, open_log
 from petal_s3.objects.local_bytes import holds
 from petal_s3.outbox import identities
+from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 
@@ -29,22 +30,26 @@ async def known_again(outbox: OutboxThread, run: Run, path: str, identity: Ident
     row = await outbox(identities.proven_at, path, identity.size)
     if row is None or row.identity == identity:
         return row is not None
-    if not await run(_is_still, row, identity):
+    origin = row if row.same_as is None else await outbox(Outbox.get, row.same_as)
+    if not await run(_is_still, row, identity, origin.part_size):
         return False
     await outbox(identities.known_again, row, identity)
     log.info("proven file known again path=%s key=%s", ascii(path), row.key)
     return True
 
 
-def _is_still(row: Row, identity: Identity) -> bool:
-    """Whether the file is ``identity``, and holds the bytes that ``row`` was proven by."""
+def _is_still(row: Row, identity: Identity, part_size: int | None) -> bool:
+    """Whether the file is ``identity``, and holds the bytes that ``row`` was proven by.
+
+    ``part_size``: that of the upload which brought the object.
+    """
     assert row.receipt is not None
     try:
         fd = open_log(Path(row.path), real=True)
     except S3IntegrationError:
         return False  # whoever enters it finds out why
     try:
-        same = holds(fd, row.receipt, (row.part_size,))
+        same = holds(fd, row.receipt, (row.part_size, part_size))
         return same and Identity.of(os.fstat(fd)) == identity
     except (OSError, S3IntegrationError):
         return False

@@ -199,10 +199,15 @@ class S3:
                 self.learn("told_checksums", offered=False, by=str(refusal.told))
                 return None if answer is None else await self._headed(key, answer)
         found = await self.find(key)  # raises what is really the matter, if that lasts
-        if refusal.told.status == 403:
+        if refusal.told.status == 403 and found is None:
             # Without s3:ListBucket a missing key is "forbidden" too.
+            return None
+        try:
+            answer = await self._head_plain(key)
+        except S3BucketError:
             return found
-        answer = await self._head_plain(key)
+        if refusal.told.status == 403:
+            self.learn("told_checksums", offered=False, by=str(refusal.told))
         return None if answer is None else await self._headed(key, answer)
 
     async def _head_plain(self, key: str) -> dict[str, Any] | None:

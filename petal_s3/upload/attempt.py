@@ -278,10 +278,9 @@ class Uploader:
         awaited = False
         if row.stored_at is not None:
             info = await self._receipts.seen(row)
-            unfit = info is None or self._receipts.is_wrong(row, info)
-            done = None if info is None or unfit else await self._found(row, source, info)
-            if done is not None:
-                return done
+            if info is not None and not self._receipts.is_wrong(row, info):
+                done = await self._found(row, source, info)
+                return await self._start_over(row) if done is None else done
             awaited = info is None
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
@@ -317,6 +316,11 @@ class Uploader:
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
 
+    async def _start_over(self, row: Row) -> Row:
+        """Other bytes stand at the key: what was sent there must not be joined over them."""
+        await self.abandon(row)
+        return await self._outbox(Outbox.forget, row)
+
     def _wait_for_it(self, row: Row, *, awaited: bool) -> None:
         """What S3 stored and does not show at once must not travel again for that."""
         stored_at = row.stored_at if awaited else None
@@ -335,7 +339,11 @@ class Uploader:
     async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._origin(receipt)
-        info = await self._copier.copy(origin, key, _for_whom(row))
+        try:
+            info = await self._copier.copy(origin, key, _for_whom(row))
+        except Conflict as error:
+            # It may be an earlier copy of ours, whose answer was lost: it is looked at.
+            await self._other_key(replace(row, key=key), error)
         expected = self._receipts.bytes_of(source)
         judgement = await self._receipts.judged(row, info, source, expected)
         if not judgement.proof:
@@ -409,7 +417,7 @@ class Uploader:
     async def _accepted(
         self, row: Row, send: Callable[[S3IntegrationError | None], Awaitable[T]]
     ) -> T:
-        """Send a body; where its options are refused, learn which, and send it once more."""
+        """Send a request; where its options are refused, learn which, and send it once more."""
         try:
             return await send(None)
         except S3IntegrationError as error:
@@ -422,7 +430,7 @@ class Uploader:
             if not again and is_vague(error) and not repeated:
                 raise  # S3 may be in trouble for a moment
             refusal = error
-        log.warning("body sent again without an option reason=%s", refusal.message)
+        log.warning("sent again without an option reason=%s", refusal.message)
         return await send(None if again else refusal)
 
     async def _begin(self, row: Row) -> Row:
@@ -430,8 +438,9 @@ class Uploader:
         part_size = part_size_for(row.size, self._part_size)
         row = await self._outbox(Outbox.plan, row, part_size)
         about = self._about(row)
-        upload_id, checksummed = await self._s3.begin(
-            row.key, content_type=row.media_type, metadata=about
+        upload_id, checksummed = await self._accepted(
+            row,
+            lambda _: self._s3.begin(row.key, content_type=row.media_type, metadata=about),
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
@@ -485,19 +494,32 @@ class Uploader:
         source.check()
         assert row.upload_id is not None
         row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
-        assert row.upload_id is not None
+        upload_id = row.upload_id
+        assert upload_id is not None
         try:
-            await self._s3.complete(
-                row.key,
-                row.upload_id,
-                [part.held for part in parts],
-                crc32=crc32 if row.checksummed else None,
-                size=row.size,
-                replace=replace,
+            await self._check_free(row, free=replace or not resumed)
+            await self._accepted(
+                row,
+                lambda _: self._s3.complete(
+                    row.key,
+                    upload_id,
+                    [part.held for part in parts],
+                    crc32=crc32 if row.checksummed else None,
+                    size=row.size,
+                    replace=replace,
+                ),
             )
         except Conflict as error:
             return await self._taken(row, source, expected, error)
         return await self._prove(row, source, expected)
+
+    async def _check_free(self, row: Row, *, free: bool) -> None:
+        """Raise :class:`Conflict` where no condition keeps an upload that went on from joining
+        over what came to its key meanwhile; ``free``: that was looked at in this attempt."""
+        if free or self._s3.capabilities.offers("complete_condition"):
+            return
+        if await self._s3.head(row.key) is not None:
+            raise Conflict(f"An object stands at {row.key} (HeadObject).", code="key_taken")
 
     async def _taken(self, row: Row, source: Source, expected: FileBytes, error: Conflict) -> Row:
         """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
@@ -520,7 +542,7 @@ class Uploader:
             held = await self._s3.parts(row.key, row.upload_id)
         except UploadGone:
             return False
-        return len(held) < -(-row.size // row.part_size)
+        return bool(held) and len(held) < -(-row.size // row.part_size)
 
     async def _lost(self, row: Row, error: UploadGone) -> Row:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""

@@ -14,10 +14,12 @@ from unittest import mock
 import pytest
 
 from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
+from petal_s3.objects.proof import Judgement
 from petal_s3.outbox import outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 from petal_s3.upload import attempt as uploader
+from petal_s3.upload import receipt
 from petal_s3.upload import worker as drainer
 from petal_s3.upload.duplicates import Free, Recogniser
 from tests.lives.idle import idle_hour
@@ -112,10 +114,12 @@ async def _discard_at_once(self: Any, row: Row) -> None:
     self._changed.set()
 
 
+async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
+    return Judgement("etag")
+
+
 SABOTAGE: dict[str, AbstractContextManager[Any]] = {
-    "what S3 holds is believed unseen": mock.patch.object(
-        uploader, "proof", lambda *a, **k: "etag"
-    ),
+    "what S3 holds is believed unseen": mock.patch.object(receipt, "judge", _believe_unseen),
     "held parts are not asked for": mock.patch.object(
         uploader.Uploader, "_resume", _resume_from_nothing
     ),

@@ -56,7 +56,12 @@ class Bench:
             "page": lambda: s3.page(HOME),
             "put_bytes": lambda: s3.put_bytes(HOME + "few.ulg", b"few", **told),
             "put": lambda: s3.put(HOME + "new.ulg", *self.body(), **told),
+            "find": lambda: s3.find(KEY),
             "begin": lambda: s3.begin(HOME + "large.ulg", **told),
+            "try_begin": lambda: s3.try_begin(HOME + "tmp/t", encrypted=True),
+            "try_put": lambda: s3.try_put(HOME + "tmp/t", b"t"),
+            "try_part": lambda: s3.try_part(KEY, id_, b"t", 0),
+            "try_false_part": lambda: s3.try_false_part(KEY, id_, b"t"),
             "upload_part": lambda: s3.upload_part(KEY, id_, 1, *self.body()),
             "parts": lambda: s3.parts(KEY, id_),
             "complete": lambda: s3.complete(KEY, id_, [self._part], crc32=None, size=len(WHOLE)),
@@ -100,6 +105,7 @@ def test_the_table_has_every_operation(bench: Bench) -> None:
         "presign_put",
         "use_style",
         "learn",
+        "adopt",
     }  # no request of their own
     named = {name for name in dir(S3) if callable(getattr(S3, name)) and not name.startswith("_")}
 
