@@ -285,6 +285,8 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
             kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
         elif not code:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
+    if our_code == "not_implemented" and "server-side-encryption" in told.asked:
+        sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
     found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
     found.told = told
     return found

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -63,6 +63,7 @@ _UNLISTED = "parts_unlisted"  # the upload exists, or not: its list of parts doe
 _READINGS = 2  # a file that differs from what was sent after so many is being written
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 def part_size_for(size: int, wanted: int) -> int:
@@ -88,6 +89,17 @@ class Live:
     def moved(self) -> int:
         """Confirmed bytes and those handed to the network."""
         return min(self.size, self.confirmed + sum(w.farthest for w in tuple(self.windows)))
+
+
+class _Sending(Protocol[T_co]):
+    """A request with options: after ``refusal`` without those the server is not known to offer.
+
+    ``again``: it is made for the second time.
+    """
+
+    def __call__(
+        self, refusal: S3IntegrationError | None, *, again: bool = False
+    ) -> Awaitable[T_co]: ...
 
 
 @dataclass(frozen=True)
@@ -361,7 +373,9 @@ class Uploader:
         source.check()
         expected = self._receipts.bytes_of(source, crc32=whole.crc32, etags={None: whole.etag})
 
-        async def send(refusal: S3IntegrationError | None) -> None:
+        async def send(refusal: S3IntegrationError | None, *, again: bool = False) -> None:
+            if again:
+                await self._check_free(row, "put_condition", free=replace, again=True)
             window = self._window(source, 0, whole, live)
             try:
                 await self._s3.put(
@@ -414,9 +428,7 @@ class Uploader:
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error
 
-    async def _accepted(
-        self, row: Row, send: Callable[[S3IntegrationError | None], Awaitable[T]]
-    ) -> T:
+    async def _accepted(self, row: Row, send: _Sending[T]) -> T:
         """Send a request; where its options are refused, learn which, and send it once more."""
         try:
             return await send(None)
@@ -431,7 +443,7 @@ class Uploader:
                 raise  # S3 may be in trouble for a moment
             refusal = error
         log.warning("sent again without an option reason=%s", refusal.message)
-        return await send(None if again else refusal)
+        return await send(None if again else refusal, again=True)
 
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
@@ -440,7 +452,7 @@ class Uploader:
         about = self._about(row)
         upload_id, checksummed = await self._accepted(
             row,
-            lambda _: self._s3.begin(row.key, content_type=row.media_type, metadata=about),
+            lambda *_, **__: self._s3.begin(row.key, content_type=row.media_type, metadata=about),
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
@@ -496,29 +508,31 @@ class Uploader:
         row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
         upload_id = row.upload_id
         assert upload_id is not None
-        try:
-            await self._check_free(row, free=replace or not resumed)
-            await self._accepted(
-                row,
-                lambda _: self._s3.complete(
-                    row.key,
-                    upload_id,
-                    [part.held for part in parts],
-                    crc32=crc32 if row.checksummed else None,
-                    size=row.size,
-                    replace=replace,
-                ),
+
+        async def join(_: S3IntegrationError | None, *, again: bool = resumed) -> None:
+            await self._check_free(row, "complete_condition", free=replace, again=again)
+            await self._s3.complete(
+                row.key,
+                upload_id,
+                [part.held for part in parts],
+                crc32=crc32 if row.checksummed else None,
+                size=row.size,
+                replace=replace,
             )
+
+        try:
+            await self._accepted(row, join)
         except Conflict as error:
             return await self._taken(row, source, expected, error)
         return await self._prove(row, source, expected)
 
-    async def _check_free(self, row: Row, *, free: bool) -> None:
-        """Raise :class:`Conflict` where no condition keeps an upload that went on from joining
-        over what came to its key meanwhile; ``free``: that was looked at in this attempt."""
-        if free or self._s3.capabilities.offers("complete_condition"):
-            return
-        if await self._s3.head(row.key) is not None:
+    async def _check_free(self, row: Row, condition: Feature, *, free: bool, again: bool) -> None:
+        """Raise :class:`Conflict` where no condition keeps a request from storing over what came
+        to its key meanwhile. ``free``: what stands there is to be replaced; ``again``: it is long
+        since the key was looked at."""
+        known = self._s3.capabilities
+        looks = known.lacks(condition) or (again and not known.offers(condition))
+        if not free and looks and await self._s3.head(row.key) is not None:
             raise Conflict(f"An object stands at {row.key} (HeadObject).", code="key_taken")
 
     async def _taken(self, row: Row, source: Source, expected: FileBytes, error: Conflict) -> Row:
@@ -634,7 +648,7 @@ class Uploader:
         upload_id = row.upload_id
         assert upload_id is not None
 
-        async def send(refusal: S3IntegrationError | None) -> HeldPart:
+        async def send(refusal: S3IntegrationError | None, *, **_: bool) -> HeldPart:
             window = self._window(source, offset, whole, live)
             try:
                 return await self._s3.upload_part(

@@ -113,11 +113,11 @@ class Learner:
         try:
             await self._trial()
         except S3IntegrationError as error:
+            known = {**before.known, **self._s3.capabilities.known}
+            self._s3.capabilities = replace(before, known=known)
             if error.blocks_drain or error.told is None:
                 # On a link that breaks all the time logs come first.
                 self._again_at = self._steady() + _PAUSE_S
-                known = {**before.known, **self._s3.capabilities.known}
-                self._s3.capabilities = replace(before, known=known)
                 raise
             log.warning("server not wholly tried reason=%s", error.message)
         finally:
