@@ -282,20 +282,17 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     kind, our_code, sentence = _meaning(error.operation_name, code, told)
     if code not in TABLE and not wordless and status not in _LOGIN:
         if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
-            kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
-        elif not code:
+            return login_page(told)
+        if not code:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
     found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
     found.told = told
     return found
 
 
-def login_page(operation: str, answer: Mapping[str, Any]) -> NotS3:
-    """What to say where a web page came as if it were an answer."""
-    told = Told(operation, int(answer["ResponseMetadata"].get("HTTPStatusCode") or 0))
-    found = NotS3(_LOGIN_PAGE.format(told=told))
-    found.told = told
-    return found
+def login_page(told: Told) -> NotS3:
+    """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
+    return NotS3(_LOGIN_PAGE.format(told=told))
 
 
 def _told(error: boto.ClientError, status: int, options: str) -> Told:
