@@ -28,6 +28,7 @@ from petal_s3.errors import (
     S3BucketError,
     S3CredentialsError,
     S3IntegrationError,
+    Told,
 )
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import login_page, translate, unusable_settings
@@ -37,7 +38,7 @@ from petal_s3.s3.headers import FROM_CACHE, from_cache
 from petal_s3.s3.http_session import ServerClock, Window, client_config, register_signer
 from petal_s3.s3.options import spoken
 from petal_s3.s3.progress import unacknowledged
-from petal_s3.s3.responses import LONGEST_URL_S
+from petal_s3.s3.responses import LONGEST_URL_S, status
 
 log = logging.getLogger("petal_s3")
 # At DEBUG these print session tokens; the host sets levels from its environment.
@@ -282,7 +283,7 @@ class Caller:
                 answer["Body"].close()
             raise NotS3(FROM_CACHE)
         if root_of(answer) == "html":
-            raise login_page(client.meta.method_to_api_mapping[operation], answer)
+            raise login_page(Told(client.meta.method_to_api_mapping[operation], status(answer)))
         self.answered += 1
         return dict(answer)
 

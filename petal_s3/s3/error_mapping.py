@@ -282,8 +282,8 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     kind, our_code, sentence = _meaning(error.operation_name, code, told)
     if code not in TABLE and not wordless and status not in _LOGIN:
         if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
-            kind, our_code, sentence = NotS3, "not_s3", _LOGIN_PAGE
-        elif not code:
+            return login_page(told)
+        if not code:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
     if our_code == "not_implemented" and "server-side-encryption" in told.asked:
         sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
@@ -292,12 +292,9 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     return found
 
 
-def login_page(operation: str, answer: Mapping[str, Any]) -> NotS3:
-    """What to say where a web page came as if it were an answer."""
-    told = Told(operation, int(answer["ResponseMetadata"].get("HTTPStatusCode") or 0))
-    found = NotS3(_LOGIN_PAGE.format(told=told))
-    found.told = told
-    return found
+def login_page(told: Told) -> NotS3:
+    """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
+    return NotS3(_LOGIN_PAGE.format(told=told))
 
 
 def _told(error: boto.ClientError, status: int, options: str) -> Told:

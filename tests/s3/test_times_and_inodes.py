@@ -156,16 +156,21 @@ async def test_other_bytes_of_the_same_time_and_a_new_inode_are_found_in_the_mid
     assert rig.open_uploads() == []
 
 
-async def test_a_file_replaced_while_its_object_is_joined_is_sent_beside_it(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("op", "size"), [("CompleteMultipartUpload", PART + SMALL), ("PutObject", SMALL)]
+)
+async def test_a_file_replaced_while_its_object_is_stored_is_sent_beside_it(
+    rig: Rig, op: str, size: int
+) -> None:
     path = rig.logs / "flight.ulg"
-    row = await rig.land(size=PART + SMALL)
+    row = await rig.land(size=size)
     before = path.read_bytes()
 
     async def replaced(_: Request) -> None:
         mounted_anew(path)
-        spoil(path, PART + 500)
+        spoil(path, size - SMALL + 500)
 
-    rig.fault("CompleteMultipartUpload", replaced)
+    rig.fault(op, replaced)
 
     await rig.attempt(row)
     done = await rig.finish(row)
