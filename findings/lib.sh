@@ -32,7 +32,8 @@ PORT=$(free_port)
 export PORT
 
 install() {
-  { python3 -m venv "$TEMP/venv" && "$BIN/python" -m pip install --quiet --disable-pip-version-check \
+  { python3 -m venv --without-pip "$TEMP/venv" && python3 -m pip --python "$BIN/python" install \
+    --quiet --no-compile --disable-pip-version-check \
     boto3==1.43.106 botocore==1.43.106 s3transfer==0.19.3 jmespath==1.1.0 urllib3==2.8.0 \
     python-dateutil==2.9.0.post0 six==1.17.0 "$@"; } >"$TEMP/install.log" 2>&1 ||
     { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: $*"; exit 2; }
