@@ -93,7 +93,7 @@ class _Trial:
         return [fine, Finding(check, "ok", f"{self._home} can be listed")]
 
     async def uploads(self) -> list[Finding]:
-        """Begin a multipart upload as a log would be, list its parts, abort it."""
+        """Begin a multipart upload as a log would be, list its one part, abort it."""
         try:
             upload_id, _ = await self._s3.begin(self._key, content_type=_TYPE, metadata={})
         except S3IntegrationError as error:
@@ -108,13 +108,12 @@ class _Trial:
 
     async def _listed(self, upload_id: str) -> Finding:
         try:
-            await self._s3.parts(self._key, upload_id)
+            why_not = await self._tried.list_part(upload_id)
             await self._tried.look_for_upload(upload_id)
         except S3IntegrationError as error:
-            if error.code != "not_implemented":
-                return self._advise.objects(PARTS, error)
-            self._s3.learn("list_parts", offered=False, by=str(error.told))
-            return Finding(PARTS, "skipped", f"the server does not list parts ({error.told})")
+            return self._advise.objects(PARTS, error)
+        if why_not:
+            return Finding(PARTS, "skipped", f"the server does not list parts ({why_not})")
         return Finding(PARTS, "ok", "its parts can be listed")
 
     async def _abort(self, upload_id: str) -> Finding:

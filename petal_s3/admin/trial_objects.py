@@ -15,6 +15,7 @@ from petal_s3.errors import (
     S3IntegrationError,
 )
 from petal_s3.objects.ownership import temporary_folder
+from petal_s3.s3.checksums import digest_of
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
 from petal_s3.s3.responses import ObjectInfo
@@ -48,6 +49,23 @@ class TrialObjects:
                 raise
             marker = await self._s3.delete(self.key)
         await self._forget(self.key, marker)
+
+    async def list_part(self, upload_id: str) -> str:
+        """Send one part of an upload and list it; the answer by which none is listed, or empty.
+
+        Raises what S3 raises where it says that this machine may not.
+        """
+        await self._s3.try_part(self.key, upload_id, _BODY, digest_of(_BODY).crc32)
+        by = "ListParts did not name a part that was sent"
+        try:
+            if await self._s3.parts(self.key, upload_id):
+                return ""
+        except S3IntegrationError as error:
+            if error.code not in {"not_implemented", "upload_gone"}:
+                raise
+            by = str(error.told)
+        self._s3.learn("list_parts", offered=False, by=by)
+        return by
 
     async def look_for_upload(self, upload_id: str) -> None:
         """Look for an open upload in the list of all, where that is allowed: few need it."""

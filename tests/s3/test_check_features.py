@@ -16,6 +16,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
 from tests.faults.personality import ODDITIES, Personality
 from tests.faults.server import FaultServer
+from tests.faults.wire import Fault, refusal
 from tests.matrix.sentences import Said, unfounded
 
 TERRITORY = Territory("flight_logs/", ("drone-001",), "logs")
@@ -82,6 +83,18 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
         return resolve("127.0.0.1" if ours else host, *args, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", find)
+
+
+async def test_a_server_that_lists_no_parts_has_no_other_fault() -> None:
+    """Some say of an upload without parts that there is none: it is asked once it has one."""
+    async with FaultServer(keep=True) as server:
+        server.always("ListParts", Fault(say=refusal(404, "NoSuchKey")))
+        found = await checked(server)
+    assert states(found, "failed") == set()
+    assert "404 NoSuchKey" in found["list parts"].found
+    assert [one.op for one in server.seen].index("UploadPart") < [
+        one.op for one in server.seen
+    ].index("ListParts")
 
 
 async def test_of_a_good_server_nothing_is_missing() -> None:
