@@ -648,7 +648,7 @@ class Uploader:
         upload_id = row.upload_id
         assert upload_id is not None
 
-        async def send(refusal: S3IntegrationError | None, *, **_: bool) -> HeldPart:
+        async def send(refusal: S3IntegrationError | None, **_: bool) -> HeldPart:
             window = self._window(source, offset, whole, live)
             try:
                 return await self._s3.upload_part(
