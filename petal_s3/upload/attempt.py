@@ -98,7 +98,7 @@ class _Sending(Protocol[T_co]):
     """
 
     def __call__(
-        self, refusal: S3IntegrationError | None, *, again: bool = False
+        self, refusal: S3IntegrationError | None, /, *, again: bool = False
     ) -> Awaitable[T_co]: ...
 
 
@@ -556,7 +556,7 @@ class Uploader:
             held = await self._s3.parts(row.key, row.upload_id)
         except UploadGone:
             return False
-        return bool(held) and len(held) < -(-row.size // row.part_size)
+        return bool(held) and len({part.number for part in held}) < -(-row.size // row.part_size)
 
     async def _lost(self, row: Row, error: UploadGone) -> Row:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
