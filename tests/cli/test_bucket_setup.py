@@ -383,7 +383,8 @@ def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
     answer = setup(desk, "--json")
 
     assert (answer.code, answer.json["code"]) == (3, "not_s3")
-    assert "a web page came; the network may need a login" in answer.json["error"]
+    assert "web page came" in answer.json["error"]
+    assert "the network may need a login" in answer.json["error"]
     assert writes(sea) == []
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from petal_s3.admin.bucket_settings import callers, region_of
+from petal_s3.admin.bucket_setup import Wish, setup_steps
 from petal_s3.admin.checkup import checkup
 from petal_s3.core.settings import AddressStyle, Settings, judge
 from petal_s3.errors import S3IntegrationError
@@ -215,6 +216,18 @@ async def test_service_check_and_bucket_setup_address_it_as_it_is_set(
     found = {one.check: one.state async for one in checkup(settings, territory)}
     assert found["bucket"] == "ok"
     assert set(server.asked) == {server.style}
+
+
+@pytest.mark.parametrize("server", ["virtual"], indirect=True)
+async def test_bucket_setup_names_the_setting_where_the_path_is_not_taken(
+    server: OneStyle, tmp_path: Any
+) -> None:
+    settings = settings_for(server, "auto", tmp_path)
+    wish = Wish("logs", "us-east-1", "AES256", "flight_logs/", on_aws=False)
+    (step,) = [one async for one in setup_steps(settings, wish)]
+    assert (step.name, step.outcome) == ("bucket", "failed")
+    assert "set PETAL_S3_ADDRESS_STYLE" in step.reason
+    assert "permission" not in step.reason
 
 
 def test_another_style_is_refused_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
