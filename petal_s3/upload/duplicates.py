@@ -101,7 +101,8 @@ class Recogniser:
         S3 is not asked where it would refuse to overwrite, nothing was sent there yet, and
         neither the inventory nor this outbox knows of an object there.
         """
-        unasked = row.part_size is None and self._s3.capabilities.offers(condition)
+        unsent = row.part_size is None and row.read_back is None
+        unasked = unsent and self._s3.capabilities.offers(condition)
         if unasked and await self._outbox(memory.inventory_taken):
             rows = await self._outbox(Outbox.at_key, row.key)
             others = any(other.id != row.id for other in rows)

@@ -14,7 +14,7 @@ from petal_s3.s3 import calls as caller
 from petal_s3.s3 import client as s3
 from petal_s3.s3 import http_session as wire
 from petal_s3.s3.calls import reachable
-from petal_s3.upload import duplicates as recognise
+from petal_s3.upload import inventory
 from petal_s3.upload import worker as drainer
 from tests.faults.chaos import Chaos, Shape
 
@@ -149,7 +149,7 @@ async def test_no_library_sends_a_body_again_when_a_kept_connection_breaks(
 async def test_half_open_connections_cost_one_try_each_and_nothing_twice(
     rig: Rig, chaos: Chaos
 ) -> None:
-    await rig.restart(concurrency=2, request_timeout=0.3)
+    await rig.restart(concurrency=2, request_timeout=1)
     hasty(rig)
     await rig.attempt(await rig.land("first.ulg", THREE_PARTS))
     half_open = len(chaos.open)
@@ -329,7 +329,7 @@ async def test_waiting_for_our_own_limit_is_no_stall(rig: Rig) -> None:
 async def test_a_listing_goes_on_over_a_link_that_dies(
     rig: Rig, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recognise, "_PAGE", 5)
+    monkeypatch.setattr(inventory, "_PAGE", 5)
     path = rig.write()
     rig.put(f"{HOME}20200101_000000_before.ulg", path.read_bytes())
     for number in range(29):

@@ -1,0 +1,506 @@
+"""What a server offers is learnt with a byte at one temporary key, kept, and asked again daily."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, Shelf, until
+
+from petal_s3.core import settings as config
+from petal_s3.core.settings import MIB
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
+from petal_s3.service.service import Service
+from tests.faults.personality import Personality
+from tests.faults.server import FaultServer, Seen
+from tests.faults.wire import Answer, Fault
+
+TRIAL = f"{HOME}tmp/capabilities"
+BODIES = {"PutObject", "UploadPart"}
+# One server of each kind that takes the trial another way.
+ODD = (
+    "good",
+    "body-checksum=400 InvalidArgument",
+    "full-checksum=400 InvalidRequest",
+    "complete-checksum=400 BadDigest",
+    "put-condition=ignored + complete-condition=501",
+    "joined-etag=hex-n + put-etag=opaque",
+    "prompt-reads=HEAD 25",
+    "deletion=403 AccessDenied",
+    "list-uploads=501 NotImplemented",
+)
+
+
+class Cut(FaultServer):
+    """After so many requests on the bucket more the link is dead: the answer to the last is lost.
+
+    Below 0 it lives.
+    """
+
+    left = -1
+
+    def _fault(self, asked: Any) -> Fault:
+        if self.left < 0:
+            return super()._fault(asked)
+        self.left -= 1
+        if self.left == 0:
+            return Fault("deaf", deaf=True)
+        if self.left < 0:
+            self.left = 0
+            return Fault("drop", drop=True)
+        return super()._fault(asked)
+
+
+class Drone:
+    """A service that learns, on a fault server whose clock a test sets; it drains by steps."""
+
+    def __init__(self, server: Cut, tmp: Path, shelf: Shelf) -> None:
+        self.server = server
+        self.logs = tmp / "logs"
+        self.ahead_s = 0.0
+        self._state = tmp / "state"
+        self._shelf = shelf
+        self._services: list[Service] = []
+
+    def now(self) -> float:
+        """Of server and device, s since 1970."""
+        return time.time() + self.ahead_s
+
+    @property
+    def service(self) -> Service:
+        return self._services[-1]
+
+    async def open(self, **settings: Any) -> None:
+        """A new process on the outbox."""
+        self.logs.mkdir(exist_ok=True)
+        loaded = config.load(**{
+            "bucket_name": BUCKET, "session_token_url": self.server.token_url,
+            "endpoint_url": self.server.url, "machine_id": MACHINE, "state_dir": self._state,
+            "log_dirs": str(self.logs), "settle_seconds": 0, "part_size": PART, "concurrency": 2,
+            **settings,
+        })  # fmt: skip
+        service = Service(loaded, wall=self.now)
+        service.drainer._spread = lambda: 0.0
+        self._services.append(service)
+        await service.open()
+        await service.outbox(Outbox.take_over)
+
+    async def restart(self, **settings: Any) -> None:
+        await self.service.stop()
+        await self.open(**settings)
+
+    async def close(self) -> None:
+        for service in self._services:
+            await service.stop()
+
+    async def land(self, name: str = "flight.ulg", size: int = SMALL, seed: int = 0) -> Row:
+        self._shelf.copy(self.logs / name, size, seed)
+        return await self.service.enqueue(self.logs / name)
+
+    async def attempt(self, row: Row) -> Row:
+        """One attempt, whatever was to be waited for."""
+        await self.service.drainer.hurry()
+        assert await self.service.drainer.step()
+        return await self.service.outbox(Outbox.get, row.id)
+
+    async def bring(self, row: Row, attempts: int = 6) -> Row:
+        """Make attempts until it is proven, at most so many; its object is what lies on the disk."""
+        for _ in range(attempts):
+            row = await self.attempt(row)
+            if row.settled:
+                break
+        assert (row.state, row.reason) == ("verified", "")
+        assert self.server.mind.things[row.key].body == Path(row.path).read_bytes()
+        return row
+
+    async def learnt(self) -> Capabilities:
+        """What is known after a first log."""
+        await self.bring(await self.land("first.ulg", seed=99))
+        return self.service.s3.capabilities
+
+    def since(self, mark: int) -> list[Seen]:
+        """What the server saw after so many requests."""
+        return self.server.seen[mark:]
+
+    @property
+    def mark(self) -> int:
+        return len(self.server.seen)
+
+    def trial(self, mark: int = 0) -> list[Seen]:
+        """The requests that were only trials."""
+        return [one for one in self.since(mark) if one.key == TRIAL]
+
+    def sent(self, row: Row) -> int:
+        """Bytes of bodies of one log."""
+        return sum(one.body_bytes for one in self.server.seen if one.op in BODIES
+                   and one.key == row.key)  # fmt: skip
+
+    def nothing_is_left(self) -> bool:
+        mind = self.server.mind
+        open_keys = {upload.key for upload in mind.uploads.values()}
+        return TRIAL not in mind.things and TRIAL not in open_keys
+
+
+@pytest.fixture
+async def drone(tmp_path: Path, shelf: Shelf) -> AsyncIterator[Drone]:
+    clock: list[Callable[[], float]] = [time.time]
+    async with Cut(now=lambda: clock[0](), keep=True) as server:
+        made = Drone(server, tmp_path, shelf)
+        clock[0] = made.now
+        await made.open()
+        yield made
+        server.left = -1
+        await made.close()
+
+
+def be(drone: Drone, odd: str) -> None:
+    """From now on the server is such a one."""
+    drone.server.mind.personality = Personality.of(odd)
+
+
+# -- the trial
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.guarantee(
+    "refusals",
+    "nothing is known of a server: what it offers is tried before the first log",
+    "with no body of more than a byte, before any byte of a log; and nothing of it is left",
+)
+async def test_a_trial_costs_a_byte_at_a_time_and_leaves_nothing(drone: Drone, odd: str) -> None:
+    be(drone, odd)
+    row = await drone.bring(await drone.land(size=THREE_PARTS))
+
+    bodies = [one for one in drone.server.seen if one.op in BODIES]
+    tried = [one for one in bodies if one.key == TRIAL]
+    assert tried == bodies[: len(tried)]  # the log's own come after
+    assert {one.body_bytes for one in tried} == {1}
+    assert drone.sent(row) == row.size
+    assert drone.nothing_is_left()
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the link dies, and the process with it, at any request of a trial",
+    "the next process tries anew, brings the log, and leaves nothing of either trial",
+)
+async def test_a_trial_that_was_cut_leaves_nothing(drone: Drone) -> None:
+    row = await drone.land()
+    await drone.attempt(row)
+    whole = len(drone.trial())
+    assert whole > 8
+    for number in range(1, drone.mark + 1):
+        await drone.restart()
+        await forget(drone)
+        drone.server.left = number
+        mark = drone.mark
+
+        await drone.attempt(await drone.land(f"{number}.ulg", seed=number))
+        await drone.restart()  # what is left is found by what the outbox and the bucket know
+        drone.server.left = -1
+        await drone.bring(await of(drone, f"{number}.ulg"))
+
+        assert drone.nothing_is_left(), [
+            (n, one.op, one.status) for n, one in enumerate(drone.since(mark))
+        ]
+
+
+async def forget(drone: Drone) -> None:
+    """As if nothing had ever been learnt."""
+    await drone.service.outbox(
+        lambda box: box.sql.change("DELETE FROM fact WHERE name LIKE 'capabilities %'")
+    )
+    drone.service.s3.capabilities = Capabilities()
+
+
+async def of(drone: Drone, name: str) -> Row:
+    return await drone.service.enqueue(drone.logs / name)
+
+
+async def test_a_process_that_is_stopped_in_a_trial_leaves_nothing(drone: Drone) -> None:
+    for op in ("CreateMultipartUpload", "UploadPart", "PutObject", "HeadObject"):
+        await forget(drone)
+        drone.server.plan(op, Fault("hang", hang=True))
+        row = await drone.land(f"{op}.ulg", seed=len(op))
+        mark = drone.mark
+        step = asyncio.create_task(drone.service.drainer.step())
+        await until(lambda op=op, mark=mark: any(one.op == op for one in drone.trial(mark)))
+        step.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await step
+
+        await drone.restart()
+        await drone.bring(row)
+
+        assert drone.nothing_is_left(), op
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "what a server offers is known from a process before, or a day old",
+    "it is not asked again within a day; after a day it is, and what changed is learnt",
+)
+async def test_what_was_learnt_lasts_a_day(drone: Drone) -> None:
+    known = await drone.learnt()
+    mark = drone.mark
+
+    await drone.restart()
+    assert drone.service.s3.capabilities == known
+    drone.ahead_s += ASK_AGAIN_S - 600
+    await drone.bring(await drone.land("second.ulg", seed=2))
+    assert drone.trial(mark) == []
+
+    drone.ahead_s += 1200
+    be(drone, "full-checksum=ignored")
+    for seed in (3, 4):  # an answer tells the time
+        await drone.bring(await drone.land(f"{seed}.ulg", seed=seed))
+    assert drone.trial(mark) != []
+    assert drone.service.s3.capabilities.lacks("full_checksums")
+    assert drone.nothing_is_left()
+
+    mark = drone.mark
+    await drone.restart()
+    await drone.bring(await drone.land("last.ulg", seed=5))
+    assert drone.trial(mark) == []
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a server's ETags have another form than an hour ago",
+    "it is tried again after two bodies at most, and what is there already is not sent again",
+)
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.parametrize("sums", ["", " + part-checksum=ignored + head-checksum=ignored"])
+async def test_an_answer_that_contradicts_what_is_known_is_looked_into(
+    drone: Drone, sums: str, size: int
+) -> None:
+    await drone.restart(concurrency=1)
+    await drone.learnt()
+    be(drone, f"put-etag=hex + part-etag=hex + joined-etag=hex-n{sums}")
+
+    row = await drone.bring(await drone.land(size=size))
+
+    assert drone.sent(row) <= size + (PART if sums and size > PART else 0)
+    assert row.receipt is not None
+    assert row.receipt.proof == ("crc32" if size > PART and not sums else "read-back")
+
+
+# -- encryption
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.parametrize(
+    "how",
+    ["400 InvalidArgument", "400", "501 NotImplemented", "500 InternalError", "403 AccessDenied",
+     "ignored"],
+)  # fmt: skip
+@pytest.mark.guarantee(
+    "refusals",
+    "the encryption of PETAL_S3_SSE is refused, with whatever status, or not confirmed",
+    "not a byte of a log goes up; the drain is blocked and names the setting; mended, it goes on",
+)
+async def test_nothing_goes_up_unencrypted(drone: Drone, how: str, size: int) -> None:
+    be(drone, f"encryption={how}")
+    row = await drone.land(size=size)
+
+    told = [await drone.attempt(row) for _ in range(2)]
+
+    assert {(one.state, one.code) for one in told} == {("queued", "encryption")}
+    assert all("PETAL_S3_SSE" in one.reason for one in told)
+    block = drone.service.drainer.block
+    assert block is not None
+    assert block.code == "encryption"
+    assert drone.sent(row) == 0
+    assert drone.nothing_is_left()
+    be(drone, "good")
+    row = await drone.bring(row)
+    assert drone.sent(row) == size
+    assert drone.server.mind.things[row.key].headers["x-amz-server-side-encryption"] == "AES256"
+
+
+async def test_without_encryption_wanted_none_is_missed(drone: Drone) -> None:
+    be(drone, "encryption=500 InternalError")
+    await drone.restart(sse="none")
+
+    row = await drone.bring(await drone.land())
+
+    assert (row.attempts, drone.sent(row)) == (1, row.size)
+
+
+# -- how much is asked
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "logs after the first, on a good server",
+    "two requests for a log of one part; three and one for each part for a larger one",
+)
+async def test_a_log_costs_few_requests(drone: Drone) -> None:
+    await drone.learnt()
+
+    mark = drone.mark
+    await drone.bring(await drone.land("small.ulg", MIB, seed=1))
+    assert [one.op for one in drone.since(mark)] == ["PutObject", "HeadObject"]
+
+    mark = drone.mark
+    await drone.bring(await drone.land("large.ulg", THREE_PARTS, seed=2))
+    assert sorted(one.op for one in drone.since(mark)) == sorted(
+        ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload", "HeadObject"]
+    )
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "the bucket is missing, for many attempts and logs",
+    "one body at most travels to learn it; when it is back all logs arrive",
+)
+async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
+    await drone.learnt()
+    drone.server.mind.exists = False
+    rows = [await drone.land(f"{seed}.ulg", seed=seed) for seed in range(3)]
+    mark = drone.mark
+
+    for _ in range(9):
+        await drone.service.drainer.hurry()
+        await drone.service.drainer.step()
+
+    bodies = [one.body_bytes for one in drone.since(mark) if one.op in BODIES]
+    assert len(bodies) <= 1
+    told = [await drone.service.outbox(Outbox.get, row.id) for row in rows]
+    assert {row.state for row in told} == {"queued"}
+    block = drone.service.drainer.block
+    assert block is not None
+    assert "PETAL_S3_BUCKET_NAME" in block.reason
+    drone.server.mind.exists = True
+    await drone.service.drainer.hurry()
+    while await drone.service.drainer.step():
+        pass
+    told = [await drone.service.outbox(Outbox.get, row.id) for row in rows]
+    assert {row.state for row in told} == {"verified"}
+
+
+# -- what was stored wrong
+
+
+def spoilt(drone: Drone, row: Row) -> Callable[[Answer], Answer]:
+    """S3 confirms a log and keeps it with one wrong byte, as it would tell it itself."""
+
+    def spoil(answer: Answer) -> Answer:
+        thing = drone.server.mind.things[row.key]
+        body = bytearray(thing.body)
+        body[len(body) // 2] ^= 1
+        etag = thing.etag[:-1] if "-" not in thing.etag else thing.etag
+        other = f"{(int(etag[0], 16) + 1) % 16:x}{thing.etag[1:]}" if etag[0].isalnum() else etag
+        wrong = replace(thing, body=bytes(body), crc32=zlib.crc32(body), etag=other)
+        drone.server.mind.things[row.key] = wrong
+        return answer
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("op", "size"), [("PutObject", SMALL), ("CompleteMultipartUpload", THREE_PARTS)]
+)
+@pytest.mark.parametrize("odd", ["good", "joined-etag=hex-n + put-etag=hex + head-checksum=400"])
+@pytest.mark.guarantee(
+    "answers",
+    "S3 stores a log with one wrong byte, and is well again",
+    "it is found, by its words or by reading back; the log is stored over it and proven",
+)
+async def test_what_was_stored_wrong_is_replaced(
+    drone: Drone, op: str, size: int, odd: str
+) -> None:
+    be(drone, odd)
+    await drone.learnt()
+    row = await drone.land(size=size)
+    key = row.key
+    drone.server.plan(op, Fault("spoilt", twist=spoilt(drone, row)))
+
+    found = await drone.attempt(row)
+    done = await drone.bring(row)
+
+    assert (found.state, found.code) == ("queued", "mismatch")
+    assert (done.key, done.state) == (key, "verified")
+    assert done.receipt is not None
+    assert done.receipt.proof == ("crc32+etag" if odd == "good" else "read-back")
+    assert drone.sent(done) == 2 * size
+    assert drone.server.mind.uploads == {}
+
+
+# -- reading back
+
+SILENT = "put-etag=opaque + part-etag=opaque + joined-etag=opaque + head-checksum=ignored"
+PIECE = 4 * MIB
+LARGE = 2 * PIECE + 300_000
+
+
+def ranges(drone: Drone, row: Row) -> list[str]:
+    return [one.range for one in drone.server.seen if one.op == "GetObject" and one.key == row.key]
+
+
+WHOLE = [f"bytes=0-{PIECE - 1}", f"bytes={PIECE}-{2 * PIECE - 1}", f"bytes={2 * PIECE}-{LARGE - 1}"]
+
+
+@pytest.mark.parametrize("new_process", [False, True])
+@pytest.mark.guarantee(
+    "answers",
+    "a server tells nothing by which a log is proven, and the link is cut while it is read back",
+    "it is read once, from where it was cut, also by another process; it is not sent again",
+)
+async def test_a_read_back_goes_on_where_it_was_cut(drone: Drone, new_process: bool) -> None:
+    be(drone, SILENT)
+    await drone.learnt()
+    row = await drone.land(size=LARGE)
+    drone.server.plan("GetObject", Fault())
+    drone.server.plan("GetObject", Fault("cut", cut_answer_at=MIB))
+
+    cut = await drone.attempt(row)
+    if new_process:
+        await drone.restart()
+    done = await drone.bring(row)
+
+    assert (cut.state, cut.code) == ("queued", "offline")
+    assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
+    assert drone.sent(row) == row.size
+    assert done.receipt is not None
+    assert done.receipt.proof == "read-back"
+
+
+@pytest.mark.guarantee(
+    "flight",
+    "the vehicle is armed while a log is read back",
+    "not a byte is asked for until it is disarmed; then it goes on where it was",
+)
+async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
+    be(drone, SILENT)
+    await drone.learnt()
+    row = await drone.land(size=LARGE)
+    service = drone.service
+    drone.server.plan("GetObject", Fault())
+    drone.server.plan("GetObject", Fault("hang", hang=True))
+    step = asyncio.create_task(service.drainer.step())
+    await until(lambda: len(ranges(drone, row)) == 2)
+
+    service.flight.told(armed=True, now=service._now())
+    await step
+    held = await service.outbox(Outbox.get, row.id)
+    mark = drone.mark
+    for _ in range(3):
+        await service.drainer._turn()
+
+    assert (held.state, held.code) == ("queued", "paused")
+    assert drone.since(mark) == []
+    service.flight.told(armed=False, now=service._now())
+    done = await drone.bring(row)
+    assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
+    assert done.receipt is not None
+    assert done.receipt.proof == "read-back"
