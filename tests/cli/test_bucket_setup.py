@@ -383,7 +383,10 @@ def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
     answer = setup(desk, "--json")
 
     assert (answer.code, answer.json["code"]) == (3, "not_s3")
-    assert "a web page came; the network may need a login" in answer.json["error"]
+    assert answer.json["error"] == (
+        "A web page came instead of an answer of S3 (GetBucketVersioning was answered 200 without"
+        " a code): the network may need a login."
+    )
     assert writes(sea) == []
 
 
