@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from typer.testing import CliRunner
 
 from petal_s3.cli.main import app
-from petal_s3.demo.ledger import Ledger
+from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.intake.spool import DrainLock
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"
+TEMPORARY = f"{HOME}tmp/"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -215,6 +216,15 @@ class Sea:
     @property
     def ledger(self) -> Ledger:
         return self.link.ledger
+
+    def about_logs(self, op: str) -> list[Request]:
+        """Requests of an operation at keys of logs: what S3 offers is tried at a temporary one."""
+        return [one for one in self.ledger.requests(op) if not one.key.startswith(TEMPORARY)]
+
+    def confirmed(self) -> int:
+        """How many parts of logs S3 has confirmed."""
+        parts = list(self.ledger.confirmed)
+        return sum(not key.startswith(TEMPORARY) for key, _, _ in parts)
 
     def slow(self, bytes_s: float) -> None:
         self.link.link.rate_bytes_s = bytes_s

@@ -291,7 +291,7 @@ def test_beside_a_process_that_drains_it_watches(desk: Desk, sea: Sea) -> None:
     assert (code, err) == (0, "")
     assert sea.body(out.strip()) == log.read_bytes()
     assert lock.holder() == serve.pid
-    assert len(sea.ledger.requests("UploadPart")) == 3
+    assert len(sea.about_logs("UploadPart")) == 3
 
 
 def test_when_that_process_dies_the_script_goes_on(desk: Desk, sea: Sea) -> None:

@@ -123,7 +123,7 @@ def test_beside_another_drain_it_watches_and_sends_nothing(desk: Desk, sea: Sea)
     sea.slow(0)
     assert (first.end(), second.end()) == (0, 0), second.said
     assert "up        " in second.said
-    assert len(sea.ledger.requests("UploadPart")) == 3
+    assert len(sea.about_logs("UploadPart")) == 3
 
 
 def test_when_the_other_one_dies_it_goes_on(desk: Desk, sea: Sea) -> None:

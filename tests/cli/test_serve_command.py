@@ -76,7 +76,7 @@ def under_way(desk: Desk, sea: Sea) -> Served:
     server = serve(desk)
     parts = sea.ledger.requests
     until(lambda: any(request.part == 3 and request.first_byte for request in parts()))
-    until(lambda: len(sea.ledger.confirmed) >= 2)
+    until(lambda: sea.confirmed() >= 2)
     sea.link.link.on_request = None
     return server
 
@@ -89,7 +89,7 @@ def only_row(desk: Desk) -> Row:
 def assert_proven_and_nothing_resent(desk: Desk, sea: Sea, server: Served) -> None:
     assert sea.body(server.verified("big.bag")["key"]) == (desk.logs / "big.bag").read_bytes()
     assert sea.ledger.resent_confirmed_parts == 0
-    assert len(sea.ledger.requests("CreateMultipartUpload")) == 1
+    assert len(sea.about_logs("CreateMultipartUpload")) == 1
 
 
 # -- serving
@@ -125,7 +125,7 @@ def test_nothing_is_sent_while_it_is_said_to_be_armed(desk: Desk, sea: Sea) -> N
     until(lambda: "said to be armed" in desk.type("status").out, within_s=10)
     assert server.ask("/flight", {"armed": False}) == (200, {"flight_state": "disarmed"})
     assert server.verified("flight.ulg")
-    assert len(sea.ledger.requests("PutObject")) == 1
+    assert len(sea.about_logs("PutObject")) == 1
 
 
 # -- leaving
