@@ -54,7 +54,6 @@ class Bench:
         id_ = self._upload_id
         return {
             "head": lambda: s3.head(KEY),
-            "find": lambda: s3.find(KEY),
             "page": lambda: s3.page(HOME),
             "put_bytes": lambda: s3.put_bytes(HOME + "few.ulg", b"few", **told),
             "put": lambda: s3.put(HOME + "new.ulg", *self.body(), **told),

@@ -113,7 +113,7 @@ class Drone:
         return await self.service.outbox(Outbox.get, row.id)
 
     async def bring(self, row: Row, attempts: int = 6) -> Row:
-        """Make attempts until it is proven, at most so many; its object is what lies on the disk."""
+        """Make attempts until it is proven, at most so many; its object is what is on the disk."""
         for _ in range(attempts):
             row = await self.attempt(row)
             if row.settled:
@@ -153,7 +153,7 @@ class Drone:
 @pytest.fixture
 async def drone(tmp_path: Path, shelf: Shelf) -> AsyncIterator[Drone]:
     clock: list[Callable[[], float]] = [time.time]
-    async with Cut(now=lambda: clock[0](), keep=True) as server:
+    async with Cut(now=lambda: clock[0](), keep=True) as server:  # noqa: PLW0108 - set below
         made = Drone(server, tmp_path, shelf)
         clock[0] = made.now
         await made.open()
