@@ -476,7 +476,7 @@ async def test_a_read_back_goes_on_where_it_was_cut(drone: Drone, new_process: b
 
 
 @pytest.mark.guarantee(
-    "flight",
+    "refusals",
     "the vehicle is armed while a log is read back",
     "not a byte is asked for until it is disarmed; then it goes on where it was",
 )
