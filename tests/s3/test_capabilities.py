@@ -115,9 +115,10 @@ class Drone:
     async def bring(self, row: Row, attempts: int = 6) -> Row:
         """Make attempts until it is proven, at most so many; its object is what lies on the disk."""
         for _ in range(attempts):
-            row = await self.attempt(row)
+            row = await self.service.outbox(Outbox.get, row.id)
             if row.settled:
                 break
+            row = await self.attempt(row)
         assert (row.state, row.reason) == ("verified", "")
         assert self.server.mind.things[row.key].body == Path(row.path).read_bytes()
         return row
@@ -188,6 +189,37 @@ async def test_a_trial_costs_a_byte_at_a_time_and_leaves_nothing(drone: Drone, o
     assert drone.nothing_is_left()
 
 
+@pytest.mark.parametrize(
+    ("odd", "lacking"),
+    [
+        ("good", set()),
+        ("body-checksum=400 InvalidArgument", {"body_checksums"}),
+        ("full-checksum=400 InvalidRequest", {"full_checksums"}),
+        ("full-checksum=ignored", {"full_checksums"}),
+        ("complete-checksum=400 BadDigest", {"full_checksums"}),
+        ("put-condition=ignored", {"put_condition"}),
+        ("put-condition=412 PreconditionFailed", {"put_condition"}),
+        ("complete-condition=501", {"complete_condition"}),
+        ("complete-condition=ignored", {"complete_condition"}),
+        ("put-etag=opaque", {"md5_etags"}),
+        ("part-etag=opaque", {"part_etags"}),
+        ("joined-etag=hex-n", {"joined_etags"}),
+        ("joined-etag=hex-n + part-checksum=unchecked", {"joined_etags", "checked_checksums"}),
+        ("head-checksum=400", {"told_checksums"}),
+        ("prompt-reads=HEAD 25", {"prompt_reads"}),
+        ("deletion=403 AccessDenied", {"deletion"}),
+    ],
+)
+async def test_what_a_server_lacks_is_learnt_and_nothing_else(
+    drone: Drone, odd: str, lacking: set[str]
+) -> None:
+    be(drone, odd)
+
+    known = await drone.learnt()
+
+    assert {feature for feature, _ in known.missing()} == lacking
+
+
 @pytest.mark.guarantee(
     "device",
     "the link dies, and the process with it, at any request of a trial",
@@ -209,7 +241,7 @@ async def test_a_trial_that_was_cut_leaves_nothing(drone: Drone) -> None:
         drone.server.left = -1
         await drone.bring(await of(drone, f"{number}.ulg"))
 
-        assert drone.nothing_is_left(), [(n, one.op, one.status) for n, one in enumerate(drone.since(mark))]
+        assert drone.nothing_is_left(), " ".join(f"{one.op}:{one.status}" for one in drone.since(mark))
 
 
 async def forget(drone: Drone) -> None:
