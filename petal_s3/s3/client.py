@@ -400,11 +400,13 @@ class S3:
     ) -> bool:
         if not may_be_refusal(error):
             return False
-        # Some servers refuse each condition, as if something stood there; that a HEAD sees nothing
-        # is evidence of it only where a HEAD sees at once what is stored.
-        if isinstance(error, Conflict):
-            blind = self.capabilities.lacks("prompt_reads")
-            return not blind and await self.head(params["Key"]) is None
+        if not isinstance(error, Conflict):
+            return True
+        # Some servers refuse each condition, as if something stood there; others show it late.
+        if self.capabilities.lacks("prompt_reads") or await self.head(params["Key"]) is not None:
+            return False
+        with contextlib.suppress(S3BucketError):  # a listing may be withheld
+            return await self.find(params["Key"]) is None
         return True
 
     def _must_stay(self, dropped: Sequence[Feature], refusal: S3IntegrationError) -> bool:
@@ -687,18 +689,22 @@ class S3:
         asked = self._sse if encrypted else {}
         return text(await self._call("create_multipart_upload", {"Key": key, **asked}), "UploadId")
 
-    async def try_put(self, key: str, body: bytes) -> str:
-        """Store a few bytes with every option; the ETag. Raises ``Conflict`` when it is taken."""
-        answer = await self._optional(
-            "put_object",
-            {
-                "Key": key,
-                "Body": body,
-                "ChecksumCRC32": digest_of(body).crc32_base64,
-                **self._sse,
-                **_IF_ABSENT,
-            },
-        )
+    async def try_put(self, key: str, body: bytes, *, taken: bool = False) -> str:
+        """Store a few bytes with every option; the ETag. Raises ``Conflict`` when it is taken.
+
+        ``taken``: something stands there, whether S3 shows it yet or not.
+        """
+        params = {
+            "Key": key,
+            "Body": body,
+            "ChecksumCRC32": digest_of(body).crc32_base64,
+            **self._sse,
+            **_IF_ABSENT,
+        }
+        if taken:
+            answer = await self._call("put_object", self._offered("put_object", params))
+        else:
+            answer = await self._optional("put_object", params)
         self._encrypted(answer)
         return text(answer, "ETag").strip('"')
 

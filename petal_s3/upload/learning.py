@@ -54,6 +54,7 @@ class Learner:
         self._bucket = bucket
         self._given = given is not None
         self._kept: Capabilities | None = None
+        self._untidy = False  # a trial has left something
         self._one = asyncio.Lock()
         if given is not None:
             s3.adopt(given)
@@ -69,6 +70,8 @@ class Learner:
             unencrypted = self._s3.encrypts and self._s3.capabilities.lacks("encryption")
             if unencrypted or (self._steady() >= self._again_at and await self._is_due()):
                 await self._try_all()
+            elif self._untidy:
+                await self._tidy()
 
     async def _is_due(self) -> bool:
         if self._s3.clock.offset_s is None and self._s3.capabilities.asked_at:
@@ -96,6 +99,7 @@ class Learner:
         if self._given:
             return
         self._kept = read(await self._outbox(kept.known_of, self._bucket))
+        self._untidy = bool(await self._outbox(kept.known_of, f"{self._bucket} trial"))
         # What this process has seen meanwhile is newer.
         known = {**self._kept.known, **self._s3.capabilities.known}
         self._s3.adopt(replace(self._kept, known=known))
@@ -208,7 +212,8 @@ class Learner:
         if info is None:
             self._learn("prompt_reads", False, _BLIND)
             return None
-        if not self._s3.capabilities.lacks("full_checksums"):
+        known = self._s3.capabilities
+        if not known.lacks("full_checksums") and not known.lacks("told_checksums"):
             told = info.crc32 == _DIGEST.crc32_base64
             by = "HeadObject names the CRC32" if told else "HeadObject names no CRC32 of the whole"
             self._learn("full_checksums", told, by)
@@ -228,7 +233,7 @@ class Learner:
         if await self._s3.head(self._key) is None:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
         try:
-            await self._s3.try_put(self._key, _BYTE)
+            await self._s3.try_put(self._key, _BYTE, taken=True)
         except Conflict as error:
             self._learn("put_condition", True, str(error.told))
             return
@@ -253,7 +258,7 @@ class Learner:
             self._learn("checked_checksums", True, str(error.told))
         else:
             self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
-        await self._abort_left()  # the object stays: the next trial needs one that stands
+        await self._s3.abort(self._key, upload_id)
 
     async def _join_again(self) -> None:
         """Whether joining parts refuses to overwrite, as storing a body does."""
@@ -272,17 +277,17 @@ class Learner:
 
     async def _tidy(self) -> None:
         """Abort and delete what a trial has left, in this process or one before."""
-        with contextlib.suppress(S3IntegrationError):
-            await self._abort_left()
-            if self._s3.capabilities.offers("deletion"):
-                await self._delete()
-
-    async def _abort_left(self) -> None:
         left = await self._outbox(kept.known_of, f"{self._bucket} trial")
-        if left:
+        self._untidy = bool(left)
+        if not left:
+            return
+        with contextlib.suppress(S3IntegrationError):  # then before the next log
             with contextlib.suppress(UploadGone):
                 await self._s3.abort(self._key, left)
+            if self._s3.capabilities.offers("deletion"):
+                await self._delete()
             await self._outbox(kept.keep, f"{self._bucket} trial", "")
+            self._untidy = False
 
     async def _delete(self) -> None:
         info = await self._s3.head(self._key)  # none where it is not shown yet

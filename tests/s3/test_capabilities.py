@@ -115,9 +115,10 @@ class Drone:
     async def bring(self, row: Row, attempts: int = 6) -> Row:
         """Make attempts until it is proven, at most so many; its object is what is on the disk."""
         for _ in range(attempts):
-            row = await self.attempt(row)
+            row = await self.service.outbox(Outbox.get, row.id)
             if row.settled:
                 break
+            row = await self.attempt(row)
         assert (row.state, row.reason) == ("verified", "")
         assert self.server.mind.things[row.key].body == Path(row.path).read_bytes()
         return row
@@ -186,6 +187,37 @@ async def test_a_trial_costs_a_byte_at_a_time_and_leaves_nothing(drone: Drone, o
     assert {one.body_bytes for one in tried} == {1}
     assert drone.sent(row) == row.size
     assert drone.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("odd", "lacking"),
+    [
+        ("good", set()),
+        ("body-checksum=400 InvalidArgument", {"body_checksums"}),
+        ("full-checksum=400 InvalidRequest", {"full_checksums"}),
+        ("full-checksum=ignored", {"full_checksums"}),
+        ("complete-checksum=400 BadDigest", {"full_checksums"}),
+        ("put-condition=ignored", {"put_condition"}),
+        ("put-condition=412 PreconditionFailed", {"put_condition"}),
+        ("complete-condition=501", {"complete_condition"}),
+        ("complete-condition=ignored", {"complete_condition"}),
+        ("put-etag=opaque", {"md5_etags"}),
+        ("part-etag=opaque", {"part_etags"}),
+        ("joined-etag=hex-n", {"joined_etags"}),
+        ("joined-etag=hex-n + part-checksum=unchecked", {"joined_etags", "checked_checksums"}),
+        ("head-checksum=400", {"told_checksums"}),
+        ("prompt-reads=HEAD 25", {"prompt_reads"}),
+        ("deletion=403 AccessDenied", {"deletion"}),
+    ],
+)
+async def test_what_a_server_lacks_is_learnt_and_nothing_else(
+    drone: Drone, odd: str, lacking: set[str]
+) -> None:
+    be(drone, odd)
+
+    known = await drone.learnt()
+
+    assert {feature for feature, _ in known.missing()} == lacking
 
 
 @pytest.mark.guarantee(
