@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, Desk, Sea, until
+from desk import HOME, TEMPORARY, Desk, Sea, until
 
 import petal_s3
 from petal_s3 import (
@@ -340,6 +340,22 @@ def test_eight_threads_share_one_client(desk: Desk, sea: Sea, client: S3Client) 
     assert found == [log.read_bytes() for log in logs]
     assert len(set(keys)) == 8
     assert is_free(desk)
+
+
+def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
+    desk: Desk, sea: Sea
+) -> None:
+    desk.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
+
+    async def late(request: Request) -> None:
+        if request.key.startswith(TEMPORARY):
+            await asyncio.sleep(0.5)  # all of them together take longer than the timeout
+
+    sea.link.link.on_request = late
+    with made(desk) as client:
+        assert client.upload_file(elsewhere(desk, "small.ulg")).endswith("_small.ulg")
+    first = sea.ledger.requests()[0].started
+    assert sea.about_logs("PutObject")[0].started - first > 3
 
 
 def test_a_log_that_waits_its_turn_outlasts_the_timeout(desk: Desk, sea: Sea) -> None:
