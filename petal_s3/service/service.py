@@ -394,13 +394,16 @@ class Service:
         ``on_progress`` gets bytes moved, size and bytes per second.
         """
         patience_s = self.settings.request_timeout if patience_s is None else patience_s
-        seen, moved_at, rate = (-1, 0), self._now(), Rate()
+        seen: object = None
+        moved_at, rate = self._now(), Rate()
         while True:
             self._changed.clear()
             row = await self.outbox(Outbox.get, row_id)
             moved = self.moved(row)
-            if (moved, self.compared(row)) != seen:
-                seen, moved_at = (moved, self.compared(row)), self._now()
+            # What a server offers is learnt before the first byte leaves: that takes a while.
+            now_seen = (moved, self.compared(row), self.s3.capabilities)
+            if now_seen != seen:
+                seen, moved_at = now_seen, self._now()
                 speed = rate.take(self._now(), moved)
                 if on_progress is not None:
                     on_progress(moved, row.size, speed)

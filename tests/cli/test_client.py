@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, Desk, Sea, until
+from desk import HOME, TEMPORARY, Desk, Sea, until
 
 import petal_s3
 from petal_s3 import (
@@ -342,13 +342,30 @@ def test_eight_threads_share_one_client(desk: Desk, sea: Sea, client: S3Client) 
     assert is_free(desk)
 
 
+def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
+    desk: Desk, sea: Sea
+) -> None:
+    desk.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
+
+    async def late(request: Request) -> None:
+        if request.key.startswith(TEMPORARY):
+            await asyncio.sleep(0.5)  # all of them together take longer than the timeout
+
+    sea.link.link.on_request = late
+    with made(desk) as client:
+        assert client.upload_file(elsewhere(desk, "small.ulg")).endswith("_small.ulg")
+    first = sea.ledger.requests()[0].started
+    assert sea.about_logs("PutObject")[0].started - first > 3
+
+
 def test_a_log_that_waits_its_turn_outlasts_the_timeout(desk: Desk, sea: Sea) -> None:
     desk.env["PETAL_S3_REQUEST_TIMEOUT"] = "1"
     crawling(sea)
     with made(desk) as client, ThreadPoolExecutor(2) as pool:
-        first = pool.submit(client.upload_file, elsewhere(desk, "big.bag", BIG))
+        # Longer than the timeout, though what the system's buffers hold leaves within it.
+        first = pool.submit(client.upload_file, elsewhere(desk, "big.bag", 4 * BIG))
         until(lambda: _third(sea) or first.done())
-        sea.slow(MIB)
+        sea.slow(8 * MIB)
         second = pool.submit(client.upload_file, elsewhere(desk, "small.ulg"))
         assert second.result().endswith("_small.ulg")
         assert first.result().endswith("_big.bag")
