@@ -260,7 +260,7 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
         if isinstance(one, ssl.SSLCertVerificationError) or (
             isinstance(one, boto.SSLError | ssl.SSLError) and "certificate" in str(one).lower()
         ):
-            return _untrusted(one)
+            return _untrusted(one, causes)
     if any(isinstance(e, EndlessAnswer) for e in causes):
         return NotS3("An answer came that is longer, or other, than any of S3; it was not read.")
     if isinstance(error, ResponseParserError):
@@ -327,8 +327,10 @@ def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
     return _STATUS.get(told.status) or (Transient, "s3_unwell", unknown)
 
 
-def _untrusted(error: BaseException) -> S3IntegrationError:
-    text = str(error)
+def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError:
+    # The library of TLS says what is wrong with it; those above add the whole address.
+    said = (str(getattr(one, "verify_message", "")) for one in causes)
+    text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:
         return ClockSkew(
             "The certificate of S3 does not fit this device's date: set the clock, or set "
@@ -336,7 +338,8 @@ def _untrusted(error: BaseException) -> S3IntegrationError:
             code="tls_dates",
         )
     return NotS3(
-        f"The certificate that came is not one for the address of S3 ({_plain(error)}).", code="tls"
+        f"The certificate that came is not one for the address of S3 ({_plain(text).rstrip('.')}).",
+        code="tls",
     )
 
 

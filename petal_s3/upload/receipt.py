@@ -121,11 +121,9 @@ class Receipts:
     async def _etag_says_nothing(self, info: ObjectInfo, expected: FileBytes) -> None:
         """The bytes are the same and their ETag is not that of the bytes: so it is with others."""
         parts = etag_parts(info.etag)
-        if parts and info.part_size is None:
+        if parts is None or (parts and info.part_size is None):
             return
-        if parts is not None and info.etag != await expected.etag(
-            info.part_size if parts else None
-        ):
+        if info.etag != await expected.etag(info.part_size if parts else None):
             joined = parts != 0 or info.part_size is not None
             self._s3.learn(
                 "joined_etags" if joined else "md5_etags",

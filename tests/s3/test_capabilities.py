@@ -60,20 +60,25 @@ class Cut(FaultServer):
         return super()._fault(asked)
 
 
+class Ahead:
+    """The date of server and device, s since 1970: ``by_s`` ahead of that of this machine."""
+
+    by_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.by_s
+
+
 class Drone:
     """A service that learns, on a fault server whose clock a test sets; it drains by steps."""
 
-    def __init__(self, server: Cut, tmp: Path, shelf: Shelf) -> None:
+    def __init__(self, server: Cut, tmp: Path, shelf: Shelf, date: Ahead) -> None:
         self.server = server
         self.logs = tmp / "logs"
-        self.ahead_s = 0.0
+        self.date = date
         self._state = tmp / "state"
         self._shelf = shelf
         self._services: list[Service] = []
-
-    def now(self) -> float:
-        """Of server and device, s since 1970."""
-        return time.time() + self.ahead_s
 
     @property
     def service(self) -> Service:
@@ -88,7 +93,7 @@ class Drone:
             "log_dirs": str(self.logs), "settle_seconds": 0, "part_size": PART, "concurrency": 2,
             **settings,
         })  # fmt: skip
-        service = Service(loaded, wall=self.now)
+        service = Service(loaded, wall=self.date)
         service.drainer._spread = lambda: 0.0
         self._services.append(service)
         await service.open()
@@ -113,7 +118,7 @@ class Drone:
         return await self.service.outbox(Outbox.get, row.id)
 
     async def bring(self, row: Row, attempts: int = 6) -> Row:
-        """Make attempts until it is proven, at most so many; its object is what is on the disk."""
+        """Make attempts until it is proven, at most so many, and compare object and file."""
         for _ in range(attempts):
             row = await self.service.outbox(Outbox.get, row.id)
             if row.settled:
@@ -153,10 +158,9 @@ class Drone:
 
 @pytest.fixture
 async def drone(tmp_path: Path, shelf: Shelf) -> AsyncIterator[Drone]:
-    clock: list[Callable[[], float]] = [time.time]
-    async with Cut(now=lambda: clock[0](), keep=True) as server:  # noqa: PLW0108 - set below
-        made = Drone(server, tmp_path, shelf)
-        clock[0] = made.now
+    ahead = Ahead()
+    async with Cut(now=ahead, keep=True) as server:
+        made = Drone(server, tmp_path, shelf, ahead)
         await made.open()
         yield made
         server.left = -1
@@ -241,9 +245,8 @@ async def test_a_trial_that_was_cut_leaves_nothing(drone: Drone) -> None:
         drone.server.left = -1
         await drone.bring(await of(drone, f"{number}.ulg"))
 
-        assert drone.nothing_is_left(), [
-            (n, one.op, one.status) for n, one in enumerate(drone.since(mark))
-        ]
+        asked = " ".join(f"{one.op}:{one.status}" for one in drone.since(mark))
+        assert drone.nothing_is_left(), asked
 
 
 async def forget(drone: Drone) -> None:
@@ -287,11 +290,11 @@ async def test_what_was_learnt_lasts_a_day(drone: Drone) -> None:
 
     await drone.restart()
     assert drone.service.s3.capabilities == known
-    drone.ahead_s += ASK_AGAIN_S - 600
+    drone.date.by_s += ASK_AGAIN_S - 600
     await drone.bring(await drone.land("second.ulg", seed=2))
     assert drone.trial(mark) == []
 
-    drone.ahead_s += 1200
+    drone.date.by_s += 1200
     be(drone, "full-checksum=ignored")
     for seed in (3, 4):  # an answer tells the time
         await drone.bring(await drone.land(f"{seed}.ulg", seed=seed))

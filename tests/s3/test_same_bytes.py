@@ -282,6 +282,32 @@ async def test_a_machine_that_may_read_no_bytes_believes_its_head(rig: Rig) -> N
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.guarantee(
+    "refusals",
+    "reading objects is not granted, the state directory is lost, and an object stands at the key",
+    "it is compared by the listing: recognised where it is this log, left alone where it is not",
+)
+async def test_a_machine_that_may_not_read_compares_by_the_listing(
+    rig: Rig, size: int, ours: bool
+) -> None:
+    for op in ("HeadObject", "GetObject"):
+        rig.always(op, Fault(403) if op == "HeadObject" else refusal(403, "AccessDenied"))
+    before = await rig.finish(await mission(rig, "a", size=size))
+    body = rig.body(before.key)
+    await forget_everything(rig)
+
+    row = await mission(rig, "a", seed=0 if ours else 1, size=size)
+    done = await rig.finish(row)
+
+    assert done.state == "verified"
+    assert rig.body(before.key) == body
+    assert (done.key == before.key) is ours
+    bodies = rig.ledger.requests("PutObject") + rig.ledger.requests("UploadPart")
+    assert sum(one.body_bytes for one in bodies) == (0 if ours else size)
+
+
+@pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 @pytest.mark.guarantee(
     "device",
     "the state directory is lost",

@@ -586,5 +586,5 @@ async def test_a_body_of_what_is_not_there_raises(shore: Shore) -> None:
     with pytest.raises(S3FileNotFoundError):
         await shore.proxy.get_streaming_body(KEY)
     shore.server.plan("GetObject", Fault("no", say=refusal(403, "AccessDenied")), times=3)
-    with pytest.raises(Exception, match="refuses this machine"):
+    with pytest.raises(Exception, match="does not allow it to this machine"):
         await shore.proxy.get_streaming_body(KEY)
