@@ -144,7 +144,9 @@ class Learner:
         await self._delete()
         await self._join(upload_id, part)
         info = await self._stored()
-        if info is not None and not self._proves_by_etag():
+        if info is None:
+            return  # what is not seen to stand shows nothing about conditions
+        if not self._proves_by_etag():
             await self._false_checksum()
         await self._join_again()
 
@@ -230,14 +232,15 @@ class Learner:
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
             raise no_encryption(by)
-        if await self._s3.head(self._key) is None:  # known before a condition is judged by it
+        stands = await self._s3.head(self._key) is not None
+        if not stands:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
         try:
             await self._s3.try_put(self._key, _BYTE, taken=True)
         except Conflict as error:
             self._learn("put_condition", True, str(error.told))
             return
-        if not self._s3.capabilities.lacks("put_condition"):
+        if stands and not self._s3.capabilities.lacks("put_condition"):
             by = "PutObject with If-None-Match was accepted where an object stood"
             self._learn("put_condition", False, by)
 
