@@ -54,6 +54,7 @@ _UPLOADS_PAGE = 100  # likewise; each of them names who began it
 _MOST_PAGES = 100
 _MOST_PARTS = 10_000
 _NOWHERE = "petal-s3-address-style/"
+_ODD_HEADS = {400, 403, 405, 501}  # what a HEAD is answered when its option is not known
 _IF_ABSENT = {"IfNoneMatch": "*"}
 STALL_S = 60.0
 
@@ -185,7 +186,7 @@ class S3:
         except S3FileNotFoundError:
             return None
         except S3IntegrationError as error:
-            if error.told is None or error.told.code:
+            if error.told is None or error.told.code or error.told.status not in _ODD_HEADS:
                 raise
             return await self._head_otherwise(key, error)
         return await self._headed(key, answer)
@@ -350,6 +351,10 @@ class S3:
             if feature != "encryption" and self.capabilities.lacks(feature)
         ]
         return without(operation, params, *lacked)
+
+    def unsure_of(self, *features: Feature) -> bool:
+        """Whether the server was seen neither to offer nor to lack one of ``features``."""
+        return any(one not in self.capabilities.known for one in features)
 
     async def _with_body(
         self, operation: str, params: Mapping[str, Any], window: Window,

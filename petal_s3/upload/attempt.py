@@ -386,7 +386,7 @@ class Uploader:
                 live.windows.discard(window)
 
         try:
-            await self._accepted(row, send)
+            await self._accepted(row, send, "body_checksums", "put_condition")
         except Conflict as error:
             return await self._put_elsewhere(row, source, expected, error)
         row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
@@ -428,8 +428,8 @@ class Uploader:
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error
 
-    async def _accepted(self, row: Row, send: _Sending[T]) -> T:
-        """Send a request; where its options are refused, learn which, and send it once more."""
+    async def _accepted(self, row: Row, send: _Sending[T], *options: Feature) -> T:
+        """Send a request; where its ``options`` are refused, learn which, and send it once more."""
         try:
             return await send(None)
         except S3IntegrationError as error:
@@ -439,6 +439,8 @@ class Uploader:
             if isinstance(error, Conflict) or not may_be_refusal(error):
                 raise
             again = await self._learner.again()
+            if not again and not self._s3.unsure_of(*options):
+                raise  # it is refused for something else
             if not again and is_vague(error) and not repeated:
                 raise  # S3 may be in trouble for a moment
             refusal = error
@@ -521,7 +523,7 @@ class Uploader:
             )
 
         try:
-            await self._accepted(row, join)
+            await self._accepted(row, join, "full_checksums", "complete_condition")
         except Conflict as error:
             return await self._taken(row, source, expected, error)
         return await self._prove(row, source, expected)
@@ -657,7 +659,7 @@ class Uploader:
             finally:
                 live.windows.discard(window)
 
-        part = await self._accepted(row, send)
+        part = await self._accepted(row, send, "body_checksums")
         source.check()
         return part
 
