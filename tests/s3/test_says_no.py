@@ -50,9 +50,10 @@ REFUSALS = {
     "InternalError": 500,
     "NeverHeardOf": 418,
 }
-# There the refusal is an answer: to look for a key, for a list, for an upload that is no more.
+# There the refusal is an answer: to look for a key, for a list, for an upload that is no more; and
+# where no HEAD is to be had a listing tells size and ETag.
 ANSWERS = {
-    ("HeadObject", 403), ("HeadObject", 404),
+    ("HeadObject", 403), ("HeadObject", 404), ("HeadObject", 501),
     ("ListObjectsV2", "AccessDenied"),
     ("ListParts", "NoSuchUpload"), ("ListParts", "NoSuchKey"),
 }  # fmt: skip
