@@ -53,6 +53,7 @@ REFUSALS = {
 # There the refusal is an answer: to look for a key, for a list, for an upload that is no more.
 ANSWERS = {
     ("HeadObject", 403), ("HeadObject", 404),
+    ("HeadObject", 501),  # then the listing is the proof
     ("ListObjectsV2", "AccessDenied"),
     ("ListParts", "NoSuchUpload"), ("ListParts", "NoSuchKey"),
 }  # fmt: skip
