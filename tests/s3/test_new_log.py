@@ -7,7 +7,7 @@ from rig import Rig, refusal
 
 async def test_a_new_log_is_tried_at_once_though_the_drain_is_blocked(rig: Rig) -> None:
     rig.service.drainer._spread = lambda: 1.0
-    rig.fault("PutObject", refusal(403, "AccessDenied"), times=2)
+    rig.fault("PutObject", refusal(403, "AccessDenied"))
     await rig.attempt(await rig.land("first.ulg"))
     blocked = rig.service.drainer.block
     assert blocked is not None

@@ -140,7 +140,7 @@ async def test_half_an_answer_of_the_token_service_is_not_shown(
     "no secret is in them, whatever went wrong",
 )
 async def test_the_outbox_holds_no_secret(rig: Rig) -> None:
-    rig.fault("PutObject", refusal(403, "AccessDenied"), times=2)
+    rig.fault("PutObject", refusal(403, "AccessDenied"))
     outside = rig.tmp / "outside.ulg"
     rig.shelf.copy(outside, 1000, 1)
     row = await rig.attempt(await rig.service.enqueue(outside))

@@ -10,11 +10,13 @@ from tests.servers.drone import PART, Drone
 MOST_REQUESTS = 60
 
 
-def killed_at_each(drone: Drone, size: int, plan: Callable[[int], None], *, fewest: int) -> None:
-    """Kill at each request in turn until an upload needs no more of them."""
+def killed_at_each(
+    drone: Drone, size: int, plan: Callable[[int], None], *, fewest: int, first: int = 1
+) -> None:
+    """Kill at each request in turn, from the ``first``, until an upload needs no more of them."""
     drone.given["concurrency"] = 1
     wrong = []
-    for number in itertools.count(1):
+    for number in itertools.count(first):
         drone.begin()
         path = drone.write(size=size)
         plan(number)
@@ -30,5 +32,5 @@ def killed_at_each(drone: Drone, size: int, plan: Callable[[int], None], *, fewe
         except AssertionError as error:
             wrong.append(f"killed at request {number}, {last.op}: {error}")
         assert number < MOST_REQUESTS
-    assert number > fewest  # a loop that ends sooner has not tested anything
+    assert number >= first + fewest  # a loop that ends sooner has not tested anything
     assert not wrong, "\n\n".join(wrong)
