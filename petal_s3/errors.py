@@ -139,6 +139,7 @@ class NotS3(Offline):
     """Somebody answered, but not S3: a captive portal, a proxy, a wrong endpoint."""
 
     code = "not_s3"
+    page: Told | None = None  # what a web page came instead of
 
 
 class Throttled(Transient):

@@ -25,7 +25,6 @@ from petal_s3.errors import (
     Throttled,
 )
 from petal_s3.s3.calls import Caller
-from petal_s3.s3.evidence import answered, refusal
 
 Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
 Want = Callable[[Any], Any]
@@ -221,7 +220,7 @@ def _failed(name: str, error: S3IntegrationError, needed: str) -> Step:
         reason = f"Not permitted: these credentials need {needed}."
         return Step(name, "failed", reason=reason, code=error.code)
     if name != "bucket" and _unknown(error):
-        told = error.told or answered(error)
+        told = error.told or getattr(error, "page", None)
         reason = f"The server does not offer this setting ({told})." if told else error.message
         return Step(name, "not offered", reason=reason, code="not_offered")
     if isinstance(error, Offline | Throttled | ClockSkew | S3CredentialsError):
@@ -235,5 +234,5 @@ def _unknown(error: S3IntegrationError) -> bool:
     One that reads past the name of a setting takes it for the key of an object, or for a bucket
     that is to be created.
     """
-    page = isinstance(error, NotS3) and refusal(error)[0] in _NOT_HERE
+    page = isinstance(error, NotS3) and error.page is not None and error.page.status in _NOT_HERE
     return page or error.code in _READ_PAST

@@ -294,7 +294,9 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
 
 def login_page(told: Told) -> NotS3:
     """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
-    return NotS3(_LOGIN_PAGE.format(told=told))
+    error = NotS3(_LOGIN_PAGE.format(told=told))
+    error.page = told
+    return error
 
 
 def _told(error: boto.ClientError, status: int, options: str) -> Told:

@@ -248,7 +248,6 @@ class Drainer:
             if error.blocks_drain:
                 await self._blocked(error)
             refused = isinstance(error, _COSTLY) or not error.waiting_helps
-            refused = refused or error.code == "s3_refused"
             wait_s = self._wait_s(row.failures, error, refused=refused)
             if error.code == "not_yet_there":
                 wait_s = min(wait_s, _LATE_S)
