@@ -221,6 +221,8 @@ class Caller:
                     self._of_static_keys(error)
                     self._after_renewal(error)  # lately: fresh ones were refused before
                     raise
+                if window is not None and error.code == "forbidden":
+                    raise  # the next request has new credentials; a body does not travel for that
                 log.info("s3 call repeated reason=%s", error.told or error.code)
             if window is not None:
                 window.seek(0)

@@ -54,7 +54,6 @@ _UPLOADS_PAGE = 100  # likewise; each of them names who began it
 _MOST_PAGES = 100
 _MOST_PARTS = 10_000
 _NOWHERE = "petal-s3-address-style/"
-_ODD_HEADS = {400, 403, 405, 501}  # what a HEAD is answered when its option is not known
 _IF_ABSENT = {"IfNoneMatch": "*"}
 STALL_S = 60.0
 
@@ -186,7 +185,7 @@ class S3:
         except S3FileNotFoundError:
             return None
         except S3IntegrationError as error:
-            if error.told is None or error.told.code or error.told.status not in _ODD_HEADS:
+            if error.told is None or error.told.code:
                 raise
             return await self._head_otherwise(key, error)
         return await self._headed(key, answer)

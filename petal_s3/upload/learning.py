@@ -74,8 +74,6 @@ class Learner:
                 await self._tidy()
 
     async def _is_due(self) -> bool:
-        if not self._s3.capabilities.due(self._now()):
-            return False
         if self._s3.clock.offset_s is None and self._s3.capabilities.asked_at:
             await self._s3.head(self._key)  # S3's time; the device's may be years away
         return self._s3.capabilities.due(self._now())
