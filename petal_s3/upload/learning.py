@@ -55,6 +55,7 @@ class Learner:
         self._given = given is not None
         self._kept: Capabilities | None = None
         self._untidy = False  # a trial has left something
+        self._owed = False  # an answer contradicts what is known, and no trial came to its end
         self._one = asyncio.Lock()
         if given is not None:
             s3.adopt(given)
@@ -68,7 +69,8 @@ class Learner:
             return
         async with self._one:
             unencrypted = self._s3.encrypts and self._s3.capabilities.lacks("encryption")
-            if unencrypted or (self._steady() >= self._again_at and await self._is_due()):
+            rested = self._steady() >= self._again_at
+            if unencrypted or self._owed or (rested and await self._is_due()):
                 await self._try_all()
             elif self._untidy:
                 await self._tidy()
@@ -85,6 +87,7 @@ class Learner:
         before = self._s3.capabilities
         async with self._one:
             if _offered(self._s3.capabilities) == _offered(before):
+                self._owed = True  # else the next body would travel to hear the same
                 await self._try_all()
         return _offered(self._s3.capabilities) != _offered(before)
 
@@ -126,6 +129,7 @@ class Learner:
             log.warning("server not wholly tried reason=%s", error.message)
         finally:
             await self._tidy()
+        self._owed = False
         self._s3.capabilities = replace(self._s3.capabilities, asked_at=self._now())
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)

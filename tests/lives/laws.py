@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from petal_s3.outbox.rows import Row
 from tests.faults.wire import Answer, Ask, Fault
-from tests.lives.options import Provoked
+from tests.lives.options import OPTIONS, Provoked
 from tests.lives.waste import BODIES, HOME, Waste, is_probe, is_temporary
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ class Laws:
             self._told_gone.add(asked.upload_id)
 
     def _told_of_conditions(self, asked: Ask, answer: Answer, fault: Fault) -> None:
-        if asked.headers.get("if-none-match") and answer.status in {200, 412} and fault.honest:
+        stores = asked.op in OPTIONS["condition"].ops  # a copy has a condition of its own
+        conditional = stores and asked.headers.get("if-none-match")
+        if conditional and answer.status in {200, 412} and fault.honest:
             self._may_overwrite = False
             self._shown_conditions |= answer.status == 412
             if is_temporary(asked.key) and self._world.options.ignores_condition(asked):

@@ -351,6 +351,17 @@ def _conditions_fail(wire: Wire, told_by: str) -> None:
     assert wire.put(f"{HOME}other", **UNLESS_THERE) in {400, 501}
 
 
+def test_a_copy_that_keeps_its_condition_says_nothing_of_that_of_a_body(wire: Wire) -> None:
+    assert wire.put() == 200
+    _conditions_fail(wire, "a refusal")
+    assert wire.ask("PUT", f"{HOME}copy", headers=UNLESS_THERE)[0] == 200
+    assert wire.ask("HEAD", f"{HOME}second")[0] == 404
+    wire.wait(0.1)
+    wire.world.stranger(f"{HOME}second")
+
+    assert wire.put(f"{HOME}second") == 200
+
+
 def test_a_server_that_ignores_what_it_once_knew_cannot_be_seen_through(wire: Wire) -> None:
     wire.world.stranger(KEY)
     assert wire.put(**UNLESS_THERE) == 412

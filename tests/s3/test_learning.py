@@ -311,6 +311,27 @@ async def test_what_was_learnt_lasts_a_day(drone: Drone) -> None:
 
 @pytest.mark.guarantee(
     "refusals",
+    "a body is refused for an option, and something on the way answers the trial that follows",
+    "the trial comes to its end before another body travels",
+)
+async def test_a_refused_body_waits_until_the_server_was_tried(drone: Drone) -> None:
+    await drone.learnt()
+    be(drone, "put-condition=400 InvalidArgument")
+    row = await drone.land()
+    for _ in range(3):
+        drone.server.plan("ListMultipartUploads", Fault("portal-empty", say=Answer(200)))
+
+    for _ in range(3):
+        row = await drone.attempt(row)
+        assert drone.sent(row) == row.size
+    await drone.bring(row)
+
+    assert drone.sent(row) == 2 * row.size
+    assert drone.service.s3.capabilities.lacks("put_condition")
+
+
+@pytest.mark.guarantee(
+    "refusals",
     "a server's ETags have another form than an hour ago",
     "it is tried again after two bodies at most, and what is there already is not sent again",
 )
