@@ -37,3 +37,18 @@ def known_again(outbox: Outbox, row: Row, identity: Identity) -> None:
         before=row.mtime_ns,
         checksum=row.receipt.checksum,
     )
+
+
+def found_at(outbox: Outbox, row: Row, identity: Identity) -> Row:
+    """Record under which inode the file of a claimed row was opened: at each mount another one.
+
+    Its size and time are those of the row. Where another row has this very file, nothing changes.
+    """
+    found = outbox.sql.records(
+        "UPDATE OR IGNORE log SET dev = :dev, ino = :ino WHERE id = :id AND lease = :lease"
+        " AND size = :size AND mtime_ns = :mtime_ns RETURNING *",
+        **columns(identity),
+        id=row.id,
+        lease=row.lease,
+    )
+    return row_of(found[0]) if found else row

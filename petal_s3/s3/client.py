@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from petal_s3.core import clock
@@ -388,15 +388,24 @@ class S3:
         if is_vague(refusal):
             with contextlib.suppress(S3IntegrationError):
                 return await self._call(operation, params, slow=slow)
+        return await self._with_fewer(operation, params, refusal, slow=slow)
+
+    async def _with_fewer(
+        self, operation: str, params: Mapping[str, Any], refusal: S3IntegrationError, *, slow: bool
+    ) -> dict[str, Any]:
         for dropped in to_drop(operation, params):
             if self._must_stay(dropped, refusal):
                 continue
             fewer = without(operation, params, *dropped)
-            with _refused_still():
+            try:
                 answer = await self._call(operation, fewer, slow=slow)
-                for feature in dropped:
-                    self.learn(feature, offered=False, by=str(refusal.told))
-                return answer
+            except S3IntegrationError as error:
+                if not await self._says_no_to_options(error, params):
+                    raise  # a condition that is kept tells of an object that came meanwhile
+                continue
+            for feature in dropped:
+                self.learn(feature, offered=False, by=str(refusal.told))
+            return answer
         raise refusal
 
     async def _says_no_to_options(
@@ -790,16 +799,6 @@ class S3:
                 operation, Params={"Bucket": self.bucket, **params}, ExpiresIn=expires_s
             )
         return Presigned(url, method, expires_s, headers)
-
-
-@contextlib.contextmanager
-def _refused_still() -> Iterator[None]:
-    """Go on after another refusal of the same kind; raise anything else."""
-    try:
-        yield
-    except S3IntegrationError as error:
-        if not may_be_refusal(error):
-            raise
 
 
 def withheld(error: S3BucketError) -> bool:

@@ -33,6 +33,7 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import DESCRIPTION, metadata
 from petal_s3.objects.proof import FromObject, judge, part_differs
+from petal_s3.outbox import identities
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
@@ -184,7 +185,8 @@ class Uploader:
         """The row and its file, which may have been rotated; raises as :class:`Source`."""
         path, real = Path(row.path), not row.spooled
         try:
-            return row, await self._run(lambda: Source(path, row.identity, real=real))
+            source = await self._run(lambda: Source(path, row.identity, real=real))
+            return await self._found_at(row, source), source
         except (SourceChanged, SourceGone) as error:
             rotated = real and row.kind not in FLIGHT_KINDS
             now = await self._run(renamed, path, row.identity) if rotated else None
@@ -199,6 +201,16 @@ class Uploader:
         log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
         path = Path(followed.path)
         return followed, await self._run(lambda: Source(path, row.identity, real=real))
+
+    async def _found_at(self, row: Row, source: Source) -> Row:
+        """A file with another inode is known by that from now on: its time may change next."""
+        if source.identity == row.identity:
+            return row
+        try:
+            return await self._outbox(identities.found_at, row, source.identity)
+        except BaseException:
+            source.close()
+            raise
 
     async def _without_file(self, row: Row) -> Row | None:
         """The file went after another row of it was proven: then S3 has its bytes. Else none."""
@@ -354,8 +366,8 @@ class Uploader:
         try:
             info = await self._copier.copy(origin, key, _for_whom(row))
         except Conflict as error:
-            # It may be an earlier copy of ours, whose answer was lost: it is looked at.
-            await self._other_key(replace(row, key=key), error)
+            row = row if row.key == key else await self._outbox(Outbox.rekey, row, key)
+            await self._not_copied(row, error)
         expected = self._receipts.bytes_of(source)
         judgement = await self._receipts.judged(row, info, source, expected)
         if not judgement.proof:
@@ -419,11 +431,29 @@ class Uploader:
         await self._outbox(Outbox.storing, row, self._receipts.server_time())
         return not_yet_there(row.key)
 
+    async def _not_copied(self, row: Row, error: Conflict) -> NoReturn:
+        """What to say where S3 speaks of an object at the key of a copy.
+
+        It may be an earlier copy of ours, whose answer was lost: it is looked at. Where none is
+        shown, also after a while, the server refuses the condition whatever stands there.
+        """
+        if await self._receipts.seen(row) is not None:
+            await self._other_key(row, error)
+        if row.code != "not_yet_there":
+            await self._outbox(Outbox.storing, row, self._receipts.server_time())
+            raise not_yet_there(row.key) from error
+        self._s3.learn("copy_condition", offered=False, by=f"{error.told}, and nothing was shown")
+        raise Transient(
+            f"{error.message} Yet it shows none: it is copied without If-None-Match.",
+            code="key_taken",
+        ) from error
+
     async def _other_key(self, row: Row, error: Conflict) -> NoReturn:
         """Remember that the key is taken, so that the next attempt looks before it sends."""
         info = await self._s3.head(row.key)
-        if info is not None:
-            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+        if info is None:
+            raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
+        await self._outbox(memory.remember_object, info.key, info.size, info.etag)
         raise Transient(
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error
@@ -438,14 +468,18 @@ class Uploader:
                 await self._learner.again()  # its ETags may have another form by now
             if isinstance(error, Conflict) or not may_be_refusal(error):
                 raise
-            again = await self._learner.again()
-            if not again and not self._s3.unsure_of(*options):
+            lacked = {one for one in options if self._s3.capabilities.lacks(one)}
+            await self._learner.again()
+            learnt = any(self._s3.capabilities.lacks(one) for one in options if one not in lacked)
+            unsure = self._s3.unsure_of(*options)
+            if not learnt and not unsure:
                 raise  # it is refused for something else
-            if not again and is_vague(error) and not repeated:
+            if not learnt and is_vague(error) and not repeated:
                 raise  # S3 may be in trouble for a moment
-            refusal = error
-        log.warning("sent again without an option reason=%s", refusal.message)
-        return await send(None if again else refusal, again=True)
+            refusal = error if unsure else None
+            reason = error.message
+        log.warning("sent again without an option reason=%s", reason)
+        return await send(refusal, again=True)
 
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""

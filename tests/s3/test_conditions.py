@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rig import Rig, refusal
+from rig import TWO_PARTS, Rig, refusal
 
-from tests.faults.known import CONDITIONAL
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Fault
+from petal_s3.s3.capabilities import Capabilities
+from tests.faults.known import CONDITIONAL, KNOWN
 
 NOT_HERE = refusal(501, "NotImplemented")
 GUARD = "if-none-match"
@@ -71,3 +74,35 @@ async def test_a_server_that_knows_no_conditions_is_not_asked_for_ever(rig: Rig)
         asked = [one.op for one in rig.ledger.requests() if one.key == row.key]
         assert asked[0] == "HeadObject"
     assert guarded(rig) == [True, *[False] * 5]
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "a server refuses the checksums of a Complete; an object comes to the key meanwhile",
+    "its 412 ends the look for what can be left out: nothing is stored over it",
+)
+@pytest.mark.parametrize("known", [KNOWN, CONDITIONAL])
+async def test_a_taken_key_is_no_option_that_the_server_lacks(
+    rig: Rig, known: Capabilities
+) -> None:
+    rig.known = known
+    await rig.restart()
+
+    async def no_checksum(request: Request) -> Fault | None:
+        if "x-amz-checksum-crc32" not in {name.lower() for name in request.headers}:
+            return None
+        if row.key not in rig.stored():
+            rig.put(row.key, STRANGE)
+        return refusal(400, "InvalidRequest")
+
+    row = await rig.land(size=TWO_PARTS)
+    rig.always("CompleteMultipartUpload", no_checksum)
+    rig.always("HeadObject", Fault(404))  # shown late
+    row = await rig.attempt(row)
+    assert rig.body(row.key) == STRANGE
+
+    rig.heal()
+    done = await rig.finish(row)
+    assert done.state == "verified"
+    assert rig.body(row.key) == STRANGE
+    assert done.key != row.key

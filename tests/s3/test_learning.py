@@ -22,7 +22,7 @@ from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
 from petal_s3.service.service import Service
 from tests.faults.personality import Personality
 from tests.faults.server import FaultServer, Seen
-from tests.faults.wire import Answer, Fault
+from tests.faults.wire import Answer, Fault, refusal
 
 TRIAL = f"{HOME}tmp/capabilities"
 BODIES = {"PutObject", "UploadPart"}
@@ -328,6 +328,45 @@ async def test_a_refused_body_waits_until_the_server_was_tried(drone: Drone) -> 
 
     assert drone.sent(row) == 2 * row.size
     assert drone.service.s3.capabilities.lacks("put_condition")
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a trial was begun by a refused body, and could not tell why it was refused",
+    "the body goes once more without all that the server was not seen to offer, and no more",
+)
+async def test_after_a_trial_that_tells_nothing_one_body_more_is_enough(drone: Drone) -> None:
+    await drone.learnt()
+    asked_at = drone.service.s3.capabilities.asked_at
+    drone.service.s3.capabilities = Capabilities(asked_at=asked_at)
+    be(drone, "put-condition=400 InvalidArgument")
+    for _ in range(2):  # with a checksum, and without
+        drone.server.plan("UploadPart", Fault("no", say=refusal(400, "InvalidRequest")))
+
+    row = await drone.bring(await drone.land())
+
+    assert drone.sent(row) == 2 * row.size
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a server shows late what it stored, and says of each copy that its key is taken",
+    "the copy is looked for, for as long as it may be shown late; then it is made without that",
+)
+async def test_a_copy_is_made_where_its_condition_only_seems_to_be_kept(drone: Drone) -> None:
+    be(drone, "prompt-reads=HEAD 25")
+    first = await drone.bring(await drone.land())
+    be(drone, "copy-condition=412 PreconditionFailed + prompt-reads=HEAD 25")
+    key = f"{HOME}records/1/again.ulg"
+
+    row = await drone.service.enqueue(Path(first.path), key=key)
+    row = await drone.attempt(row)
+    assert (row.state, row.code) == ("queued", "not_yet_there")
+    drone.date.by_s += 200
+    row = await drone.bring(row)
+
+    assert (row.key, drone.sent(row)) == (key, 0)
+    assert drone.service.s3.capabilities.lacks("copy_condition")
 
 
 @pytest.mark.guarantee(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import HOME, MACHINE, PART, Rig
+from rig import DROP, HOME, MACHINE, PART, Rig
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
@@ -392,6 +393,32 @@ async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
     assert sorted(map(len, map(rig.body, rig.stored()))) == [len(XML), len(BIG_XML)]
     assert rig.ledger.resent_confirmed_parts == 0
     assert len(await rows(rig)) == 2
+
+
+@pytest.mark.guarantee(
+    "file",
+    "an event file has another inode after one boot, and another time after the next",
+    "it is still the one that was entered: its upload goes on",
+)
+async def test_a_file_that_is_mounted_anew_twice_goes_on(rig: Rig) -> None:
+    await having(rig, source(rig), concurrency=1)
+    path = put(rig.tmp / "events/events.xml", BIG_XML)
+    await rig.service.landed()
+    for part, moved_s in ((1, 0), (2, 3600)):
+        mtime_ns = path.stat().st_mtime_ns
+        rig.fault("UploadPart", DROP, part=part)
+        await rig.service.drainer.hurry()
+        await rig.step()
+        copy = path.with_name("copy")
+        if not moved_s:
+            shutil.copyfile(path, copy)
+            copy.replace(path)
+        os.utime(path, ns=(mtime_ns + moved_s * 10**9,) * 2)
+
+    [row] = await rows(rig)
+    done = await rig.finish(row)
+
+    rig.assert_sent_once(done, path)
 
 
 # -- retention
