@@ -309,6 +309,8 @@ class Uploader:
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
             return row if row.stored_at is None else await self._outbox(Outbox.forget, row)
+        if row.code == "source_changed" and await self._recogniser.elsewhere(row, source):
+            return await self._start_over(row)  # it became a copy of a log that is proven
         try:
             return await self._resume(row, source, live)
         except UploadGone as error:

@@ -95,6 +95,11 @@ class Recogniser:
         found = await self._elsewhere(row, expected)
         return Free(key) if found is None else replace(found, free=key)
 
+    async def elsewhere(self, row: Row, source: Source) -> Found | None:
+        """The object that holds the bytes under another key than the row's; none where none is."""
+        await self.inventory.take()
+        return await self._elsewhere(row, self._receipts.bytes_of(source))
+
     async def _standing(self, row: Row, condition: Feature) -> ObjectInfo | None:
         """What stands at the row's key.
 

@@ -68,7 +68,7 @@ class Laws:
         """Who may not look at an object cannot tell whether it holds the same bytes."""
         self._blind = False
         """It may not list the bucket: after the loss of the outbox it sees its own keys alone."""
-        self._may_overwrite = False
+        self._may_overwrite: set[str] = set()
         """Somebody said that this S3 knows no conditions, and it has not shown otherwise since."""
         self._shown_conditions = False
         """It was seen to refuse to overwrite: nobody has to look at a key beforehand."""
@@ -162,7 +162,7 @@ class Laws:
             return True
         looked_at = self._seen_free.get(asked.key)
         came_later = looked_at is not None and looked_at < since
-        return came_later and (ignored or self._may_overwrite)
+        return came_later and (ignored or asked.op in self._may_overwrite)
 
     def _needless(self, asked: Ask, content: str) -> bool:
         """Whether this content was proven before it began to travel under this key."""
@@ -209,18 +209,20 @@ class Laws:
             self._told_gone.add(asked.upload_id)
 
     def _told_of_conditions(self, asked: Ask, answer: Answer, fault: Fault) -> None:
-        stores = asked.op in OPTIONS["condition"].ops  # a copy has a condition of its own
-        conditional = stores and asked.headers.get("if-none-match")
+        """What is known of one operation's condition says nothing of another's."""
+        stores = OPTIONS["condition"].ops
+        conditional = asked.op in stores and asked.headers.get("if-none-match")
         if conditional and answer.status in {200, 412} and fault.honest:
-            self._may_overwrite = False
+            self._may_overwrite.discard(asked.op)
             self._shown_conditions |= answer.status == 412
             if is_temporary(asked.key) and self._world.options.ignores_condition(asked):
                 # What was tried has shown that it is ignored.
-                self._shown_conditions, self._may_overwrite = False, True
+                self._shown_conditions = False
+                self._may_overwrite.add(asked.op)
         if answer.status == 501 and not fault.honest:
-            self._may_overwrite = True
+            self._may_overwrite |= stores
         if isinstance(answer, Provoked) and answer.option == "condition":
-            self._may_overwrite = True
+            self._may_overwrite.add(asked.op)
 
     def _told_by_head(self, asked: Ask, answer: Answer, fault: Fault) -> None:
         now = self._world.loop.time()

@@ -113,21 +113,12 @@ ACTS: dict[str, float] = {
     "cancel": 1,
     "retry": 1,
     "landed": 3,
-}
-
-# What servers and cards do beside; not yet befalling.
-WITH_OPTIONS = False
-NEW_ACTS: dict[str, float] = {
+    # What servers and cards do beside.
     "option": 8,
     "late_reads": 2,
     "gone_uploads": 1,
     "remounted": 3,
 }
-
-
-def acts() -> dict[str, float]:
-    """What may befall, by weight."""
-    return ACTS | NEW_ACTS if WITH_OPTIONS else ACTS
 
 
 class Life:
@@ -145,12 +136,12 @@ class Life:
 
     async def whole(self, length_s: float) -> None:
         """From the first boot to the end, when all is well again."""
-        loop, befalls = self.world.loop, acts()
+        loop = self.world.loop
         self.logs.new_log()
         await self.drone.boot()
         while loop.time() < length_s:
             await self.pass_time(self.rng.expovariate(1 / 8))
-            name = self.rng.choices([*befalls], [*befalls.values()])[0]
+            name = self.rng.choices([*ACTS], [*ACTS.values()])[0]
             self.world.note("act", name)
             with contextlib.suppress(Killed):
                 happening = self._act(name)()

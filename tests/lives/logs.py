@@ -30,6 +30,7 @@ class Logs:
         self.rng = rng
         self.living: dict[str, Accepted] = {}
         self._count = 0
+        self._events_keep = rng.choice(("inodes", "times"))
 
     def new_log(self) -> None:
         """A log lands in a log directory."""
@@ -183,14 +184,17 @@ class Logs:
     def remount(self, moved_s: int, *, other_inodes: bool) -> None:
         """All cards are mounted anew: nothing of what they hold has changed.
 
-        An event file keeps its inode or its time: with neither, nothing tells an unsent one from
-        a file that took its name when it was rotated away.
+        Event files keep their inodes, or their times: with neither, nothing tells an unsent one
+        from a file that took its name when it was rotated away.
         """
         self.world.note("remounted", moved_s, other_inodes)
         for directory in (self.drone.logs, self.drone.events):
+            if directory == self.drone.events:
+                moved_s = moved_s if self._events_keep == "inodes" else 0
+                other_inodes &= self._events_keep == "times"
             for path in sorted(one for one in directory.iterdir() if one.is_file()):
                 status = path.stat()
-                if other_inodes and (not moved_s or directory == self.drone.logs):
+                if other_inodes:
                     copy = path.with_name("copy.tmp")
                     shutil.copyfile(path, copy)
                     copy.replace(path)

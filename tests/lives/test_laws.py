@@ -21,7 +21,7 @@ from petal_s3.s3.checksums import crc32_base64
 from tests.faults.wire import Answer, Fault, refusal
 from tests.lives.drone import Drone
 from tests.lives.laws import Accepted, LawBroken
-from tests.lives.life import ACTS, NEW_ACTS, Life
+from tests.lives.life import ACTS, Life
 from tests.lives.loop import VirtualLoop
 from tests.lives.options import _Odd
 from tests.lives.waste import HOME
@@ -434,7 +434,7 @@ def test_a_file_whose_time_or_inode_moved_has_one_row(
 
 def test_every_act_is_a_verb(wire: Wire, tmp_path: Path) -> None:
     life = Life(wire.world, Drone(wire.world, wire.loop, tmp_path), random.Random(0))
-    for name in ACTS | NEW_ACTS:
+    for name in ACTS:
         assert callable(life._act(name))
 
 

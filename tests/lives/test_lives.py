@@ -53,13 +53,6 @@ def test_no_law_is_broken_in_hundreds_of_lives() -> None:
     assert sum(one.parts for one in reports) > 10 * LIVES
 
 
-@pytest.mark.parametrize("seed", [51194, 51221, 51519])
-def test_a_life_whose_bucket_was_away_while_a_proven_log_was_asked_for(
-    seed: int, _bare: None
-) -> None:
-    assert live(seed).broken == ""
-
-
 def test_lives_are_lived_side_by_side_from_the_command_line() -> None:
     words = [sys.executable, "-m", "tests.lives", "4", "--workers", "2"]
     run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)

@@ -80,6 +80,23 @@ async def test_a_time_that_moved_throws_no_part_away(rig: Rig) -> None:
     rig.assert_sent_once(done, path)
 
 
+@pytest.mark.guarantee(
+    "file",
+    "the bytes of a log that is proven are written over a log that is half sent",
+    "the half upload is given up, and no byte more is sent",
+)
+async def test_a_half_sent_file_that_became_a_proven_one_is_not_sent(rig: Rig) -> None:
+    proven = await rig.finish(await rig.land("first.ulg", size=SIX_PARTS, seed=1))
+    row, path = await five_of_six(rig)
+    shutil.copyfile(proven.path, path)
+
+    done = await rig.finish(row)
+
+    assert (done.state, done.same_as) == ("verified", proven.id)
+    assert sent_parts(rig) == []
+    assert rig.open_uploads() == []
+
+
 async def test_a_file_whose_time_moved_settles_before_it_is_read_again(rig: Rig) -> None:
     row, path = await five_of_six(rig)
     await rig.restart(settle_seconds=600)
