@@ -513,9 +513,12 @@ class Uploader:
         try:
             held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
         except S3BucketError as error:
-            odd = self._s3.capabilities.offers("list_parts") and row.code != error.code
-            if error.code != "not_implemented" or odd:
-                raise
+            known = self._s3.capabilities
+            doubted = known.offers("list_parts") or (
+                row.sent_bytes and not known.lacks("list_parts")
+            )
+            if error.code != "not_implemented" or (doubted and row.code != error.code):
+                raise  # confirmed parts are not given up for one such answer
             self._s3.learn("list_parts", offered=False, by=str(error.told))
             raise UploadGone(
                 f"{error.message} What S3 holds of {row.name} cannot be asked; it begins anew.",

@@ -30,7 +30,7 @@ class Logs:
         self.rng = rng
         self.living: dict[str, Accepted] = {}
         self._count = 0
-        self._events_keep = rng.choice(("inodes", "times"))
+        self.events_keep = rng.choice(("inodes", "times"))
 
     def new_log(self) -> None:
         """A log lands in a log directory."""
@@ -190,8 +190,8 @@ class Logs:
         self.world.note("remounted", moved_s, other_inodes)
         for directory in (self.drone.logs, self.drone.events):
             if directory == self.drone.events:
-                moved_s = moved_s if self._events_keep == "inodes" else 0
-                other_inodes &= self._events_keep == "times"
+                moved_s = moved_s if self.events_keep == "inodes" else 0
+                other_inodes &= self.events_keep == "times"
             for path in sorted(one for one in directory.iterdir() if one.is_file()):
                 status = path.stat()
                 if other_inodes:

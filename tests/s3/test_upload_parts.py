@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from rig import (
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
+from petal_s3.s3.capabilities import Capabilities
+from tests.faults.known import KNOWN
 
 
 async def test_a_large_log_travels_in_parts_and_is_proven(rig: Rig) -> None:
@@ -436,3 +439,23 @@ def parts_answer(rig: Rig, key: str, upload_id: str) -> Any:
         "</ListPartsResult>"
     )
     return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "ListParts is answered 501 once, by a server of which nothing is known",
+    "no confirmed part is given up: it is asked again before the upload begins anew",
+)
+async def test_one_odd_answer_about_parts_throws_none_away(rig: Rig) -> None:
+    known = {name: one for name, one in KNOWN.known.items() if name != "list_parts"}
+    rig.known = Capabilities(known)
+    await rig.restart(concurrency=1)
+    rig.fault("UploadPart", DROP, part=3)
+    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+    rig.fault("ListParts", refusal(501, "NotImplemented"))
+
+    waits = await rig.attempt(row)
+    done = await rig.finish(row)
+
+    assert (waits.code, waits.upload_id) == ("not_implemented", row.upload_id)
+    rig.assert_sent_once(done, Path(row.path))
