@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from petal_s3.core import settings as config
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.service.service import Service
 
 
@@ -26,7 +26,7 @@ async def main(paths: list[str]) -> None:
     for path in paths:
         await service.enqueue(path)
     while True:
-        counts = await service.outbox(Outbox.counts)
+        counts = await service.outbox(queries.counts)
         if not counts["queued"] and not counts["uploading"]:
             break
         await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ from petal_s3.errors import (
     S3UploadError,
 )
 from petal_s3.host.local_service import local_service, stay_out
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo, url_life_s
 from petal_s3.service import sessions
@@ -147,7 +147,7 @@ class S3Client:
         """Drain, or watch who drains, until the row is proven."""
         service = self._service
         if row.failures and not row.settled:  # somebody asks: its backoff does not count
-            row = await service.outbox(Outbox.retry, row.id)
+            row = await service.outbox(requests.retry, row.id)
             service.drainer.new_log()
         if not row.settled:
             async with service.draining():
@@ -201,7 +201,7 @@ class S3Client:
             try:
                 return await self._service.wait(row.id, while_blocked=False)
             except NotNow:
-                now = await self._service.outbox(Outbox.get, row.id)
+                now = await self._service.outbox(queries.get, row.id)
                 if not await self._service.is_sending(now):
                     raise
 

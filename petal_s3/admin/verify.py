@@ -8,7 +8,7 @@ from pathlib import Path
 
 from petal_s3.errors import S3FileNotFoundError, SourceChanged, SourceGone
 from petal_s3.objects.proof import judge, still_proven
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service.service import Service
@@ -40,7 +40,7 @@ async def verify(service: Service, keys: Sequence[str] = ()) -> AsyncIterator[Co
             yield await _compared(service, row)
         return
     for key in dict.fromkeys(service.objects.own(key) for key in keys):
-        rows = await service.outbox(Outbox.at_key, key)
+        rows = await service.outbox(queries.at_key, key)
         proven = [row for row in rows if row.state == "verified"]
         for row in proven:
             yield await _compared(service, row)
@@ -50,7 +50,7 @@ async def verify(service: Service, keys: Sequence[str] = ()) -> AsyncIterator[Co
 
 async def _proven(service: Service) -> AsyncIterator[Row]:
     before: int | None = None
-    while rows := await service.outbox(Outbox.rows, "verified", _PAGE, before):
+    while rows := await service.outbox(queries.rows, "verified", _PAGE, before):
         for row in rows:
             yield row
         before = rows[-1].id

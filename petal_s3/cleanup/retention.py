@@ -20,8 +20,8 @@ from petal_s3.core.settings import Settings
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.proof import still_proven
 from petal_s3.outbox import deletions as journal
+from petal_s3.outbox import queries
 from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Place
-from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
@@ -196,10 +196,10 @@ class Retention:
 
     async def _delete(self, held: Opened, row: Row, rung: str) -> bool:
         """From the first line on disk to the last nothing else is waited for."""
-        fresh = await self._outbox(Outbox.get, row.id)
+        fresh = await self._outbox(queries.get, row.id)
         if fresh.state != "verified" or fresh.receipt != row.receipt or fresh.pinned != row.pinned:
             raise KeptBack("its row changed meanwhile")
-        others = await self._outbox(Outbox.at_path, row.path)
+        others = await self._outbox(queries.at_path, row.path)
         if any(not other.settled for other in others):
             raise KeptBack("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"

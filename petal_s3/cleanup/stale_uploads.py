@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import Territory
 from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3, withheld
 from petal_s3.s3.responses import OpenUpload
@@ -117,7 +117,7 @@ class Orphans:
         return [upload for upload in found if self._territory.owns(upload.key)], refused
 
     async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
-        owned = await self._outbox(Outbox.upload_ids) if found else set()
+        owned = await self._outbox(queries.upload_ids) if found else set()
         return [
             upload
             for upload in found

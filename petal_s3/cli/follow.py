@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from petal_s3.core import clock
 from petal_s3.logs.log_file import shown_name
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 
@@ -88,7 +88,7 @@ class _Watch:
     async def begin(self) -> None:
         """Note what waits and what is settled already."""
         self._open = {row.id for row in await self._rows()}
-        newest = await self._service.outbox(Outbox.rows, None, 1)
+        newest = await self._service.outbox(queries.rows, None, 1)
         self._last_id = newest[0].id if newest else 0
 
     async def take_part(self) -> None:
@@ -150,16 +150,16 @@ class _Watch:
 
     async def _rows(self) -> list[Row]:
         outbox = self._service.outbox
-        going = await outbox(Outbox.rows, "uploading", _MANY)
-        return going + await outbox(Outbox.rows, "queued", _MANY)
+        going = await outbox(queries.rows, "uploading", _MANY)
+        return going + await outbox(queries.rows, "queued", _MANY)
 
     async def _settled_since(self) -> list[Row]:
-        newest = await self._service.outbox(Outbox.rows, None, _MANY)
+        newest = await self._service.outbox(queries.rows, None, _MANY)
         fresh = {row.id for row in newest if row.id > self._last_id}
         waiting = {row.id for row in self.waiting}
         gone = (self._open | fresh) - waiting
         self._last_id = max([self._last_id, *fresh])
-        rows = [await self._service.outbox(Outbox.get, row_id) for row_id in sorted(gone)]
+        rows = [await self._service.outbox(queries.get, row_id) for row_id in sorted(gone)]
         # A row can slip from one state to the next between two questions.
         self._open = waiting | {row.id for row in rows if not row.settled}
         return [row for row in rows if row.settled]

@@ -27,7 +27,7 @@ from petal_s3.host.proxy_sessions import Sessions
 from petal_s3.logs.log_file import LOG_SUFFIXES
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.streaming_body import StreamingBody
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.s3.responses import url_life_s
 from petal_s3.service import views
 from petal_s3.service.service import Service
@@ -150,7 +150,7 @@ class S3BucketProxy:
     ) -> Answer:
         if machine_id is not None and machine_id not in self.service.territory.machine_ids:
             raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
-        newest = await self.service.outbox(Outbox.rows, None, 1)
+        newest = await self.service.outbox(queries.rows, None, 1)
         entering = asyncio.ensure_future(self.service.enqueue(file_path, key=key, name=name))
         given_up = await _cancelled_meanwhile(entering)
         row = entering.result()

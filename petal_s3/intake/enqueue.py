@@ -35,9 +35,8 @@ from petal_s3.logs.log_file import FlightLog, Identity, open_log
 from petal_s3.logs.sniff import kind_of, named_like, shown_name
 from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import Territory
-from petal_s3.outbox import identities
+from petal_s3.outbox import entering, identities, queries
 from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
@@ -137,7 +136,7 @@ class Intake:
         files = await self._run(find, self._settings)
         fresh: list[File] = []
         for start in range(0, len(files), _CHUNK):
-            fresh += await self._outbox(Outbox.unknown, files[start : start + _CHUNK])
+            fresh += await self._outbox(queries.unknown, files[start : start + _CHUNK])
         fresh = [file for file in fresh if not await self._followed(*file)]
         return self.settling.watch(fresh, self._now())
 
@@ -146,9 +145,9 @@ class Intake:
         if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
             return False
         followed = False
-        for row in await self._outbox(Outbox.named_otherwise, path, identity):
+        for row in await self._outbox(queries.named_otherwise, path, identity):
             if not await self._run(_lies_at, row.path, identity):
-                followed |= await self._outbox(Outbox.follow, row, path) is not None
+                followed |= await self._outbox(identities.follow, row, path) is not None
         return followed
 
     async def landed(self) -> tuple[int, int]:
@@ -223,7 +222,7 @@ class Intake:
                 printable(path), Path(path).name, identity, "unknown", "refused",
                 origin=origin or self._elsewhere,
             )  # fmt: skip
-            await self._outbox(Outbox.refuse, entry, error.code, error.message)
+            await self._outbox(entering.enter_refused, entry, error.code, error.message)
 
     async def _land(  # noqa: PLR0913
         self, path: Path, original: str, name: str, *, asked_key: str = "",
@@ -247,7 +246,7 @@ class Intake:
         )  # fmt: skip
         if real:
             await known_again(self._outbox, self._run, entry.path, found.identity)
-        row = await self._outbox(Outbox.land, entry)
+        row = await self._outbox(entering.enqueue, entry)
         log.info("landed key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
         return row
 
@@ -275,7 +274,7 @@ class Intake:
         await self._outbox(memory.note, "copies adopted")
 
     async def _adopt(self, copy: Path) -> None:
-        if await self._outbox(Outbox.at_path, str(copy)):
+        if await self._outbox(queries.at_path, str(copy)):
             return
         about = await self._run(spool.described, copy)
         key = about.pop("asked_key", "")
@@ -405,12 +404,12 @@ class Intake:
         )
         asked_key = str(more["asked_key"])
         for row in await self._outbox(
-            Outbox.copies, printable(name), found.identity.size, asked_key
+            queries.copies, printable(name), found.identity.size, asked_key
         ):
             if await self._run(spool.same_bytes, real, Path(row.path)):
                 return row  # asked again, under whatever path: a second copy would fill the disk
         target = spool.place(self._spool, str(real.with_name(name)), found.identity, asked_key)
-        for row in await self._outbox(Outbox.at_path, str(target)):
+        for row in await self._outbox(queries.at_path, str(target)):
             if row.asked_key == asked_key and row.state not in {"dead", "cancelled"}:
                 return row
         about = {"name": name, **{n: more.get(n) for n in ("asked_key", "session_id", "facts")}}

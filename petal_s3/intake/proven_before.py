@@ -11,8 +11,7 @@ from typing import Any
 from petal_s3.errors import S3IntegrationError
 from petal_s3.logs.log_file import Identity, open_log
 from petal_s3.objects.local_bytes import holds
-from petal_s3.outbox import identities
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import identities, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 
@@ -30,7 +29,7 @@ async def known_again(outbox: OutboxThread, run: Run, path: str, identity: Ident
     row = await outbox(identities.proven_at, path, identity.size)
     if row is None or row.identity == identity:
         return row is not None
-    origin = row if row.same_as is None else await outbox(Outbox.get, row.same_as)
+    origin = row if row.same_as is None else await outbox(queries.get, row.same_as)
     if not await run(_is_still, row, identity, origin.part_size):
         return False
     await outbox(identities.known_again, row, identity)

@@ -23,7 +23,7 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
 from petal_s3.objects.download import download, reading
 from petal_s3.objects.ownership import Territory, header_value
 from petal_s3.objects.proof import copy_differs
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
@@ -187,7 +187,7 @@ class Objects:
         key = self.own(key)
         async with self._alone(key):
             await self._s3.delete(key)
-            await self._outbox(Outbox.delete_proven, key, "Deleted on request.")
+            await self._outbox(requests.delete_proven, key, "Deleted on request.")
         return key
 
     async def move(self, source: str, target: str) -> None:
@@ -215,7 +215,7 @@ class Objects:
         if there is None:
             marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
             there = await self.copier.copy(info, target, marks)  # compared, or it raises
-        await self._outbox(Outbox.move_proven, source, target, there.etag)
+        await self._outbox(requests.move_proven, source, target, there.etag)
         await self._s3.delete(source)
         if info.size > self.copier.limit:
             await self._tidy(target)
@@ -242,7 +242,7 @@ class Objects:
     async def _tidy(self, key: str) -> None:
         """Abort what a copy by ranges that died has left open; nothing depends on it."""
         try:
-            owned = await self._outbox(Outbox.upload_ids)
+            owned = await self._outbox(queries.upload_ids)
             for upload_id in await self._s3.uploads(key):
                 if upload_id not in owned:
                     await self._s3.abort(key, upload_id)

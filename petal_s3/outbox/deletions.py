@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row, row_of
 
@@ -123,7 +124,7 @@ def totals(outbox: Outbox) -> Totals:
 def pin(outbox: Outbox, row_id: int, *, pinned: bool) -> Row:
     """Pin the file of a row, or let it go; raises :class:`S3FileNotFoundError`."""
     outbox.sql.change("UPDATE log SET pinned = :pinned WHERE id = :id", pinned=pinned, id=row_id)
-    return outbox.get(row_id)
+    return queries.get(outbox, row_id)
 
 
 def _deletion(record: Mapping[str, Any]) -> Deletion:

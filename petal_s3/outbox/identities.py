@@ -1,13 +1,100 @@
-"""Proven files whose time or inode changed: their rows are found by path and size.
+"""Files whose time, inode or path changed: their rows find them again.
 
 Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from petal_s3.logs.log_file import Identity
-from petal_s3.outbox.outbox import Outbox, columns
-from petal_s3.outbox.rows import Row, row_of
+from petal_s3.outbox import requests
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import SAME_FILE, Row, columns, row_of
+
+
+def restart(
+    outbox: Outbox,
+    row: Row,
+    identity: Identity,
+    verdict: str,
+    facts: Mapping[str, str],
+    due_at: float,
+) -> Row:
+    """Record that the file is another one now: queued again, to be sent from the start.
+
+    Where another row knows this file already (it was put back as it was), that one counts
+    and this one is cancelled.
+    """
+    gone = "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL, read_back = NULL"
+    reason = "The file changed while it waited; it is sent anew."
+    about = _judged(verdict, facts, due_at, reason)
+    return _take_up(outbox, row, identity, f"lease = NULL, {gone}", about)
+
+
+def reidentify(
+    outbox: Outbox,
+    row: Row,
+    identity: Identity,
+    verdict: str,
+    facts: Mapping[str, str],
+    due_at: float,
+) -> Row:
+    """Record that a file of the same size has another time or inode: queued again.
+
+    Its upload is kept: the next attempt compares what S3 holds with the file, part by part.
+    What was stored before is noted as that of the file as it was: it is not written over.
+    Where another row knows this file already, as :meth:`replan`; the upload is aborted then.
+    """
+    reason = "The file has another time than before; it is compared with what S3 holds."
+    noted = "CASE WHEN stored_at IS NULL THEN NULL ELSE '{\"changed\": true}' END"
+    about = _judged(verdict, facts, due_at, reason)
+    return _take_up(outbox, row, identity, f"lease = NULL, read_back = {noted}", about)
+
+
+def _take_up(
+    outbox: Outbox, row: Row, identity: Identity, always: str, about: Mapping[str, Any]
+) -> Row:
+    file = columns(identity)
+    with outbox.sql.write():
+        known = outbox.first(
+            f"{SAME_FILE} AND id != :id",
+            **file,
+            path=row.path,
+            asked_key=row.asked_key,
+            id=row.id,
+        )
+        if known is None:
+            return outbox.settle(
+                row,
+                f"state = 'queued', {always}, dev = :dev, ino = :ino,"
+                " size = :size, mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts,"
+                " due_at = :due_at, code = 'source_changed', reason = :reason",
+                **file,
+                **about,
+            )
+        _retry_given_up(outbox, known)
+        return outbox.settle(
+            row,
+            f"state = 'cancelled', {always}, code = 'same_file', reason = :reason",
+            reason=f"The file is again the one of row {known.id}.",
+        )
+
+
+def _retry_given_up(outbox: Outbox, row: Row) -> None:
+    if row.state in {"dead", "cancelled"}:
+        requests.retry_inside(outbox, row.id)
+
+
+def follow(outbox: Outbox, row: Row, path: str) -> Row | None:
+    """Record that a file was rotated: it is the same one; none where ``path`` has its row."""
+    return outbox.first(
+        "UPDATE OR IGNORE log SET path = :path, local = 'kept' WHERE id = :id RETURNING *",
+        path=path,
+        id=row.id,
+    )
 
 
 def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
@@ -52,3 +139,10 @@ def found_at(outbox: Outbox, row: Row, identity: Identity) -> Row:
         lease=row.lease,
     )
     return row_of(found[0]) if found else row
+
+
+def _judged(
+    verdict: str, facts: Mapping[str, str], due_at: float, reason: str
+) -> dict[str, str | float]:
+    told = json.dumps(dict(facts))
+    return {"verdict": verdict, "facts": told, "due_at": due_at, "reason": reason}

@@ -131,3 +131,24 @@ def row_of(record: Mapping[str, Any]) -> Row:
     if values["receipt"] is not None:
         values["receipt"] = Receipt(**json.loads(values["receipt"]))
     return Row(**values)
+
+
+SAME_FILE = (
+    "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
+    " AND mtime_ns = :mtime_ns AND asked_key = :asked_key"
+)
+
+
+def signed(ino: int) -> int:
+    """Inode numbers are unsigned 64 bit, SQLite's integers signed."""
+    return ino - (1 << 64) if ino >= 1 << 63 else ino
+
+
+def columns(identity: Identity) -> dict[str, int]:
+    """How a file stands in a row."""
+    return {
+        "dev": identity.dev,
+        "ino": signed(identity.ino),
+        "size": identity.size,
+        "mtime_ns": identity.mtime_ns,
+    }

@@ -87,7 +87,7 @@ class OutboxThread:
     async def __call__(
         self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a method of :class:`Outbox` on the thread: ``await db(Outbox.get, row_id)``.
+        """Run a method of :class:`Outbox` on the thread: ``await db(queries.get, row_id)``.
 
         A cancelled caller does not undo the call: what was started is committed.
         """

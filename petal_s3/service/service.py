@@ -29,8 +29,8 @@ from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import Territory
 from petal_s3.outbox import deletions as journal
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import queries, requests, transitions
 from petal_s3.outbox.capabilities import bucket_name_of
-from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import DAMAGED
 from petal_s3.outbox.thread import OutboxThread
@@ -290,9 +290,9 @@ class Service:
             # Who is cancelled must not take it behind the back of who gives it.
             if not await to_end(self.run(self.lock.take)):
                 return False
-            await self.outbox(Outbox.take_over)
+            await self.outbox(transitions.release_claims)
             await self.intake.adopt_copies()
-            await self.run(spool.sweep, self._spool, await self.outbox(Outbox.spooled))
+            await self.run(spool.sweep, self._spool, await self.outbox(queries.spooled))
         except (OSError, LocalStorageError) as error:
             self._defer(error)
             if self.lock.held and isinstance(error, LocalStorageError) and error.code == DAMAGED:
@@ -398,7 +398,7 @@ class Service:
         moved_at, rate = self._now(), Rate()
         while True:
             self._changed.clear()
-            row = await self.outbox(Outbox.get, row_id)
+            row = await self.outbox(queries.get, row_id)
             moved = self.moved(row)
             # What a server offers is learnt before the first byte leaves: that takes a while.
             now_seen = (moved, self.compared(row), self.s3.capabilities)
@@ -436,7 +436,7 @@ class Service:
         """Whether a row only waits its turn, or for another process that sends it."""
         if await self._is_held_up(row, _HEARD_S):
             return False
-        going = await self.outbox(Outbox.rows, "uploading", 2)
+        going = await self.outbox(queries.rows, "uploading", 2)
         return any(one.id != row.id or not self.lock.held for one in going)
 
     async def until_changed(self, at_most_s: float) -> None:
@@ -457,14 +457,14 @@ class Service:
 
     async def cancel(self, row_id: int, reason: str = "Cancelled on request.") -> Row:
         """Give a row up; what was sent of it is aborted."""
-        row = await self.outbox(Outbox.cancel, row_id, reason)
+        row = await self.outbox(requests.cancel, row_id, reason)
         await self._on_settled(row)
         self.drainer.wake()
         return row
 
     async def retry(self, row_id: int) -> Row:
         """Try a row now, or again."""
-        row = await self.outbox(Outbox.retry, row_id)
+        row = await self.outbox(requests.retry, row_id)
         await self.drainer.hurry()
         return row
 
@@ -482,13 +482,13 @@ class Service:
         self, *, state: str | None = None, limit: int = 100, token: int | None = None
     ) -> list[dict[str, Any]]:
         """Rows as JSON, the latest first."""
-        found = await self.outbox(Outbox.rows, state, limit, token)
+        found = await self.outbox(queries.rows, state, limit, token)
         drained = await self._is_drained()
         return [self._json(row, drained=drained) for row in found]
 
     async def row(self, row_id: int) -> dict[str, Any]:
         """One row as JSON; raises :class:`S3FileNotFoundError`."""
-        row = await self.outbox(Outbox.get, row_id)
+        row = await self.outbox(queries.get, row_id)
         return self._json(row, drained=await self._is_drained())
 
     async def _is_drained(self) -> bool:

@@ -18,7 +18,7 @@ from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError
 from petal_s3.logs.log_file import log_time, open_log
 from petal_s3.logs.sniff import kind_of, refused, shown_name
 from petal_s3.objects.ownership import DESCRIPTION, session_folder, stamped
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import views
@@ -245,5 +245,5 @@ async def waiting(service: Service, session_id: str) -> list[Row]:
         if not await service.run(service.settings.outbox_path.is_file):
             return []
         await service.open()
-    rows = await service.outbox(Outbox.of_session, session_id)
+    rows = await service.outbox(queries.of_session, session_id)
     return [row for row in rows if not row.settled]

@@ -14,6 +14,7 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.log_directories import find
 from petal_s3.intake.spool import DrainLock
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -35,7 +36,7 @@ def look(settings: Settings, limit: int) -> Json:
             return _nothing_yet(path)
         rows: list[Row] = []
         for state in _ORDER:
-            rows += outbox.rows(state, limit - len(rows))
+            rows += queries.rows(outbox, state, limit - len(rows))
         said = memory.said(outbox)
         holder = DrainLock(settings.state_dir).holder()
         found = summary(outbox, said, holder, bucket_name_of(settings))
@@ -65,7 +66,7 @@ def hints(settings: Settings) -> list[str]:
             " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
         ]
     with _reading(settings.outbox_path) as outbox:
-        new = len(files if outbox is None else outbox.unknown(files))
+        new = len(files if outbox is None else queries.unknown(outbox, files))
     if not new:
         return []
     return [

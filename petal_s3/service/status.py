@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from petal_s3.outbox import capabilities as kept
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage import no_room
@@ -93,7 +94,7 @@ def summary(
     (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
     """
     live = said if drained_by is not None else {}
-    backlog, oldest = outbox.backlog()
+    backlog, oldest = queries.backlog(outbox)
     rate = float(live.get("rate_bytes_s", 0.0))
     reason = ""
     if oldest is not None:
@@ -105,7 +106,7 @@ def summary(
         "credentials": live.get("credentials", "none"),
         "clock_offset_s": live.get("clock_offset_s"),
         "flight_state": live.get("flight_state", "unknown"),
-        "counts": outbox.counts(),
+        "counts": queries.counts(outbox),
         "backlog_bytes": backlog,
         "rate_bytes_s": round(rate),
         "eta_s": round(backlog / rate) if rate > 0 and backlog else None,

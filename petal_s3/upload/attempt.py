@@ -33,9 +33,8 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import DESCRIPTION, metadata
 from petal_s3.objects.proof import FromObject, judge, part_differs
-from petal_s3.outbox import identities
+from petal_s3.outbox import identities, queries, transitions
 from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
@@ -190,7 +189,7 @@ class Uploader:
         except (SourceChanged, SourceGone) as error:
             rotated = real and row.kind not in FLIGHT_KINDS
             now = await self._run(renamed, path, row.identity) if rotated else None
-            followed = await self._outbox(Outbox.follow, row, str(now)) if now else None
+            followed = await self._outbox(identities.follow, row, str(now)) if now else None
             if followed is None:
                 if rotated and not row.asked_key and await self._run(replaced, path, row.identity):
                     # What has its name now lands by itself; this one was never that.
@@ -214,7 +213,7 @@ class Uploader:
 
     async def _without_file(self, row: Row) -> Row | None:
         """The file went after another row of it was proven: then S3 has its bytes. Else none."""
-        twin = await self._outbox(Outbox.proven_twin, row)
+        twin = await self._outbox(queries.proven_twin, row)
         if twin is None or twin.receipt is None:
             return None
         origin = await still_there(self._s3, twin.receipt.key)
@@ -222,7 +221,7 @@ class Uploader:
             return None  # what was proven once is no proof today
         await self.abandon(row)
         if not row.asked_key:
-            return await self._outbox(Outbox.verified, row, twin.receipt, same_as=twin.id)
+            return await self._outbox(transitions.verified, row, twin.receipt, same_as=twin.id)
         info = await self._s3.head(row.key)
         fresh = info is None
         if info is None:
@@ -237,7 +236,7 @@ class Uploader:
         if not how:
             return None
         log.info("upload copied key=%s from=%s proof=%s", row.key, twin.key, how)
-        return await self._outbox(Outbox.verified, row, self._copied(row.key, info, told, how))
+        return await self._outbox(transitions.verified, row, self._copied(row.key, info, told, how))
 
     async def _origin(self, receipt: Receipt) -> ObjectInfo:
         info = await self._s3.head(receipt.key)
@@ -277,7 +276,7 @@ class Uploader:
             return [row.upload_id]
         if row.part_size is None or row.size <= row.part_size:
             return []
-        others = {other.upload_id for other in await self._outbox(Outbox.at_key, row.key)}
+        others = {other.upload_id for other in await self._outbox(queries.at_key, row.key)}
         return [found for found in await self._s3.uploads(row.key) if found not in others]
 
     # -- one attempt
@@ -294,7 +293,7 @@ class Uploader:
         if isinstance(found, Found):
             return await self._adopt(row, source, found)
         if found.key != row.key:
-            row = await self._outbox(Outbox.rekey, row, found.key)
+            row = await self._outbox(transitions.change_key, row, found.key)
         return await self._send_anew(row, source, live, replace=found.wrong)
 
     async def _go_on(self, row: Row, source: Source, live: Live) -> Row:
@@ -308,7 +307,7 @@ class Uploader:
             awaited = info is None
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
-            return row if row.stored_at is None else await self._outbox(Outbox.forget, row)
+            return row if row.stored_at is None else await self._outbox(transitions.forget, row)
         if row.code == "source_changed" and await self._recogniser.elsewhere(row, source):
             return await self._start_over(row)  # it became a copy of a log that is proven
         try:
@@ -345,7 +344,7 @@ class Uploader:
     async def _start_over(self, row: Row) -> Row:
         """Other bytes stand at the key: what was sent there must not be joined over them."""
         await self.abandon(row)
-        return await self._outbox(Outbox.forget, row)
+        return await self._outbox(transitions.forget, row)
 
     def _wait_for_it(self, row: Row, *, awaited: bool) -> None:
         """What S3 stored and does not show at once must not travel again for that."""
@@ -360,7 +359,7 @@ class Uploader:
         if row.asked_key and found.free:
             return await self._copy(row, source, receipt, found.free)
         log.info("upload recognised key=%s as=%s", row.key, receipt.key)
-        return await self._outbox(Outbox.verified, row, receipt, same_as=found.same_as)
+        return await self._outbox(transitions.verified, row, receipt, same_as=found.same_as)
 
     async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
@@ -368,7 +367,7 @@ class Uploader:
         try:
             info = await self._copier.copy(origin, key, _for_whom(row))
         except Conflict as error:
-            row = row if row.key == key else await self._outbox(Outbox.rekey, row, key)
+            row = row if row.key == key else await self._outbox(transitions.change_key, row, key)
             await self._not_copied(row, error)
         expected = self._receipts.bytes_of(source)
         judgement = await self._receipts.judged(row, info, source, expected)
@@ -377,11 +376,11 @@ class Uploader:
         source.check()
         told, how = receipt.checksum.removeprefix("crc32:"), judgement.proof
         log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
-        return await self._outbox(Outbox.verified, row, self._copied(key, info, told, how))
+        return await self._outbox(transitions.verified, row, self._copied(key, info, told, how))
 
     async def _put(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
         """A file of one part travels in one request; S3 refuses to overwrite."""
-        row = await self._outbox(Outbox.plan, row, self._part_size)
+        row = await self._outbox(transitions.plan, row, self._part_size)
         live.confirmed = 0  # what was sent before and not proven counts for nothing
         whole = await self._digest(source, 0, source.size)
         source.check()
@@ -403,7 +402,7 @@ class Uploader:
             await self._accepted(row, send, "body_checksums", "put_condition")
         except Conflict as error:
             return await self._put_elsewhere(row, source, expected, error)
-        row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
+        row = await self._outbox(transitions.storing, row, self._receipts.server_time())
         source.check()
         await self._sent(row, live, whole.size)
         return await self._prove(row, source, expected)
@@ -430,7 +429,7 @@ class Uploader:
             return Transient(f"{error.message} It is tried again.", code="key_taken")
         if row.code in {"not_yet_there", "key_taken"}:
             return Conflict(f"{error.message} Yet it shows none.", code="key_taken")
-        await self._outbox(Outbox.storing, row, self._receipts.server_time())
+        await self._outbox(transitions.storing, row, self._receipts.server_time())
         return not_yet_there(row.key)
 
     async def _not_copied(self, row: Row, error: Conflict) -> NoReturn:
@@ -442,7 +441,7 @@ class Uploader:
         if await self._receipts.seen(row) is not None:
             await self._other_key(row, error)
         if row.code != "not_yet_there":
-            await self._outbox(Outbox.storing, row, self._receipts.server_time())
+            await self._outbox(transitions.storing, row, self._receipts.server_time())
             raise not_yet_there(row.key) from error
         self._s3.learn("copy_condition", offered=False, by=f"{error.told}, and nothing was shown")
         raise Transient(
@@ -486,7 +485,7 @@ class Uploader:
     async def _begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
         part_size = part_size_for(row.size, self._part_size)
-        row = await self._outbox(Outbox.plan, row, part_size)
+        row = await self._outbox(transitions.plan, row, part_size)
         about = self._about(row)
         upload_id, checksummed = await self._accepted(
             row,
@@ -494,7 +493,7 @@ class Uploader:
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
-            return await self._outbox(Outbox.remember, row, upload_id, checksummed=checksummed)
+            return await self._outbox(transitions.remember, row, upload_id, checksummed=checksummed)
         except Exception:
             # The lease or the disk is lost: nobody else may know this id, and S3 may not let us
             # look for it.
@@ -546,7 +545,7 @@ class Uploader:
         )
         source.check()
         assert row.upload_id is not None
-        row = await self._outbox(Outbox.storing, row, self._receipts.server_time())
+        row = await self._outbox(transitions.storing, row, self._receipts.server_time())
         upload_id = row.upload_id
         assert upload_id is not None
 
@@ -584,7 +583,7 @@ class Uploader:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             await self.abandon(row)
-            row = await self._outbox(Outbox.forget, row)
+            row = await self._outbox(transitions.forget, row)
             await self._other_key(row, error)
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
@@ -603,14 +602,14 @@ class Uploader:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
         log.warning("upload forgotten by S3 key=%s reason=%s", row.key, error.message)
         await self.abandon(row)
-        return await self._outbox(Outbox.forget, row)
+        return await self._outbox(transitions.forget, row)
 
     async def _prove(self, row: Row, source: Source, expected: FileBytes) -> Row:
         return await self._verified(row, await self._receipts.receipt(row, source, expected))
 
     async def _verified(self, row: Row, receipt: Receipt) -> Row:
         log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
-        return await self._outbox(Outbox.verified, row, receipt)
+        return await self._outbox(transitions.verified, row, receipt)
 
     # -- parts
 
@@ -629,7 +628,13 @@ class Uploader:
         parts = {n: part for n, part in held.items() if _fits(part, stretches)}
         live.confirmed = sum(part.size for part in parts.values())
         await self._outbox(
-            Outbox.progress, row, self._now(), LEASE_S, sent_bytes=live.confirmed, sent=0, resent=0
+            transitions.progress,
+            row,
+            self._now(),
+            LEASE_S,
+            sent_bytes=live.confirmed,
+            sent=0,
+            resent=0,
         )
 
         async def send(number: int) -> None:
@@ -708,7 +713,7 @@ class Uploader:
         self.parts_sent += 1
         self.parts_resent += int(resent)
         await self._outbox(
-            Outbox.progress,
+            transitions.progress,
             row,
             self._now(),
             LEASE_S,

@@ -19,7 +19,7 @@ from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import Territory, key_with_crc
 from petal_s3.objects.proof import judge
 from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
@@ -109,7 +109,7 @@ class Recogniser:
         unsent = row.part_size is None and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
         if unasked and await self._outbox(memory.inventory_taken):
-            rows = await self._outbox(Outbox.at_key, row.key)
+            rows = await self._outbox(queries.at_key, row.key)
             others = any(other.id != row.id for other in rows)
             if not others and not await self._outbox(memory.object_at, row.key):
                 return None
@@ -139,11 +139,11 @@ class Recogniser:
         return None
 
     async def _begun_elsewhere(self, row: Row, key: str) -> bool:
-        rows = await self._outbox(Outbox.at_key, key)
+        rows = await self._outbox(queries.at_key, key)
         return any(other.id != row.id and other.upload_id is not None for other in rows)
 
     async def _bringer(self, row: Row, key: str) -> int | None:
-        rows = await self._outbox(Outbox.at_key, key)
+        rows = await self._outbox(queries.at_key, key)
         proven = [r.id for r in rows if r.id != row.id and r.state == "verified" and not r.same_as]
         return proven[0] if proven else None
 
@@ -178,10 +178,10 @@ class Recogniser:
         return Found(await self._receipts.made(info, expected, judgement.proof), row_id)
 
     async def _proven_alike(self, row: Row, expected: FileBytes) -> list[Row]:
-        if not await self._outbox(Outbox.has_proven, row.size):
+        if not await self._outbox(queries.has_proven, row.size):
             return []
         checksum = f"crc32:{await expected.crc32()}"
-        found = await self._outbox(Outbox.proven_like, row.size, checksum)
+        found = await self._outbox(queries.proven_like, row.size, checksum)
         others = [other for other in found if other.id != row.id]
         return [other for other in others if await self._may_be(other, expected)]
 

@@ -11,7 +11,7 @@ from petal_s3.errors import Transient
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.proof import DIFFERENT, READ_BACK, Judgement, judge
 from petal_s3.objects.read_back import other_bytes, read_back
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import etag_parts
@@ -54,7 +54,7 @@ class Receipts:
         judgement = await self.judged(row, info, source, expected)
         if judgement.differs:
             if ours and not self.is_of_another(row):
-                await self._outbox(Outbox.note_read_back, row, _note(info, wrong=True))
+                await self._outbox(transitions.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (
             self._s3.encrypts
@@ -101,7 +101,9 @@ class Receipts:
 
         async def note(done: int) -> None:
             changed = self.is_of_another(row)
-            await self._outbox(Outbox.note_read_back, row, _note(info, done=done, changed=changed))
+            await self._outbox(
+                transitions.note_read_back, row, _note(info, done=done, changed=changed)
+            )
 
         done = _done(row, info)
         same = await read_back(self._s3, info, source.fd, self._files, done=done, note=note)

@@ -30,7 +30,7 @@ from petal_s3.errors import (
     UploadGone,
 )
 from petal_s3.logs.log_file import FlightLog
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import identities, queries, requests, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.calls import reachable
@@ -128,7 +128,7 @@ class Drainer:
     async def hurry(self) -> None:
         """A person, a landing or the link asks: forget all waiting and try at once."""
         self.block = None
-        await self._outbox(Outbox.hasten, self._now())
+        await self._outbox(requests.make_due, self._now())
         self.wake()
 
     async def run(self) -> None:
@@ -154,7 +154,7 @@ class Drainer:
         """Do one thing if there is one; return how long to rest."""
         if self._unsure:
             # What the failure left claimed is nobody's: no attempt runs now.
-            await self._outbox(Outbox.take_over)
+            await self._outbox(transitions.release_claims)
             self._unsure = False
         if self._may_send() is not None:
             return _POLL_S
@@ -164,14 +164,14 @@ class Drainer:
             return 0.0
         await self._sweep()
         await self._tidy()
-        due_s = await self._outbox(Outbox.next_due_s, self._now())
+        due_s = await self._outbox(queries.next_due_s, self._now())
         return _CAP_S if due_s is None else max(due_s, 0.05)
 
     # -- one attempt
 
     async def step(self) -> bool:
         """Claim the next due row and settle it; false when none was due."""
-        row = await self._outbox(Outbox.claim, self._now(), LEASE_S)
+        row = await self._outbox(transitions.claim, self._now(), LEASE_S)
         if row is None:
             return False
         await self._on_change()
@@ -191,7 +191,7 @@ class Drainer:
             log.exception("attempt crashed id=%d", row.id)
             wait_s = backoff_s(row.failures, cap_s=_CAP_REFUSED_S, spread=self._spread)
             settled = await self._outbox(
-                Outbox.defer, row, self._now() + wait_s, "internal",
+                transitions.defer, row, self._now() + wait_s, "internal",
                 f"An error of petal-s3 itself ({type(error).__name__}); it is tried again.",
             )  # fmt: skip
         if settled is not None:
@@ -221,13 +221,13 @@ class Drainer:
     async def _cancelled(self, row: Row) -> bool:
         """Whether somebody gave the row up, in this process or another."""
         try:
-            return (await self._outbox(Outbox.get, row.id)).state == "cancelled"
+            return (await self._outbox(queries.get, row.id)).state == "cancelled"
         except S3IntegrationError:
             return False  # the attempt finds out by itself
 
     async def _let_go(self, row: Row, code: str, reason: str) -> Row | None:
         try:
-            return await self._outbox(Outbox.release, row, code, reason)
+            return await self._outbox(transitions.release, row, code, reason)
         except S3IntegrationError as error:
             # Settled meanwhile, or the disk is gone: the lease brings the row back.
             log.warning("row not released id=%d reason=%s", row.id, error.message)
@@ -256,7 +256,7 @@ class Drainer:
                 row.key, row.attempts, wait_s, error.code, error.message,
             )  # fmt: skip
             return await self._outbox(
-                Outbox.defer, row, self._now() + wait_s, error.code, error.message
+                transitions.defer, row, self._now() + wait_s, error.code, error.message
             )
         except LeaseLost:
             log.warning("lease lost id=%d key=%s", row.id, row.key)
@@ -264,14 +264,14 @@ class Drainer:
 
     async def _bury(self, row: Row, error: S3IntegrationError) -> Row:
         log.error("upload buried key=%s code=%s reason=%s", row.key, error.code, error.message)
-        return await self._outbox(Outbox.bury, row, error.code, error.message)
+        return await self._outbox(transitions.mark_dead, row, error.code, error.message)
 
     async def _replan(self, row: Row) -> Row | None:
         """The file is another one now: examine it anew.
 
         What S3 holds is given up only where the size is another; else it is compared.
         """
-        current = await self._outbox(Outbox.get, row.id)
+        current = await self._outbox(queries.get, row.id)
         if current.lease != row.lease:
             return None
         try:
@@ -289,11 +289,11 @@ class Drainer:
             return await self._failed(row, missing(Path(row.path), row.identity))
         except NotFinished as error:
             return await self._outbox(
-                Outbox.defer, row, self._now() + self._settle_s, error.code, error.message
+                transitions.defer, row, self._now() + self._settle_s, error.code, error.message
             )
         except SourceChanged:
             return await self._outbox(
-                Outbox.defer, row, self._now() + self._settle_s, "not_finished",
+                transitions.defer, row, self._now() + self._settle_s, "not_finished",
                 "The file is being written; it is looked at again.",
             )  # fmt: skip
         except S3IntegrationError as error:
@@ -302,7 +302,7 @@ class Drainer:
             "file changed, planned anew key=%s size=%d compared=%s",
             row.key, found.identity.size, same_size,
         )  # fmt: skip
-        plan = Outbox.reidentify if same_size else Outbox.replan
+        plan = identities.reidentify if same_size else identities.restart
         due_at = self._now() + self._settle_s
         return await self._outbox(plan, row, found.identity, found.verdict, found.facts, due_at)
 
@@ -350,7 +350,7 @@ class Drainer:
 
     async def _others_wrote(self) -> bool:
         try:
-            version = await self._outbox(Outbox.version)
+            version = await self._outbox(queries.version)
         except LocalStorageError:
             return False
         changed, self._version = version != self._version, version
@@ -378,7 +378,7 @@ class Drainer:
 
     async def _sweep(self) -> None:
         """Abort the uploads of rows that were given up."""
-        for row in await self._outbox(Outbox.leftovers):
+        for row in await self._outbox(queries.leftovers):
             try:
                 await self._uploader.abandon(row)
             except S3IntegrationError as error:
@@ -386,7 +386,7 @@ class Drainer:
                 if error.blocks_drain:
                     await self._blocked(error)
                 return
-            await self._outbox(Outbox.swept, row)
+            await self._outbox(requests.swept, row)
 
     async def _tidy(self) -> None:
         """Look for orphans, seldom, and only while there is nothing else to do.
@@ -406,7 +406,7 @@ class Drainer:
     async def _idle(self) -> bool:
         if self._may_send() is not None or self._blocked_for_s() > 0:
             return False
-        return await self._outbox(Outbox.next_due_s, self._now()) != 0
+        return await self._outbox(queries.next_due_s, self._now()) != 0
 
     def _tidied(self, work: asyncio.Future[float]) -> float:
         """Seconds until the next look for orphans."""

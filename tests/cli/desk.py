@@ -23,6 +23,7 @@ from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.intake.spool import DrainLock
 from petal_s3.logs.log_file import Identity
 from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row
 
@@ -191,7 +192,7 @@ class Desk:
     def rows(self) -> list[Row]:
         """All rows, the latest first."""
         with self.outbox() as outbox:
-            return outbox.rows(limit=1000)
+            return queries.rows(outbox, limit=1000)
 
     @contextlib.contextmanager
     def host(self, **says: Any) -> Iterator[None]:

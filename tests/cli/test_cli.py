@@ -13,6 +13,7 @@ import pytest
 from desk import HOME, Desk, entry, until
 
 from petal_s3 import __version__
+from petal_s3.outbox import entering, transitions
 from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
@@ -24,10 +25,12 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someb
 
 def proven(outbox: Outbox, name: str, number: int) -> None:
     """Enter a log that is up."""
-    outbox.land(entry(name, number=number))
-    row = outbox.claim(0, 900)
+    entering.enqueue(outbox, entry(name, number=number))
+    row = transitions.claim(outbox, 0, 900)
     assert row is not None
-    outbox.verified(row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0))
+    transitions.verified(
+        outbox, row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
+    )
 
 
 # -- the command itself
@@ -143,7 +146,7 @@ def test_logs_that_no_row_knows_are_counted(desk: Desk) -> None:
 def test_rows_without_a_drain_say_that_nobody_drains(desk: Desk) -> None:
     with desk.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
-        outbox.land(entry("waits.ulg", number=2))
+        entering.enqueue(outbox, entry("waits.ulg", number=2))
     answer = desk.type("status")
     assert answer.out.startswith("1 log is up, 1 is waiting: Nobody drains this outbox")
     assert "drained by nobody." in answer.out
@@ -151,7 +154,7 @@ def test_rows_without_a_drain_say_that_nobody_drains(desk: Desk) -> None:
 
 def test_who_drains_is_heard_while_it_drains(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        outbox.land(entry("waits.ulg"))
+        entering.enqueue(outbox, entry("waits.ulg"))
     says = {"reason": ARMED, "link": "up", "credentials": "ok", "flight_state": "armed"}
     with desk.host(**says, settling=["/records/still.ulg"]):
         found = desk.type("status").out
@@ -166,8 +169,8 @@ def test_unsettled_rows_come_first_and_the_newest_before_the_older(desk: Desk) -
     with desk.outbox() as outbox:
         for number in range(1, 31):
             proven(outbox, f"up-{number}.ulg", number)
-        outbox.land(entry("late.ulg", number=31))
-        outbox.land(entry("later.ulg", number=32))
+        entering.enqueue(outbox, entry("late.ulg", number=31))
+        entering.enqueue(outbox, entry("later.ulg", number=32))
     found = desk.type("status").out
     names = re.findall(r"143022_(\S+)", found)
     assert names == ["later.ulg", "late.ulg", *(f"up-{n}.ulg" for n in range(30, 12, -1))]
@@ -177,11 +180,11 @@ def test_unsettled_rows_come_first_and_the_newest_before_the_older(desk: Desk) -
 def test_a_row_shows_how_far_it_is_and_why_or_its_proof(desk: Desk) -> None:
     with desk.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
-        outbox.land(entry("half.ulg", number=2))
-        row = outbox.claim(0, 900)
+        entering.enqueue(outbox, entry("half.ulg", number=2))
+        row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        outbox.progress(row, 0, 900, sent_bytes=500, sent=1, resent=0)
-        outbox.defer(row, 0, "offline", "No link to S3.")
+        transitions.progress(outbox, row, 0, 900, sent_bytes=500, sent=1, resent=0)
+        transitions.defer(outbox, row, 0, "offline", "No link to S3.")
     lines = desk.type("status", COLUMNS="120").out.splitlines()
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued +50% No link to S3", s) for s in lines)
     assert any(re.search(r"1 \S+up.ulg +1.0 kB verified +100% crc32\+etag", s) for s in lines)
@@ -192,7 +195,7 @@ def test_what_is_no_log_is_listed_with_its_reason(desk: Desk) -> None:
         proven(outbox, "up.ulg", 1)
         for number in range(2, 14):
             refused = entry(f"notes-{number}.ulg", number=number)
-            outbox.refuse(refused, "bad_magic", "It is not a ULog but text.")
+            entering.enter_refused(outbox, refused, "bad_magic", "It is not a ULog but text.")
     found = desk.type("status").out
     assert found.startswith("The log is up. 12 cannot be sent.\n")
     assert "  13  '/records/notes-13.ulg': It is not a ULog but text.\n" in found
@@ -201,7 +204,7 @@ def test_what_is_no_log_is_listed_with_its_reason(desk: Desk) -> None:
 
 def test_names_cannot_play_tricks_on_the_terminal(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        outbox.refuse(entry("[red]\x1b[31m\x07.ulg"), "bad_name", "A bad name.")
+        entering.enter_refused(outbox, entry("[red]\x1b[31m\x07.ulg"), "bad_name", "A bad name.")
     found = desk.type("status").out
     assert "'/records/[red]\\x1b[31m\\x07.ulg': A bad name." in found
     assert "\x1b" not in found
@@ -209,11 +212,13 @@ def test_names_cannot_play_tricks_on_the_terminal(desk: Desk) -> None:
 
 def test_the_table_fits_80_columns(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        outbox.land(entry(f"{'long-' * 20}name.ulg", number=1))
-        outbox.land(entry("short.ulg", number=2))
-        row = outbox.claim(0, 900)
+        entering.enqueue(outbox, entry(f"{'long-' * 20}name.ulg", number=1))
+        entering.enqueue(outbox, entry("short.ulg", number=2))
+        row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        outbox.defer(row, 0, "offline", "The token service cannot be reached (no answer in 30 s).")
+        transitions.defer(
+            outbox, row, 0, "offline", "The token service cannot be reached (no answer in 30 s)."
+        )
     lines = desk.type("status").out.splitlines()
     table = lines[1 : lines.index("To send: 2.0 kB.") - 1]
     assert max(map(len, table)) <= 80
@@ -224,7 +229,7 @@ def test_the_table_fits_80_columns(desk: Desk) -> None:
 def test_json_is_the_status_of_rest_with_rows(desk: Desk) -> None:
     with desk.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
-        outbox.land(entry("waits.ulg", number=2))
+        entering.enqueue(outbox, entry("waits.ulg", number=2))
     with desk.host(reason=ARMED, link="up", flight_state="armed"):
         found = desk.type("status", "--json").json
     assert found["counts"] == {
@@ -266,7 +271,7 @@ def test_watching_tells_what_is_new_until_ctrl_c(desk: Desk) -> None:
     watching = desk.start("status", "--watch")
     watching.until_said("There is no outbox")
     with desk.outbox() as outbox:
-        outbox.land(entry("new.ulg"))
+        entering.enqueue(outbox, entry("new.ulg"))
     watching.until_said("1 is waiting")
     watching.interrupt()
     assert watching.end() == 0
@@ -284,7 +289,7 @@ def test_watching_in_json_prints_one_line_a_second(desk: Desk) -> None:
 
 def test_watching_on_a_terminal_draws_in_place(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        outbox.land(entry("new.ulg"))
+        entering.enqueue(outbox, entry("new.ulg"))
     with desk.terminal("status", "--watch") as (process, output):
         shown = os.read(output, 65536)
         while shown.count(b"1 is waiting") < 2:

@@ -40,6 +40,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox import transitions
 from tests.faults.mind import Many
 from tests.faults.server import FaultServer
 
@@ -536,9 +537,9 @@ def test_who_asks_again_does_not_wait_for_a_backoff(desk: Desk, sea: Sea, client
     log = desk.write("flight.ulg")
     desk.type("enqueue", log)
     with desk.outbox() as outbox:
-        row = outbox.claim(0, 900)
+        row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        outbox.defer(row, clock.now() + 1e6, "bucket", "The bucket cannot be used.")
+        transitions.defer(outbox, row, clock.now() + 1e6, "bucket", "The bucket cannot be used.")
     assert client.upload_file(log) == row.key
 
 

@@ -15,7 +15,7 @@ from desk import HOME, Desk, Sea, entry
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import entering, queries, transitions
 from petal_s3.outbox.rows import Receipt
 from tests.faults.mind import Many, Thing
 from tests.faults.server import FaultServer
@@ -319,7 +319,10 @@ def test_reading_needs_no_state_directory(
 
 def test_cancel_and_retry_change_rows(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        first, second = outbox.land(entry("a.ulg", number=1)), outbox.land(entry("b.ulg", number=2))
+        first, second = (
+            entering.enqueue(outbox, entry("a.ulg", number=1)),
+            entering.enqueue(outbox, entry("b.ulg", number=2)),
+        )
 
     answer = desk.type("cancel", str(first.id), str(second.id))
     assert answer.code == 0, answer
@@ -332,13 +335,15 @@ def test_cancel_and_retry_change_rows(desk: Desk) -> None:
 
 def test_a_proven_row_stays_proven(desk: Desk) -> None:
     with desk.outbox() as outbox:
-        outbox.land(entry("a.ulg"))
-        row = outbox.claim(0, 900)
+        entering.enqueue(outbox, entry("a.ulg"))
+        row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        outbox.verified(row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0))
+        transitions.verified(
+            outbox, row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
+        )
     assert f"{row.id}  verified" in desk.type("cancel", str(row.id)).out
     with desk.outbox() as outbox:
-        assert Outbox.get(outbox, row.id).receipt is not None
+        assert queries.get(outbox, row.id).receipt is not None
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])

@@ -15,7 +15,7 @@ from typing import Any
 from petal_s3.core import settings as config
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.settling import open_for_writing
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 from tests.faults.known import KNOWN
@@ -54,7 +54,7 @@ class Drone:
         return path.name
 
     async def rows(self, name: str) -> list[Row]:
-        return [row for row in await self.service.outbox(Outbox.rows) if row.name == name]
+        return [row for row in await self.service.outbox(queries.rows) if row.name == name]
 
     async def unconnected(self) -> None:
         """No connection is open, and no token at hand."""
@@ -131,7 +131,7 @@ async def main(drone: Drone) -> None:
     with only(0):
         asked = await drone.attempt(lambda: writers(drone.logs / "busy.ulg"))
     said = [await drone.by_itself(service.start), await drone.by_itself(nothing)]
-    rows = [(row.name, row.state) for row in await service.outbox(Outbox.rows)]
+    rows = [(row.name, row.state) for row in await service.outbox(queries.rows)]
     await service.stop()
     sys.stdout.write(json.dumps({"rounds": rounds, "asked": asked, "rows": rows, "said": said}))
 

@@ -18,6 +18,7 @@ from test_power_cut import Disk, bring_watched
 
 from petal_s3.cli.screen import headline
 from petal_s3.core import settings as config
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.snapshot import look
 from petal_s3.service.status import NOBODY_DRAINS
@@ -76,8 +77,8 @@ class Torn:
         with closing(Outbox(self._directory / "outbox.db", check=True)) as outbox:
             outbox.sql.db.conn.execute("PRAGMA synchronous = OFF")  # nobody needs it afterwards
             assert outbox.sql.records("PRAGMA integrity_check")[0]["integrity_check"] == "ok"
-            assert sum(outbox.counts().values()) == len(outbox.rows())
-            return list(outbox.rows())
+            assert sum(queries.counts(outbox).values()) == len(queries.rows(outbox))
+            return list(queries.rows(outbox))
 
 
 @pytest.mark.guarantee(

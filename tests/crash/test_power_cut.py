@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lab import DEADLINE_S, TWO_PARTS, Lab
 
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.service.service import Service
 
 _FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm")
@@ -115,7 +115,7 @@ async def test_power_that_fails_at_any_commit_loses_nothing_and_sends_nothing_tw
         await disk.watch(service)
         await service.start(watch=False)
         row = await service.enqueue(lab.path)
-        while len(disk.copies) < number and not (await service.outbox(Outbox.get, row.id)).settled:
+        while len(disk.copies) < number and not (await service.outbox(queries.get, row.id)).settled:
             await asyncio.sleep(0.002)
         await service.stop()
         lab.link.restore()

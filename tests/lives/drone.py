@@ -15,6 +15,7 @@ from petal_s3.core import clock
 from petal_s3.core import settings as config
 from petal_s3.intake import enqueue as intake
 from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
@@ -191,7 +192,7 @@ class Drone:
         outbox = service.outbox._outbox
         if outbox is None:
             return [], {}
-        rows = outbox.rows(limit=100_000)
+        rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
         return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
 

@@ -15,6 +15,7 @@ import pytest
 from yarl import URL
 
 from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import entering
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry
 from petal_s3.s3.checksums import crc32_base64
@@ -418,7 +419,7 @@ def test_a_file_whose_time_or_inode_moved_has_one_row(
     file = Identity(7, 1, len(BODY), 0)
     entry = Entry(path, file, KEY, "log1x.ulg", "ulog", "complete", {}, 0, 0)
     with contextlib.closing(Outbox(tmp_path / "outbox.db", boot_id="boot-1")) as outbox:
-        one = outbox.land(entry)
+        one = entering.enqueue(outbox, entry)
     twin = replace(one, id=2, ino=ino, mtime_ns=mtime_ns)
     why = {1: "it waits", 2: "it waits"}
 

@@ -15,7 +15,7 @@ import pytest
 
 from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
 from petal_s3.objects.proof import Judgement
-from petal_s3.outbox import outbox
+from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 from petal_s3.upload import attempt as uploader
@@ -118,7 +118,7 @@ SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     ),
     "nobody looks what is there": mock.patch.object(Recogniser, "look", _look_nowhere),
     "what a dead process claimed stays claimed": mock.patch.object(
-        outbox.Outbox, "take_over", lambda self: 0
+        transitions, "release_claims", lambda _: 0
     ),
     "a refused row is buried": mock.patch.object(
         drainer.Drainer, "_failed", _bury_what_is_refused()

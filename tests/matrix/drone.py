@@ -14,7 +14,7 @@ from typing import Any
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.objects.ownership import log_key
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 from tests.faults.wire import Fault
@@ -136,7 +136,7 @@ class Drone:
         place, begun, blocked_s = self.place, self.place.case_s(), 0.0
         patience_s = place.patience_s
         while place.case_s() - begun < patience_s:
-            row = await self.service.outbox(Outbox.get, row.id)
+            row = await self.service.outbox(queries.get, row.id)
             if row.state == "verified":
                 return row
             if row.settled:

@@ -20,7 +20,8 @@ from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, Link
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService
-from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.outbox import queries, transitions
+from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.service import Service
 from petal_s3.upload.receipt import BLIND_S
@@ -122,7 +123,7 @@ class Rig:
         """A new process, as it were: what the one before had claimed is due."""
         service = self.build(**settings)
         await service.open()
-        await service.outbox(Outbox.take_over)
+        await service.outbox(transitions.release_claims)
         return service
 
     async def restart(self, **settings: Any) -> Service:
@@ -174,7 +175,7 @@ class Rig:
     async def row(self, row: Row | int) -> Row:
         """The row as it is now."""
         row_id = row if isinstance(row, int) else row.id
-        return await self.service.outbox(Outbox.get, row_id)
+        return await self.service.outbox(queries.get, row_id)
 
     async def step(self) -> None:
         """Make one attempt."""

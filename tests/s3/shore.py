@@ -19,7 +19,7 @@ from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import Objects
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.checksums import multipart_etag
 from petal_s3.service.service import Service
@@ -91,7 +91,7 @@ class Shore:
     async def bring(self, row_id: int) -> Row:
         """Make attempts until the row is settled, at most so many."""
         for _ in range(10):
-            row = await self.service.outbox(Outbox.get, row_id)
+            row = await self.service.outbox(queries.get, row_id)
             if row.settled:
                 return row
             await self.service.drainer.hurry()
@@ -99,7 +99,7 @@ class Shore:
         raise AssertionError(row.reason)
 
     async def row(self, row_id: int) -> Row:
-        return await self.service.outbox(Outbox.get, row_id)
+        return await self.service.outbox(queries.get, row_id)
 
 
 def _md5(body: bytes) -> Any:
@@ -128,7 +128,7 @@ async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Shore]:
         service = Service(loaded, capabilities=KNOWN)
         service.drainer._spread = service.objects._spread = lambda: 0.0
         await service.open()
-        await service.outbox(Outbox.take_over)
+        await service.outbox(transitions.release_claims)
         proxy = S3BucketProxy(service=service)
         try:
             yield Shore(server, link, service, proxy, tmp)

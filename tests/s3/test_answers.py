@@ -18,7 +18,7 @@ from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
 from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.outbox import Row
+from petal_s3.outbox.rows import Row
 
 ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
 HTML = {"Content_Type": "text/html"}

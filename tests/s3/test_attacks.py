@@ -25,7 +25,8 @@ from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
 from petal_s3.objects.ownership import header_value, metadata
-from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.outbox import queries
+from petal_s3.outbox.rows import Row
 from petal_s3.upload import inventory
 
 NAMES = [
@@ -59,7 +60,7 @@ def said(heard: pytest.LogCaptureFixture) -> list[str]:
 
 async def scanned(rig: Rig) -> list[Row]:
     await rig.service.landed()
-    return list(reversed(await rig.service.outbox(Outbox.rows)))
+    return list(reversed(await rig.service.outbox(queries.rows)))
 
 
 async def shown(rig: Rig) -> str:
@@ -72,7 +73,7 @@ async def shown(rig: Rig) -> str:
     status = {**await rig.service.status(), "settling": [row["path"] for row in rows]}
     screen.show(drawn, screen.status_view(status, rows, [row["path"] for row in rows]))
     bars = screen.Bars(drawn)
-    for row in await rig.service.outbox(Outbox.rows):
+    for row in await rig.service.outbox(queries.rows):
         bars.say(follow._told(row))
         bars.say(row.name)
         bars.draw(1, 1, {row.id: (row.name, 1, 2)})

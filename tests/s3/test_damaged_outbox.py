@@ -11,6 +11,7 @@ import pytest
 from rig import BUCKET, DEADLINE_S, TWO_PARTS, Rig, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.storage import set_aside
 from petal_s3.service.service import Service
@@ -42,7 +43,7 @@ async def counted(service: Service) -> dict[str, int]:
     """Land what lies there and count the rows; nothing while the outbox cannot be read."""
     try:
         await service.landed()
-        return await service.outbox(Outbox.counts)
+        return await service.outbox(queries.counts)
     except LocalStorageError:
         return {}
 
@@ -62,7 +63,7 @@ async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig)
     while await service.drainer.step():
         pass
 
-    counts = await service.outbox(Outbox.counts)
+    counts = await service.outbox(queries.counts)
     assert (counts["verified"], sum(counts.values())) == (2, 2)
     assert rig.ledger.parts(done.key) == (2, 2, 0)
     assert (rig.state / "outbox.db.damaged-1").exists()

@@ -22,7 +22,8 @@ from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog
 from petal_s3.intake import enqueue as intake
-from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.outbox import queries
+from petal_s3.outbox.rows import Row
 
 HEAD = 4096  # a writer that spoils the header makes it no log, which is another story
 OPS = (
@@ -72,7 +73,7 @@ def after_complete(rig: Rig, do: Callable[[], object]) -> None:
 async def scan(rig: Rig) -> list[Row]:
     """Look through the log directories as after a landing; every row, the oldest first."""
     await rig.service.landed()
-    return list(reversed(await rig.service.outbox(Outbox.rows)))
+    return list(reversed(await rig.service.outbox(queries.rows)))
 
 
 # -- one version, whoever writes
@@ -612,7 +613,7 @@ async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_lands(
         with pytest.raises(NotAFlightLog) as caught:
             await rig.service.enqueue(rig.logs / "day/flight.ulg", inside_only=True)
         assert (caught.value.code, caught.value.status) == ("not_allowed", 403)
-        assert await rig.service.outbox(Outbox.rows) == []
+        assert await rig.service.outbox(queries.rows) == []
     else:
         (dead,) = await scan(rig)
         assert (dead.state, dead.code) == ("dead", "not_allowed")
@@ -710,5 +711,5 @@ async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(r
     await rig.step()
 
     assert (first["enqueued"], second["enqueued"]) == (150, 0)
-    verified = await rig.service.outbox(Outbox.rows, "verified")
+    verified = await rig.service.outbox(queries.rows, "verified")
     assert [row.name for row in verified] == ["14_02_29.ulg"]

@@ -13,6 +13,7 @@ import pytest
 from rig import TWO_PARTS, Rig, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
@@ -52,7 +53,7 @@ class Filling:
     def wrapped(self, verb: Callable[..., Any]) -> Callable[..., Any]:
         def watched(outbox: Outbox, *args: Any, **kwargs: Any) -> Any:
             # A drain that has nothing to do claims nothing, again and again.
-            if verb.__name__ in WRITES and (self.written or verb is not Outbox.claim):
+            if verb.__name__ in WRITES and (self.written or verb is not transitions.claim):
                 self.written.append(verb.__name__)
                 if self.at in {verb.__name__, len(self.written)} and not self.failed:
                     self.full_at = verb.__name__
@@ -63,7 +64,7 @@ class Filling:
                 assert "database or disk is full" in error.message
                 self.failed.append(verb.__name__)
                 raise
-            if verb is Outbox.verified:
+            if verb is transitions.verified:
                 self.proven.append(done)
             return done
 

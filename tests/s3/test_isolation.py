@@ -25,6 +25,7 @@ from petal_s3.core import settings as config
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 
@@ -131,7 +132,7 @@ async def drone(tmp: Path, *, host: str | None = None, **given: Any) -> Drone:
 
     async def proven(row_id: int, **_: Any) -> Row:
         """As if it had been sent: its key is what would be signed."""
-        row = await service.outbox(lambda box: box.get(row_id))
+        row = await service.outbox(lambda box: queries.get(box, row_id))
         wire.signed.append(row.key)
         return replace(row, state="verified")
 

@@ -16,7 +16,7 @@ from rig import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, Shelf, until
 
 from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
 from petal_s3.service.service import Service
@@ -97,7 +97,7 @@ class Drone:
         service.drainer._spread = lambda: 0.0
         self._services.append(service)
         await service.open()
-        await service.outbox(Outbox.take_over)
+        await service.outbox(transitions.release_claims)
 
     async def restart(self, **settings: Any) -> None:
         await self.service.stop()
@@ -115,12 +115,12 @@ class Drone:
         """One attempt, whatever was to be waited for."""
         await self.service.drainer.hurry()
         assert await self.service.drainer.step()
-        return await self.service.outbox(Outbox.get, row.id)
+        return await self.service.outbox(queries.get, row.id)
 
     async def bring(self, row: Row, attempts: int = 6) -> Row:
         """Make attempts until it is proven, at most so many, and compare object and file."""
         for _ in range(attempts):
-            row = await self.service.outbox(Outbox.get, row.id)
+            row = await self.service.outbox(queries.get, row.id)
             if row.settled:
                 break
             row = await self.attempt(row)
@@ -471,7 +471,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
 
     bodies = [one.body_bytes for one in drone.since(mark) if one.op in BODIES]
     assert len(bodies) <= 1
-    told = [await drone.service.outbox(Outbox.get, row.id) for row in rows]
+    told = [await drone.service.outbox(queries.get, row.id) for row in rows]
     assert {row.state for row in told} == {"queued"}
     block = drone.service.drainer.block
     assert block is not None
@@ -480,7 +480,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
     await drone.service.drainer.hurry()
     while await drone.service.drainer.step():
         pass
-    told = [await drone.service.outbox(Outbox.get, row.id) for row in rows]
+    told = [await drone.service.outbox(queries.get, row.id) for row in rows]
     assert {row.state for row in told} == {"verified"}
 
 
@@ -588,7 +588,7 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
 
     service.flight.told(armed=True, now=service._now())
     await step
-    held = await service.outbox(Outbox.get, row.id)
+    held = await service.outbox(queries.get, row.id)
     mark = drone.mark
     for _ in range(3):
         await service.drainer._turn()

@@ -25,7 +25,7 @@ from rig import (
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.outbox.outbox import Row
+from petal_s3.outbox.rows import Row
 
 FLOWN_AT = 1_753_626_622  # 2025-07-27 14:30:22
 KEY = f"{HOME}20250727_143022_mission_log.ulg"

@@ -12,7 +12,7 @@ from timed import HOUR_S, Hand, jitter, passing, timed
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.outbox.outbox import Row
+from petal_s3.outbox.rows import Row
 
 OPS = (
     "ListObjectsV2", "HeadObject", "PutObject", "CreateMultipartUpload", "UploadPart",

@@ -14,7 +14,7 @@ from rig import DROP, HOME, MACHINE, PART, Rig
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 
@@ -608,4 +608,4 @@ async def test_the_description_of_a_copy_is_private(rig: Rig) -> None:
     [note] = notes(rig)
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_bytes())["session_id"] == "s-1"
-    assert await rig.service.outbox(Outbox.spooled)
+    assert await rig.service.outbox(queries.spooled)

@@ -25,6 +25,7 @@ from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNo
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.intake import receive as reception
 from petal_s3.intake import spool
+from petal_s3.outbox import entering, queries
 from petal_s3.outbox.outbox import Outbox
 from tests.faults.wire import Answer, Fault, refusal
 
@@ -53,7 +54,7 @@ def spooled(tmp: Path) -> list[str]:
 
 
 async def rows(shore: Shore) -> list[Any]:
-    return await shore.service.outbox(Outbox.rows)
+    return await shore.service.outbox(queries.rows)
 
 
 async def assert_nothing_is_left(shore: Shore) -> None:
@@ -173,8 +174,8 @@ async def test_a_kill_in_the_middle_of_a_stream_leaves_a_half_file_that_is_swept
     proxy = S3BucketProxy(**given)
     await proxy.start()
     await until(lambda: proxy.service.lock.held)
-    assert await proxy.service.outbox(Outbox.rows) == []
-    spool.sweep(theirs, await proxy.service.outbox(Outbox.spooled), young_s=0)
+    assert await proxy.service.outbox(queries.rows) == []
+    spool.sweep(theirs, await proxy.service.outbox(queries.spooled), young_s=0)
     await proxy.stop()
 
     assert list(theirs.iterdir()) == []
@@ -237,7 +238,7 @@ async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
 ) -> None:
     body = log_bytes(shore.tmp)
     begun, may_end = threading.Event(), threading.Event()
-    land = Outbox.land
+    land = entering.enqueue
 
     def slow(box: Outbox, entry: Any) -> Any:
         begun.set()

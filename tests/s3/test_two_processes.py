@@ -9,7 +9,7 @@ import pytest
 from rig import SMALL, THREE_PARTS, Rig, until
 from test_draining import other_process, start_other
 
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 
 
 @pytest.mark.guarantee(
@@ -50,7 +50,7 @@ async def test_both_take_logs_in_one_drains_and_the_other_goes_on_when_it_is_kil
 
     assert (drained_by, held, service.lock.held) == (drains.pid, False, True)
     assert [int(said) for said in theirs] == [row.id for row in ours[:2]]
-    assert (await service.outbox(Outbox.counts))["verified"] == 8 == len(rig.stored())
+    assert (await service.outbox(queries.counts))["verified"] == 8 == len(rig.stored())
     rig.assert_sent_once(await rig.row(slow), large)
     for row, path in zip(ours, small, strict=True):
         rig.assert_sent_once(await rig.row(row), path)

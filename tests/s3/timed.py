@@ -9,7 +9,7 @@ from email.utils import formatdate
 from rig import Rig
 
 from petal_s3.core import clock
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import transitions
 from petal_s3.s3.headers import date_s
 from petal_s3.service.service import Service
 from tests.faults.known import KNOWN
@@ -45,7 +45,7 @@ async def timed(
     _date_by(service, now)
     rig._services.append(service)
     await service.open()
-    await service.outbox(Outbox.take_over)
+    await service.outbox(transitions.release_claims)
     return service, now
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import botocore.session
 
 from petal_s3.core import settings as config
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries, transitions
 from petal_s3.service.service import Service
 
 ATTEMPTS = 8
@@ -32,12 +32,12 @@ async def _bring(settings: config.Settings, path: Path) -> None:
     service = Service(settings)
     service.drainer._spread = lambda: 0.0  # what failed is due again at once
     await service.open()
-    await service.outbox(Outbox.take_over)
+    await service.outbox(transitions.release_claims)
     row = await service.enqueue(path)
     for _ in range(ATTEMPTS):
         if row.settled:
             break
         await service.drainer.hurry()
         await service.drainer.step()
-        row = await service.outbox(Outbox.get, row.id)
+        row = await service.outbox(queries.get, row.id)
     await service.stop()

@@ -21,7 +21,8 @@ from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.outbox.outbox import Outbox, Row
+from petal_s3.outbox import queries, transitions
+from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 from tests.servers.catalogue import KEY_ID, SECRET
 from tests.servers.child import ATTEMPTS, bring
@@ -106,7 +107,7 @@ class Drone:
         service.drainer._spread = lambda: 0.0
         self._services.append(service)
         await service.open()
-        await service.outbox(Outbox.take_over)
+        await service.outbox(transitions.release_claims)
         return service
 
     async def restart(self, **settings: Any) -> Service:
@@ -124,12 +125,12 @@ class Drone:
 
     async def finish(self, row: Row, attempts: int = ATTEMPTS) -> Row:
         for _ in range(attempts):
-            row = await self.service.outbox(Outbox.get, row.id)
+            row = await self.service.outbox(queries.get, row.id)
             if row.settled:
                 break
             await self.service.drainer.hurry()
             await self.service.drainer.step()
-        return await self.service.outbox(Outbox.get, row.id)
+        return await self.service.outbox(queries.get, row.id)
 
     def said(self, row: Row) -> str:
         """Why a row is not up: its own reason and that of the drain."""

@@ -9,7 +9,7 @@ import pytest
 
 from petal_s3.admin.verify import verify
 from petal_s3.demo.ledger import Request
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import queries
 from tests.servers.drone import PART, SMALL, THREE_PARTS, Drone, is_trial
 
 
@@ -120,4 +120,4 @@ async def test_a_look_for_orphans_ends_and_finds_what_no_row_owns(drone: Drone) 
     found = await drone.service.orphans.collect()
 
     assert (found.listed, found.aborted) == (1, 0), drone.story()  # it is not old yet
-    assert await drone.service.outbox(Outbox.upload_ids) == set()
+    assert await drone.service.outbox(queries.upload_ids) == set()

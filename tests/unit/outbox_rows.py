@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import entering, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Receipt, Row
 
@@ -36,25 +37,31 @@ def receipt(row: Row) -> Receipt:
 
 
 def claim(outbox: Outbox, now: float = 0.0) -> Row:
-    row = outbox.claim(now, LEASE_S)
+    row = transitions.claim(outbox, now, LEASE_S)
     assert row is not None
     return row
 
 
 def with_upload(outbox: Outbox, row: Row) -> Row:
     """A claimed row whose multipart upload has begun and holds 400 confirmed bytes."""
-    row = outbox.remember(outbox.plan(row, 500), "upload-1", checksummed=True)
-    return outbox.progress(row, 0.0, LEASE_S, sent_bytes=400, sent=1, resent=0)
+    row = transitions.remember(
+        outbox, transitions.plan(outbox, row, 500), "upload-1", checksummed=True
+    )
+    return transitions.progress(outbox, row, 0.0, LEASE_S, sent_bytes=400, sent=1, resent=0)
 
 
 def row_in(outbox: Outbox, state: str, name: str = "a.ulg", **more: Any) -> Row:
     """Land a log in an outbox that has no other due row, and bring it into ``state``."""
-    row = outbox.land(entry(name, **more))
+    row = entering.enqueue(outbox, entry(name, **more))
     if state == "queued":
         return row
     if state == "cancelled":
-        return outbox.cancel(row.id, "Cancelled on request.")
+        return requests.cancel(outbox, row.id, "Cancelled on request.")
     row = claim(outbox)
     if state == "verified":
-        return outbox.verified(row, receipt(row))
-    return outbox.bury(row, "source_gone", "It was deleted.") if state == "dead" else row
+        return transitions.verified(outbox, row, receipt(row))
+    return (
+        transitions.mark_dead(outbox, row, "source_gone", "It was deleted.")
+        if state == "dead"
+        else row
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import STATES, claim, entry, identity, receipt, row_in
 
-from petal_s3.outbox import identities
+from petal_s3.outbox import entering, identities, queries, transitions
 from petal_s3.outbox.deletions import left_alone
 from petal_s3.outbox.outbox import Outbox
 
@@ -26,12 +26,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.mark.parametrize("state", [state for state in STATES if state != "dead"])
 def test_a_scan_knows_a_file_under_another_inode(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)
-    assert outbox.unknown([("/logs/a.ulg", identity(2))]) == []
+    assert queries.unknown(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_a_scan_knows_under_another_inode_what_is_no_log(outbox: Outbox) -> None:
-    outbox.refuse(entry(), "bad_magic", "It is HTML.")
-    assert outbox.unknown([("/logs/a.ulg", identity(2))]) == []
+    entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
+    assert queries.unknown(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
@@ -39,7 +39,7 @@ def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
 ) -> None:
     left_alone(outbox, row_in(outbox, "verified"))
     other = ("/logs/a.ulg", identity(2))
-    assert outbox.unknown([("/logs/a.ulg", identity()), other]) == [other]
+    assert queries.unknown(outbox, [("/logs/a.ulg", identity()), other]) == [other]
 
 
 def test_the_latest_proven_row_of_a_path_and_size_is_found(outbox: Outbox) -> None:
@@ -59,33 +59,35 @@ def test_a_copy_in_the_spool_is_no_proven_file(outbox: Outbox) -> None:
 
 def test_every_row_that_was_proven_of_a_file_takes_on_its_new_time(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
-    outbox.land(entry(asked_key="k"))
-    copy = outbox.verified(claim(outbox), replace(receipt(row), key="k"))
+    entering.enqueue(outbox, entry(asked_key="k"))
+    copy = transitions.verified(outbox, claim(outbox), replace(receipt(row), key="k"))
     other = row_in(outbox, "verified", "b.ulg")
     identities.known_again(outbox, copy, MOVED)
-    assert [outbox.get(one.id).identity for one in (row, copy, other)] == [
+    assert [queries.get(outbox, one.id).identity for one in (row, copy, other)] == [
         MOVED, MOVED, other.identity,
     ]  # fmt: skip
-    assert outbox.unknown([(row.path, MOVED)]) == []
+    assert queries.unknown(outbox, [(row.path, MOVED)]) == []
 
 
 def test_a_row_of_other_bytes_keeps_its_identity(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
-    outbox.land(entry(asked_key="k"))
-    other = outbox.verified(claim(outbox), replace(receipt(row), key="k", checksum="crc32:x"))
+    entering.enqueue(outbox, entry(asked_key="k"))
+    other = transitions.verified(
+        outbox, claim(outbox), replace(receipt(row), key="k", checksum="crc32:x")
+    )
     identities.known_again(outbox, row, MOVED)
-    assert outbox.get(other.id) == other
+    assert queries.get(outbox, other.id) == other
 
 
 def test_a_file_that_was_deleted_and_is_back_lies_there_again(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     left_alone(outbox, row)
     identities.known_again(outbox, row, MOVED)
-    assert outbox.get(row.id).local == "kept"
+    assert queries.get(outbox, row.id).local == "kept"
 
 
 def test_an_identity_that_has_a_row_already_is_left_to_it(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     taken = row_in(outbox, "verified", file=MOVED)
     identities.known_again(outbox, row, MOVED)
-    assert [outbox.get(one.id).identity for one in (row, taken)] == [identity(), MOVED]
+    assert [queries.get(outbox, one.id).identity for one in (row, taken)] == [identity(), MOVED]

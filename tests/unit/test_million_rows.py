@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
 
-from petal_s3.outbox import identities
+from petal_s3.outbox import entering, identities, queries, requests, transitions
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
@@ -95,17 +95,19 @@ def steps(outbox: Outbox, work: Callable[[], object]) -> int:
 
 def one_log(box: Outbox) -> None:
     """All that the drain writes of one log, from its claim to its proof."""
-    row = box.claim(0.0, LEASE_S)
+    row = transitions.claim(box, 0.0, LEASE_S)
     assert row is not None
-    row = box.remember(box.plan(row, 500), f"upload-{row.id}", checksummed=True)
-    row = box.progress(row, 0.0, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
-    box.verified(row, receipt(row))
+    row = transitions.remember(
+        box, transitions.plan(box, row, 500), f"upload-{row.id}", checksummed=True
+    )
+    row = transitions.progress(box, row, 0.0, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
+    transitions.verified(box, row, receipt(row))
 
 
 def one_failure(box: Outbox) -> None:
-    row = box.claim(0.0, LEASE_S)
+    row = transitions.claim(box, 0.0, LEASE_S)
     assert row is not None
-    box.defer(row, 1e9, "offline", "No link.")
+    transitions.defer(box, row, 1e9, "offline", "No link.")
 
 
 def known(number: int) -> tuple[str, object]:
@@ -117,31 +119,40 @@ def known(number: int) -> tuple[str, object]:
 VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "claim to proof": (one_log, 2_000),
     "a failed attempt": (one_failure, 1_000),
-    "next_due_s": (lambda box: box.next_due_s(0.0), 100),
-    "take_over": (Outbox.take_over, 1_000),
-    "leftovers": (Outbox.leftovers, 1_000),
-    "spooled": (Outbox.spooled, 100 * COPIES),
-    "copies": (lambda box: box.copies("0990100.ulg", SIZE, ""), 200),
-    "at_key": (lambda box: box.at_key("k/0990100"), 200),
-    "has_proven": (lambda box: box.has_proven(SIZE), 100),
-    "proven_like": (lambda box: box.proven_like(SIZE, "crc32:AAAAAA=="), 4_000),
-    "upload_ids": (Outbox.upload_ids, 1_000),
-    "get": (lambda box: box.get(500_000), 200),
-    "unknown": (lambda box: box.unknown([known(7)]), 100),  # type: ignore[list-item]
+    "next_due_s": (lambda box: queries.next_due_s(box, 0.0), 100),
+    "take_over": (transitions.release_claims, 1_000),
+    "leftovers": (queries.leftovers, 1_000),
+    "spooled": (queries.spooled, 100 * COPIES),
+    "copies": (lambda box: queries.copies(box, "0990100.ulg", SIZE, ""), 200),
+    "at_key": (lambda box: queries.at_key(box, "k/0990100"), 200),
+    "has_proven": (lambda box: queries.has_proven(box, SIZE), 100),
+    "proven_like": (lambda box: queries.proven_like(box, SIZE, "crc32:AAAAAA=="), 4_000),
+    "upload_ids": (queries.upload_ids, 1_000),
+    "get": (lambda box: queries.get(box, 500_000), 200),
+    "unknown": (lambda box: queries.unknown(box, [known(7)]), 100),  # type: ignore[list-item]
     "proven_at": (lambda box: identities.proven_at(box, known(7)[0], SIZE), 100),
-    "land": (lambda box: box.land(entry("new.ulg", identity(1 << 40))), 1_000),
-    "land again": (lambda box: box.land(entry("7", known(7)[1], path=known(7)[0])), 200),  # type: ignore[arg-type]
-    "refuse": (lambda box: box.refuse(entry("bad", identity(1 << 41)), "empty", "Empty."), 1_000),
-    "cancel": (lambda box: box.cancel(990_001, "Not wanted."), 1_000),
-    "retry": (lambda box: box.retry(999_400), 1_000),
-    "delete_proven": (lambda box: box.delete_proven("k/0000009", "Deleted."), 1_000),
-    "move_proven": (lambda box: box.move_proven("k/0000008", "k/moved", "e"), 1_000),
-    "counts": (Outbox.counts, 100),
-    "backlog": (Outbox.backlog, 300),
+    "land": (lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))), 1_000),
+    "land again": (
+        lambda box: entering.enqueue(box, entry("7", known(7)[1], path=known(7)[0])),
+        200,
+    ),  # type: ignore[arg-type]
+    "refuse": (
+        lambda box: entering.enter_refused(box, entry("bad", identity(1 << 41)), "empty", "Empty."),
+        1_000,
+    ),
+    "cancel": (lambda box: requests.cancel(box, 990_001, "Not wanted."), 1_000),
+    "retry": (lambda box: requests.retry(box, 999_400), 1_000),
+    "delete_proven": (lambda box: requests.delete_proven(box, "k/0000009", "Deleted."), 1_000),
+    "move_proven": (lambda box: requests.move_proven(box, "k/0000008", "k/moved", "e"), 1_000),
+    "counts": (queries.counts, 100),
+    "backlog": (queries.backlog, 300),
     "status": (lambda box: summary(box, {}, None, ""), 500),
-    "a page": (Outbox.rows, 5_000),
-    "a page of the queued": (lambda box: box.rows("queued"), 5_000),
-    "a later page of the verified": (lambda box: box.rows("verified", 100, 500_000), 5_000),
+    "a page": (queries.rows, 5_000),
+    "a page of the queued": (lambda box: queries.rows(box, "queued"), 5_000),
+    "a later page of the verified": (
+        lambda box: queries.rows(box, "verified", 100, 500_000),
+        5_000,
+    ),
     "said": (memory.said, 100),
     "say": (lambda box: memory.say(box, {"reason": "No link."}), 300),
     "held_of_size": (lambda box: memory.held_of_size(box, SIZE), 100),
@@ -174,7 +185,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
     files = [known(number) for number in range(1, MILLION, 100)]
     files[500] = ("/logs/unseen.ulg", identity(1 << 42))
     found: list[object] = []
-    took = steps(crowd, lambda: found.extend(crowd.unknown(files)))  # type: ignore[arg-type]
+    took = steps(crowd, lambda: found.extend(queries.unknown(crowd, files)))  # type: ignore[arg-type]
     assert found == [files[500]]
     assert took <= 60 * len(files)
 
@@ -184,11 +195,11 @@ def test_what_is_not_due_yet_is_hastened_and_nothing_else_touched(crowd: Outbox)
     conn = crowd.sql.db.conn
     late = int(conn.execute(waiting).fetchone()[0])
     hastened: list[int] = []
-    took = steps(crowd, lambda: hastened.append(crowd.hasten(5.0)))
+    took = steps(crowd, lambda: hastened.append(requests.make_due(crowd, 5.0)))
     assert late >= DEFERRED
     assert hastened == [late]
     assert took <= 100 * late
-    assert steps(crowd, lambda: crowd.hasten(5.0)) <= 100
+    assert steps(crowd, lambda: requests.make_due(crowd, 5.0)) <= 100
     assert conn.execute(waiting).fetchone()[0] == 0
 
 
@@ -196,9 +207,9 @@ def test_a_claim_that_finds_nothing_due_reads_only_what_waits(crowd: Outbox) -> 
     crowd.sql.change(
         "UPDATE log SET due_at = 1e9, boot_id = 'boot-1' WHERE state IN ('queued', 'uploading')"
     )
-    took = steps(crowd, lambda: crowd.claim(0.0, LEASE_S))
+    took = steps(crowd, lambda: transitions.claim(crowd, 0.0, LEASE_S))
     assert took <= 20 * QUEUED
-    assert crowd.next_due_s(0.0) == 1e9
+    assert queries.next_due_s(crowd, 0.0) == 1e9
 
 
 def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
@@ -216,8 +227,8 @@ def tally(outbox: Outbox) -> dict[str, tuple[int, int]]:
 
 def test_the_tally_of_a_million_is_right(crowd: Outbox) -> None:
     assert tally(crowd) == recounted(crowd)
-    assert sum(crowd.counts().values()) >= MILLION
-    unsent, oldest = crowd.backlog()
+    assert sum(queries.counts(crowd).values()) >= MILLION
+    unsent, oldest = queries.backlog(crowd)
     assert unsent == sum(recounted(crowd)[state][1] for state in ("queued", "uploading"))
     assert oldest is not None
     first = crowd.sql.db.conn.execute(
@@ -236,37 +247,46 @@ def test_whatever_happens_to_rows_the_tally_follows(tmp_path: Path) -> None:
 
 
 def lands(outbox: Outbox, _: random.Random, number: int) -> None:
-    outbox.land(entry(f"{number % 90}.ulg", identity(number, size=number + 500)))
+    entering.enqueue(outbox, entry(f"{number % 90}.ulg", identity(number, size=number + 500)))
 
 
 def goes_on(outbox: Outbox, rng: random.Random, _: int) -> None:
-    row = outbox.claim(0.0, LEASE_S)
+    row = transitions.claim(outbox, 0.0, LEASE_S)
     if row is None:
         return
-    outbox.progress(row, 0.0, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0)
+    transitions.progress(
+        outbox, row, 0.0, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0
+    )
     settle = rng.choice(("verified", "bury", "defer", "replan", "release", "nothing"))
     if settle == "verified":
-        outbox.verified(row, receipt(row))
+        transitions.verified(outbox, row, receipt(row))
     elif settle == "bury":
-        outbox.bury(row, "source_gone", "It was deleted.")
+        transitions.mark_dead(outbox, row, "source_gone", "It was deleted.")
     elif settle == "defer":
-        outbox.defer(row, 0.0, "offline", "No link.")
+        transitions.defer(outbox, row, 0.0, "offline", "No link.")
     elif settle == "replan":
-        outbox.replan(row, identity(row.ino, size=row.size + 9, mtime_ns=6), "complete", {}, 0.0)
+        identities.restart(
+            outbox, row, identity(row.ino, size=row.size + 9, mtime_ns=6), "complete", {}, 0.0
+        )
     elif settle == "release":
-        outbox.release(row)
+        transitions.release(outbox, row)
 
 
 def is_taken_over(outbox: Outbox, rng: random.Random, _: int) -> None:
     if rng.random() < 0.2:
-        outbox.take_over()
+        transitions.release_claims(outbox)
 
 
 def is_decided(outbox: Outbox, rng: random.Random, _: int) -> None:
-    found = outbox.rows()
+    found = queries.rows(outbox)
     if found:
         row = rng.choice(found)
-        rng.choice((outbox.retry, lambda row_id: outbox.cancel(row_id, "Not wanted.")))(row.id)
+        rng.choice(
+            (
+                lambda row_id: requests.retry(outbox, row_id),
+                lambda row_id: requests.cancel(outbox, row_id, "Not wanted."),
+            )
+        )(row.id)
 
 
 def is_deleted(outbox: Outbox, rng: random.Random, _: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
+from petal_s3.outbox import entering, queries, transitions
 from petal_s3.outbox.outbox import Outbox
 
 FILE = Path(__file__).with_name("data") / "outbox_of_a_flat_package.db.gz"
@@ -28,23 +29,23 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 def test_every_row_of_an_older_outbox_is_there(outbox: Outbox) -> None:
-    assert outbox.counts() == dict.fromkeys(
+    assert queries.counts(outbox) == dict.fromkeys(
         ("queued", "uploading", "verified", "dead", "cancelled"), 1
     )
-    proven = next(row for row in outbox.rows() if row.state == "verified")
+    proven = next(row for row in queries.rows(outbox) if row.state == "verified")
     assert proven.receipt == receipt(proven)
 
 
 def test_an_interrupted_upload_of_an_older_outbox_goes_on_with_its_upload_id(
     outbox: Outbox,
 ) -> None:
-    assert outbox.take_over() == 1
-    claimed = [outbox.claim(0.0, LEASE_S) for _ in range(2)]
+    assert transitions.release_claims(outbox) == 1
+    claimed = [transitions.claim(outbox, 0.0, LEASE_S) for _ in range(2)]
     row = next(row for row in claimed if row is not None and row.name == "uploading.ulg")
     assert (row.upload_id, row.part_size, row.sent_bytes) == ("upload-1", 500, 400)
-    assert outbox.verified(row, receipt(row)).state == "verified"
+    assert transitions.verified(outbox, row, receipt(row)).state == "verified"
 
 
 def test_a_file_that_an_older_outbox_knows_gets_no_second_row(outbox: Outbox) -> None:
-    known = next(row for row in outbox.rows() if row.state == "verified")
-    assert outbox.land(entry("verified.ulg", identity(2))).id == known.id
+    known = next(row for row in queries.rows(outbox) if row.state == "verified")
+    assert entering.enqueue(outbox, entry("verified.ulg", identity(2))).id == known.id

@@ -23,6 +23,7 @@ from outbox_rows import (
 
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import entering, identities, queries, requests, transitions
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.metadata import Held
 from petal_s3.outbox.outbox import Outbox
@@ -32,26 +33,34 @@ from petal_s3.outbox.thread import OutboxThread
 Verb = Callable[[Outbox, Row], Row]
 
 SETTLING: dict[str, Verb] = {
-    "plan": lambda outbox, row: outbox.plan(row, 500),
-    "remember": lambda outbox, row: outbox.remember(row, "u", checksummed=True),
-    "forget": lambda outbox, row: outbox.forget(row),
-    "progress": lambda outbox, row: outbox.progress(
-        row, 0.0, LEASE_S, sent_bytes=1, sent=1, resent=0
+    "plan": lambda outbox, row: transitions.plan(outbox, row, 500),
+    "remember": lambda outbox, row: transitions.remember(outbox, row, "u", checksummed=True),
+    "forget": transitions.forget,
+    "progress": lambda outbox, row: transitions.progress(
+        outbox, row, 0.0, LEASE_S, sent_bytes=1, sent=1, resent=0
     ),
-    "rekey": lambda outbox, row: outbox.rekey(row, "flight_logs/m-1/other.ulg"),
-    "replan": lambda outbox, row: outbox.replan(row, identity(2), "truncated", {}, 9.0),
-    "reidentify": lambda outbox, row: outbox.reidentify(row, identity(2), "truncated", {}, 9.0),
-    "verified": lambda outbox, row: outbox.verified(row, receipt(row)),
-    "defer": lambda outbox, row: outbox.defer(row, 9.0, "offline", "No link."),
-    "release": lambda outbox, row: outbox.release(row, "paused", "Armed."),
-    "bury": lambda outbox, row: outbox.bury(row, "source_gone", "Deleted."),
+    "rekey": lambda outbox, row: transitions.change_key(outbox, row, "flight_logs/m-1/other.ulg"),
+    "restart": lambda outbox, row: identities.restart(
+        outbox, row, identity(2), "truncated", {}, 9.0
+    ),
+    "reidentify": lambda outbox, row: identities.reidentify(
+        outbox, row, identity(2), "truncated", {}, 9.0
+    ),
+    "verified": lambda outbox, row: transitions.verified(outbox, row, receipt(row)),
+    "defer": lambda outbox, row: transitions.defer(outbox, row, 9.0, "offline", "No link."),
+    "release": lambda outbox, row: transitions.release(outbox, row, "paused", "Armed."),
+    "bury": lambda outbox, row: transitions.mark_dead(outbox, row, "source_gone", "Deleted."),
 }
 
 LOSING: dict[str, Callable[[Outbox, Row], object]] = {
-    "cancelled under it": lambda outbox, row: outbox.cancel(row.id, "Cancelled on request."),
-    "its lease expired": lambda outbox, row: outbox.claim(LEASE_S, LEASE_S),
-    "the drain was taken over": lambda outbox, _row: outbox.take_over(),
-    "it settled before": lambda outbox, row: outbox.defer(row, 5.0, "offline", "No link."),
+    "cancelled under it": lambda outbox, row: requests.cancel(
+        outbox, row.id, "Cancelled on request."
+    ),
+    "its lease expired": lambda outbox, row: transitions.claim(outbox, LEASE_S, LEASE_S),
+    "the drain was taken over": lambda outbox, _row: transitions.release_claims(outbox),
+    "it settled before": lambda outbox, row: transitions.defer(
+        outbox, row, 5.0, "offline", "No link."
+    ),
 }
 
 
@@ -75,45 +84,48 @@ def elsewhere(outbox: Outbox) -> Iterator[Outbox]:
 
 
 def test_a_landed_log_waits_and_is_due_at_once(outbox: Outbox) -> None:
-    row = outbox.land(entry(priority=3, session_id="s", spooled=True))
+    row = entering.enqueue(outbox, entry(priority=3, session_id="s", spooled=True))
     assert (row.state, row.due_at, row.attempts, row.lease) == ("queued", 0.0, 0, None)
     assert (row.priority, row.session_id, row.spooled) == (3, "s", True)
     assert row.facts == {"sys-name": "PX4"}
     assert row.identity == identity()
-    assert outbox.get(row.id) == row
+    assert queries.get(outbox, row.id) == row
 
 
 def test_the_same_file_again_gives_the_same_row(outbox: Outbox) -> None:
-    first = outbox.land(entry())
-    assert outbox.land(entry()) == first
-    assert outbox.counts() == dict.fromkeys(STATES, 0) | {"queued": 1}
+    first = entering.enqueue(outbox, entry())
+    assert entering.enqueue(outbox, entry()) == first
+    assert queries.counts(outbox) == dict.fromkeys(STATES, 0) | {"queued": 1}
 
 
 def test_an_inode_number_of_64_bits_survives(outbox: Outbox) -> None:
     huge = identity((1 << 64) - 3)
-    assert outbox.land(entry(file=huge)).identity == huge
-    assert outbox.land(entry(file=huge)).id == 1
-    assert outbox.unknown([("/logs/a.ulg", huge)]) == []
+    assert entering.enqueue(outbox, entry(file=huge)).identity == huge
+    assert entering.enqueue(outbox, entry(file=huge)).id == 1
+    assert queries.unknown(outbox, [("/logs/a.ulg", huge)]) == []
 
 
 def test_asking_again_may_raise_the_priority_but_never_lowers_it(outbox: Outbox) -> None:
-    outbox.land(entry(priority=1))
-    assert outbox.land(entry(priority=10)).priority == 10
-    assert outbox.land(entry(priority=0)).priority == 10
+    entering.enqueue(outbox, entry(priority=1))
+    assert entering.enqueue(outbox, entry(priority=10)).priority == 10
+    assert entering.enqueue(outbox, entry(priority=0)).priority == 10
 
 
 def test_the_same_file_under_another_asked_key_is_another_row(outbox: Outbox) -> None:
-    own = outbox.land(entry())
-    asked = outbox.land(entry(asked_key="m-1/there.ulg", key="m-1/there.ulg"))
+    own = entering.enqueue(outbox, entry())
+    asked = entering.enqueue(outbox, entry(asked_key="m-1/there.ulg", key="m-1/there.ulg"))
     assert asked.id != own.id
-    assert outbox.land(entry(asked_key="m-1/there.ulg", key="m-1/there.ulg")).id == asked.id
+    assert (
+        entering.enqueue(outbox, entry(asked_key="m-1/there.ulg", key="m-1/there.ulg")).id
+        == asked.id
+    )
 
 
 def test_a_waiting_row_takes_on_the_file_as_it_is_now(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
-    outbox.defer(row, 99.0, "offline", "No link.")
-    changed = outbox.land(
-        entry(file=identity(2, size=3000), verdict="truncated", key="k", logged_at=8)
+    transitions.defer(outbox, row, 99.0, "offline", "No link.")
+    changed = entering.enqueue(
+        outbox, entry(file=identity(2, size=3000), verdict="truncated", key="k", logged_at=8)
     )
     assert (changed.id, changed.state, changed.due_at) == (row.id, "queued", 0.0)
     assert (changed.failures, changed.code, changed.reason) == (0, "", "")
@@ -123,36 +135,36 @@ def test_a_waiting_row_takes_on_the_file_as_it_is_now(outbox: Outbox) -> None:
 
 def test_a_changed_file_does_not_disturb_the_worker_that_sends_it(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
-    assert outbox.land(entry(file=identity(2))) == row
-    assert outbox.verified(row, receipt(row)).state == "verified"
+    assert entering.enqueue(outbox, entry(file=identity(2))) == row
+    assert transitions.verified(outbox, row, receipt(row)).state == "verified"
 
 
 def test_a_changed_file_keeps_the_upload_that_waits_to_go_on(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    waiting = outbox.defer(row, 9.0, "offline", "No link.")
-    assert outbox.land(entry(file=identity(2))) == waiting
+    waiting = transitions.defer(outbox, row, 9.0, "offline", "No link.")
+    assert entering.enqueue(outbox, entry(file=identity(2))) == waiting
     assert waiting.upload_id == "upload-1"
 
 
 @pytest.mark.parametrize("file", [identity(), identity(2, size=3000)], ids=["same", "changed"])
 def test_a_dead_row_is_queued_again_when_its_file_lands(outbox: Outbox, file: Identity) -> None:
     dead = row_in(outbox, "dead")
-    again = outbox.land(entry(file=file))
+    again = entering.enqueue(outbox, entry(file=file))
     assert (again.id, again.state, again.code, again.reason) == (dead.id, "queued", "", "")
     assert again.identity == file
 
 
 def test_a_cancelled_row_is_queued_again_when_the_same_file_lands(outbox: Outbox) -> None:
     cancelled = row_in(outbox, "cancelled")
-    again = outbox.land(entry())
+    again = entering.enqueue(outbox, entry())
     assert (again.id, again.state, again.reason) == (cancelled.id, "queued", "")
 
 
 def test_a_changed_file_after_a_cancel_is_another_row(outbox: Outbox) -> None:
     cancelled = row_in(outbox, "cancelled")
-    other = outbox.land(entry(file=identity(2)))
+    other = entering.enqueue(outbox, entry(file=identity(2)))
     assert other.id != cancelled.id
-    assert outbox.get(cancelled.id).state == "cancelled"
+    assert queries.get(outbox, cancelled.id).state == "cancelled"
 
 
 @pytest.mark.parametrize("given_up", ["cancel", "bury"])
@@ -161,10 +173,10 @@ def test_a_row_that_was_given_up_half_sent_goes_on_where_it_was(
 ) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     if given_up == "cancel":
-        outbox.cancel(row.id, "Cancelled on request.")
+        requests.cancel(outbox, row.id, "Cancelled on request.")
     else:
-        outbox.bury(row, "source_gone", "Deleted.")
-    again = outbox.land(entry(file=identity(2)) if given_up == "bury" else entry())
+        transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
+    again = entering.enqueue(outbox, entry(file=identity(2)) if given_up == "bury" else entry())
     assert (again.id, again.state, again.upload_id) == (row.id, "queued", "upload-1")
     # Whether the file is still the same one is found out when it is opened.
     assert (again.sent_bytes, again.identity) == (400, identity())
@@ -172,38 +184,38 @@ def test_a_row_that_was_given_up_half_sent_goes_on_where_it_was(
 
 def test_a_proven_log_is_not_sent_again(outbox: Outbox) -> None:
     proven = row_in(outbox, "verified")
-    assert outbox.land(entry()) == proven
-    assert outbox.claim(0.0, LEASE_S) is None
+    assert entering.enqueue(outbox, entry()) == proven
+    assert transitions.claim(outbox, 0.0, LEASE_S) is None
 
 
 def test_a_changed_file_after_the_proof_is_a_new_log(outbox: Outbox) -> None:
     proven = row_in(outbox, "verified")
-    new = outbox.land(entry(file=identity(2)))
+    new = entering.enqueue(outbox, entry(file=identity(2)))
     assert (new.id == proven.id, new.state) == (False, "queued")
-    assert outbox.get(proven.id) == proven
+    assert queries.get(outbox, proven.id) == proven
 
 
 def test_what_is_no_log_is_shown_as_a_dead_row_once(outbox: Outbox) -> None:
-    row = outbox.refuse(entry(), "bad_magic", "It is HTML.")
+    row = entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
     assert (row.state, row.code, row.reason) == ("dead", "bad_magic", "It is HTML.")
-    assert outbox.refuse(entry(), "empty", "It is empty.") == row
+    assert entering.enter_refused(outbox, entry(), "empty", "It is empty.") == row
 
 
 def test_a_refusal_does_not_touch_a_row_that_is_known(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
-    assert outbox.refuse(entry(), "bad_magic", "It is HTML.") == row
+    assert entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.") == row
 
 
 def test_a_refused_file_that_became_a_log_is_queued_in_the_same_row(outbox: Outbox) -> None:
-    dead = outbox.refuse(entry(kind="unknown"), "too_short", "It is too short.")
-    row = outbox.land(entry(file=identity(size=2000)))
+    dead = entering.enter_refused(outbox, entry(kind="unknown"), "too_short", "It is too short.")
+    row = entering.enqueue(outbox, entry(file=identity(size=2000)))
     assert (row.id, row.state, row.kind, row.size) == (dead.id, "queued", "ulog", 2000)
 
 
 def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
-    outbox.land(entry())
+    entering.enqueue(outbox, entry())
     known, changed = ("/logs/a.ulg", identity()), ("/logs/a.ulg", identity(mtime_ns=6))
-    assert outbox.unknown([known, changed, ("/logs/b.ulg", identity())]) == [
+    assert queries.unknown(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
         changed,
         ("/logs/b.ulg", identity()),
     ]
@@ -212,40 +224,40 @@ def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_scan_looks_again_at_a_deleted_file_that_is_back(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)  # dead here means: its file was gone
-    looked_at = outbox.unknown([("/logs/a.ulg", identity())])
+    looked_at = queries.unknown(outbox, [("/logs/a.ulg", identity())])
     assert bool(looked_at) == (state == "dead")
 
 
 def test_a_scan_does_not_look_again_at_what_is_no_log(outbox: Outbox) -> None:
-    outbox.refuse(entry(), "bad_magic", "It is HTML.")
-    assert outbox.unknown([("/logs/a.ulg", identity())]) == []
+    entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
+    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) == []
 
 
 def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox) -> None:
     odd = ("/logs/\udcff.ulg", identity())
-    assert outbox.unknown([odd, ("/logs/b.ulg", identity())])[0] == odd
-    outbox.refuse(entry(path=printable(odd[0])), "bad_name", "Rename it.")
-    assert outbox.unknown([odd]) == []
-    assert outbox.at_path(r"/logs/\xff.ulg") != []
+    assert queries.unknown(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
+    entering.enter_refused(outbox, entry(path=printable(odd[0])), "bad_name", "Rename it.")
+    assert queries.unknown(outbox, [odd]) == []
+    assert queries.at_path(outbox, r"/logs/\xff.ulg") != []
 
 
 def test_an_upload_that_somebody_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
-    assert outbox.unknown([("/logs/a.ulg", identity())]) != []
+    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) != []
 
 
 # -- claiming
 
 
 def test_a_claim_takes_a_lease(outbox: Outbox) -> None:
-    outbox.land(entry("a.ulg"))
-    outbox.land(entry("b.ulg"))
+    entering.enqueue(outbox, entry("a.ulg"))
+    entering.enqueue(outbox, entry("b.ulg"))
     first, second = claim(outbox, 100.0), claim(outbox, 100.0)
     assert (first.state, first.due_at, first.attempts) == ("uploading", 160.0, 1)
     assert first.boot_id == "boot-1"
     assert first.lease
     assert second.lease not in {None, first.lease}
-    assert outbox.claim(100.0, LEASE_S) is None
+    assert transitions.claim(outbox, 100.0, LEASE_S) is None
 
 
 def test_the_highest_priority_goes_first_then_the_newest_log(outbox: Outbox) -> None:
@@ -256,50 +268,50 @@ def test_the_highest_priority_goes_first_then_the_newest_log(outbox: Outbox) -> 
         ("new-too", 0, 300),
         ("old", 0, 100),
     ]:
-        outbox.land(entry(name, priority=priority, logged_at=logged_at))
+        entering.enqueue(outbox, entry(name, priority=priority, logged_at=logged_at))
     order = [claim(outbox).name for _ in range(5)]
     assert order == ["asked-new", "asked-old", "new-too", "new", "old"]
 
 
 def test_a_row_is_not_claimed_before_it_is_due(outbox: Outbox) -> None:
-    outbox.defer(row_in(outbox, "uploading"), 50.0, "offline", "No link.")
-    assert outbox.claim(49.9, LEASE_S) is None
-    assert outbox.next_due_s(49.0) == 1.0
+    transitions.defer(outbox, row_in(outbox, "uploading"), 50.0, "offline", "No link.")
+    assert transitions.claim(outbox, 49.9, LEASE_S) is None
+    assert queries.next_due_s(outbox, 49.0) == 1.0
     assert claim(outbox, 50.0).attempts == 2
 
 
 def test_a_row_that_is_not_due_does_not_hold_up_older_ones(outbox: Outbox) -> None:
-    outbox.land(entry("older", logged_at=1))
-    outbox.land(entry("newer", logged_at=2))
-    outbox.defer(claim(outbox), 50.0, "offline", "No link.")
+    entering.enqueue(outbox, entry("older", logged_at=1))
+    entering.enqueue(outbox, entry("newer", logged_at=2))
+    transitions.defer(outbox, claim(outbox), 50.0, "offline", "No link.")
     assert claim(outbox, 1.0).name == "older"
 
 
 def test_nothing_waits_in_an_outbox_of_settled_rows(outbox: Outbox) -> None:
     for number, state in enumerate(["verified", "dead", "cancelled"]):
         row_in(outbox, state, f"{number}.ulg")
-    assert outbox.claim(1e9, LEASE_S) is None
-    assert outbox.next_due_s(0.0) is None
+    assert transitions.claim(outbox, 1e9, LEASE_S) is None
+    assert queries.next_due_s(outbox, 0.0) is None
 
 
 def test_a_lease_that_expired_is_claimed_by_another_worker(outbox: Outbox) -> None:
     first = row_in(outbox, "uploading")
-    assert outbox.claim(LEASE_S - 0.1, LEASE_S) is None
+    assert transitions.claim(outbox, LEASE_S - 0.1, LEASE_S) is None
     second = claim(outbox, LEASE_S)
     assert (second.id, second.attempts) == (first.id, 2)
     with pytest.raises(LeaseLost):
-        outbox.verified(first, receipt(first))
-    assert outbox.verified(second, receipt(second)).state == "verified"
+        transitions.verified(outbox, first, receipt(first))
+    assert transitions.verified(outbox, second, receipt(second)).state == "verified"
 
 
 @pytest.mark.parametrize("state", ["queued", "uploading"])
 def test_a_row_of_another_boot_is_due(outbox: Outbox, elsewhere: Outbox, state: str) -> None:
     row = row_in(outbox, "uploading")
     if state == "queued":
-        outbox.defer(row, 1e9, "offline", "No link.")
-    assert outbox.next_due_s(1.0) != 0.0
+        transitions.defer(outbox, row, 1e9, "offline", "No link.")
+    assert queries.next_due_s(outbox, 1.0) != 0.0
     after_reboot = Outbox(outbox.path, boot_id="boot-2")
-    assert after_reboot.next_due_s(1.0) == 0.0
+    assert queries.next_due_s(after_reboot, 1.0) == 0.0
     assert claim(after_reboot, 1.0).boot_id == "boot-2"
     after_reboot.close()
 
@@ -308,7 +320,7 @@ def test_a_row_says_when_it_is_tried_next(outbox: Outbox, monkeypatch: pytest.Mo
     monkeypatch.setattr("petal_s3.core.clock.boot_id", lambda: "boot-1")
     row = row_in(outbox, "uploading")
     assert row.next_attempt_s(0.0) is None
-    waiting = outbox.defer(row, 50.0, "offline", "No link.")
+    waiting = transitions.defer(outbox, row, 50.0, "offline", "No link.")
     assert (waiting.next_attempt_s(20.0), waiting.next_attempt_s(70.0)) == (30.0, 0.0)
     assert replace(waiting, boot_id="boot-0").next_attempt_s(20.0) == 0.0
 
@@ -316,10 +328,10 @@ def test_a_row_says_when_it_is_tried_next(outbox: Outbox, monkeypatch: pytest.Mo
 def test_who_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     row_in(outbox, "verified", "b.ulg")
-    assert outbox.take_over() == 1
+    assert transitions.release_claims(outbox) == 1
     again = claim(outbox, 0.1)
     assert (again.id, again.upload_id, again.sent_bytes) == (row.id, "upload-1", 400)
-    assert outbox.counts()["verified"] == 1
+    assert queries.counts(outbox)["verified"] == 1
 
 
 # -- settling
@@ -330,49 +342,49 @@ def test_who_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> No
 def test_a_late_worker_changes_nothing(outbox: Outbox, verb: str, losing: str) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     LOSING[losing](outbox, row)
-    before = outbox.get(row.id)
+    before = queries.get(outbox, row.id)
     with pytest.raises(LeaseLost, match=f"Row {row.id} "):
         SETTLING[verb](outbox, row)
-    assert outbox.get(row.id) == before
+    assert queries.get(outbox, row.id) == before
 
 
 @pytest.mark.parametrize("verb", SETTLING)
 def test_the_holder_of_the_lease_may_do_everything(outbox: Outbox, verb: str) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     settled = SETTLING[verb](outbox, row)
-    assert settled == outbox.get(row.id)
+    assert settled == queries.get(outbox, row.id)
     assert settled.state == {
         "verified": "verified",
         "bury": "dead",
         "defer": "queued",
         "release": "queued",
-        "replan": "queued",
+        "restart": "queued",
         "reidentify": "queued",
     }.get(verb, "uploading")
     assert (settled.lease is None) == (settled.state != "uploading")
 
 
 def test_an_upload_is_written_down_before_its_first_part(outbox: Outbox) -> None:
-    row = outbox.plan(row_in(outbox, "uploading"), 500)
+    row = transitions.plan(outbox, row_in(outbox, "uploading"), 500)
     assert (row.part_size, row.upload_id) == (500, None)
-    row = outbox.remember(row, "upload-1", checksummed=True)
+    row = transitions.remember(outbox, row, "upload-1", checksummed=True)
     assert (row.part_size, row.upload_id, row.checksummed) == (500, "upload-1", True)
-    row = outbox.forget(row)
+    row = transitions.forget(outbox, row)
     assert (row.part_size, row.upload_id, row.sent_bytes) == (None, None, 0)
 
 
 def test_an_upload_id_needs_a_plan(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
     with pytest.raises(sqlite3.IntegrityError):
-        outbox.remember(row, "upload-1", checksummed=True)
+        transitions.remember(outbox, row, "upload-1", checksummed=True)
 
 
 def test_progress_counts_parts_extends_the_lease_and_forgives_failures(outbox: Outbox) -> None:
-    row = outbox.defer(row_in(outbox, "uploading"), 0.0, "offline", "No link.")
-    row = outbox.plan(claim(outbox), 500)
+    row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
+    row = transitions.plan(outbox, claim(outbox), 500)
     assert row.failures == 1
-    row = outbox.progress(row, 30.0, LEASE_S, sent_bytes=500, sent=1, resent=0)
-    row = outbox.progress(row, 40.0, LEASE_S, sent_bytes=1000, sent=2, resent=1)
+    row = transitions.progress(outbox, row, 30.0, LEASE_S, sent_bytes=500, sent=1, resent=0)
+    row = transitions.progress(outbox, row, 40.0, LEASE_S, sent_bytes=1000, sent=2, resent=1)
     assert (row.sent_bytes, row.parts_sent, row.parts_resent) == (1000, 3, 1)
     assert (row.failures, row.due_at) == (0, 100.0)
 
@@ -380,7 +392,7 @@ def test_progress_counts_parts_extends_the_lease_and_forgives_failures(outbox: O
 def test_the_proof_ends_it(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     proof = replace(receipt(row), key="flight_logs/m-1/found-there.ulg")
-    done = outbox.verified(row, proof)
+    done = transitions.verified(outbox, row, proof)
     assert (done.receipt, done.key) == (proof, proof.key)
     assert (done.sent_bytes, done.upload_id, done.failures) == (done.size, None, 0)
     assert done.settled
@@ -389,25 +401,29 @@ def test_the_proof_ends_it(outbox: Outbox) -> None:
 def test_a_copy_of_proven_bytes_names_the_row_it_is_the_same_as(outbox: Outbox) -> None:
     first = row_in(outbox, "verified")
     second = row_in(outbox, "uploading", "b.ulg")
-    assert outbox.verified(second, receipt(first), same_as=first.id).same_as == first.id
+    assert (
+        transitions.verified(outbox, second, receipt(first), same_as=first.id).same_as == first.id
+    )
 
 
 def test_a_failed_attempt_keeps_what_was_sent_and_why_it_failed(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    row = outbox.defer(row, 77.0, "offline", "No link.")
+    row = transitions.defer(outbox, row, 77.0, "offline", "No link.")
     assert (row.due_at, row.failures, row.code, row.reason) == (77.0, 1, "offline", "No link.")
     assert (row.upload_id, row.sent_bytes, row.attempts) == ("upload-1", 400, 1)
 
 
 def test_an_interrupted_attempt_does_not_count(outbox: Outbox) -> None:
-    row = outbox.release(with_upload(outbox, row_in(outbox, "uploading")), "paused", "Armed.")
+    row = transitions.release(
+        outbox, with_upload(outbox, row_in(outbox, "uploading")), "paused", "Armed."
+    )
     assert (row.attempts, row.failures, row.due_at, row.code) == (0, 0, 0.0, "paused")
     assert row.upload_id == "upload-1"
 
 
 def test_a_changed_file_is_sent_from_the_start(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    row = outbox.replan(row, identity(2, size=50), "truncated", {"ver-sw": "1"}, 88.0)
+    row = identities.restart(outbox, row, identity(2, size=50), "truncated", {"ver-sw": "1"}, 88.0)
     assert (row.upload_id, row.part_size, row.sent_bytes) == (None, None, 0)
     assert (row.identity, row.verdict, row.facts) == (
         identity(2, size=50),
@@ -420,15 +436,17 @@ def test_a_changed_file_is_sent_from_the_start(outbox: Outbox) -> None:
 def test_a_file_that_was_put_back_as_it_was_is_not_sent_twice(outbox: Outbox) -> None:
     proven = row_in(outbox, "verified")
     changed = row_in(outbox, "uploading", file=identity(2))
-    settled = outbox.replan(changed, proven.identity, "complete", {}, 9.0)
+    settled = identities.restart(outbox, changed, proven.identity, "complete", {}, 9.0)
     assert (settled.state, settled.code) == ("cancelled", "same_file")
     assert settled.reason == f"The file is again the one of row {proven.id}."
-    assert outbox.claim(1e9, LEASE_S) is None
+    assert transitions.claim(outbox, 1e9, LEASE_S) is None
 
 
 def test_a_file_with_another_time_keeps_what_was_sent_of_it(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    later = outbox.reidentify(row, identity(2, mtime_ns=9), "damaged", {"ver-sw": "1"}, 88.0)
+    later = identities.reidentify(
+        outbox, row, identity(2, mtime_ns=9), "damaged", {"ver-sw": "1"}, 88.0
+    )
     assert (later.upload_id, later.part_size, later.sent_bytes) == ("upload-1", 500, 400)
     assert (later.identity, later.verdict) == (identity(2, mtime_ns=9), "damaged")
     assert (later.facts, later.key) == ({"ver-sw": "1"}, row.key)
@@ -440,25 +458,25 @@ def test_a_file_with_another_time_that_has_a_row_already_is_not_sent_twice(
 ) -> None:
     proven = row_in(outbox, "verified")
     changed = with_upload(outbox, row_in(outbox, "uploading", file=identity(2)))
-    settled = outbox.reidentify(changed, proven.identity, "complete", {}, 9.0)
+    settled = identities.reidentify(outbox, changed, proven.identity, "complete", {}, 9.0)
     assert (settled.state, settled.code) == ("cancelled", "same_file")
     assert settled.reason == f"The file is again the one of row {proven.id}."
-    assert outbox.leftovers() == [settled], "its upload is still to be aborted"
+    assert queries.leftovers(outbox) == [settled], "its upload is still to be aborted"
 
 
-@pytest.mark.parametrize("verb", ["replan", "reidentify"])
+@pytest.mark.parametrize("verb", ["restart", "reidentify"])
 @pytest.mark.parametrize("state", ["dead", "cancelled"])
 def test_a_file_that_is_again_that_of_a_row_that_was_given_up_is_sent(
     outbox: Outbox, verb: str, state: str
 ) -> None:
     given_up = row_in(outbox, "uploading")
-    other = outbox.land(entry(file=identity(2), asked_key="k"))
+    other = entering.enqueue(outbox, entry(file=identity(2), asked_key="k"))
     outbox.sql.change("UPDATE log SET asked_key = '' WHERE id = :id", id=other.id)
     if state == "dead":
-        outbox.bury(given_up, "source_away", "Gone.")
+        transitions.mark_dead(outbox, given_up, "source_away", "Gone.")
     else:
-        outbox.cancel(given_up.id, "Not wanted.")
-    again = getattr(outbox, verb)(claim(outbox), given_up.identity, "complete", {}, 9.0)
+        requests.cancel(outbox, given_up.id, "Not wanted.")
+    again = getattr(identities, verb)(outbox, claim(outbox), given_up.identity, "complete", {}, 9.0)
     assert again.state == "cancelled"
     assert claim(outbox).id == given_up.id
 
@@ -467,10 +485,10 @@ def test_a_file_that_is_again_that_of_a_row_that_was_given_up_is_sent(
 def test_a_small_log_that_may_be_stored_keeps_its_key_while_its_size_is_the_same(
     outbox: Outbox, size: int
 ) -> None:
-    begun = outbox.plan(row_in(outbox, "uploading"), 1000)
-    begun = outbox.defer(begun, 0.0, "offline", "No link.")
+    begun = transitions.plan(outbox, row_in(outbox, "uploading"), 1000)
+    begun = transitions.defer(outbox, begun, 0.0, "offline", "No link.")
     file = identity(1, size=size, mtime_ns=9)
-    landed = outbox.land(entry(file=file, key="flight_logs/m-1/later.ulg"))
+    landed = entering.enqueue(outbox, entry(file=file, key="flight_logs/m-1/later.ulg"))
     assert landed.id == begun.id
     assert (landed == begun) == (size == 1000)
     assert landed.key == (begun.key if size == 1000 else "flight_logs/m-1/later.ulg")
@@ -478,30 +496,32 @@ def test_a_small_log_that_may_be_stored_keeps_its_key_while_its_size_is_the_same
 
 def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    dead = outbox.bury(row, "source_gone", "Deleted.")
-    assert outbox.leftovers() == [dead]
-    outbox.swept(dead)
-    assert outbox.leftovers() == []
-    assert outbox.get(dead.id).part_size is None
+    dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
+    assert queries.leftovers(outbox) == [dead]
+    requests.swept(outbox, dead)
+    assert queries.leftovers(outbox) == []
+    assert queries.get(outbox, dead.id).part_size is None
 
 
 @pytest.mark.parametrize("ends", ["goes on", "given up again"])
 def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox, ends: str) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
-    dead = outbox.bury(row, "source_gone", "Deleted.")
-    outbox.retry(row.id)
-    newer = outbox.remember(claim(outbox), "upload-2", checksummed=False)
+    dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
+    requests.retry(outbox, row.id)
+    newer = transitions.remember(outbox, claim(outbox), "upload-2", checksummed=False)
     if ends == "given up again":
-        newer = outbox.bury(newer, "source_gone", "Deleted.")
-    outbox.swept(dead)
-    assert outbox.get(row.id) == newer
+        newer = transitions.mark_dead(outbox, newer, "source_gone", "Deleted.")
+    requests.swept(outbox, dead)
+    assert queries.get(outbox, row.id) == newer
 
 
 def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> None:
-    dead = outbox.bury(with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted.")
-    again = outbox.retry(dead.id)
-    outbox.swept(dead)
-    assert outbox.get(dead.id) == again
+    dead = transitions.mark_dead(
+        outbox, with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted."
+    )
+    again = requests.retry(outbox, dead.id)
+    requests.swept(outbox, dead)
+    assert queries.get(outbox, dead.id) == again
 
 
 # -- what people ask for
@@ -519,7 +539,7 @@ def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> No
 )
 def test_what_a_cancel_does_in_each_state(outbox: Outbox, state: str, becomes: str) -> None:
     row = row_in(outbox, state)
-    cancelled = outbox.cancel(row.id, "Not wanted.")
+    cancelled = requests.cancel(outbox, row.id, "Not wanted.")
     assert (cancelled.state, cancelled.lease) == (becomes, None)
     if state in {"verified", "cancelled"}:
         assert cancelled == row
@@ -539,7 +559,7 @@ def test_what_a_cancel_does_in_each_state(outbox: Outbox, state: str, becomes: s
 )
 def test_what_a_retry_does_in_each_state(outbox: Outbox, state: str, becomes: str) -> None:
     row = row_in(outbox, state)
-    again = outbox.retry(row.id)
+    again = requests.retry(outbox, row.id)
     assert (again.state, again.lease) == (becomes, row.lease)
     if becomes == "queued":
         assert (again.due_at, again.failures, again.code, again.reason) == (0.0, 0, "", "")
@@ -548,8 +568,8 @@ def test_what_a_retry_does_in_each_state(outbox: Outbox, state: str, becomes: st
 
 
 def test_a_retry_does_not_wait_for_the_backoff(outbox: Outbox) -> None:
-    row = outbox.defer(row_in(outbox, "uploading"), 1e9, "offline", "No link.")
-    outbox.retry(row.id)
+    row = transitions.defer(outbox, row_in(outbox, "uploading"), 1e9, "offline", "No link.")
+    requests.retry(outbox, row.id)
     assert claim(outbox, 1.0).id == row.id
 
 
@@ -557,25 +577,34 @@ def test_a_retry_does_not_wait_for_the_backoff(outbox: Outbox) -> None:
 def test_nobody_claims_a_row_while_a_person_decides_about_it(
     outbox: Outbox, elsewhere: Outbox, verb: str
 ) -> None:
-    row = outbox.defer(row_in(outbox, "uploading"), 0.0, "offline", "No link.")
+    row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
     claims: list[Row | LocalStorageError | None] = []
 
     def claim_in_between(statement: str) -> None:
         if statement.startswith("UPDATE"):
             try:
-                claims.append(elsewhere.claim(1.0, LEASE_S))
+                claims.append(transitions.claim(elsewhere, 1.0, LEASE_S))
             except LocalStorageError as error:
                 claims.append(error)
 
     outbox.sql.db.conn.set_trace_callback(claim_in_between)
-    decided = outbox.retry(row.id) if verb == "retry" else outbox.cancel(row.id, "Not wanted.")
+    decided = (
+        requests.retry(outbox, row.id)
+        if verb == "retry"
+        else requests.cancel(outbox, row.id, "Not wanted.")
+    )
     outbox.sql.db.conn.set_trace_callback(None)
     assert decided.state == ("queued" if verb == "retry" else "cancelled")
     assert {type(one) for one in claims} == {LocalStorageError}  # also within a trigger
 
 
 @pytest.mark.parametrize(
-    "verb", [lambda box: box.get(9), lambda box: box.retry(9), lambda box: box.cancel(9, "No.")]
+    "verb",
+    [
+        lambda box: queries.get(box, 9),
+        lambda box: requests.retry(box, 9),
+        lambda box: requests.cancel(box, 9, "No."),
+    ],
 )
 def test_a_row_that_does_not_exist_is_said_to_be_unknown(
     outbox: Outbox, verb: Callable[[Outbox], Row]
@@ -586,33 +615,33 @@ def test_a_row_that_does_not_exist_is_said_to_be_unknown(
 
 def test_hastening_spares_files_that_still_settle(outbox: Outbox) -> None:
     for name, code in [("a", "offline"), ("b", "source_changed"), ("c", "not_finished")]:
-        outbox.defer(row_in(outbox, "uploading", name), 500.0, code, "Why.")
-    assert outbox.hasten(0.0) == 1
+        transitions.defer(outbox, row_in(outbox, "uploading", name), 500.0, code, "Why.")
+    assert requests.make_due(outbox, 0.0) == 1
     assert claim(outbox, 1.0).name == "a"
-    assert outbox.claim(1.0, LEASE_S) is None
+    assert transitions.claim(outbox, 1.0, LEASE_S) is None
 
 
 def test_deleting_a_proven_object_cancels_its_rows(outbox: Outbox) -> None:
     first = row_in(outbox, "verified")
     second = row_in(outbox, "uploading", "b.ulg")
-    second = outbox.verified(second, receipt(first), same_as=first.id)
+    second = transitions.verified(outbox, second, receipt(first), same_as=first.id)
     other = row_in(outbox, "verified", "c.ulg")
-    assert outbox.delete_proven(first.key, "Deleted on request.") == 2
-    for row in (outbox.get(first.id), outbox.get(second.id)):
+    assert requests.delete_proven(outbox, first.key, "Deleted on request.") == 2
+    for row in (queries.get(outbox, first.id), queries.get(outbox, second.id)):
         assert (row.state, row.code, row.receipt) == ("cancelled", "deleted", None)
-    assert outbox.get(other.id) == other
+    assert queries.get(outbox, other.id) == other
 
 
 def test_moving_a_proven_object_carries_row_and_receipt_along(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     waiting = row_in(outbox, "queued", "b.ulg", key=row.key)
-    assert outbox.move_proven(row.key, "deleted/m-1/a.ulg", "f" * 32) == 1
-    moved = outbox.get(row.id)
+    assert requests.move_proven(outbox, row.key, "deleted/m-1/a.ulg", "f" * 32) == 1
+    moved = queries.get(outbox, row.id)
     assert (moved.key, moved.receipt) == (
         "deleted/m-1/a.ulg",
         replace(receipt(row), key="deleted/m-1/a.ulg", etag="f" * 32),
     )
-    assert outbox.get(waiting.id) == waiting
+    assert queries.get(outbox, waiting.id) == waiting
 
 
 # -- looking
@@ -621,40 +650,40 @@ def test_moving_a_proven_object_carries_row_and_receipt_along(outbox: Outbox) ->
 def test_rows_are_listed_by_page_and_state_the_latest_first(outbox: Outbox) -> None:
     for number in range(5):
         row_in(outbox, "dead" if number == 2 else "verified", f"{number}.ulg")
-    page = outbox.rows(limit=3)
+    page = queries.rows(outbox, limit=3)
     assert [row.id for row in page] == [5, 4, 3]
-    rest = outbox.rows(limit=3, before=page[-1].id)
+    rest = queries.rows(outbox, limit=3, before=page[-1].id)
     assert [row.id for row in rest] == [2, 1]
-    assert [row.id for row in outbox.rows("dead")] == [3]
+    assert [row.id for row in queries.rows(outbox, "dead")] == [3]
 
 
 def test_rows_are_found_by_path_and_by_key(outbox: Outbox) -> None:
     first = row_in(outbox, "verified")
-    second = outbox.land(entry(file=identity(2), key=first.key))
-    assert outbox.at_path("/logs/a.ulg") == [second, first]
-    assert outbox.at_key(first.key) == [second, first]
-    assert outbox.at_key("flight_logs/m-1/none.ulg") == []
+    second = entering.enqueue(outbox, entry(file=identity(2), key=first.key))
+    assert queries.at_path(outbox, "/logs/a.ulg") == [second, first]
+    assert queries.at_key(outbox, first.key) == [second, first]
+    assert queries.at_key(outbox, "flight_logs/m-1/none.ulg") == []
 
 
 def test_only_proven_originals_are_candidates_for_the_same_content(outbox: Outbox) -> None:
     first = row_in(outbox, "verified")
     same = row_in(outbox, "uploading", "b.ulg")
-    outbox.verified(same, receipt(first), same_as=first.id)
+    transitions.verified(outbox, same, receipt(first), same_as=first.id)
     row_in(outbox, "queued", "c.ulg")
     checksum = receipt(first).checksum
-    assert outbox.proven_like(first.size, checksum) == [first]
-    assert outbox.proven_like(first.size, "crc32:BBBBBB==") == []
-    assert outbox.proven_like(first.size + 1, checksum) == []
-    assert outbox.has_proven(first.size)
-    assert not outbox.has_proven(first.size + 1)
+    assert queries.proven_like(outbox, first.size, checksum) == [first]
+    assert queries.proven_like(outbox, first.size, "crc32:BBBBBB==") == []
+    assert queries.proven_like(outbox, first.size + 1, checksum) == []
+    assert queries.has_proven(outbox, first.size)
+    assert not queries.has_proven(outbox, first.size + 1)
 
 
 def test_the_backlog_counts_what_is_not_confirmed_yet(outbox: Outbox) -> None:
-    assert outbox.backlog() == (0, None)
+    assert queries.backlog(outbox) == (0, None)
     row_in(outbox, "verified")
     oldest = with_upload(outbox, row_in(outbox, "uploading", "b.ulg"))
-    outbox.land(entry("c.ulg"))
-    assert outbox.backlog() == (1600, oldest)
+    entering.enqueue(outbox, entry("c.ulg"))
+    assert queries.backlog(outbox) == (1600, oldest)
 
 
 def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) -> None:
@@ -662,7 +691,7 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
     row_in(outbox, "uploading", "b.ulg", spooled=True)
     row_in(outbox, "queued", "c.ulg", spooled=True)
     row_in(outbox, "queued", "d.ulg")
-    assert outbox.spooled() == {"/logs/b.ulg", "/logs/c.ulg"}
+    assert queries.spooled(outbox) == {"/logs/b.ulg", "/logs/c.ulg"}
 
 
 def test_what_the_draining_process_says_is_read_by_others(
@@ -692,7 +721,7 @@ def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
         memory.take_inventory(outbox, listing())
     assert not memory.inventory_taken(outbox)
     assert memory.held_of_size(outbox, 10) == []
-    assert outbox.land(entry()).state == "queued"
+    assert entering.enqueue(outbox, entry()).state == "queued"
 
 
 def test_a_listing_goes_on_where_it_was_cut(outbox: Outbox, elsewhere: Outbox) -> None:
@@ -735,13 +764,13 @@ def test_a_fact_says_what_it_was_told_last(outbox: Outbox) -> None:
 
 
 def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:
-    before = outbox.version()
-    outbox.land(entry("mine.ulg"))
-    assert outbox.version() == before
-    elsewhere.land(entry("theirs.ulg"))
-    changed = outbox.version()
+    before = queries.version(outbox)
+    entering.enqueue(outbox, entry("mine.ulg"))
+    assert queries.version(outbox) == before
+    entering.enqueue(elsewhere, entry("theirs.ulg"))
+    changed = queries.version(outbox)
     assert changed != before
-    assert outbox.version() == changed
+    assert queries.version(outbox) == changed
 
 
 # -- on its own thread
@@ -764,7 +793,7 @@ async def test_a_cancelled_caller_does_not_undo_what_it_asked_for(tmp_path: Path
     def land_slowly(outbox: Outbox) -> None:
         started.set()
         may_end.wait(30)
-        outbox.land(entry())
+        entering.enqueue(outbox, entry())
 
     asked = asyncio.ensure_future(db(land_slowly))
     await asyncio.to_thread(started.wait, 30)
@@ -772,7 +801,7 @@ async def test_a_cancelled_caller_does_not_undo_what_it_asked_for(tmp_path: Path
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    assert (await db(Outbox.counts))["queued"] == 1
+    assert (await db(queries.counts))["queued"] == 1
     await db.close()
 
 
@@ -782,5 +811,5 @@ async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
     await db.close()
     await db.close()
     with pytest.raises(LocalStorageError) as caught:
-        await db(Outbox.counts)
+        await db(queries.counts)
     assert (caught.value.code, caught.value.message) == ("closed", "The outbox is closed.")

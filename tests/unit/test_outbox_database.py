@@ -14,6 +14,7 @@ from outbox_rows import claim, entry, identity, receipt, row_in, with_upload
 from sqlite_utils import Database
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import entering, queries, requests, transitions
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.schema import migrations
@@ -24,9 +25,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from outbox_rows import entry
+from petal_s3.outbox import entering
 from petal_s3.outbox.outbox import Outbox
 outbox = Outbox(Path(sys.argv[2]))
-print(outbox.land(entry()).id, flush=True)
+print(entering.enqueue(outbox, entry()).id, flush=True)
 sys.stdin.read()
 """
 
@@ -89,7 +91,7 @@ def test_no_statement_can_break_an_invariant(
         sql.execute(f"UPDATE log SET {change}")
     assert "CHECK constraint failed" in str(caught.value)
     assert rule in str(caught.value)
-    assert outbox.get(before.id) == before
+    assert queries.get(outbox, before.id) == before
 
 
 @pytest.mark.parametrize(
@@ -105,17 +107,17 @@ def test_every_row_says_which_file_it_is(
 
 
 def test_one_file_has_one_row(outbox: Outbox, sql: sqlite3.Connection) -> None:
-    outbox.land(entry("a.ulg"))
-    outbox.land(entry("b.ulg"))
+    entering.enqueue(outbox, entry("a.ulg"))
+    entering.enqueue(outbox, entry("b.ulg"))
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
         sql.execute("UPDATE log SET path = '/logs/a.ulg'")
 
 
 def test_one_key_has_one_upload(outbox: Outbox, sql: sqlite3.Connection) -> None:
     first = with_upload(outbox, row_in(outbox, "uploading"))
-    second = outbox.plan(row_in(outbox, "uploading", "b.ulg", key=first.key), 500)
+    second = transitions.plan(outbox, row_in(outbox, "uploading", "b.ulg", key=first.key), 500)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
-        outbox.remember(second, "upload-2", checksummed=True)
+        transitions.remember(outbox, second, "upload-2", checksummed=True)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
         sql.execute("UPDATE log SET upload_id = 'u' WHERE id = 2")
 
@@ -123,8 +125,8 @@ def test_one_key_has_one_upload(outbox: Outbox, sql: sqlite3.Connection) -> None
 def test_a_copy_cannot_name_a_row_that_does_not_exist(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        outbox.verified(row, receipt(row), same_as=99)
-    assert outbox.get(row.id) == row
+        transitions.verified(outbox, row, receipt(row), same_as=99)
+    assert queries.get(outbox, row.id) == row
 
 
 def test_there_is_one_draining_process_to_speak(outbox: Outbox, sql: sqlite3.Connection) -> None:
@@ -136,10 +138,10 @@ def test_there_is_one_draining_process_to_speak(outbox: Outbox, sql: sqlite3.Con
 def test_a_deleted_rows_number_is_never_given_again(
     outbox: Outbox, sql: sqlite3.Connection
 ) -> None:
-    outbox.land(entry("a.ulg"))
+    entering.enqueue(outbox, entry("a.ulg"))
     sql.execute("DELETE FROM log")
     sql.commit()
-    assert outbox.land(entry("b.ulg")).id == 2
+    assert entering.enqueue(outbox, entry("b.ulg")).id == 2
 
 
 # -- durable
@@ -171,7 +173,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     ]
     before.close()
     after = Outbox(tmp_path / "outbox.db")
-    assert [after.get(row.id) for row in rows] == rows
+    assert [queries.get(after, row.id) for row in rows] == rows
     after.close()
 
 
@@ -193,7 +195,7 @@ def test_a_landed_log_survives_the_death_of_its_process(tmp_path: Path) -> None:
         row_id = int(child.stdout.readline())
         child.kill()
     after = Outbox(path)
-    assert after.get(row_id).name == "a.ulg"
+    assert queries.get(after, row_id).name == "a.ulg"
     after.close()
 
 
@@ -245,11 +247,11 @@ def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None
             )
         connection.commit()
     with closing(Outbox(path)) as outbox:
-        found = outbox.of_session("s-1")
+        found = queries.of_session(outbox, "s-1")
         assert {row.state for row in found} == {"queued", "uploading", "dead", "cancelled"}
         assert {(row.content_type, row.media_type) for row in found} == {("", "application/x-ulog")}
-        assert sum(outbox.counts().values()) == 4
-        assert outbox.named_otherwise("/logs/b.ulg", identity()) == []
+        assert sum(queries.counts(outbox).values()) == 4
+        assert queries.named_otherwise(outbox, "/logs/b.ulg", identity()) == []
 
 
 @pytest.mark.guarantee(
@@ -274,34 +276,34 @@ def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 # -- trouble
 
 READS: dict[str, Callable[[Outbox], object]] = {
-    "get": lambda box: box.get(1),
-    "rows": Outbox.rows,
-    "at_path": lambda box: box.at_path("/logs/a.ulg"),
-    "at_key": lambda box: box.at_key("k"),
-    "unknown": lambda box: box.unknown([("/logs/a.ulg", identity())]),
-    "next_due_s": lambda box: box.next_due_s(0.0),
-    "has_proven": lambda box: box.has_proven(1),
-    "proven_like": lambda box: box.proven_like(1, "crc32:x"),
-    "leftovers": Outbox.leftovers,
-    "spooled": Outbox.spooled,
-    "counts": Outbox.counts,
-    "backlog": Outbox.backlog,
-    "version": Outbox.version,
+    "get": lambda box: queries.get(box, 1),
+    "rows": queries.rows,
+    "at_path": lambda box: queries.at_path(box, "/logs/a.ulg"),
+    "at_key": lambda box: queries.at_key(box, "k"),
+    "unknown": lambda box: queries.unknown(box, [("/logs/a.ulg", identity())]),
+    "next_due_s": lambda box: queries.next_due_s(box, 0.0),
+    "has_proven": lambda box: queries.has_proven(box, 1),
+    "proven_like": lambda box: queries.proven_like(box, 1, "crc32:x"),
+    "leftovers": queries.leftovers,
+    "spooled": queries.spooled,
+    "counts": queries.counts,
+    "backlog": queries.backlog,
+    "version": queries.version,
     "said": memory.said,
     "inventory_taken": memory.inventory_taken,
     "held_of_size": lambda box: memory.held_of_size(box, 1),
 }
 WRITES: dict[str, Callable[[Outbox], object]] = {
-    "land": lambda box: box.land(entry("b.ulg")),
-    "refuse": lambda box: box.refuse(entry("b.ulg"), "empty", "It is empty."),
-    "claim": lambda box: box.claim(1e9, 1.0),
-    "take_over": Outbox.take_over,
-    "hasten": lambda box: box.hasten(0.0),
-    "retry": lambda box: box.retry(1),
-    "cancel": lambda box: box.cancel(1, "Not wanted."),
-    "defer": lambda box: box.defer(box.get(2), 9.0, "offline", "No link."),
-    "delete_proven": lambda box: box.delete_proven("k", "Deleted."),
-    "move_proven": lambda box: box.move_proven("k", "l", "e"),
+    "land": lambda box: entering.enqueue(box, entry("b.ulg")),
+    "refuse": lambda box: entering.enter_refused(box, entry("b.ulg"), "empty", "It is empty."),
+    "claim": lambda box: transitions.claim(box, 1e9, 1.0),
+    "take_over": transitions.release_claims,
+    "hasten": lambda box: requests.make_due(box, 0.0),
+    "retry": lambda box: requests.retry(box, 1),
+    "cancel": lambda box: requests.cancel(box, 1, "Not wanted."),
+    "defer": lambda box: transitions.defer(box, queries.get(box, 2), 9.0, "offline", "No link."),
+    "delete_proven": lambda box: requests.delete_proven(box, "k", "Deleted."),
+    "move_proven": lambda box: requests.move_proven(box, "k", "l", "e"),
     "say": lambda box: memory.say(box, {}),
     "take_inventory": lambda box: memory.take_inventory(box, [("k", 1, "e")]),
 }
@@ -326,7 +328,7 @@ def test_whatever_sqlite_says_is_said_in_one_plain_sentence(outbox: Outbox, verb
         {**READS, **WRITES}[verb](outbox)
     outbox.sql.db.conn.set_progress_handler(None, 1)
     plainly(outbox, caught, "interrupted")
-    assert outbox.counts()["uploading"] == 1
+    assert queries.counts(outbox)["uploading"] == 1
 
 
 @pytest.mark.parametrize("verb", WRITES)
@@ -338,7 +340,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
     with pytest.raises(LocalStorageError) as caught:
         WRITES[verb](outbox)
     plainly(outbox, caught, "attempt to write a readonly database")
-    assert outbox.counts() | {"dead": 0} == outbox.counts()
+    assert queries.counts(outbox) | {"dead": 0} == queries.counts(outbox)
 
 
 def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbox) -> None:
@@ -347,11 +349,11 @@ def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbo
     conn.execute(f"PRAGMA max_page_count = {pages}")
     big = entry(facts={"note": "x" * 100_000})
     with pytest.raises(LocalStorageError) as caught:
-        outbox.land(big)
+        entering.enqueue(outbox, big)
     plainly(outbox, caught, "database or disk is full")
-    assert outbox.rows() == []
+    assert queries.rows(outbox) == []
     conn.execute(f"PRAGMA max_page_count = {pages + 1000}")
-    assert outbox.land(big).facts == big.facts
+    assert entering.enqueue(outbox, big).facts == big.facts
 
 
 def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
@@ -360,10 +362,10 @@ def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
     outbox.sql.db.conn.execute("PRAGMA busy_timeout = 0")
     sql.execute("BEGIN IMMEDIATE")
     with pytest.raises(LocalStorageError) as caught:
-        outbox.land(entry())
+        entering.enqueue(outbox, entry())
     plainly(outbox, caught, "database is locked")
     sql.rollback()
-    assert outbox.land(entry()).state == "queued"
+    assert entering.enqueue(outbox, entry()).state == "queued"
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
@@ -378,7 +380,7 @@ def test_a_damaged_database_is_never_taken_for_an_empty_one(tmp_path: Path) -> N
     path = tmp_path / "outbox.db"
     before = Outbox(path)
     for number in range(50):
-        before.land(entry(f"{number}.ulg"))
+        entering.enqueue(before, entry(f"{number}.ulg"))
     before.close()
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)  # the first page holds the schema

@@ -18,6 +18,7 @@ import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox import entering, queries, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 
@@ -29,11 +30,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from outbox_rows import entry
+from petal_s3.outbox import entering
 from petal_s3.outbox.outbox import Outbox
 print("ready", flush=True)
 sys.stdin.readline()
 outbox = Outbox(Path(sys.argv[2]))
-print(*{outbox.land(entry()).id for _ in range(10)}, flush=True)
+print(*{entering.enqueue(outbox, entry()).id for _ in range(10)}, flush=True)
 """
 
 
@@ -51,7 +53,7 @@ def at_once(path: Path, works: Sequence[Callable[[Outbox], T]]) -> list[T]:
 
 
 def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
-    counts = at_once(tmp_path / "outbox.db", [Outbox.counts] * 12)
+    counts = at_once(tmp_path / "outbox.db", [queries.counts] * 12)
     assert counts == [counts[0]] * 12
 
 
@@ -61,10 +63,10 @@ def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
     "one row",
 )
 def test_fifty_threads_land_the_same_log_once(tmp_path: Path) -> None:
-    rows = at_once(tmp_path / "outbox.db", [lambda outbox: outbox.land(entry())] * 50)
+    rows = at_once(tmp_path / "outbox.db", [lambda outbox: entering.enqueue(outbox, entry())] * 50)
     assert rows == [rows[0]] * 50
     with closing(Outbox(tmp_path / "outbox.db")) as outbox:
-        assert outbox.counts()["queued"] == 1
+        assert queries.counts(outbox)["queued"] == 1
 
 
 @pytest.mark.guarantee(
@@ -95,17 +97,17 @@ def test_several_processes_land_the_same_log_once(tmp_path: Path) -> None:
     said = [child.communicate(timeout=60)[0].split() for child in children]
     assert said == [["1"]] * 4
     with closing(Outbox(tmp_path / "outbox.db")) as outbox:
-        assert [row.id for row in outbox.rows()] == [1]
+        assert [row.id for row in queries.rows(outbox)] == [1]
 
 
 def test_workers_at_once_never_claim_the_same_row(tmp_path: Path) -> None:
     with closing(Outbox(tmp_path / "outbox.db", boot_id="boot-1")) as outbox:
         for number in range(40):
-            outbox.land(entry(f"{number}.ulg"))
+            entering.enqueue(outbox, entry(f"{number}.ulg"))
 
     def claim_all(outbox: Outbox) -> list[int]:
         claimed: list[int] = []
-        while (row := outbox.claim(0.0, LEASE_S)) is not None:
+        while (row := transitions.claim(outbox, 0.0, LEASE_S)) is not None:
             claimed.append(row.id)
         return claimed
 
@@ -118,22 +120,22 @@ def test_workers_at_once_never_claim_the_same_row(tmp_path: Path) -> None:
 def test_a_person_and_a_worker_at_once_leave_a_row_that_makes_sense(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with closing(Outbox(path, boot_id="boot-1")) as outbox:
-        outbox.land(entry())
+        entering.enqueue(outbox, entry())
 
     def retry(outbox: Outbox) -> Row:
-        return [outbox.retry(1) for _ in range(30)][-1]
+        return [requests.retry(outbox, 1) for _ in range(30)][-1]
 
     def work(outbox: Outbox) -> Row:
-        row = outbox.get(1)
+        row = queries.get(outbox, 1)
         for _ in range(30):
-            claimed = outbox.claim(0.0, LEASE_S)
-            row = outbox.defer(claimed, 0.0, "offline", "No link.") if claimed else row
+            claimed = transitions.claim(outbox, 0.0, LEASE_S)
+            row = transitions.defer(outbox, claimed, 0.0, "offline", "No link.") if claimed else row
         return row
 
     ended = at_once(path, [retry, work] * 2)
     assert {row.state for row in ended} <= {"queued", "uploading"}
     with closing(Outbox(path)) as outbox:
-        assert outbox.get(1).state == "queued"
+        assert queries.get(outbox, 1).state == "queued"
 
 
 # -- a hundred thousand proven logs, and as many that wait
@@ -197,14 +199,14 @@ def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
 
 
 PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
-    "claim": (lambda box: box.claim(0.0, LEASE_S), "claimable"),
-    "next_due_s": (lambda box: box.next_due_s(0.0), "waiting"),
-    "unknown": (lambda box: box.unknown([("/logs/7", identity(7))]), "same_file"),
-    "at_key": (lambda box: box.at_key("k/9"), "by_key"),
-    "leftovers": (Outbox.leftovers, "leftover"),
-    "has_proven": (lambda box: box.has_proven(1), "proven_content"),
-    "proven_like": (lambda box: box.proven_like(1, "crc32:AAAAAA=="), "proven_content"),
-    "rows of a state": (lambda box: box.rows("dead"), "by_state"),
+    "claim": (lambda box: transitions.claim(box, 0.0, LEASE_S), "claimable"),
+    "next_due_s": (lambda box: queries.next_due_s(box, 0.0), "waiting"),
+    "unknown": (lambda box: queries.unknown(box, [("/logs/7", identity(7))]), "same_file"),
+    "at_key": (lambda box: queries.at_key(box, "k/9"), "by_key"),
+    "leftovers": (queries.leftovers, "leftover"),
+    "has_proven": (lambda box: queries.has_proven(box, 1), "proven_content"),
+    "proven_like": (lambda box: queries.proven_like(box, 1, "crc32:AAAAAA=="), "proven_content"),
+    "rows of a state": (lambda box: queries.rows(box, "dead"), "by_state"),
 }
 
 
@@ -221,7 +223,7 @@ def test_what_is_asked_often_is_read_off_an_index(crowded: Outbox, verb: str) ->
 def test_a_log_that_lands_again_is_found_by_an_index(crowded: Outbox) -> None:
     file = identity(150_000)
     again = entry("150000", file, path="/logs/150000")
-    steps = plan(crowded, lambda: crowded.land(again))
+    steps = plan(crowded, lambda: entering.enqueue(crowded, again))
     assert steps == [
         "SEARCH log USING INDEX same_file"
         " (path=? AND ino=? AND size=? AND mtime_ns=? AND asked_key=?)"
@@ -231,13 +233,13 @@ def test_a_log_that_lands_again_is_found_by_an_index(crowded: Outbox) -> None:
 FEW = 1000
 
 CHEAP: dict[str, Callable[[Outbox], object]] = {
-    "claim": lambda box: box.claim(0.0, LEASE_S),
-    "land": lambda box: box.land(entry("new.ulg", identity(1 << 40))),
-    "unknown": lambda box: box.unknown([("/logs/7", identity(7))]),
-    "at_key": lambda box: box.at_key("k/9"),
-    "leftovers": Outbox.leftovers,
-    "has_proven": lambda box: box.has_proven(1),
-    "proven_like": lambda box: box.proven_like(1, "crc32:AAAAAA=="),
+    "claim": lambda box: transitions.claim(box, 0.0, LEASE_S),
+    "land": lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))),
+    "unknown": lambda box: queries.unknown(box, [("/logs/7", identity(7))]),
+    "at_key": lambda box: queries.at_key(box, "k/9"),
+    "leftovers": queries.leftovers,
+    "has_proven": lambda box: queries.has_proven(box, 1),
+    "proven_like": lambda box: queries.proven_like(box, 1, "crc32:AAAAAA=="),
 }
 
 
@@ -248,26 +250,31 @@ def test_a_hundred_thousand_other_rows_cost_nothing(crowded: Outbox, verb: str) 
 
 def test_a_claim_and_its_settling_cost_the_same_however_many_wait(crowded: Outbox) -> None:
     def one_log() -> None:
-        row = crowded.claim(0.0, LEASE_S)
+        row = transitions.claim(crowded, 0.0, LEASE_S)
         assert row is not None
-        crowded.verified(row, receipt(row))
+        transitions.verified(crowded, row, receipt(row))
 
     assert max(instructions(crowded, one_log) for _ in range(20)) < FEW
 
 
 def test_the_newest_of_a_hundred_thousand_goes_first(crowded: Outbox) -> None:
-    crowded.land(entry("urgent.ulg", priority=10, logged_at=1))
-    first, second = crowded.claim(0.0, LEASE_S), crowded.claim(0.0, LEASE_S)
+    entering.enqueue(crowded, entry("urgent.ulg", priority=10, logged_at=1))
+    first, second = (
+        transitions.claim(crowded, 0.0, LEASE_S),
+        transitions.claim(crowded, 0.0, LEASE_S),
+    )
     assert first is not None
     assert second is not None
     assert first.name == "urgent.ulg"
-    assert second.logged_at == max(row.logged_at for row in [second, *crowded.rows("queued")])
+    assert second.logged_at == max(
+        row.logged_at for row in [second, *queries.rows(crowded, "queued")]
+    )
 
 
 def test_a_broken_statement_leaves_the_outbox_usable(crowded: Outbox) -> None:
     crowded.sql.db.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
     with pytest.raises(LocalStorageError):
-        crowded.claim(0.0, LEASE_S)
+        transitions.claim(crowded, 0.0, LEASE_S)
     crowded.sql.db.conn.set_progress_handler(None, 1)
     assert not crowded.sql.db.conn.in_transaction
-    assert crowded.claim(0.0, LEASE_S) is not None
+    assert transitions.claim(crowded, 0.0, LEASE_S) is not None

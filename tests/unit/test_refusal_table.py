@@ -41,7 +41,7 @@ from test_refusals import (
 
 from petal_s3.core import settings as config
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
-from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox import entering, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.error_mapping import _STATUS, TABLE, translate
 from petal_s3.service.service import Service
@@ -165,7 +165,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     )
     made.drainer._spread = lambda: 1.0
     await made.open()
-    await made.outbox(Outbox.land, entry())
+    await made.outbox(entering.enqueue, entry())
     yield made
     await made.stop()
 
@@ -186,7 +186,7 @@ async def attempt(service: Service, error: S3IntegrationError, failures: int) ->
         )
     )
     assert await service.drainer.step()
-    (row,) = await service.outbox(Outbox.rows)
+    (row,) = await service.outbox(queries.rows)
     block = service.drainer.block
     return {
         "row": (row.state, row.code, row.reason, row.attempts, row.failures, row.receipt),

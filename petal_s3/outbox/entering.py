@@ -1,0 +1,131 @@
+"""Enter logs into the outbox: durably, and once.
+
+Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from petal_s3.logs.log_file import Identity
+from petal_s3.outbox import requests
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns
+
+_TAKEN_ON = {
+    "key", "name", "kind", "verdict", "facts", "logged_at", "priority", "content_type",
+}  # fmt: skip
+
+
+def enqueue(outbox: Outbox, entry: Entry) -> Row:
+    """Enter a log, durably and once: the same file again gives the same row.
+
+    A file that was buried or cancelled is queued again. A waiting row of which the file
+    has changed takes on the new file; one that is already being sent finds out by itself.
+    """
+    with outbox.sql.write():
+        row = _same_file(outbox, entry) or _overtaken(outbox, entry)
+        if row is None:
+            return _insert(outbox, entry, "queued")
+        if _may_be_open(row) and row.state in {"dead", "cancelled"}:
+            return requests.retry_inside(
+                outbox, row.id
+            )  # a changed file is found out when it is opened
+        if row.state in {"dead", "cancelled"} or (
+            row.state == "queued"
+            and row.identity != entry.identity
+            and not _may_be_stored(row, entry.identity)
+        ):
+            return _take_on(outbox, row, entry)
+        if entry.priority > row.priority:
+            return outbox.one(
+                "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
+                priority=entry.priority,
+                id=row.id,
+            )
+        return row
+
+
+def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:
+    """Enter what a scan found but is no log, as a dead row, so that a person sees it."""
+    with outbox.sql.write():
+        row = _same_file(outbox, entry)
+        if row is not None:
+            return row
+        return _insert(outbox, entry, "dead", code=code, reason=reason)
+
+
+def _same_file(outbox: Outbox, entry: Entry) -> Row | None:
+    return outbox.first(SAME_FILE, **_file(entry))
+
+
+def _overtaken(outbox: Outbox, entry: Entry) -> Row | None:
+    return outbox.first(
+        "SELECT * FROM log WHERE id = (SELECT max(id) FROM log INDEXED BY same_file"
+        " WHERE path = :path AND asked_key = :asked_key"
+        " AND state IN ('queued', 'uploading', 'dead'))",
+        **_file(entry),
+    )
+
+
+def _insert(outbox: Outbox, entry: Entry, state: str, code: str = "", reason: str = "") -> Row:
+    return outbox.one(
+        "INSERT INTO log (path, dev, ino, size, mtime_ns, asked_key, key, name, kind, verdict,"
+        " facts, spooled, session_id, priority, logged_at, landed_at, content_type, state,"
+        " code, reason)"
+        " VALUES (:path, :dev, :ino, :size, :mtime_ns, :asked_key, :key, :name, :kind,"
+        " :verdict, :facts, :spooled, :session_id, :priority, :logged_at, :landed_at,"
+        " :content_type, :state, :code, :reason) RETURNING *",
+        **_file(entry),
+        **_about(entry),
+        state=state,
+        code=code,
+        reason=reason,
+    )
+
+
+def _take_on(outbox: Outbox, row: Row, entry: Entry) -> Row:
+    return outbox.one(
+        "UPDATE log SET state = 'queued', dev = :dev, ino = :ino, size = :size,"
+        " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
+        " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
+        " content_type = :content_type,"
+        " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0,"
+        " stored_at = NULL, read_back = NULL"
+        " WHERE id = :id RETURNING *",
+        **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
+        **{k: v for k, v in _about(entry).items() if k in _TAKEN_ON},
+        id=row.id,
+    )
+
+
+def _may_be_open(row: Row) -> bool:
+    """Whether S3 may hold a multipart upload for it, perhaps one whose id was never heard."""
+    begun = row.part_size is not None and row.size > row.part_size
+    return begun or row.upload_id is not None
+
+
+def _may_be_stored(row: Row, identity: Identity) -> bool:
+    """Whether S3 may hold bytes of a file of this size under the key of ``row``."""
+    return _may_be_open(row) or (row.part_size is not None and row.size == identity.size)
+
+
+def _file(entry: Entry) -> dict[str, Any]:
+    return {"path": entry.path, **columns(entry.identity), "asked_key": entry.asked_key}
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    return {
+        "key": entry.key,
+        "name": entry.name,
+        "kind": entry.kind,
+        "verdict": entry.verdict,
+        "facts": json.dumps(dict(entry.facts)),
+        "spooled": entry.spooled,
+        "session_id": entry.session_id,
+        "priority": entry.priority,
+        "logged_at": entry.logged_at,
+        "landed_at": entry.landed_at,
+        "content_type": entry.content_type,
+    }

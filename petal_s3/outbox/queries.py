@@ -1,0 +1,200 @@
+"""Read rows and counts from the outbox.
+
+Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from petal_s3.errors import S3FileNotFoundError
+from petal_s3.logs.log_file import Identity
+from petal_s3.outbox.outbox import OPEN, STATES, Outbox
+from petal_s3.outbox.rows import Row, printable, signed
+
+
+def next_due_s(outbox: Outbox, now: float) -> float | None:
+    """Seconds until a row becomes due; none when no row waits."""
+    waiting = f"FROM log INDEXED BY waiting WHERE {OPEN} AND boot_id"
+    record = outbox.sql.record(
+        f"SELECT CASE WHEN EXISTS (SELECT 1 {waiting} < :boot)"
+        f" OR EXISTS (SELECT 1 {waiting} > :boot) THEN :now"
+        f" ELSE (SELECT min(due_at) {waiting} = :boot) END AS due",
+        boot=outbox.boot_id,
+        now=now,
+    )
+    return None if record["due"] is None else max(0.0, float(record["due"]) - now)
+
+
+def unknown(outbox: Outbox, files: Sequence[tuple[str, Identity]]) -> list[tuple[str, Identity]]:
+    """Those files that no row knows.
+
+    Looked at again: a file that was deleted and is back, one that could not be read, and
+    one whose upload somebody asked for and gave up: it is still a log of this machine.
+    """
+    return [(path, identity) for path, identity in files if not _knows(outbox, path, identity)]
+
+
+def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
+    """By path, size and time: some file systems give new inodes at each mount.
+
+    Where the file of a proven row was deleted or replaced, only the very inode is its own.
+    """
+    found = outbox.sql.records(
+        "SELECT 1 AS one FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
+        " AND mtime_ns = :mtime_ns AND (ino = :ino OR local = 'kept')"
+        " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))"
+        " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
+        path=printable(path),
+        ino=signed(identity.ino),
+        size=identity.size,
+        mtime_ns=identity.mtime_ns,
+    )
+    return bool(found)
+
+
+def named_otherwise(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
+    """Rows that know a file of another kind than a flight log under another name."""
+    return outbox.select(
+        "SELECT * FROM log INDEXED BY by_file WHERE kind NOT IN ('ulog', 'rosbag')"
+        " AND ino = :ino AND size = :size AND dev = :dev AND mtime_ns = :mtime_ns"
+        " AND path != :path AND spooled = 0 AND local != 'deleted' AND state != 'cancelled'"
+        " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))",
+        path=path,
+        dev=identity.dev,
+        ino=signed(identity.ino),
+        size=identity.size,
+        mtime_ns=identity.mtime_ns,
+    )
+
+
+def get(outbox: Outbox, row_id: int) -> Row:
+    """Return the row; raises :class:`S3FileNotFoundError`."""
+    row = outbox.first("SELECT * FROM log WHERE id = :id", id=row_id)
+    if row is None:
+        raise S3FileNotFoundError(f"There is no row {row_id} in the outbox.")
+    return row
+
+
+def rows(
+    outbox: Outbox, state: str | None = None, limit: int = 100, before: int | None = None
+) -> list[Row]:
+    """Rows by descending id, at most ``limit``, those with ids below ``before``."""
+    where = "id < :before" + (" AND state = :state" if state else "")
+    return outbox.select(
+        f"SELECT * FROM log WHERE {where} ORDER BY id DESC LIMIT :limit",
+        before=before if before is not None else 1 << 62,
+        state=state,
+        limit=limit,
+    )
+
+
+def at_path(outbox: Outbox, path: str) -> list[Row]:
+    """Rows of a path, the latest first."""
+    return outbox.select("SELECT * FROM log WHERE path = :path ORDER BY id DESC", path=path)
+
+
+def at_key(outbox: Outbox, key: str) -> list[Row]:
+    """Rows of a key, the latest first."""
+    return outbox.select("SELECT * FROM log WHERE key = :key ORDER BY id DESC", key=key)
+
+
+def of_session(outbox: Outbox, session_id: str, limit: int = 1000) -> list[Row]:
+    """Rows of a diagnosis session, the latest first."""
+    return outbox.select(
+        "SELECT * FROM log INDEXED BY by_session WHERE session_id = :session_id"
+        " ORDER BY id DESC LIMIT :limit",
+        session_id=session_id,
+        limit=limit,
+    )
+
+
+def has_proven(outbox: Outbox, size: int) -> bool:
+    """Whether a verified row has a file of ``size`` bytes."""
+    found = outbox.sql.records(
+        "SELECT 1 AS one FROM log INDEXED BY proven_content WHERE state = 'verified'"
+        " AND size = :size LIMIT 1",
+        size=size,
+    )
+    return bool(found)
+
+
+def proven_like(outbox: Outbox, size: int, checksum: str) -> list[Row]:
+    """Verified rows of a file of this size and checksum (``crc32:…``): maybe the same bytes."""
+    return outbox.select(
+        "SELECT * FROM log INDEXED BY proven_content WHERE state = 'verified'"
+        " AND size = :size AND json_extract(receipt, '$.checksum') = :checksum"
+        " AND same_as IS NULL ORDER BY id DESC LIMIT 50",
+        size=size,
+        checksum=checksum,
+    )
+
+
+def proven_twin(outbox: Outbox, row: Row) -> Row | None:
+    """A verified row of the very same file: path, inode, size and time of change."""
+    return outbox.first(
+        "SELECT * FROM log WHERE path = :path AND ino = :ino AND size = :size"
+        " AND mtime_ns = :mtime_ns AND state = 'verified' AND receipt IS NOT NULL"
+        " AND id != :id ORDER BY id DESC LIMIT 1",
+        path=row.path,
+        ino=row.ino,
+        size=row.size,
+        mtime_ns=row.mtime_ns,
+        id=row.id,
+    )
+
+
+def leftovers(outbox: Outbox, limit: int = 20) -> list[Row]:
+    """Rows that were given up after their upload had begun, or may have."""
+    return outbox.select(
+        "SELECT * FROM log INDEXED BY leftover WHERE part_size IS NOT NULL"
+        " AND state IN ('dead', 'cancelled') ORDER BY id LIMIT :limit",
+        limit=limit,
+    )
+
+
+def upload_ids(outbox: Outbox) -> set[str]:
+    """Ids of every multipart upload that a row owns, whatever its state."""
+    found = outbox.sql.records(
+        "SELECT upload_id FROM log INDEXED BY one_upload_per_key WHERE upload_id IS NOT NULL"
+    )
+    return {str(record["upload_id"]) for record in found}
+
+
+def spooled(outbox: Outbox) -> set[str]:
+    """Spool copies that are still needed."""
+    found = outbox.sql.records(f"SELECT path FROM log INDEXED BY copy WHERE spooled = 1 AND {OPEN}")
+    return {str(record["path"]) for record in found}
+
+
+def copies(outbox: Outbox, name: str, size: int, asked_key: str) -> list[Row]:
+    """Waiting rows of spool copies that came under ``name`` with ``size`` bytes."""
+    return outbox.select(
+        f"SELECT * FROM log INDEXED BY copy WHERE spooled = 1 AND {OPEN} AND size = :size"
+        " AND name = :name AND asked_key = :asked_key ORDER BY id",
+        name=name,
+        size=size,
+        asked_key=asked_key,
+    )
+
+
+def counts(outbox: Outbox) -> dict[str, int]:
+    """Number of rows in each state."""
+    found = outbox.sql.records("SELECT state, rows FROM tally")
+    return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
+
+
+def backlog(outbox: Outbox) -> tuple[int, Row | None]:
+    """Bytes not yet confirmed, and the row that has waited longest."""
+    record = outbox.sql.record(f"SELECT sum(unsent) AS unsent FROM tally WHERE {OPEN}")
+    waits = "SELECT min(id) AS id FROM log WHERE state ="
+    oldest = outbox.first(
+        "SELECT * FROM log WHERE id ="
+        f" (SELECT min(id) FROM ({waits} 'queued' UNION ALL {waits} 'uploading'))"
+    )
+    return int(record["unsent"]), oldest
+
+
+def version(outbox: Outbox) -> int:
+    """A number that changes when another process has written."""
+    return int(outbox.sql.record("PRAGMA data_version")["data_version"])

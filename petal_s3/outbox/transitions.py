@@ -1,0 +1,167 @@
+"""Claim a row, and change it under the lease of that claim.
+
+A worker that lost its lease changes nothing and gets :class:`~petal_s3.errors.LeaseLost`.
+
+Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from petal_s3.errors import LeaseLost
+from petal_s3.outbox.outbox import OPEN, Outbox
+from petal_s3.outbox.rows import Receipt, Row
+
+_DUE = "(boot_id != :boot OR due_at <= :now)"
+
+
+CLAIM_QUERY = (
+    f"SELECT id FROM log INDEXED BY claimable WHERE {OPEN} AND {_DUE}"
+    " ORDER BY priority DESC, logged_at DESC, id DESC LIMIT 1"
+)
+
+
+def release_claims(outbox: Outbox) -> int:
+    """Make every claimed row due: called by who holds the drain lock, so no worker lives."""
+    return outbox.sql.change("UPDATE log SET state = 'queued', lease = NULL, due_at = 0"
+                        " WHERE state = 'uploading'")  # fmt: skip
+
+
+def claim(outbox: Outbox, now: float, lease_s: float) -> Row | None:
+    """Claim the next due row: highest priority first, then the newest log."""
+    with outbox.sql.write():
+        return outbox.first(
+            f"UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
+            f" due_at = :now + :lease_s, attempts = attempts + 1 WHERE id = ({CLAIM_QUERY})"
+            " RETURNING *",
+            lease=secrets.token_hex(8),
+            boot=outbox.boot_id,
+            now=now,
+            lease_s=lease_s,
+        )
+
+
+def plan(outbox: Outbox, row: Row, part_size: int) -> Row:
+    """Record that an upload begins, before the first request that S3 could remember."""
+    return outbox.settle(row, "part_size = :part_size", part_size=part_size)
+
+
+def remember(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> Row:
+    """Record the multipart upload, before its first part leaves.
+
+    A row that was given up meanwhile gets the id too: by it the upload is aborted.
+    """
+    try:
+        return outbox.settle(
+            row,
+            "upload_id = :upload_id, checksummed = :checksummed, sent_bytes = 0",
+            upload_id=upload_id,
+            checksummed=checksummed,
+        )
+    except LeaseLost:
+        outbox.sql.change(
+            "UPDATE OR IGNORE log SET upload_id = :upload_id WHERE id = :id"
+            " AND upload_id IS NULL AND part_size IS NOT NULL"
+            " AND state IN ('dead', 'cancelled')",
+            id=row.id,
+            upload_id=upload_id,
+        )
+        raise
+
+
+def forget(outbox: Outbox, row: Row) -> Row:
+    """Record that the multipart upload is no more: the next one begins at nothing."""
+    return outbox.settle(
+        row, "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"
+    )
+
+
+def storing(outbox: Outbox, row: Row, at: int) -> Row:
+    """Record that S3 is asked to join the parts, or has stored the body: it may show it late.
+
+    ``at``: seconds since 1970 by S3's clock.
+    """
+    return outbox.settle(
+        row,
+        "stored_at = :at,"
+        " read_back = CASE WHEN read_back LIKE '%changed%' THEN NULL ELSE read_back END",
+        at=at,
+    )
+
+
+def note_read_back(outbox: Outbox, row: Row, note: str) -> Row:
+    """Record how far an object was read back, or that it is wrong (JSON)."""
+    return outbox.settle(row, "read_back = :note", note=note)
+
+
+def progress(  # noqa: PLR0913 - what was sent, and when
+    outbox: Outbox, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
+) -> Row:
+    """Record confirmed bytes, count parts sent and re-sent, and extend the lease.
+
+    What is sent for the first time is progress and makes patience short; what S3 lost, or
+    never believes, and is sent over and over, is none.
+    """
+    return outbox.settle(
+        row,
+        "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
+        " parts_resent = parts_resent + :resent, due_at = :now + :lease_s,"
+        " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0"
+        " ELSE failures END",
+        sent_bytes=sent_bytes,
+        sent=sent,
+        resent=resent,
+        now=now,
+        lease_s=lease_s,
+    )
+
+
+def change_key(outbox: Outbox, row: Row, key: str) -> Row:
+    """Record the second spelling of the key, before the first byte."""
+    return outbox.settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)
+
+
+def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
+    """Record the proof; the log is up."""
+    return outbox.settle(
+        row,
+        "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
+        " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
+        " stored_at = NULL, read_back = NULL",
+        receipt=json.dumps(receipt.__dict__),
+        same_as=same_as,
+        key=receipt.key,
+    )
+
+
+def defer(outbox: Outbox, row: Row, due_at: float, code: str, reason: str) -> Row:
+    """Put the row back with its reason; the next attempt is at ``due_at``."""
+    return outbox.settle(
+        row,
+        "state = 'queued', lease = NULL, due_at = :due_at, failures = failures + 1,"
+        " code = :code, reason = :reason",
+        due_at=due_at,
+        code=code,
+        reason=reason,
+    )
+
+
+def release(outbox: Outbox, row: Row, code: str = "", reason: str = "") -> Row:
+    """Put the row back as it was: the attempt was interrupted, not failed."""
+    return outbox.settle(
+        row,
+        "state = 'queued', lease = NULL, due_at = 0, attempts = max(0, attempts - 1),"
+        " code = :code, reason = :reason",
+        code=code,
+        reason=reason,
+    )
+
+
+def mark_dead(outbox: Outbox, row: Row, code: str, reason: str) -> Row:
+    """Record that this row can never be sent, and why."""
+    return outbox.settle(
+        row, "state = 'dead', lease = NULL, code = :code, reason = :reason",
+        code=code, reason=reason,
+    )  # fmt: skip
