@@ -15,7 +15,7 @@ from petal_s3 import S3Client
 from petal_s3.core import settings as config
 from petal_s3.service.service import Service
 
-from .rig import Rig, rig
+from .robot import Robot, robot
 
 _KEY = "flight_logs/bench/20260102_101112_flight.ulg"
 
@@ -23,7 +23,7 @@ _KEY = "flight_logs/bench/20260102_101112_flight.ulg"
 def run(times: int = 500) -> list[str]:
     """Measure HEADs and ranges of 64 KiB in turns, so that what else runs disturbs both alike."""
     logging.getLogger("petal_s3").addHandler(logging.NullHandler())
-    with rig() as on:
+    with robot() as on:
         given = _given(on)
         service = Service(config.load(**given))
         loop = asyncio.new_event_loop()
@@ -54,7 +54,7 @@ def run(times: int = 500) -> list[str]:
             loop.close()
 
 
-def _given(on: Rig) -> dict[str, Any]:
+def _given(on: Robot) -> dict[str, Any]:
     """Settings, and an object; the link is left out: it would take turns with the client."""
     client = boto3.client(
         "s3", endpoint_url=on.s3.url, region_name="us-east-1",

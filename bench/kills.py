@@ -7,14 +7,14 @@ import subprocess
 
 from petal_s3.demo.logs import write_bag
 
-from .rig import MIB, rig
+from .robot import MIB, robot
 
 
 def run(kills: int = 100, seed: int = 1) -> list[str]:
     """Kill a draining process ``kills`` times at random moments of one upload after another."""
     luck = random.Random(seed)
     done = uploads = 0
-    with rig(rate_bytes_s=25 * MIB) as on:
+    with robot(rate_bytes_s=25 * MIB) as on:
         while done < kills:
             log = on.logs / f"flight_{uploads}.bag"
             write_bag(log, 60 * MIB, seed=uploads)

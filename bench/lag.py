@@ -10,14 +10,14 @@ from typing import Any
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.logs import write_bag
 
-from .rig import MIB, rig, until
+from .robot import MIB, robot, until
 
 _PETALS = {"petal-s3": "petal_s3.plugin:PetalS3", "lag": "bench.lagpetal:LagPetal"}
 
 
 def run(size: int = 300 * MIB) -> list[str]:
     """Measure an idle host, then the same host while it uploads as fast as loopback goes."""
-    with rig() as on:
+    with robot() as on:
         root = make_root(on.directory / "host", petals=_PETALS, startup=list(_PETALS))
         env = on.settings(PETAL_S3_SETTLE_SECONDS="1", PETAL_S3_SCAN_INTERVAL="1")
         with Host(root, env=env) as host:

@@ -15,7 +15,7 @@ from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.logs import write_bag
 from petal_s3.service.service import Service
 
-from .rig import MIB, Rig, rig, until
+from .robot import MIB, Robot, robot, until
 
 _SETTLE_S = 3.0
 _UPLOADS = ("PutObject", "UploadPart")
@@ -23,14 +23,14 @@ _UPLOADS = ("PutObject", "UploadPart")
 
 def run() -> list[str]:
     """Measure all four."""
-    with rig(rate_bytes_s=20 * MIB) as on:
+    with robot(rate_bytes_s=20 * MIB) as on:
         lines = _in_host(on)
-    with rig() as on:
+    with robot() as on:
         lines += asyncio.run(_link_back(on))
     return lines
 
 
-def _first_byte(on: Rig, after: float) -> float | None:
+def _first_byte(on: Robot, after: float) -> float | None:
     for op in _UPLOADS:
         for request in on.link.ledger.requests(op):
             if request.first_byte is not None and request.first_byte > after:
@@ -47,7 +47,7 @@ def _status(host: Host) -> dict[str, Any]:
         return {}
 
 
-def _in_host(on: Rig) -> list[str]:
+def _in_host(on: Robot) -> list[str]:
     root = make_root(
         on.directory / "host",
         proxies=("bucket", "ext_mavlink"),
@@ -84,7 +84,7 @@ def _in_host(on: Rig) -> list[str]:
     ]
 
 
-async def _link_back(on: Rig) -> list[str]:
+async def _link_back(on: Robot) -> list[str]:
     """The clock of the service is ours: an hour offline passes in seconds."""
     ahead = [0.0]
     settings = config.load(

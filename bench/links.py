@@ -17,7 +17,7 @@ from petal_s3.demo.logs import write_bag
 from petal_s3.service.service import Service
 from tests.faults.chaos import Chaos, Shape
 from tests.faults.server import FaultServer
-from tests.lives.idle import idle_hour
+from tests.simulation.idle import idle_hour
 
 MB = 1_000_000
 _SIZE = 200 * MB

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from petal_s3.demo.logs import write_bag
 
-from .rig import MIB, Rig, rig, rss_mib, until
+from .robot import MIB, Robot, robot, rss_mib, until
 
 _BOTO3 = """
 import sys, boto3
@@ -32,7 +32,7 @@ def run(size: int = 1024 * MIB) -> list[str]:
 
     Both send parts of 5 MiB, two at a time.
     """
-    with rig() as on:
+    with robot() as on:
         log = on.logs / "large.bag"
         write_bag(log, size)
         os.sync()  # else the first of the two pays for writing the log to the disk
@@ -47,7 +47,7 @@ def run(size: int = 1024 * MIB) -> list[str]:
         ]
 
 
-def _ours(on: Rig, path: str) -> tuple[float, float]:
+def _ours(on: Robot, path: str) -> tuple[float, float]:
     child = on.child("--idle")
     assert child.stdout is not None
     child.stdout.readline()
@@ -63,7 +63,7 @@ def _ours(on: Rig, path: str) -> tuple[float, float]:
     return peak - idle, took
 
 
-def _boto3(on: Rig, path: str) -> tuple[float, float]:
+def _boto3(on: Robot, path: str) -> tuple[float, float]:
     child = subprocess.Popen(
         [sys.executable, "-c", _BOTO3, on.link.url, path],
         stdin=subprocess.PIPE,
@@ -84,13 +84,13 @@ def _boto3(on: Rig, path: str) -> tuple[float, float]:
     return peak - idle, took
 
 
-def _joined(on: Rig) -> int:
+def _joined(on: Robot) -> int:
     """How many uploads S3 has answered to be complete."""
     joined = on.link.ledger.requests("CompleteMultipartUpload")
     return sum(request.finished is not None for request in joined)
 
 
-def _finished(on: Rig) -> bool:
+def _finished(on: Robot) -> bool:
     """The proof is read back by HEAD after the parts were joined."""
     joined = on.link.ledger.requests("CompleteMultipartUpload")
     if not joined or joined[0].finished is None:

@@ -23,7 +23,7 @@ from petal_s3.host.proxy import S3BucketProxy
 from tests.faults.mind import Many
 from tests.faults.server import FaultServer
 
-from .rig import ROOT, Rig, rig, rss_mib, until
+from .robot import ROOT, Robot, robot, rss_mib, until
 
 _KEY = "flight_logs/bench/20260102_101112_flight.ulg"
 _OBJECTS = 100_000
@@ -35,7 +35,7 @@ Call = Callable[[], Any]
 
 def run(times: int = 400) -> list[str]:
     """Measure the overhead of both doors, then the listing over one of them."""
-    with rig() as on:
+    with robot() as on:
         lines = _overhead(on, times)
     return lines + _listing()
 
@@ -43,7 +43,7 @@ def run(times: int = 400) -> list[str]:
 # -- overhead
 
 
-def _overhead(on: Rig, times: int) -> list[str]:
+def _overhead(on: Robot, times: int) -> list[str]:
     client = boto3.client(
         "s3", endpoint_url=on.s3.url, region_name="us-east-1",
         aws_access_key_id="x", aws_secret_access_key="y",
@@ -96,12 +96,12 @@ def _in_turns(times: int, calls: dict[str, Call]) -> dict[str, tuple[float, floa
     }
 
 
-def _own_state(on: Rig, name: str) -> dict[str, str]:
+def _own_state(on: Robot, name: str) -> dict[str, str]:
     return {"PETAL_S3_STATE_DIR": str(on.directory / f"state-{name}")}
 
 
 @contextlib.contextmanager
-def _proxy(on: Rig, more: dict[str, str]) -> Iterator[Call]:
+def _proxy(on: Robot, more: dict[str, str]) -> Iterator[Call]:
     given = on.settings(**_own_state(on, "proxy"), **more)
     settings = {name.removeprefix("PETAL_S3_").lower(): value for name, value in given.items()}
     logging.getLogger("petal_s3").addHandler(logging.NullHandler())
@@ -142,7 +142,7 @@ def _serving(env: dict[str, str]) -> Iterator[tuple[http.client.HTTPConnection, 
 
 
 @contextlib.contextmanager
-def _host(on: Rig, more: dict[str, str]) -> Iterator[http.client.HTTPConnection]:
+def _host(on: Robot, more: dict[str, str]) -> Iterator[http.client.HTTPConnection]:
     petals = {"petal-s3": "petal_s3.plugin:PetalS3"}
     root = make_root(on.directory / "host", petals=petals, startup=list(petals))
     with Host(root, env=on.settings(**_own_state(on, "host"), **more)) as host:
@@ -167,7 +167,7 @@ def _get(connection: http.client.HTTPConnection, path: str, **query: Any) -> Any
 
 def _listing() -> list[str]:
     """Page through objects that exist in listings only; what is measured has its own process."""
-    with rig() as on, in_thread(_Bucket()) as bucket:
+    with robot() as on, in_thread(_Bucket()) as bucket:
         env = on.settings(
             PETAL_S3_ENDPOINT_URL=bucket.server.url,
             PETAL_S3_SESSION_TOKEN_URL=bucket.server.token_url,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .memory import peak_of
-from .rig import MIB, ROOT, rig, rss_mib
+from .robot import MIB, ROOT, robot, rss_mib
 
 _AGENT = """
 import json, sys
@@ -21,7 +21,7 @@ _LINE = b"2026-11-28 12:00:00.000 [INFO] navigator: mission item 17 reached, nex
 
 def run(size: int = 350 * MIB) -> list[str]:
     """Upload a small log, then a large one, with the function that agents call."""
-    with rig() as on:
+    with robot() as on:
         small, large = on.directory / "small.log", on.directory / "large.log"
         small.write_bytes(_LINE * 100)
         _write(large, size)

@@ -18,7 +18,7 @@ from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file
 from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
 from petal_s3.intake.log_directories import origins
 from petal_s3.intake.settling import find_logs
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.storage import no_room
 from petal_s3.s3.calls import own_credentials
 from petal_s3.s3.client import S3
@@ -29,13 +29,13 @@ _LITTLE_BYTES = 100 * MIB
 _SKEW_S = 15 * 60.0
 
 
-async def checkup(settings: Settings, territory: Territory) -> AsyncIterator[Finding]:
+async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[Finding]:
     """Every check, in the order of a log's way; nothing is created, no lock is taken.
 
     Raises nothing but cancellation.
     """
     for local in (_configuration, _state_directory, _log_directories, _outbox):
-        for finding in await asyncio.to_thread(_careful, local, settings, territory):
+        for finding in await asyncio.to_thread(_careful, local, settings, ownership):
             yield finding
     async with contextlib.AsyncExitStack() as stack:
         tokens = None
@@ -54,7 +54,7 @@ async def checkup(settings: Settings, territory: Territory) -> AsyncIterator[Fin
             for check in (*CHECKS, "clock"):
                 yield Finding(check, "skipped", "needs credentials")
             return
-        async for finding in try_all(s3, territory, region=settings.region, sse=settings.sse):
+        async for finding in try_all(s3, ownership, region=settings.region, sse=settings.sse):
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)
@@ -74,12 +74,12 @@ def _s3(settings: Settings, tokens: TokenService | None) -> S3:
     )
 
 
-Local = Callable[[Settings, Territory], Iterator[Finding]]
+Local = Callable[[Settings, KeyOwnership], Iterator[Finding]]
 
 
-def _careful(check: Local, settings: Settings, territory: Territory) -> list[Finding]:
+def _careful(check: Local, settings: Settings, ownership: KeyOwnership) -> list[Finding]:
     try:
-        return list(check(settings, territory))
+        return list(check(settings, ownership))
     except LocalStorageError as error:
         return [trouble(check.__name__.strip("_").replace("_", " "), error)]
 
@@ -87,16 +87,16 @@ def _careful(check: Local, settings: Settings, territory: Territory) -> list[Fin
 # -- on this machine; blocking
 
 
-def _configuration(settings: Settings, territory: Territory) -> Iterator[Finding]:
+def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Finding]:
     file = config_file() or f"the environment alone ({CONFIG_FILE} is not there)"
     yield Finding(
         "configuration", "ok",
-        f"from {file}: bucket {settings.bucket_name}, machine {territory.machine_ids[0]},"
-        f" logs go to {territory.home}",
+        f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
+        f" logs go to {ownership.home}",
     )  # fmt: skip
 
 
-def _state_directory(settings: Settings, _: Territory) -> Iterator[Finding]:
+def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     check, directory = "state directory", settings.state_dir
     try:
         found = directory.lstat()
@@ -152,7 +152,7 @@ def _name(uid: int) -> str:
     return f"user {uid}"
 
 
-def _log_directories(settings: Settings, _: Territory) -> Iterator[Finding]:
+def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     check = "log directories"
     if not settings.log_dirs:
         yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
@@ -172,7 +172,7 @@ def _log_directories(settings: Settings, _: Territory) -> Iterator[Finding]:
             yield Finding(check, "ok", f"{directory} holds {number} logs")
 
 
-def _outbox(settings: Settings, _: Territory) -> Iterator[Finding]:
+def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     """Open it as ``status`` does: nothing is made, and whoever drains is not disturbed."""
     path = settings.outbox_path
     try:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 
 Json = dict[str, Any]
 
@@ -36,16 +36,16 @@ def packed(policy: Mapping[str, Any]) -> str:
 
 
 def machine_policy(
-    territory: Territory, *, region: str, sse: str, delete: bool = True
+    ownership: KeyOwnership, *, region: str, sse: str, delete: bool = True
 ) -> dict[str, Any]:
-    """The least that lets a machine send its logs into ``territory.bucket``, and read them.
+    """The least that lets a machine send its logs into ``ownership.bucket``, and read them.
 
     ``delete``: also what deletions, moves and the sweep of ``tmp/`` need.
     s3:ListBucketMultipartUploads is left out on purpose: AWS cannot limit it to a prefix, so it
     would show the keys of all machines.
     """
-    bucket = f"arn:{partition(region)}:s3:::{territory.bucket}"
-    roots = [_literal(root) for root in territory.roots]
+    bucket = f"arn:{partition(region)}:s3:::{ownership.bucket}"
+    roots = [_literal(root) for root in ownership.roots]
     actions = [
         "s3:PutObject",
         "s3:GetObject",

@@ -14,7 +14,7 @@ from petal_s3.errors import (
     S3FileNotFoundError,
     S3IntegrationError,
 )
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
 from petal_s3.upload.learning import no_encryption
@@ -31,12 +31,14 @@ CHECKS = (
 _TYPE = "application/octet-stream"
 
 
-async def try_all(s3: S3, territory: Territory, *, region: str, sse: str) -> AsyncIterator[Finding]:
+async def try_all(
+    s3: S3, ownership: KeyOwnership, *, region: str, sse: str
+) -> AsyncIterator[Finding]:
     """The bucket, then each permission in its home; a later one is skipped when it needs another.
 
     Raises nothing but cancellation.
     """
-    trial = _Trial(s3, territory, region, sse)
+    trial = _Trial(s3, ownership, region, sse)
     left = list(CHECKS)
     steps = (
         trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale_uploads,
@@ -58,12 +60,12 @@ async def try_all(s3: S3, territory: Territory, *, region: str, sse: str) -> Asy
 class _Trial:
     """One run: a key of its own below ``tmp/``, and the object that a listing has shown."""
 
-    def __init__(self, s3: S3, territory: Territory, region: str, sse: str) -> None:
+    def __init__(self, s3: S3, ownership: KeyOwnership, region: str, sse: str) -> None:
         self._s3 = s3
-        self._home = territory.home
-        self._advise = Advisor(region, territory.bucket, territory.home)
+        self._home = ownership.home
+        self._advise = Advisor(region, ownership.bucket, ownership.home)
         self._sse = sse
-        self._tried = TrialObjects(s3, territory.home)
+        self._tried = TrialObjects(s3, ownership.home)
         self._key = self._tried.key
         self._stands = ""
         """A key that is taken."""

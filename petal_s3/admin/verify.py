@@ -12,7 +12,7 @@ from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service.service import Service
-from petal_s3.upload.source_file import Source
+from petal_s3.upload.source_file import SourceFile
 
 _PAGE = 500
 
@@ -80,7 +80,7 @@ async def _compared(service: Service, row: Row) -> Compared:
     if differs or row.spooled or row.local == "deleted":
         return Compared(row.key, differs=differs)
     try:
-        source = await service.run(lambda: Source(Path(row.path), row.identity, real=True))
+        source = await service.run(lambda: SourceFile(Path(row.path), row.identity, real=True))
     except SourceGone:
         return Compared(row.key)  # whoever deleted it had the proof
     except SourceChanged:
@@ -101,7 +101,9 @@ def _with_receipt(info: ObjectInfo, receipt: Receipt) -> str:
     return ""
 
 
-async def _with_file(service: Service, info: ObjectInfo, receipt: Receipt, source: Source) -> str:
+async def _with_file(
+    service: Service, info: ObjectInfo, receipt: Receipt, source: SourceFile
+) -> str:
     """Read the file and say how the object, which its receipt still fits, differs from it."""
     expected = service.bytes_of(source.fd, source.size)
     same = f"crc32:{await expected.crc32()}" == receipt.checksum

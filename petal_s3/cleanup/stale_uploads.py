@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from petal_s3.errors import S3BucketError, UploadGone
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox import queries
 from petal_s3.outbox.thread import OutboxThread
@@ -36,7 +36,7 @@ class Orphans:
     """Tidies up behind lost answers and lost outboxes. Nothing depends on it."""
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, territory: Territory, *, age_s: float = AGE_S
+        self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership, *, age_s: float = AGE_S
     ) -> None:
         """``age_s``: how long nobody must have added to an upload, by S3's clock: another outbox
         may work under this machine's id.
@@ -46,7 +46,7 @@ class Orphans:
         self._made = False
         self._s3 = s3
         self._outbox = outbox
-        self._territory = territory
+        self._ownership = ownership
         self._age_s = age_s
 
     async def look(self) -> float:
@@ -54,7 +54,7 @@ class Orphans:
 
         Returns in how many seconds the next one is due. Raises as :meth:`collect`.
         """
-        fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._territory.home}"
+        fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.home}"
         if not self._made:
             left_s = await self._left_s(await self._outbox(memory.told, fact))
             if left_s > 0:
@@ -76,13 +76,13 @@ class Orphans:
         since_s = self._server_s() - made["at"]
         if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
             return 0.0
-        self.advice = [_advice(self._territory.prefix)] if made["advised"] else []
+        self.advice = [_advice(self._ownership.prefix)] if made["advised"] else []
         return float(EVERY_S - since_s)
 
     async def _learn_time(self) -> None:
         """Ask S3 for next to nothing: every answer brings its time, a refusal, too."""
         try:
-            await self._s3.page(self._territory.home, limit=1)
+            await self._s3.page(self._ownership.home, limit=1)
         except S3BucketError as error:
             if not withheld(error):
                 raise
@@ -106,7 +106,7 @@ class Orphans:
     async def _listed(self) -> tuple[list[OpenUpload], bool]:
         found: list[OpenUpload] = []
         refused = False
-        for root in self._territory.listed:
+        for root in self._ownership.listed:
             try:
                 found += await self._s3.uploads_below(root)
             except S3BucketError as error:
@@ -114,7 +114,7 @@ class Orphans:
                     raise
                 refused = True
         # Whatever a listing says: a key of anybody else is never touched.
-        return [upload for upload in found if self._territory.owns(upload.key)], refused
+        return [upload for upload in found if self._ownership.owns(upload.key)], refused
 
     async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
         owned = await self._outbox(queries.upload_ids) if found else set()
@@ -143,7 +143,7 @@ class Orphans:
     async def _expire(self) -> None:
         """Delete what was handed over by key and left; a lifecycle rule may be faster."""
         try:
-            for folder in self._territory.temporary_folders:
+            for folder in self._ownership.temporary_folders:
                 await self._expire_below(folder)
         except S3BucketError as error:
             if not withheld(error):
@@ -155,7 +155,7 @@ class Orphans:
         for _ in range(_MOST_PAGES):
             page = await self._s3.page(folder, token=token)
             for item in page.objects:
-                if self._territory.owns(item.key) and self._is_old(item.last_modified):
+                if self._ownership.owns(item.key) and self._is_old(item.last_modified):
                     await self._s3.delete(item.key)
                     log.info("temporary object deleted key=%s", item.key)
             token = page.next_token
@@ -178,8 +178,8 @@ class Orphans:
         return clock.utcnow() - told >= timedelta(seconds=self._age_s)
 
     async def _ask_for_rule(self) -> None:
-        has_rule = await self._s3.stale_upload_rule(self._territory.home)
-        advice = [_advice(self._territory.prefix)] if has_rule is False else []
+        has_rule = await self._s3.stale_upload_rule(self._ownership.home)
+        advice = [_advice(self._ownership.prefix)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:
                 log.warning("%s", sentence)

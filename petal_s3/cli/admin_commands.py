@@ -26,7 +26,7 @@ from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings, valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from petal_s3.host import install as hostfiles
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import last_said
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
     # /etc/machine-id is not asked: an administrator sits at a desk, not in a drone.
     ids = ids or [one for one in (settings.machine_id or _known(settings),) if one]
     for one in ids:
-        Territory(settings.upload_prefix, (one,))  # refuses ids that name a shared folder
+        KeyOwnership(settings.upload_prefix, (one,))  # refuses ids that name a shared folder
     return list(dict.fromkeys(ids))
 
 
@@ -180,7 +180,7 @@ def policy_(
     """Print the least that IAM must allow one machine; asks nobody."""
     settings = config.load()
     document = policy.machine_policy(
-        _territory(settings, machine), region=settings.region, sse=settings.sse, delete=delete
+        _ownership(settings, machine), region=settings.region, sse=settings.sse, delete=delete
     )
     size = len(policy.packed(document))
     if size > policy.SESSION_POLICY_CHARS:
@@ -191,7 +191,7 @@ def policy_(
     print_json(document)
 
 
-def _territory(settings: Settings, machine: str | None) -> Territory:
+def _ownership(settings: Settings, machine: str | None) -> KeyOwnership:
     from petal_s3.service.service import (  # noqa: PLC0415 - slow, and not for every command
         machine_ids,
     )
@@ -200,7 +200,7 @@ def _territory(settings: Settings, machine: str | None) -> Territory:
         ids = machine_ids(settings.machine_id, _known(settings))
     else:
         ids = tuple(_machines(settings, [machine]))
-    return Territory(settings.upload_prefix, ids, settings.bucket_name)
+    return KeyOwnership(settings.upload_prefix, ids, settings.bucket_name)
 
 
 # -- check
@@ -214,8 +214,8 @@ def check(for_programs: ForPrograms = False) -> None:
     findings: list[Finding] = []
     wrong = unfit()
     if wrong is None:
-        territory = _territory(settings, None)
-        run(_check(settings, territory, findings, aloud=not for_programs))
+        ownership = _ownership(settings, None)
+        run(_check(settings, ownership, findings, aloud=not for_programs))
     else:  # the checks themselves could not be loaded
         _found(trouble("packages", wrong), findings, aloud=not for_programs)
     failed = [one for one in findings if one.state == "failed"]
@@ -227,11 +227,11 @@ def check(for_programs: ForPrograms = False) -> None:
 
 
 async def _check(
-    settings: Settings, territory: Territory, findings: list[Finding], *, aloud: bool
+    settings: Settings, ownership: KeyOwnership, findings: list[Finding], *, aloud: bool
 ) -> None:
     from petal_s3.admin.checkup import checkup  # noqa: PLC0415 - slow, and only for this
 
-    async for finding in checkup(settings, territory):
+    async for finding in checkup(settings, ownership):
         _found(finding, findings, aloud=aloud)
 
 

@@ -152,7 +152,7 @@ def enqueue(
         raise typer.BadParameter("--key is for one file.")
     service = _service(config.load())
     if key is not None:
-        service.territory.check(key)
+        service.ownership.check(key)
     raise typer.Exit(run(_enqueue(service, paths, key, for_programs=for_programs)))
 
 

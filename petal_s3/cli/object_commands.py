@@ -73,7 +73,7 @@ async def _list(service: Service, prefix: str) -> None:
     async for found in service.objects.walk(prefix):
         count, size = count + 1, size + found.size
         typer.echo(f"{decimal(found.size):>11}  {_moment(found):19}  {plain(found.key)}")
-    where = service.territory.listing_prefix(prefix)
+    where = service.ownership.listing_prefix(prefix)
     typer.echo(f"{count} object{'' if count == 1 else 's'} below {where}, {decimal(size)}")
 
 

@@ -161,7 +161,7 @@ def _from_json(value: object) -> object:
         raise ValueError("a list is expected, in the environment as JSON") from None
 
 
-class Source(BaseModel):
+class SourceSettings(BaseModel):
     """A further directory of which the logs are sent: rotated event files, text logs.
 
     ``key`` stands below the machine's folder unless it begins with ``{upload_prefix}``.
@@ -228,7 +228,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="directories to scan, separated by a colon",
     )
-    sources: Annotated[tuple[Source, ...], NoDecode, BeforeValidator(_from_json)] = Field(
+    sources: Annotated[tuple[SourceSettings, ...], NoDecode, BeforeValidator(_from_json)] = Field(
         (), description="further directories with logs of other kinds: docs/sources.md"
     )
     scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(

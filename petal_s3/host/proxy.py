@@ -148,7 +148,7 @@ class S3BucketProxy:
         machine_id: str | None,
         on_progress: Progress | None,
     ) -> Answer:
-        if machine_id is not None and machine_id not in self.service.territory.machine_ids:
+        if machine_id is not None and machine_id not in self.service.ownership.machine_ids:
             raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
         newest = await self.service.outbox(queries.rows, None, 1)
         entering = asyncio.ensure_future(self.service.enqueue(file_path, key=key, name=name))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from petal_s3.core.settings import HOST_TOKEN_URL, PREFIX, Settings, Source, judge
+from petal_s3.core.settings import HOST_TOKEN_URL, PREFIX, Settings, SourceSettings, judge
 from petal_s3.errors import BadInput, Conflict
 from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten
 
@@ -117,7 +117,7 @@ def _plain(judged: Any, given: str) -> Any:
     """How a setting is written: paths absolute, numbers as numbers, sizes as they were given."""
     if isinstance(judged, tuple):
         return [
-            one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, Source)
+            one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, SourceSettings)
             else str(one)
             for one in judged
         ]  # fmt: skip

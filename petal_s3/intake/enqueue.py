@@ -34,7 +34,7 @@ from petal_s3.intake.settling import File, Settling, locked, open_for_writing
 from petal_s3.logs.log_file import FlightLog, Identity, open_log
 from petal_s3.logs.sniff import kind_of, named_like, shown_name
 from petal_s3.objects.download import to_end
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering, identities, queries
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.rows import Entry, Row, printable
@@ -67,7 +67,7 @@ class Intake:
     def __init__(  # noqa: PLR0913 - the rooms it stands on
         self,
         settings: Settings,
-        territory: Territory,
+        ownership: KeyOwnership,
         outbox: OutboxThread,
         flight: FlightState,
         files: Executor,
@@ -80,10 +80,10 @@ class Intake:
         Raises :class:`ConfigError` for a source of which the keys would not be ours.
         """
         self.settling = Settling(settings.settle_seconds)
-        self.origins = Origins(settings, territory)
+        self.origins = Origins(settings, ownership)
         self._elsewhere = Origin(Path(), FLIGHT_KINDS, date_folders=settings.date_folders)
         self._settings = settings
-        self._territory = territory
+        self._ownership = ownership
         self._outbox = outbox
         self._flight = flight
         self._files = files
@@ -256,7 +256,7 @@ class Intake:
     ) -> Entry:  # fmt: skip
         named = Path(original or path).with_name(name)
         logged_at = origin.logged_at(named, identity.mtime_ns, kind)
-        key = asked_key or origin.key(self._territory, name, logged_at, kind)
+        key = asked_key or origin.key(self._ownership, name, logged_at, kind)
         more = {"content_type": origin.content_type, **more}
         return Entry(
             path=path, identity=identity, key=key, name=printable(name), kind=kind,
@@ -279,7 +279,7 @@ class Intake:
         about = await self._run(spool.described, copy)
         key = about.pop("asked_key", "")
         try:
-            about["asked_key"] = self._territory.check_lasting(key) if key else ""
+            about["asked_key"] = self._ownership.check_lasting(key) if key else ""
         except S3IntegrationError as error:
             log.warning("asked key not kept name=%s reason=%s", copy.name, error.message)
         known = {"name": copy.name, **about}
@@ -313,7 +313,7 @@ class Intake:
         Raises :class:`NotAFlightLog`, :class:`NotFinished`, :class:`NotAllowed`,
         :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
         """
-        asked_key = self._territory.check_lasting(key) if key else ""
+        asked_key = self._ownership.check_lasting(key) if key else ""
         real, origin = await self._run(self.located, path, inside_only)
         if await self._run(open_for_writing, [str(real)]):
             raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
@@ -366,7 +366,7 @@ class Intake:
         as :meth:`enqueue`, and :class:`BadInput` when nothing comes for ``idle_s`` seconds. What
         is broken off leaves nothing behind.
         """
-        asked_key = self._territory.check_lasting(key) if key else ""
+        asked_key = self._ownership.check_lasting(key) if key else ""
         known = name if isinstance(name, str) else ""
         if isinstance(name, str):
             kind_of(name, shown_name(name), kinds)  # before a byte of it is taken

@@ -130,7 +130,7 @@ class FlightState:
             return "armed" if self._armed else "unknown"
         return "armed" if self._armed else "disarmed"
 
-    def may_not_send(self, now: float) -> str | None:
+    def send_blocked_reason(self, now: float) -> str | None:
         """Why nothing may be sent now; none when it may."""
         self._give_up(now)
         if self._declared is not None:

@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
-from petal_s3.core.settings import Settings, Source
+from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.errors import ConfigError
 from petal_s3.intake.settling import File, find_logs
 from petal_s3.logs.log_file import Identity, log_time
 from petal_s3.logs.sniff import named_like
-from petal_s3.objects.ownership import Territory, key_name, key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership, key_name, key_with_crc, log_key, stamped
 
 _STAMPED = "{timestamp}_{name}"
 _OTHER_KINDS = ALL_KINDS - FLIGHT_KINDS
@@ -34,19 +34,19 @@ class Origin:
     date_folders: bool = False
     content_type: str = ""
 
-    def key(self, territory: Territory, name: str, logged_at: datetime, kind: str) -> str:
+    def key(self, ownership: KeyOwnership, name: str, logged_at: datetime, kind: str) -> str:
         """The key of a log that lies here; ``logged_at`` in UTC."""
         if kind not in _OTHER_KINDS and not self.template:
-            return log_key(territory.home, name, logged_at, date_folders=self.date_folders)
+            return log_key(ownership.home, name, logged_at, date_folders=self.date_folders)
         date = logged_at.strftime("%Y/%m/%d")
         template = (self.template or _STAMPED).replace("{filename}", "{name}")
         made = template.replace(_STAMPED, "{stamped}").format(
-            upload_prefix=territory.prefix, machine_id=territory.machine_ids[0],
+            upload_prefix=ownership.prefix, machine_id=ownership.machine_ids[0],
             timestamp=logged_at.strftime("%Y%m%d_%H%M%S"), date=date, kind=kind,
             name=key_name(name), stamped=stamped(name, logged_at),
         )  # fmt: skip
         if not self.template.startswith("{upload_prefix}"):
-            made = territory.home + made
+            made = ownership.home + made
         folder, _, last = made.rpartition("/")
         return f"{folder}/{date}/{last}" if self.date_folders else made
 
@@ -58,13 +58,13 @@ class Origin:
 class Origins:
     """The log directories and the further sources, the most particular first."""
 
-    def __init__(self, settings: Settings, territory: Territory) -> None:
+    def __init__(self, settings: Settings, ownership: KeyOwnership) -> None:
         """Raises :class:`ConfigError` for a key that would lie outside the machine's folder."""
         self.all = origins(settings)
         for number, origin in enumerate(self.all[len(settings.log_dirs) :]):
-            keys = [origin.key(territory, name, _SAMPLE, "xml") for name in _NAMES]
+            keys = [origin.key(ownership, name, _SAMPLE, "xml") for name in _NAMES]
             keys += [key_with_crc(key, 0) for key in keys]
-            if not all(territory.owns(key) and not territory.is_temporary(key) for key in keys):
+            if not all(ownership.owns(key) and not ownership.is_temporary(key) for key in keys):
                 raise ConfigError(
                     f"sources[{number}].key leads out of the folder of this machine, or into its"
                     " tmp/, or is too long: {timestamp}_{name}, or a folder before it, is expected."
@@ -105,7 +105,7 @@ def find(settings: Settings) -> list[File]:
     return [(path, file) for path, file in found.items() if not Path(path).is_relative_to(spool)]
 
 
-def _origin(source: Source) -> Origin:
+def _origin(source: SourceSettings) -> Origin:
     return Origin(
         source.directory, frozenset(source.kinds), source.key or _STAMPED, source.date_folders,
         source.content_type or "",

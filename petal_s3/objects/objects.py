@@ -21,7 +21,7 @@ from petal_s3.errors import (
 )
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
 from petal_s3.objects.download import download, reading
-from petal_s3.objects.ownership import Territory, header_value
+from petal_s3.objects.ownership import KeyOwnership, header_value
 from petal_s3.objects.proof import copy_differs
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
@@ -47,14 +47,14 @@ class Objects:
     """
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, territory: Territory,
+        self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership,
         *, copy_limit: int = MAX_COPY_BYTES, spread: Callable[[], float] = random.random,
         patience_s: float = 10.0,
     ) -> None:  # fmt: skip
         self.copier = Copier(s3, copy_limit)
         self._s3 = s3
         self._outbox = outbox
-        self._territory = territory
+        self._ownership = ownership
         self._spread = spread
         self._patience_s = patience_s
         self._readers = asyncio.Semaphore(MOST_READERS)
@@ -62,7 +62,7 @@ class Objects:
 
     def own(self, key: str) -> str:
         """The plain key; raises :class:`NotAllowed` or :class:`BadInput` for any but our own."""
-        return self._territory.check(key)
+        return self._ownership.check(key)
 
     # -- looking
 
@@ -74,7 +74,7 @@ class Objects:
         S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
         ``next_token`` of the page before.
         """
-        whole = self._territory.listing_prefix(prefix)
+        whole = self._ownership.listing_prefix(prefix)
         if token is not None and (not token.isprintable() or len(token) > _LONGEST_TOKEN):
             raise BadInput("token is the next_token of the page before.")
         found: list[ObjectInfo] = []
@@ -197,7 +197,7 @@ class Objects:
         of the source: asked again after a lost answer, it finishes what it began. The row names
         an object that is there at every moment: the source until the copy is proven.
         """
-        source, target = self.own(source), self._territory.check_lasting(target)
+        source, target = self.own(source), self._ownership.check_lasting(target)
         if source == target:
             return
         async with self._alone(source, target):

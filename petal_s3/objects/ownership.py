@@ -23,7 +23,7 @@ _READINGS = 4  # whoever decodes a key once more than we did must still see one 
 
 
 @dataclass(frozen=True)
-class Territory:
+class KeyOwnership:
     """The keys of one machine: ``{prefix}{machine}/``, ``{machine}/``, and ``deleted/`` of both.
 
     ``machine_ids``: the configured id first, then others that are owned beside it (the host's).

@@ -26,7 +26,7 @@ from petal_s3.intake.spool import DrainLock
 from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import deletions as journal
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox import queries, requests, transitions
@@ -43,7 +43,7 @@ from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
 from petal_s3.upload.attempt import Uploader, ended
-from petal_s3.upload.duplicates import Recogniser
+from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.worker import Drainer
 
@@ -77,12 +77,12 @@ class Service:
         """
         self.settings = settings
         self.flight = flight if flight is not None else FlightState()
-        self.territory = Territory(
+        self.ownership = KeyOwnership(
             settings.upload_prefix,
             machine_ids(settings.machine_id, host_machine_id),
             settings.bucket_name,
         )
-        self.machine_id = self.territory.machine_ids[0]
+        self.machine_id = self.ownership.machine_ids[0]
         self.outbox = OutboxThread(settings.outbox_path)
         self.lock = DrainLock(settings.state_dir)
         self.stopping = False
@@ -129,15 +129,15 @@ class Service:
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
-        self.objects = Objects(self.s3, self.outbox, self.territory)
+        self.objects = Objects(self.s3, self.outbox, self.ownership)
         self.learner = Learner(
-            self.s3, self.outbox, self.territory.home, bucket=bucket_name_of(settings),
+            self.s3, self.outbox, self.ownership.home, bucket=bucket_name_of(settings),
             given=capabilities, now=self._now,
         )  # fmt: skip
         self.uploader = Uploader(
             self.s3,
             self.outbox,
-            Recogniser(self.s3, self.outbox, self._files, self.territory, now=self._now),
+            DuplicateFinder(self.s3, self.outbox, self._files, self.ownership, now=self._now),
             self._files,
             part_size=settings.part_size,
             concurrency=settings.concurrency,
@@ -145,12 +145,12 @@ class Service:
             learner=self.learner,
             now=self._now,
         )
-        self.orphans = Orphans(self.s3, self.outbox, self.territory)
+        self.orphans = Orphans(self.s3, self.outbox, self.ownership)
         self.drainer = Drainer(
             self.outbox,
             self.uploader,
             self.orphans,
-            may_send=self.may_not_send,
+            may_send=self.send_blocked_reason,
             settle_s=settings.settle_seconds,
             max_file_size=settings.max_file_size,
             on_change=self._say,
@@ -164,7 +164,7 @@ class Service:
         )  # fmt: skip
         self.intake = Intake(
             settings,
-            self.territory,
+            self.ownership,
             self.outbox,
             self.flight,
             self._files,
@@ -377,7 +377,7 @@ class Service:
 
         Raises :class:`Conflict` where an autopilot is heard.
         """
-        before = self.may_not_send()
+        before = self.send_blocked_reason()
         if not self.flight.declare(armed=armed, now=self._now()):
             raise Conflict("An autopilot is heard: it says itself whether the vehicle is armed.")
         self._may_send_again(before)
@@ -420,7 +420,7 @@ class Service:
     async def _is_held_up(self, row: Row, still_s: float) -> bool:
         """Whether nothing at all is sent now, by whoever drains."""
         block = self.drainer.block
-        if self.may_not_send() or (block is not None and block.until > self._now()):
+        if self.send_blocked_reason() or (block is not None and block.until > self._now()):
             return True
         # What another process said may be over, and it needs a moment to see a new row.
         return row.state == "queued" and still_s >= _HEARD_S and bool(await self._heard())
@@ -531,14 +531,14 @@ class Service:
 
     def heartbeat(self, beat: Heartbeat) -> None:
         """Take in a heartbeat; when it lets uploads go on or ends a flight, nobody waits."""
-        before = self.may_not_send()
+        before = self.send_blocked_reason()
         self.flight.heartbeat(beat, self._now())
         if self.flight.may_be_ending:
             self.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
         self._may_send_again(before)
 
     def _may_send_again(self, before: str | None) -> None:
-        if before is not None and self.may_not_send() is None:
+        if before is not None and self.send_blocked_reason() is None:
             self.intake.ask_scan()
             self.drainer.wake()
 
@@ -548,11 +548,11 @@ class Service:
         """Seconds of the clock that nobody can set."""
         return self._now()
 
-    def may_not_send(self) -> str | None:
+    def send_blocked_reason(self) -> str | None:
         """Why nothing may be sent now; none when it may."""
         if self.settings.upload_while_flying:
             return None
-        return self.flight.may_not_send(self._now())
+        return self.flight.send_blocked_reason(self._now())
 
     def bytes_of(self, fd: int, size: int) -> FileBytes:
         """The bytes of an open file, to be compared with an object."""
@@ -566,7 +566,9 @@ class Service:
         """Why nothing may be deleted now: it flies, or the bucket cannot confirm anything."""
         block = self.drainer.block
         blocked = block is not None and block.until > self._now()
-        return self.may_not_send() or (block.reason if blocked and block is not None else None)
+        return self.send_blocked_reason() or (
+            block.reason if blocked and block is not None else None
+        )
 
     async def pin(self, row_id: int, *, pinned: bool) -> Row:
         """Keep the file of a row as long as the disk allows, or let it go like any other."""
@@ -615,10 +617,10 @@ class Service:
 
     def _reason(self) -> str:
         block = self.drainer.block
-        return self.may_not_send() or (block.reason if block is not None else "")
+        return self.send_blocked_reason() or (block.reason if block is not None else "")
 
     def _code(self) -> str:
-        if self.may_not_send() is not None:
+        if self.send_blocked_reason() is not None:
             return "armed" if self.flight.state(self._now()) == "armed" else "listening"
         block = self.drainer.block
         return block.code if block is not None else ""

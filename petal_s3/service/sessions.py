@@ -82,13 +82,13 @@ async def enter_log(
     :class:`BadInput` (``bad_session``), :class:`NotAFlightLog`, :class:`NotAllowed`,
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
-    session_folder(service.territory.home, session_id)
+    session_folder(service.ownership.home, session_id)
     real, _ = await service.run(service.intake.located, path, inside_only)
     name = Path(more.pop("name", None) or os.fspath(path)).name
     status = await service.run(_status, real)
     check_text(name, status.st_size)
     moment = log_time(real.with_name(name), status.st_mtime_ns, compact=True)
-    folder = session_folder(service.territory.home, session_id, "logs")
+    folder = session_folder(service.ownership.home, session_id, "logs")
     async with contextlib.aclosing(_read(service, real, status.st_size)) as blocks:
         return await service.receive(
             blocks,
@@ -158,7 +158,7 @@ async def enter_result(
     It stands at ``…/sessions/{session_id}/analysis/{time of receipt}_{name}.json``. Raises
     :class:`BadInput` for what is no JSON or larger than 16 MiB, else as :func:`enter_log`.
     """
-    folder = session_folder(service.territory.home, session_id, "analysis")
+    folder = session_folder(service.ownership.home, session_id, "analysis")
     if not _RESULT_NAME.fullmatch(name):
         raise BadInput(
             "The name of a result has 1 to 100 letters, digits, spaces, dots, - and _, and does not"
@@ -227,7 +227,7 @@ async def list_logs(service: Service, session_id: str) -> list[ObjectInfo]:
     Raises :class:`S3FileNotFoundError` (``no_session``) for a session of which neither bucket nor
     outbox know anything.
     """
-    folder = session_folder(service.territory.home, session_id)
+    folder = session_folder(service.ownership.home, session_id)
     found = [item async for item in service.objects.walk(f"{folder}logs/")]
     if not found and not await waiting(service, session_id):
         _, page = await service.objects.page(folder, limit=1)

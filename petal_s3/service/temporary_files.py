@@ -83,7 +83,7 @@ async def complete(
     other bytes than were announced: those are deleted.
     """
     key = service.objects.own(key)
-    if not key.startswith(temporary_folder(service.territory.home, session_id)):
+    if not key.startswith(temporary_folder(service.ownership.home, session_id)):
         raise NotAllowed("This key does not belong to a file that was handed over in this session.")
     try:
         info = await service.objects.head(key)
@@ -148,7 +148,7 @@ async def processing(
     key that is not a temporary one.
     """
     key = service.objects.own(key)
-    if not service.territory.is_temporary(key):
+    if not service.ownership.is_temporary(key):
         raise NotAllowed("Only what was handed over is deleted after it was read.")
     opened = False
     try:
@@ -162,7 +162,7 @@ async def processing(
 
 async def end(service: Service, session_id: str) -> int:
     """A session has ended: delete what was handed over in it; how many objects that were."""
-    folder = temporary_folder(service.territory.home, session_id)
+    folder = temporary_folder(service.ownership.home, session_id)
     keys = [item.key async for item in service.objects.walk(folder)]
     for key in keys:
         await service.objects.delete(key)
@@ -189,7 +189,7 @@ def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict
 
 
 def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
-    folder = temporary_folder(service.territory.home, session_id)
+    folder = temporary_folder(service.ownership.home, session_id)
     return f"{folder}{file_id}_{key_name(name)}"
 
 

@@ -49,10 +49,10 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
 from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from petal_s3.upload.duplicates import Found, Recogniser, still_there
+from petal_s3.upload.duplicates import Duplicate, DuplicateFinder, still_there
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.receipt import BLIND_S, Receipts, not_yet_there
-from petal_s3.upload.source_file import Source, renamed, replaced
+from petal_s3.upload.source_file import SourceFile, renamed, replaced
 
 log = logging.getLogger("petal_s3")
 
@@ -115,7 +115,7 @@ class Uploader:
         self,
         s3: S3,
         outbox: OutboxThread,
-        recogniser: Recogniser,
+        duplicates: DuplicateFinder,
         files: Executor,
         *,
         part_size: int,
@@ -130,7 +130,7 @@ class Uploader:
         self.parts_resent = 0
         self._s3 = s3
         self._outbox = outbox
-        self._recogniser = recogniser
+        self._duplicates = duplicates
         self._files = files
         self._part_size = part_size
         self._concurrency = concurrency
@@ -180,11 +180,11 @@ class Uploader:
         with contextlib.suppress(S3IntegrationError):  # it is learnt again
             await self._learner.keep()
 
-    async def _open(self, row: Row) -> tuple[Row, Source]:
-        """The row and its file, which may have been rotated; raises as :class:`Source`."""
+    async def _open(self, row: Row) -> tuple[Row, SourceFile]:
+        """The row and its file, which may have been rotated; raises as :class:`SourceFile`."""
         path, real = Path(row.path), not row.spooled
         try:
-            source = await self._run(lambda: Source(path, row.identity, real=real))
+            source = await self._run(lambda: SourceFile(path, row.identity, real=real))
             return await self._found_at(row, source), source
         except (SourceChanged, SourceGone) as error:
             rotated = real and row.kind not in FLIGHT_KINDS
@@ -199,9 +199,9 @@ class Uploader:
                 raise
         log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
         path = Path(followed.path)
-        return followed, await self._run(lambda: Source(path, row.identity, real=real))
+        return followed, await self._run(lambda: SourceFile(path, row.identity, real=real))
 
-    async def _found_at(self, row: Row, source: Source) -> Row:
+    async def _found_at(self, row: Row, source: SourceFile) -> Row:
         """A file with another inode is known by that from now on: its time may change next."""
         if source.identity == row.identity:
             return row
@@ -281,7 +281,7 @@ class Uploader:
 
     # -- one attempt
 
-    async def _bring(self, row: Row, source: Source, live: Live) -> Row:
+    async def _bring(self, row: Row, source: SourceFile, live: Live) -> Row:
         row = await self._go_on(row, source, live)
         if row.state == "verified":
             return row
@@ -289,14 +289,14 @@ class Uploader:
         # it goes before the row becomes another key, another part size, or another's twin.
         await self._tidy(row)
         condition: Feature = "put_condition" if self._is_small(source) else "complete_condition"
-        found = await self._recogniser.look(row, source, condition)
-        if isinstance(found, Found):
+        found = await self._duplicates.find(row, source, condition)
+        if isinstance(found, Duplicate):
             return await self._adopt(row, source, found)
         if found.key != row.key:
             row = await self._outbox(transitions.change_key, row, found.key)
         return await self._send_anew(row, source, live, replace=found.wrong)
 
-    async def _go_on(self, row: Row, source: Source, live: Live) -> Row:
+    async def _go_on(self, row: Row, source: SourceFile, live: Live) -> Row:
         """Go on with what was begun before; the row, verified or with nothing begun."""
         awaited = False
         if row.stored_at is not None:
@@ -308,7 +308,7 @@ class Uploader:
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
             return row if row.stored_at is None else await self._outbox(transitions.forget, row)
-        if row.code == "source_changed" and await self._recogniser.elsewhere(row, source):
+        if row.code == "source_changed" and await self._duplicates.elsewhere(row, source):
             return await self._start_over(row)  # it became a copy of a log that is proven
         try:
             return await self._resume(row, source, live)
@@ -320,16 +320,16 @@ class Uploader:
             self._wait_for_it(row, awaited=awaited and not unjoined)
             return await self._lost(row, error)
 
-    async def _send_anew(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
+    async def _send_anew(self, row: Row, source: SourceFile, live: Live, *, replace: bool) -> Row:
         if self._is_small(source):
             return await self._put(row, source, live, replace=replace)
         row = await self._begin(row)
         return await self._finish(row, source, live, {}, replace=replace)
 
-    def _is_small(self, source: Source) -> bool:
+    def _is_small(self, source: SourceFile) -> bool:
         return source.size <= self._part_size
 
-    async def _found(self, row: Row, source: Source, info: ObjectInfo) -> Row | None:
+    async def _found(self, row: Row, source: SourceFile, info: ObjectInfo) -> Row | None:
         """Prove what S3 was asked to store before; none where other bytes stand there."""
         expected = self._receipts.bytes_of(source)
         try:
@@ -352,7 +352,7 @@ class Uploader:
         if stored_at is not None and 0 <= self._receipts.server_time() - stored_at < BLIND_S:
             raise not_yet_there(row.key)
 
-    async def _adopt(self, row: Row, source: Source, found: Found) -> Row:
+    async def _adopt(self, row: Row, source: SourceFile, found: Duplicate) -> Row:
         """The bytes are there: nothing is sent. A key that somebody asked for gets a copy."""
         source.check()
         receipt = found.receipt
@@ -361,7 +361,7 @@ class Uploader:
         log.info("upload recognised key=%s as=%s", row.key, receipt.key)
         return await self._outbox(transitions.verified, row, receipt, same_as=found.same_as)
 
-    async def _copy(self, row: Row, source: Source, receipt: Receipt, key: str) -> Row:
+    async def _copy(self, row: Row, source: SourceFile, receipt: Receipt, key: str) -> Row:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._origin(receipt)
         try:
@@ -378,7 +378,7 @@ class Uploader:
         log.info("upload copied key=%s from=%s proof=%s", key, receipt.key, how)
         return await self._outbox(transitions.verified, row, self._copied(key, info, told, how))
 
-    async def _put(self, row: Row, source: Source, live: Live, *, replace: bool) -> Row:
+    async def _put(self, row: Row, source: SourceFile, live: Live, *, replace: bool) -> Row:
         """A file of one part travels in one request; S3 refuses to overwrite."""
         row = await self._outbox(transitions.plan, row, self._part_size)
         live.confirmed = 0  # what was sent before and not proven counts for nothing
@@ -408,7 +408,7 @@ class Uploader:
         return await self._prove(row, source, expected)
 
     async def _put_elsewhere(
-        self, row: Row, source: Source, expected: FileBytes, error: Conflict
+        self, row: Row, source: SourceFile, expected: FileBytes, error: Conflict
     ) -> Row:
         """The key is taken: by an earlier try of ours, or by other bytes, or S3 only says so."""
         if await self._receipts.seen(row) is None:
@@ -506,7 +506,7 @@ class Uploader:
         except S3IntegrationError as error:
             log.warning("abort given up key=%s reason=%s", key, error.message)
 
-    async def _resume(self, row: Row, source: Source, live: Live) -> Row:
+    async def _resume(self, row: Row, source: SourceFile, live: Live) -> Row:
         """S3 is asked which parts it holds; those that agree with the file are kept."""
         assert row.upload_id is not None
         try:
@@ -534,7 +534,7 @@ class Uploader:
         return await self._finish(row, source, live, held, resumed=True)
 
     async def _finish(
-        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart],
+        self, row: Row, source: SourceFile, live: Live, held: Mapping[int, HeldPart],
         *, replace: bool = False, resumed: bool = False,
     ) -> Row:  # fmt: skip
         parts = await self._send(row, source, live, held, resumed=resumed)
@@ -575,7 +575,9 @@ class Uploader:
         if not free and looks and await self._s3.head(row.key) is not None:
             raise Conflict(f"An object stands at {row.key} (HeadObject).", code="key_taken")
 
-    async def _taken(self, row: Row, source: Source, expected: FileBytes, error: Conflict) -> Row:
+    async def _taken(
+        self, row: Row, source: SourceFile, expected: FileBytes, error: Conflict
+    ) -> Row:
         """Somebody took the key meanwhile, or it was this very upload, whose answer was lost."""
         if await self._receipts.seen(row) is None:
             raise await self._unseen(row, error) from error
@@ -604,7 +606,7 @@ class Uploader:
         await self.abandon(row)
         return await self._outbox(transitions.forget, row)
 
-    async def _prove(self, row: Row, source: Source, expected: FileBytes) -> Row:
+    async def _prove(self, row: Row, source: SourceFile, expected: FileBytes) -> Row:
         return await self._verified(row, await self._receipts.receipt(row, source, expected))
 
     async def _verified(self, row: Row, receipt: Receipt) -> Row:
@@ -614,7 +616,7 @@ class Uploader:
     # -- parts
 
     async def _send(
-        self, row: Row, source: Source, live: Live, held: Mapping[int, HeldPart],
+        self, row: Row, source: SourceFile, live: Live, held: Mapping[int, HeldPart],
         *, resumed: bool,
     ) -> list[_Part]:  # fmt: skip
         """Send what is missing, until a last reading of the whole file agrees with all of it.
@@ -675,7 +677,7 @@ class Uploader:
         return known.offers("body_checksums") or known.lacks("body_checksums")
 
     async def _compare(
-        self, source: Source, live: Live, stretches: Mapping[int, tuple[int, int]]
+        self, source: SourceFile, live: Live, stretches: Mapping[int, tuple[int, int]]
     ) -> dict[int, Digest]:
         """Read the whole file again, part by part."""
         read: dict[int, Digest] = {}
@@ -689,7 +691,7 @@ class Uploader:
         return read
 
     async def _send_part(
-        self, row: Row, source: Source, live: Live, number: int, offset: int, whole: Digest
+        self, row: Row, source: SourceFile, live: Live, number: int, offset: int, whole: Digest
     ) -> HeldPart:
         upload_id = row.upload_id
         assert upload_id is not None
@@ -722,7 +724,7 @@ class Uploader:
             resent=int(resent),
         )
 
-    def _window(self, source: Source, offset: int, whole: Digest, live: Live) -> Window:
+    def _window(self, source: SourceFile, offset: int, whole: Digest, live: Live) -> Window:
         window = Window(
             source.fd,
             offset,
@@ -738,7 +740,7 @@ class Uploader:
     def _count(self, size: int) -> None:
         self.sent_bytes += size
 
-    async def _digest(self, source: Source, offset: int, size: int) -> Digest:
+    async def _digest(self, source: SourceFile, offset: int, size: int) -> Digest:
         return await self._run(
             lambda: digest(source.fd, offset, size, sha256=self._s3.signs_bodies)
         )

@@ -16,7 +16,7 @@ from petal_s3.errors import (
     Transient,
 )
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.objects.ownership import Territory, key_with_crc
+from petal_s3.objects.ownership import KeyOwnership, key_with_crc
 from petal_s3.objects.proof import judge
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox import queries
@@ -28,13 +28,13 @@ from petal_s3.s3.client import S3, withheld
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
 from petal_s3.upload.receipt import Receipts
-from petal_s3.upload.source_file import Source
+from petal_s3.upload.source_file import SourceFile
 
 log = logging.getLogger("petal_s3")
 
 
 @dataclass(frozen=True)
-class Found:
+class Duplicate:
     """An object that holds the very bytes; ``same_as`` is the row that brought them.
 
     ``free``: where it stands under another key, the key of the row that is free for a copy.
@@ -46,7 +46,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Free:
+class FreeKey:
     """The bytes are not there yet; ``key`` is free for them.
 
     ``wrong``: what this row stored there holds other bytes, and is replaced.
@@ -56,19 +56,19 @@ class Free:
     wrong: bool = False
 
 
-class Recogniser:
+class DuplicateFinder:
     """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, files: Executor, territory: Territory,
+        self, s3: S3, outbox: OutboxThread, files: Executor, ownership: KeyOwnership,
         *, now: Clock = clock.now,
     ) -> None:  # fmt: skip
         self._receipts = Receipts(s3, outbox, files)
-        self.inventory = Inventory(s3, outbox, territory, now=now)
+        self.inventory = Inventory(s3, outbox, ownership, now=now)
         self._s3 = s3
         self._outbox = outbox
 
-    async def look(self, row: Row, source: Source, condition: Feature) -> Found | Free:
+    async def find(self, row: Row, source: SourceFile, condition: Feature) -> Duplicate | FreeKey:
         """Return the object that already holds the bytes, or a key that is free for them.
 
         ``condition``: what keeps the request that will store them from overwriting.
@@ -93,9 +93,9 @@ class Recogniser:
         if await self._begun_elsewhere(row, key):
             raise Transient("The same bytes are on their way already.", code="same_as_other")
         found = await self._elsewhere(row, expected)
-        return Free(key) if found is None else replace(found, free=key)
+        return FreeKey(key) if found is None else replace(found, free=key)
 
-    async def elsewhere(self, row: Row, source: Source) -> Found | None:
+    async def elsewhere(self, row: Row, source: SourceFile) -> Duplicate | None:
         """The object that holds the bytes under another key than the row's; none where none is."""
         await self.inventory.take()
         return await self._elsewhere(row, self._receipts.bytes_of(source))
@@ -116,13 +116,13 @@ class Recogniser:
         return await self._s3.head(row.key)
 
     async def _compared(
-        self, row: Row, source: Source, held: ObjectInfo, expected: FileBytes
-    ) -> Found | Free | None:
+        self, row: Row, source: SourceFile, held: ObjectInfo, expected: FileBytes
+    ) -> Duplicate | FreeKey | None:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
         if held is _NOBODYS:
             return None
         if self._receipts.is_wrong(row, held):
-            return Free(held.key, wrong=True)
+            return FreeKey(held.key, wrong=True)
         if held.listed:  # no word of its parts: S3 allows no HEAD, and so no reading back
             sizes = dict(await self.inventory.candidates(row.size, expected))
             held = cut_by(held, sizes.get(held.key, 0))
@@ -135,7 +135,7 @@ class Recogniser:
             return None  # archived or forbidden: its bytes cannot be had, so another key is used
         if judgement.proof:
             receipt = await self._receipts.made(held, expected, judgement.proof)
-            return Found(receipt, await self._bringer(row, held.key))
+            return Duplicate(receipt, await self._bringer(row, held.key))
         return None
 
     async def _begun_elsewhere(self, row: Row, key: str) -> bool:
@@ -147,7 +147,7 @@ class Recogniser:
         proven = [r.id for r in rows if r.id != row.id and r.state == "verified" and not r.same_as]
         return proven[0] if proven else None
 
-    async def _elsewhere(self, row: Row, expected: FileBytes) -> Found | None:
+    async def _elsewhere(self, row: Row, expected: FileBytes) -> Duplicate | None:
         """The same content under another owned key: from this outbox, or from before it.
 
         S3 is asked only for what size, CRC32 and ETag, as far as known here, do not rule out.
@@ -171,11 +171,11 @@ class Recogniser:
 
     async def _same(
         self, info: ObjectInfo, expected: FileBytes, row_id: int | None = None
-    ) -> Found | None:
+    ) -> Duplicate | None:
         judgement = await judge(info, expected, self._s3.capabilities, own=False)
         if not judgement.proof:
             return None
-        return Found(await self._receipts.made(info, expected, judgement.proof), row_id)
+        return Duplicate(await self._receipts.made(info, expected, judgement.proof), row_id)
 
     async def _proven_alike(self, row: Row, expected: FileBytes) -> list[Row]:
         if not await self._outbox(queries.has_proven, row.size):

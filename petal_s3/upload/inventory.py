@@ -15,7 +15,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.errors import S3BucketError, S3IntegrationError
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.local_bytes import part_sizes
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.metadata import Held
 from petal_s3.outbox.thread import OutboxThread
@@ -39,13 +39,13 @@ class Inventory:
     """The bucket is listed once in the life of an outbox: one before it may have been lost."""
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, territory: Territory, *, now: Clock = clock.now
+        self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership, *, now: Clock = clock.now
     ) -> None:
         self.list_at = float("-inf")
         """When it is tried (again)."""
         self._s3 = s3
         self._outbox = outbox
-        self._territory = territory
+        self._ownership = ownership
         self._now = now
         self._pages: Counter[str] = Counter()
 
@@ -54,7 +54,7 @@ class Inventory:
         if self._now() < self.list_at or await self._outbox(memory.inventory_taken):
             return
         try:
-            for root in self._territory.listed:
+            for root in self._ownership.listed:
                 await self._list(root)
         except S3BucketError as error:
             if error.code != "forbidden":
@@ -74,7 +74,7 @@ class Inventory:
             ours = [
                 (item.key, item.size, item.etag)
                 for item in page.objects
-                if self._territory.owns(item.key) and not self._territory.is_temporary(item.key)
+                if self._ownership.owns(item.key) and not self._ownership.is_temporary(item.key)
             ]
             await self._outbox(memory.list_on, root, ours, page.next_token or "")
             self._pages[root] += 1

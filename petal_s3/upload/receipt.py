@@ -18,7 +18,7 @@ from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.upload.learning import no_encryption
-from petal_s3.upload.source_file import Source
+from petal_s3.upload.source_file import SourceFile
 
 log = logging.getLogger("petal_s3")
 
@@ -35,12 +35,12 @@ class Receipts:
         self._outbox = outbox
         self._files = files
 
-    def bytes_of(self, source: Source, **known: object) -> FileBytes:
+    def bytes_of(self, source: SourceFile, **known: object) -> FileBytes:
         """The bytes of a file, to be compared with objects."""
         return FileBytes(source.fd, source.size, self._files, **known)  # type: ignore[arg-type]
 
     async def receipt(
-        self, row: Row, source: Source, expected: FileBytes, *, ours: bool = True
+        self, row: Row, source: SourceFile, expected: FileBytes, *, ours: bool = True
     ) -> Receipt:
         """The receipt of what stands at the row's key; raises why there is none.
 
@@ -91,7 +91,7 @@ class Receipts:
         return info
 
     async def judged(
-        self, row: Row, info: ObjectInfo, source: Source, expected: FileBytes
+        self, row: Row, info: ObjectInfo, source: SourceFile, expected: FileBytes
     ) -> Judgement:
         """Whether the object holds the bytes; what S3's words leave open is read and compared."""
         judgement = await judge(info, expected, self._s3.capabilities)

@@ -17,7 +17,7 @@ from petal_s3.logs.log_file import Identity, open_log
 from petal_s3.outbox.rows import printable
 
 
-class Source:
+class SourceFile:
     """An open file of known identity; everything is read through its one descriptor."""
 
     def __init__(self, path: Path, identity: Identity, *, real: bool = False) -> None:

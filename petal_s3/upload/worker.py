@@ -58,7 +58,7 @@ Spread = Callable[[], float]
 def backoff_s(failures: int, *, cap_s: float = _CAP_S, spread: Spread = random.random) -> float:
     """Seconds to wait after so many failures in a row: full jitter, doubled, capped.
 
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog. ``spread`` yields 0..1.
+    SourceFile: "Exponential Backoff And Jitter", AWS Architecture Blog. ``spread`` yields 0..1.
     """
     return spread() * min(cap_s, 2.0 ** min(max(failures, 0), 16))
 

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import boto3
 import pytest
-from desk import Desk, Sea
-from realm import Realm
+from account import Account
+from console import Console, Sea
 
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def console(tmp_path: Path) -> Iterator[Console]:
     """A machine of its own; whatever was started there has ended afterwards."""
-    made = Desk(tmp_path)
+    made = Console(tmp_path)
     yield made
     made.clear()
 
 
 @pytest.fixture
-def sea(desk: Desk, s3_server: EmbeddedS3) -> Iterator[Sea]:
-    """A link, a token service and a bucket, known at the desk."""
+def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
+    """A link, a token service and a bucket, known at the console."""
     client = boto3.client(
         "s3",
         endpoint_url=s3_server.url,
@@ -38,23 +38,23 @@ def sea(desk: Desk, s3_server: EmbeddedS3) -> Iterator[Sea]:
         LinkThread(s3_server.url) as link,
         in_thread(TokenService()) as tokens,
     ):
-        desk.env |= {
+        console.env |= {
             "PETAL_S3_ENDPOINT_URL": link.url,
             "PETAL_S3_SESSION_TOKEN_URL": tokens.url,
             "PETAL_S3_REQUEST_TIMEOUT": "10",
         }
         yield Sea(link, client)
-        desk.clear()
+        console.clear()
 
 
 @pytest.fixture
-def realm(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Realm]:
-    """A server of its own that looks at signatures and policies, known at the desk."""
+def account(console: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """A server of its own that looks at signatures and policies, known at the console."""
     monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
-    with start_s3() as server, contextlib.closing(Realm(server)) as made:
+    with start_s3() as server, contextlib.closing(Account(server)) as made:
         server.create_bucket("logs")
         key, secret = made.key
-        desk.env |= {
+        console.env |= {
             "PETAL_S3_ENDPOINT_URL": server.url,
             "PETAL_S3_REQUEST_TIMEOUT": "10",
             "AWS_ACCESS_KEY_ID": key,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from account import Account
 from botocore.exceptions import ClientError
-from desk import HOME, MACHINE, Desk, Sea
-from realm import Realm
+from console import HOME, MACHINE, Console, Sea
 
 PART = b"x" * 1000
 KMS = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def printed(desk: Desk, *words: str, **env: str) -> dict[str, Any]:
-    answer = desk.type("bucket", "policy", *words, **env)
+def printed(console: Console, *words: str, **env: str) -> dict[str, Any]:
+    answer = console.type("bucket", "policy", *words, **env)
     assert answer.code == 0, answer
     return answer.json
 
@@ -31,13 +31,15 @@ def refused(work: Any, **asked: Any) -> bool:
     return False
 
 
-def test_a_machine_does_all_its_work_with_the_printed_policy(desk: Desk, realm: Realm) -> None:
+def test_a_machine_does_all_its_work_with_the_printed_policy(
+    console: Console, account: Account
+) -> None:
     # moto takes every condition for true, and so would refuse all who come without TLS.
-    given = [one for one in printed(desk)["Statement"] if one["Sid"] != "TlsOnly"]
-    realm.allow(*given)
-    realm.root.put_object(Bucket="logs", Key="flight_logs/drone-0010/a.ulg", Body=b"theirs")
-    realm.enforce()
-    s3 = realm.s3
+    given = [one for one in printed(console)["Statement"] if one["Sid"] != "TlsOnly"]
+    account.allow(*given)
+    account.root.put_object(Bucket="logs", Key="flight_logs/drone-0010/a.ulg", Body=b"theirs")
+    account.enforce()
+    s3 = account.s3
 
     for root in (HOME, f"{MACHINE}/", f"deleted/{HOME}", f"deleted/{MACHINE}/"):
         key = f"{root}a.ulg"
@@ -61,18 +63,18 @@ def test_a_machine_does_all_its_work_with_the_printed_policy(desk: Desk, realm: 
     assert refused(s3.put_bucket_versioning, VersioningConfiguration={"Status": "Suspended"})
 
 
-def test_without_delete_it_may_not_delete(desk: Desk, realm: Realm) -> None:
-    given = printed(desk, "--no-delete")["Statement"]
-    realm.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
-    realm.enforce()
+def test_without_delete_it_may_not_delete(console: Console, account: Account) -> None:
+    given = printed(console, "--no-delete")["Statement"]
+    account.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
+    account.enforce()
 
-    realm.s3.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=PART)
+    account.s3.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=PART)
 
-    assert refused(realm.s3.delete_object, Key=f"{HOME}a.ulg")
+    assert refused(account.s3.delete_object, Key=f"{HOME}a.ulg")
 
 
-def test_only_own_folders_may_be_listed_and_only_over_tls(desk: Desk) -> None:
-    policy = statements(printed(desk, "--machine", MACHINE))
+def test_only_own_folders_may_be_listed_and_only_over_tls(console: Console) -> None:
+    policy = statements(printed(console, "--machine", MACHINE))
 
     assert policy["ListOwn"]["Resource"] == "arn:aws:s3:::logs"
     assert policy["ListOwn"]["Condition"] == {
@@ -87,9 +89,9 @@ def test_only_own_folders_may_be_listed_and_only_over_tls(desk: Desk) -> None:
     assert policy["TlsOnly"]["Resource"] == ["arn:aws:s3:::logs", "arn:aws:s3:::logs/*"]
 
 
-def test_it_asks_nobody_and_needs_no_credentials(desk: Desk, sea: Sea) -> None:
+def test_it_asks_nobody_and_needs_no_credentials(console: Console, sea: Sea) -> None:
     policy = printed(
-        desk, "--machine", "m-7", "--json", PETAL_S3_MACHINE_ID="", PETAL_S3_REGION="cn-north-1"
+        console, "--machine", "m-7", "--json", PETAL_S3_MACHINE_ID="", PETAL_S3_REGION="cn-north-1"
     )
 
     assert (
@@ -97,11 +99,11 @@ def test_it_asks_nobody_and_needs_no_credentials(desk: Desk, sea: Sea) -> None:
     )
     assert "s3:ListBucketMultipartUploads" not in str(policy)
     assert sea.ledger.requests() == []
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_signs_that_mean_something_to_iam_are_taken_literally(desk: Desk) -> None:
-    policy = printed(desk, PETAL_S3_UPLOAD_PREFIX="a*b?c$d/")
+def test_signs_that_mean_something_to_iam_are_taken_literally(console: Console) -> None:
+    policy = printed(console, PETAL_S3_UPLOAD_PREFIX="a*b?c$d/")
 
     first = statements(policy)["OwnObjects"]["Resource"][0]
     assert first == f"arn:aws:s3:::logs/a${{*}}b${{?}}c${{$}}d/{MACHINE}/*"
@@ -125,9 +127,9 @@ def test_signs_that_mean_something_to_iam_are_taken_literally(desk: Desk) -> Non
     ],
 )
 def test_a_kms_key_may_be_used_through_s3_alone(
-    desk: Desk, sse: str, resource: str, more: dict[str, Any]
+    console: Console, sse: str, resource: str, more: dict[str, Any]
 ) -> None:
-    policy = printed(desk, PETAL_S3_SSE=f"aws:kms:{sse}", PETAL_S3_REGION="eu-west-1")
+    policy = printed(console, PETAL_S3_SSE=f"aws:kms:{sse}", PETAL_S3_REGION="eu-west-1")
 
     key = statements(policy)["OwnKey"]
     assert key["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
@@ -137,13 +139,13 @@ def test_a_kms_key_may_be_used_through_s3_alone(
 
 
 @pytest.mark.parametrize("sse", ["aws:kms", "AES256", "none"])
-def test_no_key_is_granted_where_none_is_named(desk: Desk, sse: str) -> None:
-    assert "kms:" not in str(printed(desk, PETAL_S3_SSE=sse))
+def test_no_key_is_granted_where_none_is_named(console: Console, sse: str) -> None:
+    assert "kms:" not in str(printed(console, PETAL_S3_SSE=sse))
 
 
-def test_a_policy_too_long_for_a_session_says_so(desk: Desk) -> None:
-    short = desk.type("bucket", "policy", "--machine", "m-1")
-    long = desk.type("bucket", "policy", "--machine", "m" * 64, PETAL_S3_UPLOAD_PREFIX="p" * 300)
+def test_a_policy_too_long_for_a_session_says_so(console: Console) -> None:
+    short = console.type("bucket", "policy", "--machine", "m-1")
+    long = console.type("bucket", "policy", "--machine", "m" * 64, PETAL_S3_UPLOAD_PREFIX="p" * 300)
 
     assert short.err == ""
     assert "too long for a session policy (2048)" in long.err

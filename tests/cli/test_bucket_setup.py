@@ -11,9 +11,9 @@ from typing import Any
 
 import boto3
 import pytest
+from account import Account, allow, deny
 from botocore.exceptions import ClientError
-from desk import MACHINE, Answer, Desk, Sea
-from realm import Realm, allow, deny
+from console import MACHINE, Answer, Console, Sea
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -30,14 +30,14 @@ Meet = Callable[[Request], Awaitable[Fault | None]]
 
 
 @pytest.fixture
-def bucket(sea: Sea, desk: Desk) -> Any:
+def bucket(sea: Sea, console: Console) -> Any:
     """A look at the bucket past the link."""
-    desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
+    console.env["AWS_EC2_METADATA_DISABLED"] = "true"
     return sea.cloud
 
 
-def setup(desk: Desk, *words: str, **env: str) -> Answer:
-    return desk.type("bucket", "setup", *words, **env)
+def setup(console: Console, *words: str, **env: str) -> Answer:
+    return console.type("bucket", "setup", *words, **env)
 
 
 def writes(sea: Sea) -> list[Request]:
@@ -65,10 +65,12 @@ def rules(bucket: Any) -> dict[str, Any]:
 # -- what is set
 
 
-def test_a_bucket_that_is_missing_is_created_and_set_up(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_a_bucket_that_is_missing_is_created_and_set_up(
+    console: Console, sea: Sea, bucket: Any
+) -> None:
     bucket.delete_bucket(Bucket="logs")
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 0, answer
     assert steps(answer) == dict.fromkeys(STEPS, "changed")
@@ -89,24 +91,24 @@ def test_a_bucket_that_is_missing_is_created_and_set_up(desk: Desk, sea: Sea, bu
 
 @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
 def test_a_bucket_is_created_in_the_region_of_the_settings(
-    desk: Desk, bucket: Any, region: str
+    console: Console, bucket: Any, region: str
 ) -> None:
-    answer = setup(desk, PETAL_S3_BUCKET_NAME="elsewhere", PETAL_S3_REGION=region)
+    answer = setup(console, PETAL_S3_BUCKET_NAME="elsewhere", PETAL_S3_REGION=region)
 
     assert answer.code == 0, answer
     told = bucket.get_bucket_location(Bucket="elsewhere")["LocationConstraint"]
     assert (told or "us-east-1") == region
 
 
-def test_a_second_setup_writes_nothing(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_a_second_setup_writes_nothing(console: Console, sea: Sea, bucket: Any) -> None:
     bucket.create_bucket(Bucket="access")
     words = ("--json", "--machine", "m-1", "--machine", "m-2", "--access-logs", "access/logs/")
     settings = {"PETAL_S3_SSE": "aws:kms:alias/logs"}
-    assert setup(desk, *words, **settings).code == 0
+    assert setup(console, *words, **settings).code == 0
     assert writes(sea)
     sea.ledger.clear()
 
-    answer = setup(desk, *words, **settings)
+    answer = setup(console, *words, **settings)
 
     assert answer.code == 0, answer
     assert set(steps(answer).values()) == {"unchanged"}
@@ -114,8 +116,10 @@ def test_a_second_setup_writes_nothing(desk: Desk, sea: Sea, bucket: Any) -> Non
     assert writes(sea) == []
 
 
-def test_a_dry_run_says_everything_and_changes_nothing(desk: Desk, sea: Sea, bucket: Any) -> None:
-    answer = setup(desk, "--dry-run")
+def test_a_dry_run_says_everything_and_changes_nothing(
+    console: Console, sea: Sea, bucket: Any
+) -> None:
+    answer = setup(console, "--dry-run")
 
     assert answer.code == 0
     assert writes(sea) == []
@@ -124,13 +128,13 @@ def test_a_dry_run_says_everything_and_changes_nothing(desk: Desk, sea: Sea, buc
     assert "Nothing was changed" in answer.err
 
     bucket.delete_bucket(Bucket="logs")
-    answer = setup(desk, "--dry-run", "--json")
+    answer = setup(console, "--dry-run", "--json")
     assert answer.code == 0
     assert steps(answer) == dict.fromkeys(STEPS, "to change")
     assert writes(sea) == []
 
 
-def test_what_others_have_set_stays(desk: Desk, bucket: Any) -> None:
+def test_what_others_have_set_stays(console: Console, bucket: Any) -> None:
     theirs = {"ID": "theirs", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 90}}
     bucket.put_bucket_lifecycle_configuration(
         Bucket="logs", LifecycleConfiguration={"Rules": [theirs]}
@@ -144,7 +148,7 @@ def test_what_others_have_set_stays(desk: Desk, bucket: Any) -> None:
     kept = {"Version": "2008-10-17", "Id": "kept", "Statement": statement}
     bucket.put_bucket_policy(Bucket="logs", Policy=json.dumps(kept))
 
-    assert setup(desk).code == 0
+    assert setup(console).code == 0
 
     found = rules(bucket)
     assert set(found) == {"theirs", "petal-s3-stale-uploads", f"petal-s3-tmp-{MACHINE}"}
@@ -159,10 +163,10 @@ def test_what_others_have_set_stays(desk: Desk, bucket: Any) -> None:
     assert (policy["Version"], policy["Id"]) == ("2008-10-17", "kept")
 
 
-def test_another_machine_is_added_beside_the_first(desk: Desk, bucket: Any) -> None:
-    setup(desk, "--machine", "m-1", "--origin", "https://fleet.example")
+def test_another_machine_is_added_beside_the_first(console: Console, bucket: Any) -> None:
+    setup(console, "--machine", "m-1", "--origin", "https://fleet.example")
 
-    answer = setup(desk, "--machine", "m-2")
+    answer = setup(console, "--machine", "m-2")
 
     assert answer.code == 0
     assert {"petal-s3-tmp-m-1", "petal-s3-tmp-m-2"} < set(rules(bucket))
@@ -171,38 +175,38 @@ def test_another_machine_is_added_beside_the_first(desk: Desk, bucket: Any) -> N
 
 
 def test_without_a_machine_it_says_that_nothing_expires(
-    desk: Desk, bucket: Any, monkeypatch: pytest.MonkeyPatch
+    console: Console, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostfiles, "host_machine_id", lambda: None)  # as at a desk
-    del desk.env["PETAL_S3_MACHINE_ID"]
+    monkeypatch.setattr(hostfiles, "host_machine_id", lambda: None)  # as at a console
+    del console.env["PETAL_S3_MACHINE_ID"]
 
-    answer = setup(desk)
+    answer = setup(console)
 
     assert answer.code == 0
     assert "--machine" in answer.err
     assert [*rules(bucket)] == ["petal-s3-stale-uploads"]
 
 
-def test_a_setting_that_somebody_has_changed_is_brought_back(desk: Desk, bucket: Any) -> None:
-    setup(desk)
+def test_a_setting_that_somebody_has_changed_is_brought_back(console: Console, bucket: Any) -> None:
+    setup(console)
     bucket.put_bucket_versioning(Bucket="logs", VersioningConfiguration={"Status": "Suspended"})
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert steps(answer) == {**dict.fromkeys(STEPS, "unchanged"), "versioning": "changed"}
     assert answer.json["steps"][1]["changes"] == ["Suspended -> Enabled"]
 
 
-def test_encryption_none_is_not_touched(desk: Desk, bucket: Any) -> None:
-    answer = setup(desk, "--json", PETAL_S3_SSE="none")
+def test_encryption_none_is_not_touched(console: Console, bucket: Any) -> None:
+    answer = setup(console, "--json", PETAL_S3_SSE="none")
 
     assert "encryption" not in steps(answer)
     with pytest.raises(ClientError):
         bucket.get_bucket_encryption(Bucket="logs")
 
 
-def test_a_kms_key_is_set_with_a_bucket_key(desk: Desk, bucket: Any) -> None:
-    assert setup(desk, PETAL_S3_SSE="aws:kms:alias/logs").code == 0
+def test_a_kms_key_is_set_with_a_bucket_key(console: Console, bucket: Any) -> None:
+    assert setup(console, PETAL_S3_SSE="aws:kms:alias/logs").code == 0
 
     told = bucket.get_bucket_encryption(Bucket="logs")["ServerSideEncryptionConfiguration"]
     assert told["Rules"] == [
@@ -218,10 +222,10 @@ def test_a_kms_key_is_set_with_a_bucket_key(desk: Desk, bucket: Any) -> None:
 # -- access logs
 
 
-def test_access_logs_go_where_they_are_allowed(desk: Desk, bucket: Any) -> None:
+def test_access_logs_go_where_they_are_allowed(console: Console, bucket: Any) -> None:
     bucket.create_bucket(Bucket="access")
 
-    answer = setup(desk, "--access-logs", "access/of-logs/")
+    answer = setup(console, "--access-logs", "access/of-logs/")
 
     assert answer.code == 0, answer
     told = bucket.get_bucket_logging(Bucket="logs")["LoggingEnabled"]
@@ -232,15 +236,17 @@ def test_access_logs_go_where_they_are_allowed(desk: Desk, bucket: Any) -> None:
     assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::logs"}}
 
 
-def test_a_missing_bucket_for_access_logs_fails_only_that_step(desk: Desk, bucket: Any) -> None:
-    answer = setup(desk, "--json", "--access-logs", "nowhere")
+def test_a_missing_bucket_for_access_logs_fails_only_that_step(
+    console: Console, bucket: Any
+) -> None:
+    answer = setup(console, "--json", "--access-logs", "nowhere")
 
     assert answer.code == 1
     assert steps(answer) == {
         **dict.fromkeys(STEPS, "changed"), "bucket": "unchanged",
         "log target": "failed", "access logs": "skipped",
     }  # fmt: skip
-    assert setup(desk, "--access-logs", "logs").code == 2  # it would log its own logs
+    assert setup(console, "--access-logs", "logs").code == 2  # it would log its own logs
 
 
 # -- what cannot be set
@@ -255,11 +261,11 @@ def test_a_missing_bucket_for_access_logs_fails_only_that_step(desk: Desk, bucke
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_what_a_server_does_not_offer_stops_no_other_step(
-    desk: Desk, sea: Sea, bucket: Any, method: str, status: int, body: bytes
+    console: Console, sea: Sea, bucket: Any, method: str, status: int, body: bytes
 ) -> None:
     when(sea, method, "lifecycle", Fault(status=status, body=body, headers=XML))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 1
     assert steps(answer)["lifecycle"] == "not offered"
@@ -285,11 +291,11 @@ def reads_past(names: set[str], code: bytes, *, told: bool = True) -> Meet:
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("code", [b"BucketAlreadyOwnedByYou", b"BucketAlreadyExists"])
 def test_a_server_that_lists_the_bucket_instead_is_set_up_as_far_as_it_goes(
-    desk: Desk, sea: Sea, bucket: Any, code: bytes, told: bool
+    console: Console, sea: Sea, bucket: Any, code: bytes, told: bool
 ) -> None:
     sea.link.link.on_request = reads_past({"versioning", "encryption", "policy"}, code, told=told)
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 1, answer
     assert steps(answer) == {
@@ -306,12 +312,12 @@ def test_a_server_that_lists_the_bucket_instead_is_set_up_as_far_as_it_goes(
     assert written == {"lifecycle", "cors"}, "what cannot be read is not written either"
 
 
-def test_each_step_that_is_not_offered_is_one_line(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_each_step_that_is_not_offered_is_one_line(console: Console, sea: Sea, bucket: Any) -> None:
     sea.link.link.on_request = reads_past(
         {"versioning", "encryption", "lifecycle", "cors", "policy"}, b"BucketAlreadyExists"
     )
 
-    answer = setup(desk)
+    answer = setup(console)
 
     assert answer.code == 1
     lines = answer.out.splitlines()
@@ -323,12 +329,12 @@ def test_each_step_that_is_not_offered_is_one_line(desk: Desk, sea: Sea, bucket:
 
 @pytest.mark.parametrize("code", [b"BucketAlreadyOwnedByYou", b"BucketAlreadyExists"])
 def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
-    desk: Desk, sea: Sea, bucket: Any, code: bytes
+    console: Console, sea: Sea, bucket: Any, code: bytes
 ) -> None:
     body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
     when(sea, "PUT", "lifecycle", Fault(status=409, body=body, headers=XML))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     (step,) = [one for one in answer.json["steps"] if one["name"] == "lifecycle"]
     assert (answer.code, step["outcome"]) == (1, "not offered")
@@ -353,11 +359,11 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_no_odd_answer_to_one_setting_ends_the_others(
-    desk: Desk, sea: Sea, bucket: Any, method: str, fault: Fault, outcome: str
+    console: Console, sea: Sea, bucket: Any, method: str, fault: Fault, outcome: str
 ) -> None:
     when(sea, method, "cors", fault)
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     told = "changed" if method == "PUT" and fault.status == 200 and not fault.body else outcome
     assert answer.code == (0 if told == "changed" else 1), answer
@@ -365,22 +371,22 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
     assert "login" not in answer.out
 
 
-def test_rules_that_were_all_removed_are_no_rules(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_rules_that_were_all_removed_are_no_rules(console: Console, sea: Sea, bucket: Any) -> None:
     when(sea, "GET", "lifecycle", Fault(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 0, answer
     assert steps(answer)["lifecycle"] == "changed"
 
 
 def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
-    desk: Desk, sea: Sea, bucket: Any
+    console: Console, sea: Sea, bucket: Any
 ) -> None:
     page = b"<html><body>Log in to the network</body></html>"
     when(sea, "GET", "versioning", Fault(status=200, body=page, headers=HTML))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert (answer.code, answer.json["code"]) == (3, "not_s3")
     assert answer.json["error"] == (
@@ -392,9 +398,9 @@ def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
 
 @pytest.mark.parametrize("setting", ["lifecycle", "cors", "policy", "encryption"])
 def test_settings_are_sent_with_the_checksum_that_older_servers_ask_for(
-    desk: Desk, sea: Sea, bucket: Any, setting: str
+    console: Console, sea: Sea, bucket: Any, setting: str
 ) -> None:
-    assert setup(desk).code == 0
+    assert setup(console).code == 0
 
     (sent,) = [one for one in writes(sea) if one.query.rstrip("=") == setting]
     assert re.fullmatch(r"[A-Za-z0-9+/]{22}==", sent.headers["Content-MD5"])
@@ -402,20 +408,22 @@ def test_settings_are_sent_with_the_checksum_that_older_servers_ask_for(
 
 
 def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(
-    desk: Desk, sea: Sea, bucket: Any
+    console: Console, sea: Sea, bucket: Any
 ) -> None:
     taken = b"<Error><Code>BucketAlreadyExists</Code><Message>Taken.</Message></Error>"
     bucket.delete_bucket(Bucket="logs")
     when(sea, "PUT", "", Fault(status=409, body=taken, headers=XML))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 1
     assert (answer.json["code"], answer.json["steps"]) == ("bucket_of_another", [])
     assert [one.method for one in sea.ledger.requests()] == ["HEAD", "PUT"]
 
 
-def test_a_bucket_that_became_ours_meanwhile_is_fine(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_a_bucket_that_became_ours_meanwhile_is_fine(
+    console: Console, sea: Sea, bucket: Any
+) -> None:
     missing, ours = iter([404]), b"<Error><Code>BucketAlreadyOwnedByYou</Code></Error>"
 
     async def race(request: Request) -> Fault | None:
@@ -424,24 +432,26 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(desk: Desk, sea: Sea, bucke
         return Fault(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
 
     sea.link.link.on_request = race
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 0, answer
     assert steps(answer)["bucket"] == "unchanged"
 
 
-def test_a_bucket_that_is_elsewhere_names_the_region(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_a_bucket_that_is_elsewhere_names_the_region(
+    console: Console, sea: Sea, bucket: Any
+) -> None:
     moved = Fault(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
     when(sea, "HEAD", "", moved)
 
-    answer = setup(desk)
+    answer = setup(console)
 
     assert answer.code == 2
     assert "PETAL_S3_REGION" in answer.err
     assert writes(sea) == []
 
 
-def test_a_region_that_s3_itself_tells_is_named(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_a_region_that_s3_itself_tells_is_named(console: Console, sea: Sea, bucket: Any) -> None:
     where = {"LocationConstraint": "eu-west-1"}
     abroad = boto3.client(
         "s3", endpoint_url=bucket.meta.endpoint_url, region_name="eu-west-1",
@@ -450,53 +460,55 @@ def test_a_region_that_s3_itself_tells_is_named(desk: Desk, sea: Sea, bucket: An
     with contextlib.closing(abroad):
         abroad.create_bucket(Bucket="abroad", CreateBucketConfiguration=where)
     # Without an endpoint of ours it is AWS, whose names of regions are the ones we mean.
-    desk.env["AWS_ENDPOINT_URL_S3"] = desk.env.pop("PETAL_S3_ENDPOINT_URL")
+    console.env["AWS_ENDPOINT_URL_S3"] = console.env.pop("PETAL_S3_ENDPOINT_URL")
 
-    answer = setup(desk, PETAL_S3_BUCKET_NAME="abroad")
+    answer = setup(console, PETAL_S3_BUCKET_NAME="abroad")
 
     assert answer.code == 2
     assert "set PETAL_S3_REGION=eu-west-1" in answer.err
     assert writes(sea) == []
 
 
-def test_without_a_link_it_stops_and_says_when(desk: Desk, sea: Sea, bucket: Any) -> None:
+def test_without_a_link_it_stops_and_says_when(console: Console, sea: Sea, bucket: Any) -> None:
     sea.link.cut()
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 3
     assert (answer.json["code"], answer.json["steps"]) == ("offline", [])
 
 
-def test_without_credentials_it_is_one_sentence(desk: Desk, sea: Sea, bucket: Any) -> None:
-    desk.env.pop("PETAL_S3_SESSION_TOKEN_URL")
+def test_without_credentials_it_is_one_sentence(console: Console, sea: Sea, bucket: Any) -> None:
+    console.env.pop("PETAL_S3_SESSION_TOKEN_URL")
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 3
     assert answer.json["code"] == "no_credentials"
     assert sea.ledger.requests() == []
 
 
-def test_the_administrators_own_credentials_come_first(desk: Desk, sea: Sea, bucket: Any) -> None:
-    setup(desk, AWS_ACCESS_KEY_ID="AKIAADMIN", AWS_SECRET_ACCESS_KEY="opens-nothing")
+def test_the_administrators_own_credentials_come_first(
+    console: Console, sea: Sea, bucket: Any
+) -> None:
+    setup(console, AWS_ACCESS_KEY_ID="AKIAADMIN", AWS_SECRET_ACCESS_KEY="opens-nothing")
     signed = {one.headers["Authorization"] for one in sea.ledger.requests()}
     assert signed
     assert all("Credential=AKIAADMIN/" in one for one in signed)
     sea.ledger.clear()
 
-    setup(desk)
+    setup(console)
     (first, *_) = sea.ledger.requests()
     assert "Credential=ASIADEMO" in first.headers["Authorization"]
 
 
 @pytest.mark.parametrize("setting", ["lifecycle", "cors", "policy", "encryption"])
 def test_an_empty_answer_is_never_taken_for_no_rules(
-    desk: Desk, sea: Sea, bucket: Any, setting: str
+    console: Console, sea: Sea, bucket: Any, setting: str
 ) -> None:
     when(sea, "GET", setting, Fault(status=200))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 3
     assert answer.json["code"] == "not_s3"
@@ -504,32 +516,32 @@ def test_an_empty_answer_is_never_taken_for_no_rules(
 
 
 def test_an_empty_yes_that_is_not_from_s3_is_not_believed(
-    desk: Desk, sea: Sea, bucket: Any
+    console: Console, sea: Sea, bucket: Any
 ) -> None:
     when(sea, "PUT", "versioning", Fault(status=200))
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 3
     assert answer.json["code"] == "not_s3"
     assert "versioning" not in steps(answer)
 
 
-def test_over_plain_http_there_is_one_warning(desk: Desk, sea: Sea, bucket: Any) -> None:
-    answer = setup(desk)
+def test_over_plain_http_there_is_one_warning(console: Console, sea: Sea, bucket: Any) -> None:
+    answer = setup(console)
     assert answer.err.count("Warning") == 1
     assert "TLS-only" in answer.err
 
     bucket.delete_bucket_policy(Bucket="logs")
-    answer = setup(desk, "--no-tls-only")
+    answer = setup(console, "--no-tls-only")
     assert "Warning" not in answer.err
     with pytest.raises(ClientError):
         bucket.get_bucket_policy(Bucket="logs")
 
 
 @pytest.mark.parametrize("machine", ["..", "a/b", "", "x" * 65, "deleted"])
-def test_a_machine_id_that_is_none_is_refused(desk: Desk, sea: Sea, machine: str) -> None:
-    answer = setup(desk, "--machine", machine)
+def test_a_machine_id_that_is_none_is_refused(console: Console, sea: Sea, machine: str) -> None:
+    answer = setup(console, "--machine", machine)
 
     assert answer.code == 2
     assert sea.ledger.requests() == []
@@ -552,12 +564,12 @@ def test_a_machine_id_that_is_none_is_refused(desk: Desk, sea: Sea, machine: str
     ],
 )
 def test_a_denied_step_names_the_permission_and_the_others_go_on(
-    desk: Desk, realm: Realm, action: str, step: str
+    console: Console, account: Account, action: str, step: str
 ) -> None:
-    realm.allow(allow("*"), deny(action))
-    realm.enforce()
+    account.allow(allow("*"), deny(action))
+    account.enforce()
 
-    answer = setup(desk, "--json")
+    answer = setup(console, "--json")
 
     assert answer.code == 1
     (failed,) = [one for one in answer.json["steps"] if one["outcome"] == "failed"]
@@ -566,14 +578,16 @@ def test_a_denied_step_names_the_permission_and_the_others_go_on(
     assert len(answer.json["steps"]) == len(STEPS)
 
 
-def test_a_bucket_in_the_account_of_another_is_left_alone(desk: Desk, realm: Realm) -> None:
+def test_a_bucket_in_the_account_of_another_is_left_alone(
+    console: Console, account: Account
+) -> None:
     request = urllib.request.Request(
-        f"{realm.url}/theirs", method="PUT",
+        f"{account.url}/theirs", method="PUT",
         headers={"Authorization": _SIGNED, "x-moto-account-id": "111122223333"},
     )  # fmt: skip
     urllib.request.urlopen(request, timeout=10).close()
 
-    answer = setup(desk, "--json", PETAL_S3_BUCKET_NAME="theirs")
+    answer = setup(console, "--json", PETAL_S3_BUCKET_NAME="theirs")
 
     assert answer.code == 1
     assert (answer.json["code"], answer.json["steps"]) == ("bucket_of_another", [])

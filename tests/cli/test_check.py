@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, MACHINE, Answer, Desk, Sea
-from realm import Realm
+from account import Account
+from console import HOME, MACHINE, Answer, Console, Sea
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -26,13 +26,13 @@ LACKED = "copy condition"
 
 
 @pytest.fixture
-def at_sea(desk: Desk, sea: Sea) -> Sea:
-    desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
+def at_sea(console: Console, sea: Sea) -> Sea:
+    console.env["AWS_EC2_METADATA_DISABLED"] = "true"
     return sea
 
 
-def check(desk: Desk, **env: str) -> Answer:
-    return desk.type("check", "--json", **env)
+def check(console: Console, **env: str) -> Answer:
+    return console.type("check", "--json", **env)
 
 
 def state(answer: Answer, state: str) -> dict[str, dict[str, Any]]:
@@ -64,11 +64,13 @@ def left(s3: Any) -> dict[str, Any]:
 # -- all is well
 
 
-def test_when_all_is_well_every_check_says_so_and_nothing_is_left(desk: Desk, at_sea: Sea) -> None:
+def test_when_all_is_well_every_check_says_so_and_nothing_is_left(
+    console: Console, at_sea: Sea
+) -> None:
     s3 = at_sea.cloud
-    desk.type("bucket", "setup", "--no-tls-only")
+    console.type("bucket", "setup", "--no-tls-only")
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0, answer
     assert troubles(answer) == set()
@@ -78,11 +80,11 @@ def test_when_all_is_well_every_check_says_so_and_nothing_is_left(desk: Desk, at
     assert set(state(answer, "warning")) == {LACKED}
     first = at_sea.ledger.requests("DeleteObject")[0]
     assert first.headers["If-Match"] == "*"  # else a bucket with versions keeps a marker
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_people_read_a_line_for_each_check_and_no_secret(desk: Desk, at_sea: Sea) -> None:
-    answer = desk.type("check", PETAL_S3_API_TOKEN="let-me-in")
+def test_people_read_a_line_for_each_check_and_no_secret(console: Console, at_sea: Sea) -> None:
+    answer = console.type("check", PETAL_S3_API_TOKEN="let-me-in")
 
     assert answer.code == 0, answer
     assert f"bucket logs, machine {MACHINE}, logs go to {HOME}" in answer.out
@@ -97,19 +99,21 @@ def test_people_read_a_line_for_each_check_and_no_secret(desk: Desk, at_sea: Sea
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_a_missing_permission_is_named_and_no_other(desk: Desk, realm: Realm, missing: str) -> None:
-    policy = desk.type("bucket", "policy").json
+def test_a_missing_permission_is_named_and_no_other(
+    console: Console, account: Account, missing: str
+) -> None:
+    policy = console.type("bucket", "policy").json
     # moto takes every condition for true, and so would refuse all who come without TLS.
     given = [one for one in policy["Statement"] if one["Sid"] != "TlsOnly"]
     for statement in given:
         actions = statement["Action"]
         actions = [actions] if isinstance(actions, str) else actions
         statement["Action"] = [one for one in actions if one != missing]
-    realm.root.put_object(Bucket="logs", Key=f"{HOME}20250727_143022_a.ulg", Body=b"a log")
-    realm.allow(*[one for one in given if one["Action"]])
-    realm.enforce()
+    account.root.put_object(Bucket="logs", Key=f"{HOME}20250727_143022_a.ulg", Body=b"a log")
+    account.allow(*[one for one in given if one["Action"]])
+    account.enforce()
 
-    answer = check(desk)
+    answer = check(console)
 
     assert troubles(answer) == {missing}, answer
     told = {**state(answer, "failed"), **state(answer, "warning")}[missing]
@@ -122,24 +126,26 @@ def test_a_missing_permission_is_named_and_no_other(desk: Desk, realm: Realm, mi
         if missing == "s3:PutObject"
         else set()
     )
-    stays = left(realm.root)
+    stays = left(account.root)
     assert stays["markers"] == []
     assert len(stays["uploads"]) == (missing == "s3:AbortMultipartUpload")
 
 
-def test_the_printed_policy_is_enough_for_every_check(desk: Desk, realm: Realm) -> None:
-    given = desk.type("bucket", "policy").json["Statement"]
-    realm.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
-    realm.enforce()
+def test_the_printed_policy_is_enough_for_every_check(console: Console, account: Account) -> None:
+    given = console.type("bucket", "policy").json["Statement"]
+    account.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
+    account.enforce()
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0, answer
     assert troubles(answer) == set()
     assert set(NEEDED) <= set(state(answer, "ok"))
 
 
-def test_reading_is_not_called_forbidden_where_that_cannot_be_told(desk: Desk, at_sea: Sea) -> None:
+def test_reading_is_not_called_forbidden_where_that_cannot_be_told(
+    console: Console, at_sea: Sea
+) -> None:
     # So AWS answers for a key that is not there to who may list under a condition only; and where
     # nothing can be deleted, nothing is stored to be read.
     denied = b"<Error><Code>AccessDenied</Code><Message>No.</Message></Error>"
@@ -150,27 +156,27 @@ def test_reading_is_not_called_forbidden_where_that_cannot_be_told(desk: Desk, a
         return Fault(status=403, body=denied, headers=XML) if denies else None
 
     at_sea.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
     assert "s3:GetObject" in state(answer, "warning")
     assert answer.code == 0
 
     at_sea.cloud.put_object(Bucket="logs", Key=f"{HOME}a.ulg", Body=b"a log")
-    answer = check(desk)
+    answer = check(console)
     assert "s3:GetObject" in state(answer, "failed")
     assert answer.code == 1
 
     refused.remove("DeleteObject")
     at_sea.cloud.delete_object(Bucket="logs", Key=f"{HOME}a.ulg")
-    answer = check(desk)
+    answer = check(console)
     assert "s3:GetObject" in state(answer, "failed")
     assert answer.code == 1
 
 
-def test_a_key_that_may_not_be_used_is_told_from_the_setting(desk: Desk, at_sea: Sea) -> None:
+def test_a_key_that_may_not_be_used_is_told_from_the_setting(console: Console, at_sea: Sea) -> None:
     denied = b"<Error><Code>AccessDenied</Code><Message>kms:GenerateDataKey</Message></Error>"
     answer_with(at_sea, "CreateMultipartUpload", Fault(status=403, body=denied, headers=XML))
 
-    answer = check(desk, PETAL_S3_SSE="aws:kms:alias/logs")
+    answer = check(console, PETAL_S3_SSE="aws:kms:alias/logs")
 
     advice = state(answer, "failed")["s3:PutObject"]["advice"]
     assert "PETAL_S3_SSE" in advice
@@ -182,7 +188,7 @@ def test_a_key_that_may_not_be_used_is_told_from_the_setting(desk: Desk, at_sea:
     [(501, b"NotImplemented"), (400, b"InvalidArgument"), (500, b"InternalError")],
 )
 def test_an_encryption_that_is_not_offered_names_the_setting(
-    desk: Desk, at_sea: Sea, status: int, code: bytes
+    console: Console, at_sea: Sea, status: int, code: bytes
 ) -> None:
     body = b"<Error><Code>" + code + b"</Code><Message>SSE is not here.</Message></Error>"
 
@@ -191,7 +197,7 @@ def test_an_encryption_that_is_not_offered_names_the_setting(
         return Fault(status=status, body=body, headers=XML) if encrypted else None
 
     at_sea.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 1
     assert set(state(answer, "failed")) == {"encryption"}
@@ -202,7 +208,9 @@ def test_an_encryption_that_is_not_offered_names_the_setting(
     assert left(at_sea.cloud) == {"versions": [], "markers": [], "uploads": []}
 
 
-def test_a_server_without_conditional_deletion_is_asked_plainly(desk: Desk, at_sea: Sea) -> None:
+def test_a_server_without_conditional_deletion_is_asked_plainly(
+    console: Console, at_sea: Sea
+) -> None:
     body = b"<Error><Code>NotImplemented</Code><Message>If-Match</Message></Error>"
 
     async def meet(request: Request) -> Fault | None:
@@ -210,7 +218,7 @@ def test_a_server_without_conditional_deletion_is_asked_plainly(desk: Desk, at_s
         return Fault(status=501, body=body, headers=XML) if conditional else None
 
     at_sea.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert "s3:DeleteObject" in state(answer, "ok")
     plain = [one for one in at_sea.ledger.requests("DeleteObject") if "If-Match" not in one.headers]
@@ -220,8 +228,8 @@ def test_a_server_without_conditional_deletion_is_asked_plainly(desk: Desk, at_s
 # -- what else is missing
 
 
-def test_without_a_bucket_the_rest_is_skipped(desk: Desk, at_sea: Sea) -> None:
-    answer = check(desk, PETAL_S3_BUCKET_NAME="nowhere")
+def test_without_a_bucket_the_rest_is_skipped(console: Console, at_sea: Sea) -> None:
+    answer = check(console, PETAL_S3_BUCKET_NAME="nowhere")
 
     assert answer.code == 1
     assert set(state(answer, "failed")) == {"bucket"}
@@ -229,20 +237,20 @@ def test_without_a_bucket_the_rest_is_skipped(desk: Desk, at_sea: Sea) -> None:
     assert set(NEEDED) <= set(state(answer, "skipped"))
 
 
-def test_offline_is_not_now(desk: Desk, at_sea: Sea) -> None:
+def test_offline_is_not_now(console: Console, at_sea: Sea) -> None:
     at_sea.link.cut()
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 3
     assert set(state(answer, "failed")) == {"bucket"}
     assert set(NEEDED) <= set(state(answer, "skipped"))
 
 
-def test_a_link_that_is_cut_halfway_ends_the_asking(desk: Desk, at_sea: Sea) -> None:
+def test_a_link_that_is_cut_halfway_ends_the_asking(console: Console, at_sea: Sea) -> None:
     answer_with(at_sea, "ListParts", Fault(drop=True))
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 3
     assert set(state(answer, "failed")) == {"s3:ListMultipartUploadParts"}
@@ -250,8 +258,8 @@ def test_a_link_that_is_cut_halfway_ends_the_asking(desk: Desk, at_sea: Sea) -> 
     assert left(at_sea.cloud)["uploads"] == []
 
 
-def test_a_token_service_that_is_down_is_not_now(desk: Desk, at_sea: Sea) -> None:
-    answer = check(desk, PETAL_S3_SESSION_TOKEN_URL="http://user:secret@127.0.0.1:9/token")
+def test_a_token_service_that_is_down_is_not_now(console: Console, at_sea: Sea) -> None:
+    answer = check(console, PETAL_S3_SESSION_TOKEN_URL="http://user:secret@127.0.0.1:9/token")
 
     assert answer.code == 3
     assert set(state(answer, "failed")) == {"credentials"}
@@ -259,26 +267,26 @@ def test_a_token_service_that_is_down_is_not_now(desk: Desk, at_sea: Sea) -> Non
     assert "secret" not in answer.out + answer.err
 
 
-def test_no_credentials_at_all_are_not_now(desk: Desk, at_sea: Sea) -> None:
-    answer = check(desk, PETAL_S3_SESSION_TOKEN_URL="")
+def test_no_credentials_at_all_are_not_now(console: Console, at_sea: Sea) -> None:
+    answer = check(console, PETAL_S3_SESSION_TOKEN_URL="")
 
     assert answer.code == 3
     assert "PETAL_S3_SESSION_TOKEN_URL" in state(answer, "failed")["credentials"]["advice"]
 
 
-def test_a_wrong_setting_is_wrong_use(desk: Desk) -> None:
-    answer = desk.type("check", PETAL_S3_SSE="rot13")
+def test_a_wrong_setting_is_wrong_use(console: Console) -> None:
+    answer = console.type("check", PETAL_S3_SSE="rot13")
 
     assert answer.code == 2
     assert "PETAL_S3_SSE" in answer.err
 
 
-def test_a_clock_that_is_far_off_is_a_warning(desk: Desk, at_sea: Sea) -> None:
+def test_a_clock_that_is_far_off_is_a_warning(console: Console, at_sea: Sea) -> None:
     date = {**XML, "date": "Fri, 01 Jan 2100 00:00:00 GMT"}
     denied = b"<Error><Code>AccessDenied</Code></Error>"
     answer_with(at_sea, "ListObjectsV2", Fault(status=403, body=denied, headers=date))
 
-    answer = check(desk)
+    answer = check(console)
 
     told = state(answer, "warning")["clock"]
     assert "s behind S3" in told["found"]
@@ -288,52 +296,52 @@ def test_a_clock_that_is_far_off_is_a_warning(desk: Desk, at_sea: Sea) -> None:
 # -- this machine
 
 
-def test_a_running_host_is_not_disturbed(desk: Desk, at_sea: Sea) -> None:
-    path = desk.write("a.ulg")
-    desk.type("enqueue", path)
-    with desk.host(machine_id=MACHINE):
-        before = {one.name: one.stat().st_size for one in desk.state.iterdir()}
-        answer = check(desk)
-        assert not DrainLock(desk.state).take()
+def test_a_running_host_is_not_disturbed(console: Console, at_sea: Sea) -> None:
+    path = console.write("a.ulg")
+    console.type("enqueue", path)
+    with console.host(machine_id=MACHINE):
+        before = {one.name: one.stat().st_size for one in console.state.iterdir()}
+        answer = check(console)
+        assert not DrainLock(console.state).take()
 
         assert answer.code == 0, answer
         found = state(answer, "ok")["outbox"]["found"]
         assert f"process {os.getpid()} drains it" in found
         assert "1 queued" in found
-        assert {one.name for one in desk.state.iterdir()} == set(before)
-    assert [row.state for row in desk.rows()] == ["queued"]
+        assert {one.name for one in console.state.iterdir()} == set(before)
+    assert [row.state for row in console.rows()] == ["queued"]
     stored = {one.key for one in at_sea.ledger.requests("PutObject")}
     assert all(key.startswith(f"{HOME}tmp/check-") for key in stored), "no log is sent"
 
 
-def test_an_outbox_that_nobody_drains_is_a_warning(desk: Desk, at_sea: Sea) -> None:
-    desk.type("enqueue", desk.write("a.ulg"))
+def test_an_outbox_that_nobody_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
+    console.type("enqueue", console.write("a.ulg"))
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0
     assert "nobody drains it" in state(answer, "warning")["outbox"]["found"]
 
 
-def test_a_damaged_outbox_is_a_failure(desk: Desk, at_sea: Sea) -> None:
-    desk.state.mkdir(mode=0o700)
-    (desk.state / "outbox.db").write_bytes(b"no database, " * 1000)
+def test_a_damaged_outbox_is_a_failure(console: Console, at_sea: Sea) -> None:
+    console.state.mkdir(mode=0o700)
+    (console.state / "outbox.db").write_bytes(b"no database, " * 1000)
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 1
     assert "damaged" in state(answer, "failed")["outbox"]["found"]
 
 
-def test_log_directories_that_are_not_there_are_a_warning(desk: Desk, at_sea: Sea) -> None:
-    answer = check(desk, PETAL_S3_LOG_DIRS=str(desk.directory / "nowhere"))
+def test_log_directories_that_are_not_there_are_a_warning(console: Console, at_sea: Sea) -> None:
+    answer = check(console, PETAL_S3_LOG_DIRS=str(console.directory / "nowhere"))
 
     assert answer.code == 0
     assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
 
 
-def test_a_source_is_looked_at_as_a_log_directory(desk: Desk, sea: Sea) -> None:
-    events, away = desk.directory / "events", desk.directory / "away"
+def test_a_source_is_looked_at_as_a_log_directory(console: Console, sea: Sea) -> None:
+    events, away = console.directory / "events", console.directory / "away"
     events.mkdir()
     (events / "one.xml").write_text("<a/>")
     (events / "flight.ulg").write_text("of another kind")
@@ -342,17 +350,17 @@ def test_a_source_is_looked_at_as_a_log_directory(desk: Desk, sea: Sea) -> None:
         {"directory": str(away), "kinds": "json"},
     ]
 
-    answer = desk.type("check", "--json", PETAL_S3_SOURCES=json.dumps(sources))
+    answer = console.type("check", "--json", PETAL_S3_SOURCES=json.dumps(sources))
 
     told = {check["found"]: check for check in answer.json["checks"]}
     assert told[f"{events} holds 1 logs"]["state"] == "ok"
     assert "sources" in told[f"{away} is not there"]["advice"]
 
 
-def test_a_file_in_place_of_the_state_directory_is_a_failure(desk: Desk, at_sea: Sea) -> None:
-    desk.state.write_text("")
+def test_a_file_in_place_of_the_state_directory_is_a_failure(console: Console, at_sea: Sea) -> None:
+    console.state.write_text("")
 
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 1
     assert "PETAL_S3_STATE_DIR" in state(answer, "failed")["state directory"]["advice"]
@@ -360,16 +368,16 @@ def test_a_file_in_place_of_the_state_directory_is_a_failure(desk: Desk, at_sea:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_in_the_state_directory_of_another_user_it_says_whose_it_is(
-    desk: Desk, at_sea: Sea, tmp_path: Path
+    console: Console, at_sea: Sea, tmp_path: Path
 ) -> None:
-    desk.state.mkdir(mode=0o700)
-    desk.type("enqueue", desk.write("a.ulg"))
+    console.state.mkdir(mode=0o700)
+    console.type("enqueue", console.write("a.ulg"))
     for place in (tmp_path, *tmp_path.parents):
         if place != Path("/") and place.stat().st_uid == 0:
             place.chmod(place.stat().st_mode | 0o055)
     os.seteuid(65534)
     try:
-        answer = check(desk)
+        answer = check(console)
     finally:
         os.seteuid(0)
 

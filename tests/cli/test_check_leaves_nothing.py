@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from desk import HOME, Answer, Desk, Sea
-from realm import Realm
+from account import Account
+from console import HOME, Answer, Console, Sea
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -17,15 +17,15 @@ UNKNOWN = b"<Error><Code>NotImplemented</Code><Message>If-Match</Message></Error
 
 
 @pytest.fixture
-def versioned(desk: Desk, sea: Sea) -> Sea:
+def versioned(console: Console, sea: Sea) -> Sea:
     """A bucket that keeps versions."""
-    desk.env["AWS_EC2_METADATA_DISABLED"] = "true"
+    console.env["AWS_EC2_METADATA_DISABLED"] = "true"
     sea.cloud.put_bucket_versioning(Bucket="logs", VersioningConfiguration={"Status": "Enabled"})
     return sea
 
 
-def check(desk: Desk, **env: str) -> Answer:
-    return desk.type("check", "--json", **env)
+def check(console: Console, **env: str) -> Answer:
+    return console.type("check", "--json", **env)
 
 
 def found(answer: Answer) -> dict[str, dict[str, Any]]:
@@ -47,33 +47,33 @@ def left(sea: Sea) -> list[str]:
 # -- versions
 
 
-def test_a_bucket_that_keeps_versions_is_as_before(desk: Desk, versioned: Sea) -> None:
+def test_a_bucket_that_keeps_versions_is_as_before(console: Console, versioned: Sea) -> None:
     for _ in range(2):
-        answer = check(desk)
+        answer = check(console)
         assert answer.code == 0, answer
         assert "versions" not in found(answer)
     assert left(versioned) == []
 
 
-def test_a_marker_that_a_deletion_leaves_is_deleted_too(desk: Desk, versioned: Sea) -> None:
+def test_a_marker_that_a_deletion_leaves_is_deleted_too(console: Console, versioned: Sea) -> None:
     async def meet(request: Request) -> Fault | None:  # so do servers that know no condition here
         conditional = request.op == "DeleteObject" and "If-Match" in request.headers
         return Fault(status=501, body=UNKNOWN, headers=XML) if conditional else None
 
     versioned.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert found(answer)["s3:DeleteObject"]["state"] == "ok"
     assert left(versioned) == []
 
 
-def test_what_may_not_be_deleted_is_said_to_be_left(desk: Desk, versioned: Sea) -> None:
+def test_what_may_not_be_deleted_is_said_to_be_left(console: Console, versioned: Sea) -> None:
     async def meet(request: Request) -> Fault | None:
         of_a_version = request.op == "DeleteObject" and "versionId=" in request.query
         return Fault(status=403, body=DENIED, headers=XML) if of_a_version else None
 
     versioned.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0, answer
     told = found(answer)["versions"]
@@ -102,13 +102,13 @@ def test_what_may_not_be_deleted_is_said_to_be_left(desk: Desk, versioned: Sea) 
     ],
 )  # fmt: skip
 def test_one_odd_answer_to_a_range_does_not_end_the_check(
-    desk: Desk, versioned: Sea, fault: Fault
+    console: Console, versioned: Sea, fault: Fault
 ) -> None:
     async def meet(request: Request) -> Fault | None:
         return fault if request.op == "GetObject" else None
 
     versioned.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0, answer
     told = found(answer)
@@ -121,7 +121,7 @@ def test_one_odd_answer_to_a_range_does_not_end_the_check(
 
 
 def test_trouble_of_the_server_at_one_step_does_not_end_the_check(
-    desk: Desk, versioned: Sea
+    console: Console, versioned: Sea
 ) -> None:
     body = b"<Error><Code>InternalError</Code><Message>Oh.</Message></Error>"
 
@@ -130,7 +130,7 @@ def test_trouble_of_the_server_at_one_step_does_not_end_the_check(
         return Fault(status=500, body=body, headers=XML) if odd else None
 
     versioned.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert failed(answer) == {"s3:GetObject"}
     assert "500 InternalError" in found(answer)["s3:GetObject"]["found"]
@@ -138,14 +138,14 @@ def test_trouble_of_the_server_at_one_step_does_not_end_the_check(
     assert left(versioned) == []
 
 
-def test_an_archived_object_is_no_missing_permission(desk: Desk, versioned: Sea) -> None:
+def test_an_archived_object_is_no_missing_permission(console: Console, versioned: Sea) -> None:
     body = b"<Error><Code>InvalidObjectState</Code><Message>Glacier.</Message></Error>"
 
     async def meet(request: Request) -> Fault | None:
         return Fault(status=403, body=body, headers=XML) if request.op == "GetObject" else None
 
     versioned.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert answer.code == 0, answer
     told = found(answer)["s3:GetObject"]
@@ -164,11 +164,11 @@ def test_an_archived_object_is_no_missing_permission(desk: Desk, versioned: Sea)
     ],
 )
 def test_fixed_keys_that_are_wrong_are_named_and_nothing_else(
-    desk: Desk, realm: Realm, name: str, value: str, code: str
+    console: Console, account: Account, name: str, value: str, code: str
 ) -> None:
-    realm.enforce()
+    account.enforce()
 
-    answer = check(desk, **{name: value})
+    answer = check(console, **{name: value})
 
     assert answer.code == 1, "to wait does not help"
     assert failed(answer) == {"bucket"}
@@ -180,10 +180,12 @@ def test_fixed_keys_that_are_wrong_are_named_and_nothing_else(
 
 
 @pytest.mark.parametrize("command", [["ls"], ["bucket", "setup"]])
-def test_every_command_says_it_the_same_way(desk: Desk, realm: Realm, command: list[str]) -> None:
-    realm.enforce()
+def test_every_command_says_it_the_same_way(
+    console: Console, account: Account, command: list[str]
+) -> None:
+    account.enforce()
 
-    answer = desk.type(*command, AWS_SECRET_ACCESS_KEY="another-secret")
+    answer = console.type(*command, AWS_SECRET_ACCESS_KEY="another-secret")
 
     assert answer.code == 3
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile" in answer.err
@@ -191,7 +193,7 @@ def test_every_command_says_it_the_same_way(desk: Desk, realm: Realm, command: l
 
 
 def test_keys_of_the_token_service_that_s3_does_not_take_name_the_service(
-    desk: Desk, sea: Sea
+    console: Console, sea: Sea
 ) -> None:
     body = b"<Error><Code>InvalidAccessKeyId</Code><Message>Unknown.</Message></Error>"
 
@@ -199,7 +201,7 @@ def test_keys_of_the_token_service_that_s3_does_not_take_name_the_service(
         return Fault(status=403, body=body, headers=XML)
 
     sea.link.link.on_request = meet
-    answer = check(desk)
+    answer = check(console)
 
     assert (answer.code, failed(answer)) == (1, {"bucket"})
     told = found(answer)["bucket"]["found"]

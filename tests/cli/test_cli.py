@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from desk import HOME, Desk, entry, until
+from console import HOME, Console, entry, until
 
 from petal_s3 import __version__
 from petal_s3.outbox import entering, transitions
@@ -36,7 +36,7 @@ def proven(outbox: Outbox, name: str, number: int) -> None:
 # -- the command itself
 
 
-def test_it_tells_its_version_however_it_is_started(desk: Desk) -> None:
+def test_it_tells_its_version_however_it_is_started(console: Console) -> None:
     as_module = subprocess.run(
         [sys.executable, "-m", "petal_s3", "--version"],
         check=True,
@@ -44,30 +44,30 @@ def test_it_tells_its_version_however_it_is_started(desk: Desk) -> None:
         capture_output=True,
         text=True,
     )
-    assert as_module.stdout == desk.type("--version").out == f"petal-s3 {__version__}\n"
+    assert as_module.stdout == console.type("--version").out == f"petal-s3 {__version__}\n"
 
 
 @pytest.mark.parametrize("words", [["stauts"], ["status", "--jsno"], ["enqueue"], []])
-def test_wrong_use_is_exit_code_2(desk: Desk, words: list[str]) -> None:
-    assert desk.type(*words).code == 2
+def test_wrong_use_is_exit_code_2(console: Console, words: list[str]) -> None:
+    assert console.type(*words).code == 2
 
 
 @pytest.mark.parametrize("command", [["status"], ["enqueue", "x.ulg"], ["drain"], ["serve"]])
-def test_a_missing_setting_is_named_and_exit_code_2(desk: Desk, command: list[str]) -> None:
-    answer = desk.type(*command, PETAL_S3_BUCKET_NAME="")
+def test_a_missing_setting_is_named_and_exit_code_2(console: Console, command: list[str]) -> None:
+    answer = console.type(*command, PETAL_S3_BUCKET_NAME="")
     assert answer.code == 2
     assert answer.err.startswith("PETAL_S3_BUCKET_NAME is not set; it is required.\n")
     assert "no settings file (/etc/petal-s3.yaml)" in answer.err
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_a_setting_that_nobody_knows_is_refused(desk: Desk) -> None:
-    answer = desk.type("status", PETAL_S3_BUCKET="logs")
+def test_a_setting_that_nobody_knows_is_refused(console: Console) -> None:
+    answer = console.type("status", PETAL_S3_BUCKET="logs")
     assert (answer.code, answer.out) == (2, "")
     assert "PETAL_S3_BUCKET is not a setting" in answer.err
 
 
-def test_the_demo_says_what_it_needs(desk: Desk) -> None:
+def test_the_demo_says_what_it_needs(console: Console) -> None:
     without = "import sys; sys.modules['moto'] = None; from petal_s3.cli.main import main; main()"
     command = [sys.executable, "-c", without, "demo"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -79,19 +79,19 @@ def test_the_demo_says_what_it_needs(desk: Desk) -> None:
 # -- status: nothing there
 
 
-def test_an_outbox_that_does_not_exist_yet_is_said_plainly_and_not_made(desk: Desk) -> None:
-    before = sorted(desk.directory.rglob("*"))
-    answer = desk.type("status")
+def test_an_outbox_that_does_not_exist_yet_is_said_plainly_and_not_made(console: Console) -> None:
+    before = sorted(console.directory.rglob("*"))
+    answer = console.type("status")
     assert answer.code == 0
-    assert answer.out.startswith(f"There is no outbox at {desk.state}/outbox.db yet")
-    assert sorted(desk.directory.rglob("*")) == before
+    assert answer.out.startswith(f"There is no outbox at {console.state}/outbox.db yet")
+    assert sorted(console.directory.rglob("*")) == before
 
 
-def test_no_outbox_in_json_has_the_same_names_as_any_other(desk: Desk) -> None:
-    before = desk.type("status", "--json").json
-    with desk.outbox():
+def test_no_outbox_in_json_has_the_same_names_as_any_other(console: Console) -> None:
+    before = console.type("status", "--json").json
+    with console.outbox():
         pass
-    after = desk.type("status", "--json").json
+    after = console.type("status", "--json").json
     assert before.keys() == after.keys()
     assert (before["rows"], before["outbox"]) == ([], after["outbox"])
 
@@ -99,12 +99,12 @@ def test_no_outbox_in_json_has_the_same_names_as_any_other(desk: Desk) -> None:
 # -- status: what the server can do
 
 
-def test_nothing_is_said_of_a_server_of_which_nothing_is_known(desk: Desk) -> None:
-    assert desk.type("status", "--json").json["capabilities"] is None
-    assert "The server" not in desk.type("status").out
+def test_nothing_is_said_of_a_server_of_which_nothing_is_known(console: Console) -> None:
+    assert console.type("status", "--json").json["capabilities"] is None
+    assert "The server" not in console.type("status").out
 
 
-def test_what_the_server_lacks_is_said_a_line_for_each(desk: Desk) -> None:
+def test_what_the_server_lacks_is_said_a_line_for_each(console: Console) -> None:
     known = Capabilities(asked_at=1_760_000_000)
     for feature, offered, by in (
         ("md5_etags", True, "PUT was answered with the md5."),
@@ -112,10 +112,10 @@ def test_what_the_server_lacks_is_said_a_line_for_each(desk: Desk) -> None:
         ("list_parts", False, "ListParts was answered 501 \x1b[31mNotImplemented"),
     ):
         known = known.with_(feature, offered=offered, at=1_760_000_000, by=by)  # type: ignore[arg-type]
-    with desk.outbox() as outbox:
+    with console.outbox() as outbox:
         keep(outbox, "us-east-1 logs", written(known))
-    assert desk.type("status", "--json").json["capabilities"] == known.as_json()
-    told = [line for line in desk.type("status").out.splitlines() if "The server" in line]
+    assert console.type("status", "--json").json["capabilities"] == known.as_json()
+    told = [line for line in console.type("status").out.splitlines() if "The server" in line]
     assert told == [
         "The server tells no checksums: proof by ETag, or by reading back (HEAD with the checksum"
         " mode was answered 400).",
@@ -124,94 +124,94 @@ def test_what_the_server_lacks_is_said_a_line_for_each(desk: Desk) -> None:
     ]
 
 
-def test_empty_log_directories_bring_a_hint_where_ulogs_are(desk: Desk) -> None:
-    hint = f"No log lies in {desk.logs}. ULogs stay on the autopilot's card"
-    assert hint in desk.type("status").out
-    gone = desk.directory / "gone"
-    assert f"No log lies in {gone}." in desk.type("status", PETAL_S3_LOG_DIRS=str(gone)).out
-    desk.write("flight.ulg")
-    assert "ULogs stay" not in desk.type("status").out
+def test_empty_log_directories_bring_a_hint_where_ulogs_are(console: Console) -> None:
+    hint = f"No log lies in {console.logs}. ULogs stay on the autopilot's card"
+    assert hint in console.type("status").out
+    gone = console.directory / "gone"
+    assert f"No log lies in {gone}." in console.type("status", PETAL_S3_LOG_DIRS=str(gone)).out
+    console.write("flight.ulg")
+    assert "ULogs stay" not in console.type("status").out
 
 
-def test_logs_that_no_row_knows_are_counted(desk: Desk) -> None:
-    known, _ = desk.write("known.ulg"), desk.write("new.ulg", seed=1)
-    assert "Not in the outbox yet: 2 in the log directories." in desk.type("status").out
-    desk.type("enqueue", known)
-    assert "Not in the outbox yet: 1 in the log directories." in desk.type("status").out
+def test_logs_that_no_row_knows_are_counted(console: Console) -> None:
+    known, _ = console.write("known.ulg"), console.write("new.ulg", seed=1)
+    assert "Not in the outbox yet: 2 in the log directories." in console.type("status").out
+    console.type("enqueue", known)
+    assert "Not in the outbox yet: 1 in the log directories." in console.type("status").out
 
 
 # -- status: rows
 
 
-def test_rows_without_a_drain_say_that_nobody_drains(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
+    with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
-    answer = desk.type("status")
+    answer = console.type("status")
     assert answer.out.startswith("1 log is up, 1 is waiting: Nobody drains this outbox")
     assert "drained by nobody." in answer.out
 
 
-def test_who_drains_is_heard_while_it_drains(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
+    with console.outbox() as outbox:
         entering.enqueue(outbox, entry("waits.ulg"))
     says = {"reason": ARMED, "link": "up", "credentials": "ok", "flight_state": "armed"}
-    with desk.host(**says, settling=["/records/still.ulg"]):
-        found = desk.type("status").out
+    with console.host(**says, settling=["/records/still.ulg"]):
+        found = console.type("status").out
     assert found.startswith(f"No log is up, 1 is waiting: {ARMED}\n")
     assert f"drained by process {os.getpid()} (" in found
     assert "Link up, credentials ok, vehicle armed." in found
     assert "Still being written, or just now: 'still.ulg'." in found
-    assert ARMED not in desk.type("status").out
+    assert ARMED not in console.type("status").out
 
 
-def test_unsettled_rows_come_first_and_the_newest_before_the_older(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_unsettled_rows_come_first_and_the_newest_before_the_older(console: Console) -> None:
+    with console.outbox() as outbox:
         for number in range(1, 31):
             proven(outbox, f"up-{number}.ulg", number)
         entering.enqueue(outbox, entry("late.ulg", number=31))
         entering.enqueue(outbox, entry("later.ulg", number=32))
-    found = desk.type("status").out
+    found = console.type("status").out
     names = re.findall(r"143022_(\S+)", found)
     assert names == ["later.ulg", "late.ulg", *(f"up-{n}.ulg" for n in range(30, 12, -1))]
     assert "... and 12 more." in found
 
 
-def test_a_row_shows_how_far_it_is_and_why_or_its_proof(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_a_row_shows_how_far_it_is_and_why_or_its_proof(console: Console) -> None:
+    with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("half.ulg", number=2))
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
         transitions.progress(outbox, row, 0, 900, sent_bytes=500, sent=1, resent=0)
         transitions.defer(outbox, row, 0, "offline", "No link to S3.")
-    lines = desk.type("status", COLUMNS="120").out.splitlines()
+    lines = console.type("status", COLUMNS="120").out.splitlines()
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued +50% No link to S3", s) for s in lines)
     assert any(re.search(r"1 \S+up.ulg +1.0 kB verified +100% crc32\+etag", s) for s in lines)
 
 
-def test_what_is_no_log_is_listed_with_its_reason(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_what_is_no_log_is_listed_with_its_reason(console: Console) -> None:
+    with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         for number in range(2, 14):
             refused = entry(f"notes-{number}.ulg", number=number)
             entering.enter_refused(outbox, refused, "bad_magic", "It is not a ULog but text.")
-    found = desk.type("status").out
+    found = console.type("status").out
     assert found.startswith("The log is up. 12 cannot be sent.\n")
     assert "  13  '/records/notes-13.ulg': It is not a ULog but text.\n" in found
     assert "  ... and 2 more." in found
 
 
-def test_names_cannot_play_tricks_on_the_terminal(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_names_cannot_play_tricks_on_the_terminal(console: Console) -> None:
+    with console.outbox() as outbox:
         entering.enter_refused(outbox, entry("[red]\x1b[31m\x07.ulg"), "bad_name", "A bad name.")
-    found = desk.type("status").out
+    found = console.type("status").out
     assert "'/records/[red]\\x1b[31m\\x07.ulg': A bad name." in found
     assert "\x1b" not in found
 
 
-def test_the_table_fits_80_columns(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_the_table_fits_80_columns(console: Console) -> None:
+    with console.outbox() as outbox:
         entering.enqueue(outbox, entry(f"{'long-' * 20}name.ulg", number=1))
         entering.enqueue(outbox, entry("short.ulg", number=2))
         row = transitions.claim(outbox, 0, 900)
@@ -219,19 +219,19 @@ def test_the_table_fits_80_columns(desk: Desk) -> None:
         transitions.defer(
             outbox, row, 0, "offline", "The token service cannot be reached (no answer in 30 s)."
         )
-    lines = desk.type("status").out.splitlines()
+    lines = console.type("status").out.splitlines()
     table = lines[1 : lines.index("To send: 2.0 kB.") - 1]
     assert max(map(len, table)) <= 80
     assert any("20250727_143022_short.ulg" in line for line in table)
     assert "token service cannot be reached" in " ".join(" ".join(table).split())
 
 
-def test_json_is_the_status_of_rest_with_rows(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_json_is_the_status_of_rest_with_rows(console: Console) -> None:
+    with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
-    with desk.host(reason=ARMED, link="up", flight_state="armed"):
-        found = desk.type("status", "--json").json
+    with console.host(reason=ARMED, link="up", flight_state="armed"):
+        found = console.type("status", "--json").json
     assert found["counts"] == {
         "verified": 1,
         "queued": 1,
@@ -246,31 +246,31 @@ def test_json_is_the_status_of_rest_with_rows(desk: Desk) -> None:
     ]
 
 
-def test_looking_takes_no_lock(desk: Desk) -> None:
-    with desk.outbox():
+def test_looking_takes_no_lock(console: Console) -> None:
+    with console.outbox():
         pass
-    desk.type("status")
-    assert not (desk.state / "drain.lock").exists()
+    console.type("status")
+    assert not (console.state / "drain.lock").exists()
 
 
 @only_root
-def test_the_outbox_of_another_user_is_named_as_such(desk: Desk) -> None:
-    with desk.outbox():
+def test_the_outbox_of_another_user_is_named_as_such(console: Console) -> None:
+    with console.outbox():
         pass
-    desk.directory.chmod(0o755)
+    console.directory.chmod(0o755)
     os.seteuid(65534)
     try:
-        answer = desk.type("status")
+        answer = console.type("status")
     finally:
         os.seteuid(0)
     assert answer.code == 1
     assert "another user" in answer.err or "denied" in answer.err
 
 
-def test_watching_tells_what_is_new_until_ctrl_c(desk: Desk) -> None:
-    watching = desk.start("status", "--watch")
+def test_watching_tells_what_is_new_until_ctrl_c(console: Console) -> None:
+    watching = console.start("status", "--watch")
     watching.until_said("There is no outbox")
-    with desk.outbox() as outbox:
+    with console.outbox() as outbox:
         entering.enqueue(outbox, entry("new.ulg"))
     watching.until_said("1 is waiting")
     watching.interrupt()
@@ -279,18 +279,18 @@ def test_watching_tells_what_is_new_until_ctrl_c(desk: Desk) -> None:
     assert "\x1b" not in watching.said
 
 
-def test_watching_in_json_prints_one_line_a_second(desk: Desk) -> None:
-    watching = desk.start("status", "--watch", "--json")
+def test_watching_in_json_prints_one_line_a_second(console: Console) -> None:
+    watching = console.start("status", "--watch", "--json")
     until(lambda: watching.said.count("\n") >= 2)
     watching.interrupt()
     assert watching.end() == 0
     assert [json.loads(line)["rows"] for line in watching.said.splitlines()[:2]] == [[], []]
 
 
-def test_watching_on_a_terminal_draws_in_place(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_watching_on_a_terminal_draws_in_place(console: Console) -> None:
+    with console.outbox() as outbox:
         entering.enqueue(outbox, entry("new.ulg"))
-    with desk.terminal("status", "--watch") as (process, output):
+    with console.terminal("status", "--watch") as (process, output):
         shown = os.read(output, 65536)
         while shown.count(b"1 is waiting") < 2:
             shown += os.read(output, 65536)
@@ -302,105 +302,105 @@ def test_watching_on_a_terminal_draws_in_place(desk: Desk) -> None:
 # -- enqueue
 
 
-def test_enqueue_prints_id_and_key_and_the_row_is_there(desk: Desk) -> None:
-    path = desk.write("flight.ulg")
-    answer = desk.type("enqueue", path)
-    (row,) = desk.rows()
+def test_enqueue_prints_id_and_key_and_the_row_is_there(console: Console) -> None:
+    path = console.write("flight.ulg")
+    answer = console.type("enqueue", path)
+    (row,) = console.rows()
     assert answer.code == 0
     assert answer.out == f"{row.id}  queued  {row.key}\n"
     assert (row.path, row.state, row.key.startswith(HOME)) == (str(path), "queued", True)
     assert "Nobody drains this outbox" in answer.err
 
 
-def test_enqueue_keeps_a_copy_of_a_file_from_elsewhere(desk: Desk) -> None:
-    path = desk.write(str(desk.directory / "elsewhere.ulg"))
+def test_enqueue_keeps_a_copy_of_a_file_from_elsewhere(console: Console) -> None:
+    path = console.write(str(console.directory / "elsewhere.ulg"))
     held = path.read_bytes()
-    assert desk.type("enqueue", path).code == 0
+    assert console.type("enqueue", path).code == 0
     path.unlink()
-    (row,) = desk.rows()
-    assert Path(row.path).parent == desk.state / "spool"
+    (row,) = console.rows()
+    assert Path(row.path).parent == console.state / "spool"
     assert Path(row.path).read_bytes() == held
 
 
-def test_the_same_file_twice_is_one_row(desk: Desk) -> None:
-    path = desk.write("flight.ulg")
-    first, second = (desk.type("enqueue", "--json", path).json["rows"][0] for _ in range(2))
+def test_the_same_file_twice_is_one_row(console: Console) -> None:
+    path = console.write("flight.ulg")
+    first, second = (console.type("enqueue", "--json", path).json["rows"][0] for _ in range(2))
     assert first["id"] == second["id"]
-    assert len(desk.rows()) == 1
+    assert len(console.rows()) == 1
 
 
-def test_a_refusal_does_not_keep_the_others_out(desk: Desk) -> None:
-    (desk.logs / "notes.ulg").write_text("no log, however it is named")
-    good = desk.write("good.ulg")
-    answer = desk.type("enqueue", desk.logs / "notes.ulg", desk.logs / "none.ulg", good)
+def test_a_refusal_does_not_keep_the_others_out(console: Console) -> None:
+    (console.logs / "notes.ulg").write_text("no log, however it is named")
+    good = console.write("good.ulg")
+    answer = console.type("enqueue", console.logs / "notes.ulg", console.logs / "none.ulg", good)
     assert answer.code == 1
-    assert [row.name for row in desk.rows()] == ["good.ulg"]
+    assert [row.name for row in console.rows()] == ["good.ulg"]
     assert "'notes.ulg' is not a ULog but text" in answer.err
     assert "There is no file 'none.ulg'." in answer.err
 
 
-def test_refusals_in_json_stand_beside_the_rows(desk: Desk) -> None:
-    good = desk.write("good.ulg")
-    answer = desk.type("enqueue", "--json", good, desk.logs / "none.ulg")
+def test_refusals_in_json_stand_beside_the_rows(console: Console) -> None:
+    good = console.write("good.ulg")
+    answer = console.type("enqueue", "--json", good, console.logs / "none.ulg")
     found = answer.json
     assert answer.code == 1
     assert [row["path"] for row in found["rows"]] == [str(good)]
     (refused,) = found["refused"]
-    assert (refused["path"], refused["code"]) == (str(desk.logs / "none.ulg"), "not_found")
+    assert (refused["path"], refused["code"]) == (str(console.logs / "none.ulg"), "not_found")
 
 
-def test_only_unfinished_files_are_not_now(desk: Desk) -> None:
-    growing = desk.write("growing.ulg")
+def test_only_unfinished_files_are_not_now(console: Console) -> None:
+    growing = console.write("growing.ulg")
     with growing.open("ab"):
-        alone = desk.type("enqueue", growing)
-        with_another = desk.type("enqueue", growing, desk.logs / "none.ulg")
+        alone = console.type("enqueue", growing)
+        with_another = console.type("enqueue", growing, console.logs / "none.ulg")
     assert (alone.code, with_another.code) == (3, 1)
     assert "growing.ulg is still being written" in alone.err
-    assert desk.rows() == []
+    assert console.rows() == []
 
 
-def test_a_key_may_be_chosen_inside_the_own_territory(desk: Desk) -> None:
-    path = desk.write("flight.ulg")
-    assert desk.type("enqueue", path, "--key", f"{HOME}mine.ulg").code == 0
-    (row,) = desk.rows()
+def test_a_key_may_be_chosen_inside_the_own_territory(console: Console) -> None:
+    path = console.write("flight.ulg")
+    assert console.type("enqueue", path, "--key", f"{HOME}mine.ulg").code == 0
+    (row,) = console.rows()
     assert row.key == f"{HOME}mine.ulg"
 
 
 @pytest.mark.parametrize("key", ["flight_logs/drone-002/x.ulg", f"{HOME}../drone-002/x.ulg"])
-def test_any_other_key_is_refused_before_anything_is_made(desk: Desk, key: str) -> None:
-    answer = desk.type("enqueue", desk.write("flight.ulg"), "--key", key)
+def test_any_other_key_is_refused_before_anything_is_made(console: Console, key: str) -> None:
+    answer = console.type("enqueue", console.write("flight.ulg"), "--key", key)
     assert answer.code == 1
     assert "does not belong to this machine" in answer.err
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_one_key_for_two_files_is_wrong_use(desk: Desk) -> None:
-    answer = desk.type("enqueue", "a.ulg", "b.ulg", "--key", f"{HOME}mine.ulg")
-    assert (answer.code, desk.state.exists()) == (2, False)
+def test_one_key_for_two_files_is_wrong_use(console: Console) -> None:
+    answer = console.type("enqueue", "a.ulg", "b.ulg", "--key", f"{HOME}mine.ulg")
+    assert (answer.code, console.state.exists()) == (2, False)
 
 
-def test_a_state_directory_that_cannot_be_made_is_one_sentence(desk: Desk) -> None:
-    (desk.directory / "file").touch()
-    answer = desk.type(
-        "enqueue", desk.write("flight.ulg"), PETAL_S3_STATE_DIR=f"{desk.directory}/file/state"
+def test_a_state_directory_that_cannot_be_made_is_one_sentence(console: Console) -> None:
+    (console.directory / "file").touch()
+    answer = console.type(
+        "enqueue", console.write("flight.ulg"), PETAL_S3_STATE_DIR=f"{console.directory}/file/state"
     )
     assert answer.code == 1
     assert answer.err.count("\n") == 1
     assert "PETAL_S3_STATE_DIR" in answer.err
 
 
-def test_keys_are_those_of_the_process_that_drained_last(desk: Desk) -> None:
-    with desk.host(machine_id="as-the-host-says"):
+def test_keys_are_those_of_the_process_that_drained_last(console: Console) -> None:
+    with console.host(machine_id="as-the-host-says"):
         pass
-    answer = desk.type("enqueue", desk.write("flight.ulg"), PETAL_S3_MACHINE_ID="")
+    answer = console.type("enqueue", console.write("flight.ulg"), PETAL_S3_MACHINE_ID="")
     assert answer.code == 0
-    assert desk.rows()[0].key.startswith("flight_logs/as-the-host-says/")
+    assert console.rows()[0].key.startswith("flight_logs/as-the-host-says/")
 
 
 @only_root
-def test_root_makes_no_outbox_that_shuts_a_user_out(desk: Desk) -> None:
-    os.chown(desk.directory, 65534, 65534)
-    answer = desk.type("enqueue", desk.write("flight.ulg"))
+def test_root_makes_no_outbox_that_shuts_a_user_out(console: Console) -> None:
+    os.chown(console.directory, 65534, 65534)
+    answer = console.type("enqueue", console.write("flight.ulg"))
     assert answer.code == 1
     assert "run this as nobody (sudo -u nobody petal-s3 ...)" in answer.err
-    assert not desk.state.exists()
+    assert not console.state.exists()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, TEMPORARY, Desk, Sea, until
+from console import HOME, TEMPORARY, Console, Sea, until
 
 import petal_s3
 from petal_s3 import (
@@ -50,28 +50,30 @@ FOREIGN = "flight_logs/drone-002/flight.ulg"
 NOWHERE = {"PETAL_S3_SESSION_TOKEN_URL": "", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def made(desk: Desk, **given: Any) -> S3Client:
-    """A client with the settings of this desk."""
+def made(console: Console, **given: Any) -> S3Client:
+    """A client with the settings of this console."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in desk.env.items():
+        for name, value in console.env.items():
             patch.setenv(name, value)
         return S3Client(**given)
 
 
 @pytest.fixture
-def client(desk: Desk, sea: Sea) -> Iterator[S3Client]:
-    with made(desk) as client:
+def client(console: Console, sea: Sea) -> Iterator[S3Client]:
+    with made(console) as client:
         yield client
 
 
-def elsewhere(desk: Desk, name: str = "flight.ulg", size: int = 20_000, seed: int = 0) -> Path:
+def elsewhere(
+    console: Console, name: str = "flight.ulg", size: int = 20_000, seed: int = 0
+) -> Path:
     """A log outside the log directories."""
-    return desk.write(str(desk.directory / name), size, seed)
+    return console.write(str(console.directory / name), size, seed)
 
 
-def is_free(desk: Desk) -> bool:
+def is_free(console: Console) -> bool:
     """Whether somebody else could drain."""
-    lock = DrainLock(desk.state)
+    lock = DrainLock(console.state)
     try:
         return lock.take()
     finally:
@@ -85,10 +87,10 @@ def ours() -> set[str]:
 class Script:
     """A script of a user, in a process of its own, in which every warning is an error."""
 
-    def __init__(self, desk: Desk, text: str, *words: object, **env: str) -> None:
+    def __init__(self, console: Console, text: str, *words: object, **env: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", textwrap.dedent(text), *map(str, words)],
-            env={**desk._environment(env)},
+            env={**console._environment(env)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -139,9 +141,9 @@ UPLOADS = """
 
 
 def test_a_log_goes_up_and_comes_down_again(
-    desk: Desk, sea: Sea, client: S3Client, tmp_path: Path
+    console: Console, sea: Sea, client: S3Client, tmp_path: Path
 ) -> None:
-    log = elsewhere(desk)
+    log = elsewhere(console)
 
     key = client.upload_file(log)
 
@@ -158,7 +160,7 @@ def test_a_log_goes_up_and_comes_down_again(
     assert client.file_exists(key)
 
 
-def test_what_is_told_of_an_object(desk: Desk, sea: Sea, client: S3Client) -> None:
+def test_what_is_told_of_an_object(console: Console, sea: Sea, client: S3Client) -> None:
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"x", StorageClass="STANDARD_IA")
     told = sea.cloud.head_object(Bucket="logs", Key=KEY)
     expected = S3FileInfo(KEY, 1, told["LastModified"], told["ETag"].strip('"'), "STANDARD_IA")
@@ -167,25 +169,25 @@ def test_what_is_told_of_an_object(desk: Desk, sea: Sea, client: S3Client) -> No
     assert client.list_files("2024") == []
 
 
-def test_a_key_of_ones_own(desk: Desk, sea: Sea, client: S3Client) -> None:
-    log = elsewhere(desk)
+def test_a_key_of_ones_own(console: Console, sea: Sea, client: S3Client) -> None:
+    log = elsewhere(console)
     assert client.upload_file(str(log), f"s3://logs/{HOME}mine.ulg") == f"{HOME}mine.ulg"
     assert sea.body(f"{HOME}mine.ulg") == log.read_bytes()
 
 
-def test_move_and_delete_take_the_row_along(desk: Desk, sea: Sea, client: S3Client) -> None:
-    key = client.upload_file(elsewhere(desk))
+def test_move_and_delete_take_the_row_along(console: Console, sea: Sea, client: S3Client) -> None:
+    key = client.upload_file(elsewhere(console))
     new = client.move_file(key, f"s3://logs/{HOME}new.ulg")
     assert new == f"{HOME}new.ulg"
-    assert [row.key for row in desk.rows()] == [new]
+    assert [row.key for row in console.rows()] == [new]
     assert not client.file_exists(key)
 
     assert client.delete_file(new) is True
     assert client.delete_file(new) is False
-    assert [row.state for row in desk.rows()] == ["cancelled"]
+    assert [row.state for row in console.rows()] == ["cancelled"]
 
 
-def test_a_move_never_overwrites(desk: Desk, sea: Sea, client: S3Client) -> None:
+def test_a_move_never_overwrites(console: Console, sea: Sea, client: S3Client) -> None:
     for name in ("a", "b"):
         sea.cloud.put_object(Bucket="logs", Key=f"{HOME}{name}.ulg", Body=name.encode())
     with pytest.raises(Conflict):
@@ -193,13 +195,13 @@ def test_a_move_never_overwrites(desk: Desk, sea: Sea, client: S3Client) -> None
     assert sea.body(f"{HOME}a.ulg") == b"a"
 
 
-def test_all_objects_are_listed_not_only_the_first_thousand(desk: Desk) -> None:
+def test_all_objects_are_listed_not_only_the_first_thousand(console: Console) -> None:
     server = FaultServer()
     thread = LoopThread("faults", at_end=server.stop)
     thread.run(server.start())
     server.mind.many = Many(HOME, 2_345)
-    desk.env["PETAL_S3_SESSION_TOKEN_URL"] = server.token_url
-    with contextlib.closing(thread), made(desk, endpoint_url=server.url) as client:
+    console.env["PETAL_S3_SESSION_TOKEN_URL"] = server.token_url
+    with contextlib.closing(thread), made(console, endpoint_url=server.url) as client:
         found = client.list_files()
     assert len({one.key for one in found}) == 2_345
 
@@ -207,16 +209,16 @@ def test_all_objects_are_listed_not_only_the_first_thousand(desk: Desk) -> None:
 # -- settings
 
 
-def test_arguments_come_before_the_environment(desk: Desk, sea: Sea, s3_server: Any) -> None:
+def test_arguments_come_before_the_environment(console: Console, sea: Sea, s3_server: Any) -> None:
     s3_server.create_bucket("given")
     wrong = {
         "PETAL_S3_SESSION_TOKEN_URL": "http://127.0.0.1:9/none",
         "PETAL_S3_ENDPOINT_URL": "http://127.0.0.1:9",
     }
-    right = {name: desk.env[name] for name in wrong}
-    desk.env |= wrong
+    right = {name: console.env[name] for name in wrong}
+    console.env |= wrong
     with made(
-        desk,
+        console,
         bucket_name="given",
         session_token_url=right["PETAL_S3_SESSION_TOKEN_URL"],
         endpoint_url=right["PETAL_S3_ENDPOINT_URL"],
@@ -228,10 +230,10 @@ def test_arguments_come_before_the_environment(desk: Desk, sea: Sea, s3_server: 
     assert sea.ledger.requests("ListObjectsV2")[0].bucket == "given"
 
 
-def test_a_missing_bucket_is_named_at_once(desk: Desk) -> None:
-    del desk.env["PETAL_S3_BUCKET_NAME"]
+def test_a_missing_bucket_is_named_at_once(console: Console) -> None:
+    del console.env["PETAL_S3_BUCKET_NAME"]
     with pytest.raises(ConfigError, match="PETAL_S3_BUCKET_NAME is not set"):
-        made(desk)
+        made(console)
 
 
 def test_everything_has_its_name_in_the_package() -> None:
@@ -247,43 +249,43 @@ def test_everything_has_its_name_in_the_package() -> None:
         petal_s3.nothing  # noqa: B018
 
 
-def test_the_package_alone_imports_nothing_slow(desk: Desk) -> None:
+def test_the_package_alone_imports_nothing_slow(console: Console) -> None:
     slow = "import sys, petal_s3; print({'aiohttp', 'botocore', 'pydantic'} & set(sys.modules))"
-    assert Script(desk, slow).end() == (0, "set()\n", "")
+    assert Script(console, slow).end() == (0, "set()\n", "")
 
 
 # -- the outbox is shared
 
 
 def test_the_drain_lock_is_free_when_the_call_has_returned(
-    desk: Desk, sea: Sea, client: S3Client
+    console: Console, sea: Sea, client: S3Client
 ) -> None:
-    client.upload_file(elsewhere(desk))
-    assert is_free(desk)
+    client.upload_file(elsewhere(console))
+    assert is_free(console)
     sea.link.cut()
     with pytest.raises(S3UploadError):
-        client.upload_file(elsewhere(desk, "other.ulg", seed=1))
-    assert is_free(desk)
+        client.upload_file(elsewhere(console, "other.ulg", seed=1))
+    assert is_free(console)
 
 
-def test_who_only_looks_drains_nothing(desk: Desk, sea: Sea, client: S3Client) -> None:
-    desk.type("enqueue", desk.write("waits.ulg"))
+def test_who_only_looks_drains_nothing(console: Console, sea: Sea, client: S3Client) -> None:
+    console.type("enqueue", console.write("waits.ulg"))
     client.list_files()
     client.delete_file(KEY)
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"x")
     client.delete_file(KEY)
-    assert [row.state for row in desk.rows()] == ["queued"]
-    assert is_free(desk)
+    assert [row.state for row in console.rows()] == ["queued"]
+    assert is_free(console)
 
 
-def test_beside_a_process_that_drains_it_watches(desk: Desk, sea: Sea) -> None:
-    serve = desk.start("serve", "--port", "0")
-    lock = DrainLock(desk.state)
+def test_beside_a_process_that_drains_it_watches(console: Console, sea: Sea) -> None:
+    serve = console.start("serve", "--port", "0")
+    lock = DrainLock(console.state)
     until(lambda: lock.holder() == serve.pid or not serve.runs)
     crawling(sea)
-    log = elsewhere(desk, "big.bag", BIG)
+    log = elsewhere(console, "big.bag", BIG)
 
-    script = Script(desk, UPLOADS, log)
+    script = Script(console, UPLOADS, log)
     until_third_part(sea, script)
     assert lock.holder() == serve.pid
     sea.slow(0)
@@ -295,12 +297,12 @@ def test_beside_a_process_that_drains_it_watches(desk: Desk, sea: Sea) -> None:
     assert len(sea.about_logs("UploadPart")) == 3
 
 
-def test_when_that_process_dies_the_script_goes_on(desk: Desk, sea: Sea) -> None:
-    serve = desk.start("serve", "--port", "0")
-    until(lambda: DrainLock(desk.state).holder() == serve.pid or not serve.runs)
+def test_when_that_process_dies_the_script_goes_on(console: Console, sea: Sea) -> None:
+    serve = console.start("serve", "--port", "0")
+    until(lambda: DrainLock(console.state).holder() == serve.pid or not serve.runs)
     crawling(sea)
-    log = elsewhere(desk, "big.bag", BIG)
-    script = Script(desk, UPLOADS, log)
+    log = elsewhere(console, "big.bag", BIG)
+    script = Script(console, UPLOADS, log)
     until_third_part(sea, script)
     serve.kill()
     sea.slow(0)
@@ -310,64 +312,64 @@ def test_when_that_process_dies_the_script_goes_on(desk: Desk, sea: Sea) -> None
     assert (code, err) == (0, "")
     assert sea.body(out.strip()) == log.read_bytes()
     assert sea.ledger.resent_confirmed_parts == 0
-    assert is_free(desk)
+    assert is_free(console)
 
 
 def test_what_holds_up_the_process_that_drains_is_told(
-    desk: Desk, sea: Sea, client: S3Client
+    console: Console, sea: Sea, client: S3Client
 ) -> None:
-    with desk.host(reason="The vehicle is armed.", code="armed"):
+    with console.host(reason="The vehicle is armed.", code="armed"):
         with pytest.raises(S3UploadError, match="The vehicle is armed") as caught:
-            client.upload_file(elsewhere(desk))
-        row = desk.rows()[0]
+            client.upload_file(elsewhere(console))
+        row = console.rows()[0]
     assert (caught.value.code, caught.value.row_id) == ("armed", row.id)
-    assert client.upload_file(elsewhere(desk)) == row.key
+    assert client.upload_file(elsewhere(console)) == row.key
 
 
 # -- from anywhere
 
 
-async def test_it_works_where_an_event_loop_runs(desk: Desk, sea: Sea) -> None:
-    with made(desk) as client:
-        key = client.upload_file(elsewhere(desk))
+async def test_it_works_where_an_event_loop_runs(console: Console, sea: Sea) -> None:
+    with made(console) as client:
+        key = client.upload_file(elsewhere(console))
         assert await asyncio.to_thread(client.file_exists, key)
 
 
-def test_eight_threads_share_one_client(desk: Desk, sea: Sea, client: S3Client) -> None:
-    logs = [elsewhere(desk, f"{number}.ulg", seed=number) for number in range(8)]
+def test_eight_threads_share_one_client(console: Console, sea: Sea, client: S3Client) -> None:
+    logs = [elsewhere(console, f"{number}.ulg", seed=number) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(client.upload_file, logs))
         found = list(pool.map(client.get_file_range, keys, [0] * 8, [100_000] * 8))
     assert found == [log.read_bytes() for log in logs]
     assert len(set(keys)) == 8
-    assert is_free(desk)
+    assert is_free(console)
 
 
 def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
-    desk: Desk, sea: Sea
+    console: Console, sea: Sea
 ) -> None:
-    desk.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
+    console.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
 
     async def late(request: Request) -> None:
         if request.key.startswith(TEMPORARY):
             await asyncio.sleep(0.5)  # all of them together take longer than the timeout
 
     sea.link.link.on_request = late
-    with made(desk) as client:
-        assert client.upload_file(elsewhere(desk, "small.ulg")).endswith("_small.ulg")
+    with made(console) as client:
+        assert client.upload_file(elsewhere(console, "small.ulg")).endswith("_small.ulg")
     first = sea.ledger.requests()[0].started
     assert sea.about_logs("PutObject")[0].started - first > 3
 
 
-def test_a_log_that_waits_its_turn_outlasts_the_timeout(desk: Desk, sea: Sea) -> None:
-    desk.env["PETAL_S3_REQUEST_TIMEOUT"] = "1"
+def test_a_log_that_waits_its_turn_outlasts_the_timeout(console: Console, sea: Sea) -> None:
+    console.env["PETAL_S3_REQUEST_TIMEOUT"] = "1"
     crawling(sea)
-    with made(desk) as client, ThreadPoolExecutor(2) as pool:
+    with made(console) as client, ThreadPoolExecutor(2) as pool:
         # Longer than the timeout, though what the system's buffers hold leaves within it.
-        first = pool.submit(client.upload_file, elsewhere(desk, "big.bag", 4 * BIG))
+        first = pool.submit(client.upload_file, elsewhere(console, "big.bag", 4 * BIG))
         until(lambda: _third(sea) or first.done())
         sea.slow(8 * MIB)
-        second = pool.submit(client.upload_file, elsewhere(desk, "small.ulg"))
+        second = pool.submit(client.upload_file, elsewhere(console, "small.ulg"))
         assert second.result().endswith("_small.ulg")
         assert first.result().endswith("_big.bag")
 
@@ -386,14 +388,16 @@ def test_a_log_that_waits_its_turn_outlasts_the_timeout(desk: Desk, sea: Sea) ->
     ],
     ids=["forgotten", "closed", "deleted", "exit", "cycle"],
 )
-def test_a_script_ends_by_itself_and_says_nothing(desk: Desk, sea: Sea, end: str) -> None:
-    script = Script(desk, textwrap.dedent(UPLOADS) + f"client.list_files()\n{end}", elsewhere(desk))
+def test_a_script_ends_by_itself_and_says_nothing(console: Console, sea: Sea, end: str) -> None:
+    script = Script(
+        console, textwrap.dedent(UPLOADS) + f"client.list_files()\n{end}", elsewhere(console)
+    )
     code, out, err = script.end()
     assert (code, err) == (0, "")
     assert out.startswith(HOME)
 
 
-def test_a_script_ends_while_another_thread_of_it_still_uploads(desk: Desk, sea: Sea) -> None:
+def test_a_script_ends_while_another_thread_of_it_still_uploads(console: Console, sea: Sea) -> None:
     crawling(sea)
     text = """
         import sys, threading
@@ -407,24 +411,24 @@ def test_a_script_ends_while_another_thread_of_it_still_uploads(desk: Desk, sea:
         threading.Thread(target=send, daemon=True).start()
         sys.stdin.readline()
     """
-    script = Script(desk, text, elsewhere(desk, "big.bag", BIG))
+    script = Script(console, text, elsewhere(console, "big.bag", BIG))
     until_third_part(sea, script)
     assert script.end() == (0, "", "")
-    assert [row.state for row in desk.rows()] == ["queued"]
-    assert is_free(desk)
+    assert [row.state for row in console.rows()] == ["queued"]
+    assert is_free(console)
 
 
-def test_a_client_that_nobody_keeps_ends(desk: Desk, sea: Sea) -> None:
-    client = made(desk)
+def test_a_client_that_nobody_keeps_ends(console: Console, sea: Sea) -> None:
+    client = made(console)
     client.list_files()
-    client.upload_file(elsewhere(desk))
+    client.upload_file(elsewhere(console))
     assert ours()
     del client
     gc.collect()
     until(lambda: not ours())
 
 
-def test_a_closed_client_says_so(desk: Desk, sea: Sea, client: S3Client) -> None:
+def test_a_closed_client_says_so(console: Console, sea: Sea, client: S3Client) -> None:
     client.list_files()
     client.close()
     client.close()
@@ -434,21 +438,21 @@ def test_a_closed_client_says_so(desk: Desk, sea: Sea, client: S3Client) -> None
     assert not ours()
 
 
-def test_who_waits_when_it_is_closed_hears_of_it(desk: Desk, sea: Sea) -> None:
+def test_who_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
     crawling(sea)
-    client = made(desk)
+    client = made(console)
     with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(client.upload_file, elsewhere(desk, "big.bag", BIG))
+        sent = pool.submit(client.upload_file, elsewhere(console, "big.bag", BIG))
         until(lambda: _third(sea) or sent.done())
         client.close()
         with pytest.raises(S3UploadError) as caught:
             sent.result()
     assert caught.value.code == "closed"
-    assert [row.state for row in desk.rows()] == ["queued"]
-    assert is_free(desk)
+    assert [row.state for row in console.rows()] == ["queued"]
+    assert is_free(console)
 
 
-def test_ctrl_c_leaves_the_outbox_intact(desk: Desk, sea: Sea) -> None:
+def test_ctrl_c_leaves_the_outbox_intact(console: Console, sea: Sea) -> None:
     crawling(sea)
     text = """
         import sys
@@ -459,39 +463,41 @@ def test_ctrl_c_leaves_the_outbox_intact(desk: Desk, sea: Sea) -> None:
         except KeyboardInterrupt:
             print("stopped", client._service.lock.held, len(client.list_files()))
     """
-    log = elsewhere(desk, "big.bag", BIG)
-    script = Script(desk, text, log)
+    log = elsewhere(console, "big.bag", BIG)
+    script = Script(console, text, log)
     until_third_part(sea, script)
     script.send(signal.SIGINT)
 
     assert script.end() == (0, "stopped False 0\n", "")
-    assert [row.state for row in desk.rows()] == ["queued"]
-    assert is_free(desk)
+    assert [row.state for row in console.rows()] == ["queued"]
+    assert is_free(console)
     sea.slow(0)
-    code, out, _ = Script(desk, UPLOADS, log).end()
+    code, out, _ = Script(console, UPLOADS, log).end()
     assert (code, sea.body(out.strip())) == (0, log.read_bytes())
     assert sea.ledger.resent_confirmed_parts == 0
 
 
-def test_a_killed_script_is_finished_by_the_next_without_resending(desk: Desk, sea: Sea) -> None:
+def test_a_killed_script_is_finished_by_the_next_without_resending(
+    console: Console, sea: Sea
+) -> None:
     crawling(sea)
-    log = elsewhere(desk, "big.bag", BIG)
-    first = Script(desk, UPLOADS, log)
+    log = elsewhere(console, "big.bag", BIG)
+    first = Script(console, UPLOADS, log)
     until_third_part(sea, first)
-    until(lambda: sea.ledger.parts(desk.rows()[0].key).confirmed == 2)
+    until(lambda: sea.ledger.parts(console.rows()[0].key).confirmed == 2)
     first.send(signal.SIGKILL)
     assert first.end()[0] == -signal.SIGKILL
     sea.slow(0)
 
-    code, out, err = Script(desk, UPLOADS, log).end()
+    code, out, err = Script(console, UPLOADS, log).end()
 
     assert (code, err) == (0, "")
     assert sea.body(out.strip()) == log.read_bytes()
     assert sea.ledger.resent_confirmed_parts == 0
-    assert [row.state for row in desk.rows()] == ["verified"]
+    assert [row.state for row in console.rows()] == ["verified"]
 
 
-def test_a_forked_process_ends_and_cannot_use_it(desk: Desk, sea: Sea) -> None:
+def test_a_forked_process_ends_and_cannot_use_it(console: Console, sea: Sea) -> None:
     text = """
         import os, sys, warnings
         from petal_s3 import BadInput, S3Client
@@ -507,7 +513,7 @@ def test_a_forked_process_ends_and_cannot_use_it(desk: Desk, sea: Sea) -> None:
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), client.list_files())
     """
-    script = Script(desk, text)
+    script = Script(console, text)
     assert script.end() == (0, "7 []\n", "")
 
 
@@ -515,52 +521,54 @@ def test_a_forked_process_ends_and_cannot_use_it(desk: Desk, sea: Sea) -> None:
 
 
 def test_without_a_link_it_fails_with_the_row_which_is_found_again(
-    desk: Desk, sea: Sea, client: S3Client
+    console: Console, sea: Sea, client: S3Client
 ) -> None:
-    log = elsewhere(desk)
+    log = elsewhere(console)
     sea.link.cut()
 
     with pytest.raises(S3UploadError, match=r"No link to 127\.0\.0\.1") as caught:
         client.upload_file(log)
 
-    row = desk.rows()[0]
+    row = console.rows()[0]
     error = caught.value
     assert (error.code, error.status, error.row_id) == ("offline", 503, row.id)
     assert error.waiting_helps
     assert isinstance(error.__cause__, errors.NotNow)
     sea.link.restore()
     assert client.upload_file(log) == row.key
-    assert [(one.id, one.state) for one in desk.rows()] == [(row.id, "verified")]
+    assert [(one.id, one.state) for one in console.rows()] == [(row.id, "verified")]
 
 
-def test_who_asks_again_does_not_wait_for_a_backoff(desk: Desk, sea: Sea, client: S3Client) -> None:
-    log = desk.write("flight.ulg")
-    desk.type("enqueue", log)
-    with desk.outbox() as outbox:
+def test_who_asks_again_does_not_wait_for_a_backoff(
+    console: Console, sea: Sea, client: S3Client
+) -> None:
+    log = console.write("flight.ulg")
+    console.type("enqueue", log)
+    with console.outbox() as outbox:
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
         transitions.defer(outbox, row, clock.now() + 1e6, "bucket", "The bucket cannot be used.")
     assert client.upload_file(log) == row.key
 
 
-def test_a_file_that_is_no_log_fails_for_good(desk: Desk, sea: Sea, client: S3Client) -> None:
-    wrong = desk.directory / "notes.ulg"
+def test_a_file_that_is_no_log_fails_for_good(console: Console, sea: Sea, client: S3Client) -> None:
+    wrong = console.directory / "notes.ulg"
     wrong.write_text("no log, however it is named")
     with pytest.raises(S3UploadError) as caught:
         client.upload_file(wrong)
     error = caught.value
     assert (error.status, error.waiting_helps, error.row_id) == (422, False, None)
     assert isinstance(error.__cause__, errors.NotAFlightLog)
-    assert desk.rows() == []
+    assert console.rows() == []
 
 
-def test_a_file_that_is_not_there(desk: Desk, sea: Sea, client: S3Client) -> None:
+def test_a_file_that_is_not_there(console: Console, sea: Sea, client: S3Client) -> None:
     with pytest.raises(S3FileNotFoundError, match="There is no file 'gone"):
-        client.upload_file(desk.directory / "gone.ulg")
+        client.upload_file(console.directory / "gone.ulg")
 
 
-def test_a_row_that_dies_is_named(desk: Desk, sea: Sea, client: S3Client) -> None:
-    log = desk.write("flight.ulg")
+def test_a_row_that_dies_is_named(console: Console, sea: Sea, client: S3Client) -> None:
+    log = console.write("flight.ulg")
 
     async def vanish(request: Request) -> Fault | None:
         if request.op != "PutObject":
@@ -571,13 +579,13 @@ def test_a_row_that_dies_is_named(desk: Desk, sea: Sea, client: S3Client) -> Non
     sea.link.link.on_request = vanish
     with pytest.raises(S3UploadError) as caught:
         client.upload_file(log)
-    error, row = caught.value, desk.rows()[0]
+    error, row = caught.value, console.rows()[0]
     assert (row.state, error.row_id) == ("dead", row.id)
     assert (error.code, error.status, error.waiting_helps) == ("source_gone", 409, False)
 
 
 def test_a_missing_object_and_one_of_another_machine(
-    desk: Desk, sea: Sea, client: S3Client, tmp_path: Path
+    console: Console, sea: Sea, client: S3Client, tmp_path: Path
 ) -> None:
     sea.cloud.put_object(Bucket="logs", Key=FOREIGN, Body=b"x")
     target = tmp_path / "got.ulg"
@@ -595,7 +603,7 @@ def test_a_missing_object_and_one_of_another_machine(
         client.download_file(FOREIGN, target)
     assert (caught.value.code, caught.value.status) == ("not_allowed", 403)
     with pytest.raises(S3UploadError) as refused:
-        client.upload_file(elsewhere(desk), FOREIGN)
+        client.upload_file(elsewhere(console), FOREIGN)
     assert (refused.value.code, refused.value.status) == ("not_allowed", 403)
     assert not target.exists()
     assert sea.body(FOREIGN) == b"x"
@@ -607,17 +615,17 @@ def test_a_url_lives_for_a_while(client: S3Client, hours: float) -> None:
         client.generate_presigned_url(KEY, hours)
 
 
-def test_reading_needs_no_place_to_write(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+def test_reading_needs_no_place_to_write(console: Console, sea: Sea, tmp_path: Path) -> None:
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"body")
     (tmp_path / "file").touch()
-    desk.env["PETAL_S3_STATE_DIR"] = str(tmp_path / "file" / "state")
-    with made(desk) as client:
+    console.env["PETAL_S3_STATE_DIR"] = str(tmp_path / "file" / "state")
+    with made(console) as client:
         assert client.list_files() == [client.head_object(KEY)]
         assert client.get_file_range(KEY, 0, 9) == b"body"
         client.download_file(KEY, tmp_path / "got.ulg")
         assert client.generate_presigned_url(KEY).startswith("http")
         with pytest.raises(S3UploadError) as caught:
-            client.upload_file(elsewhere(desk))
+            client.upload_file(elsewhere(console))
     assert (caught.value.code, caught.value.status) == ("storage_full", 507)
 
 
@@ -631,27 +639,27 @@ def signers(sea: Sea) -> set[str]:
 
 
 @pytest.fixture
-def nothing(desk: Desk, sea: Sea, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing(console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch) -> None:
     """No token service, no instance role."""
-    desk.env |= NOWHERE
+    console.env |= NOWHERE
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.mark.usefixtures("nothing")
 def test_credentials_of_the_environment(
-    desk: Desk, sea: Sea, monkeypatch: pytest.MonkeyPatch
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens-nothing")
-    with made(desk) as client:
-        client.upload_file(elsewhere(desk))
+    with made(console) as client:
+        client.upload_file(elsewhere(console))
     assert signers(sea) == {"AKIAENVIRONMENT"}
 
 
 @pytest.mark.usefixtures("nothing")
 @pytest.mark.parametrize("named", [False, True], ids=["at home", "where it is said"])
 def test_credentials_of_a_profile(
-    desk: Desk, sea: Sea, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
 ) -> None:
     file = tmp_path / ("elsewhere" if named else "home/.aws/credentials")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -662,30 +670,32 @@ def test_credentials_of_a_profile(
     if named:
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     monkeypatch.setenv("AWS_PROFILE", "robot")
-    with made(desk) as client:
+    with made(console) as client:
         client.list_files()
     assert signers(sea) == {"AKIAROBOT"}
 
 
 def test_credentials_of_the_token_service(
-    desk: Desk, sea: Sea, monkeypatch: pytest.MonkeyPatch
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens-nothing")
-    with made(desk) as client:
+    with made(console) as client:
         client.list_files()
     assert all(one.startswith("ASIADEMO") for one in signers(sea))
 
 
 @pytest.mark.usefixtures("nothing")
-def test_no_credentials_at_all_until_there_are_some(desk: Desk, sea: Sea, tmp_path: Path) -> None:
-    log = elsewhere(desk)
-    with made(desk) as client:
+def test_no_credentials_at_all_until_there_are_some(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
+    log = elsewhere(console)
+    with made(console) as client:
         with pytest.raises(S3CredentialsError, match="There are no credentials") as caught:
             client.list_files()
         with pytest.raises(S3UploadError) as refused:
             client.upload_file(log)
-        row = desk.rows()[0]
+        row = console.rows()[0]
         assert (refused.value.code, refused.value.row_id) == ("no_credentials", row.id)
         file = tmp_path / "home/.aws/credentials"
         file.parent.mkdir(parents=True)
@@ -709,11 +719,11 @@ def test_no_credentials_at_all_until_there_are_some(desk: Desk, sea: Sea, tmp_pa
     ids=["half", "profile"],
 )
 def test_what_is_wrong_with_credentials_is_named(
-    desk: Desk, sea: Sea, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], said: str
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], said: str
 ) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    with made(desk) as client, pytest.raises(S3CredentialsError, match=said) as caught:
+    with made(console) as client, pytest.raises(S3CredentialsError, match=said) as caught:
         client.list_files()
     assert caught.value.code == "no_credentials"
     assert sea.ledger.requests() == []
@@ -723,14 +733,14 @@ def test_what_is_wrong_with_credentials_is_named(
 
 
 def test_the_examples_of_the_documentation_run(
-    desk: Desk, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    console: Console, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text()
     examples = dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL))
     assert set(examples) == {"python", "sh"}
-    log = elsewhere(desk)
+    log = elsewhere(console)
     monkeypatch.chdir(tmp_path)
-    code, out, err = Script(desk, examples["python"]).end()
+    code, out, err = Script(console, examples["python"]).end()
     assert (code, err) == (0, "")
     assert out.splitlines()[-2:] == ["True False", "gone"]
     assert (tmp_path / "copy.ulg").read_bytes() == log.read_bytes()
@@ -739,6 +749,6 @@ def test_the_examples_of_the_documentation_run(
     names = {"KEY": KEY, "NEW": f"{HOME}new.ulg"}
     for line in examples["sh"].splitlines():
         command, *words = line.partition("#")[0].split()
-        answer = desk.type(*(names.get(word, word) for word in words))
+        answer = console.type(*(names.get(word, word) for word in words))
         assert (command, answer.code) == ("petal-s3", 0), answer
     assert (tmp_path / KEY.rpartition("/")[2]).read_bytes() == b"x"

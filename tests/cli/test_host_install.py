@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from desk import Answer, Desk, until
+from console import Answer, Console, until
 
 from petal_s3.core import settings as config
 from petal_s3.demo.host import Host, make_root
@@ -39,13 +39,13 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someb
 class Onboard:
     """The root of a host, and the settings file; ``install`` and ``remove`` typed there."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.root = make_root(desk.directory / "root", petals={}, startup=[])
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.root = make_root(console.directory / "root", petals={}, startup=[])
         self.proxies = self.root / "proxies.yaml"
         self.proxies.write_text(EARLIER)
         self.backup = self.root / "proxies.yaml.bak"
-        self.settings = desk.directory / "petal-s3.yaml"
+        self.settings = console.directory / "petal-s3.yaml"
 
     def install(self, *words: str, **env: str) -> Answer:
         return self._type("install", *words, **env)
@@ -54,15 +54,15 @@ class Onboard:
         return self._type("remove", **env)
 
     def _type(self, verb: str, *words: str, **env: str) -> Answer:
-        given = {name: "" for name in self.desk.env if name.startswith("PETAL_S3_")}
+        given = {name: "" for name in self.console.env if name.startswith("PETAL_S3_")}
         given |= {"PETAL_S3_CONFIG": str(self.settings), **env}
-        return self.desk.type("host", verb, "--root", self.root, *words, **given)
+        return self.console.type("host", verb, "--root", self.root, *words, **given)
 
     def files(self) -> dict[str, tuple[bytes, int]]:
         """What lies there, to the nanosecond."""
         return {
             path.name: (path.read_bytes(), path.stat().st_mtime_ns)
-            for path in (*self.root.iterdir(), *self.desk.directory.iterdir())
+            for path in (*self.root.iterdir(), *self.console.directory.iterdir())
             if path.is_file()
         }
 
@@ -73,9 +73,9 @@ def meaning(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def onboard(desk: Desk) -> Onboard:
+def onboard(console: Console) -> Onboard:
     """A host's root with a proxies.yaml that somebody wrote by hand."""
-    return Onboard(desk)
+    return Onboard(console)
 
 
 # -- proxies.yaml
@@ -136,7 +136,7 @@ def test_without_proxies_yaml_the_host_s_own_default_is_written_with_ours(
 ) -> None:
     onboard.proxies.unlink()
     assert onboard.install().code == 0
-    by_the_host = onboard.desk.directory / "default.yaml"
+    by_the_host = onboard.console.directory / "default.yaml"
     _host_module().ensure_proxies_config_exists(by_the_host)
     assert meaning(onboard.proxies) == {
         **meaning(by_the_host),
@@ -172,7 +172,7 @@ def test_what_the_host_could_not_read_is_left_alone(onboard: Onboard, text: str)
 
 
 def test_mode_and_links_stay(onboard: Onboard) -> None:
-    elsewhere = onboard.desk.directory / "elsewhere.yaml"
+    elsewhere = onboard.console.directory / "elsewhere.yaml"
     onboard.proxies.rename(elsewhere)
     elsewhere.chmod(0o640)
     onboard.proxies.symlink_to(elsewhere)
@@ -219,7 +219,7 @@ def test_without_config_json_the_host_does_not_start_and_that_is_said(onboard: O
 
 
 def test_a_directory_without_a_host_is_wrong_use(onboard: Onboard) -> None:
-    onboard.root = onboard.desk.directory / "empty"
+    onboard.root = onboard.console.directory / "empty"
     onboard.root.mkdir()
     answer = onboard.install()
     assert answer.code == 2
@@ -228,7 +228,7 @@ def test_a_directory_without_a_host_is_wrong_use(onboard: Onboard) -> None:
 
 
 def test_the_host_is_found_three_directories_above_its_code(onboard: Onboard) -> None:
-    found = onboard.desk.start(
+    found = onboard.console.start(
         "host",
         "install",
         PETAL_S3_CONFIG=str(onboard.settings),
@@ -389,28 +389,28 @@ def test_the_real_host_loads_the_petal_and_shares_its_outbox(
     onboard: Onboard, sea: dict[str, str]
 ) -> None:
     """One settings file, and nothing in the environment: host and command line agree."""
-    desk = onboard.desk
+    console = onboard.console
     onboard.proxies.write_text("enabled_proxies: [bucket]\n")
-    onboard.install(**{**desk.env, **sea, "PETAL_S3_MACHINE_ID": ""})
-    desk.env = {"PETAL_S3_CONFIG": str(onboard.settings), "COLUMNS": "80"}
-    with Host(onboard.root, env=desk.env) as host:
+    onboard.install(**{**console.env, **sea, "PETAL_S3_MACHINE_ID": ""})
+    console.env = {"PETAL_S3_CONFIG": str(onboard.settings), "COLUMNS": "80"}
+    with Host(onboard.root, env=console.env) as host:
         host.start()
         host.wait_ready()
         with urllib.request.urlopen(f"{host.url}/petals/petal-s3/status", timeout=10) as answer:
-            assert json.load(answer)["outbox"] == str(desk.state / "outbox.db")
-        _share(desk, host)
+            assert json.load(answer)["outbox"] == str(console.state / "outbox.db")
+        _share(console, host)
         assert host.terminate() == -15
-    assert "drained by nobody" in desk.type("status").out
+    assert "drained by nobody" in console.type("status").out
 
 
-def _share(desk: Desk, host: Host) -> None:
-    assert f"drained by process {host.pid} (" in desk.type("status").out
-    elsewhere = desk.directory / "by-hand.ulg"
+def _share(console: Console, host: Host) -> None:
+    assert f"drained by process {host.pid} (" in console.type("status").out
+    elsewhere = console.directory / "by-hand.ulg"
     write_ulog(elsewhere, 20_000)
-    answer = desk.type("enqueue", elsewhere)
+    answer = console.type("enqueue", elsewhere)
     assert (answer.code, answer.err) == (0, "")
-    assert desk.type("drain").code == 0
-    (row,) = until(lambda: desk.type("status", "--json").json["rows"])
+    assert console.type("drain").code == 0
+    (row,) = until(lambda: console.type("status", "--json").json["rows"])
     assert (row["state"], row["id"]) == ("verified", int(answer.out.split()[0]))
     with urllib.request.urlopen(f"{host.url}/petals/petal-s3/health", timeout=10) as told:
         machine = json.load(told)["machine_id"]

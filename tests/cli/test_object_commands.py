@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, Desk, Sea, entry
+from console import HOME, Console, Sea, entry
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
@@ -28,18 +28,18 @@ FOREIGN = "flight_logs/drone-002/20250727_143022_flight.ulg"
 
 
 @pytest.fixture
-def server(desk: Desk) -> Iterator[FaultServer]:
-    """A server that says what moto cannot, known at the desk."""
+def server(console: Console) -> Iterator[FaultServer]:
+    """A server that says what moto cannot, known at the console."""
     made = FaultServer(keep=True)
     thread = LoopThread("faults", at_end=made.stop)
     thread.run(made.start())
-    desk.env |= {
+    console.env |= {
         "PETAL_S3_ENDPOINT_URL": made.url,
         "PETAL_S3_SESSION_TOKEN_URL": made.token_url,
         "PETAL_S3_REQUEST_TIMEOUT": "10",
     }
     yield made
-    desk.clear()
+    console.clear()
     thread.close()
 
 
@@ -51,45 +51,45 @@ def there(sea: Sea) -> list[str]:
     return [one["Key"] for one in sea.cloud.list_objects_v2(Bucket="logs").get("Contents", [])]
 
 
-def nothing_new(desk: Desk) -> None:
-    assert not desk.state.exists()
+def nothing_new(console: Console) -> None:
+    assert not console.state.exists()
 
 
 # -- ls
 
 
-def test_ls_shows_size_change_and_key_and_a_sum(desk: Desk, sea: Sea) -> None:
+def test_ls_shows_size_change_and_key_and_a_sum(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}sessions/7/notes.ulg", b"x" * 90)
     put(sea, FOREIGN)
     changed = sea.cloud.head_object(Bucket="logs", Key=KEY)["LastModified"]
 
-    answer = desk.type("ls")
+    answer = console.type("ls")
 
     assert answer.code == 0, answer
     first, second, last = answer.out.splitlines()
     assert first == f"    10.2 kB  {changed:%Y-%m-%d %H:%M:%S}  {KEY}"
     assert second.endswith(f"  {HOME}sessions/7/notes.ulg")
     assert last == f"2 objects below {HOME}, 10.3 kB"
-    nothing_new(desk)
+    nothing_new(console)
 
 
 @pytest.mark.parametrize("prefix", ["sessions/", f"{HOME}sessions/", f"s3://logs/{HOME}sessions/"])
-def test_a_prefix_is_relative_or_whole_or_a_uri(desk: Desk, sea: Sea, prefix: str) -> None:
+def test_a_prefix_is_relative_or_whole_or_a_uri(console: Console, sea: Sea, prefix: str) -> None:
     put(sea)
     put(sea, f"{HOME}sessions/7/notes.ulg")
 
-    found = desk.type("ls", prefix, "--json").json
+    found = console.type("ls", prefix, "--json").json
 
     assert [one["key"] for one in found] == [f"{HOME}sessions/7/notes.ulg"]
 
 
-def test_ls_tells_programs_everything(desk: Desk, sea: Sea) -> None:
+def test_ls_tells_programs_everything(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}cold.ulg", StorageClass="STANDARD_IA")
     told = sea.cloud.head_object(Bucket="logs", Key=KEY)
 
-    found = {one.pop("key"): one for one in desk.type("ls", "--json").json}
+    found = {one.pop("key"): one for one in console.type("ls", "--json").json}
 
     assert found[KEY] == {
         "size": len(BODY),
@@ -100,20 +100,20 @@ def test_ls_tells_programs_everything(desk: Desk, sea: Sea) -> None:
     assert found[f"{HOME}cold.ulg"]["storage_class"] == "STANDARD_IA"
 
 
-def test_an_empty_folder_is_an_empty_list(desk: Desk, sea: Sea) -> None:
-    assert desk.type("ls").out == f"0 objects below {HOME}, 0 bytes\n"
-    answer = desk.type("ls", "--json")
+def test_an_empty_folder_is_an_empty_list(console: Console, sea: Sea) -> None:
+    assert console.type("ls").out == f"0 objects below {HOME}, 0 bytes\n"
+    answer = console.type("ls", "--json")
     assert (answer.code, answer.json) == (0, [])
 
 
-def test_ls_goes_on_beyond_the_first_page(desk: Desk, server: FaultServer) -> None:
+def test_ls_goes_on_beyond_the_first_page(console: Console, server: FaultServer) -> None:
     server.mind.many = Many(HOME, 2_345)
 
-    lines = desk.type("ls").out.splitlines()
+    lines = console.type("ls").out.splitlines()
 
     assert len(lines) == 2_346
     assert lines[-1].startswith(f"2345 objects below {HOME}")
-    assert len(desk.type("ls", "--json").json) == 2_345
+    assert len(console.type("ls", "--json").json) == 2_345
     assert server.count("ListObjectsV2") == 6
 
 
@@ -121,31 +121,33 @@ def test_ls_goes_on_beyond_the_first_page(desk: Desk, server: FaultServer) -> No
 
 
 def test_get_brings_an_object_here_by_its_name(
-    desk: Desk, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    console: Console, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(sea)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
 
-    answer = desk.type("get", KEY)
+    answer = console.type("get", KEY)
 
     assert answer.code == 0, answer
     assert answer.out == f"got       20250727_143022_flight.ulg  {len(BODY)} bytes, crc32+etag\n"
     assert {path.name: path.read_bytes() for path in here.iterdir()} == {NAME: BODY}
-    nothing_new(desk)
+    nothing_new(console)
 
 
-def test_get_brings_it_into_a_directory_or_to_a_name(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+def test_get_brings_it_into_a_directory_or_to_a_name(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
     put(sea)
     (tmp_path / "in").mkdir()
-    assert desk.type("get", f"s3://logs/{KEY}", tmp_path / "in").code == 0
-    assert desk.type("get", KEY, tmp_path / "made" / "as.ulg").code == 0
+    assert console.type("get", f"s3://logs/{KEY}", tmp_path / "in").code == 0
+    assert console.type("get", KEY, tmp_path / "made" / "as.ulg").code == 0
     assert (tmp_path / "in" / NAME).read_bytes() == BODY
     assert (tmp_path / "made" / "as.ulg").read_bytes() == BODY
 
 
-def test_get_leaves_no_half_a_file(desk: Desk, server: FaultServer, tmp_path: Path) -> None:
+def test_get_leaves_no_half_a_file(console: Console, server: FaultServer, tmp_path: Path) -> None:
     body = bytes(MIB)
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     server.mind.things[KEY] = Thing(MIB, etag, 0, False, {}, 0.0, body)
@@ -154,7 +156,7 @@ def test_get_leaves_no_half_a_file(desk: Desk, server: FaultServer, tmp_path: Pa
     target.write_bytes(b"older")
     server.always("GetObject", Fault("cut", cut_answer_at=0))
 
-    answer = desk.type("get", KEY, target)
+    answer = console.type("get", KEY, target)
 
     assert answer.code == 3, answer
     assert answer.err.startswith("No link to 127.0.0.1")
@@ -162,9 +164,9 @@ def test_get_leaves_no_half_a_file(desk: Desk, server: FaultServer, tmp_path: Pa
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_get_shows_progress_on_a_terminal(desk: Desk, sea: Sea, tmp_path: Path) -> None:
+def test_get_shows_progress_on_a_terminal(console: Console, sea: Sea, tmp_path: Path) -> None:
     put(sea, body=bytes(2 * MIB))
-    with desk.terminal("get", KEY, str(tmp_path / "got.ulg")) as (process, output):
+    with console.terminal("get", KEY, str(tmp_path / "got.ulg")) as (process, output):
         shown = _everything(output)
         assert process.wait(60) == 0
     assert "━".encode() in shown
@@ -174,20 +176,22 @@ def test_get_shows_progress_on_a_terminal(desk: Desk, sea: Sea, tmp_path: Path) 
 # -- rm
 
 
-def test_rm_without_a_terminal_needs_yes(desk: Desk, sea: Sea) -> None:
+def test_rm_without_a_terminal_needs_yes(console: Console, sea: Sea) -> None:
     put(sea)
-    answer = desk.type("rm", KEY)
+    answer = console.type("rm", KEY)
     assert (answer.code, there(sea)) == (2, [KEY])
     assert "--yes" in answer.err
 
-    answer = desk.type("rm", KEY, "--yes")
+    answer = console.type("rm", KEY, "--yes")
     assert (answer.code, answer.out, there(sea)) == (0, f"deleted   {KEY}\n", [])
 
 
 @pytest.mark.parametrize(("said", "code", "left"), [("y\n", 0, []), ("n\n", 1, [KEY])])
-def test_rm_asks_on_a_terminal(desk: Desk, sea: Sea, said: str, code: int, left: list[str]) -> None:
+def test_rm_asks_on_a_terminal(
+    console: Console, sea: Sea, said: str, code: int, left: list[str]
+) -> None:
     put(sea)
-    with desk.terminal("rm", KEY) as (process, terminal):
+    with console.terminal("rm", KEY) as (process, terminal):
         asked = b""
         while b"[y/N]" not in asked:
             asked += os.read(terminal, 4096)
@@ -198,33 +202,33 @@ def test_rm_asks_on_a_terminal(desk: Desk, sea: Sea, said: str, code: int, left:
     assert there(sea) == left
 
 
-def test_rm_of_what_is_not_there_fails(desk: Desk, sea: Sea) -> None:
-    answer = desk.type("rm", KEY, "--yes")
+def test_rm_of_what_is_not_there_fails(console: Console, sea: Sea) -> None:
+    answer = console.type("rm", KEY, "--yes")
     assert (answer.code, answer.err) == (1, "File not found\n")
 
 
-def test_rm_cancels_the_row(desk: Desk, sea: Sea) -> None:
-    desk.write("flight.ulg")
-    assert desk.type("drain").code == 0
-    row = desk.rows()[0]
-    assert desk.type("rm", row.key, "--yes").code == 0
-    assert [(one.state, one.code) for one in desk.rows()] == [("cancelled", "deleted")]
+def test_rm_cancels_the_row(console: Console, sea: Sea) -> None:
+    console.write("flight.ulg")
+    assert console.type("drain").code == 0
+    row = console.rows()[0]
+    assert console.type("rm", row.key, "--yes").code == 0
+    assert [(one.state, one.code) for one in console.rows()] == [("cancelled", "deleted")]
 
 
 # -- mv
 
 
-def test_mv_renames(desk: Desk, sea: Sea) -> None:
+def test_mv_renames(console: Console, sea: Sea) -> None:
     put(sea)
-    answer = desk.type("mv", KEY, f"s3://logs/{HOME}new.ulg")
+    answer = console.type("mv", KEY, f"s3://logs/{HOME}new.ulg")
     assert (answer.code, answer.out) == (0, f"moved to  {HOME}new.ulg\n")
     assert there(sea) == [f"{HOME}new.ulg"]
 
 
-def test_mv_never_overwrites(desk: Desk, sea: Sea) -> None:
+def test_mv_never_overwrites(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}new.ulg", b"another")
-    answer = desk.type("mv", KEY, f"{HOME}new.ulg")
+    answer = console.type("mv", KEY, f"{HOME}new.ulg")
     assert (answer.code, answer.err) == (1, "Another object stands at the destination.\n")
     assert sorted(there(sea)) == [KEY, f"{HOME}new.ulg"]
 
@@ -232,27 +236,27 @@ def test_mv_never_overwrites(desk: Desk, sea: Sea) -> None:
 # -- presign
 
 
-def test_presign_prints_the_url_alone(desk: Desk, sea: Sea) -> None:
+def test_presign_prints_the_url_alone(console: Console, sea: Sea) -> None:
     put(sea)
-    answer = desk.type("presign", KEY, "--expires", "60")
+    answer = console.type("presign", KEY, "--expires", "60")
     assert answer.code == 0, answer
     assert answer.out.count("\n") == 1
     with urllib.request.urlopen(answer.out.strip()) as got:
         assert got.read() == BODY
     assert "X-Amz-Expires=60" in answer.out
     assert "(60 s)" in answer.err
-    nothing_new(desk)
+    nothing_new(console)
 
 
-def test_presign_tells_programs_all(desk: Desk, sea: Sea) -> None:
-    found = desk.type("presign", KEY, "--expires", "600", "--json").json
+def test_presign_tells_programs_all(console: Console, sea: Sea) -> None:
+    found = console.type("presign", KEY, "--expires", "600", "--json").json
     assert (found["s3_key"], found["method"], found["expires_in"]) == (KEY, "GET", 600)
     assert found["url"].startswith("http")
 
 
 @pytest.mark.parametrize("expires", ["0", "604801", "soon"])
-def test_a_life_that_no_url_has_is_wrong_use(desk: Desk, sea: Sea, expires: str) -> None:
-    assert desk.type("presign", KEY, "--expires", expires).code == 2
+def test_a_life_that_no_url_has_is_wrong_use(console: Console, sea: Sea, expires: str) -> None:
+    assert console.type("presign", KEY, "--expires", expires).code == 2
 
 
 # -- what goes wrong, alike for all
@@ -274,10 +278,10 @@ def test_a_life_that_no_url_has_is_wrong_use(desk: Desk, sea: Sea, expires: str)
     ids=["foreign", "bucket", "climbs", "text"],
 )
 def test_what_is_not_ours_is_one_sentence(
-    desk: Desk, sea: Sea, words: list[str], key: str, code: int, sentence: str
+    console: Console, sea: Sea, words: list[str], key: str, code: int, sentence: str
 ) -> None:
     put(sea)
-    answer = desk.type(*words, key)
+    answer = console.type(*words, key)
     assert (answer.code, answer.out) == (code, ""), answer
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
@@ -285,18 +289,18 @@ def test_what_is_not_ours_is_one_sentence(
 
 
 @pytest.mark.parametrize("words", [["ls"], ["get", KEY], ["rm", "--yes", KEY]])
-def test_without_a_link_it_is_not_now(desk: Desk, sea: Sea, words: list[str]) -> None:
+def test_without_a_link_it_is_not_now(console: Console, sea: Sea, words: list[str]) -> None:
     sea.link.cut()
-    answer = desk.type(*words)
+    answer = console.type(*words)
     assert (answer.code, answer.out) == (3, "")
     assert answer.err.startswith("No link to 127.0.0.1")
 
 
 @pytest.mark.parametrize("words", [["ls"], ["get", KEY]])
 def test_without_credentials_it_is_not_now_and_says_what_to_do(
-    desk: Desk, sea: Sea, words: list[str]
+    console: Console, sea: Sea, words: list[str]
 ) -> None:
-    answer = desk.type(*words, PETAL_S3_SESSION_TOKEN_URL="", AWS_EC2_METADATA_DISABLED="true")
+    answer = console.type(*words, PETAL_S3_SESSION_TOKEN_URL="", AWS_EC2_METADATA_DISABLED="true")
     assert (answer.code, answer.out) == (3, "")
     for way in ("PETAL_S3_SESSION_TOKEN_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "instance role"):
         assert way in answer.err
@@ -305,50 +309,50 @@ def test_without_credentials_it_is_not_now_and_says_what_to_do(
 
 @pytest.mark.parametrize("words", [["ls"], ["get", KEY, "got.ulg"], ["presign", KEY]])
 def test_reading_needs_no_state_directory(
-    desk: Desk, sea: Sea, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    console: Console, sea: Sea, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(sea)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    answer = desk.type(*words, PETAL_S3_STATE_DIR=str(tmp_path / "file" / "state"))
+    answer = console.type(*words, PETAL_S3_STATE_DIR=str(tmp_path / "file" / "state"))
     assert answer.code == 0, answer
 
 
 # -- rows
 
 
-def test_cancel_and_retry_change_rows(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_cancel_and_retry_change_rows(console: Console) -> None:
+    with console.outbox() as outbox:
         first, second = (
             entering.enqueue(outbox, entry("a.ulg", number=1)),
             entering.enqueue(outbox, entry("b.ulg", number=2)),
         )
 
-    answer = desk.type("cancel", str(first.id), str(second.id))
+    answer = console.type("cancel", str(first.id), str(second.id))
     assert answer.code == 0, answer
     assert answer.out.splitlines() == [f"{one.id}  cancelled  {one.key}" for one in (first, second)]
 
-    found = desk.type("retry", str(first.id), "--json").json["rows"]
+    found = console.type("retry", str(first.id), "--json").json["rows"]
     assert [(one["id"], one["state"]) for one in found] == [(first.id, "queued")]
-    assert [row.state for row in desk.rows()] == ["cancelled", "queued"]
+    assert [row.state for row in console.rows()] == ["cancelled", "queued"]
 
 
-def test_a_proven_row_stays_proven(desk: Desk) -> None:
-    with desk.outbox() as outbox:
+def test_a_proven_row_stays_proven(console: Console) -> None:
+    with console.outbox() as outbox:
         entering.enqueue(outbox, entry("a.ulg"))
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
         transitions.verified(
             outbox, row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
         )
-    assert f"{row.id}  verified" in desk.type("cancel", str(row.id)).out
-    with desk.outbox() as outbox:
+    assert f"{row.id}  verified" in console.type("cancel", str(row.id)).out
+    with console.outbox() as outbox:
         assert queries.get(outbox, row.id).receipt is not None
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
-def test_a_row_that_is_not_there_fails(desk: Desk, verb: str) -> None:
-    answer = desk.type(verb, "7")
+def test_a_row_that_is_not_there_fails(console: Console, verb: str) -> None:
+    answer = console.type(verb, "7")
     assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox.\n")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import HOME, Desk, Running, Sea, until
+from console import HOME, Console, Running, Sea, until
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
@@ -60,20 +60,20 @@ class Served:
         return rows
 
 
-def serve(desk: Desk, *words: str, **env: str) -> Served:
-    return Served(desk.start("serve", "--port", "0", *words, **env))
+def serve(console: Console, *words: str, **env: str) -> Served:
+    return Served(console.start("serve", "--port", "0", *words, **env))
 
 
-def under_way(desk: Desk, sea: Sea) -> Served:
+def under_way(console: Console, sea: Sea) -> Served:
     """A server that has brought parts of a big log and cannot end it: the link begins to crawl."""
-    desk.write("big.bag", BIG)
+    console.write("big.bag", BIG)
 
     async def crawl(request: Request) -> None:
         if request.part == 3:
             sea.slow(MIB // 16)
 
     sea.link.link.on_request = crawl
-    server = serve(desk)
+    server = serve(console)
     parts = sea.ledger.requests
     until(lambda: any(request.part == 3 and request.first_byte for request in parts()))
     until(lambda: sea.confirmed() >= 2)
@@ -81,13 +81,13 @@ def under_way(desk: Desk, sea: Sea) -> Served:
     return server
 
 
-def only_row(desk: Desk) -> Row:
-    (row,) = desk.rows()
+def only_row(console: Console) -> Row:
+    (row,) = console.rows()
     return row
 
 
-def assert_proven_and_nothing_resent(desk: Desk, sea: Sea, server: Served) -> None:
-    assert sea.body(server.verified("big.bag")["key"]) == (desk.logs / "big.bag").read_bytes()
+def assert_proven_and_nothing_resent(console: Console, sea: Sea, server: Served) -> None:
+    assert sea.body(server.verified("big.bag")["key"]) == (console.logs / "big.bag").read_bytes()
     assert sea.ledger.resent_confirmed_parts == 0
     assert len(sea.about_logs("CreateMultipartUpload")) == 1
 
@@ -95,34 +95,34 @@ def assert_proven_and_nothing_resent(desk: Desk, sea: Sea, server: Served) -> No
 # -- serving
 
 
-def test_it_says_where_it_is_and_brings_up_what_lands(desk: Desk, sea: Sea) -> None:
-    server = serve(desk, PETAL_S3_SCAN_INTERVAL="1")
+def test_it_says_where_it_is_and_brings_up_what_lands(console: Console, sea: Sea) -> None:
+    server = serve(console, PETAL_S3_SCAN_INTERVAL="1")
     assert server.status["drained_by"] == server.process.pid
     assert server.ask("/health")[1]["status"] == "healthy"
-    assert "No log has landed yet" in desk.type("status").out
+    assert "No log has landed yet" in console.type("status").out
 
-    path = desk.write("flight.ulg")
+    path = console.write("flight.ulg")
     row = server.verified("flight.ulg")
     assert row["key"].startswith(HOME)
     assert row["receipt"]["proof"]
     assert sea.body(row["key"]) == path.read_bytes()
 
-    assert f"drained by process {server.process.pid} (" in desk.type("status").out
+    assert f"drained by process {server.process.pid} (" in console.type("status").out
     server.process.terminate()
     assert server.process.end() == 0
     assert f"http://{server.address}/\n" in server.process.said
     assert f"upload verified key={row['key']}" in server.process.said
     assert "Traceback" not in server.process.said
-    assert "drained by nobody" in desk.type("status").out
+    assert "drained by nobody" in console.type("status").out
 
 
-def test_nothing_is_sent_while_it_is_said_to_be_armed(desk: Desk, sea: Sea) -> None:
-    server = serve(desk)
+def test_nothing_is_sent_while_it_is_said_to_be_armed(console: Console, sea: Sea) -> None:
+    server = serve(console)
     assert server.ask("/flight", {"armed": True}) == (200, {"flight_state": "armed"})
-    path = desk.write("flight.ulg")
+    path = console.write("flight.ulg")
     code, row = server.ask("/outbox", {"path": str(path)})
     assert (code, row["state"]) == (200, "queued")
-    until(lambda: "said to be armed" in desk.type("status").out, within_s=10)
+    until(lambda: "said to be armed" in console.type("status").out, within_s=10)
     assert server.ask("/flight", {"armed": False}) == (200, {"flight_state": "disarmed"})
     assert server.verified("flight.ulg")
     assert len(sea.about_logs("PutObject")) == 1
@@ -136,17 +136,19 @@ def test_nothing_is_sent_while_it_is_said_to_be_armed(desk: Desk, sea: Sea) -> N
     "the stand-alone server is told to stop in mid-upload",
     "it ends cleanly; the next start sends only what is missing",
 )
-def test_told_to_stop_it_leaves_a_log_that_the_next_start_resumes(desk: Desk, sea: Sea) -> None:
-    server = under_way(desk, sea)
+def test_told_to_stop_it_leaves_a_log_that_the_next_start_resumes(
+    console: Console, sea: Sea
+) -> None:
+    server = under_way(console, sea)
     server.process.terminate()
     assert server.process.end(within_s=15) == 0, server.process.said
     assert "Traceback" not in server.process.said
-    row = only_row(desk)
+    row = only_row(console)
     assert (row.state, bool(row.upload_id)) == ("queued", True)
     assert row.sent_bytes >= 2 * 5 * MIB
 
     sea.slow(0)
-    assert_proven_and_nothing_resent(desk, sea, serve(desk))
+    assert_proven_and_nothing_resent(console, sea, serve(console))
 
 
 @pytest.mark.guarantee(
@@ -154,14 +156,14 @@ def test_told_to_stop_it_leaves_a_log_that_the_next_start_resumes(desk: Desk, se
     "the stand-alone server is killed in mid-upload",
     "the next start sends only what is missing",
 )
-def test_killed_it_leaves_a_log_that_the_next_start_resumes(desk: Desk, sea: Sea) -> None:
-    under_way(desk, sea).process.kill()
+def test_killed_it_leaves_a_log_that_the_next_start_resumes(console: Console, sea: Sea) -> None:
+    under_way(console, sea).process.kill()
     sea.slow(0)
-    assert_proven_and_nothing_resent(desk, sea, serve(desk))
+    assert_proven_and_nothing_resent(console, sea, serve(console))
 
 
-def test_who_listens_to_events_does_not_keep_it(desk: Desk, sea: Sea) -> None:
-    server = serve(desk)
+def test_who_listens_to_events_does_not_keep_it(console: Console, sea: Sea) -> None:
+    server = serve(console)
     with urllib.request.urlopen(f"http://{server.address}/events", timeout=30) as events:
         assert events.readline() == b"retry: 1000\n"
         server.process.interrupt()  # Ctrl-C does what SIGTERM does
@@ -174,18 +176,18 @@ def test_who_listens_to_events_does_not_keep_it(desk: Desk, sea: Sea) -> None:
 
 
 def test_a_second_server_watches_and_takes_over_when_the_first_is_killed(
-    desk: Desk, sea: Sea
+    console: Console, sea: Sea
 ) -> None:
-    first = under_way(desk, sea)
-    second = serve(desk)
+    first = under_way(console, sea)
+    second = serve(console)
     assert second.status["drained_by"] == first.process.pid
-    small = desk.write("small.ulg")
+    small = console.write("small.ulg")
     assert second.ask("/outbox", {"path": str(small)})[0] == 200
-    assert f"drained by process {first.process.pid} (" in desk.type("status").out
+    assert f"drained by process {first.process.pid} (" in console.type("status").out
     first.process.kill()
     sea.slow(0)
     until(lambda: second.status["drained_by"] == second.process.pid)
-    assert_proven_and_nothing_resent(desk, sea, second)
+    assert_proven_and_nothing_resent(console, sea, second)
     assert second.verified("small.ulg")
 
 
@@ -199,19 +201,19 @@ def test_a_second_server_watches_and_takes_over_when_the_first_is_killed(
 )
 @pytest.mark.timeout(20)  # a server that starts runs on
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "robot.example", "127.0.0.1.example"])
-def test_without_a_token_it_serves_this_machine_only(desk: Desk, address: str) -> None:
+def test_without_a_token_it_serves_this_machine_only(console: Console, address: str) -> None:
     for answer in (
-        desk.type("serve", "--port", "0", "--host", address),
-        desk.type("serve", PETAL_S3_API_HOST=address, PETAL_S3_API_PORT="0"),
-        desk.type("serve", "--port", "0", "--host", address, PETAL_S3_API_TOKEN=""),
+        console.type("serve", "--port", "0", "--host", address),
+        console.type("serve", PETAL_S3_API_HOST=address, PETAL_S3_API_PORT="0"),
+        console.type("serve", "--port", "0", "--host", address, PETAL_S3_API_TOKEN=""),
     ):
         assert (answer.code, answer.out) == (2, "")
         assert answer.err.startswith(f"PETAL_S3_API_TOKEN must be set to serve on {address}: ")
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_with_a_token_it_serves_others_who_know_it(desk: Desk, sea: Sea) -> None:
-    server = serve(desk, "--host", "0.0.0.0", PETAL_S3_API_TOKEN=TOKEN)
+def test_with_a_token_it_serves_others_who_know_it(console: Console, sea: Sea) -> None:
+    server = serve(console, "--host", "0.0.0.0", PETAL_S3_API_TOKEN=TOKEN)
     assert server.ask("/status")[0] == 401
     assert server.ask("/status", token="another")[0] == 401
     assert server.ask("/status", token=TOKEN)[0] == 200
@@ -221,10 +223,10 @@ def test_with_a_token_it_serves_others_who_know_it(desk: Desk, sea: Sea) -> None
 # -- where it cannot serve
 
 
-def test_a_port_that_is_taken_is_one_sentence(desk: Desk) -> None:
+def test_a_port_that_is_taken_is_one_sentence(console: Console) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = desk.start("serve", "--port", str(port))
+        server = console.start("serve", "--port", str(port))
         assert server.end() == 2
     first, _, rest = server.said.partition("\n")
     assert first == (
@@ -232,7 +234,7 @@ def test_a_port_that_is_taken_is_one_sentence(desk: Desk) -> None:
         " and PETAL_S3_API_PORT."
     )
     assert rest == f"Settings come from the environment and {_no_file()}.\n"
-    assert not (desk.state / "outbox.db").exists()
+    assert not (console.state / "outbox.db").exists()
 
 
 def _no_file() -> str:
@@ -240,12 +242,12 @@ def _no_file() -> str:
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_a_port_that_is_none_is_wrong_use(desk: Desk, port: str) -> None:
-    assert desk.type("serve", "--port", port).code == 2
+def test_a_port_that_is_none_is_wrong_use(console: Console, port: str) -> None:
+    assert console.type("serve", "--port", port).code == 2
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="IPv6 is not there")
-def test_an_ipv6_address_is_said_as_a_browser_takes_it(desk: Desk, sea: Sea) -> None:
-    server = serve(desk, "--host", "::1")
+def test_an_ipv6_address_is_said_as_a_browser_takes_it(console: Console, sea: Sea) -> None:
+    server = serve(console, "--host", "::1")
     assert server.address.startswith("[::1]:")
     assert server.status["drained_by"] == server.process.pid

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from desk import Desk
+from console import Console
 
 CHECKOUT = Path(__file__).parents[2]
 SENTENCE = (
@@ -32,9 +32,9 @@ def updated(directory: Path) -> Path:
     return directory
 
 
-def typed(desk: Desk, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def typed(console: Console, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, which finds its packages anew."""
-    env = {**os.environ, **desk.env, "PYTHONPATH": os.pathsep.join([str(path), str(CHECKOUT)])}
+    env = {**os.environ, **console.env, "PYTHONPATH": os.pathsep.join([str(path), str(CHECKOUT)])}
     command = [sys.executable, *words]
     return subprocess.run(command, check=False, env=env, capture_output=True, text=True)
 
@@ -53,30 +53,32 @@ def sentence() -> str:
     ["drain", "serve", "ls", "get k", "verify --all", "bucket setup", "bucket policy", "retry 1"],
 )
 def test_a_command_that_needs_s3_says_what_to_install(
-    desk: Desk, tmp_path: Path, words: str
+    console: Console, tmp_path: Path, words: str
 ) -> None:
-    ended = typed(desk, updated(tmp_path / "first"), "-m", "petal_s3", *words.split())
+    ended = typed(console, updated(tmp_path / "first"), "-m", "petal_s3", *words.split())
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", sentence())
-    assert not desk.state.exists()
+    assert not console.state.exists()
 
 
-def test_check_says_it_in_one_line(desk: Desk, tmp_path: Path) -> None:
-    ended = typed(desk, updated(tmp_path / "first"), "-m", "petal_s3", "check")
+def test_check_says_it_in_one_line(console: Console, tmp_path: Path) -> None:
+    ended = typed(console, updated(tmp_path / "first"), "-m", "petal_s3", "check")
     assert (ended.returncode, ended.stdout) == (1, f"FAILED   packages: {sentence()}")
     assert ended.stderr == ""
 
 
-def test_status_works_and_says_it_too(desk: Desk, tmp_path: Path) -> None:
-    ended = typed(desk, updated(tmp_path / "first"), "-m", "petal_s3", "status")
+def test_status_works_and_says_it_too(console: Console, tmp_path: Path) -> None:
+    ended = typed(console, updated(tmp_path / "first"), "-m", "petal_s3", "status")
     assert ended.returncode == 0
     assert ended.stdout.endswith(sentence())
 
 
-def test_a_script_hears_the_same_when_it_imports_the_client(desk: Desk, tmp_path: Path) -> None:
+def test_a_script_hears_the_same_when_it_imports_the_client(
+    console: Console, tmp_path: Path
+) -> None:
     script = (
         "import petal_s3\n"
         "try:\n    petal_s3.S3Client\n"
         "except petal_s3.S3IntegrationError as error:\n    print(error.message)\n"
     )
-    ended = typed(desk, updated(tmp_path / "first"), "-c", script)
+    ended = typed(console, updated(tmp_path / "first"), "-c", script)
     assert ended.stdout == sentence()

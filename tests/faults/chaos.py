@@ -1,6 +1,6 @@
 """A bad link: a TCP proxy that knows no HTTP and misbehaves as it is told, at any moment.
 
-Two things are told apart. The door decides about new connections (``forward``, ``refuse``,
+Two things are told apart. The listener decides about new connections (``forward``, ``refuse``,
 ``lose``, ``black_hole``); those that are open go on until they are ended (``reset``, ``hang_up``)
 or fall silent (``silence``, ``go_on``). ``cut`` is both: refused and reset.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .carry import Carrier, Connection, Plan, Shape, Way
-from .door import Door
+from .listener import Listener
 
 __all__ = ["Chaos", "Connection", "Shape"]
 
@@ -39,7 +39,7 @@ class Chaos:
         self.connections: list[Connection] = []
         """All there ever were, in the order of their arrival."""
         self._scheme = where.scheme
-        self._door = Door(host, port, buffer_bytes)
+        self._door = Listener(host, port, buffer_bytes)
         self._carrier = Carrier(shape or Shape(), buffer_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._programme: asyncio.Task[None] | None = None
@@ -93,7 +93,7 @@ class Chaos:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    # -- the door: what happens to new connections
+    # -- the listener: what happens to new connections
 
     def forward(self) -> None:
         """New connections reach the target. What is silent or swallowed stays so."""

@@ -1,4 +1,4 @@
-"""The values between a door and the mind of the fault server: what is asked, answered, planned."""
+"""Values between listener and mind of the fault server: what is asked, answered, planned."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.personality import Personality
-from tests.lives.drone import in_this_world
-from tests.lives.life import _end
-from tests.lives.loop import VirtualLoop
 from tests.matrix.chain import Blocked, Chain
 from tests.matrix.drone import Drone
 from tests.matrix.place import PART, Place, VirtualPlace, on_a_wire
 from tests.matrix.sentences import unfounded
+from tests.simulation.drone import in_this_world
+from tests.simulation.life import _end
+from tests.simulation.loop import VirtualLoop
 
 # What may block the drain, the setting that its sentence names, and what an operator then sets.
 # Where no setting helps, the server is mended.

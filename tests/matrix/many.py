@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from tests.faults.personality import Personality
-from tests.lives.world import PART
 from tests.matrix.case import Report, in_virtual_time
+from tests.simulation.world import PART
 
 
 def one(personality: Personality, part: int = PART) -> Report:

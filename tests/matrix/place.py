@@ -23,8 +23,8 @@ from tests.faults.mind import Mind
 from tests.faults.personality import Personality
 from tests.faults.server import FaultServer, Seen
 from tests.faults.wire import Ask, Fault, ask
-from tests.lives.loop import VirtualLoop
-from tests.lives.world import BUCKET, ENDPOINT, PART, TOKENS, Reply, World
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Reply, World
 
 __all__ = ["BUCKET", "PART", "Place", "VirtualPlace", "WirePlace", "on_a_wire"]
 

@@ -1,9 +1,9 @@
-"""No spelling of a path leads out of this machine's own folders, in either door."""
+"""No spelling of a path leads out of this machine's own folders, in either api."""
 
 from __future__ import annotations
 
 import pytest
-from doors import HOME, Door, parsed
+from apis import HOME, Api, parsed
 
 NEIGHBOUR = "flight_logs/drone-0010/theirs.ulg"
 OTHER = "flight_logs/drone-002/theirs.ulg"
@@ -68,16 +68,16 @@ VERBS = [
 
 
 @pytest.fixture
-def theirs(door: Door) -> Door:
+def theirs(api: Api) -> Api:
     """What lies in the bucket of others, and must be there afterwards."""
     for key in (NEIGHBOUR, OTHER):
-        door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"theirs")
-    return door
+        api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"theirs")
+    return api
 
 
-def _foreign(door: Door) -> list[str]:
+def _foreign(api: Api) -> list[str]:
     """Keys below no folder of ours that S3 was asked about."""
-    asked = [request.key for request in door.asked_s3() if request.key]
+    asked = [request.key for request in api.asked_s3() if request.key]
     return [
         key
         for key in asked
@@ -89,42 +89,42 @@ def _foreign(door: Door) -> list[str]:
 @pytest.mark.guarantee(
     "attack",
     "a path over REST that is smuggled: encoded once or twice, backslashes, other schemes, NUL",
-    "it is refused in both doors, and S3 never hears of a key of somebody else",
+    "it is refused in both apis, and S3 never hears of a key of somebody else",
 )
 @pytest.mark.parametrize(("method", "path"), VERBS)
-def test_no_spelling_leads_out(theirs: Door, method: str, path: str) -> None:
-    door = theirs
+def test_no_spelling_leads_out(theirs: Api, method: str, path: str) -> None:
+    api = theirs
     for smuggled in SMUGGLED:
-        answer = door.knock(method, f"{door.prefix}{path}{smuggled}")
-        # The door of the host or the HTTP library may refuse it before us.
+        answer = api.knock(method, f"{api.prefix}{path}{smuggled}")
+        # The api of the host or the HTTP library may refuse it before us.
         assert answer.status in {400, 403, 404, 405}, (smuggled, answer)
         assert b"theirs" not in answer.body
         assert b"Traceback" not in answer.body
         assert "x-injected" not in answer.headers
-    assert _foreign(door) == []
-    assert (door.object(NEIGHBOUR), door.object(OTHER)) == (b"theirs", b"theirs")
+    assert _foreign(api) == []
+    assert (api.object(NEIGHBOUR), api.object(OTHER)) == (b"theirs", b"theirs")
 
 
-def test_no_spelling_is_moved(theirs: Door) -> None:
-    door = theirs
+def test_no_spelling_is_moved(theirs: Api) -> None:
+    api = theirs
     own = f"{HOME}own.ulg"
-    door.s3.put_object(Bucket=door.bucket, Key=own, Body=b"own")
+    api.s3.put_object(Bucket=api.bucket, Key=own, Body=b"own")
     for smuggled in SMUGGLED:
         for source, target in ((smuggled, f"{HOME}stolen.ulg"), (own, smuggled)):
-            told = door.post("/bucket/move", {"source_key": source, "dest_key": target})
+            told = api.post("/bucket/move", {"source_key": source, "dest_key": target})
             # Nothing decodes a body: some of these are odd names of our own.
             assert told.status in {200, 400, 403, 404}, (smuggled, told)
             if told.status == 200:
                 assert target.startswith(HOME)
-                door.s3.put_object(Bucket=door.bucket, Key=own, Body=b"own")
-    assert _foreign(door) == []
-    assert (door.object(NEIGHBOUR), door.object(OTHER)) == (b"theirs", b"theirs")
+                api.s3.put_object(Bucket=api.bucket, Key=own, Body=b"own")
+    assert _foreign(api) == []
+    assert (api.object(NEIGHBOUR), api.object(OTHER)) == (b"theirs", b"theirs")
 
 
-def test_no_prefix_leads_out(theirs: Door) -> None:
-    door = theirs
+def test_no_prefix_leads_out(theirs: Api) -> None:
+    api = theirs
     for smuggled in [*SMUGGLED, "flight_logs/", "flight_logs", "deleted/", "/", "..", "../"]:
-        answer = door.knock("GET", f"{door.prefix}/bucket/list?prefix={smuggled}")
+        answer = api.knock("GET", f"{api.prefix}/bucket/list?prefix={smuggled}")
         assert answer.status in {200, 400, 403, 404}, (smuggled, answer)
         if answer.status == 200:
             assert answer.json["prefix"].startswith(HOME)
@@ -150,20 +150,20 @@ def test_no_prefix_leads_out(theirs: Door) -> None:
         "{prefix}/../../../..%2fetc/passwd",
     ],
 )
-def test_no_request_target_leads_elsewhere(theirs: Door, target: str) -> None:
-    door = theirs
+def test_no_request_target_leads_elsewhere(theirs: Api, target: str) -> None:
+    api = theirs
     for method in ("GET", "DELETE", "CONNECT", "OPTIONS", "TRACE"):
-        answer = door.knock(method, target.format(prefix=door.prefix))
+        answer = api.knock(method, target.format(prefix=api.prefix))
         assert answer.status in {0, 200, 400, 403, 404, 405, 421}, answer
         assert b"theirs" not in answer.body.replace(OTHER.encode(), b"")
         assert b"root:" not in answer.body
-    assert _foreign(door) == []
-    assert door.object(OTHER) == b"theirs"
+    assert _foreign(api) == []
+    assert api.object(OTHER) == b"theirs"
 
 
-def test_an_absolute_target_means_the_same_operation(door: Door) -> None:
-    host = "{}:{}".format(*door.address)
-    answer = door.knock("GET", f"http://{host}{door.prefix}/health")
+def test_an_absolute_target_means_the_same_operation(api: Api) -> None:
+    host = "{}:{}".format(*api.address)
+    answer = api.knock("GET", f"http://{host}{api.prefix}/health")
     assert answer.status in {200, 404}, "uvicorn takes the whole of it for a path"
 
 
@@ -183,7 +183,7 @@ def test_an_absolute_target_means_the_same_operation(door: Door) -> None:
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ],
 )
-def test_odd_headers_are_no_error_of_ours(door: Door, lines: str) -> None:
-    head = f"POST {door.prefix}/flight HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
-    answer = parsed(door.raw(f"{head}{lines}\r\n\r\n{{}}".encode("latin-1"), timeout_s=0.7))
+def test_odd_headers_are_no_error_of_ours(api: Api, lines: str) -> None:
+    head = f"POST {api.prefix}/flight HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    answer = parsed(api.raw(f"{head}{lines}\r\n\r\n{{}}".encode("latin-1"), timeout_s=0.7))
     assert answer.status in {0, 400, 403, 404, 405, 408, 413, 417, 431}, answer

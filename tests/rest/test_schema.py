@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from doors import Door
+from apis import Api
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -25,9 +25,9 @@ EXAMPLES = int(os.environ.get("PETAL_TEST_SCHEMA_EXAMPLES", "150"))
 
 
 @pytest.fixture
-def described(host: Door) -> dict[str, Any]:
+def described(host: Api) -> dict[str, Any]:
     """The part of the host's OpenAPI that is ours."""
-    caller = Door(host.url.removesuffix(PREFIX), *[None] * 6)  # type: ignore[arg-type]
+    caller = Api(host.url.removesuffix(PREFIX), *[None] * 6)  # type: ignore[arg-type]
     found: dict[str, Any] = caller.plain("GET", "/openapi.json").json
     ours = {path: said for path, said in found["paths"].items() if path.startswith(f"{PREFIX}/")}
     return {**found, "paths": ours}
@@ -80,7 +80,7 @@ def test_the_forms_of_an_upload_are_described(described: dict[str, Any]) -> None
 
 @pytest.mark.timeout(3600)
 def test_whatever_a_machine_makes_of_it_is_answered_as_described(
-    host: Door, described: dict[str, Any]
+    host: Api, described: dict[str, Any]
 ) -> None:
     described["paths"].pop(f"{PREFIX}/events")
     schema = schemathesis.openapi.from_dict(described)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import HOME, MOST_BYTES, SECRETS, Door, log, opens, until
+from apis import HOME, MOST_BYTES, SECRETS, Api, log, opens, until
 
 from petal_s3.service.temporary_files import INLINE_BYTES
 
@@ -24,28 +24,28 @@ def session() -> str:
     return f"session-{next(_numbers)}"
 
 
-def write(door: Door, body: bytes, name: str = "app.log") -> str:
-    path = door.logs / name
+def write(api: Api, body: bytes, name: str = "app.log") -> str:
+    path = api.logs / name
     path.write_bytes(body)
     os.utime(path, ns=(MOMENT_NS, MOMENT_NS))
     return str(path)
 
 
-def begin(door: Door, session: str, **more: Any) -> Any:
+def begin(api: Api, session: str, **more: Any) -> Any:
     asked = {"session_id": session, "name": "Bericht ä.pdf", "size": len(BODY), **more}
-    return door.post("/bucket/presign-upload", asked)
+    return api.post("/bucket/presign-upload", asked)
 
 
-def complete(door: Door, session: str, **more: Any) -> Any:
-    return door.post("/bucket/complete-upload", {"session_id": session, **more})
+def complete(api: Api, session: str, **more: Any) -> Any:
+    return api.post("/bucket/complete-upload", {"session_id": session, **more})
 
 
-def end(door: Door, session: str) -> Any:
-    return door.post("/bucket/end-session", {"session_id": session})
+def end(api: Api, session: str) -> Any:
+    return api.post("/bucket/end-session", {"session_id": session})
 
 
-def below(door: Door, session: str) -> list[str]:
-    return [key for key in door.stored_keys() if key.startswith(f"{HOME}tmp/{session}/")]
+def below(api: Api, session: str) -> list[str]:
+    return [key for key in api.stored_keys() if key.startswith(f"{HOME}tmp/{session}/")]
 
 
 def refused(answer: Any, status: int, code: str) -> bool:
@@ -55,19 +55,19 @@ def refused(answer: Any, status: int, code: str) -> bool:
 # -- logs
 
 
-def test_a_text_log_with_a_session_goes_to_its_logs(door: Door, session: str) -> None:
-    path = write(door, b"line\n", f"error log ({session}).txt")
+def test_a_text_log_with_a_session_goes_to_its_logs(api: Api, session: str) -> None:
+    path = write(api, b"line\n", f"error log ({session}).txt")
 
-    told = door.post("/outbox", {"path": path, "session_id": session})
-    again = door.post("/outbox", {"path": path, "session_id": session})
-    row = door.in_state(told.json["id"], "verified")
+    told = api.post("/outbox", {"path": path, "session_id": session})
+    again = api.post("/outbox", {"path": path, "session_id": session})
+    row = api.in_state(told.json["id"], "verified")
 
     assert told.status == 200
     assert again.json["key"] == row["key"]
     name = f"20250727_143022_error_log_{session}.txt"
     assert row["key"] == f"{HOME}sessions/{session}/logs/{name}"
     assert row["session_id"] == session
-    assert door.object(row["key"]) == b"line\n"
+    assert api.object(row["key"]) == b"line\n"
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_a_text_log_with_a_session_goes_to_its_logs(door: Door, session: str) ->
     ],
 )  # fmt: skip
 def test_a_bad_log_of_a_session_is_refused(
-    door: Door, name: str, body: bytes, session: str, status: int, code: str
+    api: Api, name: str, body: bytes, session: str, status: int, code: str
 ) -> None:
-    rows = door.rows()
-    path = write(door, body, name)
+    rows = api.rows()
+    path = write(api, body, name)
     try:
-        told = door.post("/outbox", {"path": path, "session_id": session})
+        told = api.post("/outbox", {"path": path, "session_id": session})
     finally:
         Path(path).unlink()
 
@@ -95,25 +95,25 @@ def test_a_bad_log_of_a_session_is_refused(
         assert told.json["error"] == (
             "Invalid file type: .pdf. Allowed: .log, .txt, .csv, .out, .err."
         )
-    assert (door.rows(), door.spool()) == (rows, [])
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
-def test_a_log_of_a_session_outside_the_log_directories_is_refused(door: Door) -> None:
-    for path in ("/etc/hosts.txt", "/etc/passwd", f"{door.logs}/../app.log"):
-        told = door.post("/outbox", {"path": path, "session_id": "s1"})
+def test_a_log_of_a_session_outside_the_log_directories_is_refused(api: Api) -> None:
+    for path in ("/etc/hosts.txt", "/etc/passwd", f"{api.logs}/../app.log"):
+        told = api.post("/outbox", {"path": path, "session_id": "s1"})
         assert refused(told, 403, "not_allowed")
 
 
 # -- handed over by key
 
 
-def test_a_large_file_is_put_completed_and_gone_with_its_session(door: Door, session: str) -> None:
-    made = begin(door, session).json
+def test_a_large_file_is_put_completed_and_gone_with_its_session(api: Api, session: str) -> None:
+    made = begin(api, session).json
     assert made["method"] == "PUT"
     assert made["s3_key"].startswith(f"{HOME}tmp/{session}/{made['file_id']}_")
-    early = complete(door, session, s3_key=made["s3_key"])
+    early = complete(api, session, s3_key=made["s3_key"])
     put = opens(made["url"], "PUT", BODY, **made["headers"])
-    told = complete(door, session, s3Key=made["s3_key"], index=3, page_count=5)
+    told = complete(api, session, s3Key=made["s3_key"], index=3, page_count=5)
 
     assert refused(early, 404, "not_uploaded")
     assert (put.status, told.status) == (200, 200)
@@ -122,21 +122,21 @@ def test_a_large_file_is_put_completed_and_gone_with_its_session(door: Door, ses
         "size": len(BODY), "index": 3, "file_id": made["file_id"], "page_count": 5,
         "s3Key": made["s3_key"], "s3Url": "",
     }  # fmt: skip
-    assert door.object(made["s3_key"]) == BODY
-    ended = end(door, session)
+    assert api.object(made["s3_key"]) == BODY
+    ended = end(api, session)
     assert (ended.status, ended.json["deleted"]) == (200, 1)
-    assert below(door, session) == []
+    assert below(api, session) == []
 
 
-def test_a_small_file_comes_with_the_request(door: Door, session: str) -> None:
+def test_a_small_file_comes_with_the_request(api: Api, session: str) -> None:
     body = os.urandom(INLINE_BYTES - 1)
 
-    told = complete(door, session, name="a.bin", content=base64.b64encode(body).decode())
+    told = complete(api, session, name="a.bin", content=base64.b64encode(body).decode())
 
     assert told.status == 200
     assert (told.json["size"], told.json["type"]) == (len(body), "application/octet-stream")
-    assert door.object(told.json["s3Key"]) == body
-    assert end(door, session).json["deleted"] == 1
+    assert api.object(told.json["s3Key"]) == body
+    assert end(api, session).json["deleted"] == 1
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_a_small_file_comes_with_the_request(door: Door, session: str) -> None:
     ],
 )
 def test_what_is_no_file_is_refused(
-    door: Door, asked: dict[str, Any], status: int, code: str
+    api: Api, asked: dict[str, Any], status: int, code: str
 ) -> None:
-    before = door.stored_keys()
+    before = api.stored_keys()
 
-    told = complete(door, "s1", **asked)
+    told = complete(api, "s1", **asked)
 
     assert refused(told, status, code), told
-    assert door.stored_keys() == before
+    assert api.stored_keys() == before
 
 
 @pytest.mark.parametrize(
@@ -191,45 +191,45 @@ def test_what_is_no_file_is_refused(
     ],
 )  # fmt: skip
 def test_what_can_be_no_file_gets_no_url(
-    door: Door, asked: dict[str, Any], status: int, code: str
+    api: Api, asked: dict[str, Any], status: int, code: str
 ) -> None:
-    assert refused(begin(door, "s1", **asked), status, code)
+    assert refused(begin(api, "s1", **asked), status, code)
 
 
-def test_the_end_of_a_session_that_nobody_knows_deletes_nothing(door: Door, session: str) -> None:
-    made = complete(door, f"{session}0", name="a", content="QUJD").json
+def test_the_end_of_a_session_that_nobody_knows_deletes_nothing(api: Api, session: str) -> None:
+    made = complete(api, f"{session}0", name="a", content="QUJD").json
 
-    ended = end(door, session)
+    ended = end(api, session)
 
     assert (ended.status, ended.json["deleted"]) == (200, 0)
-    assert below(door, f"{session}0") == [made["s3Key"]]
-    assert refused(end(door, "../.."), 400, "bad_session")
-    assert end(door, f"{session}0").json["deleted"] == 1
+    assert below(api, f"{session}0") == [made["s3Key"]]
+    assert refused(end(api, "../.."), 400, "bad_session")
+    assert end(api, f"{session}0").json["deleted"] == 1
 
 
-def test_offline_a_sentence_comes_back_and_later_it_works(door: Door, session: str) -> None:
-    made = complete(door, session, name="a", content="QUJD").json
-    door.link.cut()
+def test_offline_a_sentence_comes_back_and_later_it_works(api: Api, session: str) -> None:
+    made = complete(api, session, name="a", content="QUJD").json
+    api.link.cut()
 
     told = [
-        complete(door, session, name="a", content="QUJD"),
-        complete(door, session, s3_key=made["s3Key"]),
-        end(door, session),
+        complete(api, session, name="a", content="QUJD"),
+        complete(api, session, s3_key=made["s3Key"]),
+        end(api, session),
     ]
-    door.link.restore()
+    api.link.restore()
 
     for answer in told:
         assert answer.status == 503
         assert not any(secret in answer.body.decode() for secret in SECRETS)
-    until(lambda: end(door, session).status == 200)
-    assert below(door, session) == []
+    until(lambda: end(api, session).status == 200)
+    assert below(api, session) == []
 
 
-def test_a_flight_log_may_belong_to_a_session(door: Door, session: str) -> None:
-    path = write(door, log(), f"{session}.ulg")
+def test_a_flight_log_may_belong_to_a_session(api: Api, session: str) -> None:
+    path = write(api, log(), f"{session}.ulg")
 
-    told = door.post("/outbox", {"path": path, "session_id": session})
-    row = door.in_state(told.json["id"], "verified")
+    told = api.post("/outbox", {"path": path, "session_id": session})
+    row = api.in_state(told.json["id"], "verified")
 
     assert (row["kind"], row["session_id"]) == ("ulog", session)
     assert row["key"].startswith(HOME)

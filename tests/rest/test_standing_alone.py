@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from doors import (
+from apis import (
     BOUNDARY,
     FORM,
     HOME,
     SMALL,
-    Door,
+    Api,
     Standing,
     at,
     form,
@@ -48,27 +48,27 @@ def _stand(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> 
 def stand(_stand: Standing) -> Iterator[Standing]:
     """A server that bears 40 connections and waits 1 s for a head, 2 s for bodies."""
     yield _stand
-    _stand.door.mend()
+    _stand.api.mend()
 
 
 @pytest.fixture
-def door(stand: Standing) -> Door:
-    return stand.door
+def api(stand: Standing) -> Api:
+    return stand.api
 
 
 @pytest.fixture(scope="module")
-def locked(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def locked(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A server that asks for a token."""
     directory = tmp_path_factory.mktemp("locked")
     with standing(_s3_server, directory, token=TOKEN) as stand:
-        yield stand.door
+        yield stand.api
 
 
-def wires(door: Door) -> int:
+def wires(api: Api) -> int:
     """How many connections the server holds now."""
     here = psutil.Process().net_connections("tcp")
     return sum(
-        one.laddr.port == door.address[1] and one.status == psutil.CONN_ESTABLISHED
+        one.laddr.port == api.address[1] and one.status == psutil.CONN_ESTABLISHED
         for one in here
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def wires(door: Door) -> int:
     "somebody in the network asks the stand-alone server without the token, or guesses it",
     "401 for every operation, and nothing is done",
 )
-def test_without_the_token_nothing_is_told(locked: Door) -> None:
+def test_without_the_token_nothing_is_told(locked: Api) -> None:
     for told in (
         None, "", "Bearer", "Bearer ", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", TOKEN,
         f"Basic {TOKEN}", f"Bearer {TOKEN.upper()}", "Bearer \xff\xfe", f"Bearer {TOKEN}, x",
@@ -94,13 +94,13 @@ def test_without_the_token_nothing_is_told(locked: Door) -> None:
     assert locked.plain("GET", f"/status?token={TOKEN}").status == 401
 
 
-def test_with_the_token_all_is_told(locked: Door) -> None:
+def test_with_the_token_all_is_told(locked: Api) -> None:
     for word in ("Bearer", "bearer", "BEARER"):
         told = locked.plain("GET", "/status", headers={"Authorization": f"{word} {TOKEN}"})
         assert told.status == 200
 
 
-def test_a_body_without_the_token_is_not_kept(locked: Door) -> None:
+def test_a_body_without_the_token_is_not_kept(locked: Api) -> None:
     body = form(part("file", log(), "a.ulg"))
     told = locked.plain("POST", "/bucket/upload", body=body, headers={"Content-Type": FORM})
     assert (told.status, locked.spool()) == (401, [])
@@ -128,21 +128,21 @@ def test_loopback_needs_no_token(host: str) -> None:
     "a web page in a browser on this machine asks by a name that suddenly means 127.0.0.1",
     "403: only names of loopback are answered",
 )
-def test_another_name_for_this_machine_is_refused(door: Door) -> None:
-    port = door.address[1]
+def test_another_name_for_this_machine_is_refused(api: Api) -> None:
+    port = api.address[1]
     for host in (
         "evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example",
         f"evil.example@127.0.0.1.evil.example:{port}", "0.0.0.0", "192.168.1.2", "[::ffff:1.2.3.4]",
         "", "[", "[::1", "]", "127.0.0.1]", "\xff", "2130706434", "/", "a b",
     ):  # fmt: skip
         text = f"GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        answer = parsed(door.raw(text.encode("latin-1")))
+        answer = parsed(api.raw(text.encode("latin-1")))
         assert answer.status in {400, 403}, (host, answer)
-    assert parsed(door.raw(b"GET /status HTTP/1.0\r\n\r\n")).status == 403
+    assert parsed(api.raw(b"GET /status HTTP/1.0\r\n\r\n")).status == 403
     for host in ("localhost", f"LOCALHOST:{port}", "[::1]", f"127.0.0.1:{port}"):
-        assert door.knock("GET", "/status", f"Host: {host}").status in {200, 400}
+        assert api.knock("GET", "/status", f"Host: {host}").status in {200, 400}
         text = f"GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        assert parsed(door.raw(text.encode())).status == 200
+        assert parsed(api.raw(text.encode())).status == 200
 
 
 @pytest.mark.guarantee(
@@ -164,42 +164,42 @@ def test_another_name_for_this_machine_is_refused(door: Door) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_is_refused(door: Door, headers: dict[str, str]) -> None:
-    given = {name: text.format(port=door.address[1]) for name, text in headers.items()}
+def test_a_page_of_another_site_is_refused(api: Api, headers: dict[str, str]) -> None:
+    given = {name: text.format(port=api.address[1]) for name, text in headers.items()}
     for method, path in (
         ("GET", "/status"), ("GET", "/"), ("GET", "/events"), ("POST", "/landed"),
         ("POST", "/outbox/1/retry"), ("DELETE", "/outbox/1"), ("POST", "/bucket/upload"),
     ):  # fmt: skip
-        assert door.plain(method, path, headers=given).status == 403, (method, path)
-    told = door.plain("POST", "/flight", body={"armed": True}, headers=given)
+        assert api.plain(method, path, headers=given).status == 403, (method, path)
+    told = api.plain("POST", "/flight", body={"armed": True}, headers=given)
     assert told.status == 403
-    assert door.get("/status").json["flight_state"] != "armed"
+    assert api.get("/status").json["flight_state"] != "armed"
 
 
-def test_its_own_page_may_ask(door: Door) -> None:
-    host, port = door.address
+def test_its_own_page_may_ask(api: Api) -> None:
+    host, port = api.address
     own = {"Origin": f"http://{host}:{port}", "Sec-Fetch-Site": "same-origin"}
-    assert door.plain("POST", "/landed", headers=own).status == 200
+    assert api.plain("POST", "/landed", headers=own).status == 200
 
 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
              "application/jsonx", "text/plain; application/json"]
 )  # fmt: skip
-def test_json_that_a_plain_form_could_send_is_refused(door: Door, kind: str) -> None:
-    told = door.plain("POST", "/flight", body=b'{"armed": true}', headers={"Content-Type": kind})
+def test_json_that_a_plain_form_could_send_is_refused(api: Api, kind: str) -> None:
+    told = api.plain("POST", "/flight", body=b'{"armed": true}', headers={"Content-Type": kind})
     assert told.status == 400
-    assert door.get("/status").json["flight_state"] != "armed"
+    assert api.get("/status").json["flight_state"] != "armed"
 
 
-def test_nothing_else_is_served(door: Door) -> None:
+def test_nothing_else_is_served(api: Api) -> None:
     for method, path, status in (
         ("GET", "/nothing", 404), ("POST", "/status", 405), ("PUT", "/bucket/upload", 405),
         ("PATCH", "/outbox/1", 405), ("OPTIONS", "/status", 405), ("HEAD", "/status", 405),
         ("TRACE", "/status", 405), ("GET", "/bucket/upload", 405), ("GET", "/status/", 404),
         ("GET", "/bucket/head/", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404),
     ):  # fmt: skip
-        told = door.plain(method, path)
+        told = api.plain(method, path)
         assert told.status == status, (method, path, told)
         if method != "HEAD":
             assert set(told.json) == {"error", "code", "status"}
@@ -209,7 +209,7 @@ def test_nothing_else_is_served(door: Door) -> None:
 # -- too much of it
 
 
-def test_json_that_never_ends_is_refused(door: Door) -> None:
+def test_json_that_never_ends_is_refused(api: Api) -> None:
     def endless() -> Iterator[bytes]:
         yield b'{"path": "'
         for _ in range(64):
@@ -217,7 +217,7 @@ def test_json_that_never_ends_is_refused(door: Door) -> None:
         yield b'"}'
 
     headers = {"Content-Type": "application/json"}
-    told = door.ask("POST", "/outbox", body=endless(), headers=headers)
+    told = api.ask("POST", "/outbox", body=endless(), headers=headers)
     assert (told.status, told.code) == (413, "too_large")
 
 
@@ -232,14 +232,14 @@ def test_json_that_never_ends_is_refused(door: Door) -> None:
         [f"--{BOUNDARY}\r\n\r\n\r\n".encode()] * 100_000,
     ],
 )
-def test_fields_that_never_end_are_refused(door: Door, parts: list[bytes]) -> None:
-    rows = door.rows()
-    told = door.send(form(*parts))
+def test_fields_that_never_end_are_refused(api: Api, parts: list[bytes]) -> None:
+    rows = api.rows()
+    told = api.send(form(*parts))
     assert (told.status in {400, 413}, told.took_s < 2) == (True, True)
-    assert (door.rows(), door.spool()) == (rows, [])
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
-def test_a_file_beyond_the_limit_is_broken_off_early(door: Door) -> None:
+def test_a_file_beyond_the_limit_is_broken_off_early(api: Api) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -250,34 +250,34 @@ def test_a_file_beyond_the_limit_is_broken_off_early(door: Door) -> None:
             yield b"x" * 65536
 
     with contextlib.suppress(ConnectionError):
-        assert door.send(endless()).status == 413
-    assert until(lambda: door.spool() == [])
+        assert api.send(endless()).status == 413
+    assert until(lambda: api.spool() == [])
 
 
 @pytest.mark.parametrize(
     "lines", ["X: " + "x" * 70_000, "\r\n".join(f"X{n}: y" for n in range(9000))]
 )
-def test_heads_that_never_end_are_refused(door: Door, lines: str) -> None:
+def test_heads_that_never_end_are_refused(api: Api, lines: str) -> None:
     text = f"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n\r\n"
     with contextlib.suppress(ConnectionError):
-        assert parsed(door.raw(text.encode(), timeout_s=5)).status in {0, 400, 431}
+        assert parsed(api.raw(text.encode(), timeout_s=5)).status in {0, 400, 431}
     target = f"GET /status?{'x' * 70_000} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with contextlib.suppress(ConnectionError):
-        assert parsed(door.raw(target.encode(), timeout_s=5)).status in {0, 400, 414}
-    assert door.get("/health").status == 200
+        assert parsed(api.raw(target.encode(), timeout_s=5)).status in {0, 400, 414}
+    assert api.get("/health").status == 200
 
 
-def test_what_is_no_http_is_answered_without_a_trace(door: Door) -> None:
+def test_what_is_no_http_is_answered_without_a_trace(api: Api) -> None:
     for text in (b"\x16\x03\x01\x02\x00\x01\x00", b"\x00" * 100, b"GET\r\n\r\n", b"\r\n\r\n\r\n",
                  b"GET /status HTTP/9.9\r\n\r\n", b"SSH-2.0-x\r\n", b"<script> / HTTP/1.1\r\n\r\n",
                  b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):  # fmt: skip
         with contextlib.suppress(ConnectionError):
-            found = door.raw(text, timeout_s=0.5)
+            found = api.raw(text, timeout_s=0.5)
             assert b"Traceback" not in found
             assert b"200 OK" not in found
 
 
-def test_two_requests_in_one_are_not_mistaken_for_one(door: Door) -> None:
+def test_two_requests_in_one_are_not_mistaken_for_one(api: Api) -> None:
     """Content-Length and Transfer-Encoding together: whoever believes the other sees a second."""
     inner = "DELETE /outbox/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     for lines in (
@@ -286,17 +286,17 @@ def test_two_requests_in_one_are_not_mistaken_for_one(door: Door) -> None:
         f"Transfer-Encoding: xchunked\r\nContent-Length: {len(inner)}\r\n\r\n",
     ):
         text = f"POST /landed HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}{inner}"
-        got = door.raw(text.encode(), timeout_s=1)
+        got = api.raw(text.encode(), timeout_s=1)
         assert got.count(b"HTTP/1.1 ") <= 1, got
 
 
 # -- too slow
 
 
-def _silence(door: Door, text: bytes, within_s: float) -> bytes:
+def _silence(api: Api, text: bytes, within_s: float) -> bytes:
     """Say this and no more, and wait to be sent away."""
     began = time.monotonic()
-    with socket.create_connection(door.address, timeout=within_s) as wire:
+    with socket.create_connection(api.address, timeout=within_s) as wire:
         wire.sendall(text)
         got = b""
         with contextlib.suppress(ConnectionError):
@@ -306,13 +306,13 @@ def _silence(door: Door, text: bytes, within_s: float) -> bytes:
     return got
 
 
-def test_a_head_that_never_ends_is_sent_away(door: Door) -> None:
+def test_a_head_that_never_ends_is_sent_away(api: Api) -> None:
     for text in (b"", b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"G"):
-        assert _silence(door, text, 5) == b""
+        assert _silence(api, text, 5) == b""
 
 
-def test_a_head_that_trickles_is_sent_away(door: Door) -> None:
-    with socket.create_connection(door.address, timeout=5) as wire:
+def test_a_head_that_trickles_is_sent_away(api: Api) -> None:
+    with socket.create_connection(api.address, timeout=5) as wire:
         with pytest.raises(ConnectionError):
             for _ in range(100):
                 wire.sendall(b"X")
@@ -321,26 +321,26 @@ def test_a_head_that_trickles_is_sent_away(door: Door) -> None:
     assert time.monotonic() - began < 4
 
 
-def test_a_body_that_stops_is_sent_away(door: Door) -> None:
-    rows = door.rows()
+def test_a_body_that_stops_is_sent_away(api: Api) -> None:
+    rows = api.rows()
     whole = form(part("file", log(), "slow.ulg"))
     head = f"POST /bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n"
     text = f"{head}Connection: close\r\nContent-Length: {len(whole)}\r\n\r\n".encode()
-    with socket.create_connection(door.address, timeout=8) as wire:
+    with socket.create_connection(api.address, timeout=8) as wire:
         wire.sendall(text + whole[:100_000])
         answer = parsed(wire.recv(65536))
     assert answer.status == 408
     assert "body_stalled" in answer.body.decode() or answer.body == b""
-    assert until(lambda: door.spool() == [])
-    assert door.rows() == rows
+    assert until(lambda: api.spool() == [])
+    assert api.rows() == rows
 
 
-def test_json_that_stops_is_sent_away(door: Door) -> None:
+def test_json_that_stops_is_sent_away(api: Api) -> None:
     text = (
         b"POST /flight HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"Connection: close\r\nContent-Length: 50\r\n\r\n{"
     )
-    with socket.create_connection(door.address, timeout=8) as wire:
+    with socket.create_connection(api.address, timeout=8) as wire:
         wire.sendall(text)
         assert parsed(wire.recv(65536)).status == 408
 
@@ -360,7 +360,7 @@ def _full(wanted: int) -> None:
     "whoever asks something is answered, and the process holds a bounded number of them",
 )
 def test_a_thousand_silent_connections_lock_nobody_out(stand: Standing) -> None:
-    door = stand.door
+    api = stand.api
     _full(4000)
     silent: list[socket.socket] = []
     most = 0
@@ -369,32 +369,32 @@ def test_a_thousand_silent_connections_lock_nobody_out(stand: Standing) -> None:
             wire = socket.socket()
             wire.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                wire.connect(door.address)
+                wire.connect(api.address)
             silent.append(wire)
             if number % 100 == 99:
-                told = door.get("/health")
+                told = api.get("/health")
                 assert (told.status, told.took_s < 5) == (200, True)
                 most = max(most, len(stand.server._runner.server.connections))
-        until(lambda: wires(door) <= 41)
+        until(lambda: wires(api) <= 41)
         assert most <= 40 + 128, "those that are accepted in one turn come on top"
-        assert door.get("/health").status == 200
+        assert api.get("/health").status == 200
     finally:
         for wire in silent:
             wire.close()
 
 
-def test_connections_that_were_answered_once_lock_nobody_out(door: Door) -> None:
+def test_connections_that_were_answered_once_lock_nobody_out(api: Api) -> None:
     kept: list[http.client.HTTPConnection] = []
     try:
         for _ in range(120):
-            caller = http.client.HTTPConnection(*door.address, timeout=10)
+            caller = http.client.HTTPConnection(*api.address, timeout=10)
             caller.request("GET", "/health")
             with caller.getresponse() as got:
                 assert got.status == 200
                 got.read()
             kept.append(caller)
-        assert door.get("/health").status == 200
-        until(lambda: wires(door) <= 41)
+        assert api.get("/health").status == 200
+        until(lambda: wires(api) <= 41)
     finally:
         for caller in kept:
             caller.close()
@@ -402,16 +402,16 @@ def test_connections_that_were_answered_once_lock_nobody_out(door: Door) -> None
 
 def test_those_that_left_at_once_take_no_place(stand: Standing) -> None:
     for _ in range(300):
-        socket.create_connection(stand.door.address).close()
+        socket.create_connection(stand.api.address).close()
     gate = stand.server._gate
     assert gate is not None
     until(lambda: len(gate._silent) + len(gate._resting) <= 80, 5)
     test_a_thousand_silent_connections_lock_nobody_out(stand)
 
 
-def test_listeners_have_a_limit_also_when_they_come_at_once(door: Door) -> None:
+def test_listeners_have_a_limit_also_when_they_come_at_once(api: Api) -> None:
     ask = b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    ears = [socket.create_connection(door.address, timeout=10) for _ in range(30)]
+    ears = [socket.create_connection(api.address, timeout=10) for _ in range(30)]
     try:
         for ear in ears:
             ear.sendall(ask)
@@ -422,11 +422,11 @@ def test_listeners_have_a_limit_also_when_they_come_at_once(door: Door) -> None:
     finally:
         for ear in ears:
             ear.close()
-    until(lambda: parsed_once(door, ask) == 200, 5)
+    until(lambda: parsed_once(api, ask) == 200, 5)
 
 
-def parsed_once(door: Door, text: bytes) -> int:
-    with socket.create_connection(door.address, timeout=10) as wire:
+def parsed_once(api: Api, text: bytes) -> int:
+    with socket.create_connection(api.address, timeout=10) as wire:
         wire.sendall(text)
         return parsed(wire.recv(65536)).status
 
@@ -434,51 +434,51 @@ def parsed_once(door: Door, text: bytes) -> int:
 # -- those who leave
 
 
-def test_who_leaves_in_the_middle_of_an_upload_leaves_nothing(door: Door) -> None:
-    rows = door.rows()
+def test_who_leaves_in_the_middle_of_an_upload_leaves_nothing(api: Api) -> None:
+    rows = api.rows()
     whole = form(part("file", log(2_500_000), "left.ulg"))
     head = f"POST /bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n"
     text = f"{head}Content-Length: {len(whole)}\r\n\r\n".encode()
     for _ in range(10):
-        with socket.create_connection(door.address, timeout=5) as wire:
+        with socket.create_connection(api.address, timeout=5) as wire:
             wire.sendall(text + whole[:-1000])
-    until(lambda: door.spool() == [] and wires(door) <= 1)
-    assert door.rows() == rows
+    until(lambda: api.spool() == [] and wires(api) <= 1)
+    assert api.rows() == rows
 
 
 @pytest.fixture(scope="module")
 def large(_stand: Standing) -> str:
     """The key of an object that fits into no buffer."""
     key = f"{HOME}large.ulg"
-    _stand.door.s3.put_object(Bucket=_stand.door.bucket, Key=key, Body=log(SMALL) + b"x" * LARGE)
+    _stand.api.s3.put_object(Bucket=_stand.api.bucket, Key=key, Body=log(SMALL) + b"x" * LARGE)
     return key
 
 
-def _begin(door: Door, key: str) -> socket.socket:
+def _begin(api: Api, key: str) -> socket.socket:
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     wire.settimeout(20)
-    wire.connect(door.address)
+    wire.connect(api.address)
     wire.sendall(f"GET /bucket/download/{at(key)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     assert parsed(wire.recv(1000)).status == 200
     return wire
 
 
-def test_a_download_that_breaks_off_never_looks_whole(door: Door, large: str) -> None:
-    with _begin(door, large) as wire:
-        door.link.cut()
+def test_a_download_that_breaks_off_never_looks_whole(api: Api, large: str) -> None:
+    with _begin(api, large) as wire:
+        api.link.cut()
         got = 0
         with contextlib.suppress(ConnectionError):
             while block := wire.recv(1 << 20):
                 got += len(block)
     assert got < LARGE
-    door.link.restore()
+    api.link.restore()
 
 
 def test_it_stops_at_once_though_somebody_listens(_s3_server: EmbeddedS3, tmp_path: Path) -> None:
     with standing(_s3_server, tmp_path) as stand:
-        door = stand.door
-        ears = [socket.create_connection(door.address, timeout=10) for _ in range(3)]
+        api = stand.api
+        ears = [socket.create_connection(api.address, timeout=10) for _ in range(3)]
         for ear in ears:
             ear.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert parsed(ear.recv(65536)).status == 200
@@ -490,4 +490,4 @@ def test_it_stops_at_once_though_somebody_listens(_s3_server: EmbeddedS3, tmp_pa
                 pass
             ear.close()
         with pytest.raises(ConnectionError):
-            door.get("/health")
+            api.get("/health")

@@ -9,17 +9,17 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from rig import Rig, Shelf, opened
-from shore import Shore, on_the_shore
+from robot import LogStore, Robot, opened
+from wired import Wired, on_the_shore
 
 from petal_s3.demo.services import EmbeddedS3
 from tests.faults.chaos import Chaos
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def store(tmp_path_factory: pytest.TempPathFactory) -> LogStore:
     """Logs that are made once."""
-    return Shelf(tmp_path_factory.mktemp("shelf"))
+    return LogStore(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="session")
@@ -42,25 +42,25 @@ def cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
 
 
 @pytest.fixture
-async def rig(
-    s3_server: EmbeddedS3, cloud: Any, tmp_path: Path, shelf: Shelf
-) -> AsyncIterator[Rig]:
+async def robot(
+    s3_server: EmbeddedS3, cloud: Any, tmp_path: Path, store: LogStore
+) -> AsyncIterator[Robot]:
     """A drone with an open outbox, on a link that a test may cut."""
-    async with opened(s3_server, cloud, tmp_path, shelf) as made:
+    async with opened(s3_server, cloud, tmp_path, store) as made:
         yield made
 
 
 @pytest.fixture
-async def chaos(rig: Rig) -> AsyncIterator[Chaos]:
+async def chaos(robot: Robot) -> AsyncIterator[Chaos]:
     """A link between the drone and the counting one, that a test may spoil byte by byte."""
-    async with Chaos(rig.link.url, buffer_bytes=16 * 1024) as made:
-        rig.given = {**rig.given, "endpoint_url": made.url}
-        await rig.restart()
+    async with Chaos(robot.link.url, buffer_bytes=16 * 1024) as made:
+        robot.given = {**robot.given, "endpoint_url": made.url}
+        await robot.restart()
         yield made
 
 
 @pytest.fixture
-async def shore(tmp_path: Path) -> AsyncIterator[Shore]:
+async def wired(tmp_path: Path) -> AsyncIterator[Wired]:
     """A drone that looks at its objects, on a server and a link that a test may spoil."""
     async with on_the_shore(tmp_path) as made:
         yield made

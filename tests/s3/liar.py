@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from rig import Rig
+from robot import Robot
 
 from petal_s3.demo.ledger import operation
 
@@ -113,15 +113,15 @@ class Liar:
 
 
 @contextlib.asynccontextmanager
-async def between(rig: Rig, **settings: object) -> AsyncIterator[Liar]:
-    """A liar before the link of ``rig``, and a service that speaks to it."""
-    liar = Liar(rig.link.port)
+async def between(robot: Robot, **settings: object) -> AsyncIterator[Liar]:
+    """A liar before the link of ``robot``, and a service that speaks to it."""
+    liar = Liar(robot.link.port)
     await liar.start()
-    await rig.restart(endpoint_url=liar.url, **settings)
+    await robot.restart(endpoint_url=liar.url, **settings)
     try:
         yield liar
     finally:
-        await rig.service.stop()
+        await robot.service.stop()
         await liar.stop()
 
 

@@ -16,7 +16,7 @@ from petal_s3.admin.bucket_setup import Wish, setup_steps
 from petal_s3.admin.checkup import checkup
 from petal_s3.core.settings import AddressStyle, Settings, judge
 from petal_s3.errors import S3IntegrationError
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.client import S3
 from petal_s3.service.service import Service
 
@@ -212,8 +212,8 @@ async def test_service_check_and_bucket_setup_address_it_as_it_is_set(
         await service.s3.close()
     async with callers(settings, "logs") as (caller,):
         assert await region_of(caller) == "us-east-1"
-    territory = Territory("flight_logs/", ("drone-001",), "logs")
-    found = {one.check: one.state async for one in checkup(settings, territory)}
+    ownership = KeyOwnership("flight_logs/", ("drone-001",), "logs")
+    found = {one.check: one.state async for one in checkup(settings, ownership)}
     assert found["bucket"] == "ok"
     assert set(server.asked) == {server.style}
 

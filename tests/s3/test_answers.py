@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from liar import REQUEST_ID, Heard, Liar, Lie, between, raw, xml
-from rig import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Rig
+from robot import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -177,24 +177,24 @@ def lies(op: str) -> dict[str, Lie]:
     return {**LIES, **OTHERS.get(op, {})}
 
 
-async def land_small(rig: Rig, liar: Liar) -> Row:
-    return await rig.land()
+async def land_small(robot: Robot, liar: Liar) -> Row:
+    return await robot.land()
 
 
-async def land_large(rig: Rig, liar: Liar) -> Row:
-    return await rig.land(size=TWO_PARTS)
+async def land_large(robot: Robot, liar: Liar) -> Row:
+    return await robot.land(size=TWO_PARTS)
 
 
-async def hold_a_part(rig: Rig, liar: Liar) -> Row:
-    rig.fault("UploadPart", DROP, part=2)
-    return await rig.attempt(await rig.land(size=TWO_PARTS))
+async def hold_a_part(robot: Robot, liar: Liar) -> Row:
+    robot.fault("UploadPart", DROP, part=2)
+    return await robot.attempt(await robot.land(size=TWO_PARTS))
 
 
-async def finish_small(rig: Rig, liar: Liar) -> Row:
-    return await rig.finish(await rig.land())
+async def finish_small(robot: Robot, liar: Liar) -> Row:
+    return await robot.finish(await robot.land())
 
 
-UPLOADS: dict[str, Callable[[Rig, Liar], Awaitable[Row]]] = {
+UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListObjectsV2": land_small,
     "HeadObject": land_small,
     "PutObject": land_small,
@@ -203,44 +203,44 @@ UPLOADS: dict[str, Callable[[Rig, Liar], Awaitable[Row]]] = {
     "CompleteMultipartUpload": hold_a_part,
     "ListParts": hold_a_part,
 }
-OTHER_CALLS: dict[str, tuple[Callable[[Rig, Liar], Awaitable[Row]], Callable[..., Any]]] = {
-    "ListMultipartUploads": (hold_a_part, lambda rig, row: rig.service.s3.uploads(row.key)),
+OTHER_CALLS: dict[str, tuple[Callable[[Robot, Liar], Awaitable[Row]], Callable[..., Any]]] = {
+    "ListMultipartUploads": (hold_a_part, lambda robot, row: robot.service.s3.uploads(row.key)),
     "AbortMultipartUpload": (
         hold_a_part,
-        lambda rig, row: rig.service.s3.abort(row.key, row.upload_id),
+        lambda robot, row: robot.service.s3.abort(row.key, row.upload_id),
     ),
-    "DeleteObject": (finish_small, lambda rig, row: rig.service.objects.delete(row.key)),
+    "DeleteObject": (finish_small, lambda robot, row: robot.service.objects.delete(row.key)),
     "CopyObject": (
         finish_small,
-        lambda rig, row: rig.service.objects.move(row.key, f"{HOME}elsewhere.ulg"),
+        lambda robot, row: robot.service.objects.move(row.key, f"{HOME}elsewhere.ulg"),
     ),
     "GetObject": (
         finish_small,
-        lambda rig, row: rig.service.objects.download(row.key, rig.tmp / "got" / "got.ulg"),
+        lambda robot, row: robot.service.objects.download(row.key, robot.tmp / "got" / "got.ulg"),
     ),
 }
 
 
-async def believed(rig: Rig, row: Row, op: str) -> str:
+async def believed(robot: Robot, row: Row, op: str) -> str:
     """What the answer was taken for; empty when it was not believed."""
     if op in OTHER_CALLS:
         try:
-            return f"answered {await OTHER_CALLS[op][1](rig, row)}"
+            return f"answered {await OTHER_CALLS[op][1](robot, row)}"
         except S3IntegrationError as error:
             return "" if error.message and error.waiting_helps else repr(error)
-    await rig.service.drainer.hurry()
-    now = await rig.attempt(row)
+    await robot.service.drainer.hurry()
+    now = await robot.attempt(row)
     return "" if now.state == "queued" and now.reason else f"{now.state} {now.reason}"
 
 
 async def all_believed(
-    rig: Rig, liar: Liar, row: Row, op: str, told: dict[str, Lie]
+    robot: Robot, liar: Liar, row: Row, op: str, told: dict[str, Lie]
 ) -> dict[str, str]:
     """Which lies were believed; ends at the first, after which nothing is as it was."""
     for name, lie in told.items():
         liar.lie(op, lie)
         before = liar.told[op]
-        what = await believed(rig, row, op)
+        what = await believed(robot, row, op)
         if what or liar.told[op] == before:
             return {name: what or "never asked"}
     liar.repent()
@@ -253,14 +253,14 @@ async def all_believed(
     "a lie of thirty kinds in answer to any operation of an upload",
     "nothing is proven by it; when S3 answers again the log arrives, no confirmed part sent twice",
 )
-async def test_no_lie_about_an_upload_is_believed(rig: Rig, op: str) -> None:
-    async with between(rig, concurrency=1) as liar:
-        row = await UPLOADS[op](rig, liar)
-        wrong = await all_believed(rig, liar, row, op, lies(op))
+async def test_no_lie_about_an_upload_is_believed(robot: Robot, op: str) -> None:
+    async with between(robot, concurrency=1) as liar:
+        row = await UPLOADS[op](robot, liar)
+        wrong = await all_believed(robot, liar, row, op, lies(op))
         assert wrong == {}
-        done = await rig.finish(row)
+        done = await robot.finish(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("op", OTHER_CALLS)
@@ -269,17 +269,17 @@ async def test_no_lie_about_an_upload_is_believed(rig: Rig, op: str) -> None:
     "a lie of thirty kinds in answer to a deletion, copy, abort, download or list of uploads",
     "the caller hears an error; object, row and what lies on the disk stay as they were",
 )
-async def test_no_lie_about_anything_else_is_believed(rig: Rig, op: str) -> None:
+async def test_no_lie_about_anything_else_is_believed(robot: Robot, op: str) -> None:
     prepare, call = OTHER_CALLS[op]
-    async with between(rig, concurrency=1) as liar:
-        row = await prepare(rig, liar)
-        stored, open_uploads = rig.stored(), rig.open_uploads()
-        wrong = await all_believed(rig, liar, row, op, lies(op))
+    async with between(robot, concurrency=1) as liar:
+        row = await prepare(robot, liar)
+        stored, open_uploads = robot.stored(), robot.open_uploads()
+        wrong = await all_believed(robot, liar, row, op, lies(op))
         assert wrong == {}
-        assert (rig.stored(), rig.open_uploads()) == (stored, open_uploads)
-        assert await rig.row(row) == row
-        assert list(rig.tmp.glob("got/*")) == []
-        await call(rig, row)  # the truth is believed
+        assert (robot.stored(), robot.open_uploads()) == (stored, open_uploads)
+        assert await robot.row(row) == row
+        assert list(robot.tmp.glob("got/*")) == []
+        await call(robot, row)  # the truth is believed
 
 
 @pytest.mark.parametrize("op", [*UPLOADS, *OTHER_CALLS])
@@ -288,18 +288,18 @@ async def test_no_lie_about_anything_else_is_believed(rig: Rig, op: str) -> None
     "a redirect to another address, in answer to any operation",
     "it is not followed: neither body nor token goes there",
 )
-async def test_no_redirect_is_followed(rig: Rig, op: str) -> None:
-    async with strangers() as (url, visits), between(rig, concurrency=1) as liar:
-        row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](rig, liar)
+async def test_no_redirect_is_followed(robot: Robot, op: str) -> None:
+    async with strangers() as (url, visits), between(robot, concurrency=1) as liar:
+        row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](robot, liar)
         if op == "HeadObject":  # else the listing tells what HEAD does not
-            await rig.service.outbox(memory.take_inventory)
+            await robot.service.outbox(memory.take_inventory)
             liar.lie("ListObjectsV2", always(raw(307, Location=url)))
         told = {
             f"{status} {sorted(more)}": always(raw(status, Location=url, **more))
             for status in (301, 302, 307, 308)
             for more in ({}, {**REQUEST_ID, "x_amz_bucket_region": "eu-central-1"})
         }
-        wrong = await all_believed(rig, liar, row, op, told)
+        wrong = await all_believed(robot, liar, row, op, told)
 
     assert wrong == {}
     assert visits == []
@@ -323,9 +323,9 @@ async def strangers() -> AsyncIterator[tuple[str, list[bytes]]]:
 # -- a cache on the way
 
 
-def aged(rig: Rig, key: str, age: int) -> Fault:
+def aged(robot: Robot, key: str, age: int) -> Fault:
     """What a HEAD of ``key`` says now, as a cache repeats it later."""
-    told = rig.head(key)
+    told = robot.head(key)
     headers = {
         "ETag": told["ETag"],
         "Content-Length": str(told["ContentLength"]),
@@ -340,20 +340,20 @@ def aged(rig: Rig, key: str, age: int) -> Fault:
     "a cache says that an object is there which was deleted",
     "what was true once proves nothing: the log is sent again",
 )
-async def test_an_object_that_only_a_cache_remembers_is_no_proof(rig: Rig) -> None:
-    one = await rig.finish(await rig.land("one.ulg"))
-    rig.always("HeadObject", aged(rig, one.key, age=600))
-    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
-    row = await rig.land("other.ulg")
+async def test_an_object_that_only_a_cache_remembers_is_no_proof(robot: Robot) -> None:
+    one = await robot.finish(await robot.land("one.ulg"))
+    robot.always("HeadObject", aged(robot, one.key, age=600))
+    robot.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+    row = await robot.land("other.ulg")
 
-    told = await rig.attempt(row)
-    rig.heal()
-    done = await rig.finish(row)
+    told = await robot.attempt(row)
+    robot.heal()
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "not_s3")
     assert "cache" in told.reason
     assert (done.state, done.same_as) == ("verified", None)
-    assert rig.body(done.key) == (rig.logs / "other.ulg").read_bytes()
+    assert robot.body(done.key) == (robot.logs / "other.ulg").read_bytes()
 
 
 @pytest.mark.parametrize("op", ["ListObjectsV2", "HeadObject"])
@@ -362,40 +362,40 @@ async def test_an_object_that_only_a_cache_remembers_is_no_proof(rig: Rig) -> No
     "a cache says that nothing is there",
     "the drain waits with that reason; nothing is sent to find out",
 )
-async def test_what_a_cache_does_not_know_is_not_sent_again(rig: Rig, op: str) -> None:
+async def test_what_a_cache_does_not_know_is_not_sent_again(robot: Robot, op: str) -> None:
     nothing = {
         "ListObjectsV2": Fault(200, listing().encode(), {"Age": "30", **TEXT_XML}),
         "HeadObject": Fault(404, headers={"Age": "30"}),
     }
-    rig.fault(op, nothing[op])
-    row = await rig.land()
+    robot.fault(op, nothing[op])
+    row = await robot.land()
 
-    told = await rig.attempt(row)
-    done = await rig.finish(row)
+    told = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "not_s3")
-    assert rig.count("PutObject") == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.count("PutObject") == 1
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-async def test_an_answer_that_a_proxy_has_just_fetched_is_believed(rig: Rig) -> None:
+async def test_an_answer_that_a_proxy_has_just_fetched_is_believed(robot: Robot) -> None:
     async def fresh(request: Request) -> Fault | None:
-        return aged(rig, request.key, age=0) if rig.stored() else None
+        return aged(robot, request.key, age=0) if robot.stored() else None
 
-    rig.always("HeadObject", fresh)
+    robot.always("HeadObject", fresh)
 
-    assert (await rig.attempt(await rig.land())).state == "verified"
+    assert (await robot.attempt(await robot.land())).state == "verified"
 
 
-async def test_a_download_from_a_cache_gives_its_connection_back(rig: Rig) -> None:
-    row = await rig.finish(await rig.land())
-    rig.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
+async def test_a_download_from_a_cache_gives_its_connection_back(robot: Robot) -> None:
+    row = await robot.finish(await robot.land())
+    robot.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
 
     for _ in range(12):
         with pytest.raises(NotS3, match="cache"):
-            await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+            await robot.service.objects.download(row.key, robot.tmp / "got.ulg")
 
-    size, proof = await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+    size, proof = await robot.service.objects.download(row.key, robot.tmp / "got.ulg")
 
     assert (size, proof) == (SMALL, "etag")
 
@@ -403,11 +403,11 @@ async def test_a_download_from_a_cache_gives_its_connection_back(rig: Rig) -> No
 # -- proofs that contradict themselves
 
 
-async def wrong_crc(rig: Rig, request: Request) -> Fault | None:
+async def wrong_crc(robot: Robot, request: Request) -> Fault | None:
     """The HEAD of an object as it is, but for its checksum."""
-    if request.key not in rig.stored():
+    if request.key not in robot.stored():
         return None
-    told = aged(rig, request.key, age=0)
+    told = aged(robot, request.key, age=0)
     more = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
     return Fault(200, headers={**told.headers, **more})
 
@@ -426,25 +426,25 @@ async def other_bytes(request: Request) -> Fault:
     "no proof, wherever it is read (after an upload, of an older object, of a copy): the bytes"
     " themselves are read back and compared",
 )
-async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str) -> None:
+async def test_an_etag_beside_a_wrong_checksum_is_no_proof(robot: Robot, scene: str) -> None:
     async def lie(request: Request) -> Fault | None:
-        return await wrong_crc(rig, request) if scene != "copied" or request.key == key else None
+        return await wrong_crc(robot, request) if scene != "copied" or request.key == key else None
 
     key = f"{HOME}asked.ulg"
     if scene != "proof":
-        await rig.finish(await rig.land("one.ulg"))
-    rig.always("HeadObject", lie)
-    row = await rig.land("other.ulg", key=key if scene == "copied" else None)
+        await robot.finish(await robot.land("one.ulg"))
+    robot.always("HeadObject", lie)
+    row = await robot.land("other.ulg", key=key if scene == "copied" else None)
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert told.state == "verified"
     assert told.receipt is not None
     assert told.receipt.proof == "read-back"
-    assert rig.count("GetObject") == 1
-    assert rig.count("CopyObject") == (scene == "copied")
-    assert rig.count("PutObject") == (2 if scene == "recognised" else 1)
-    assert not rig.service.s3.capabilities.lacks("md5_etags")
+    assert robot.count("GetObject") == 1
+    assert robot.count("CopyObject") == (scene == "copied")
+    assert robot.count("PutObject") == (2 if scene == "recognised" else 1)
+    assert not robot.service.s3.capabilities.lacks("md5_etags")
 
 
 @pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
@@ -454,12 +454,12 @@ async def test_an_etag_beside_a_wrong_checksum_is_no_proof(rig: Rig, scene: str)
     "the bytes are compared where the words contradict each other: no proof",
 )
 async def test_other_bytes_below_the_right_etag_and_a_wrong_checksum_are_found(
-    rig: Rig, size: int
+    robot: Robot, size: int
 ) -> None:
-    rig.always("HeadObject", lambda request: wrong_crc(rig, request))
-    rig.always("GetObject", other_bytes)
+    robot.always("HeadObject", lambda request: wrong_crc(robot, request))
+    robot.always("GetObject", other_bytes)
 
-    told = await rig.attempt(await rig.land(size=size))
+    told = await robot.attempt(await robot.land(size=size))
 
     assert (told.state, told.code, told.receipt) == ("queued", "mismatch", None)
 
@@ -472,16 +472,16 @@ async def test_other_bytes_below_the_right_etag_and_a_wrong_checksum_are_found(
     "that request counts for nothing and is made again, before anything is joined",
 )
 async def test_a_confirmation_of_other_bytes_counts_for_nothing(
-    rig: Rig, op: str, size: int, name: str
+    robot: Robot, op: str, size: int, name: str
 ) -> None:
-    async with between(rig, concurrency=1) as liar:
+    async with between(robot, concurrency=1) as liar:
         liar.lie(op, OTHERS[op][name])
-        row = await rig.attempt(await rig.land(size=size))
+        row = await robot.attempt(await robot.land(size=size))
         liar.repent()
-        done = await rig.finish(row)
+        done = await robot.finish(row)
 
     assert (row.state, row.code, row.sent_bytes) == ("queued", "mismatch", 0)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- answers that go on after their end, or never end
@@ -492,22 +492,22 @@ async def test_a_confirmation_of_other_bytes_counts_for_nothing(
     "the answer to a HEAD has a body that looks like the next answer",
     "the next request is not answered by it",
 )
-async def test_a_body_after_a_head_is_not_the_next_answer(rig: Rig) -> None:
+async def test_a_body_after_a_head_is_not_the_next_answer(robot: Robot) -> None:
     """The bytes wait in the connection that is used for the next request."""
-    path = rig.write()
+    path = robot.write()
     etag = hashlib.md5(path.read_bytes()).hexdigest()
     next_one = raw(200, ETag=f'"{etag}"', length=SMALL, x_amz_request_id="1")
-    async with between(rig) as liar:
+    async with between(robot) as liar:
         liar.hold_open = True
         liar.lie("HeadObject", always(raw(404) + next_one + next_one))
         liar.lie("ListObjectsV2", always(xml(listing())))  # else what is there is found by it
-        row = await rig.service.enqueue(path)
-        told = [await rig.attempt(row) for _ in range(3)]
+        row = await robot.service.enqueue(path)
+        told = [await robot.attempt(row) for _ in range(3)]
         liar.repent()
-        done = await rig.finish(row)
+        done = await robot.finish(row)
 
     assert {(row.state, row.receipt) for row in told} == {("queued", None)}
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
 
 
 @pytest.mark.guarantee(
@@ -515,7 +515,7 @@ async def test_a_body_after_a_head_is_not_the_next_answer(rig: Rig) -> None:
     "an answer as long as the sea",
     "reading ends after 16 MiB; the drain waits",
 )
-async def test_an_endless_answer_is_not_read_to_its_end(rig: Rig) -> None:
+async def test_an_endless_answer_is_not_read_to_its_end(robot: Robot) -> None:
     written = 0
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -530,10 +530,10 @@ async def test_an_endless_answer_is_not_read_to_its_end(rig: Rig) -> None:
         writer.close()
 
     server = await asyncio.start_server(pour, "127.0.0.1", 0)
-    await rig.restart(endpoint_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    row = await rig.land()
+    await robot.restart(endpoint_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
     server.close()
 
     assert (told.state, told.code) == ("queued", "not_s3")
@@ -546,27 +546,27 @@ async def test_an_endless_answer_is_not_read_to_its_end(rig: Rig) -> None:
     "an answer that begins and never ends",
     "it is given up, and the request is made again",
 )
-async def test_an_answer_that_stops_in_the_middle_is_given_up(rig: Rig, op: str) -> None:
+async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: str) -> None:
     looks = 0
 
     def later() -> float:
         """The clock of who watches the body: an hour passes between two looks."""
         nonlocal looks
         looks += liar.told[op] > 0
-        return rig.service._now() + looks * 3600.0
+        return robot.service._now() + looks * 3600.0
 
-    async with between(rig, request_timeout=0.3) as liar:
+    async with between(robot, request_timeout=0.3) as liar:
         liar.hold_open = True
         liar.lie(op, always(raw(200, b"<", length=1000, **XML)))
-        rig.service.s3._caller._now = later
-        row = await rig.land()
-        told = await rig.attempt(row)
+        robot.service.s3._caller._now = later
+        row = await robot.land()
+        told = await robot.attempt(row)
         liar.repent()
-        rig.service.s3._caller._now = rig.service._now
-        done = await rig.finish(row)
+        robot.service.s3._caller._now = robot.service._now
+        done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- ranges
@@ -586,21 +586,23 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(rig: Rig, op: str)
 @pytest.mark.guarantee(
     "answers", "other bytes of an object than were asked for", "the reader hears an error"
 )
-async def test_another_range_than_was_asked_for_is_not_believed(rig: Rig, answer: bytes) -> None:
-    async with between(rig) as liar:
+async def test_another_range_than_was_asked_for_is_not_believed(
+    robot: Robot, answer: bytes
+) -> None:
+    async with between(robot) as liar:
         liar.lie("GetObject", always(answer))
         with pytest.raises(NotS3):
-            async with rig.service.objects.read(f"{HOME}x.ulg", first=4, last=7):
+            async with robot.service.objects.read(f"{HOME}x.ulg", first=4, last=7):
                 pass
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (4, 7), (8, 99), (5, None), (0, None)])
 async def test_a_range_brings_the_bytes_that_were_asked_for(
-    rig: Rig, first: int, last: int | None
+    robot: Robot, first: int, last: int | None
 ) -> None:
-    rig.put(f"{HOME}x.ulg", b"0123456789")
+    robot.put(f"{HOME}x.ulg", b"0123456789")
 
-    async with rig.service.objects.read(f"{HOME}x.ulg", first=first, last=last) as (_, blocks):
+    async with robot.service.objects.read(f"{HOME}x.ulg", first=first, last=last) as (_, blocks):
         got = b"".join([block async for block in blocks])
 
     assert got == b"0123456789"[first : None if last is None else last + 1]

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from rig import HOME, SMALL, TWO_PARTS, Fault, Rig
+from robot import HOME, SMALL, TWO_PARTS, Fault, Robot
 
 from petal_s3.cli import follow, screen
 from petal_s3.demo.ledger import Request
@@ -58,22 +58,22 @@ def said(heard: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in heard.records if record.name == "petal_s3"]
 
 
-async def scanned(rig: Rig) -> list[Row]:
-    await rig.service.landed()
-    return list(reversed(await rig.service.outbox(queries.rows)))
+async def scanned(robot: Robot) -> list[Row]:
+    await robot.service.landed()
+    return list(reversed(await robot.service.outbox(queries.rows)))
 
 
-async def shown(rig: Rig) -> str:
+async def shown(robot: Robot) -> str:
     """Everything that a terminal gets to see of the outbox."""
     out = io.StringIO()
     drawn = Console(
         file=out, width=200, force_terminal=True, color_system=None, legacy_windows=False
     )
-    rows = await rig.service.rows()
-    status = {**await rig.service.status(), "settling": [row["path"] for row in rows]}
+    rows = await robot.service.rows()
+    status = {**await robot.service.status(), "settling": [row["path"] for row in rows]}
     screen.show(drawn, screen.status_view(status, rows, [row["path"] for row in rows]))
     bars = screen.Bars(drawn)
-    for row in await rig.service.outbox(queries.rows):
+    for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
         bars.say(row.name)
         bars.draw(1, 1, {row.id: (row.name, 1, 2)})
@@ -90,26 +90,26 @@ async def shown(rig: Rig) -> str:
     "it goes up under a plain key; no log line and no terminal sees it but escaped",
 )
 async def test_a_name_forges_no_line_no_key_and_no_escape(
-    rig: Rig, heard: pytest.LogCaptureFixture
+    robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
     for seed, name in enumerate(NAMES):
-        rig.write(name, size=1000 + seed)
-        (rig.logs / "no-log").mkdir(exist_ok=True)
-        (rig.logs / "no-log" / name).write_bytes(b"no log at all, but a name all the same")
+        robot.write(name, size=1000 + seed)
+        (robot.logs / "no-log").mkdir(exist_ok=True)
+        (robot.logs / "no-log" / name).write_bytes(b"no log at all, but a name all the same")
 
-    rows = [await rig.finish(row, attempts=30) for row in await scanned(rig)]
+    rows = [await robot.finish(row, attempts=30) for row in await scanned(robot)]
 
     up = [row for row in rows if row.state == "verified"]
     assert (len(up), len(rows)) == (len(NAMES), 2 * len(NAMES))
     for row in up:
         assert re.fullmatch(re.escape(HOME) + r"\d{8}_\d{6}_[A-Za-z0-9_.-]+\.ulg", row.key)
-        assert unquote(rig.head(row.key)["Metadata"]["original-filename"]) == row.name
+        assert unquote(robot.head(row.key)["Metadata"]["original-filename"]) == row.name
     assert sorted(row.name for row in up) == sorted(NAMES)
     assert len(said(heard)) > 2 * len(NAMES)
     assert all(line.isprintable() for line in said(heard))
     assert all(row.reason.isprintable() for row in rows)
-    assert all(char.isprintable() or char == "\n" for char in await shown(rig))
-    assert json.dumps(await rig.service.rows()).isprintable()
+    assert all(char.isprintable() or char == "\n" for char in await shown(robot))
+    assert json.dumps(await robot.service.rows()).isprintable()
     assert not Path("owned").exists()
 
 
@@ -119,29 +119,29 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     "it is passed over: no log line and no receipt repeats its key",
 )
 async def test_a_key_that_somebody_else_made_up_is_not_repeated(
-    rig: Rig, heard: pytest.LogCaptureFixture
+    robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
-    path = rig.write()
+    path = robot.write()
     etag = hashlib.md5(path.read_bytes()).hexdigest()
     listed = (
         "<ListBucketResult><Name>logs</Name><EncodingType>url</EncodingType><Contents>"
         f"<Key>{HOME}x%0A%1B%5B31mforged%E2%80%A8.ulg</Key><Size>{SMALL}</Size>"
         f"<ETag>{etag}</ETag></Contents></ListBucketResult>"
     )
-    rig.fault("ListObjectsV2", Fault(200, listed.encode(), {"Content-Type": "application/xml"}))
+    robot.fault("ListObjectsV2", Fault(200, listed.encode(), {"Content-Type": "application/xml"}))
 
     async def stands_there(request: Request) -> Fault | None:
         if "forged" not in request.key:
             return None
         return Fault(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(SMALL)})
 
-    rig.always("HeadObject", stands_there)
+    robot.always("HeadObject", stands_there)
 
-    done = await rig.finish((await scanned(rig))[0])
+    done = await robot.finish((await scanned(robot))[0])
 
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
     assert all(line.isprintable() for line in said(heard))
-    assert all(char.isprintable() or char == "\n" for char in await shown(rig))
+    assert all(char.isprintable() or char == "\n" for char in await shown(robot))
 
 
 @given(st.text())
@@ -193,17 +193,19 @@ def hostile_ulog() -> bytes:
     "a log whose header holds line breaks, escapes and HTTP headers of its own",
     "they travel percent-encoded in the metadata; no header is added, no request is split",
 )
-async def test_facts_of_a_header_add_no_header(rig: Rig, heard: pytest.LogCaptureFixture) -> None:
-    path = rig.write()
+async def test_facts_of_a_header_add_no_header(
+    robot: Robot, heard: pytest.LogCaptureFixture
+) -> None:
+    path = robot.write()
     path.write_bytes(hostile_ulog())
 
-    done = await rig.finish(await rig.service.enqueue(path))
+    done = await robot.finish(await robot.service.enqueue(path))
 
-    rig.assert_sent_once(done, path)
-    (sent,) = rig.ledger.requests("PutObject")
+    robot.assert_sent_once(done, path)
+    (sent,) = robot.ledger.requests("PutObject")
     assert "X-Amz-Acl" not in sent.headers
     assert all(value.isprintable() and value.isascii() for value in sent.headers.values())
-    told = rig.head(done.key)
+    told = robot.head(done.key)
     assert told["ContentType"] == CONTENT_TYPES["ulog"]
     assert unquote(told["Metadata"]["sys-name"]).startswith("PX4")
     assert all(re.fullmatch(r"[\x21-\x7e]+", value) for value in told["Metadata"].values())
@@ -237,21 +239,21 @@ ENTITIES = {
     "an answer in XML that defines entities (a billion laughs, a file of this machine)",
     "refused unread: it is not from S3; the drain waits",
 )
-async def test_entities_in_an_answer_are_not_expanded(rig: Rig, kind: str) -> None:
+async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -> None:
     entities, encoding = ENTITIES[kind]
-    row = await rig.land(size=TWO_PARTS)
+    row = await robot.land(size=TWO_PARTS)
     body = (
         "<InitiateMultipartUploadResult><Bucket>logs</Bucket>"
         f"<Key>{row.key}</Key><UploadId>&j;</UploadId></InitiateMultipartUploadResult>"
     )
-    rig.fault("CreateMultipartUpload", xml(body, entities=entities, encoding=encoding))
+    robot.fault("CreateMultipartUpload", xml(body, entities=entities, encoding=encoding))
 
-    told = await rig.attempt(row)
-    done = await rig.finish(told)
+    told = await robot.attempt(row)
+    done = await robot.finish(told)
 
     assert (told.state, told.code, told.upload_id) == ("queued", "not_s3", None)
     assert "root" not in told.reason
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -260,13 +262,13 @@ async def test_entities_in_an_answer_are_not_expanded(rig: Rig, kind: str) -> No
     "it is cut off after so many pages; the log goes up",
 )
 async def test_a_listing_that_never_ends_is_cut_off(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
-        number = rig.count("ListObjectsV2")
-        prefix = rig.service.territory.roots[(number - 1) // 5]
+        number = robot.count("ListObjectsV2")
+        prefix = robot.service.ownership.roots[(number - 1) // 5]
         body = (
             "<ListBucketResult><Name>logs</Name><IsTruncated>true</IsTruncated>"
             f"<NextContinuationToken>{number}</NextContinuationToken><Contents>"
@@ -275,14 +277,14 @@ async def test_a_listing_that_never_ends_is_cut_off(
         )
         return Fault(200, body.encode(), {"Content-Type": "application/xml"})
 
-    rig.always("ListObjectsV2", next_page)
-    row = await rig.land()
+    robot.always("ListObjectsV2", next_page)
+    row = await robot.land()
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert rig.count("ListObjectsV2") == 5 * len(rig.service.territory.roots)
+    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.roots)
     assert sum(line.startswith("inventory cut off") for line in said(heard)) == 4
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -290,10 +292,10 @@ async def test_a_listing_that_never_ends_is_cut_off(
     "a list of parts that never ends",
     "given up beyond the 10,000 parts that S3 knows: it is not from S3; the drain waits",
 )
-async def test_a_list_of_parts_that_never_ends_is_given_up(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", Fault(drop=True), part=2)
-    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", Fault(drop=True), part=2)
+    row = await robot.attempt(await robot.land(size=TWO_PARTS))
     asked = 0
 
     async def next_page(request: Request) -> Fault:
@@ -306,12 +308,12 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(rig: Rig) -> None:
         )
         return Fault(200, body.encode(), {"Content-Type": "application/xml"})
 
-    rig.fault("ListParts", next_page, times=6)
-    told = await rig.attempt(row)
-    done = await rig.finish(told)
+    robot.fault("ListParts", next_page, times=6)
+    told = await robot.attempt(row)
+    done = await robot.finish(told)
 
     assert (told.code, asked) == ("not_s3", 6)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- the state directory
@@ -322,17 +324,17 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(rig: Rig) -> None:
     "another user of the machine looks into the state directory",
     "it and everything in it is for one user alone, whatever the umask",
 )
-async def test_nobody_else_may_look_at_what_is_kept(rig: Rig) -> None:
-    await rig.service.stop()
+async def test_nobody_else_may_look_at_what_is_kept(robot: Robot) -> None:
+    await robot.service.stop()
     old = os.umask(0)
     try:
-        await rig.open(state_dir=rig.tmp / "fresh")
-        outside = rig.tmp / "outside.ulg"
-        rig.shelf.copy(outside, SMALL, 1)
+        await robot.open(state_dir=robot.tmp / "fresh")
+        outside = robot.tmp / "outside.ulg"
+        robot.store.copy(outside, SMALL, 1)
         outside.chmod(0o600)
-        await rig.service.enqueue(outside)
-        assert rig.service.lock.take()
-        kept = [rig.tmp / "fresh", *(rig.tmp / "fresh").rglob("*")]
+        await robot.service.enqueue(outside)
+        assert robot.service.lock.take()
+        kept = [robot.tmp / "fresh", *(robot.tmp / "fresh").rglob("*")]
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in kept}
     finally:
         os.umask(old)

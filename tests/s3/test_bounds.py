@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import BUCKET, HOME, PART, Rig, until
+from robot import BUCKET, HOME, PART, Robot, until
 
 from petal_s3.errors import Conflict, Offline, S3CredentialsError
 from petal_s3.s3 import calls as caller
@@ -79,17 +79,17 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    rig: Rig, chaos: Chaos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Chaos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """A client in a hurry, on a link that may fall silent."""
     monkeypatch.setattr(caller, "_ANSWER_S", SHORT_S)
     monkeypatch.setattr(caller, "_WATCH_S", 0.05)
-    rig.put(KEY, WHOLE)
+    robot.put(KEY, WHOLE)
     file = tmp_path / "whole"
     file.write_bytes(WHOLE)
-    opened = rig.cloud.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
+    opened = robot.cloud.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
     s3 = S3(
-        bucket=BUCKET, region="us-east-1", endpoint_url=chaos.url, tokens=rig.service.tokens,
+        bucket=BUCKET, region="us-east-1", endpoint_url=chaos.url, tokens=robot.service.tokens,
         timeout_s=SHORT_S, stall_s=SHORT_S, connections=32,
     )  # fmt: skip
     made = Bench(s3, opened, file)
@@ -176,16 +176,16 @@ async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
     "S3 stops in the middle of an object that is downloaded",
     "the download ends in time and leaves no half file",
 )
-async def test_a_download_that_stalls_ends_and_leaves_nothing(rig: Rig, chaos: Chaos) -> None:
-    await rig.restart(request_timeout=0.3)
-    rig.service.objects._spread = lambda: 0.0
-    rig.put(KEY, b"x" * PART)
-    target = rig.tmp / "got" / "got.ulg"
+async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Chaos) -> None:
+    await robot.restart(request_timeout=0.3)
+    robot.service.objects._spread = lambda: 0.0
+    robot.put(KEY, b"x" * PART)
+    target = robot.tmp / "got" / "got.ulg"
     chaos.stall_after(down=PART // 2)
     watch = asyncio.create_task(until(lambda: chaos.down_bytes == PART // 2))
     watch.add_done_callback(lambda _: chaos.stall_after(down=30, each=True))
 
-    ended = await outcome(rig.service.objects.download(KEY, target))
+    ended = await outcome(robot.service.objects.download(KEY, target))
 
     assert watch.done()
     assert isinstance(ended, Offline)
@@ -199,8 +199,8 @@ async def test_a_download_that_stalls_ends_and_leaves_nothing(rig: Rig, chaos: C
     "the call ends in time and says so",
 )
 @pytest.mark.parametrize("where", {**SILENCES, **DRIPS})
-async def test_the_token_service_is_not_waited_for_longer(rig: Rig, where: str) -> None:
-    async with Chaos(rig.tokens.url) as chaos:
+async def test_the_token_service_is_not_waited_for_longer(robot: Robot, where: str) -> None:
+    async with Chaos(robot.tokens.url) as chaos:
         {**SILENCES, **DRIPS}[where](chaos)
         tokens = TokenService(f"{chaos.url}/session-token", timeout_s=SHORT_S)
         ended = await asyncio.gather(*(outcome(tokens.get()) for _ in range(3)))
@@ -218,29 +218,31 @@ async def test_the_token_service_is_not_waited_for_longer(rig: Rig, where: str) 
     "stopped while the peer is silent",
     "the service stops at once; the row waits where it was",
 )
-async def test_a_service_stops_though_the_peer_is_silent(rig: Rig, chaos: Chaos) -> None:
+async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Chaos) -> None:
     chaos.stall_after(up=1_000_000)
-    service = await rig.run()
-    row = await rig.land(size=PART)
+    service = await robot.run()
+    row = await robot.land(size=PART)
     await until(lambda: chaos.up_bytes == 1_000_000)
 
     ended = await outcome(service.stop())
 
     assert ended == "done"
-    assert rig.sql("SELECT state, attempts FROM log") == [("queued", 0)]
-    await rig.open()
+    assert robot.sql("SELECT state, attempts FROM log") == [("queued", 0)]
+    await robot.open()
     chaos.heal()
-    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
-async def test_a_part_that_is_cancelled_sends_no_more(rig: Rig, chaos: Chaos, times: int) -> None:
+async def test_a_part_that_is_cancelled_sends_no_more(
+    robot: Robot, chaos: Chaos, times: int
+) -> None:
     """Not what the buffer of its connection holds either, however often it is cancelled."""
     chaos.stall_after(up=1_000_000)
-    with rig.write("big.bag", PART).open("rb") as file:
+    with robot.write("big.bag", PART).open("rb") as file:
         window = Window(file.fileno(), 0, PART, sha256="0" * 64)
         wanted = digest(file.fileno(), 0, PART)
-        sent = asyncio.ensure_future(rig.service.s3.upload_part(KEY, "id", 1, window, wanted))
+        sent = asyncio.ensure_future(robot.service.s3.upload_part(KEY, "id", 1, window, wanted))
         await until(
             lambda: window.transport is not None and window.transport.get_write_buffer_size()
         )

@@ -10,7 +10,7 @@ import pytest
 
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.permission_checks import CHECKS, try_all
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.capabilities import LACKS
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
@@ -19,7 +19,7 @@ from tests.faults.server import FaultServer
 from tests.faults.wire import Fault, refusal
 from tests.matrix.sentences import Said, unfounded
 
-TERRITORY = Territory("flight_logs/", ("drone-001",), "logs")
+TERRITORY = KeyOwnership("flight_logs/", ("drone-001",), "logs")
 EVERY = [f"{feature}={how}" for feature, hows in ODDITIES.items() for how in hows]
 # What each oddity is called, where it is one that uploads can do without; the rest is not seen.
 NAMED = {

@@ -17,14 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from rig import (
+from robot import (
     HOME,
     PORTAL_PAGE,
     SMALL,
     THREE_PARTS,
     TWO_PARTS,
     UNWELL,
-    Rig,
+    Robot,
     dated,
     refusal,
 )
@@ -48,7 +48,7 @@ def off_by_s(request: Request) -> float:
     return abs(signed.timestamp() - time.time())
 
 
-def strict(rig: Rig) -> list[Request]:
+def strict(robot: Robot) -> list[Request]:
     """S3 looks at the time of each signature, as the real one does; gives what it refused."""
     refused: list[Request] = []
 
@@ -60,7 +60,7 @@ def strict(rig: Rig) -> list[Request]:
         return Fault(403) if head else refusal(403, "RequestTimeTooSkewed")
 
     for op in OPS:
-        rig.always(op, look)
+        robot.always(op, look)
     return refused
 
 
@@ -71,20 +71,20 @@ def strict(rig: Rig) -> list[Request]:
     "the device believes it is 1970, 2031 or 2150",
     "after one refused request everything is signed with the time of S3, in the first attempt",
 )
-async def test_a_wrong_date_costs_one_request(rig: Rig, year: int, size: int) -> None:
-    refused = strict(rig)
-    await timed(rig, wall=lambda: (year - 1970) * YEAR_S)
-    row = await rig.land(size=size)
+async def test_a_wrong_date_costs_one_request(robot: Robot, year: int, size: int) -> None:
+    refused = strict(robot)
+    await timed(robot, wall=lambda: (year - 1970) * YEAR_S)
+    row = await robot.land(size=size)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert len(refused) == 1
     assert done.attempts == 1
     assert done.receipt is not None
     assert abs(done.receipt.verified_at - time.time()) < LIMIT_S
-    told = int(rig.head(done.key)["Metadata"]["upload-timestamp"])
+    told = int(robot.head(done.key)["Metadata"]["upload-timestamp"])
     assert abs(told - time.time()) < LIMIT_S
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -92,9 +92,9 @@ async def test_a_wrong_date_costs_one_request(rig: Rig, year: int, size: int) ->
     "the date of the device jumps by years, forward and back, in the middle of an upload",
     "the upload goes on as if nothing had happened",
 )
-async def test_jumps_in_the_middle_of_an_upload_are_not_noticed(rig: Rig) -> None:
+async def test_jumps_in_the_middle_of_an_upload_are_not_noticed(robot: Robot) -> None:
     wall = Hand(time.time())
-    await timed(rig, wall=wall, concurrency=1)
+    await timed(robot, wall=wall, concurrency=1)
     jumps = iter([-30 * YEAR_S, 60 * YEAR_S, -56 * YEAR_S])
     off_s = []
 
@@ -102,16 +102,16 @@ async def test_jumps_in_the_middle_of_an_upload_are_not_noticed(rig: Rig) -> Non
         off_s.append(off_by_s(request))
         wall.at += next(jumps)
 
-    rig.fault("UploadPart", jump, times=3)
-    refused = strict(rig)
-    row = await rig.land(size=THREE_PARTS)
+    robot.fault("UploadPart", jump, times=3)
+    refused = strict(robot)
+    row = await robot.land(size=THREE_PARTS)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert (next(jumps, None), refused) == (None, [])
     assert max(off_s) < LIMIT_S
     assert done.attempts == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("jump_s", [-50 * YEAR_S, 50 * YEAR_S])
@@ -120,11 +120,11 @@ async def test_jumps_in_the_middle_of_an_upload_are_not_noticed(rig: Rig) -> Non
     "the date of the device jumps while a log waits for its next attempt",
     "it waits neither longer nor shorter",
 )
-async def test_no_wait_hangs_on_the_date(rig: Rig, jump_s: float) -> None:
+async def test_no_wait_hangs_on_the_date(robot: Robot, jump_s: float) -> None:
     wall = Hand(time.time())
-    service, now = await timed(rig, wall=wall, spread=lambda: 1.0)
-    rig.fault("PutObject", UNWELL)
-    row = await rig.attempt(await rig.land())
+    service, now = await timed(robot, wall=wall, spread=lambda: 1.0)
+    robot.fault("PutObject", UNWELL)
+    row = await robot.attempt(await robot.land())
     wait_s = row.due_at - now.at
 
     wall.at += jump_s
@@ -133,7 +133,7 @@ async def test_no_wait_hangs_on_the_date(rig: Rig, jump_s: float) -> None:
     now.at += wait_s - 0.1
     too_early = await service.drainer.step()
     now.at += 0.1
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert (wait_s, pause_s) == (pytest.approx(1.0), pytest.approx(1.0))
     assert not too_early
@@ -159,23 +159,23 @@ async def test_no_wait_hangs_on_the_date(rig: Rig, jump_s: float) -> None:
     "a captive portal tells another date",
     "it is not believed, or until S3 answers: the request is redone at once with S3's time",
 )
-async def test_the_date_of_a_portal_does_not_stay(rig: Rig, date: str) -> None:
-    rig.fault("HeadObject", Fault(200, PORTAL_PAGE, {"Content-Type": "text/html", "Date": date}))
-    refused = strict(rig)
-    _, now = await timed(rig)
-    row = await rig.land()
+async def test_the_date_of_a_portal_does_not_stay(robot: Robot, date: str) -> None:
+    robot.fault("HeadObject", Fault(200, PORTAL_PAGE, {"Content-Type": "text/html", "Date": date}))
+    refused = strict(robot)
+    _, now = await timed(robot)
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
     now.at += 60
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "not_s3")
     assert done.attempts == 2
     assert len(refused) <= 1
-    offset_s = rig.service.s3.clock.offset_s
+    offset_s = robot.service.s3.clock.offset_s
     assert offset_s is not None
     assert abs(offset_s) < LIMIT_S
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 AN_HOUR_AGO = datetime.now(timezone.utc) - timedelta(hours=1)
@@ -191,14 +191,16 @@ AN_HOUR_AGO = datetime.now(timezone.utc) - timedelta(hours=1)
     ids=["cached 404", "cached 200", "redirect"],
 )
 @pytest.mark.guarantee("clock", "a cache or a redirect tells an old date", "the time of S3 is kept")
-async def test_the_date_of_a_cache_or_a_redirect_is_not_believed(rig: Rig, answer: Fault) -> None:
-    rig.fault("HeadObject", answer)
-    row = await rig.land()
+async def test_the_date_of_a_cache_or_a_redirect_is_not_believed(
+    robot: Robot, answer: Fault
+) -> None:
+    robot.fault("HeadObject", answer)
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert told.code == "not_s3"
-    offset_s = rig.service.s3.clock.offset_s
+    offset_s = robot.service.s3.clock.offset_s
     assert offset_s is not None
     assert abs(offset_s) < 60
 
@@ -208,13 +210,13 @@ async def test_the_date_of_a_cache_or_a_redirect_is_not_believed(rig: Rig, answe
     "a URL is asked for on a device in 1970 that has not spoken to S3 yet",
     "S3 is asked for the time first; offline the URL is signed all the same",
 )
-async def test_a_url_is_signed_with_the_time_of_s3(rig: Rig) -> None:
-    service, _ = await timed(rig, wall=lambda: 1000.0)
+async def test_a_url_is_signed_with_the_time_of_s3(robot: Robot) -> None:
+    service, _ = await timed(robot, wall=lambda: 1000.0)
     key = f"{HOME}x.ulg"
-    rig.put(key, b"x")
-    rig.link.cut()
+    robot.put(key, b"x")
+    robot.link.cut()
     offline = (await service.objects.presign(key, 60)).url
-    await rig.link.restore()
+    await robot.link.restore()
 
     url = (await service.objects.presign(key, 60)).url
 
@@ -306,21 +308,21 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ssl.SS
     "the drain waits and names PETAL_S3_TLS_IGNORE_DATES; with it the log arrives",
 )
 async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
-    rig: Rig, tls: Callable[..., ssl.SSLContext], shift: timedelta
+    robot: Robot, tls: Callable[..., ssl.SSLContext], shift: timedelta
 ) -> None:
-    row = await rig.land()
-    async with over_tls(rig.link, tls(shift)) as url:
-        await rig.restart(endpoint_url=url)
-        told = await rig.attempt(row)
-        asked = rig.ops()
-        await rig.restart(endpoint_url=url, tls_ignore_dates=True)
-        done = await rig.finish(row)
-        await rig.service.stop()
+    row = await robot.land()
+    async with over_tls(robot.link, tls(shift)) as url:
+        await robot.restart(endpoint_url=url)
+        told = await robot.attempt(row)
+        asked = robot.ops()
+        await robot.restart(endpoint_url=url, tls_ignore_dates=True)
+        done = await robot.finish(row)
+        await robot.service.stop()
 
     assert (told.state, told.code) == ("queued", "tls_dates")
     assert "PETAL_S3_TLS_IGNORE_DATES=true" in told.reason
     assert asked == []
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("wrong", [{"trusted": False}, {"host": "127.0.0.2"}], ids=str)
@@ -331,20 +333,20 @@ async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
     "not a byte is sent, and the date it tells is not heard",
 )
 async def test_issuer_and_name_are_never_ignored(
-    rig: Rig,
+    robot: Robot,
     tls: Callable[..., ssl.SSLContext],
     wrong: dict[str, object],
     shift: timedelta,
 ) -> None:
-    row = await rig.land()
-    async with over_tls(rig.link, tls(shift, **wrong)) as url:
-        await rig.restart(endpoint_url=url, tls_ignore_dates=True)
-        told = await rig.attempt(row)
-        learnt_s = rig.service.s3.clock.offset_s
-        await rig.service.stop()
+    row = await robot.land()
+    async with over_tls(robot.link, tls(shift, **wrong)) as url:
+        await robot.restart(endpoint_url=url, tls_ignore_dates=True)
+        told = await robot.attempt(row)
+        learnt_s = robot.service.s3.clock.offset_s
+        await robot.service.stop()
 
     assert (told.state, told.code) == ("queued", "tls")
-    assert rig.ops() == []
+    assert robot.ops() == []
     assert learnt_s is None
 
 
@@ -353,14 +355,14 @@ async def test_issuer_and_name_are_never_ignored(
     "the device is ten years off, and S3 is reached over TLS",
     "the time is learnt from answers whose certificate was checked",
 )
-async def test_time_is_learnt_over_tls(rig: Rig, tls: Callable[..., ssl.SSLContext]) -> None:
-    refused = strict(rig)
-    async with over_tls(rig.link, tls()) as url:
-        await timed(rig, wall=lambda: time.time() + 10 * YEAR_S, endpoint_url=url)
-        row = await rig.land(size=TWO_PARTS)
-        done = await rig.attempt(row)
-        await rig.service.stop()
+async def test_time_is_learnt_over_tls(robot: Robot, tls: Callable[..., ssl.SSLContext]) -> None:
+    refused = strict(robot)
+    async with over_tls(robot.link, tls()) as url:
+        await timed(robot, wall=lambda: time.time() + 10 * YEAR_S, endpoint_url=url)
+        row = await robot.land(size=TWO_PARTS)
+        done = await robot.attempt(row)
+        await robot.service.stop()
 
     assert len(refused) == 1
     assert done.attempts == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")

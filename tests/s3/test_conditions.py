@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rig import TWO_PARTS, Rig, refusal
+from robot import TWO_PARTS, Robot, refusal
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
@@ -15,14 +15,14 @@ GUARD = "if-none-match"
 STRANGE = b"of somebody else"
 
 
-def guarded(rig: Rig) -> list[bool]:
-    return [GUARD in {n.lower() for n in one.headers} for one in rig.ledger.requests("PutObject")]
+def guarded(robot: Robot) -> list[bool]:
+    return [GUARD in {n.lower() for n in one.headers} for one in robot.ledger.requests("PutObject")]
 
 
-async def knows_conditions(rig: Rig) -> None:
+async def knows_conditions(robot: Robot) -> None:
     """A new process on a server that was seen to refuse to overwrite."""
-    rig.known = CONDITIONAL
-    await rig.restart()
+    robot.known = CONDITIONAL
+    await robot.restart()
 
 
 @pytest.mark.guarantee(
@@ -30,15 +30,15 @@ async def knows_conditions(rig: Rig) -> None:
     "a 501 comes to a server that has understood If-None-Match before",
     "no write goes without the condition; the row waits",
 )
-async def test_who_understood_the_condition_once_is_never_asked_without_it(rig: Rig) -> None:
-    await knows_conditions(rig)
-    await rig.attempt(await rig.land("a.ulg", seed=1))
-    rig.fault("PutObject", NOT_HERE)
-    row = await rig.attempt(await rig.land("b.ulg", seed=2))
+async def test_who_understood_the_condition_once_is_never_asked_without_it(robot: Robot) -> None:
+    await knows_conditions(robot)
+    await robot.attempt(await robot.land("a.ulg", seed=1))
+    robot.fault("PutObject", NOT_HERE)
+    row = await robot.attempt(await robot.land("b.ulg", seed=2))
     assert (row.state, row.code) == ("queued", "not_implemented")
-    done = await rig.finish(row)
+    done = await robot.finish(row)
     assert done.state == "verified"
-    assert guarded(rig) == [True, True, True]
+    assert guarded(robot) == [True, True, True]
 
 
 @pytest.mark.guarantee(
@@ -46,16 +46,16 @@ async def test_who_understood_the_condition_once_is_never_asked_without_it(rig: 
     "a 501 comes to a server of which nothing is known, and without If-None-Match it stores",
     "one refused body is enough to learn it; from then on each key is looked at before",
 )
-async def test_a_condition_that_is_refused_is_learnt_from_one_body(rig: Rig) -> None:
-    rig.fault("PutObject", NOT_HERE)
-    first = await rig.attempt(await rig.land("a.ulg", seed=1))
-    second = await rig.land("b.ulg", seed=2)
-    rig.put(second.key, STRANGE)
-    done = await rig.finish(second)
+async def test_a_condition_that_is_refused_is_learnt_from_one_body(robot: Robot) -> None:
+    robot.fault("PutObject", NOT_HERE)
+    first = await robot.attempt(await robot.land("a.ulg", seed=1))
+    second = await robot.land("b.ulg", seed=2)
+    robot.put(second.key, STRANGE)
+    done = await robot.finish(second)
     assert [first.state, done.state] == ["verified", "verified"]
-    assert guarded(rig) == [True, False, False]
+    assert guarded(robot) == [True, False, False]
     assert done.key != second.key
-    assert rig.body(second.key) == STRANGE
+    assert robot.body(second.key) == STRANGE
 
 
 @pytest.mark.guarantee(
@@ -63,17 +63,17 @@ async def test_a_condition_that_is_refused_is_learnt_from_one_body(rig: Rig) -> 
     "a server knows no conditions at all",
     "one body is refused; no other is, each key is looked at before its bytes leave",
 )
-async def test_a_server_that_knows_no_conditions_is_not_asked_for_ever(rig: Rig) -> None:
+async def test_a_server_that_knows_no_conditions_is_not_asked_for_ever(robot: Robot) -> None:
     async def unknown(request: object) -> object:
         return NOT_HERE if GUARD in {n.lower() for n in request.headers} else None  # type: ignore[attr-defined]
 
-    rig.always("PutObject", unknown)  # type: ignore[arg-type]
+    robot.always("PutObject", unknown)  # type: ignore[arg-type]
     for number in range(5):
-        row = await rig.attempt(await rig.land(f"{number}.ulg", seed=number))
+        row = await robot.attempt(await robot.land(f"{number}.ulg", seed=number))
         assert row.state == "verified"
-        asked = [one.op for one in rig.ledger.requests() if one.key == row.key]
+        asked = [one.op for one in robot.ledger.requests() if one.key == row.key]
         assert asked[0] == "HeadObject"
-    assert guarded(rig) == [True, *[False] * 5]
+    assert guarded(robot) == [True, *[False] * 5]
 
 
 @pytest.mark.guarantee(
@@ -83,26 +83,26 @@ async def test_a_server_that_knows_no_conditions_is_not_asked_for_ever(rig: Rig)
 )
 @pytest.mark.parametrize("known", [KNOWN, CONDITIONAL])
 async def test_a_taken_key_is_no_option_that_the_server_lacks(
-    rig: Rig, known: Capabilities
+    robot: Robot, known: Capabilities
 ) -> None:
-    rig.known = known
-    await rig.restart()
+    robot.known = known
+    await robot.restart()
 
     async def no_checksum(request: Request) -> Fault | None:
         if "x-amz-checksum-crc32" not in {name.lower() for name in request.headers}:
             return None
-        if row.key not in rig.stored():
-            rig.put(row.key, STRANGE)
+        if row.key not in robot.stored():
+            robot.put(row.key, STRANGE)
         return refusal(400, "InvalidRequest")
 
-    row = await rig.land(size=TWO_PARTS)
-    rig.always("CompleteMultipartUpload", no_checksum)
-    rig.always("HeadObject", Fault(404))  # shown late
-    row = await rig.attempt(row)
-    assert rig.body(row.key) == STRANGE
+    row = await robot.land(size=TWO_PARTS)
+    robot.always("CompleteMultipartUpload", no_checksum)
+    robot.always("HeadObject", Fault(404))  # shown late
+    row = await robot.attempt(row)
+    assert robot.body(row.key) == STRANGE
 
-    rig.heal()
-    done = await rig.finish(row)
+    robot.heal()
+    done = await robot.finish(row)
     assert done.state == "verified"
-    assert rig.body(row.key) == STRANGE
+    assert robot.body(row.key) == STRANGE
     assert done.key != row.key

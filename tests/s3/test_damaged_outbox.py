@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import BUCKET, DEADLINE_S, TWO_PARTS, Rig, until
+from robot import BUCKET, DEADLINE_S, TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox import queries
@@ -30,9 +30,9 @@ def forget_pages(outbox: Outbox) -> None:
         outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchall()
 
 
-async def reopened(rig: Rig) -> Service:
+async def reopened(robot: Robot) -> Service:
     """A new process, that scans and takes over as the host's does."""
-    service = await rig.open()
+    service = await robot.open()
     await service.intake.adopt_copies()
     await service.scan()
     await service.landed()
@@ -53,20 +53,20 @@ async def counted(service: Service) -> dict[str, int]:
     "the outbox is overwritten with garbage while nothing runs",
     "it is set aside and rebuilt from disk and bucket; nothing is sent twice",
 )
-async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig) -> None:
-    done = await rig.finish(await rig.land("up.ulg", size=TWO_PARTS))
-    await rig.land("waiting.ulg", seed=1)
-    await rig.service.stop()
-    damage(rig.database)
+async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(robot: Robot) -> None:
+    done = await robot.finish(await robot.land("up.ulg", size=TWO_PARTS))
+    await robot.land("waiting.ulg", seed=1)
+    await robot.service.stop()
+    damage(robot.database)
 
-    service = await reopened(rig)
+    service = await reopened(robot)
     while await service.drainer.step():
         pass
 
     counts = await service.outbox(queries.counts)
     assert (counts["verified"], sum(counts.values())) == (2, 2)
-    assert rig.ledger.parts(done.key) == (2, 2, 0)
-    assert (rig.state / "outbox.db.damaged-1").exists()
+    assert robot.ledger.parts(done.key) == (2, 2, 0)
+    assert (robot.state / "outbox.db.damaged-1").exists()
 
 
 @pytest.mark.guarantee(
@@ -74,21 +74,21 @@ async def test_a_damaged_outbox_is_set_aside_and_nothing_is_sent_twice(rig: Rig)
     "the outbox is damaged, and it alone knew of a copy in the spool",
     "the copy is adopted and arrives",
 )
-async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(rig: Rig) -> None:
-    elsewhere = rig.tmp / "card" / "flight.ulg"
-    rig.shelf.copy(elsewhere, 200_000, 3)
+async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(robot: Robot) -> None:
+    elsewhere = robot.tmp / "card" / "flight.ulg"
+    robot.store.copy(elsewhere, 200_000, 3)
     content = elsewhere.read_bytes()
-    await rig.service.enqueue(elsewhere)
+    await robot.service.enqueue(elsewhere)
     elsewhere.unlink()
-    await rig.service.stop()
-    damage(rig.database)
+    await robot.service.stop()
+    damage(robot.database)
 
-    service = await reopened(rig)
+    service = await reopened(robot)
     while await service.drainer.step():
         pass
 
-    [found] = rig.cloud.list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert rig.cloud.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read() == content
+    [found] = robot.cloud.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert robot.cloud.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read() == content
 
 
 @pytest.mark.guarantee(
@@ -96,20 +96,20 @@ async def test_a_copy_in_the_spool_survives_the_loss_of_the_outbox(rig: Rig) -> 
     "the outbox is overwritten with garbage while it is drained",
     "it is rebuilt without a restart",
 )
-async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(rig: Rig) -> None:
-    await rig.finish(await rig.land("before.ulg"))
-    service = await rig.run(settle_seconds=0)
+async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(robot: Robot) -> None:
+    await robot.finish(await robot.land("before.ulg"))
+    service = await robot.run(settle_seconds=0)
     await until(lambda: service.lock.held)
     await service.outbox(forget_pages)
-    damage(rig.database)
-    rig.write("after.ulg", seed=2)
+    damage(robot.database)
+    robot.write("after.ulg", seed=2)
 
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 2:
         assert time.monotonic() < deadline, counts
         service.drainer.wake()
         await asyncio.sleep(0.1)
-    assert list(rig.state.glob("outbox.db.damaged-*"))
+    assert list(robot.state.glob("outbox.db.damaged-*"))
 
 
 @pytest.mark.guarantee(
@@ -117,19 +117,19 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(rig: Rig
     "a process finds the outbox damaged while another one drains it",
     "it leaves it alone and says why",
 )
-async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(rig: Rig) -> None:
-    await rig.land()
-    other = rig.service
+async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(robot: Robot) -> None:
+    await robot.land()
+    other = robot.service
     assert await other.run(other.lock.take)
     await other.outbox(forget_pages)
-    damage(rig.database)
+    damage(robot.database)
 
-    mine = rig.build()
+    mine = robot.build()
     with pytest.raises(LocalStorageError, match="is damaged"):
         await mine.open()
 
-    assert rig.database.exists()
-    assert not list(rig.state.glob("outbox.db.damaged-*"))
+    assert robot.database.exists()
+    assert not list(robot.state.glob("outbox.db.damaged-*"))
 
 
 @pytest.mark.guarantee(
@@ -138,9 +138,9 @@ async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(ri
     "it is made as soon as there is room",
 )
 async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = await rig.run(settle_seconds=0)
+    service = await robot.run(settle_seconds=0)
     await until(lambda: service.lock.held)
     refused = []
 
@@ -152,8 +152,8 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
 
     monkeypatch.setattr("petal_s3.outbox.thread.set_aside", full_once)
     await service.outbox(forget_pages)
-    damage(rig.database)
-    rig.write("after.ulg", seed=2)
+    damage(robot.database)
+    robot.write("after.ulg", seed=2)
 
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 1:
@@ -168,13 +168,13 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
     "the outbox is damaged, which is first met by the process that begins to drain",
     "it is rebuilt; every log in the log directories arrives",
 )
-async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(rig: Rig) -> None:
-    path = rig.write("before.ulg")
-    await rig.service.stop()
-    service = rig.build()
+async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(robot: Robot) -> None:
+    path = robot.write("before.ulg")
+    await robot.service.stop()
+    service = robot.build()
     await service.open()
     await service.outbox(forget_pages)
-    damage(rig.database)
+    damage(robot.database)
 
     await service.start()
 
@@ -183,6 +183,6 @@ async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(rig: Rig) -> 
         assert time.monotonic() < deadline, counts
         service.drainer.wake()
         await asyncio.sleep(0.1)
-    [key] = rig.stored()
-    assert rig.body(key) == path.read_bytes()
-    assert list(rig.state.glob("outbox.db.damaged-*"))
+    [key] = robot.stored()
+    assert robot.body(key) == path.read_bytes()
+    assert list(robot.state.glob("outbox.db.damaged-*"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import disks
 import pytest
-from rig import SMALL, THREE_PARTS, Rig, until
+from robot import SMALL, THREE_PARTS, Robot, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import LocalStorageError
@@ -35,11 +35,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(rig: Rig, state: Path | None = None) -> AsyncIterator[Service]:
+async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Service]:
     """The service as the host runs it, until the disk may be taken away."""
-    await rig.service.stop()
-    rig.state = state or rig.state
-    service = rig.build(concurrency=1)
+    await robot.service.stop()
+    robot.state = state or robot.state
+    service = robot.build(concurrency=1)
     service.drainer._spread = lambda: 0.0
     await service.start()
     try:
@@ -57,24 +57,24 @@ async def told(service: Service) -> str:
         return error.message
 
 
-async def entered(rig: Rig, path: Path) -> Row:
+async def entered(robot: Robot, path: Path) -> Row:
     """Ask until the log is taken; then it is on the disk, and nowhere else."""
     while True:
         try:
-            row = await rig.service.enqueue(path)
+            row = await robot.service.enqueue(path)
         except LocalStorageError:
             await asyncio.sleep(0.05)
             continue
-        assert rig.sql(f"SELECT path FROM log WHERE id = {row.id}") == [(str(path),)]
+        assert robot.sql(f"SELECT path FROM log WHERE id = {row.id}") == [(str(path),)]
         return row
 
 
-def proven(rig: Rig) -> int:
+def proven(robot: Robot) -> int:
     """How many rows on the disk are verified; none while there is no outbox."""
-    if not rig.database.exists():
+    if not robot.database.exists():
         return 0
     with contextlib.suppress(Exception):  # it may just be made
-        return int(rig.sql("SELECT count(*) FROM log WHERE state = 'verified'")[0][0])
+        return int(robot.sql("SELECT count(*) FROM log WHERE state = 'verified'")[0][0])
     return 0
 
 
@@ -86,22 +86,22 @@ def proven(rig: Rig) -> int:
     "the state directory is read-only at the start",
     "every request is told why not, and it begins by itself when it can be written",
 )
-async def test_a_read_only_disk_at_the_start_is_waited_for(rig: Rig, tmp_path: Path) -> None:
-    path = rig.write()
+async def test_a_read_only_disk_at_the_start_is_waited_for(robot: Robot, tmp_path: Path) -> None:
+    path = robot.write()
     with disks.small(tmp_path / "disk") as disk:
         disks.remount(disk, "ro")
-        async with running(rig, disk) as service:
+        async with running(robot, disk) as service:
             with pytest.raises(LocalStorageError, match="Read-only file system") as refused:
                 await service.enqueue(path)
             said = await told(service)
 
             disks.remount(disk, "rw")
-            await until(lambda: proven(rig))
-            row = await rig.row(1)
+            await until(lambda: proven(robot))
+            row = await robot.row(1)
 
         assert refused.value.status == 507
         assert "Read-only file system" in said
-        rig.assert_sent_once(row, path)
+        robot.assert_sent_once(row, path)
 
 
 @pytest.mark.guarantee(
@@ -110,32 +110,32 @@ async def test_a_read_only_disk_at_the_start_is_waited_for(rig: Rig, tmp_path: P
     "status says so; mounted anew, the upload goes on from the last confirmed part",
 )
 async def test_a_file_system_that_fails_in_the_middle_costs_no_part(
-    rig: Rig, tmp_path: Path
+    robot: Robot, tmp_path: Path
 ) -> None:
     image, card = tmp_path / "image", tmp_path / "card"
     with image.open("wb") as made:
         made.truncate(16 << 20)
     if shutil.which("mkfs.ext4") is None or disks.run("mkfs.ext4", "-q", str(image)).returncode:
         pytest.skip("there is no mkfs.ext4")
-    path = rig.write(size=THREE_PARTS)
+    path = robot.write(size=THREE_PARTS)
 
     async def fail(_: Request) -> None:
         disks.remount(card, "abort")  # what ext4 does by itself when its disk fails
 
-    rig.fault("UploadPart", fail, part=2)
+    robot.fault("UploadPart", fail, part=2)
     with disks.mounted(card, "-o", "loop", str(image)):
-        async with running(rig, card / "state") as service:
+        async with running(robot, card / "state") as service:
             await until(lambda: service.drainer.block)
             said = await told(service)
-        confirmed = rig.ledger.parts(rig.ledger.requests("UploadPart")[0].key).confirmed
+        confirmed = robot.ledger.parts(robot.ledger.requests("UploadPart")[0].key).confirmed
     with disks.mounted(card, "-o", "loop", str(image)):
-        async with running(rig):
-            await until(lambda: proven(rig))
-            row = await rig.row(1)
+        async with running(robot):
+            await until(lambda: proven(robot))
+            row = await robot.row(1)
 
     assert "disk I/O error" in said
     assert confirmed >= 1
-    rig.assert_sent_once(row, path)
+    robot.assert_sent_once(row, path)
 
 
 @pytest.mark.guarantee(
@@ -143,20 +143,20 @@ async def test_a_file_system_that_fails_in_the_middle_costs_no_part(
     "the log directories are on a read-only disk",
     "logs are found, copied where that is asked for, and sent as ever",
 )
-async def test_logs_on_a_read_only_disk_are_sent_as_ever(rig: Rig, tmp_path: Path) -> None:
-    with disks.small(rig.logs), disks.small(tmp_path / "stick") as stick:
-        inside = rig.write("inside.ulg", SMALL, seed=1)
+async def test_logs_on_a_read_only_disk_are_sent_as_ever(robot: Robot, tmp_path: Path) -> None:
+    with disks.small(robot.logs), disks.small(tmp_path / "stick") as stick:
+        inside = robot.write("inside.ulg", SMALL, seed=1)
         outside = stick / "outside.ulg"
-        rig.shelf.copy(outside, SMALL, 2)
-        for disk in (rig.logs, stick):
+        robot.store.copy(outside, SMALL, 2)
+        for disk in (robot.logs, stick):
             disks.remount(disk, "ro")
-        async with running(rig) as service:
+        async with running(robot) as service:
             await service.enqueue(outside)
-            await until(lambda: proven(rig) == 2)
+            await until(lambda: proven(robot) == 2)
 
         for path in (inside, outside):
-            [key] = [key for key in rig.stored() if path.stem in key]
-            assert rig.body(key) == path.read_bytes()
+            [key] = [key for key in robot.stored() if path.stem in key]
+            assert robot.body(key) == path.read_bytes()
 
 
 # -- gone
@@ -168,27 +168,29 @@ async def test_logs_on_a_read_only_disk_are_sent_as_ever(rig: Rig, tmp_path: Pat
     "no log is accepted into a file that is gone; a new outbox is begun, every log in the log"
     " directories arrives, and what was up already is not sent again",
 )
-async def test_a_state_directory_that_is_deleted_is_begun_anew(rig: Rig) -> None:
-    async with running(rig) as service:
-        paths = [rig.write("up.ulg", seed=1)]
+async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> None:
+    async with running(robot) as service:
+        paths = [robot.write("up.ulg", seed=1)]
         service.intake.ask_scan()
-        await until(lambda: proven(rig) == 1)
-        rig.link.cut()
-        paths.append(rig.write("waits.ulg", seed=2))
+        await until(lambda: proven(robot) == 1)
+        robot.link.cut()
+        paths.append(robot.write("waits.ulg", seed=2))
         await service.enqueue(paths[1])
 
-        shutil.rmtree(rig.state)
-        paths.append(rig.write("after.ulg", seed=3))
-        row = await entered(rig, paths[2])
-        await rig.link.restore()
-        await until(lambda: proven(rig) == 3)
+        shutil.rmtree(robot.state)
+        paths.append(robot.write("after.ulg", seed=3))
+        row = await entered(robot, paths[2])
+        await robot.link.restore()
+        await until(lambda: proven(robot) == 3)
         await until(lambda: service.lock.held)
 
-        assert (await rig.row(row)).state == "verified"
-        assert not DrainLock(rig.state).take()
-        assert DrainLock(rig.state).holder() == os.getpid()
-    assert rig.count("PutObject") == 3
-    assert sorted(rig.body(key) for key in rig.stored()) == sorted(p.read_bytes() for p in paths)
+        assert (await robot.row(row)).state == "verified"
+        assert not DrainLock(robot.state).take()
+        assert DrainLock(robot.state).holder() == os.getpid()
+    assert robot.count("PutObject") == 3
+    assert sorted(robot.body(key) for key in robot.stored()) == sorted(
+        p.read_bytes() for p in paths
+    )
 
 
 @pytest.mark.guarantee(
@@ -196,12 +198,12 @@ async def test_a_state_directory_that_is_deleted_is_begun_anew(rig: Rig) -> None
     "the disk of the state directory is pulled out while it runs, and put back",
     "nothing is accepted or begun beside it meanwhile; then the same outbox goes on",
 )
-async def test_a_disk_that_is_pulled_out_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+async def test_a_disk_that_is_pulled_out_is_waited_for(robot: Robot, tmp_path: Path) -> None:
     state = tmp_path / "mounted"
     with disks.small(tmp_path / "disk") as disk, disks.mounted(state, "--bind", str(disk)):
-        async with running(rig, state) as service:
-            rig.link.cut()
-            waits, other = rig.write("waits.ulg", seed=1), rig.write("other.ulg", seed=2)
+        async with running(robot, state) as service:
+            robot.link.cut()
+            waits, other = robot.write("waits.ulg", seed=1), robot.write("other.ulg", seed=2)
             row = await service.enqueue(waits)
             await until(lambda: service.lock.held)
 
@@ -212,13 +214,13 @@ async def test_a_disk_that_is_pulled_out_is_waited_for(rig: Rig, tmp_path: Path)
             said = await told(service)
             left_there = list(state.iterdir())
             assert disks.run("mount", "--bind", str(disk), str(state)).returncode == 0
-            await rig.link.restore()
-            await until(lambda: proven(rig) == 2)
-            done = await rig.row(row)
+            await robot.link.restore()
+            await until(lambda: proven(robot) == 2)
+            done = await robot.row(row)
 
         assert "is not mounted: mount it again" in said or "no longer there" in said
         assert left_there == []
-        rig.assert_sent_once(done, waits)
+        robot.assert_sent_once(done, waits)
 
 
 async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alone(

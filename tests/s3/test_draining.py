@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from rig import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Rig, until
+from robot import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
@@ -22,63 +22,63 @@ from petal_s3.intake.spool import DrainLock
 SOON_S = 15.0
 
 
-def sent_names(rig: Rig) -> list[str]:
-    return [request.key.rsplit("_", 1)[1] for request in rig.ledger.requests("PutObject")]
+def sent_names(robot: Robot) -> list[str]:
+    return [request.key.rsplit("_", 1)[1] for request in robot.ledger.requests("PutObject")]
 
 
 # -- who goes first
 
 
-async def test_what_somebody_waits_for_goes_first_then_the_newest_log(rig: Rig) -> None:
+async def test_what_somebody_waits_for_goes_first_then_the_newest_log(robot: Robot) -> None:
     for hour in (10, 12, 11):
-        path = rig.write(f"2025-07-27-{hour}-00-00.ulg", seed=hour)
-        await rig.service.enqueue(path, priority=0)
-    await rig.service.enqueue(rig.write("2025-07-27-09-00-00.ulg", seed=9), priority=5)
+        path = robot.write(f"2025-07-27-{hour}-00-00.ulg", seed=hour)
+        await robot.service.enqueue(path, priority=0)
+    await robot.service.enqueue(robot.write("2025-07-27-09-00-00.ulg", seed=9), priority=5)
 
     for _ in range(4):
-        await rig.step()
+        await robot.step()
 
-    sent = [name.removesuffix("-00-00.ulg").rsplit("-", 1)[1] for name in sent_names(rig)]
+    sent = [name.removesuffix("-00-00.ulg").rsplit("-", 1)[1] for name in sent_names(robot)]
     assert sent == ["09", "12", "11", "10"]
 
 
-async def test_a_row_in_trouble_does_not_hold_up_the_others(rig: Rig) -> None:
-    rig.service.drainer._spread = lambda: 1.0
-    rig.fault("PutObject", UNWELL)
-    first = await rig.land("first.ulg", priority=99)
-    second = await rig.land("second.ulg", seed=1)
+async def test_a_row_in_trouble_does_not_hold_up_the_others(robot: Robot) -> None:
+    robot.service.drainer._spread = lambda: 1.0
+    robot.fault("PutObject", UNWELL)
+    first = await robot.land("first.ulg", priority=99)
+    second = await robot.land("second.ulg", seed=1)
 
-    await rig.step()
-    await rig.step()
+    await robot.step()
+    await robot.step()
 
-    assert (await rig.row(first)).state == "queued"
-    assert (await rig.row(second)).state == "verified"
+    assert (await robot.row(first)).state == "queued"
+    assert (await robot.row(second)).state == "verified"
 
 
 # -- what wakes it
 
 
-async def test_a_log_that_lands_wakes_an_idle_drain(rig: Rig) -> None:
-    service = await rig.run()
+async def test_a_log_that_lands_wakes_an_idle_drain(robot: Robot) -> None:
+    service = await robot.run()
     await until(lambda: service.lock.held)
 
-    row = await rig.land()
-    done = await rig.until_state(row, "verified")
+    row = await robot.land()
+    done = await robot.until_state(row, "verified")
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-async def test_a_log_entered_by_another_process_is_sent_soon(rig: Rig) -> None:
-    service = await rig.run()
-    await rig.until_state(await rig.land("first.ulg"), "verified")
+async def test_a_log_entered_by_another_process_is_sent_soon(robot: Robot) -> None:
+    service = await robot.run()
+    await robot.until_state(await robot.land("first.ulg"), "verified")
     await until(lambda: not service.drainer._woken.is_set())
-    path = rig.write("second.ulg", seed=1)
+    path = robot.write("second.ulg", seed=1)
 
-    await other_process(rig, "land", path)
+    await other_process(robot, "land", path)
     entered_at = time.monotonic()
-    await until(lambda: rig.count("PutObject") == 2)
+    await until(lambda: robot.count("PutObject") == 2)
 
-    assert rig.ledger.requests("PutObject")[1].started - entered_at < SOON_S
+    assert robot.ledger.requests("PutObject")[1].started - entered_at < SOON_S
 
 
 @pytest.mark.guarantee(
@@ -87,19 +87,19 @@ async def test_a_log_entered_by_another_process_is_sent_soon(rig: Rig) -> None:
     "it is sent soon: a block that is over holds nobody up",
 )
 async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocked(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
     """A block that is over holds nobody up, also when nothing was sent since."""
-    service = await rig.run(spread=0.0)
-    rig.fault("PutObject", DROP)
-    row = await rig.land("first.ulg")
+    service = await robot.run(spread=0.0)
+    robot.fault("PutObject", DROP)
+    row = await robot.land("first.ulg")
     await until(lambda: service.drainer.block is not None)
     await service.cancel(row.id)
-    path = rig.write("second.ulg", seed=1)
+    path = robot.write("second.ulg", seed=1)
 
-    await other_process(rig, "land", path)
+    await other_process(robot, "land", path)
     entered_at = time.monotonic()
-    await until(lambda: rig.sql("SELECT state FROM log")[-1] == ("verified",))
+    await until(lambda: robot.sql("SELECT state FROM log")[-1] == ("verified",))
 
     assert time.monotonic() - entered_at < SOON_S
 
@@ -109,8 +109,8 @@ async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocke
     "no link for a long time, then it is back",
     "a bare connect finds it within seconds; the backoff does not count",
 )
-async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
-    service = await rig.run(spread=1.0)
+async def test_a_link_that_is_back_is_used_soon(robot: Robot) -> None:
+    service = await robot.run(spread=1.0)
     succeed, first = service.drainer._succeeded, asyncio.Event()
 
     def succeeded() -> None:
@@ -118,23 +118,23 @@ async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
         first.set()
 
     service.drainer._succeeded = succeeded  # type: ignore[method-assign]
-    await rig.land("first.ulg")
+    await robot.land("first.ulg")
     await first.wait()
     service.drainer._failures = 6  # as after a long time offline: the backoff says a minute
-    rig.link.cut()
-    row = await rig.land()
+    robot.link.cut()
+    row = await robot.land()
     await until(lambda: service.drainer._seen_down)
     block = service.drainer.block
-    before = len(rig.ledger.requests())
+    before = len(robot.ledger.requests())
 
-    await rig.link.restore()
+    await robot.link.restore()
     back_at = time.monotonic()
-    await until(lambda: len(rig.ledger.requests()) > before)
+    await until(lambda: len(robot.ledger.requests()) > before)
 
     assert block is not None
     assert block.until - block.since == 60
-    assert rig.ledger.requests()[before].started - back_at < SOON_S
-    rig.assert_sent_once(await rig.until_state(row, "verified"), rig.logs / "flight.ulg")
+    assert robot.ledger.requests()[before].started - back_at < SOON_S
+    robot.assert_sent_once(await robot.until_state(row, "verified"), robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -142,43 +142,43 @@ async def test_a_link_that_is_back_is_used_soon(rig: Rig) -> None:
     "the token service is away for a long time, then back",
     "found within seconds; the backoff does not count",
 )
-async def test_a_token_service_that_is_back_is_used_soon(rig: Rig) -> None:
-    url = rig.tokens.url
+async def test_a_token_service_that_is_back_is_used_soon(robot: Robot) -> None:
+    url = robot.tokens.url
     port = int(url.rsplit(":", 1)[1].split("/")[0])
-    await rig.tokens.stop()
-    service = await rig.run(spread=1.0)
+    await robot.tokens.stop()
+    service = await robot.run(spread=1.0)
     service.drainer._failures = 6
-    row = await rig.land()
+    row = await robot.land()
     await until(lambda: service.drainer._seen_down)
 
-    await rig.tokens.start(port)
+    await robot.tokens.start(port)
     back_at = time.monotonic()
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
 
     assert time.monotonic() - back_at < SOON_S
 
 
-async def test_a_person_who_asks_does_not_wait_for_the_backoff(rig: Rig) -> None:
-    service = await rig.run(spread=1.0)
+async def test_a_person_who_asks_does_not_wait_for_the_backoff(robot: Robot) -> None:
+    service = await robot.run(spread=1.0)
     service.drainer._failures = 6
-    rig.fault("PutObject", DROP)
-    row = await rig.land()
+    robot.fault("PutObject", DROP)
+    row = await robot.land()
     await until(lambda: service.drainer.block is not None)
 
     await service.retry(row.id)
 
     asked_at = time.monotonic()
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
     assert time.monotonic() - asked_at < SOON_S
 
 
 # -- what holds it
 
 
-async def test_a_drain_that_waits_does_not_spin(rig: Rig) -> None:
+async def test_a_drain_that_waits_does_not_spin(robot: Robot) -> None:
     """Between the end of a block and the next attempt of the row there is nothing to do."""
-    row = await rig.land()
-    service = await rig.run()
+    row = await robot.land()
+    service = await robot.run()
     waits = iter([0.0, 0.9])
     service.drainer._spread = lambda: next(waits, 1.0)  # the drain's wait, then the row's
     turns = 0
@@ -189,67 +189,69 @@ async def test_a_drain_that_waits_does_not_spin(rig: Rig) -> None:
         turns += 1
         return await turn()
 
-    rig.fault("PutObject", DROP)
+    robot.fault("PutObject", DROP)
     service.drainer._turn = counted  # type: ignore[method-assign]
 
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
 
     assert turns < 20
 
 
-async def test_nothing_is_sent_while_the_vehicle_is_armed(rig: Rig) -> None:
-    service = await rig.run()
+async def test_nothing_is_sent_while_the_vehicle_is_armed(robot: Robot) -> None:
+    service = await robot.run()
     service.flight.told(armed=True, now=service._now())
-    row = await rig.land()
+    row = await robot.land()
 
     with pytest.raises(NotNow) as refused:
         await service.wait(row.id, patience_s=0.3)
-    asked = rig.ops()
-    land(rig)
+    asked = robot.ops()
+    land(robot)
 
     assert asked == []
     assert refused.value.code == "armed"
     assert "armed" in refused.value.message
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
 
 
 async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_there(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    service = await rig.run(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
-    await until(lambda: rig.ledger.parts(row.key).confirmed >= 1)
-    rig.link.rate_bytes_s = 200_000  # a part takes 25 s now
-    await until(rig.flying)
+    service = await robot.run(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
+    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
+    await until(robot.flying)
 
     service.flight.told(armed=True, now=service._now())
     armed_at = time.monotonic()
-    paused = await rig.until_state(row, "queued")
+    paused = await robot.until_state(row, "queued")
     took_s = time.monotonic() - armed_at
-    cut_off = await until(lambda: [r for r in rig.ledger.requests("UploadPart") if not r.answered])
-    rig.link.rate_bytes_s = 0
-    land(rig)
-    done = await rig.until_state(row, "verified")
+    cut_off = await until(
+        lambda: [r for r in robot.ledger.requests("UploadPart") if not r.answered]
+    )
+    robot.link.rate_bytes_s = 0
+    land(robot)
+    done = await robot.until_state(row, "verified")
 
     assert paused.code == "paused"
     assert paused.attempts == 0  # an interruption is no failed attempt
     assert took_s < SOON_S
     assert all(request.body_bytes < PART for request in cut_off)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-def land(rig: Rig) -> None:
+def land(robot: Robot) -> None:
     for _ in range(3):
-        rig.service.flight.told(armed=False, now=rig.service._now())
+        robot.service.flight.told(armed=False, now=robot.service._now())
 
 
-async def test_uploads_while_flying_are_a_setting(rig: Rig) -> None:
-    service = await rig.run(upload_while_flying=True)
+async def test_uploads_while_flying_are_a_setting(robot: Robot) -> None:
+    service = await robot.run(upload_while_flying=True)
     service.flight.told(armed=True, now=service._now())
 
-    row = await rig.land()
+    row = await robot.land()
 
-    assert (await rig.until_state(row, "verified")).state == "verified"
+    assert (await robot.until_state(row, "verified")).state == "verified"
 
 
 @pytest.mark.guarantee(
@@ -257,10 +259,10 @@ async def test_uploads_while_flying_are_a_setting(rig: Rig) -> None:
     "no link while somebody waits for a log",
     "he hears the reason; the row stays in the outbox",
 )
-async def test_who_waits_hears_why_it_is_not_sent(rig: Rig) -> None:
-    rig.link.cut()
-    service = await rig.run(spread=1.0)
-    row = await rig.land()
+async def test_who_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
+    robot.link.cut()
+    service = await robot.run(spread=1.0)
+    row = await robot.land()
 
     with pytest.raises(NotNow) as refused:
         await service.wait(row.id, patience_s=2)
@@ -268,13 +270,13 @@ async def test_who_waits_hears_why_it_is_not_sent(rig: Rig) -> None:
     assert refused.value.row_id == row.id
     assert refused.value.code == "offline"
     assert "stays in the outbox" in refused.value.message
-    assert (await rig.row(row)).state in {"queued", "uploading"}
+    assert (await robot.row(row)).state in {"queued", "uploading"}
 
 
-async def test_who_waits_hears_of_progress(rig: Rig) -> None:
-    service = await rig.run(concurrency=1)
-    rig.link.rate_bytes_s = 4e6
-    row = await rig.land(size=TWO_PARTS)
+async def test_who_waits_hears_of_progress(robot: Robot) -> None:
+    service = await robot.run(concurrency=1)
+    robot.link.rate_bytes_s = 4e6
+    row = await robot.land(size=TWO_PARTS)
     heard: list[int] = []
 
     done = await service.wait(row.id, on_progress=lambda moved, *_: heard.append(moved))
@@ -291,21 +293,21 @@ async def test_who_waits_hears_of_progress(rig: Rig) -> None:
     "its row is due at once, without waiting for the end of a lease",
 )
 async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hour(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
     """The row was claimed when writing failed; nobody else works on it, so it is due at once."""
-    service = await rig.run(spread=0.0)
+    service = await robot.run(spread=0.0)
 
     async def write_protect(_: Request) -> None:
         await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
 
-    rig.fault("PutObject", write_protect)
-    row = await rig.land()
+    robot.fault("PutObject", write_protect)
+    row = await robot.land()
     block = await until(lambda: service.drainer.block)
 
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
     healed_at = time.monotonic()
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
 
     assert block is not None
     assert block.code == "storage_full"
@@ -313,70 +315,70 @@ async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hou
 
 
 async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_drain(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    service = await rig.run(spread=1.0)
+    service = await robot.run(spread=1.0)
     service.drainer._failures = 6
-    rig.link.cut()
-    row = await rig.land()
-    await until(lambda: rig.sql("SELECT code FROM log") == [("offline",)])
+    robot.link.cut()
+    row = await robot.land()
+    await until(lambda: robot.sql("SELECT code FROM log") == [("offline",)])
 
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
-    await rig.link.restore()
+    await robot.link.restore()
     await until(lambda: service.drainer.block and service.drainer.block.code == "storage_full")
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
     await service.drainer.hurry()
 
-    rig.assert_sent_once(await rig.until_state(row, "verified"), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.until_state(row, "verified"), robot.logs / "flight.ulg")
 
 
 # -- giving up
 
 
-async def test_cancelling_in_the_middle_stops_the_bytes_and_leaves_no_parts(rig: Rig) -> None:
-    service = await rig.run(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
-    await until(lambda: rig.ledger.parts(row.key).confirmed >= 1)
-    rig.link.rate_bytes_s = 200_000  # a part takes 25 s now
-    await until(rig.flying)
+async def test_cancelling_in_the_middle_stops_the_bytes_and_leaves_no_parts(robot: Robot) -> None:
+    service = await robot.run(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
+    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
+    await until(robot.flying)
 
     cancelled = await service.cancel(row.id)
-    await until(lambda: not rig.open_uploads())
+    await until(lambda: not robot.open_uploads())
 
     assert cancelled.state == "cancelled"
-    assert (await rig.row(row)).state == "cancelled"
-    assert rig.count("CompleteMultipartUpload") == 0
-    assert rig.ledger.requests("UploadPart")[-1].body_bytes < PART
-    assert rig.stored() == []
+    assert (await robot.row(row)).state == "cancelled"
+    assert robot.count("CompleteMultipartUpload") == 0
+    assert robot.ledger.requests("UploadPart")[-1].body_bytes < PART
+    assert robot.stored() == []
 
 
 @pytest.mark.parametrize("op", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
-async def test_cancelling_at_any_request_leaves_no_parts(rig: Rig, op: str) -> None:
-    row = await rig.land(size=THREE_PARTS)
+async def test_cancelling_at_any_request_leaves_no_parts(robot: Robot, op: str) -> None:
+    row = await robot.land(size=THREE_PARTS)
 
     async def cancel(_: Request) -> None:
-        await rig.service.cancel(row.id)
+        await robot.service.cancel(row.id)
 
-    rig.fault(op, cancel)
-    await rig.step()
-    await rig.service.drainer._turn()
+    robot.fault(op, cancel)
+    await robot.step()
+    await robot.service.drainer._turn()
 
-    assert (await rig.row(row)).state == "cancelled"
-    assert rig.open_uploads() == []
+    assert (await robot.row(row)).state == "cancelled"
+    assert robot.open_uploads() == []
 
 
 async def test_an_upload_whose_id_was_lost_is_tidied_up_when_its_row_is_cancelled(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    orphans = rig.open_uploads()
+    robot.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    orphans = robot.open_uploads()
 
-    await rig.service.cancel(row.id)
-    await rig.service.drainer._turn()
+    await robot.service.cancel(row.id)
+    await robot.service.drainer._turn()
 
     assert len(orphans) == 1
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -384,32 +386,32 @@ async def test_an_upload_whose_id_was_lost_is_tidied_up_when_its_row_is_cancelle
     "cut when a given-up upload is aborted",
     "it is aborted when the link is back; no parts are left",
 )
-async def test_leftovers_are_swept_when_the_link_is_back(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    await rig.service.cancel(row.id)
-    rig.fault("AbortMultipartUpload", DROP)
-    await rig.service.drainer._turn()
-    still_open = rig.open_uploads()
+async def test_leftovers_are_swept_when_the_link_is_back(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    await robot.service.cancel(row.id)
+    robot.fault("AbortMultipartUpload", DROP)
+    await robot.service.drainer._turn()
+    still_open = robot.open_uploads()
 
-    await rig.service.drainer._turn()
+    await robot.service.drainer._turn()
 
     assert len(still_open) == 1
-    assert rig.open_uploads() == []
-    assert (await rig.row(row)).upload_id is None
+    assert robot.open_uploads() == []
+    assert (await robot.row(row)).upload_id is None
 
 
-async def test_a_cancelled_row_that_is_retried_goes_on_with_its_parts(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    await rig.service.cancel(row.id)
+async def test_a_cancelled_row_that_is_retried_goes_on_with_its_parts(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    await robot.service.cancel(row.id)
 
-    await rig.service.retry(row.id)
-    done = await rig.attempt(row)
+    await robot.service.retry(row.id)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- stopping
@@ -421,30 +423,30 @@ async def test_a_cancelled_row_that_is_retried_goes_on_with_its_parts(rig: Rig) 
     "the row waits with what is confirmed, and nothing runs on",
 )
 async def test_stopping_in_the_middle_leaves_the_row_waiting_and_nothing_running(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
     before = asyncio.all_tasks()
-    service = await rig.run(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
-    await until(lambda: rig.ledger.parts(row.key).confirmed >= 1)
-    rig.link.rate_bytes_s = 200_000
-    await until(rig.flying)
+    service = await robot.run(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
+    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    robot.link.rate_bytes_s = 200_000
+    await until(robot.flying)
 
     await service.stop()
 
     ours = {task for task in asyncio.all_tasks() - before if "petal_s3/demo" not in repr(task)}
     assert not {task for task in ours if "petal_s3" in repr(task)}
-    assert rig.sql("SELECT state, lease, sent_bytes FROM log") == [("queued", None, PART)]
-    rig.link.rate_bytes_s = 0
-    await rig.open()
-    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    assert robot.sql("SELECT state, lease, sent_bytes FROM log") == [("queued", None, PART)]
+    robot.link.rate_bytes_s = 0
+    await robot.open()
+    robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_stopping_in_the_very_moment_of_an_answer_stops(rig: Rig, turns: int) -> None:
+async def test_stopping_in_the_very_moment_of_an_answer_stops(robot: Robot, turns: int) -> None:
     """Some Pythons lose a cancellation that comes together with what was waited for."""
-    service = await rig.run()
-    await rig.until_state(await rig.land(), "verified")
+    service = await robot.run()
+    await robot.until_state(await robot.land(), "verified")
     await until(lambda: service.drainer._woken._waiters)  # type: ignore[attr-defined]
 
     service.drainer.wake()
@@ -454,8 +456,8 @@ async def test_stopping_in_the_very_moment_of_an_answer_stops(rig: Rig, turns: i
     await asyncio.wait_for(service.stop(), 30)
 
 
-async def test_stopping_twice_is_fine(rig: Rig) -> None:
-    service = await rig.run()
+async def test_stopping_twice_is_fine(robot: Robot) -> None:
+    service = await robot.run()
 
     await service.stop()
     await service.stop()
@@ -467,9 +469,9 @@ async def test_stopping_twice_is_fine(rig: Rig) -> None:
 
 
 @pytest.fixture
-async def other(rig: Rig) -> AsyncIterator[asyncio.subprocess.Process]:
+async def other(robot: Robot) -> AsyncIterator[asyncio.subprocess.Process]:
     """Another process that drains this outbox."""
-    process = await start_other(rig, "drain", Path())
+    process = await start_other(robot, "drain", Path())
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 30) == b"drains\n"
     yield process
@@ -484,45 +486,45 @@ async def other(rig: Rig) -> AsyncIterator[asyncio.subprocess.Process]:
     "that one takes over at once; no confirmed part is sent again",
 )
 async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_killed(
-    rig: Rig, other: asyncio.subprocess.Process
+    robot: Robot, other: asyncio.subprocess.Process
 ) -> None:
-    rig.link.rate_bytes_s = 8e6
-    service = await rig.run(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
-    await until(lambda: rig.ledger.parts(row.key).confirmed >= 1)
-    await until(rig.flying)
+    robot.link.rate_bytes_s = 8e6
+    service = await robot.run(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
+    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    await until(robot.flying)
     held_by_us, drained_by = service.lock.held, (await service.status())["drained_by"]
 
     other.kill()
     await other.wait()
-    rig.link.rate_bytes_s = 0
-    done = await rig.until_state(row, "verified")
+    robot.link.rate_bytes_s = 0
+    done = await robot.until_state(row, "verified")
 
     assert (held_by_us, drained_by) == (False, other.pid)
     assert service.lock.held
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("CreateMultipartUpload") == 1
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("CreateMultipartUpload") == 1
 
 
 async def test_who_does_not_drain_still_waits_and_hears_the_reason(
-    rig: Rig, other: asyncio.subprocess.Process
+    robot: Robot, other: asyncio.subprocess.Process
 ) -> None:
-    service = await rig.run()
+    service = await robot.run()
 
-    done = await service.wait((await rig.land()).id)
+    done = await service.wait((await robot.land()).id)
 
     assert done.state == "verified"
     assert not service.lock.held
 
 
-async def start_other(rig: Rig, work: str, path: Path) -> asyncio.subprocess.Process:
+async def start_other(robot: Robot, work: str, path: Path) -> asyncio.subprocess.Process:
     settings = {
         "bucket_name": "logs",
-        "session_token_url": rig.tokens.url,
-        "endpoint_url": rig.link.url,
+        "session_token_url": robot.tokens.url,
+        "endpoint_url": robot.link.url,
         "machine_id": "drone-001",
-        "state_dir": str(rig.state),
-        "log_dirs": str(rig.logs),
+        "state_dir": str(robot.state),
+        "log_dirs": str(robot.logs),
         "settle_seconds": 0,
         "concurrency": 1,
     }
@@ -536,9 +538,9 @@ async def start_other(rig: Rig, work: str, path: Path) -> asyncio.subprocess.Pro
     )
 
 
-async def other_process(rig: Rig, work: str, path: Path) -> bytes:
+async def other_process(robot: Robot, work: str, path: Path) -> bytes:
     """Let another process do it and end."""
-    process = await start_other(rig, work, path)
+    process = await start_other(robot, work, path)
     said, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     return said
@@ -547,17 +549,17 @@ async def other_process(rig: Rig, work: str, path: Path) -> bytes:
 # -- a drain for a while
 
 
-async def test_a_drain_that_several_share_ends_with_the_last_of_them(rig: Rig) -> None:
-    service = rig.service
-    other = DrainLock(rig.state)
+async def test_a_drain_that_several_share_ends_with_the_last_of_them(robot: Robot) -> None:
+    service = robot.service
+    other = DrainLock(robot.state)
     first, second = service.draining(), service.draining()
     await first.__aenter__()
     await second.__aenter__()
-    row = await rig.land()
+    row = await robot.land()
     assert (await service.wait(row.id)).state == "verified"
     await first.__aexit__(None, None, None)
     assert not other.take()
-    row = await rig.land("second.ulg", seed=1)
+    row = await robot.land("second.ulg", seed=1)
     assert (await service.wait(row.id)).state == "verified"
 
     await second.__aexit__(None, None, None)
@@ -565,30 +567,30 @@ async def test_a_drain_that_several_share_ends_with_the_last_of_them(rig: Rig) -
     assert other.take()
     other.give()
     async with service.draining():
-        row = await rig.land("third.ulg", seed=2)
+        row = await robot.land("third.ulg", seed=2)
         assert (await service.wait(row.id)).state == "verified"
 
 
-async def test_a_drain_that_ends_releases_what_it_began(rig: Rig) -> None:
-    rig.link.rate_bytes_s = 2e6
-    row = await rig.land(size=TWO_PARTS)
-    async with rig.service.draining():
-        await until(rig.flying)
-        assert (await rig.row(row)).state == "uploading"
-    now = await rig.row(row)
+async def test_a_drain_that_ends_releases_what_it_began(robot: Robot) -> None:
+    robot.link.rate_bytes_s = 2e6
+    row = await robot.land(size=TWO_PARTS)
+    async with robot.service.draining():
+        await until(robot.flying)
+        assert (await robot.row(row)).state == "uploading"
+    now = await robot.row(row)
     assert (now.state, now.lease, now.reason) == ("queued", None, "")
-    assert rig.flying() == [] or await until(lambda: not rig.flying())
-    rig.link.rate_bytes_s = 0
-    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    assert robot.flying() == [] or await until(lambda: not robot.flying())
+    robot.link.rate_bytes_s = 0
+    robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
-async def test_who_begins_and_ends_at_once_leaves_no_lock(rig: Rig) -> None:
+async def test_who_begins_and_ends_at_once_leaves_no_lock(robot: Robot) -> None:
     """Also when the lock was just being taken in another thread."""
-    other = DrainLock(rig.state)
+    other = DrainLock(robot.state)
     for turns in range(40):
-        async with rig.service.draining():
+        async with robot.service.draining():
             for _ in range(turns // 4):
                 await asyncio.sleep(0)
-        assert not rig.service.lock.held
+        assert not robot.service.lock.held
         assert other.take()
         other.give()

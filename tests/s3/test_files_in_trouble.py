@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import DROP, PART, SMALL, TWO_PARTS, Rig, until
+from robot import DROP, PART, SMALL, TWO_PARTS, Robot, until
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
@@ -38,8 +38,8 @@ OPS = (
 )
 
 
-def flight(rig: Rig) -> Path:
-    return rig.logs / "flight.ulg"
+def flight(robot: Robot) -> Path:
+    return robot.logs / "flight.ulg"
 
 
 def quietly(path: Path, *places: int) -> None:
@@ -56,24 +56,26 @@ def put_back(path: Path, mtime_ns: int) -> None:
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def on_request(rig: Rig, op: str, do: Callable[[], object], part: int = 0, times: int = 1) -> None:
+def on_request(
+    robot: Robot, op: str, do: Callable[[], object], part: int = 0, times: int = 1
+) -> None:
     """Do it when such a request arrives, before its body."""
 
     async def act(_: Request) -> None:
         do()
 
-    rig.fault(op, act, part=part, times=times)
+    robot.fault(op, act, part=part, times=times)
 
 
-def after_complete(rig: Rig, do: Callable[[], object]) -> None:
+def after_complete(robot: Robot, do: Callable[[], object]) -> None:
     """Do it between the last Complete and the HEAD that proves it."""
-    on_request(rig, "CompleteMultipartUpload", lambda: on_request(rig, "HeadObject", do))
+    on_request(robot, "CompleteMultipartUpload", lambda: on_request(robot, "HeadObject", do))
 
 
-async def scan(rig: Rig) -> list[Row]:
+async def scan(robot: Robot) -> list[Row]:
     """Look through the log directories as after a landing; every row, the oldest first."""
-    await rig.service.landed()
-    return list(reversed(await rig.service.outbox(queries.rows)))
+    await robot.service.landed()
+    return list(reversed(await robot.service.outbox(queries.rows)))
 
 
 # -- one version, whoever writes
@@ -84,17 +86,17 @@ async def scan(rig: Rig) -> list[Row]:
     "rewritten between two parts, with its size and time of change as before",
     "all that S3 holds is compared with the disk at the end: one version arrives",
 )
-async def test_a_quiet_change_of_sent_and_unsent_bytes_arrives_whole(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=TWO_PARTS)
-    rig.link.rate_bytes_s = 30e6
-    rig.when_sent(MIB, lambda: quietly(flight(rig), HEAD, PART + 5000), part=1)
+async def test_a_quiet_change_of_sent_and_unsent_bytes_arrives_whole(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=TWO_PARTS)
+    robot.link.rate_bytes_s = 30e6
+    robot.when_sent(MIB, lambda: quietly(flight(robot), HEAD, PART + 5000), part=1)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert (done.state, done.parts_resent) == ("verified", 1)
-    assert rig.body(done.key) == flight(rig).read_bytes()
-    assert rig.open_uploads() == []
+    assert robot.body(done.key) == flight(robot).read_bytes()
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -102,10 +104,10 @@ async def test_a_quiet_change_of_sent_and_unsent_bytes_arrives_whole(rig: Rig) -
     "written through memory (mmap), which moves no time of change",
     "all that S3 holds is compared with the disk at the end: one version arrives",
 )
-async def test_a_writer_through_memory_does_not_get_versions_mixed(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=TWO_PARTS)
-    path, landed = flight(rig), flight(rig).stat()
+async def test_a_writer_through_memory_does_not_get_versions_mixed(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=TWO_PARTS)
+    path, landed = flight(robot), flight(robot).stat()
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         for place in range(0, len(memory), mmap.PAGESIZE):
             memory[place] = memory[place]  # a page that is dirty already moves no time again
@@ -116,14 +118,14 @@ async def test_a_writer_through_memory_does_not_get_versions_mixed(rig: Rig) -> 
             for place in (HEAD, PART + 5000):
                 memory[place : place + 500] = os.urandom(500)
 
-        rig.link.rate_bytes_s = 30e6
-        rig.when_sent(MIB, write, part=1)
-        done = await rig.attempt(row)
+        robot.link.rate_bytes_s = 30e6
+        robot.when_sent(MIB, write, part=1)
+        done = await robot.attempt(row)
         now = path.stat()
 
     assert (now.st_mtime_ns, now.st_ctime_ns) == (dirty.st_mtime_ns, dirty.st_ctime_ns)
     assert (done.state, done.reason) == ("verified", "")
-    assert rig.body(done.key) == path.read_bytes()
+    assert robot.body(done.key) == path.read_bytes()
 
 
 @pytest.mark.guarantee(
@@ -131,19 +133,19 @@ async def test_a_writer_through_memory_does_not_get_versions_mixed(rig: Rig) -> 
     "never rests while it is sent, though its size and time stay",
     "it waits and says so, keeps what S3 holds, and goes up when it rests",
 )
-async def test_a_file_that_is_written_all_the_time_waits_until_it_rests(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=TWO_PARTS)
-    on_request(rig, "UploadPart", lambda: quietly(flight(rig), HEAD, PART + 9), times=4)
+async def test_a_file_that_is_written_all_the_time_waits_until_it_rests(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=TWO_PARTS)
+    on_request(robot, "UploadPart", lambda: quietly(flight(robot), HEAD, PART + 9), times=4)
 
-    busy = await rig.attempt(row)
-    done = await rig.finish(row)
+    busy = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (busy.state, busy.code) == ("queued", "not_finished")
     assert busy.reason == "flight.ulg is being written while it is sent."
-    assert rig.count("CreateMultipartUpload") == rig.count("CompleteMultipartUpload") == 1
+    assert robot.count("CreateMultipartUpload") == robot.count("CompleteMultipartUpload") == 1
     assert done.state == "verified"
-    assert rig.body(done.key) == flight(rig).read_bytes()
+    assert robot.body(done.key) == flight(robot).read_bytes()
 
 
 @pytest.mark.parametrize("chore", ["mode", "hard link", "read"])
@@ -152,26 +154,28 @@ async def test_a_file_that_is_written_all_the_time_waits_until_it_rests(rig: Rig
     "its mode changes or it gets a hard link while it is sent",
     "its bytes are the same: nothing travels twice",
 )
-async def test_what_moves_only_the_time_of_the_inode_disturbs_nothing(rig: Rig, chore: str) -> None:
-    row = await rig.land(size=TWO_PARTS)
-    path = flight(rig)
+async def test_what_moves_only_the_time_of_the_inode_disturbs_nothing(
+    robot: Robot, chore: str
+) -> None:
+    row = await robot.land(size=TWO_PARTS)
+    path = flight(robot)
     chores: dict[str, Callable[[], object]] = {
         "mode": lambda: path.chmod(0o444),
-        "hard link": lambda: os.link(path, rig.tmp / "kept.ulg"),
+        "hard link": lambda: os.link(path, robot.tmp / "kept.ulg"),
         "read": path.read_bytes,
     }
-    on_request(rig, "UploadPart", chores[chore], part=2)
+    on_request(robot, "UploadPart", chores[chore], part=2)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert rig.count("UploadPart") == 2
-    rig.assert_sent_once(done, path)
+    assert robot.count("UploadPart") == 2
+    robot.assert_sent_once(done, path)
 
 
 async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = await rig.run()
+    service = await robot.run()
     compare, moved = service.uploader._compare, service.moved
     now, looks = 0.0, 0
 
@@ -193,7 +197,7 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
     monkeypatch.setattr(service, "moved", count_looks)
     monkeypatch.setattr(service.uploader, "_compare", slow)
 
-    done = await service.wait((await rig.land(size=TWO_PARTS)).id, patience_s=30)
+    done = await service.wait((await robot.land(size=TWO_PARTS)).id, patience_s=30)
 
     assert (done.state, now) == ("verified", 50.0)
 
@@ -201,13 +205,13 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
 class Writer:
     """Somebody who does anything to the file at any request; knows every version there was."""
 
-    def __init__(self, rig: Rig, rng: random.Random, left: int) -> None:
-        self.versions = [flight(rig).read_bytes()]
-        self._rig = rig
+    def __init__(self, robot: Robot, rng: random.Random, left: int) -> None:
+        self.versions = [flight(robot).read_bytes()]
+        self._rig = robot
         self._rng = rng
         self._left = left
         self.later: list[asyncio.Task[None]] = []
-        self._mtime_ns = flight(rig).stat().st_mtime_ns
+        self._mtime_ns = flight(robot).stat().st_mtime_ns
 
     async def act(self, request: Request) -> None:
         if not self._left or self._rng.random() > 0.4:
@@ -258,35 +262,35 @@ class Writer:
     "changed in any way at any request, by a writer who rolls dice",
     "what is verified is one version, byte by byte",
 )
-async def test_what_is_verified_is_one_version_of_the_file(rig: Rig, seed: int) -> None:
+async def test_what_is_verified_is_one_version_of_the_file(robot: Robot, seed: int) -> None:
     rng = random.Random(seed)
-    await rig.restart(concurrency=1 + seed % 2)
-    rig.link.rate_bytes_s = 50e6
-    row = await rig.land(size=TWO_PARTS if seed % 4 else SMALL, seed=seed)
-    writer = Writer(rig, rng, left=5)
+    await robot.restart(concurrency=1 + seed % 2)
+    robot.link.rate_bytes_s = 50e6
+    row = await robot.land(size=TWO_PARTS if seed % 4 else SMALL, seed=seed)
+    writer = Writer(robot, rng, left=5)
     for op in OPS:
-        rig.always(op, writer.act)
+        robot.always(op, writer.act)
 
-    done = await rig.finish(row, attempts=30)
+    done = await robot.finish(row, attempts=30)
     await asyncio.gather(*writer.later)
 
     assert len(writer.versions) > 1
     assert done.state == "verified"
-    assert rig.body(done.key) in writer.versions
+    assert robot.body(done.key) in writer.versions
 
 
-async def test_a_log_with_holes_arrives_with_its_zeros(rig: Rig) -> None:
+async def test_a_log_with_holes_arrives_with_its_zeros(robot: Robot) -> None:
     """A lossy download leaves holes that no disk block stands behind."""
-    path = rig.write(size=SMALL)
+    path = robot.write(size=SMALL)
     os.truncate(path, TWO_PARTS)
     with path.open("r+b") as file:
         file.seek(TWO_PARTS - 1000)
         file.write(os.urandom(1000))
 
-    done = await rig.finish(await rig.service.enqueue(path))
+    done = await robot.finish(await robot.service.enqueue(path))
 
     assert path.stat().st_blocks * 512 < TWO_PARTS // 2
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
 
 
 # -- shorter, longer, another one
@@ -298,23 +302,25 @@ async def test_a_log_with_holes_arrives_with_its_zeros(rig: Rig) -> None:
     "truncated to nothing while it is sent",
     "dead with its reason, nothing is left in S3; examined again by a scan when it is a log again",
 )
-async def test_a_file_that_is_emptied_is_dead_until_it_is_a_log_again(rig: Rig, op: str) -> None:
-    row = await rig.land(size=SMALL if op == "PutObject" else TWO_PARTS)
-    path = flight(rig)
+async def test_a_file_that_is_emptied_is_dead_until_it_is_a_log_again(
+    robot: Robot, op: str
+) -> None:
+    row = await robot.land(size=SMALL if op == "PutObject" else TWO_PARTS)
+    path = flight(robot)
     whole = path.read_bytes()
-    on_request(rig, op, lambda: os.truncate(path, 0))
+    on_request(robot, op, lambda: os.truncate(path, 0))
 
-    await rig.attempt(row)
-    dead = await rig.finish(row)
-    await rig.service.drainer._turn()
-    left = rig.open_uploads()
+    await robot.attempt(row)
+    dead = await robot.finish(row)
+    await robot.service.drainer._turn()
+    left = robot.open_uploads()
     path.write_bytes(whole)
-    (again,) = await scan(rig)
-    done = await rig.finish(again)
+    (again,) = await scan(robot)
+    done = await robot.finish(again)
 
     assert (dead.state, dead.code, left) == ("dead", "empty", [])
     assert again.id == row.id
-    assert (done.state, rig.body(done.key)) == ("verified", whole)
+    assert (done.state, robot.body(done.key)) == ("verified", whole)
 
 
 @pytest.mark.guarantee(
@@ -322,20 +328,20 @@ async def test_a_file_that_is_emptied_is_dead_until_it_is_a_log_again(rig: Rig, 
     "something is appended after it was proven (a crash dump at the next boot)",
     "it goes up anew under a key of its own; what was up before stays",
 )
-async def test_what_was_appended_after_the_proof_is_another_object(rig: Rig) -> None:
-    path = rig.write(size=SMALL)
-    first = await rig.finish((await scan(rig))[0])
+async def test_what_was_appended_after_the_proof_is_another_object(robot: Robot) -> None:
+    path = robot.write(size=SMALL)
+    first = await robot.finish((await scan(robot))[0])
     before, mtime_ns = path.read_bytes(), path.stat().st_mtime_ns
     with path.open("ab") as file:
         file.write(b"the stack at the time of the crash")
     put_back(path, mtime_ns)  # the same second, so the same first spelling of the key
 
-    _, second = await scan(rig)
-    second = await rig.finish(second)
+    _, second = await scan(robot)
+    second = await robot.finish(second)
 
     assert (first.state, second.state) == ("verified", "verified")
-    assert rig.body(first.key) == before
-    assert rig.body(second.key) == path.read_bytes() != before
+    assert robot.body(first.key) == before
+    assert robot.body(second.key) == path.read_bytes() != before
     assert second.key != first.key
 
 
@@ -345,21 +351,23 @@ async def test_what_was_appended_after_the_proof_is_another_object(rig: Rig) -> 
     "deleted while it is sent, before the end, or just before the proof",
     "it is held open: it arrives and is proven",
 )
-async def test_a_file_deleted_at_any_moment_of_an_attempt_still_arrives(rig: Rig, op: str) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=TWO_PARTS)
-    path = flight(rig)
+async def test_a_file_deleted_at_any_moment_of_an_attempt_still_arrives(
+    robot: Robot, op: str
+) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=TWO_PARTS)
+    path = flight(robot)
     data = path.read_bytes()
     if op == "proof":
-        after_complete(rig, path.unlink)
+        after_complete(robot, path.unlink)
     else:
-        on_request(rig, "CompleteMultipartUpload" if op == "Complete" else op, path.unlink)
+        on_request(robot, "CompleteMultipartUpload" if op == "Complete" else op, path.unlink)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert not path.exists()
-    assert (done.state, rig.body(row.key)) == ("verified", data)
-    assert rig.open_uploads() == []
+    assert (done.state, robot.body(row.key)) == ("verified", data)
+    assert robot.open_uploads() == []
 
 
 # -- the disk under it
@@ -390,24 +398,24 @@ def bad_blocks(monkeypatch: pytest.MonkeyPatch, name: str, path: Path, at: int) 
     "this log waits with its reason and keeps what is up; the others go on, the link is not blamed",
 )
 async def test_a_bad_block_holds_up_its_own_log_and_no_other(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, reads: str, at: int
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, reads: str, at: int
 ) -> None:
-    await rig.restart(concurrency=1)
-    bad = await rig.land(size=TWO_PARTS, priority=99)
-    good = await rig.land("good.ulg", seed=7)
-    rig.service.drainer._spread = lambda: 1.0  # the bad one is not due again at once
+    await robot.restart(concurrency=1)
+    bad = await robot.land(size=TWO_PARTS, priority=99)
+    good = await robot.land("good.ulg", seed=7)
+    robot.service.drainer._spread = lambda: 1.0  # the bad one is not due again at once
     with monkeypatch.context() as patch:
-        hit = bad_blocks(patch, reads, flight(rig), at)
-        waiting = await rig.attempt(bad)
-        other = await rig.attempt(good)
-    drainer = rig.service.drainer
-    done = await rig.finish(bad)
+        hit = bad_blocks(patch, reads, flight(robot), at)
+        waiting = await robot.attempt(bad)
+        other = await robot.attempt(good)
+    drainer = robot.service.drainer
+    done = await robot.finish(bad)
 
     assert hit
     assert (waiting.state, waiting.code) == ("queued", "source_away")
     assert "Input/output error" in waiting.reason
     assert (other.state, drainer.block, drainer.link) == ("verified", None, "up")
-    rig.assert_sent_once(done, flight(rig))
+    robot.assert_sent_once(done, flight(robot))
 
 
 @pytest.mark.guarantee(
@@ -416,22 +424,22 @@ async def test_a_bad_block_holds_up_its_own_log_and_no_other(
     "it waits with its reason, and nothing that is up travels again",
 )
 async def test_a_bad_block_in_the_last_comparison_costs_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = await rig.land(size=TWO_PARTS)
-    compare = rig.service.uploader._compare
+    row = await robot.land(size=TWO_PARTS)
+    compare = robot.service.uploader._compare
     with monkeypatch.context() as patch:
 
         async def failing(*args: Any) -> Any:
-            bad_blocks(patch, "pread", flight(rig), 0)
+            bad_blocks(patch, "pread", flight(robot), 0)
             return await compare(*args)
 
-        patch.setattr(rig.service.uploader, "_compare", failing)
-        waiting = await rig.attempt(row)
-    done = await rig.finish(row)
+        patch.setattr(robot.service.uploader, "_compare", failing)
+        waiting = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (waiting.code, waiting.sent_bytes) == ("source_away", TWO_PARTS)
-    rig.assert_sent_once(done, flight(rig))
+    robot.assert_sent_once(done, flight(robot))
 
 
 def mount(*words: str | Path) -> bool:
@@ -439,9 +447,9 @@ def mount(*words: str | Path) -> bool:
 
 
 @pytest.fixture
-def card(rig: Rig) -> Iterator[Path]:
+def card(robot: Robot) -> Iterator[Path]:
     """A folder of the log directory that is another device; a bind mount keeps its contents."""
-    behind, place = rig.tmp / "behind", rig.logs / "card"
+    behind, place = robot.tmp / "behind", robot.logs / "card"
     behind.mkdir()
     place.mkdir()
     if not mount("-t", "tmpfs", "tmpfs", behind):
@@ -460,34 +468,34 @@ def card(rig: Rig) -> Iterator[Path]:
     "it waits and asks for the card; mounted again it goes on with what is up",
 )
 async def test_a_card_that_is_pulled_between_two_attempts_is_waited_for(
-    rig: Rig, card: Path
+    robot: Robot, card: Path
 ) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land("card/flight.ulg", size=TWO_PARTS))
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land("card/flight.ulg", size=TWO_PARTS))
     subprocess.run(["umount", card], check=True)
 
-    away = await rig.attempt(row)
-    assert mount("--bind", rig.tmp / "behind", card)
-    done = await rig.finish(row)
+    away = await robot.attempt(row)
+    assert mount("--bind", robot.tmp / "behind", card)
+    done = await robot.finish(row)
 
     assert (away.state, away.code, away.sent_bytes) == ("queued", "source_away", PART)
     assert "mounted" in away.reason
-    rig.assert_sent_once(done, card / "flight.ulg")
+    robot.assert_sent_once(done, card / "flight.ulg")
 
 
 async def test_a_card_that_is_pulled_lazily_in_the_middle_is_read_to_the_end(
-    rig: Rig, card: Path
+    robot: Robot, card: Path
 ) -> None:
-    row = await rig.land("card/flight.ulg", size=TWO_PARTS)
+    row = await robot.land("card/flight.ulg", size=TWO_PARTS)
     data = (card / "flight.ulg").read_bytes()
     on_request(
-        rig, "UploadPart", lambda: subprocess.run(["umount", "--lazy", card], check=True), part=2
+        robot, "UploadPart", lambda: subprocess.run(["umount", "--lazy", card], check=True), part=2
     )
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert (done.state, rig.body(row.key)) == ("verified", data)
+    assert (done.state, robot.body(row.key)) == ("verified", data)
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])
@@ -497,34 +505,34 @@ async def test_a_card_that_is_pulled_lazily_in_the_middle_is_read_to_the_end(
     "an accepted log waits with its reason and keeps what is up, then goes on",
 )
 async def test_a_permission_that_is_taken_away_is_waited_for(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: str
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=TWO_PARTS))
     with monkeypatch.context() as patch:
-        forbid(patch, flight(rig), "open" if where == "file" else "lstat")
-        waiting = await rig.attempt(row)
-    done = await rig.finish(row)
+        forbid(patch, flight(robot), "open" if where == "file" else "lstat")
+        waiting = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (waiting.state, waiting.code) == ("queued", "source_away")
     assert waiting.reason == "flight.ulg cannot be read now: permission denied."
-    rig.assert_sent_once(done, flight(rig))
+    robot.assert_sent_once(done, flight(robot))
 
 
 async def test_a_file_that_a_scan_may_not_read_is_taken_when_it_may(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = rig.write()
+    path = robot.write()
     with monkeypatch.context() as patch:
         forbid(patch, path, "open")
-        (dead,) = await scan(rig)
+        (dead,) = await scan(robot)
         assert (dead.state, dead.code) == ("dead", "unreadable")
-        assert [row.state for row in await scan(rig)] == ["dead"]
+        assert [row.state for row in await scan(robot)] == ["dead"]
 
-    (row,) = await scan(rig)
+    (row,) = await scan(robot)
 
-    rig.assert_sent_once(await rig.finish(row), path)
+    robot.assert_sent_once(await robot.finish(row), path)
 
 
 def forbid(patch: pytest.MonkeyPatch, path: Path, call: str) -> None:
@@ -543,16 +551,16 @@ def forbid(patch: pytest.MonkeyPatch, path: Path, call: str) -> None:
 # -- links and names
 
 
-async def test_hard_links_of_one_log_are_one_object(rig: Rig) -> None:
-    path = rig.write(size=TWO_PARTS)
-    os.link(path, rig.logs / "again.ulg")
+async def test_hard_links_of_one_log_are_one_object(robot: Robot) -> None:
+    path = robot.write(size=TWO_PARTS)
+    os.link(path, robot.logs / "again.ulg")
 
-    rows = [await rig.finish(row) for row in await scan(rig)]
+    rows = [await robot.finish(row) for row in await scan(robot)]
 
     assert [row.state for row in rows] == ["verified", "verified"]
     assert {row.same_as for row in rows} == {None, *(r.id for r in rows if r.same_as is None)}
-    assert rig.count("CompleteMultipartUpload") == len(rig.stored()) == 1
-    assert rig.body(rows[0].receipt.key if rows[0].receipt else "") == path.read_bytes()
+    assert robot.count("CompleteMultipartUpload") == len(robot.stored()) == 1
+    assert robot.body(rows[0].receipt.key if rows[0].receipt else "") == path.read_bytes()
 
 
 def swapped(folder: Path, elsewhere: Path) -> None:
@@ -562,12 +570,12 @@ def swapped(folder: Path, elsewhere: Path) -> None:
 
 
 @pytest.fixture
-def outside(rig: Rig) -> Path:
+def outside(robot: Robot) -> Path:
     """A log outside the log directories, of the same name, size and time as the one inside."""
-    rig.write("day/flight.ulg", seed=1)
-    path = rig.tmp / "outside" / "flight.ulg"
-    rig.shelf.copy(path, SMALL, 2)
-    put_back(path, (rig.logs / "day/flight.ulg").stat().st_mtime_ns)
+    robot.write("day/flight.ulg", seed=1)
+    path = robot.tmp / "outside" / "flight.ulg"
+    robot.store.copy(path, SMALL, 2)
+    put_back(path, (robot.logs / "day/flight.ulg").stat().st_mtime_ns)
     return path
 
 
@@ -578,18 +586,18 @@ def outside(rig: Rig) -> Path:
     "refused by where the opened file really lies; nothing of the other file is sent",
 )
 async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_is_sent(
-    rig: Rig, outside: Path, when: str
+    robot: Robot, outside: Path, when: str
 ) -> None:
-    row = await rig.service.enqueue(rig.logs / "day/flight.ulg", inside_only=True)
-    swapped(rig.logs / "day", outside.parent)
+    row = await robot.service.enqueue(robot.logs / "day/flight.ulg", inside_only=True)
+    swapped(robot.logs / "day", outside.parent)
     if when == "changed":
         with outside.open("ab") as file:
             file.write(b"more")
 
-    dead = await rig.finish(row)
+    dead = await robot.finish(row)
 
     assert (dead.state, dead.code) == ("dead", "not_allowed")
-    assert rig.stored() == []
+    assert robot.stored() == []
 
 
 @pytest.mark.parametrize("how", ["by name", "by a scan"])
@@ -599,41 +607,41 @@ async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_is_sent(
     "refused by where the opened file really lies; no row",
 )
 async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_lands(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, outside: Path, how: str
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, outside: Path, how: str
 ) -> None:
     check = intake.open_for_writing
 
     def late(paths: Any) -> set[str]:
         found = check(paths)
-        swapped(rig.logs / "day", outside.parent)
+        swapped(robot.logs / "day", outside.parent)
         return found
 
     monkeypatch.setattr(intake, "open_for_writing", late)
     if how == "by name":
         with pytest.raises(NotAFlightLog) as caught:
-            await rig.service.enqueue(rig.logs / "day/flight.ulg", inside_only=True)
+            await robot.service.enqueue(robot.logs / "day/flight.ulg", inside_only=True)
         assert (caught.value.code, caught.value.status) == ("not_allowed", 403)
-        assert await rig.service.outbox(queries.rows) == []
+        assert await robot.service.outbox(queries.rows) == []
     else:
-        (dead,) = await scan(rig)
+        (dead,) = await scan(robot)
         assert (dead.state, dead.code) == ("dead", "not_allowed")
 
 
 async def test_a_log_directory_that_moved_and_left_a_link_is_found_where_it_is_now(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    row = await rig.land()
-    elsewhere = rig.tmp / "bigger-disk"
-    shutil.copytree(rig.logs, elsewhere)
-    shutil.rmtree(rig.logs)
-    rig.logs.symlink_to(elsewhere)
+    row = await robot.land()
+    elsewhere = robot.tmp / "bigger-disk"
+    shutil.copytree(robot.logs, elsewhere)
+    shutil.rmtree(robot.logs)
+    robot.logs.symlink_to(elsewhere)
 
-    dead = await rig.attempt(row)
-    *_, found = await scan(rig)
-    done = await rig.finish(found)
+    dead = await robot.attempt(row)
+    *_, found = await scan(robot)
+    done = await robot.finish(found)
 
     assert (dead.state, dead.code) == ("dead", "not_allowed")
-    rig.assert_sent_once(done, elsewhere / "flight.ulg")
+    robot.assert_sent_once(done, elsewhere / "flight.ulg")
 
 
 def make_fifo(path: Path) -> None:
@@ -651,13 +659,13 @@ def make_socket(path: Path) -> None:
     "a pipe, a socket or a folder with its name takes its place",
     "refused at once, without waiting for a writer; a scan passes it over",
 )
-async def test_what_is_no_file_holds_nobody_up(rig: Rig, make: Callable[[Path], None]) -> None:
-    row = await rig.land()
-    flight(rig).unlink()
-    make(flight(rig))
+async def test_what_is_no_file_holds_nobody_up(robot: Robot, make: Callable[[Path], None]) -> None:
+    row = await robot.land()
+    flight(robot).unlink()
+    make(flight(robot))
 
-    dead = await rig.attempt(row)
-    rows = await scan(rig)
+    dead = await robot.attempt(row)
+    rows = await scan(robot)
 
     assert (dead.state, dead.code) == ("dead", "not_regular")
     assert [found.id for found in rows] == [row.id]
@@ -668,18 +676,18 @@ async def test_what_is_no_file_holds_nobody_up(rig: Rig, make: Callable[[Path], 
     "its name is no text (bytes that are no UTF-8)",
     "dead with the name shown escaped; the scan goes on with the others",
 )
-async def test_a_name_that_is_no_text_is_told_and_harms_no_other(rig: Rig) -> None:
-    path = rig.write("good.ulg")
-    odd = os.fsencode(rig.logs) + b"/caf\xff\n.ulg"
+async def test_a_name_that_is_no_text_is_told_and_harms_no_other(robot: Robot) -> None:
+    path = robot.write("good.ulg")
+    odd = os.fsencode(robot.logs) + b"/caf\xff\n.ulg"
     shutil.copyfile(os.fsencode(path), odd)
 
-    rows = {row.state: row for row in await scan(rig)}
-    again = await scan(rig)
+    rows = {row.state: row for row in await scan(robot)}
+    again = await scan(robot)
 
     assert (rows["dead"].code, rows["dead"].reason.isprintable()) == ("bad_name", True)
     assert "caf\\xff\\n.ulg" in rows["dead"].reason
     assert len(again) == 2
-    rig.assert_sent_once(await rig.finish(rows["queued"]), path)
+    robot.assert_sent_once(await robot.finish(rows["queued"]), path)
 
 
 @pytest.mark.parametrize(
@@ -690,26 +698,28 @@ async def test_a_name_that_is_no_text_is_told_and_harms_no_other(rig: Rig) -> No
     "its time of change is 1901, 1970, or far in the future",
     "it goes up under a sane key, and holds up no other",
 )
-async def test_a_file_from_another_century_goes_up(rig: Rig, year: int) -> None:
-    path = rig.write()
+async def test_a_file_from_another_century_goes_up(robot: Robot, year: int) -> None:
+    path = robot.write()
     put_back(path, (year - 1970) * 31_556_952 * 10**9)
-    rig.write("good.ulg", seed=1)
+    robot.write("good.ulg", seed=1)
 
-    rows = [await rig.finish(row) for row in await scan(rig)]
+    rows = [await robot.finish(row) for row in await scan(robot)]
 
     assert [row.state for row in rows] == ["verified", "verified"]
-    assert len(rig.stored()) == 2
-    assert await scan(rig) == rows  # known: nothing is found again
+    assert len(robot.stored()) == 2
+    assert await scan(robot) == rows  # known: nothing is found again
 
 
-async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(rig: Rig) -> None:
+async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(
+    robot: Robot,
+) -> None:
     for number in range(150):
-        rig.write(f"2025-07-27/14_{number // 60:02}_{number % 60:02}.ulg", size=1000, seed=0)
+        robot.write(f"2025-07-27/14_{number // 60:02}_{number % 60:02}.ulg", size=1000, seed=0)
 
-    first = await rig.service.landed()
-    second = await rig.service.landed()
-    await rig.step()
+    first = await robot.service.landed()
+    second = await robot.service.landed()
+    await robot.step()
 
     assert (first["enqueued"], second["enqueued"]) == (150, 0)
-    verified = await rig.service.outbox(queries.rows, "verified")
+    verified = await robot.service.outbox(queries.rows, "verified")
     assert [row.name for row in verified] == ["14_02_29.ulg"]

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import disks
 import pytest
-from rig import TWO_PARTS, Rig, until
+from robot import TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox import transitions
@@ -73,9 +73,9 @@ class Filling:
 
 @pytest.fixture(params=["counted in pages", "a real disk"])
 def filling(
-    request: pytest.FixtureRequest, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Filling]:
-    """A rig of which the disk can be filled; it looks again soon, not after seconds."""
+    """A robot of which the disk can be filled; it looks again soon, not after seconds."""
     monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
     monkeypatch.setattr("petal_s3.intake.enqueue._AGAIN_S", 0.05)
     monkeypatch.setattr("petal_s3.intake.enqueue._SETTLING_S", 0.05)
@@ -83,7 +83,7 @@ def filling(
         if request.param == "counted in pages":
             made = Filling(disks.limit, disks.lift)
         else:
-            disk = rig.state = stack.enter_context(disks.small(tmp_path / "disk"))
+            disk = robot.state = stack.enter_context(disks.small(tmp_path / "disk"))
 
             def fill(outbox: Outbox) -> None:
                 disks.empty_log(outbox)
@@ -99,10 +99,10 @@ def filling(
         yield made
 
 
-async def bring(rig: Rig, service: Service, filling: Filling, at: int | str) -> None:
+async def bring(robot: Robot, service: Service, filling: Filling, at: int | str) -> None:
     """Land a log while the disk becomes full at that write, and free it when that was told."""
     filling.again(at)
-    path = rig.write(f"{at}.ulg", TWO_PARTS, seed=crc32(str(at).encode()))
+    path = robot.write(f"{at}.ulg", TWO_PARTS, seed=crc32(str(at).encode()))
     content = path.read_bytes()
     service.intake.ask_scan()
 
@@ -110,13 +110,13 @@ async def bring(rig: Rig, service: Service, filling: Filling, at: int | str) -> 
     if at:
         while "full" not in (await service.status())["reason"]:
             await until(filling.failed_again)
-        assert rig.sql("PRAGMA integrity_check") == [("ok",)]
+        assert robot.sql("PRAGMA integrity_check") == [("ok",)]
         assert path.read_bytes() == content
         await service.outbox(filling.free)
     await until(lambda: filling.proven and service.drainer.block is None)
 
     [row] = filling.proven
-    rig.assert_sent_once(row, path)
+    robot.assert_sent_once(row, path)
 
 
 @pytest.mark.guarantee(
@@ -125,20 +125,20 @@ async def bring(rig: Rig, service: Service, filling: Filling, at: int | str) -> 
     "nothing is lost or sent twice, status says why, and it goes on by itself when there is room",
 )
 async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
-    rig: Rig, filling: Filling
+    robot: Robot, filling: Filling
 ) -> None:
-    await rig.service.stop()
-    service = rig.build(concurrency=1)
+    await robot.service.stop()
+    service = robot.build(concurrency=1)
     service.drainer._spread = lambda: 0.0
     await service.open()
     await service.outbox(disks.weigh)
     await service.start()
 
-    await bring(rig, service, filling, "take_inventory")  # once in the life of an outbox
-    await bring(rig, service, filling, 0)
+    await bring(robot, service, filling, "take_inventory")  # once in the life of an outbox
+    await bring(robot, service, filling, 0)
     writes = filling.written[: filling.written.index("verified") + 1]
     for number, verb in enumerate(writes, start=1):
-        await bring(rig, service, filling, number)
+        await bring(robot, service, filling, number)
         assert filling.full_at == verb
 
     assert writes == [
@@ -154,13 +154,13 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
     " with room it is taken and arrives",
 )
 async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
-    rig: Rig, tmp_path: Path
+    robot: Robot, tmp_path: Path
 ) -> None:
     path = tmp_path / "card" / "flight.ulg"
-    rig.shelf.copy(path, TWO_PARTS, 1)
+    robot.store.copy(path, TWO_PARTS, 1)
     with disks.small(tmp_path / "disk", "16m") as disk:
-        rig.state = disk
-        service = await rig.restart()
+        robot.state = disk
+        service = await robot.restart()
         held = sorted(disk.rglob("*"))
         with (disk / "other").open("wb") as other:
             other.truncate(13 << 20)
@@ -171,17 +171,17 @@ async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
         ) as full:
             await service.enqueue(path)
         left = sorted(disk.rglob("*"))
-        rows = rig.sql("SELECT * FROM log")
+        rows = robot.sql("SELECT * FROM log")
         (disk / "other").unlink()
         row = await service.enqueue(path)
         content = path.read_bytes()
         path.unlink()
-        done = await rig.finish(row)
+        done = await robot.finish(row)
 
         assert (full.value.status, full.value.code) == (507, "storage_full")
         assert left == sorted([*held, disk / "other"])
         assert rows == []
-        assert rig.body(done.key) == content
+        assert robot.body(done.key) == content
         assert list((disk / "spool").iterdir()) == []
         await service.stop()
 
@@ -191,11 +191,13 @@ async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
     "the disk is so full that the draining process cannot even write down why it waits",
     "petal-s3 status sees the full disk from outside, and says so",
 )
-async def test_who_looks_from_outside_sees_that_the_disk_is_full(rig: Rig, tmp_path: Path) -> None:
+async def test_who_looks_from_outside_sees_that_the_disk_is_full(
+    robot: Robot, tmp_path: Path
+) -> None:
     with disks.small(tmp_path / "disk") as disk:
-        rig.state = disk
-        service = await rig.restart()
-        await rig.land()
+        robot.state = disk
+        service = await robot.restart()
+        await robot.land()
         before = look(service.settings, 10)["reason"]
         await service.outbox(disks.empty_log)
         disks.fill(disk)

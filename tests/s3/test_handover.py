@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
-from rig import DROP, HOME, LOSE_ANSWER, Rig, refusal
-from shore import Shore
+from robot import DROP, HOME, LOSE_ANSWER, Robot, refusal
+from wired import Wired
 
 from petal_s3.errors import S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
@@ -45,45 +45,45 @@ async def put(made: Mapping[str, Any], body: bytes = BODY, **headers: str) -> tu
 
 
 async def begun(
-    world: Rig | Shore, session: str = "s1", name: str = "Bericht (ä).PDF", body: bytes = BODY
+    world: Robot | Wired, session: str = "s1", name: str = "Bericht (ä).PDF", body: bytes = BODY
 ) -> dict[str, Any]:
     return await handover.begin(world.service, session, name, len(body))
 
 
-async def handed(world: Rig | Shore, session: str = "s1", name: str = "r.pdf") -> str:
+async def handed(world: Robot | Wired, session: str = "s1", name: str = "r.pdf") -> str:
     """The key of a file that stands there."""
     made = await begun(world, session, name)
     assert (await put(made))[0] == 200
     return str(made["s3_key"])
 
 
-async def inline(rig: Rig, body: bytes, session: str = "s1", **more: Any) -> FileUploadMetadata:
+async def inline(robot: Robot, body: bytes, session: str = "s1", **more: Any) -> FileUploadMetadata:
     content = base64.b64encode(body).decode()
-    return await handover.take_inline(rig.service, session, "a.bin", content, **more)
+    return await handover.take_inline(robot.service, session, "a.bin", content, **more)
 
 
-def nothing_stays(rig: Rig) -> None:
-    assert (rig.stored(), rig.open_uploads()) == ([], [])
-    assert rig.sql("SELECT count(*) FROM log") == [(0,)]
+def nothing_stays(robot: Robot) -> None:
+    assert (robot.stored(), robot.open_uploads()) == ([], [])
+    assert robot.sql("SELECT count(*) FROM log") == [(0,)]
 
 
 # -- a file that is handed over
 
 
-async def test_what_is_put_to_its_url_is_told(rig: Rig) -> None:
-    made = await begun(rig)
+async def test_what_is_put_to_its_url_is_told(robot: Robot) -> None:
+    made = await begun(robot)
     assert (await put(made))[0] == 200
 
-    told = await handover.complete(rig.service, "s1", made["s3_key"], index=2, page_count=7)
+    told = await handover.complete(robot.service, "s1", made["s3_key"], index=2, page_count=7)
 
     assert made["s3_key"] == f"{HOME}tmp/s1/{made['file_id']}_Bericht.PDF"
     assert told == FileUploadMetadata(
         name="Bericht (ä).PDF", type="application/pdf", extension=".pdf", size=len(BODY), index=2,
         file_id=made["file_id"], page_count=7, s3Key=made["s3_key"], s3Url=told.s3Url,
     )  # fmt: skip
-    assert rig.body(told.s3Key) == BODY
+    assert robot.body(told.s3Key) == BODY
     assert told.s3Url.endswith(f"/logs/{told.s3Key}")
-    assert rig.head(told.s3Key)["ServerSideEncryption"] == "AES256"
+    assert robot.head(told.s3Key)["ServerSideEncryption"] == "AES256"
 
 
 @pytest.mark.guarantee(
@@ -91,8 +91,8 @@ async def test_what_is_put_to_its_url_is_told(rig: Rig) -> None:
     "who was given a URL to hand a file over sends another size, type or name, or sends twice",
     "S3 refuses: the URL takes the file that was announced, once",
 )
-async def test_a_url_takes_what_was_announced_and_nothing_else(shore: Shore) -> None:
-    made = await begun(shore)
+async def test_a_url_takes_what_was_announced_and_nothing_else(wired: Wired) -> None:
+    made = await begun(wired)
     others: list[tuple[bytes, dict[str, str], dict[str, str]]] = [
         (BODY + b"x", made["headers"], {}),
         (BODY[:-1], made["headers"], {}),
@@ -111,16 +111,16 @@ async def test_a_url_takes_what_was_announced_and_nothing_else(shore: Shore) -> 
     elsewhere = made["url"].replace("/tmp/s1/", "/tmp/s2/")
     assert (await asyncio.to_thread(sent, elsewhere, BODY, made["headers"]))[0] == 403
     assert (await asyncio.to_thread(sent, made["url"], None, made["headers"], "GET"))[0] == 403
-    assert shore.things == {}
+    assert wired.things == {}
 
     first, second = await put(made), await put(made, BODY[::-1])
 
     assert (first[0], second[0]) == (200, 412)
-    assert shore.things[made["s3_key"]].body == BODY
+    assert wired.things[made["s3_key"]].body == BODY
 
 
-async def test_the_url_signs_how_much_may_come(rig: Rig) -> None:
-    url = (await begun(rig))["url"]
+async def test_the_url_signs_how_much_may_come(robot: Robot) -> None:
+    url = (await begun(robot))["url"]
 
     signed = url.partition("X-Amz-SignedHeaders=")[2].partition("&")[0].lower()
 
@@ -128,31 +128,31 @@ async def test_the_url_signs_how_much_may_come(rig: Rig) -> None:
         assert name in signed
 
 
-async def test_two_files_of_one_name_are_two(rig: Rig) -> None:
-    assert len({await handed(rig) for _ in range(3)}) == len(rig.stored()) == 3
+async def test_two_files_of_one_name_are_two(robot: Robot) -> None:
+    assert len({await handed(robot) for _ in range(3)}) == len(robot.stored()) == 3
 
 
 # -- completing
 
 
-async def test_completed_twice_is_told_twice(rig: Rig) -> None:
-    key = await handed(rig)
+async def test_completed_twice_is_told_twice(robot: Robot) -> None:
+    key = await handed(robot)
 
-    told = [await handover.complete(rig.service, "s1", key) for _ in range(2)]
+    told = [await handover.complete(robot.service, "s1", key) for _ in range(2)]
 
     assert told[0] == told[1]
-    assert await handover.complete(rig.service, "s1", f"s3://logs/{key}") == told[0]
+    assert await handover.complete(robot.service, "s1", f"s3://logs/{key}") == told[0]
 
 
-async def test_before_it_was_put_there_is_nothing_to_complete(rig: Rig) -> None:
-    made = await begun(rig)
+async def test_before_it_was_put_there_is_nothing_to_complete(robot: Robot) -> None:
+    made = await begun(robot)
 
     with pytest.raises(S3IntegrationError) as told:
-        await handover.complete(rig.service, "s1", made["s3_key"])
+        await handover.complete(robot.service, "s1", made["s3_key"])
 
     assert (told.value.code, told.value.status) == ("not_uploaded", 404)
     assert (await put(made))[0] == 200
-    assert (await handover.complete(rig.service, "s1", made["s3_key"])).size == len(BODY)
+    assert (await handover.complete(robot.service, "s1", made["s3_key"])).size == len(BODY)
 
 
 @pytest.mark.guarantee(
@@ -160,8 +160,8 @@ async def test_before_it_was_put_there_is_nothing_to_complete(rig: Rig) -> None:
     "the key of another session, of a log or of another machine is completed or processed",
     "403; nothing is told of it, nothing is deleted",
 )
-async def test_only_what_was_handed_over_in_this_session_is_completed(rig: Rig) -> None:
-    mine, theirs = await handed(rig, "s1"), await handed(rig, "s10")
+async def test_only_what_was_handed_over_in_this_session_is_completed(robot: Robot) -> None:
+    mine, theirs = await handed(robot, "s1"), await handed(robot, "s10")
     others = [
         theirs, f"{HOME}20250727_143022_flight.ulg", f"{HOME}sessions/s1/logs/a.log",
         "flight_logs/drone-002/tmp/s1/a.pdf", "flight_logs/drone-0011/tmp/s1/a.pdf",
@@ -171,45 +171,45 @@ async def test_only_what_was_handed_over_in_this_session_is_completed(rig: Rig) 
     ]  # fmt: skip
     for key in others:
         with contextlib.suppress(Exception):
-            rig.put(key, b"theirs")
-    before = sorted(rig.stored())
+            robot.put(key, b"theirs")
+    before = sorted(robot.stored())
     for key in others:
         with pytest.raises(S3IntegrationError) as told:
-            await handover.complete(rig.service, "s1", key)
+            await handover.complete(robot.service, "s1", key)
         assert told.value.status == 403, key
         if not key.startswith(f"{HOME}tmp/s1") and key != theirs:
             with pytest.raises(S3IntegrationError) as told:
-                async with handover.processing(rig.service, key):
+                async with handover.processing(robot.service, key):
                     pass
             assert told.value.status == 403, key
 
-    assert sorted(rig.stored()) == before
+    assert sorted(robot.stored()) == before
 
 
-async def test_other_bytes_than_announced_are_deleted(rig: Rig) -> None:
+async def test_other_bytes_than_announced_are_deleted(robot: Robot) -> None:
     """A server that does not check the signature of a length (moto) takes them."""
-    made = await begun(rig)
+    made = await begun(robot)
     assert (await put(made, b"cut"))[0] == 200
 
     with pytest.raises(S3IntegrationError) as told:
-        await handover.complete(rig.service, "s1", made["s3_key"])
+        await handover.complete(robot.service, "s1", made["s3_key"])
 
     assert (told.value.code, told.value.status) == ("incomplete", 409)
     assert told.value.message.startswith(f"3 bytes came instead of the {len(BODY)} announced")
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 # -- inline
 
 
-async def test_a_file_below_100_kb_comes_with_the_request(rig: Rig) -> None:
+async def test_a_file_below_100_kb_comes_with_the_request(robot: Robot) -> None:
     body = bytes(range(256)) * 399 + b"x" * 255
     assert len(body) == INLINE_BYTES - 1
 
-    told = await inline(rig, body, index=1, page_count=0, media_type="image/png")
+    told = await inline(robot, body, index=1, page_count=0, media_type="image/png")
 
     assert (told.name, told.type, told.size, told.page_count) == ("a.bin", "image/png", 102399, 0)
-    assert rig.body(told.s3Key) == body
+    assert robot.body(told.s3Key) == body
 
 
 @pytest.mark.parametrize(
@@ -226,13 +226,13 @@ async def test_a_file_below_100_kb_comes_with_the_request(rig: Rig) -> None:
     ],
 )
 async def test_what_cannot_come_with_the_request_is_refused(
-    rig: Rig, content: str, code: str, status: int
+    robot: Robot, content: str, code: str, status: int
 ) -> None:
     with pytest.raises(S3IntegrationError) as told:
-        await handover.take_inline(rig.service, "s1", "a.bin", content)
+        await handover.take_inline(robot.service, "s1", "a.bin", content)
 
     assert (told.value.code, told.value.status) == (code, status)
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 @pytest.mark.parametrize(
@@ -240,26 +240,26 @@ async def test_what_cannot_come_with_the_request_is_refused(
     [("PutObject", LOSE_ANSWER), ("PutObject", DENIED), ("HeadObject", DROP),
      ("HeadObject", refusal(500, "InternalError"))],
 )  # fmt: skip
-async def test_an_inline_file_that_fails_leaves_nothing(rig: Rig, op: str, fault: Any) -> None:
-    rig.always(op, fault)
+async def test_an_inline_file_that_fails_leaves_nothing(robot: Robot, op: str, fault: Any) -> None:
+    robot.always(op, fault)
 
     with pytest.raises(S3IntegrationError):
-        await inline(rig, b"small")
+        await inline(robot, b"small")
 
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
-async def test_an_inline_file_that_is_cancelled_leaves_nothing(rig: Rig) -> None:
+async def test_an_inline_file_that_is_cancelled_leaves_nothing(robot: Robot) -> None:
     began = asyncio.Event()
 
     async def wait(_: Any) -> None:
         began.set()
         await asyncio.Event().wait()
 
-    rig.fault("HeadObject", wait)
-    work = asyncio.create_task(inline(rig, b"small"))
+    robot.fault("HeadObject", wait)
+    work = asyncio.create_task(inline(robot, b"small"))
     await began.wait()
-    there = rig.stored()
+    there = robot.stored()
     work.cancel()
     await asyncio.sleep(0)
     work.cancel()  # somebody is in a hurry
@@ -267,7 +267,7 @@ async def test_an_inline_file_that_is_cancelled_leaves_nothing(rig: Rig) -> None
         await work
 
     assert len(there) == 1
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 # -- what is refused at once
@@ -287,47 +287,47 @@ async def test_an_inline_file_that_is_cancelled_leaves_nothing(rig: Rig) -> None
     ],
 )  # fmt: skip
 async def test_what_can_be_no_file_gets_no_url(
-    rig: Rig, name: str, size: int, kind: str | None, code: str, status: int
+    robot: Robot, name: str, size: int, kind: str | None, code: str, status: int
 ) -> None:
     with pytest.raises(S3IntegrationError) as told:
-        await handover.begin(rig.service, "s1", name, size, kind)
+        await handover.begin(robot.service, "s1", name, size, kind)
 
     assert (told.value.code, told.value.status) == (code, status)
-    assert rig.count("PutObject") == 0
+    assert robot.count("PutObject") == 0
 
 
-async def test_the_longest_name_is_told_whole(rig: Rig) -> None:
+async def test_the_longest_name_is_told_whole(robot: Robot) -> None:
     name = "ä" * 125 + ".pdf"
-    made = await begun(rig, name=name)
+    made = await begun(robot, name=name)
     await put(made)
 
-    told = await handover.complete(rig.service, "s1", made["s3_key"])
+    told = await handover.complete(robot.service, "s1", made["s3_key"])
 
     assert (told.name, told.extension) == (name, ".pdf")
 
 
 @pytest.mark.parametrize("session", ["", "..", "a/b", "../s2", "x" * 129, "a b"])
-async def test_what_cannot_name_a_session_is_refused(rig: Rig, session: str) -> None:
+async def test_what_cannot_name_a_session_is_refused(robot: Robot, session: str) -> None:
     for work in (
-        begun(rig, session),
-        handover.complete(rig.service, session, f"{HOME}tmp/s1/a"),
-        inline(rig, b"x", session),
-        handover.end(rig.service, session),
+        begun(robot, session),
+        handover.complete(robot.service, session, f"{HOME}tmp/s1/a"),
+        inline(robot, b"x", session),
+        handover.end(robot.service, session),
     ):
         with pytest.raises(S3IntegrationError) as told:
             await work
         assert (told.value.code, told.value.status) == ("bad_session", 400)
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
-async def test_without_credentials_there_is_no_url(rig: Rig) -> None:
-    rig.tokens.fail_with(403, "no")
+async def test_without_credentials_there_is_no_url(robot: Robot) -> None:
+    robot.tokens.fail_with(403, "no")
 
     with pytest.raises(S3IntegrationError) as told:
-        await begun(rig)
+        await begun(robot)
 
     assert told.value.status == 503
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 # -- reading it once
@@ -337,32 +337,32 @@ async def read(blocks: AsyncIterator[bytes]) -> bytes:
     return b"".join([block async for block in blocks])
 
 
-async def test_what_was_read_is_deleted(rig: Rig) -> None:
-    key = await handed(rig)
+async def test_what_was_read_is_deleted(robot: Robot) -> None:
+    key = await handed(robot)
 
-    async with handover.processing(rig.service, f"s3://logs/{key}") as (info, blocks):
+    async with handover.processing(robot.service, f"s3://logs/{key}") as (info, blocks):
         assert (info.size, await read(blocks)) == (len(BODY), BODY)
-        assert rig.stored() == [key]
+        assert robot.stored() == [key]
 
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
-async def test_what_could_not_be_processed_is_deleted(rig: Rig) -> None:
-    key = await handed(rig)
+async def test_what_could_not_be_processed_is_deleted(robot: Robot) -> None:
+    key = await handed(robot)
 
     with pytest.raises(ZeroDivisionError):
-        async with handover.processing(rig.service, key):
+        async with handover.processing(robot.service, key):
             1 / 0  # noqa: B018
 
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
-async def test_who_is_cancelled_while_processing_leaves_nothing(rig: Rig) -> None:
-    key = await handed(rig)
+async def test_who_is_cancelled_while_processing_leaves_nothing(robot: Robot) -> None:
+    key = await handed(robot)
     inside = asyncio.Event()
 
     async def process() -> None:
-        async with handover.processing(rig.service, key):
+        async with handover.processing(robot.service, key):
             inside.set()
             await asyncio.Event().wait()
 
@@ -374,7 +374,7 @@ async def test_who_is_cancelled_while_processing_leaves_nothing(rig: Rig) -> Non
     with pytest.raises(asyncio.CancelledError):
         await work
 
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 @pytest.mark.guarantee(
@@ -383,56 +383,56 @@ async def test_who_is_cancelled_while_processing_leaves_nothing(rig: Rig) -> Non
     "the log names the key, the processing goes on, and the daily look deletes it",
 )
 async def test_a_refused_deletion_is_said_and_made_a_day_later(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    key = await handed(rig)
-    rig.always("DeleteObject", DENIED)
+    key = await handed(robot)
+    robot.always("DeleteObject", DENIED)
 
-    async with handover.processing(rig.service, key) as (_, blocks):
+    async with handover.processing(robot.service, key) as (_, blocks):
         assert await read(blocks) == BODY
 
-    rig.heal()
+    robot.heal()
     assert f"temporary object stays key={key}" in caplog.text
-    assert rig.stored() == [key]
-    await rig.service.orphans.collect()
-    assert rig.stored() == [key], "a day has not gone by"
-    rig.service.orphans._age_s = -60
-    await rig.service.orphans.collect()
-    nothing_stays(rig)
+    assert robot.stored() == [key]
+    await robot.service.orphans.collect()
+    assert robot.stored() == [key], "a day has not gone by"
+    robot.service.orphans._age_s = -60
+    await robot.service.orphans.collect()
+    nothing_stays(robot)
 
 
 @pytest.mark.parametrize("why", ["link", "readers"])
-async def test_what_could_not_be_opened_stays_to_be_asked_for_again(rig: Rig, why: str) -> None:
-    key = await handed(rig)
-    objects = rig.service.objects
+async def test_what_could_not_be_opened_stays_to_be_asked_for_again(robot: Robot, why: str) -> None:
+    key = await handed(robot)
+    objects = robot.service.objects
     objects._patience_s = 0.01
     async with contextlib.AsyncExitStack() as stack:
         if why == "readers":
             for _ in range(MOST_READERS):
                 await stack.enter_async_context(objects._reader())
         else:
-            rig.always("GetObject", DENIED)
+            robot.always("GetObject", DENIED)
         with pytest.raises(S3IntegrationError):
-            async with handover.processing(rig.service, key):
+            async with handover.processing(robot.service, key):
                 raise AssertionError("it was not opened")
-    rig.heal()
+    robot.heal()
 
-    async with handover.processing(rig.service, key) as (_, blocks):
+    async with handover.processing(robot.service, key) as (_, blocks):
         assert await read(blocks) == BODY
-    nothing_stays(rig)
+    nothing_stays(robot)
 
 
 async def test_a_proxy_that_was_not_started_processes_too(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    key = await handed(rig)
-    await rig.service.stop()
-    proxy = S3BucketProxy(service=rig.build())
+    key = await handed(robot)
+    await robot.service.stop()
+    proxy = S3BucketProxy(service=robot.build())
 
     async with proxy.sessions.processing(key) as blocks:
         assert await read(blocks) == BODY
 
-    nothing_stays(rig)
+    nothing_stays(robot)
     assert "stays" not in caplog.text
     await proxy.stop()
 
@@ -445,69 +445,71 @@ async def test_a_proxy_that_was_not_started_processes_too(
     "a session ends whose id is the beginning of another's",
     "what was handed over in it is deleted; other sessions, logs and results stay",
 )
-async def test_the_end_of_a_session_deletes_what_was_handed_over_in_it(rig: Rig) -> None:
-    keys = {name: await handed(rig, name) for name in ("s1", "s10", "s", "s1.", "s1-x", "S1")}
+async def test_the_end_of_a_session_deletes_what_was_handed_over_in_it(robot: Robot) -> None:
+    keys = {name: await handed(robot, name) for name in ("s1", "s10", "s", "s1.", "s1-x", "S1")}
     for name in ("s1", "s10"):
-        log = rig.tmp / "app.log"
+        log = robot.tmp / "app.log"
         log.write_text("line\n")
-        await rig.finish(await sessions.enter_log(rig.service, log, name))
-    await rig.finish(await sessions.enter_result(rig.service, "s1", {"a": 1}))
-    await handed(rig)
-    others = {*rig.stored()} - {k for k in rig.stored() if k.startswith(f"{HOME}tmp/s1/")}
+        await robot.finish(await sessions.enter_log(robot.service, log, name))
+    await robot.finish(await sessions.enter_result(robot.service, "s1", {"a": 1}))
+    await handed(robot)
+    others = {*robot.stored()} - {k for k in robot.stored() if k.startswith(f"{HOME}tmp/s1/")}
 
-    assert await handover.end(rig.service, "s1") == 2
-    assert await handover.end(rig.service, "s1") == 0
+    assert await handover.end(robot.service, "s1") == 2
+    assert await handover.end(robot.service, "s1") == 0
 
-    assert {*rig.stored()} == others
+    assert {*robot.stored()} == others
     assert others > {key for name, key in keys.items() if name != "s1"}
-    assert len(await sessions.list_logs(rig.service, "s1")) == 1
+    assert len(await sessions.list_logs(robot.service, "s1")) == 1
 
 
-async def test_an_end_that_s3_refuses_is_told_and_made_again(rig: Rig) -> None:
-    await handed(rig)
-    rig.always("DeleteObject", DENIED)
+async def test_an_end_that_s3_refuses_is_told_and_made_again(robot: Robot) -> None:
+    await handed(robot)
+    robot.always("DeleteObject", DENIED)
 
     with pytest.raises(S3IntegrationError):
-        await handover.end(rig.service, "s1")
-    rig.heal()
+        await handover.end(robot.service, "s1")
+    robot.heal()
 
-    assert await handover.end(rig.service, "s1") == 1
+    assert await handover.end(robot.service, "s1") == 1
 
 
 # -- and proves no log
 
 
-async def test_what_is_handed_over_proves_no_log(rig: Rig) -> None:
-    path = rig.write()
-    made = await handover.begin(rig.service, "s1", "flight.ulg", path.stat().st_size)
+async def test_what_is_handed_over_proves_no_log(robot: Robot) -> None:
+    path = robot.write()
+    made = await handover.begin(robot.service, "s1", "flight.ulg", path.stat().st_size)
     assert (await put(made, path.read_bytes()))[0] == 200
 
-    done = await rig.finish(await rig.service.enqueue(path))
-    await handover.end(rig.service, "s1")
+    done = await robot.finish(await robot.service.enqueue(path))
+    await handover.end(robot.service, "s1")
 
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
     assert done.same_as is None
 
 
-async def test_nothing_lasting_is_brought_below_tmp(rig: Rig) -> None:
-    done = await rig.finish(await rig.land())
+async def test_nothing_lasting_is_brought_below_tmp(robot: Robot) -> None:
+    done = await robot.finish(await robot.land())
     for key in (f"{HOME}tmp/a.ulg", f"{HOME}tmp/s1/a.ulg"):
         with pytest.raises(S3IntegrationError) as told:
-            await rig.service.enqueue(rig.write("b.ulg", seed=1), key=key)
+            await robot.service.enqueue(robot.write("b.ulg", seed=1), key=key)
         assert told.value.status == 403
         with pytest.raises(S3IntegrationError) as told:
-            await rig.service.objects.move(done.key, key)
+            await robot.service.objects.move(done.key, key)
         assert told.value.status == 403
 
-    assert rig.stored() == [done.key]
+    assert robot.stored() == [done.key]
 
 
-async def test_no_secret_and_no_url_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_and_no_url_is_logged(
+    robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, "petal_s3"):
-        made = await begun(rig)
+        made = await begun(robot)
         await put(made)
-        await handover.complete(rig.service, "s1", made["s3_key"])
-        await handover.end(rig.service, "s1")
+        await handover.complete(robot.service, "s1", made["s3_key"])
+        await handover.end(robot.service, "s1")
 
     assert "X-Amz-Signature" not in caplog.text
     assert "Signature" in made["url"]

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
-from rig import BUCKET, HOME, MACHINE
-from shore import KEY, OTHER, Shore, noise
+from robot import BUCKET, HOME, MACHINE
+from wired import KEY, OTHER, Wired, noise
 
 from petal_s3.core import settings as config
 from petal_s3.demo.logs import write_ulog
@@ -363,11 +363,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("key", HOSTILE)
 async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
-    shore: Shore, tmp_path: Path, key: str
+    wired: Wired, tmp_path: Path, key: str
 ) -> None:
     log = tmp_path / "flight.ulg"
     write_ulog(log, 2000)
-    one = Drone(shore.proxy, Wire(), (), HOME, log, tmp_path / "got")
+    one = Drone(wired.proxy, Wire(), (), HOME, log, tmp_path / "got")
     ends = {
         name: await status_of(work(one, key))
         for name, work in OPERATIONS.items()
@@ -375,17 +375,17 @@ async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
     }
 
     assert set(ends.values()) <= REFUSED
-    assert shore.server.seen == []
+    assert wired.server.seen == []
     with contextlib.suppress(FileNotFoundError):
         assert list((tmp_path / "state" / "spool").iterdir()) == []
 
 
-async def test_a_uri_of_our_own_names_our_own_object(shore: Shore) -> None:
-    body = shore.put(KEY, noise(1000))
+async def test_a_uri_of_our_own_names_our_own_object(wired: Wired) -> None:
+    body = wired.put(KEY, noise(1000))
     for scheme in ("s3", "S3"):
-        assert await shore.proxy.get_file_range(f"{scheme}://{BUCKET}/{KEY}", 0, 999) == body
+        assert await wired.proxy.get_file_range(f"{scheme}://{BUCKET}/{KEY}", 0, 999) == body
 
-    await shore.objects.move(f"s3://{BUCKET}/{KEY}", f"s3://{BUCKET}/{OTHER}")
+    await wired.objects.move(f"s3://{BUCKET}/{KEY}", f"s3://{BUCKET}/{OTHER}")
 
-    assert {one.key for one in shore.server.seen} == {KEY, OTHER}
-    assert set(shore.things) == {OTHER}
+    assert {one.key for one in wired.server.seen} == {KEY, OTHER}
+    assert set(wired.things) == {OTHER}

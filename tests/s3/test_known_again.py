@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from rig import HOME, SMALL, TWO_PARTS, Rig
+from robot import HOME, SMALL, TWO_PARTS, Robot
 
 from petal_s3.outbox.rows import Row
 
@@ -58,23 +58,23 @@ def with_equal_crc(data: bytes) -> bytes:
     return bytes(spoiled)
 
 
-async def three_proven(rig: Rig, size: int = SMALL) -> list[Path]:
+async def three_proven(robot: Robot, size: int = SMALL) -> list[Path]:
     paths = []
     for seed in range(3):
-        row = await rig.finish(await rig.land(f"{seed}.ulg", size=size, seed=seed))
+        row = await robot.finish(await robot.land(f"{seed}.ulg", size=size, seed=seed))
         assert row.state == "verified"
         paths.append(Path(row.path))
-    rig.ledger.clear()
+    robot.ledger.clear()
     return paths
 
 
-async def rows(rig: Rig) -> list[Row]:
-    return [await rig.row(number) for (number,) in rig.sql("SELECT id FROM log ORDER BY id")]
+async def rows(robot: Robot) -> list[Row]:
+    return [await robot.row(number) for (number,) in robot.sql("SELECT id FROM log ORDER BY id")]
 
 
-async def boot(rig: Rig) -> int:
+async def boot(robot: Robot) -> int:
     """A new process looks through the log directories; how many files it waits for."""
-    service = await rig.restart()
+    service = await robot.restart()
     return await service.scan()
 
 
@@ -83,19 +83,19 @@ async def boot(rig: Rig) -> int:
     "proven, and its card gives new inode numbers at each mount",
     "known by path, size and time: no second row, it is not even read again",
 )
-async def test_new_inode_numbers_make_no_second_row(rig: Rig) -> None:
-    paths = await three_proven(rig)
+async def test_new_inode_numbers_make_no_second_row(robot: Robot) -> None:
+    paths = await three_proven(robot)
 
     for _ in range(5):
         for path in paths:
             mounted_anew(path)
-        assert await boot(rig) == 0
+        assert await boot(robot) == 0
 
-    status = await rig.service.status()
+    status = await robot.service.status()
     assert status["counts"] == {
         "queued": 0, "uploading": 0, "verified": 3, "dead": 0, "cancelled": 0,
     }  # fmt: skip
-    assert rig.ops() == []
+    assert robot.ops() == []
 
 
 @pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
@@ -106,41 +106,41 @@ async def test_new_inode_numbers_make_no_second_row(rig: Rig) -> None:
     " of S3",
 )
 async def test_a_time_that_moved_at_a_boot_makes_no_second_row(
-    rig: Rig, size: int, caplog: pytest.LogCaptureFixture
+    robot: Robot, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "petal_s3")
-    paths = await three_proven(rig, size)
+    paths = await three_proven(robot, size)
 
     for number in range(1, 4):
         for path in paths:
             an_hour_later(path, hours=1 if number % 2 else -1)
             mounted_anew(path)
-        assert await boot(rig) == 3
-        assert await rig.service.landed() == {"found": 3, "enqueued": 0}
+        assert await boot(robot) == 3
+        assert await robot.service.landed() == {"found": 3, "enqueued": 0}
         assert caplog.text.count("proven file known again") == 3 * number
-        assert await rig.service.scan() == 0, "it is not read again"
+        assert await robot.service.scan() == 0, "it is not read again"
 
-    found = await rows(rig)
+    found = await rows(robot)
     assert [row.state for row in found] == ["verified"] * 3
     assert [row.mtime_ns for row in found] == [path.stat().st_mtime_ns for path in paths]
-    assert rig.ops() == []
+    assert robot.ops() == []
 
 
 async def test_a_log_that_was_recognised_after_the_loss_of_the_outbox_is_known_again(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
     """Its row knows no part size: the usual ones are tried."""
-    [path, *_] = await three_proven(rig, TWO_PARTS)
-    await rig.service.stop()
-    shutil.rmtree(rig.state)
-    await rig.open()
-    recognised = await rig.finish(await rig.service.enqueue(path))
+    [path, *_] = await three_proven(robot, TWO_PARTS)
+    await robot.service.stop()
+    shutil.rmtree(robot.state)
+    await robot.open()
+    recognised = await robot.finish(await robot.service.enqueue(path))
     an_hour_later(path)
 
-    await rig.service.scan()
-    await rig.service.landed()
+    await robot.service.scan()
+    await robot.service.landed()
 
-    assert (recognised.part_size, len(rig.sql(f"SELECT 1 FROM log WHERE path = '{path}'"))) == (
+    assert (recognised.part_size, len(robot.sql(f"SELECT 1 FROM log WHERE path = '{path}'"))) == (
         None, 1,
     )  # fmt: skip
 
@@ -151,8 +151,8 @@ async def test_a_log_that_was_recognised_after_the_loss_of_the_outbox_is_known_a
     "it is another log: its own row, its own object",
 )
 @pytest.mark.parametrize("crc", ["another", "the same"])
-async def test_other_bytes_of_another_time_have_their_own_row(rig: Rig, crc: str) -> None:
-    row = await rig.finish(await rig.land())
+async def test_other_bytes_of_another_time_have_their_own_row(robot: Robot, crc: str) -> None:
+    row = await robot.finish(await robot.land())
     path = Path(row.path)
     before = path.read_bytes()
     other = with_equal_crc(before) if crc == "the same" else before[:-1] + b"\xff"
@@ -160,35 +160,35 @@ async def test_other_bytes_of_another_time_have_their_own_row(rig: Rig, crc: str
     path.write_bytes(other)
     an_hour_later(path)
 
-    await rig.service.scan()
-    landed = await rig.service.landed()
-    done = await rig.finish(await rig.row(2))
+    await robot.service.scan()
+    landed = await robot.service.landed()
+    done = await robot.finish(await robot.row(2))
 
     assert landed["enqueued"] == 1
     assert (done.state, done.same_as) == ("verified", None)
-    assert (rig.body(row.key), rig.body(done.key)) == (before, other)
+    assert (robot.body(row.key), robot.body(done.key)) == (before, other)
 
 
 async def test_new_logs_are_taken_before_known_ones_are_read(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "petal_s3")
-    for path in await three_proven(rig):
+    for path in await three_proven(robot):
         an_hour_later(path)
-    rig.write("zz-new.ulg", seed=9)
+    robot.write("zz-new.ulg", seed=9)
     caplog.clear()
 
-    await rig.service.scan()
-    landed = await rig.service.landed()
+    await robot.service.scan()
+    landed = await robot.service.landed()
 
     assert landed == {"found": 4, "enqueued": 1}
     assert caplog.text.index("zz-new.ulg") < caplog.text.index("proven file known again")
 
 
-async def test_known_ones_are_not_read_while_it_flies(rig: Rig) -> None:
-    for path in await three_proven(rig):
+async def test_known_ones_are_not_read_while_it_flies(robot: Robot) -> None:
+    for path in await three_proven(robot):
         an_hour_later(path)
-    service = rig.service
+    service = robot.service
     await service.scan()
     service.flight.told(armed=True, now=service._now())
 
@@ -199,29 +199,29 @@ async def test_known_ones_are_not_read_while_it_flies(rig: Rig) -> None:
     assert (waiting, left, len(service.intake.settling)) == (3, 0, 2), "it ends after one of them"
 
 
-async def test_a_known_file_that_is_named_gets_no_second_row(rig: Rig) -> None:
-    row = await rig.finish(await rig.land())
+async def test_a_known_file_that_is_named_gets_no_second_row(robot: Robot) -> None:
+    row = await robot.finish(await robot.land())
     path = Path(row.path)
     mounted_anew(path)
     an_hour_later(path)
 
-    again = await rig.service.enqueue(path)
+    again = await robot.service.enqueue(path)
 
     assert (again.id, again.state) == (row.id, "verified")
     assert again.identity.mtime_ns == path.stat().st_mtime_ns
 
 
-async def test_a_key_asked_for_a_known_file_is_still_made(rig: Rig) -> None:
-    row = await rig.finish(await rig.land())
+async def test_a_key_asked_for_a_known_file_is_still_made(robot: Robot) -> None:
+    row = await robot.finish(await robot.land())
     path = Path(row.path)
     mounted_anew(path)
     key = f"{HOME}records/1/flight.ulg"
-    rig.ledger.clear()
+    robot.ledger.clear()
 
-    other = await rig.finish(await rig.service.enqueue(path, key=key))
+    other = await robot.finish(await robot.service.enqueue(path, key=key))
 
-    assert (other.state, other.key, rig.count("PutObject")) == ("verified", key, 0)
-    assert rig.stored() == sorted([row.key, key])
+    assert (other.state, other.key, robot.count("PutObject")) == ("verified", key, 0)
+    assert robot.stored() == sorted([row.key, key])
 
 
 @pytest.mark.guarantee(
@@ -230,9 +230,9 @@ async def test_a_key_asked_for_a_known_file_is_still_made(rig: Rig) -> None:
     "a proven file is deleted all the same, by its bytes; other bytes stay and are sent",
 )
 @pytest.mark.parametrize("same", [True, False])
-async def test_a_proven_file_under_a_new_inode_may_go(rig: Rig, same: bool) -> None:
-    await rig.restart(min_free_bytes=1 << 60)
-    row = await rig.finish(await rig.land())
+async def test_a_proven_file_under_a_new_inode_may_go(robot: Robot, same: bool) -> None:
+    await robot.restart(min_free_bytes=1 << 60)
+    row = await robot.finish(await robot.land())
     path = Path(row.path)
     mounted_anew(path)
     if not same:
@@ -240,29 +240,29 @@ async def test_a_proven_file_under_a_new_inode_may_go(rig: Rig, same: bool) -> N
         path.write_bytes(path.read_bytes()[:-1] + b"\xff")
         os.utime(path, ns=(known, known))
 
-    deleted = await rig.service.retention.step()
+    deleted = await robot.service.retention.step()
 
     assert (deleted, path.exists()) == (int(same), not same)
     if not same:  # found to be another one: it is taken in
-        await rig.service.scan()
-        assert (await rig.service.landed())["enqueued"] == 1
-        assert (await rig.finish(await rig.row(2))).same_as is None
-        assert len(rig.stored()) == 2
+        await robot.service.scan()
+        assert (await robot.service.landed())["enqueued"] == 1
+        assert (await robot.finish(await robot.row(2))).same_as is None
+        assert len(robot.stored()) == 2
 
 
 async def test_a_proven_file_with_another_time_that_retention_met_first_is_known_again(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    await rig.restart(min_free_bytes=1 << 60)
-    row = await rig.finish(await rig.land())
+    await robot.restart(min_free_bytes=1 << 60)
+    row = await robot.finish(await robot.land())
     path = Path(row.path)
     an_hour_later(path)
 
-    first = await rig.service.retention.step()
-    await rig.service.scan()
-    await rig.service.landed()
-    then = await rig.service.retention.step()
+    first = await robot.service.retention.step()
+    await robot.service.scan()
+    await robot.service.landed()
+    then = await robot.service.retention.step()
 
     assert (first, then, path.exists()) == (0, 1, False)
-    assert (await rig.row(row)).local == "deleted"
-    assert len(await rows(rig)) == 1
+    assert (await robot.row(row)).local == "deleted"
+    assert len(await rows(robot)) == 1

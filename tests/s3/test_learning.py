@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, Shelf, until
+from robot import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, until
 
 from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
@@ -72,12 +72,12 @@ class Ahead:
 class Drone:
     """A service that learns, on a fault server whose clock a test sets; it drains by steps."""
 
-    def __init__(self, server: Cut, tmp: Path, shelf: Shelf, date: Ahead) -> None:
+    def __init__(self, server: Cut, tmp: Path, store: LogStore, date: Ahead) -> None:
         self.server = server
         self.logs = tmp / "logs"
         self.date = date
         self._state = tmp / "state"
-        self._shelf = shelf
+        self._shelf = store
         self._services: list[Service] = []
 
     @property
@@ -157,10 +157,10 @@ class Drone:
 
 
 @pytest.fixture
-async def drone(tmp_path: Path, shelf: Shelf) -> AsyncIterator[Drone]:
+async def drone(tmp_path: Path, store: LogStore) -> AsyncIterator[Drone]:
     ahead = Ahead()
     async with Cut(now=ahead, keep=True) as server:
-        made = Drone(server, tmp_path, shelf, ahead)
+        made = Drone(server, tmp_path, store, ahead)
         await made.open()
         yield made
         server.left = -1

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from rig import HOME, MACHINE, until
-from shore import KEY, MIB, OTHER, PART, Shore, noise, settings
+from robot import HOME, MACHINE, until
+from wired import KEY, MIB, OTHER, PART, Wired, noise, settings
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import Conflict, Mismatch, S3FileNotFoundError, S3IntegrationError
@@ -31,91 +31,91 @@ ABOUT = {"x_amz_meta_original_filename": "flight.ulg", "x_amz_meta_log_kind": "u
 
 
 @pytest.fixture(params=["in one request", "by ranges"])
-def ranged(request: pytest.FixtureRequest, shore: Shore) -> bool:
+def ranged(request: pytest.FixtureRequest, wired: Wired) -> bool:
     """Whether objects are copied by ranges."""
     wanted = request.param == "by ranges"
     if wanted:
-        by_ranges(shore)
+        by_ranges(wired)
     return wanted
 
 
-def by_ranges(shore: Shore, limit: int = PART) -> None:
-    shore.objects.copier = Copier(shore.service.s3, limit)
+def by_ranges(wired: Wired, limit: int = PART) -> None:
+    wired.objects.copier = Copier(wired.service.s3, limit)
 
 
-def holds(shore: Shore, key: str, body: bytes) -> bool:
-    return key in shore.things and shore.things[key].body == body
+def holds(wired: Wired, key: str, body: bytes) -> bool:
+    return key in wired.things and wired.things[key].body == body
 
 
-def assert_moved(shore: Shore, body: bytes) -> None:
-    assert set(shore.things) == {OTHER}
-    assert shore.things[OTHER].body == body
-    assert shore.server.mind.uploads == {}
+def assert_moved(wired: Wired, body: bytes) -> None:
+    assert set(wired.things) == {OTHER}
+    assert wired.things[OTHER].body == body
+    assert wired.server.mind.uploads == {}
 
 
 async def test_a_moved_object_keeps_its_bytes_its_metadata_and_its_type(
-    shore: Shore, *, ranged: bool
+    wired: Wired, *, ranged: bool
 ) -> None:
-    body = shore.put(KEY, noise(SIZE), part_size=PART, **ABOUT)
-    before = await shore.proxy.head_object(KEY)
+    body = wired.put(KEY, noise(SIZE), part_size=PART, **ABOUT)
+    before = await wired.proxy.head_object(KEY)
 
-    answer = await shore.proxy.move_file(KEY, OTHER)
+    answer = await wired.proxy.move_file(KEY, OTHER)
 
     assert answer["success"] is True
-    assert_moved(shore, body)
-    after = await shore.proxy.head_object(OTHER)
+    assert_moved(wired, body)
+    after = await wired.proxy.head_object(OTHER)
     assert before["metadata"].items() <= after["metadata"].items()
     assert after["content_type"] == "application/x-ulog"
-    assert shore.things[OTHER].headers["x-amz-server-side-encryption"] == "AES256"
-    assert shore.asked("UploadPartCopy" if ranged else "CopyObject")
-    assert not shore.asked("CopyObject" if ranged else "UploadPartCopy")
-    assert shore.server.body_bytes < 2000  # no byte of it travels
+    assert wired.things[OTHER].headers["x-amz-server-side-encryption"] == "AES256"
+    assert wired.asked("UploadPartCopy" if ranged else "CopyObject")
+    assert not wired.asked("CopyObject" if ranged else "UploadPartCopy")
+    assert wired.server.body_bytes < 2000  # no byte of it travels
 
 
-async def test_a_copy_by_ranges_with_the_same_parts_has_the_same_etag(shore: Shore) -> None:
-    by_ranges(shore)
-    shore.put(KEY, noise(SIZE), part_size=PART)
-    etag = shore.things[KEY].etag
+async def test_a_copy_by_ranges_with_the_same_parts_has_the_same_etag(wired: Wired) -> None:
+    by_ranges(wired)
+    wired.put(KEY, noise(SIZE), part_size=PART)
+    etag = wired.things[KEY].etag
 
-    await shore.objects.move(KEY, OTHER)
+    await wired.objects.move(KEY, OTHER)
 
-    assert shore.things[OTHER].etag == etag
-    assert [one.op for one in shore.server.seen] == RANGED
+    assert wired.things[OTHER].etag == etag
+    assert [one.op for one in wired.server.seen] == RANGED
 
 
 @pytest.mark.parametrize("part_size", [0, PART, 6 * MIB])
 @pytest.mark.parametrize("opaque", [False, True], ids=["md5", "SSE-KMS"])
 async def test_whatever_the_parts_were_a_moved_object_can_be_proven(
-    shore: Shore, part_size: int, *, opaque: bool, ranged: bool
+    wired: Wired, part_size: int, *, opaque: bool, ranged: bool
 ) -> None:
-    body = shore.put(KEY, noise(SIZE), part_size=part_size)
+    body = wired.put(KEY, noise(SIZE), part_size=part_size)
     if opaque:
-        shore.server.mind.opaque = True
-        shore.service.s3._sse = {"ServerSideEncryption": "aws:kms"}
-    target = shore.tmp / "got.ulg"
+        wired.server.mind.opaque = True
+        wired.service.s3._sse = {"ServerSideEncryption": "aws:kms"}
+    target = wired.tmp / "got.ulg"
 
-    await shore.objects.move(KEY, OTHER)
-    size, proof = await shore.objects.download(OTHER, target)
+    await wired.objects.move(KEY, OTHER)
+    size, proof = await wired.objects.download(OTHER, target)
 
-    assert_moved(shore, body)
+    assert_moved(wired, body)
     assert (size, target.read_bytes() == body) == (SIZE, True)
     assert ranged or proof.startswith("crc32")
     assert opaque or proof.endswith("etag")
 
 
-async def test_the_row_goes_along_and_names_what_is_there(shore: Shore, *, ranged: bool) -> None:
-    log = shore.tmp / "made.ulg"
+async def test_the_row_goes_along_and_names_what_is_there(wired: Wired, *, ranged: bool) -> None:
+    log = wired.tmp / "made.ulg"
     write_ulog(log, SIZE)
-    row = await shore.land(KEY, log.read_bytes())
+    row = await wired.land(KEY, log.read_bytes())
 
-    await shore.objects.move(KEY, f"deleted/{KEY}")
+    await wired.objects.move(KEY, f"deleted/{KEY}")
 
-    row = await shore.row(row.id)
+    row = await wired.row(row.id)
     assert row.receipt is not None
-    there = shore.things[f"deleted/{KEY}"]
+    there = wired.things[f"deleted/{KEY}"]
     assert (row.state, row.key) == ("verified", f"deleted/{KEY}")
     assert (row.receipt.key, row.receipt.etag) == (row.key, there.etag)
-    assert list(shore.things) == [row.key]
+    assert list(wired.things) == [row.key]
 
 
 # -- one that is cut
@@ -131,37 +131,37 @@ async def test_the_row_goes_along_and_names_what_is_there(shore: Shore, *, range
     "source or target is whole at every moment; asked again it is finished, no upload stays open",
 )
 async def test_a_move_by_ranges_that_was_cut_anywhere_is_finished_when_asked_again(
-    shore: Shore, at: int, fault: Fault
+    wired: Wired, at: int, fault: Fault
 ) -> None:
-    by_ranges(shore)
-    body = shore.put(KEY, noise(SIZE), part_size=PART)
-    shore.server.plan(RANGED[at], Fault(), times=RANGED[:at].count(RANGED[at]))
-    shore.server.plan(RANGED[at], fault)
+    by_ranges(wired)
+    body = wired.put(KEY, noise(SIZE), part_size=PART)
+    wired.server.plan(RANGED[at], Fault(), times=RANGED[:at].count(RANGED[at]))
+    wired.server.plan(RANGED[at], fault)
 
-    first = await shore.proxy.move_file(KEY, OTHER)
-    assert holds(shore, KEY, body) or holds(shore, OTHER, body)
+    first = await wired.proxy.move_file(KEY, OTHER)
+    assert holds(wired, KEY, body) or holds(wired, OTHER, body)
     assert "success" in first or first["status"] == 503
-    again = await shore.proxy.move_file(KEY, OTHER)
+    again = await wired.proxy.move_file(KEY, OTHER)
 
     assert again.get("success") is True
-    assert_moved(shore, body)
+    assert_moved(wired, body)
 
 
 @pytest.mark.parametrize("at", range(2, len(RANGED) - 1, 2))
 async def test_a_move_by_ranges_that_is_cancelled_anywhere_leaves_no_upload_open(
-    shore: Shore, at: int
+    wired: Wired, at: int
 ) -> None:
-    by_ranges(shore)
-    body = shore.put(KEY, noise(SIZE), part_size=PART)
-    begun = asyncio.create_task(shore.objects.move(KEY, OTHER))
-    await until(lambda: len(shore.server.seen) > at or begun.done())
+    by_ranges(wired)
+    body = wired.put(KEY, noise(SIZE), part_size=PART)
+    begun = asyncio.create_task(wired.objects.move(KEY, OTHER))
+    await until(lambda: len(wired.server.seen) > at or begun.done())
 
     begun.cancel()
     await asyncio.gather(begun, return_exceptions=True)
 
-    assert holds(shore, KEY, body) or holds(shore, OTHER, body)
-    await shore.objects.move(KEY, OTHER)
-    assert_moved(shore, body)
+    assert holds(wired, KEY, body) or holds(wired, OTHER, body)
+    await wired.objects.move(KEY, OTHER)
+    assert_moved(wired, body)
 
 
 @pytest.mark.parametrize("at", [3, 6, 8])
@@ -171,25 +171,25 @@ async def test_a_move_by_ranges_that_is_cancelled_anywhere_leaves_no_upload_open
     "source or target is whole; asked again it is finished, no upload stays open",
 )
 async def test_a_move_by_ranges_that_was_killed_is_finished_by_the_next_process(
-    shore: Shore, at: int
+    wired: Wired, at: int
 ) -> None:
-    body = shore.put(KEY, noise(SIZE), part_size=PART)
-    shore.server.always("*", Fault("slow", delay_s=0.05))
-    told = settings(shore.server, shore.link.url, shore.tmp, state_dir=str(shore.tmp / "other"))
+    body = wired.put(KEY, noise(SIZE), part_size=PART)
+    wired.server.always("*", Fault("slow", delay_s=0.05))
+    told = settings(wired.server, wired.link.url, wired.tmp, state_dir=str(wired.tmp / "other"))
     other = subprocess.Popen(
         [sys.executable, str(HERE / "mover.py"), json.dumps(told), KEY, OTHER, str(PART)],
         env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
     )
-    await until(lambda: len(shore.server.seen) > at)
+    await until(lambda: len(wired.server.seen) > at)
 
     other.send_signal(signal.SIGKILL)
     await asyncio.to_thread(other.wait)
-    shore.server.heal()
+    wired.server.heal()
 
-    assert holds(shore, KEY, body) or holds(shore, OTHER, body)
-    by_ranges(shore)
-    await shore.objects.move(KEY, OTHER)
-    assert_moved(shore, body)
+    assert holds(wired, KEY, body) or holds(wired, OTHER, body)
+    by_ranges(wired)
+    await wired.objects.move(KEY, OTHER)
+    assert_moved(wired, body)
 
 
 # -- one that is lied about
@@ -204,78 +204,78 @@ async def test_a_move_by_ranges_that_was_killed_is_finished_by_the_next_process(
     {"ETag": f'"{"0" * 32}"'}, {"x_amz_checksum_crc32": "AAAAAA=="}, {"Content_Length": "5"},
 ], ids=["ETag", "crc32", "size"])  # fmt: skip
 async def test_a_copy_that_differs_never_costs_the_source(
-    shore: Shore, lie: dict[str, str]
+    wired: Wired, lie: dict[str, str]
 ) -> None:
-    body = shore.put(KEY, noise(PART))
+    body = wired.put(KEY, noise(PART))
 
     def lies(answer: Answer) -> Answer:
         return answer.but(**lie) if "x-amz-meta-moved-from" in answer.headers else answer
 
-    shore.server.always("HeadObject", Fault("lies", twist=lies))
+    wired.server.always("HeadObject", Fault("lies", twist=lies))
     for _ in range(3):
         with pytest.raises((Mismatch, Conflict)):
-            await shore.objects.move(KEY, OTHER)
+            await wired.objects.move(KEY, OTHER)
 
-    assert holds(shore, KEY, body)
-    assert shore.asked("DeleteObject") == []
+    assert holds(wired, KEY, body)
+    assert wired.asked("DeleteObject") == []
 
 
-async def test_a_copy_by_ranges_of_other_bytes_never_costs_the_source(shore: Shore) -> None:
-    by_ranges(shore)
-    body = shore.put(KEY, noise(SIZE), part_size=PART, told=False)
+async def test_a_copy_by_ranges_of_other_bytes_never_costs_the_source(wired: Wired) -> None:
+    by_ranges(wired)
+    body = wired.put(KEY, noise(SIZE), part_size=PART, told=False)
 
     def lies(answer: Answer) -> Answer:
         told = answer.headers.get("x-amz-meta-moved-from")
         return answer.but(ETag=f'"{"0" * 32}-3"') if told else answer
 
-    shore.server.always("HeadObject", Fault("lies", twist=lies))
+    wired.server.always("HeadObject", Fault("lies", twist=lies))
     for _ in range(2):
         with pytest.raises((Mismatch, Conflict)):
-            await shore.objects.move(KEY, OTHER)
+            await wired.objects.move(KEY, OTHER)
 
-    assert holds(shore, KEY, body)
-    assert shore.asked("DeleteObject") == []
+    assert holds(wired, KEY, body)
+    assert wired.asked("DeleteObject") == []
 
 
 async def test_a_source_that_is_replaced_while_it_is_copied_is_not_moved(
-    shore: Shore, *, ranged: bool
+    wired: Wired, *, ranged: bool
 ) -> None:
-    shore.put(KEY, noise(SIZE), part_size=PART)
+    wired.put(KEY, noise(SIZE), part_size=PART)
 
     def replaced(answer: Answer) -> Answer:
-        shore.put(KEY, noise(SIZE, seed=1), part_size=PART)
+        wired.put(KEY, noise(SIZE, seed=1), part_size=PART)
         return answer
 
     # After the second question, which is about the target.
-    shore.server.plan("HeadObject", Fault())
-    shore.server.plan("HeadObject", Fault("replaced", twist=replaced))
+    wired.server.plan("HeadObject", Fault())
+    wired.server.plan("HeadObject", Fault("replaced", twist=replaced))
 
     with pytest.raises(Conflict):
-        await shore.objects.move(KEY, OTHER)
+        await wired.objects.move(KEY, OTHER)
 
-    assert holds(shore, KEY, noise(SIZE, seed=1))
-    assert set(shore.things) == {KEY}
-    assert shore.server.mind.uploads == {}
+    assert holds(wired, KEY, noise(SIZE, seed=1))
+    assert set(wired.things) == {KEY}
+    assert wired.server.mind.uploads == {}
 
 
 async def test_a_target_that_is_taken_in_the_last_moment_stays_as_it_is(
-    shore: Shore, *, ranged: bool
+    wired: Wired, *, ranged: bool
 ) -> None:
-    body = shore.put(KEY, noise(SIZE), part_size=PART)
+    body = wired.put(KEY, noise(SIZE), part_size=PART)
 
     def taken(answer: Answer) -> Answer:
-        shore.put(OTHER, b"of somebody else")
+        wired.put(OTHER, b"of somebody else")
         return answer
 
-    shore.server.plan("HeadObject", Fault())
-    shore.server.plan("HeadObject", Fault("taken", twist=taken))
+    wired.server.plan("HeadObject", Fault())
+    wired.server.plan("HeadObject", Fault("taken", twist=taken))
 
     with pytest.raises(Conflict):
-        await shore.objects.move(KEY, OTHER)
+        await wired.objects.move(KEY, OTHER)
 
-    assert holds(shore, KEY, body)
-    assert holds(shore, OTHER, b"of somebody else")
-    assert shore.server.mind.uploads == {}
+    assert holds(wired, KEY, body)
+    assert holds(wired, OTHER, b"of somebody else")
+    assert wired.server.mind.uploads == {}
 
 
 # -- many at once
@@ -286,65 +286,65 @@ async def test_a_target_that_is_taken_in_the_last_moment_stays_as_it_is(
     "one object is moved by several callers at once",
     "it is moved once; one whole object is left",
 )
-async def test_moves_of_one_object_at_once_leave_one_object(shore: Shore, *, ranged: bool) -> None:
-    body = shore.put(KEY, noise(SIZE), part_size=PART)
+async def test_moves_of_one_object_at_once_leave_one_object(wired: Wired, *, ranged: bool) -> None:
+    body = wired.put(KEY, noise(SIZE), part_size=PART)
     targets = [OTHER, OTHER, f"{HOME}third.ulg", f"{MACHINE}/fourth.ulg", OTHER]
 
     ended = await asyncio.gather(
-        *(shore.objects.move(KEY, target) for target in targets), return_exceptions=True
+        *(wired.objects.move(KEY, target) for target in targets), return_exceptions=True
     )
 
-    assert len(shore.things) == 1
-    (thing,) = shore.things.values()
+    assert len(wired.things) == 1
+    (thing,) = wired.things.values()
     assert thing.body == body
-    (key,) = shore.things
+    (key,) = wired.things
     for target, end in zip(targets, ended, strict=True):
         assert end is None if target == key else isinstance(end, S3FileNotFoundError)
-    assert shore.server.mind.uploads == {}
+    assert wired.server.mind.uploads == {}
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_moves_back_and_forth_and_deletions_never_lose_more_than_was_deleted(
-    shore: Shore, seed: int
+    wired: Wired, seed: int
 ) -> None:
     rng = random.Random(seed)
     keys = [f"{HOME}{name}.ulg" for name in "abcd"]
-    bodies = {shore.put(key, noise(1000, seed=number)) for number, key in enumerate(keys[:3])}
+    bodies = {wired.put(key, noise(1000, seed=number)) for number, key in enumerate(keys[:3])}
 
     async def act() -> None:
         for _ in range(6):
             try:
-                await shore.objects.move(*rng.sample(keys, 2))
+                await wired.objects.move(*rng.sample(keys, 2))
             except S3IntegrationError as error:
                 assert error.status in {404, 409}
 
     await asyncio.gather(*(act() for _ in range(4)))
 
-    assert {thing.body for thing in shore.things.values()} == bodies
-    assert len(shore.things) == 3
+    assert {thing.body for thing in wired.things.values()} == bodies
+    assert len(wired.things) == 3
 
 
 async def test_metadata_that_leave_no_room_for_a_mark_do_not_stop_a_move(
-    shore: Shore, *, ranged: bool
+    wired: Wired, *, ranged: bool
 ) -> None:
     """S3 takes 2 KB of them in all."""
     full = {f"x_amz_meta_{number}": "v" * 99 for number in range(20)}
-    body = shore.put(KEY, noise(SIZE), part_size=PART, **full)
+    body = wired.put(KEY, noise(SIZE), part_size=PART, **full)
 
-    await shore.objects.move(KEY, OTHER)
+    await wired.objects.move(KEY, OTHER)
 
-    assert_moved(shore, body)
-    meta = {n: v for n, v in shore.things[OTHER].headers.items() if n.startswith("x-amz-meta-")}
+    assert_moved(wired, body)
+    meta = {n: v for n, v in wired.things[OTHER].headers.items() if n.startswith("x-amz-meta-")}
     assert sum(len(n.removeprefix("x-amz-meta-")) + len(v) for n, v in meta.items()) <= 2048
     assert meta["x-amz-meta-0"] == "v" * 99
 
 
-async def test_keys_that_no_header_can_hold_are_moved(shore: Shore) -> None:
+async def test_keys_that_no_header_can_hold_are_moved(wired: Wired) -> None:
     key, target = f"{HOME}\N{SNOWMAN} a+b&c=ü%.ulg", HOME + "\N{SNOWMAN}" * 300
-    body = shore.put(key, noise(1000))
+    body = wired.put(key, noise(1000))
 
-    await shore.objects.move(key, target)
-    await shore.objects.move(target, key)
+    await wired.objects.move(key, target)
+    await wired.objects.move(target, key)
 
-    assert holds(shore, key, body)
-    assert set(shore.things) == {key}
+    assert holds(wired, key, body)
+    assert set(wired.things) == {key}

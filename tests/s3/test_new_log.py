@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from rig import Rig, refusal
+from robot import Robot, refusal
 
 
-async def test_a_new_log_is_tried_at_once_though_the_drain_is_blocked(rig: Rig) -> None:
-    rig.service.drainer._spread = lambda: 1.0
-    rig.fault("PutObject", refusal(403, "AccessDenied"))
-    await rig.attempt(await rig.land("first.ulg"))
-    blocked = rig.service.drainer.block
+async def test_a_new_log_is_tried_at_once_though_the_drain_is_blocked(robot: Robot) -> None:
+    robot.service.drainer._spread = lambda: 1.0
+    robot.fault("PutObject", refusal(403, "AccessDenied"))
+    await robot.attempt(await robot.land("first.ulg"))
+    blocked = robot.service.drainer.block
     assert blocked is not None
-    assert blocked.until > rig.service._now()
+    assert blocked.until > robot.service._now()
 
-    new = await rig.land("second.ulg", seed=1)
-    await rig.service.drainer._turn()
+    new = await robot.land("second.ulg", seed=1)
+    await robot.service.drainer._turn()
 
-    assert (await rig.row(new)).state == "verified"
+    assert (await robot.row(new)).state == "verified"
 
 
-async def test_a_new_log_respects_that_s3_asked_for_patience(rig: Rig) -> None:
-    rig.fault("PutObject", refusal(503, "SlowDown", Retry_After="90"))
-    await rig.attempt(await rig.land("first.ulg"))
+async def test_a_new_log_respects_that_s3_asked_for_patience(robot: Robot) -> None:
+    robot.fault("PutObject", refusal(503, "SlowDown", Retry_After="90"))
+    await robot.attempt(await robot.land("first.ulg"))
 
-    new = await rig.land("second.ulg", seed=1)
-    await rig.service.drainer._turn()
+    new = await robot.land("second.ulg", seed=1)
+    await robot.service.drainer._turn()
 
-    assert (await rig.row(new)).state == "queued"
+    assert (await robot.row(new)).state == "queued"

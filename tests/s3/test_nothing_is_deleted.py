@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rig import MACHINE, SMALL, Rig, refusal
+from robot import MACHINE, SMALL, Robot, refusal
 from timed import HOUR_S, jitter, passing, timed
 
 
@@ -12,22 +12,22 @@ from timed import HOUR_S, jitter, passing, timed
     "logs wait for hours, refused, cancelled or dead, and the disk is short of room",
     "every file of the log directories stays as it is",
 )
-async def test_no_log_is_deleted_to_make_room(rig: Rig) -> None:
-    rig.given |= {"retention_days": 1, "min_free_bytes": 1 << 60}
-    await rig.restart()
-    sent = await rig.finish(await rig.land("sent.ulg"))
-    rig.always("PutObject", refusal(403, "QuotaExceeded"))
-    waiting = await rig.land("waiting.ulg", seed=1)
-    cancelled = await rig.service.cancel((await rig.land("cancelled.ulg", seed=2)).id)
-    dead = await rig.land("dead.ulg", seed=3)
-    (rig.logs / "dead.ulg").write_bytes(b"no log any more")
-    before = {path: path.read_bytes() for path in rig.logs.iterdir() if path.name != "sent.ulg"}
-    service, now = await timed(rig, spread=jitter())
+async def test_no_log_is_deleted_to_make_room(robot: Robot) -> None:
+    robot.given |= {"retention_days": 1, "min_free_bytes": 1 << 60}
+    await robot.restart()
+    sent = await robot.finish(await robot.land("sent.ulg"))
+    robot.always("PutObject", refusal(403, "QuotaExceeded"))
+    waiting = await robot.land("waiting.ulg", seed=1)
+    cancelled = await robot.service.cancel((await robot.land("cancelled.ulg", seed=2)).id)
+    dead = await robot.land("dead.ulg", seed=3)
+    (robot.logs / "dead.ulg").write_bytes(b"no log any more")
+    before = {path: path.read_bytes() for path in robot.logs.iterdir() if path.name != "sent.ulg"}
+    service, now = await timed(robot, spread=jitter())
 
     await passing(service, now, 3 * HOUR_S)
     await service.scan()
 
-    states = [(await rig.row(row)).state for row in (sent, waiting, cancelled, dead)]
+    states = [(await robot.row(row)).state for row in (sent, waiting, cancelled, dead)]
     assert states == ["verified", "queued", "cancelled", "dead"]
     assert len(before) == 3
     assert {path: path.read_bytes() for path in before} == before
@@ -38,20 +38,20 @@ async def test_no_log_is_deleted_to_make_room(rig: Rig) -> None:
     "the file of a caller is gone, and its copy in the spool waits for hours",
     "the copy stays until it is proven, and goes then",
 )
-async def test_a_copy_that_exists_nowhere_else_stays_until_it_is_proven(rig: Rig) -> None:
-    path = rig.tmp / "elsewhere" / "flight.ulg"
-    rig.shelf.copy(path, SMALL, 0)
+async def test_a_copy_that_exists_nowhere_else_stays_until_it_is_proven(robot: Robot) -> None:
+    path = robot.tmp / "elsewhere" / "flight.ulg"
+    robot.store.copy(path, SMALL, 0)
     data = path.read_bytes()
-    rig.always("PutObject", refusal(403, "AccessDenied"))
-    row = await rig.service.enqueue(path, key=f"{MACHINE}/a.ulg")
+    robot.always("PutObject", refusal(403, "AccessDenied"))
+    row = await robot.service.enqueue(path, key=f"{MACHINE}/a.ulg")
     path.unlink()
-    service, now = await timed(rig, spread=jitter())
+    service, now = await timed(robot, spread=jitter())
     await passing(service, now, 3 * HOUR_S)
-    held = [copy.read_bytes() for copy in (rig.state / "spool").glob("[!.]*")]
+    held = [copy.read_bytes() for copy in (robot.state / "spool").glob("[!.]*")]
 
-    rig.heal()
-    done = await rig.finish(row)
+    robot.heal()
+    done = await robot.finish(row)
 
     assert held == [data]
-    assert (done.state, rig.body(done.key)) == ("verified", data)
-    assert list((rig.state / "spool").iterdir()) == []
+    assert (done.state, robot.body(done.key)) == ("verified", data)
+    assert list((robot.state / "spool").iterdir()) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from rig import BUCKET, HOME
-from shore import KEY, OTHER, Shore, noise
+from robot import BUCKET, HOME
+from wired import KEY, OTHER, Wired, noise
 
 from petal_s3.errors import BadInput, NotS3, S3FileNotFoundError
 from tests.faults.mind import Many
@@ -23,23 +23,23 @@ HERE = Path(__file__).parent
 # -- listing
 
 
-async def test_one_call_lists_more_than_a_thousand(shore: Shore) -> None:
+async def test_one_call_lists_more_than_a_thousand(wired: Wired) -> None:
     """S3 gives 1,000 at once; who asks for more gets more."""
-    shore.server.mind.many = many = Many(HOME, 3456)
+    wired.server.mind.many = many = Many(HOME, 3456)
 
-    answer = await shore.proxy.list_files(max_keys=2500)
+    answer = await wired.proxy.list_files(max_keys=2500)
 
     assert [file["key"] for file in answer["files"]] == [many.key(n) for n in range(2500)]
     assert (answer["total_count"], answer["is_truncated"]) == (2500, True)
-    assert len(shore.asked("ListObjectsV2")) == 3
+    assert len(wired.asked("ListObjectsV2")) == 3
 
 
-async def test_tokens_lead_through_all_pages_without_a_gap(shore: Shore) -> None:
-    shore.server.mind.many = many = Many(HOME, 3456)
+async def test_tokens_lead_through_all_pages_without_a_gap(wired: Wired) -> None:
+    wired.server.mind.many = many = Many(HOME, 3456)
     found, token, pages = [], None, 0
 
     while pages == 0 or token is not None:
-        answer = await shore.proxy.list_files(max_keys=1500, token=token)
+        answer = await wired.proxy.list_files(max_keys=1500, token=token)
         found += [file["key"] for file in answer["files"]]
         token, pages = answer["next_token"], pages + 1
 
@@ -49,21 +49,21 @@ async def test_tokens_lead_through_all_pages_without_a_gap(shore: Shore) -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000])
-async def test_a_listing_ends_where_the_objects_end(shore: Shore, count: int) -> None:
-    shore.server.mind.many = Many(HOME, count)
+async def test_a_listing_ends_where_the_objects_end(wired: Wired, count: int) -> None:
+    wired.server.mind.many = Many(HOME, count)
 
-    answer = await shore.proxy.list_files(max_keys=5000)
+    answer = await wired.proxy.list_files(max_keys=5000)
 
     assert (answer["total_count"], answer["next_token"]) == (count, None)
     assert len({file["key"] for file in answer["files"]}) == count
 
 
 @pytest.mark.parametrize("token", ["x" * 2049, "a\nb", "\0"])
-async def test_what_is_no_token_is_not_sent(shore: Shore, token: str) -> None:
-    answer = await shore.proxy.list_files(token=token)
+async def test_what_is_no_token_is_not_sent(wired: Wired, token: str) -> None:
+    answer = await wired.proxy.list_files(token=token)
 
     assert answer["status"] == 400
-    assert shore.asked("ListObjectsV2") == []
+    assert wired.asked("ListObjectsV2") == []
 
 
 async def test_walking_through_a_hundred_thousand_objects_takes_no_more_memory_than_a_page(
@@ -87,75 +87,75 @@ async def test_walking_through_a_hundred_thousand_objects_takes_no_more_memory_t
     "a listing names the same next page for ever",
     "an error, not an endless loop",
 )
-async def test_a_listing_that_does_not_end_is_not_followed(shore: Shore) -> None:
+async def test_a_listing_that_does_not_end_is_not_followed(wired: Wired) -> None:
     def endless(answer: Answer) -> Answer:
         body = answer.body.replace(b"<IsTruncated>false", b"<IsTruncated>true")
         again = b"<NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
         return answer.but(body=body.replace(b"</ListBucketResult>", again))
 
-    shore.put(KEY, b"x")
-    shore.server.always("ListObjectsV2", Fault("endless", twist=endless))
+    wired.put(KEY, b"x")
+    wired.server.always("ListObjectsV2", Fault("endless", twist=endless))
 
     with pytest.raises(NotS3, match="does not end"):
-        async for _ in shore.objects.walk():
+        async for _ in wired.objects.walk():
             pass
 
-    assert len(shore.asked("ListObjectsV2")) <= 3
+    assert len(wired.asked("ListObjectsV2")) <= 3
 
 
 # -- ranges
 
 
-async def test_a_range_of_64_kib_is_one_request_for_64_kib(shore: Shore) -> None:
-    body = shore.put(KEY, noise(1 << 20))
-    before = shore.link.down_bytes
+async def test_a_range_of_64_kib_is_one_request_for_64_kib(wired: Wired) -> None:
+    body = wired.put(KEY, noise(1 << 20))
+    before = wired.link.down_bytes
 
-    found = await shore.proxy.get_file_range(KEY, 100_000, 100_000 + 65_535)
+    found = await wired.proxy.get_file_range(KEY, 100_000, 100_000 + 65_535)
 
     assert found == body[100_000 : 100_000 + 65_536]
-    assert shore.ops() == ["GetObject"]
-    assert shore.asked("GetObject")[0].range == "bytes=100000-165535"
-    assert 65_536 < shore.link.down_bytes - before < 65_536 + 2000
+    assert wired.ops() == ["GetObject"]
+    assert wired.asked("GetObject")[0].range == "bytes=100000-165535"
+    assert 65_536 < wired.link.down_bytes - before < 65_536 + 2000
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 999), (999, 999), (990, 2000), (500, 501)])
-async def test_a_range_has_both_its_ends(shore: Shore, first: int, last: int) -> None:
-    body = shore.put(KEY, noise(1000))
+async def test_a_range_has_both_its_ends(wired: Wired, first: int, last: int) -> None:
+    body = wired.put(KEY, noise(1000))
 
-    assert await shore.proxy.get_file_range(KEY, first, last) == body[first : last + 1]
+    assert await wired.proxy.get_file_range(KEY, first, last) == body[first : last + 1]
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4), (0, 64 << 20)])
-async def test_what_is_no_range_is_not_asked_for(shore: Shore, first: int, last: int) -> None:
+async def test_what_is_no_range_is_not_asked_for(wired: Wired, first: int, last: int) -> None:
     with pytest.raises(BadInput):
-        await shore.proxy.get_file_range(KEY, first, last)
+        await wired.proxy.get_file_range(KEY, first, last)
 
-    assert shore.server.seen == []
+    assert wired.server.seen == []
 
 
 @pytest.mark.parametrize("size", [0, 1000])
-async def test_a_range_behind_the_end_is_a_416(shore: Shore, size: int) -> None:
-    shore.put(KEY, noise(size))
+async def test_a_range_behind_the_end_is_a_416(wired: Wired, size: int) -> None:
+    wired.put(KEY, noise(size))
 
     with pytest.raises(BadInput) as refused:
-        await shore.proxy.get_file_range(KEY, 1000, 2000)
+        await wired.proxy.get_file_range(KEY, 1000, 2000)
 
     assert refused.value.status == 416
 
 
-async def test_a_range_of_what_is_not_there_is_not_found(shore: Shore) -> None:
+async def test_a_range_of_what_is_not_there_is_not_found(wired: Wired) -> None:
     with pytest.raises(S3FileNotFoundError):
-        await shore.proxy.get_file_range(KEY, 0, 10)
+        await wired.proxy.get_file_range(KEY, 0, 10)
 
 
-async def test_a_range_is_resumed_where_it_was_cut(shore: Shore) -> None:
-    body = shore.put(KEY, noise(4 << 20))
-    shore.server.plan("GetObject", Fault("cut", cut_answer_at=2 << 20))
+async def test_a_range_is_resumed_where_it_was_cut(wired: Wired) -> None:
+    body = wired.put(KEY, noise(4 << 20))
+    wired.server.plan("GetObject", Fault("cut", cut_answer_at=2 << 20))
 
-    found = await shore.proxy.get_file_range(KEY, 1000, (4 << 20) - 1000)
+    found = await wired.proxy.get_file_range(KEY, 1000, (4 << 20) - 1000)
 
     assert found == body[1000 : (4 << 20) - 999]
-    first, second = (one.range for one in shore.asked("GetObject"))
+    first, second = (one.range for one in wired.asked("GetObject"))
     assert first == f"bytes=1000-{(4 << 20) - 1000}"
     assert int(second.removeprefix("bytes=").split("-")[0]) > 1000 + (1 << 20)
 
@@ -163,10 +163,10 @@ async def test_a_range_is_resumed_where_it_was_cut(shore: Shore) -> None:
 # -- URLs
 
 
-async def test_a_url_reads_the_object_and_nothing_else(shore: Shore) -> None:
-    body = shore.put(KEY, noise(5000))
-    shore.put(OTHER, b"another")
-    made = await shore.proxy.generate_presigned_url(KEY)
+async def test_a_url_reads_the_object_and_nothing_else(wired: Wired) -> None:
+    body = wired.put(KEY, noise(5000))
+    wired.put(OTHER, b"another")
+    made = await wired.proxy.generate_presigned_url(KEY)
 
     async with aiohttp.ClientSession() as http, http.get(made["url"]) as answer:
         assert (answer.status, await answer.read()) == (200, body)
@@ -180,8 +180,8 @@ async def test_a_url_reads_the_object_and_nothing_else(shore: Shore) -> None:
     "a URL that adds an object is used where one stands, or without its condition",
     "412, or no valid signature: what is there is never overwritten",
 )
-async def test_a_url_for_put_adds_an_object_and_overwrites_none(shore: Shore) -> None:
-    made = await shore.proxy.generate_presigned_url(KEY, method="PUT")
+async def test_a_url_for_put_adds_an_object_and_overwrites_none(wired: Wired) -> None:
+    made = await wired.proxy.generate_presigned_url(KEY, method="PUT")
 
     async with aiohttp.ClientSession() as http:
 
@@ -194,24 +194,24 @@ async def test_a_url_for_put_adds_an_object_and_overwrites_none(shore: Shore) ->
         second = await put(b"the second", made["headers"])
 
     assert (bare, first, second) == (403, 200, 412)
-    assert shore.things[KEY].body == b"the first"
+    assert wired.things[KEY].body == b"the first"
 
 
 @pytest.mark.parametrize("hours", [0.5, 24, 1e9, float("inf")])
-async def test_a_url_never_claims_to_outlive_the_credentials(shore: Shore, hours: float) -> None:
-    shore.server.tokens.life_s = 1000
+async def test_a_url_never_claims_to_outlive_the_credentials(wired: Wired, hours: float) -> None:
+    wired.server.tokens.life_s = 1000
 
-    made = await shore.proxy.generate_presigned_url(KEY, hours)
+    made = await wired.proxy.generate_presigned_url(KEY, hours)
 
     assert 900 < made["expires_in"] <= 1000
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e-9, float("nan")])
-async def test_a_url_lives_at_least_a_second(shore: Shore, hours: float) -> None:
-    assert (await shore.proxy.generate_presigned_url(KEY, hours))["status"] == 400
+async def test_a_url_lives_at_least_a_second(wired: Wired, hours: float) -> None:
+    assert (await wired.proxy.generate_presigned_url(KEY, hours))["status"] == 400
 
 
-async def test_a_url_is_made_to_read_or_to_add_and_for_nothing_else(shore: Shore) -> None:
+async def test_a_url_is_made_to_read_or_to_add_and_for_nothing_else(wired: Wired) -> None:
     for method in ("DELETE", "get", "", "POST"):
-        answer = await shore.proxy.generate_presigned_url(KEY, method=method)
+        answer = await wired.proxy.generate_presigned_url(KEY, method=method)
         assert answer["status"] == 400

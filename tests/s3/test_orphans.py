@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from rich.console import Console
-from rig import (
+from robot import (
     BUCKET,
     DROP,
     HOME,
@@ -22,7 +22,7 @@ from rig import (
     PORTAL_PAGE,
     TWO_PARTS,
     UNWELL,
-    Rig,
+    Robot,
     refusal,
     until,
 )
@@ -32,7 +32,7 @@ from petal_s3.cli import screen
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
-from petal_s3.objects.ownership import Territory
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
 from petal_s3.service import snapshot as look
 
@@ -48,9 +48,9 @@ PORTALS = (
 )
 
 
-def begin(rig: Rig, key: str = LOST) -> str:
+def begin(robot: Robot, key: str = LOST) -> str:
     """Somebody begins an upload, long ago as this stand-in tells it; returns its id."""
-    return str(rig.cloud.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"])
+    return str(robot.cloud.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"])
 
 
 def xml(name: str, inner: str, **headers: str) -> Fault:
@@ -86,28 +86,28 @@ def ago(age: timedelta) -> datetime:
     return datetime.now(timezone.utc) - age
 
 
-def say(rig: Rig, first: Fault) -> None:
+def say(robot: Robot, first: Fault) -> None:
     """One pass hears this of home, and that nothing is open below the other roots."""
-    rig.fault(LISTING, first)
-    others = len(rig.service.territory.roots) - 1
-    rig.fault(LISTING, listing(), times=others)
+    robot.fault(LISTING, first)
+    others = len(robot.service.ownership.roots) - 1
+    robot.fault(LISTING, listing(), times=others)
 
 
-async def collect(rig: Rig) -> Pass:
-    return await rig.service.orphans.collect()
+async def collect(robot: Robot) -> Pass:
+    return await robot.service.orphans.collect()
 
 
-async def half_sent(rig: Rig) -> Row:
+async def half_sent(robot: Robot) -> Row:
     """A row of which S3 holds the first part."""
-    rig.fault("UploadPart", DROP, part=2)
-    return await rig.attempt(await rig.land(size=TWO_PARTS))
+    robot.fault("UploadPart", DROP, part=2)
+    return await robot.attempt(await robot.land(size=TWO_PARTS))
 
 
-async def of_unheard_id(rig: Rig, name: str = "flight.ulg", **more: Any) -> Row:
+async def of_unheard_id(robot: Robot, name: str = "flight.ulg", **more: Any) -> Row:
     """A row whose upload S3 has begun, but whose id never arrived."""
-    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
-    row = await rig.attempt(await rig.land(name, size=TWO_PARTS, **more))
-    assert (row.upload_id, len(rig.open_uploads())) == (None, 1)
+    robot.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await robot.attempt(await robot.land(name, size=TWO_PARTS, **more))
+    assert (row.upload_id, len(robot.open_uploads())) == (None, 1)
     return row
 
 
@@ -118,60 +118,62 @@ async def of_unheard_id(rig: Rig, name: str = "flight.ulg", **more: Any) -> Row:
     "orphans", "an upload that no row owns", "it is aborted when nobody added to it for a day"
 )
 async def test_an_upload_that_no_row_owns_is_aborted(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begin(rig)
+    begin(robot)
 
     with caplog.at_level(logging.INFO, "petal_s3"):
-        await rig.service.drainer._turn()
+        await robot.service.drainer._turn()
 
-    assert rig.open_uploads() == []
-    assert rig.service.orphans.aborted == 1
+    assert robot.open_uploads() == []
+    assert robot.service.orphans.aborted == 1
     assert f"orphan aborted key={LOST}" in caplog.text
 
 
-async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(rig: Rig) -> None:
-    roots = rig.service.territory.roots
+async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: Robot) -> None:
+    roots = robot.service.ownership.roots
     for root in roots:
-        begin(rig, root + "lost.ulg")
+        begin(robot, root + "lost.ulg")
 
-    found = await collect(rig)
+    found = await collect(robot)
 
     assert found == Pass(listed=4, aborted=4, refused=False)
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
     "orphans", "the upload of a log that waits is old", "it is kept, and goes on where it was"
 )
-async def test_an_upload_that_a_row_owns_is_left_alone(rig: Rig) -> None:
-    row = await half_sent(rig)
-    rig.service.orphans._age_s = -60  # everything is old
+async def test_an_upload_that_a_row_owns_is_left_alone(robot: Robot) -> None:
+    row = await half_sent(robot)
+    robot.service.orphans._age_s = -60  # everything is old
 
-    found = await collect(rig)
-    done = await rig.finish(row)
+    found = await collect(robot)
+    done = await robot.finish(row)
 
     assert (found.listed, found.aborted) == (1, 0)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(rig: Rig) -> None:
-    row = await half_sent(rig)
-    rig.service.orphans._age_s = -60  # everything is old
-    await rig.service.cancel(row.id)
+async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(
+    robot: Robot,
+) -> None:
+    row = await half_sent(robot)
+    robot.service.orphans._age_s = -60  # everything is old
+    await robot.service.cancel(row.id)
 
-    found = await collect(rig)
-    await rig.service.retry(row.id)
+    found = await collect(robot)
+    await robot.service.retry(row.id)
 
     assert found.aborted == 0
 
-    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
     "orphans", "another machine's upload is stale", "it is neither listed nor aborted"
 )
-async def test_uploads_of_other_machines_are_left_alone(rig: Rig) -> None:
+async def test_uploads_of_other_machines_are_left_alone(robot: Robot) -> None:
     theirs = [
         f"flight_logs/{MACHINE}1/lost.ulg",
         "flight_logs/drone-002/lost.ulg",
@@ -180,21 +182,21 @@ async def test_uploads_of_other_machines_are_left_alone(rig: Rig) -> None:
         "lost.ulg",
     ]
     for key in theirs:
-        begin(rig, key)
+        begin(robot, key)
 
-    found = await collect(rig)
+    found = await collect(robot)
 
     assert found.listed == 0
-    assert sorted(key for key, _ in rig.open_uploads()) == sorted(theirs)
+    assert sorted(key for key, _ in robot.open_uploads()) == sorted(theirs)
 
 
-async def test_a_key_that_escapes_its_folder_is_never_touched(rig: Rig) -> None:
+async def test_a_key_that_escapes_its_folder_is_never_touched(robot: Robot) -> None:
     for name in ("../drone-002/lost.ulg", "x//lost.ulg", ""):
-        say(rig, listing((HOME + name, "id", ago(9 * DAY))))
+        say(robot, listing((HOME + name, "id", ago(9 * DAY))))
 
-        assert (await collect(rig)).listed == 0
+        assert (await collect(robot)).listed == 0
 
-    assert rig.count("AbortMultipartUpload") == 0
+    assert robot.count("AbortMultipartUpload") == 0
 
 
 @pytest.mark.guarantee(
@@ -202,18 +204,18 @@ async def test_a_key_that_escapes_its_folder_is_never_touched(rig: Rig) -> None:
     "a second outbox of this machine has begun an upload",
     "for a day by S3's clock it is left alone",
 )
-async def test_a_young_upload_is_left_alone(rig: Rig) -> None:
+async def test_a_young_upload_is_left_alone(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        rig.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
-        upload_id = begin(rig)
+        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        upload_id = begin(robot)
 
-        say(rig, listing((LOST, upload_id, ago(DAY - timedelta(minutes=2)))))
-        young = await collect(rig)
-        say(rig, listing((LOST, upload_id, ago(DAY + timedelta(minutes=2)))))
-        old = await collect(rig)
+        say(robot, listing((LOST, upload_id, ago(DAY - timedelta(minutes=2)))))
+        young = await collect(robot)
+        say(robot, listing((LOST, upload_id, ago(DAY + timedelta(minutes=2)))))
+        old = await collect(robot)
 
         assert (young.aborted, old.aborted) == (0, 1)
-        assert rig.open_uploads() == []
+        assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -221,68 +223,68 @@ async def test_a_young_upload_is_left_alone(rig: Rig) -> None:
     "a second outbox sends one log for days",
     "while its parts arrive it is left alone",
 )
-async def test_an_old_upload_to_which_somebody_adds_is_left_alone(rig: Rig) -> None:
-    upload_id = begin(rig)
-    rig.cloud.upload_part(Bucket=BUCKET, Key=LOST, UploadId=upload_id, PartNumber=1, Body=b"x")
+async def test_an_old_upload_to_which_somebody_adds_is_left_alone(robot: Robot) -> None:
+    upload_id = begin(robot)
+    robot.cloud.upload_part(Bucket=BUCKET, Key=LOST, UploadId=upload_id, PartNumber=1, Body=b"x")
 
-    in_use = await collect(rig)
-    rig.fault("ListParts", holds(LOST, upload_id, ago(DAY + timedelta(minutes=2))))
-    at_rest = await collect(rig)
+    in_use = await collect(robot)
+    robot.fault("ListParts", holds(LOST, upload_id, ago(DAY + timedelta(minutes=2))))
+    at_rest = await collect(robot)
 
     assert (in_use.aborted, at_rest.aborted) == (0, 1)
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
     "orphans", "nobody tells the time, and the device is years ahead", "nothing is aborted"
 )
-async def test_without_the_time_of_s3_nothing_is_old(rig: Rig) -> None:
-    upload_id = begin(rig)
-    rig.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
-    rig.fault(LISTING, listing((LOST, upload_id, ago(9 * DAY)), Date="nonsense"))
-    rig.fault(LISTING, listing(Date="nonsense"), times=3)
+async def test_without_the_time_of_s3_nothing_is_old(robot: Robot) -> None:
+    upload_id = begin(robot)
+    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.fault(LISTING, listing((LOST, upload_id, ago(9 * DAY)), Date="nonsense"))
+    robot.fault(LISTING, listing(Date="nonsense"), times=3)
 
-    found = await collect(rig)
+    found = await collect(robot)
 
     assert (found.listed, found.aborted) == (1, 0)
-    assert rig.open_uploads() == [(LOST, upload_id)]
+    assert robot.open_uploads() == [(LOST, upload_id)]
 
 
-async def test_an_upload_without_a_date_is_never_old(rig: Rig) -> None:
-    upload_id = begin(rig)
+async def test_an_upload_without_a_date_is_never_old(robot: Robot) -> None:
+    upload_id = begin(robot)
     upload = f"<Upload><Key>{LOST}</Key><UploadId>{upload_id}</UploadId></Upload>"
-    say(rig, xml("ListMultipartUploadsResult", f"<Bucket>{BUCKET}</Bucket>{upload}"))
+    say(robot, xml("ListMultipartUploadsResult", f"<Bucket>{BUCKET}</Bucket>{upload}"))
 
-    found = await collect(rig)
+    found = await collect(robot)
 
     assert (found.listed, found.aborted) == (1, 0)
-    assert rig.open_uploads() == [(LOST, upload_id)]
+    assert robot.open_uploads() == [(LOST, upload_id)]
 
 
 @pytest.mark.guarantee(
     "orphans", "S3 has just given an id that is not in its row yet", "that upload is left alone"
 )
-async def test_an_upload_whose_id_is_not_written_down_yet_is_left_alone(rig: Rig) -> None:
+async def test_an_upload_whose_id_is_not_written_down_yet_is_left_alone(robot: Robot) -> None:
     async def look_first(request: Request) -> Fault:
-        upload_id = begin(rig, request.key)
-        say(rig, listing((request.key, upload_id, ago(timedelta(seconds=1)))))
-        await collect(rig)
+        upload_id = begin(robot, request.key)
+        say(robot, listing((request.key, upload_id, ago(timedelta(seconds=1)))))
+        await collect(robot)
         told = f"<Bucket>{BUCKET}</Bucket><Key>{request.key}</Key><UploadId>{upload_id}</UploadId>"
         return xml("InitiateMultipartUploadResult", told)
 
-    rig.fault("CreateMultipartUpload", look_first)
+    robot.fault("CreateMultipartUpload", look_first)
 
-    done = await rig.attempt(await rig.land(size=TWO_PARTS))
+    done = await robot.attempt(await robot.land(size=TWO_PARTS))
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-async def test_an_upload_that_ends_while_it_is_looked_at_is_no_failure(rig: Rig) -> None:
-    upload_id = begin(rig)
-    say(rig, listing((LOST, upload_id, ago(9 * DAY))))
-    rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=LOST, UploadId=upload_id)
+async def test_an_upload_that_ends_while_it_is_looked_at_is_no_failure(robot: Robot) -> None:
+    upload_id = begin(robot)
+    say(robot, listing((LOST, upload_id, ago(9 * DAY))))
+    robot.cloud.abort_multipart_upload(Bucket=BUCKET, Key=LOST, UploadId=upload_id)
 
-    assert await collect(rig) == Pass(listed=1, aborted=0, refused=False)
+    assert await collect(robot) == Pass(listed=1, aborted=0, refused=False)
 
 
 @pytest.mark.guarantee(
@@ -290,23 +292,23 @@ async def test_an_upload_that_ends_while_it_is_looked_at_is_no_failure(rig: Rig)
     "the outbox was lost in the middle of an upload",
     "the log is sent anew, the old parts are collected a day later",
 )
-async def test_what_a_lost_outbox_had_begun_is_collected(rig: Rig) -> None:
-    row = await half_sent(rig)
-    await rig.service.stop()
-    rig.database.unlink()
-    service = await rig.open()
+async def test_what_a_lost_outbox_had_begun_is_collected(robot: Robot) -> None:
+    row = await half_sent(robot)
+    await robot.service.stop()
+    robot.database.unlink()
+    service = await robot.open()
     await service.scan()
     await service.landed()
 
-    done = await rig.attempt(1)
-    soon = await collect(rig)
-    still_open = rig.open_uploads()
-    rig.fault("ListParts", holds(row.key, str(row.upload_id), ago(DAY + timedelta(minutes=2))))
-    later = await collect(rig)
+    done = await robot.attempt(1)
+    soon = await collect(robot)
+    still_open = robot.open_uploads()
+    robot.fault("ListParts", holds(row.key, str(row.upload_id), ago(DAY + timedelta(minutes=2))))
+    later = await collect(robot)
 
     assert (soon.aborted, still_open) == (0, [(row.key, row.upload_id)])
     assert later.aborted == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- when S3 does not let us, or somebody else answers
@@ -315,31 +317,31 @@ async def test_what_a_lost_outbox_had_begun_is_collected(rig: Rig) -> None:
 @pytest.mark.guarantee(
     "orphans", "listing uploads is not granted", "nothing depends on it, no token is given up"
 )
-async def test_nothing_depends_on_the_permission_to_list(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    rig.tokens.fail_with(503)  # a token given up now could not be replaced
+async def test_nothing_depends_on_the_permission_to_list(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    robot.tokens.fail_with(503)  # a token given up now could not be replaced
 
     for refused in (refusal(405, "MethodNotAllowed"), refusal(501, "NotImplemented"), DENIED):
-        rig.heal()
-        rig.always(LISTING, refused)
-        rig.always(RULES, refused)
-        assert await collect(rig) == Pass(listed=0, aborted=0, refused=True)
-    done = await rig.attempt(row)
+        robot.heal()
+        robot.always(LISTING, refused)
+        robot.always(RULES, refused)
+        assert await collect(robot) == Pass(listed=0, aborted=0, refused=True)
+    done = await robot.attempt(row)
 
     assert done.state == "verified"
-    assert rig.service.orphans.advice == []
-    assert rig.tokens.fetches == 1
+    assert robot.service.orphans.advice == []
+    assert robot.tokens.fetches == 1
 
 
-async def test_nothing_depends_on_the_permission_to_abort(rig: Rig) -> None:
-    begin(rig)
+async def test_nothing_depends_on_the_permission_to_abort(robot: Robot) -> None:
+    begin(robot)
     for op in ("AbortMultipartUpload", "ListParts"):
-        rig.always(op, DENIED)
+        robot.always(op, DENIED)
 
-        assert await collect(rig) == Pass(listed=1, aborted=0, refused=True)
-        rig.heal()
+        assert await collect(robot) == Pass(listed=1, aborted=0, refused=True)
+        robot.heal()
 
-    assert (await collect(rig)).aborted == 1
+    assert (await collect(robot)).aborted == 1
 
 
 @pytest.mark.guarantee(
@@ -347,53 +349,53 @@ async def test_nothing_depends_on_the_permission_to_abort(rig: Rig) -> None:
     "a bad bucket, when asked after a lost upload",
     "that is no missing permission: it is asked again",
 )
-async def test_another_refusal_is_no_missing_permission(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    await rig.service.cancel(row.id)
-    rig.fault(LISTING, refusal(404, "NoSuchBucket"))
+async def test_another_refusal_is_no_missing_permission(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    await robot.service.cancel(row.id)
+    robot.fault(LISTING, refusal(404, "NoSuchBucket"))
 
-    await rig.service.drainer._sweep()
-    not_yet = rig.open_uploads()
-    await rig.service.drainer._sweep()
+    await robot.service.drainer._sweep()
+    not_yet = robot.open_uploads()
+    await robot.service.drainer._sweep()
 
     assert len(not_yet) == 1
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 async def test_a_row_that_was_given_up_does_not_wait_for_the_permission_to_list(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    row = await of_unheard_id(rig)
-    await rig.service.cancel(row.id)
-    rig.fault(LISTING, refusal(501, "NotImplemented"))
+    row = await of_unheard_id(robot)
+    await robot.service.cancel(row.id)
+    robot.fault(LISTING, refusal(501, "NotImplemented"))
 
-    await rig.service.drainer._sweep()
+    await robot.service.drainer._sweep()
 
-    assert (await rig.row(row)).part_size is None
-    assert (await collect(rig)).aborted == 1
+    assert (await robot.row(row)).part_size is None
+    assert (await collect(robot)).aborted == 1
 
 
-async def test_a_bad_bucket_ends_the_pass(rig: Rig) -> None:
-    rig.fault(LISTING, refusal(404, "NoSuchBucket"))
+async def test_a_bad_bucket_ends_the_pass(robot: Robot) -> None:
+    robot.fault(LISTING, refusal(404, "NoSuchBucket"))
 
     with pytest.raises(S3BucketError):
-        await collect(rig)
+        await collect(robot)
 
 
 @pytest.mark.guarantee(
     "orphans", "a captive portal answers", "nothing counts as aborted, the next look collects it"
 )
-async def test_a_portal_collects_nothing(rig: Rig) -> None:
-    begin(rig)
+async def test_a_portal_collects_nothing(robot: Robot) -> None:
+    begin(robot)
     for op in (LISTING, "ListParts", "AbortMultipartUpload"):
         for portal in PORTALS:
-            rig.fault(op, portal)
+            robot.fault(op, portal)
 
             with pytest.raises(NotS3):
-                await collect(rig)
+                await collect(robot)
 
-    assert rig.service.orphans.aborted == 0
-    assert (await collect(rig)).aborted == 1
+    assert robot.service.orphans.aborted == 0
+    assert (await collect(robot)).aborted == 1
 
 
 @pytest.mark.guarantee(
@@ -401,15 +403,15 @@ async def test_a_portal_collects_nothing(rig: Rig) -> None:
     "a server lists all open uploads, whatever prefix is asked for",
     "those of other machines are left alone",
 )
-async def test_uploads_of_other_machines_in_a_listing_are_left_alone(rig: Rig) -> None:
+async def test_uploads_of_other_machines_in_a_listing_are_left_alone(robot: Robot) -> None:
     old = ago(9 * DAY)
     foreign = "flight_logs/drone-002/lost.ulg"
-    theirs = begin(rig, foreign)
-    rig.always(LISTING, listing((LOST, begin(rig), old), (foreign, theirs, old)))
+    theirs = begin(robot, foreign)
+    robot.always(LISTING, listing((LOST, begin(robot), old), (foreign, theirs, old)))
 
-    await collect(rig)
+    await collect(robot)
 
-    assert rig.open_uploads() == [(foreign, theirs)]
+    assert robot.open_uploads() == [(foreign, theirs)]
 
 
 LIES = {"bucket": 1, "without marker": 1, "same page": 2, "ever more": 100}
@@ -420,7 +422,7 @@ LIES = {"bucket": 1, "without marker": 1, "same page": 2, "ever more": 100}
     "a listing of another bucket, or without an end",
     "it is not believed, nothing is aborted",
 )
-async def test_a_listing_that_lies_is_not_believed(rig: Rig) -> None:
+async def test_a_listing_that_lies_is_not_believed(robot: Robot) -> None:
     old = ago(9 * DAY)
     pages = iter(range(10_000))
 
@@ -433,25 +435,25 @@ async def test_a_listing_that_lies_is_not_believed(rig: Rig) -> None:
         following = LOST if lie == "same page" else f"{HOME}{next(pages)}"
         return listing((LOST, "id", old), following=following)
 
-    rig.always(LISTING, answer)
+    robot.always(LISTING, answer)
 
     for lie, asked in LIES.items():
-        rig.ledger.clear()
+        robot.ledger.clear()
 
         with pytest.raises(NotS3):
-            await collect(rig)
+            await collect(robot)
 
-        assert rig.count(LISTING) == asked, lie
-        assert rig.count("AbortMultipartUpload") == 0, lie
+        assert robot.count(LISTING) == asked, lie
+        assert robot.count("AbortMultipartUpload") == 0, lie
 
 
-async def test_a_server_that_ignores_the_prefix_does_not_hold_up_a_log(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    mine = rig.open_uploads()[0]
+async def test_a_server_that_ignores_the_prefix_does_not_hold_up_a_log(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    mine = robot.open_uploads()[0]
     foreign = ("flight_logs/drone-002/lost.ulg", "id", ago(DAY))
-    rig.fault(LISTING, listing(foreign, (*mine, ago(DAY))))
+    robot.fault(LISTING, listing(foreign, (*mine, ago(DAY))))
 
-    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.attempt(row), robot.logs / "flight.ulg")
 
 
 class Paged:
@@ -485,25 +487,25 @@ class Paged:
 
 
 @pytest.fixture
-async def paged(rig: Rig) -> AsyncIterator[Paged]:
+async def paged(robot: Robot) -> AsyncIterator[Paged]:
     made = Paged()
     runner = web.ServerRunner(web.Server(made.answer))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await rig.restart(endpoint_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await robot.restart(endpoint_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
     yield made
-    await rig.service.stop()
+    await robot.service.stop()
     await runner.cleanup()
 
 
-async def test_a_listing_of_many_pages_is_read_to_its_end(rig: Rig, paged: Paged) -> None:
+async def test_a_listing_of_many_pages_is_read_to_its_end(robot: Robot, paged: Paged) -> None:
     # Several ids of one key stand in the order of their beginning, not of their names.
     paged.uploads = [(f"{HOME}{n}.ulg", f"{9 - i}") for n in range(3) for i in range(3)]
     paged.uploads.append((f"{HOME}2.ulg.more", "9"))
     paged.uploads.append(("flight_logs/drone-002/lost.ulg", "9"))
 
-    below = await rig.service.s3.uploads_below(HOME)
-    of_one = await rig.service.s3.uploads(f"{HOME}2.ulg")
+    below = await robot.service.s3.uploads_below(HOME)
+    of_one = await robot.service.s3.uploads(f"{HOME}2.ulg")
 
     assert [(one.key, one.upload_id) for one in below] == paged.uploads[:10]
     assert of_one == ["9", "8", "7"]
@@ -511,34 +513,34 @@ async def test_a_listing_of_many_pages_is_read_to_its_end(rig: Rig, paged: Paged
 
 
 async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
-    rig: Rig, paged: Paged
+    robot: Robot, paged: Paged
 ) -> None:
     paged.uploads = [(LOST, "1"), (LOST, "2"), (LOST, "3")]
     paged.whole_keys_only = True
 
-    assert await rig.service.s3.uploads_below(HOME) == []
-    assert await rig.service.s3.uploads(LOST) == ["1", "2", "3"]
+    assert await robot.service.s3.uploads_below(HOME) == []
+    assert await robot.service.s3.uploads(LOST) == ["1", "2", "3"]
 
 
 # -- when it is looked
 
 
-async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(rig: Rig) -> None:
+async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(robot: Robot) -> None:
     later_s = 0.0
-    drainer = rig.service.drainer
+    drainer = robot.service.drainer
     now = drainer._now
     drainer._now = lambda: now() + later_s
     asked = []
 
     for later_s in (0.0, 1.0, 86_000.0, 86_500.0, 86_600.0):  # noqa: B007 - read by the clock
         await drainer._turn()
-        asked.append(rig.count(LISTING))
+        asked.append(robot.count(LISTING))
 
     assert asked == [4, 4, 4, 8, 8]
 
 
-def questions(rig: Rig) -> list[str]:
-    return [op for op in rig.ops() if op != "Token"]
+def questions(robot: Robot) -> list[str]:
+    return [op for op in robot.ops() if op != "Token"]
 
 
 @pytest.mark.guarantee(
@@ -548,167 +550,167 @@ def questions(rig: Rig) -> list[str]:
 )
 @pytest.mark.parametrize("years", [0, 10, -50])
 async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
-    rig: Rig, years: int
+    robot: Robot, years: int
 ) -> None:
     """The date of the device may be anything."""
-    await rig.service.drainer._turn()
-    advice = rig.service.orphans.advice
-    wall = rig.service.s3.clock._wall
+    await robot.service.drainer._turn()
+    advice = robot.service.orphans.advice
+    wall = robot.service.s3.clock._wall
     asked = []
 
     for _ in range(3):
-        service = await rig.restart()
+        service = await robot.restart()
         service.s3.clock._wall = lambda: wall() + years * 365 * DAY.total_seconds()
-        rig.ledger.clear()
-        left_s = await rig.service.orphans.look()
-        asked.append(questions(rig))
+        robot.ledger.clear()
+        left_s = await robot.service.orphans.look()
+        asked.append(questions(robot))
 
     assert asked == [["ListObjectsV2"]] * 3
     assert 86_000 < left_s <= 86_400
-    assert rig.service.orphans.advice == advice != []
+    assert robot.service.orphans.advice == advice != []
 
 
-async def a_day_passes(rig: Rig) -> None:
-    rig.sql(
+async def a_day_passes(robot: Robot) -> None:
+    robot.sql(
         "UPDATE fact SET value = json_set(value, '$.at', json_extract(value, '$.at') - 86400)"
         " WHERE name LIKE 'orphans %'"
     )
 
 
-async def test_a_start_a_day_later_looks_again(rig: Rig) -> None:
-    await rig.service.drainer._turn()
-    await a_day_passes(rig)
-    begin(rig)
-    await rig.restart()
+async def test_a_start_a_day_later_looks_again(robot: Robot) -> None:
+    await robot.service.drainer._turn()
+    await a_day_passes(robot)
+    begin(robot)
+    await robot.restart()
 
-    await rig.service.drainer._turn()
+    await robot.service.drainer._turn()
 
-    assert rig.open_uploads() == []
-
-
-async def test_a_look_that_failed_is_made_at_the_next_start(rig: Rig) -> None:
-    rig.fault(RULES, UNWELL)
-    await rig.service.drainer._turn()
-    await rig.restart()
-    begin(rig)
-
-    await rig.service.drainer._turn()
-
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
-async def test_a_start_looks_where_s3_does_not_tell_its_time(rig: Rig) -> None:
-    await rig.service.drainer._turn()
-    await rig.restart()
-    rig.fault("ListObjectsV2", page(Date="nonsense"))
-    rig.fault(LISTING, listing(Date="nonsense"))
-    before = rig.count(LISTING)
+async def test_a_look_that_failed_is_made_at_the_next_start(robot: Robot) -> None:
+    robot.fault(RULES, UNWELL)
+    await robot.service.drainer._turn()
+    await robot.restart()
+    begin(robot)
 
-    await rig.service.drainer._turn()
+    await robot.service.drainer._turn()
 
-    assert rig.count(LISTING) == before + len(rig.service.territory.listed)
-
-
-async def test_a_start_that_may_not_list_learns_the_time_from_the_refusal(rig: Rig) -> None:
-    await rig.service.drainer._turn()
-    await rig.restart()
-    rig.fault("ListObjectsV2", DENIED)
-    before = rig.count(LISTING)
-
-    await rig.service.drainer._turn()
-
-    assert rig.count(LISTING) == before
+    assert robot.open_uploads() == []
 
 
-async def test_what_was_looked_for_in_another_bucket_says_nothing(rig: Rig) -> None:
-    await rig.service.drainer._turn()
-    before = rig.count(LISTING)
-    await rig.restart(upload_prefix="elsewhere/")
+async def test_a_start_looks_where_s3_does_not_tell_its_time(robot: Robot) -> None:
+    await robot.service.drainer._turn()
+    await robot.restart()
+    robot.fault("ListObjectsV2", page(Date="nonsense"))
+    robot.fault(LISTING, listing(Date="nonsense"))
+    before = robot.count(LISTING)
 
-    await rig.service.drainer._turn()
+    await robot.service.drainer._turn()
 
-    assert rig.count(LISTING) == before + 4
+    assert robot.count(LISTING) == before + len(robot.service.ownership.listed)
 
 
-async def test_a_server_that_has_no_uploads_and_says_so_by_404_has_none(rig: Rig) -> None:
-    rig.always(LISTING, refusal(404, "NoSuchUpload"))
+async def test_a_start_that_may_not_list_learns_the_time_from_the_refusal(robot: Robot) -> None:
+    await robot.service.drainer._turn()
+    await robot.restart()
+    robot.fault("ListObjectsV2", DENIED)
+    before = robot.count(LISTING)
 
-    found = await collect(rig)
+    await robot.service.drainer._turn()
+
+    assert robot.count(LISTING) == before
+
+
+async def test_what_was_looked_for_in_another_bucket_says_nothing(robot: Robot) -> None:
+    await robot.service.drainer._turn()
+    before = robot.count(LISTING)
+    await robot.restart(upload_prefix="elsewhere/")
+
+    await robot.service.drainer._turn()
+
+    assert robot.count(LISTING) == before + 4
+
+
+async def test_a_server_that_has_no_uploads_and_says_so_by_404_has_none(robot: Robot) -> None:
+    robot.always(LISTING, refusal(404, "NoSuchUpload"))
+
+    found = await collect(robot)
 
     assert found == Pass(listed=0, aborted=0, refused=False)
 
 
-async def test_nothing_is_looked_for_while_rows_are_due(rig: Rig) -> None:
-    await rig.land("one.ulg")
-    await rig.land("two.ulg", seed=1)
+async def test_nothing_is_looked_for_while_rows_are_due(robot: Robot) -> None:
+    await robot.land("one.ulg")
+    await robot.land("two.ulg", seed=1)
     seen = []
 
     for _ in range(3):
-        await rig.service.drainer._turn()
-        seen.append((rig.count("PutObject"), rig.count(LISTING)))
+        await robot.service.drainer._turn()
+        seen.append((robot.count("PutObject"), robot.count(LISTING)))
 
     assert seen == [(1, 0), (2, 0), (2, 4)]
 
 
-async def test_nothing_is_looked_for_while_the_drain_is_blocked(rig: Rig) -> None:
-    row = await half_sent(rig)
-    await rig.service.cancel(row.id)
-    rig.fault("AbortMultipartUpload", refusal(503, "SlowDown", Retry_After="90"))
+async def test_nothing_is_looked_for_while_the_drain_is_blocked(robot: Robot) -> None:
+    row = await half_sent(robot)
+    await robot.service.cancel(row.id)
+    robot.fault("AbortMultipartUpload", refusal(503, "SlowDown", Retry_After="90"))
 
-    await rig.service.drainer._turn()
+    await robot.service.drainer._turn()
 
-    assert rig.service.drainer.block is not None
-    assert rig.count(LISTING) == 0
+    assert robot.service.drainer.block is not None
+    assert robot.count(LISTING) == 0
 
 
 @pytest.mark.guarantee(
     "orphans", "a log lands while orphans are looked for", "the look ends, the log is sent at once"
 )
-async def test_a_log_that_lands_ends_the_look_for_orphans(rig: Rig) -> None:
+async def test_a_log_that_lands_ends_the_look_for_orphans(robot: Robot) -> None:
     proven = asyncio.Event()
 
     async def hang(_: Request) -> None:
         await proven.wait()
 
-    rig.fault(LISTING, hang)
-    service = await rig.run(request_timeout=1000)
-    await until(lambda: rig.count(LISTING) == 1)
+    robot.fault(LISTING, hang)
+    service = await robot.run(request_timeout=1000)
+    await until(lambda: robot.count(LISTING) == 1)
 
-    row = await rig.land()
-    done = await rig.until_state(row, "verified")
+    row = await robot.land()
+    done = await robot.until_state(row, "verified")
     proven.set()
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count(LISTING) == 1
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count(LISTING) == 1
     assert service.drainer._tidy_at - service._now() < 60  # it is made later
 
 
-async def test_arming_ends_the_look_for_orphans(rig: Rig) -> None:
+async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
     over = asyncio.Event()
 
     async def hang(_: Request) -> None:
         await over.wait()
 
-    rig.fault(LISTING, hang)
-    service = await rig.run(request_timeout=1000)
-    await until(lambda: rig.count(LISTING) == 1)
+    robot.fault(LISTING, hang)
+    service = await robot.run(request_timeout=1000)
+    await until(lambda: robot.count(LISTING) == 1)
 
     service.flight.told(armed=True, now=service._now())
     await until(lambda: service.drainer._tidy_at > 0)
     over.set()
 
-    assert rig.count(LISTING) == 1
+    assert robot.count(LISTING) == 1
 
 
-async def test_stopping_in_the_middle_of_a_look_stops(rig: Rig) -> None:
+async def test_stopping_in_the_middle_of_a_look_stops(robot: Robot) -> None:
     over = asyncio.Event()
 
     async def hang(_: Request) -> None:
         await over.wait()
 
-    rig.fault(LISTING, hang)
-    service = await rig.run(request_timeout=1000)
-    await until(lambda: rig.count(LISTING) == 1)
+    robot.fault(LISTING, hang)
+    service = await robot.run(request_timeout=1000)
+    await until(lambda: robot.count(LISTING) == 1)
 
     await asyncio.wait_for(service.stop(), 30)
     over.set()
@@ -717,9 +719,9 @@ async def test_stopping_in_the_middle_of_a_look_stops(rig: Rig) -> None:
 @pytest.mark.guarantee(
     "orphans", "looking for orphans fails", "no log waits for it, it is tried again by and by"
 )
-async def test_a_failed_look_blocks_nothing(rig: Rig) -> None:
-    begin(rig)
-    drainer = rig.service.drainer
+async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
+    begin(robot)
+    drainer = robot.service.drainer
     drainer._spread = lambda: 1.0
 
     for op, fault in (
@@ -728,29 +730,29 @@ async def test_a_failed_look_blocks_nothing(rig: Rig) -> None:
         ("ListParts", UNWELL),
         (RULES, UNWELL),
     ):
-        rig.always(op, fault)
+        robot.always(op, fault)
         drainer._tidy_at, drainer._untidy = 0.0, 0
-        waits = [await look_once(rig) for _ in range(3)]
-        rig.heal()
+        waits = [await look_once(robot) for _ in range(3)]
+        robot.heal()
 
         assert waits == [32, 64, 128], (op, fault)
         assert drainer.block is None
-    done = await rig.attempt(await rig.land())
+    done = await robot.attempt(await robot.land())
 
     assert done.state == "verified"
 
 
-async def look_once(rig: Rig) -> int:
+async def look_once(robot: Robot) -> int:
     """Turn once when a look is due; returns seconds until the next one."""
-    drainer = rig.service.drainer
+    drainer = robot.service.drainer
     drainer._tidy_at = 0.0
     await drainer._turn()
     return round(drainer._tidy_at - drainer._now())
 
 
-async def test_s3_may_ask_for_patience_with_the_look(rig: Rig) -> None:
-    rig.fault(LISTING, refusal(503, "SlowDown", Retry_After="3000"))
-    drainer = rig.service.drainer
+async def test_s3_may_ask_for_patience_with_the_look(robot: Robot) -> None:
+    robot.fault(LISTING, refusal(503, "SlowDown", Retry_After="3000"))
+    drainer = robot.service.drainer
 
     await drainer._turn()
 
@@ -758,15 +760,15 @@ async def test_s3_may_ask_for_patience_with_the_look(rig: Rig) -> None:
 
 
 async def test_a_look_that_crashes_harms_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def crash() -> Pass:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rig.service.orphans, "collect", crash)
+    monkeypatch.setattr(robot.service.orphans, "collect", crash)
 
-    await rig.service.drainer._turn()
-    done = await rig.attempt(await rig.land())
+    await robot.service.drainer._turn()
+    done = await robot.attempt(await robot.land())
 
     assert "looking for orphans crashed" in caplog.text
     assert done.state == "verified"
@@ -775,10 +777,10 @@ async def test_a_look_that_crashes_harms_nothing(
 # -- the rule of the bucket
 
 
-def put_rule(rig: Rig, **rule: Any) -> None:
+def put_rule(robot: Robot, **rule: Any) -> None:
     whole = {"ID": "r", "Status": "Enabled", "AbortIncompleteMultipartUpload": DAYS, **rule}
     rules = {"Rules": [{k: v for k, v in whole.items() if v is not None}]}
-    rig.cloud.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=rules)
+    robot.cloud.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=rules)
 
 
 DAYS = {"DaysAfterInitiation": 7}
@@ -789,7 +791,7 @@ ENABLED = (
 )
 
 
-async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(rig: Rig) -> None:
+async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(robot: Robot) -> None:
     expire = {"AbortIncompleteMultipartUpload": None, "Expiration": {"Days": 365}}
     rules: list[tuple[dict[str, Any], bool]] = [
         ({"Filter": {}}, True),
@@ -806,36 +808,36 @@ async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(rig: Rig) 
         ({"Filter": {}, **expire}, False),
     ]
     for rule, covers in rules:
-        put_rule(rig, **rule)
+        put_rule(robot, **rule)
 
-        assert await rig.service.s3.stale_upload_rule(HOME) is covers, rule
+        assert await robot.service.s3.stale_upload_rule(HOME) is covers, rule
 
 
-async def test_a_rule_for_large_objects_only_does_not_count(rig: Rig) -> None:
+async def test_a_rule_for_large_objects_only_does_not_count(robot: Robot) -> None:
     large = "<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>"
-    rig.fault(RULES, xml("LifecycleConfiguration", f"<Rule>{ENABLED}{large}</Rule>"))
+    robot.fault(RULES, xml("LifecycleConfiguration", f"<Rule>{ENABLED}{large}</Rule>"))
 
-    assert await rig.service.s3.stale_upload_rule(HOME) is False
+    assert await robot.service.s3.stale_upload_rule(HOME) is False
 
 
-async def test_one_rule_of_many_is_enough(rig: Rig) -> None:
+async def test_one_rule_of_many_is_enough(robot: Robot) -> None:
     rules = "".join(
         f"<Rule>{ENABLED}<Filter><And><Prefix>{prefix}</Prefix></And></Filter></Rule>"
         for prefix in ("videos/", "flight_logs/")
     )
-    rig.fault(RULES, xml("LifecycleConfiguration", rules))
+    robot.fault(RULES, xml("LifecycleConfiguration", rules))
 
-    assert await rig.service.s3.stale_upload_rule(HOME) is True
+    assert await robot.service.s3.stale_upload_rule(HOME) is True
 
 
-async def test_a_bucket_without_any_rule_has_none(rig: Rig) -> None:
-    assert await rig.service.s3.stale_upload_rule(HOME) is False
+async def test_a_bucket_without_any_rule_has_none(robot: Robot) -> None:
+    assert await robot.service.s3.stale_upload_rule(HOME) is False
 
 
 @pytest.mark.guarantee(
     "orphans", "S3 does not say which rules the bucket has", "nobody is told anything wrong"
 )
-async def test_what_s3_does_not_say_is_unknown(rig: Rig) -> None:
+async def test_what_s3_does_not_say_is_unknown(robot: Robot) -> None:
     for answer in (
         DENIED,
         refusal(501, "NotImplemented"),
@@ -846,21 +848,21 @@ async def test_what_s3_does_not_say_is_unknown(rig: Rig) -> None:
         Fault(200, b"<html><body/></html>"),
         xml("LifecycleConfiguration", ""),
     ):
-        rig.fault(RULES, answer)
+        robot.fault(RULES, answer)
 
-        found = await collect(rig)
+        found = await collect(robot)
 
         assert found.refused is False, answer
-        assert rig.service.orphans.advice == [], answer
+        assert robot.service.orphans.advice == [], answer
 
 
 @pytest.mark.guarantee(
     "orphans", "the bucket has no rule for stale uploads", "the operator is told how to add one"
 )
 async def test_a_bucket_without_a_rule_brings_advice(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = rig.service
+    service = robot.service
     service.lock.take()
     before = (await service.status())["advice"]
     for _ in range(2):
@@ -882,19 +884,19 @@ async def test_a_bucket_without_a_rule_brings_advice(
     assert sentence in " ".join(seen.getvalue().split())
 
 
-async def test_advice_that_was_followed_is_no_longer_given(rig: Rig) -> None:
-    await collect(rig)
-    before = rig.service.orphans.advice
+async def test_advice_that_was_followed_is_no_longer_given(robot: Robot) -> None:
+    await collect(robot)
+    before = robot.service.orphans.advice
 
-    put_rule(rig, Filter={})
-    await collect(rig)
+    put_rule(robot, Filter={})
+    await collect(robot)
 
     assert len(before) == 1
-    assert rig.service.orphans.advice == []
+    assert robot.service.orphans.advice == []
 
 
-async def test_without_a_drain_there_is_no_advice_but_its_name(rig: Rig) -> None:
-    assert (await rig.service.status())["advice"] == []
+async def test_without_a_drain_there_is_no_advice_but_its_name(robot: Robot) -> None:
+    assert (await robot.service.status())["advice"] == []
 
 
 # -- no upload is left without a row
@@ -906,26 +908,26 @@ async def test_without_a_drain_there_is_no_advice_but_its_name(rig: Rig) -> None
     "the row keeps the id that arrives, and by it the upload is aborted",
 )
 async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.always(LISTING, DENIED)
-    row = await rig.land(size=TWO_PARTS)
-    begin = rig.service.s3.begin
+    robot.always(LISTING, DENIED)
+    row = await robot.land(size=TWO_PARTS)
+    begin = robot.service.s3.begin
 
     async def cancelled_meanwhile(*args: Any, **more: Any) -> Any:
         begun = await begin(*args, **more)
-        rig.sql("UPDATE log SET state = 'cancelled', lease = NULL, reason = 'asked'")
+        robot.sql("UPDATE log SET state = 'cancelled', lease = NULL, reason = 'asked'")
         return begun
 
-    monkeypatch.setattr(rig.service.s3, "begin", cancelled_meanwhile)
-    rig.fault("AbortMultipartUpload", DROP)
-    await rig.step()
-    not_yet = rig.open_uploads()
-    await rig.service.drainer._sweep()
+    monkeypatch.setattr(robot.service.s3, "begin", cancelled_meanwhile)
+    robot.fault("AbortMultipartUpload", DROP)
+    await robot.step()
+    not_yet = robot.open_uploads()
+    await robot.service.drainer._sweep()
 
     assert len(not_yet) == 1
-    assert (await rig.row(row)).state == "cancelled"
-    assert rig.open_uploads() == []
+    assert (await robot.row(row)).state == "cancelled"
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -933,66 +935,66 @@ async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
     "cancelled, and S3 begins the upload only after we tidied up",
     "it is collected a day later",
 )
-async def test_an_upload_that_s3_begins_after_the_sweep_is_collected(rig: Rig) -> None:
+async def test_an_upload_that_s3_begins_after_the_sweep_is_collected(robot: Robot) -> None:
     swept = asyncio.Event()
-    row = await rig.land(size=TWO_PARTS)
+    row = await robot.land(size=TWO_PARTS)
 
     async def act_late(_: Request) -> None:
-        await rig.service.cancel(row.id)
+        await robot.service.cancel(row.id)
         await swept.wait()
 
-    rig.fault("CreateMultipartUpload", act_late)
-    await rig.step()
-    await rig.service.drainer._turn()
+    robot.fault("CreateMultipartUpload", act_late)
+    await robot.step()
+    await robot.service.drainer._turn()
     swept.set()
-    await until(rig.open_uploads)
+    await until(robot.open_uploads)
 
-    await collect(rig)
+    await collect(robot)
 
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
     "orphans", "the disk is full when S3's id arrives", "the upload is aborted, the log waits"
 )
-async def test_an_id_that_cannot_be_written_down_is_aborted(rig: Rig) -> None:
-    rig.always(LISTING, DENIED)
-    service = rig.service
+async def test_an_id_that_cannot_be_written_down_is_aborted(robot: Robot) -> None:
+    robot.always(LISTING, DENIED)
+    service = robot.service
 
     async def write_protect(_: Request) -> None:
         await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
 
-    rig.fault("CreateMultipartUpload", write_protect)
-    row = await rig.land(size=TWO_PARTS)
+    robot.fault("CreateMultipartUpload", write_protect)
+    row = await robot.land(size=TWO_PARTS)
     with pytest.raises(LocalStorageError):
-        await rig.step()
+        await robot.step()
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
-    none_is_left = rig.open_uploads()
-    await rig.restart()
+    none_is_left = robot.open_uploads()
+    await robot.restart()
 
     assert none_is_left == []
-    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.attempt(row), robot.logs / "flight.ulg")
 
 
 async def test_killed_between_the_id_and_its_note_it_is_aborted(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(*_: Any) -> None:
         raise asyncio.CancelledError
 
-    row = await rig.land(size=TWO_PARTS)
+    row = await robot.land(size=TWO_PARTS)
     with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
-        patch.setattr(rig.service.s3, "begin", killed(rig, die))
-        await rig.step()
-    left = rig.open_uploads()
-    await rig.restart()
+        patch.setattr(robot.service.s3, "begin", killed(robot, die))
+        await robot.step()
+    left = robot.open_uploads()
+    await robot.restart()
 
     assert len(left) == 1
-    rig.assert_sent_once(await rig.attempt(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.attempt(row), robot.logs / "flight.ulg")
 
 
-def killed(rig: Rig, die: Any) -> Any:
-    begin = rig.service.s3.begin
+def killed(robot: Robot, die: Any) -> Any:
+    begin = robot.service.s3.begin
 
     async def call(*args: Any, **more: Any) -> Any:
         await begin(*args, **more)
@@ -1007,14 +1009,14 @@ def killed(rig: Rig, die: Any) -> Any:
     "the id was never heard, and the key is taken meanwhile",
     "the upload at the old key is aborted first",
 )
-async def test_an_unheard_upload_goes_before_the_key_changes(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    rig.put(row.key, b"other bytes")
+async def test_an_unheard_upload_goes_before_the_key_changes(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    robot.put(row.key, b"other bytes")
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert (done.state, done.key == row.key) == ("verified", False)
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -1022,26 +1024,26 @@ async def test_an_unheard_upload_goes_before_the_key_changes(rig: Rig) -> None:
     "the id was never heard, and the same bytes arrive another way",
     "the upload is aborted, nothing is sent",
 )
-async def test_an_unheard_upload_goes_before_the_bytes_are_recognised(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    twin = await rig.attempt(await rig.land("twin.ulg", size=TWO_PARTS, priority=99))
-    before = rig.count("UploadPart")
+async def test_an_unheard_upload_goes_before_the_bytes_are_recognised(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    twin = await robot.attempt(await robot.land("twin.ulg", size=TWO_PARTS, priority=99))
+    before = robot.count("UploadPart")
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert (done.state, done.same_as) == ("verified", twin.id)
-    assert rig.count("UploadPart") == before
-    assert rig.open_uploads() == []
+    assert robot.count("UploadPart") == before
+    assert robot.open_uploads() == []
 
 
-async def test_an_unheard_upload_goes_before_the_part_size_changes(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    await rig.restart(part_size=2 * PART)
+async def test_an_unheard_upload_goes_before_the_part_size_changes(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    await robot.restart(part_size=2 * PART)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert (done.state, rig.count("PutObject")) == ("verified", 1)
-    assert rig.open_uploads() == []
+    assert (done.state, robot.count("PutObject")) == ("verified", 1)
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -1050,30 +1052,32 @@ async def test_an_unheard_upload_goes_before_the_part_size_changes(rig: Rig) -> 
     "the upload is aborted before the new file is sent",
 )
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_an_unheard_upload_goes_when_the_file_lands_anew(rig: Rig, cancelled: bool) -> None:
-    row = await of_unheard_id(rig, priority=0)
+async def test_an_unheard_upload_goes_when_the_file_lands_anew(
+    robot: Robot, cancelled: bool
+) -> None:
+    row = await of_unheard_id(robot, priority=0)
     if cancelled:
-        rig.sql("UPDATE log SET state = 'dead', reason = 'gone', code = 'source_gone'")
-    path = rig.write("flight.ulg", size=TWO_PARTS, seed=1)
-    again = await rig.service.enqueue(path)
+        robot.sql("UPDATE log SET state = 'dead', reason = 'gone', code = 'source_gone'")
+    path = robot.write("flight.ulg", size=TWO_PARTS, seed=1)
+    again = await robot.service.enqueue(path)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert again.id == row.id
     assert done.state == "verified"
-    assert rig.body(done.key) == path.read_bytes()
-    assert rig.open_uploads() == []
+    assert robot.body(done.key) == path.read_bytes()
+    assert robot.open_uploads() == []
 
 
-async def test_an_unheard_upload_goes_when_the_file_is_gone(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    (rig.logs / "flight.ulg").unlink()
+async def test_an_unheard_upload_goes_when_the_file_is_gone(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    (robot.logs / "flight.ulg").unlink()
 
-    dead = await rig.attempt(row)
-    await rig.service.drainer._sweep()
+    dead = await robot.attempt(row)
+    await robot.service.drainer._sweep()
 
     assert dead.state == "dead"
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -1081,61 +1085,61 @@ async def test_an_unheard_upload_goes_when_the_file_is_gone(rig: Rig) -> None:
     "somebody else completes the same bytes first",
     "the log is proven by them, our own parts are aborted",
 )
-async def test_our_own_parts_go_when_somebody_else_brought_the_same_bytes(rig: Rig) -> None:
-    row = await rig.land(size=TWO_PARTS)
-    path = rig.logs / "flight.ulg"
+async def test_our_own_parts_go_when_somebody_else_brought_the_same_bytes(robot: Robot) -> None:
+    row = await robot.land(size=TWO_PARTS)
+    path = robot.logs / "flight.ulg"
 
     async def overtake(request: Request) -> None:
-        other = begin(rig, request.key)
+        other = begin(robot, request.key)
         data = path.read_bytes()
         parts = [
             {
                 "PartNumber": number,
-                "ETag": rig.cloud.upload_part(
+                "ETag": robot.cloud.upload_part(
                     Bucket=BUCKET, Key=request.key, UploadId=other, PartNumber=number, Body=body
                 )["ETag"],
             }
             for number, body in enumerate((data[:PART], data[PART:]), 1)
         ]
-        rig.cloud.complete_multipart_upload(
+        robot.cloud.complete_multipart_upload(
             Bucket=BUCKET, Key=request.key, UploadId=other, MultipartUpload={"Parts": parts}
         )
 
-    rig.fault("CompleteMultipartUpload", overtake)
-    rig.fault("AbortMultipartUpload", UNWELL)
+    robot.fault("CompleteMultipartUpload", overtake)
+    robot.fault("AbortMultipartUpload", UNWELL)
 
-    not_yet = await rig.attempt(row)
-    done = await rig.attempt(row)
+    not_yet = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert (not_yet.state, not_yet.code) == ("queued", "s3_unwell")
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
 
 
 @pytest.mark.guarantee(
     "orphans", "S3 fails again and again to say what is open", "the log goes up all the same"
 )
-async def test_a_log_does_not_wait_for_ever_for_tidying_up(rig: Rig) -> None:
-    row = await of_unheard_id(rig)
-    rig.always(LISTING, UNWELL)
+async def test_a_log_does_not_wait_for_ever_for_tidying_up(robot: Robot) -> None:
+    row = await of_unheard_id(robot)
+    robot.always(LISTING, UNWELL)
 
-    done = await rig.finish(row)
-    rig.heal()
-    await collect(rig)
+    done = await robot.finish(row)
+    robot.heal()
+    await collect(robot)
 
     assert done.attempts == 4
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
-async def test_an_abort_that_s3_refuses_is_made_again(rig: Rig) -> None:
-    row = await half_sent(rig)
-    await rig.service.cancel(row.id)
-    rig.fault("AbortMultipartUpload", UNWELL, times=2)
+async def test_an_abort_that_s3_refuses_is_made_again(robot: Robot) -> None:
+    row = await half_sent(robot)
+    await robot.service.cancel(row.id)
+    robot.fault("AbortMultipartUpload", UNWELL, times=2)
 
     for _ in range(3):
-        await rig.service.drainer._sweep()
+        await robot.service.drainer._sweep()
 
-    assert rig.open_uploads() == []
-    assert (await rig.row(row)).upload_id is None
+    assert robot.open_uploads() == []
+    assert (await robot.row(row)).upload_id is None
 
 
 # -- what was handed over by key and left
@@ -1161,116 +1165,116 @@ def page(*found: tuple[str, datetime | None], following: str = "", **headers: st
     "a file that was handed over is left, on a device whose date is ten years off",
     "it is deleted when it is 24 h old by S3's clock, and not before",
 )
-async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(rig: Rig) -> None:
+async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        rig.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
-        rig.put(TEMPORARY, b"left")
+        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        robot.put(TEMPORARY, b"left")
 
-        rig.fault("ListObjectsV2", page((TEMPORARY, ago(DAY - timedelta(minutes=2)))))
-        await collect(rig)
-        young = rig.stored()
-        rig.fault("ListObjectsV2", page((TEMPORARY, ago(DAY + timedelta(minutes=2)))))
-        await collect(rig)
+        robot.fault("ListObjectsV2", page((TEMPORARY, ago(DAY - timedelta(minutes=2)))))
+        await collect(robot)
+        young = robot.stored()
+        robot.fault("ListObjectsV2", page((TEMPORARY, ago(DAY + timedelta(minutes=2)))))
+        await collect(robot)
 
-        assert (young, rig.stored()) == ([TEMPORARY], [])
+        assert (young, robot.stored()) == ([TEMPORARY], [])
 
 
-async def test_only_what_is_temporary_and_ours_is_deleted(rig: Rig) -> None:
-    rig.service.orphans._age_s = -60  # everything is old
-    row = await rig.finish(await rig.land())
+async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
+    robot.service.orphans._age_s = -60  # everything is old
+    row = await robot.finish(await robot.land())
     kept = [
         row.key, f"{HOME}tmp", f"{HOME}tmp.ulg", f"{HOME}xtmp/a", f"{HOME}sessions/tmp/logs/a.log",
         f"flight_logs/{MACHINE}1/tmp/s1/a.pdf", "flight_logs/drone-002/tmp/s1/a.pdf",
         "flight_logs/tmp/s1/a.pdf", f"{MACHINE}/tmp/s1/a.pdf", f"deleted/{TEMPORARY}",
     ]  # fmt: skip
     for key in [*kept[1:], TEMPORARY, f"{HOME}tmp/loose", f"{HOME}tmp/s1/a/b"]:
-        rig.put(key, b"x")
+        robot.put(key, b"x")
 
-    await collect(rig)
+    await collect(robot)
 
-    assert sorted(rig.stored()) == sorted(kept)
-    assert (await rig.row(row)).state == "verified"
-
-
-async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(rig: Rig) -> None:
-    territory = Territory("flight_logs/", (MACHINE, "host-id"), BUCKET)
-    rig.service.orphans._territory = territory
-    rig.service.orphans._age_s = -60
-    rig.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
-
-    await collect(rig)
-
-    assert rig.stored() == []
+    assert sorted(robot.stored()) == sorted(kept)
+    assert (await robot.row(row)).state == "verified"
 
 
-async def test_without_the_time_of_s3_nothing_temporary_is_old(rig: Rig) -> None:
-    rig.put(TEMPORARY, b"x")
-    rig.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
-    rig.fault(LISTING, listing(Date="nonsense"), times=len(rig.service.territory.roots))
-    rig.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
+async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robot: Robot) -> None:
+    ownership = KeyOwnership("flight_logs/", (MACHINE, "host-id"), BUCKET)
+    robot.service.orphans._ownership = ownership
+    robot.service.orphans._age_s = -60
+    robot.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
 
-    await collect(rig)
+    await collect(robot)
 
-    assert rig.stored() == [TEMPORARY]
-    assert rig.count("DeleteObject") == 0
-
-
-async def test_a_temporary_object_without_a_date_is_never_old(rig: Rig) -> None:
-    rig.put(TEMPORARY, b"x")
-    rig.fault("ListObjectsV2", page((TEMPORARY, None)))
-
-    await collect(rig)
-
-    assert rig.stored() == [TEMPORARY]
+    assert robot.stored() == []
 
 
-async def test_a_listing_of_temporary_objects_that_escapes_deletes_nothing(rig: Rig) -> None:
+async def test_without_the_time_of_s3_nothing_temporary_is_old(robot: Robot) -> None:
+    robot.put(TEMPORARY, b"x")
+    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.fault(LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.roots))
+    robot.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
+
+    await collect(robot)
+
+    assert robot.stored() == [TEMPORARY]
+    assert robot.count("DeleteObject") == 0
+
+
+async def test_a_temporary_object_without_a_date_is_never_old(robot: Robot) -> None:
+    robot.put(TEMPORARY, b"x")
+    robot.fault("ListObjectsV2", page((TEMPORARY, None)))
+
+    await collect(robot)
+
+    assert robot.stored() == [TEMPORARY]
+
+
+async def test_a_listing_of_temporary_objects_that_escapes_deletes_nothing(robot: Robot) -> None:
     flight = HOME + "flight.ulg"
-    rig.put(flight, b"x")
+    robot.put(flight, b"x")
     for key in (f"{HOME}tmp/../flight.ulg", f"{HOME}tmp/%2e%2e/flight.ulg", f"{HOME}tmp//x"):
-        rig.fault("ListObjectsV2", page((key, ago(9 * DAY))))
-        await collect(rig)
-    rig.fault("ListObjectsV2", page((flight, ago(9 * DAY))))
+        robot.fault("ListObjectsV2", page((key, ago(9 * DAY))))
+        await collect(robot)
+    robot.fault("ListObjectsV2", page((flight, ago(9 * DAY))))
     with pytest.raises(NotS3):
-        await collect(rig)
+        await collect(robot)
 
-    assert rig.stored() == [flight]
-    assert rig.count("DeleteObject") == 0
+    assert robot.stored() == [flight]
+    assert robot.count("DeleteObject") == 0
 
 
-async def test_temporary_objects_on_many_pages_are_all_looked_at(rig: Rig) -> None:
+async def test_temporary_objects_on_many_pages_are_all_looked_at(robot: Robot) -> None:
     keys = [f"{HOME}tmp/s1/{number}" for number in range(4)]
     for key in keys:
-        rig.put(key, b"x")
+        robot.put(key, b"x")
     old, young = ago(9 * DAY), ago(timedelta(0))
-    rig.fault("ListObjectsV2", page((keys[0], old), (keys[1], young), following="a"))
-    rig.fault("ListObjectsV2", page((keys[2], old), (keys[3], young)))
+    robot.fault("ListObjectsV2", page((keys[0], old), (keys[1], young), following="a"))
+    robot.fault("ListObjectsV2", page((keys[2], old), (keys[3], young)))
 
-    await collect(rig)
+    await collect(robot)
 
-    assert rig.stored() == [keys[1], keys[3]]
+    assert robot.stored() == [keys[1], keys[3]]
 
 
-async def test_a_listing_of_temporary_objects_that_never_ends_ends(rig: Rig) -> None:
-    rig.always("ListObjectsV2", page(following="again"))
+async def test_a_listing_of_temporary_objects_that_never_ends_ends(robot: Robot) -> None:
+    robot.always("ListObjectsV2", page(following="again"))
 
-    await collect(rig)
+    await collect(robot)
 
-    assert rig.count("ListObjectsV2") <= 100
+    assert robot.count("ListObjectsV2") <= 100
 
 
 @pytest.mark.parametrize("op", ["ListObjectsV2", "DeleteObject"])
 async def test_temporary_objects_that_s3_withholds_stop_nothing(
-    rig: Rig, op: str, caplog: pytest.LogCaptureFixture
+    robot: Robot, op: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig.service.orphans._age_s = -60
-    rig.put(TEMPORARY, b"x")
-    begin(rig)
-    rig.always(op, DENIED)
+    robot.service.orphans._age_s = -60
+    robot.put(TEMPORARY, b"x")
+    begin(robot)
+    robot.always(op, DENIED)
 
-    found = await collect(rig)
+    found = await collect(robot)
 
     assert found.aborted == 1
     assert "temporary objects stay" in caplog.text
-    assert len(rig.service.orphans.advice) == 1, "what comes after it was done too"
-    assert rig.stored() == [TEMPORARY]
+    assert len(robot.service.orphans.advice) == 1, "what comes after it was done too"
+    assert robot.stored() == [TEMPORARY]

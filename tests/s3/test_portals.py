@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from rig import (
+from robot import (
     BUCKET,
     DROP,
     HOME,
@@ -15,7 +15,7 @@ from rig import (
     PORTAL_PAGE,
     SMALL,
     TWO_PARTS,
-    Rig,
+    Robot,
     refusal,
     until,
 )
@@ -42,17 +42,17 @@ ANSWERS = pytest.mark.parametrize(
 )
 
 
-async def never_verified_until_healed(rig: Rig, row: Any, op: str, portal: Fault) -> None:
-    rig.fault(op, portal, times=100)
+async def never_verified_until_healed(robot: Robot, row: Any, op: str, portal: Fault) -> None:
+    robot.fault(op, portal, times=100)
     for _ in range(3):
-        await rig.service.drainer.hurry()
-        now = await rig.attempt(row)
+        await robot.service.drainer.hurry()
+        now = await robot.attempt(row)
         assert now.state == "queued"
         assert now.reason
-    assert rig.count(op) >= 3
-    rig.heal()
-    done = await rig.finish(row)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.count(op) >= 3
+    robot.heal()
+    done = await robot.finish(row)
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @ANSWERS
@@ -62,10 +62,10 @@ async def never_verified_until_healed(rig: Rig, row: Any, op: str, portal: Fault
     "a captive portal answers a small log's requests: 200, empty, a page, half of an answer",
     "never proven by it; sent when S3 answers",
 )
-async def test_a_portal_never_proves_a_small_log(rig: Rig, op: str, portal: Fault) -> None:
-    row = await rig.land()
+async def test_a_portal_never_proves_a_small_log(robot: Robot, op: str, portal: Fault) -> None:
+    row = await robot.land()
 
-    await never_verified_until_healed(rig, row, op, portal)
+    await never_verified_until_healed(robot, row, op, portal)
 
 
 @ANSWERS
@@ -75,10 +75,10 @@ async def test_a_portal_never_proves_a_small_log(rig: Rig, op: str, portal: Faul
     "a captive portal answers a large log's requests",
     "never proven by it; no confirmed part travels again",
 )
-async def test_a_portal_never_proves_a_large_log(rig: Rig, op: str, portal: Fault) -> None:
-    row = await rig.land(size=TWO_PARTS)
+async def test_a_portal_never_proves_a_large_log(robot: Robot, op: str, portal: Fault) -> None:
+    row = await robot.land(size=TWO_PARTS)
 
-    await never_verified_until_healed(rig, row, op, portal)
+    await never_verified_until_healed(robot, row, op, portal)
 
 
 @ANSWERS
@@ -87,14 +87,14 @@ async def test_a_portal_never_proves_a_large_log(rig: Rig, op: str, portal: Faul
     "a captive portal answers which parts are held",
     "no part is taken for held or for lost; only what is missing travels",
 )
-async def test_a_portal_is_not_believed_about_held_parts(rig: Rig, portal: Fault) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=TWO_PARTS))
+async def test_a_portal_is_not_believed_about_held_parts(robot: Robot, portal: Fault) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=TWO_PARTS))
 
-    await never_verified_until_healed(rig, row, "ListParts", portal)
+    await never_verified_until_healed(robot, row, "ListParts", portal)
 
-    assert rig.count("UploadPart") == 3  # two, and the one that was dropped
+    assert robot.count("UploadPart") == 3  # two, and the one that was dropped
 
 
 @ANSWERS
@@ -103,35 +103,35 @@ async def test_a_portal_is_not_believed_about_held_parts(rig: Rig, portal: Fault
     "a captive portal answers which uploads are open",
     "the upload whose id was never heard is not left behind",
 )
-async def test_a_portal_is_not_believed_about_open_uploads(rig: Rig, portal: Fault) -> None:
-    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
-    row = await rig.attempt(await rig.land(size=TWO_PARTS))
-    rig.fault("ListMultipartUploads", portal)
+async def test_a_portal_is_not_believed_about_open_uploads(robot: Robot, portal: Fault) -> None:
+    robot.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await robot.attempt(await robot.land(size=TWO_PARTS))
+    robot.fault("ListMultipartUploads", portal)
 
-    await rig.attempt(row)
-    done = await rig.finish(row)
+    await robot.attempt(row)
+    done = await robot.finish(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @ANSWERS
 @pytest.mark.guarantee(
     "answers", "a captive portal answers an abort", "it is aborted again until S3 has done it"
 )
-async def test_a_portal_is_not_believed_about_an_abort(rig: Rig, portal: Fault) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=TWO_PARTS))
-    await rig.service.cancel(row.id)
-    rig.fault("AbortMultipartUpload", portal)
+async def test_a_portal_is_not_believed_about_an_abort(robot: Robot, portal: Fault) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=TWO_PARTS))
+    await robot.service.cancel(row.id)
+    robot.fault("AbortMultipartUpload", portal)
 
-    await rig.service.drainer._sweep()
-    not_yet = await rig.row(row)
-    await rig.service.drainer._sweep()
+    await robot.service.drainer._sweep()
+    not_yet = await robot.row(row)
+    await robot.service.drainer._sweep()
 
     assert not_yet.upload_id == row.upload_id
-    assert (await rig.row(row)).upload_id is None
-    assert rig.open_uploads() == []
+    assert (await robot.row(row)).upload_id is None
+    assert robot.open_uploads() == []
 
 
 @ANSWERS
@@ -140,14 +140,14 @@ async def test_a_portal_is_not_believed_about_an_abort(rig: Rig, portal: Fault) 
     "a captive portal answers a deletion",
     "the caller hears an error, the row stays verified",
 )
-async def test_a_portal_is_not_believed_about_a_deletion(rig: Rig, portal: Fault) -> None:
-    row = await rig.attempt(await rig.land())
-    rig.fault("DeleteObject", portal)
+async def test_a_portal_is_not_believed_about_a_deletion(robot: Robot, portal: Fault) -> None:
+    row = await robot.attempt(await robot.land())
+    robot.fault("DeleteObject", portal)
 
     with pytest.raises(Transient):
-        await rig.service.objects.delete(row.key)
+        await robot.service.objects.delete(row.key)
 
-    assert (await rig.row(row)).state == "verified"
+    assert (await robot.row(row)).state == "verified"
 
 
 @ANSWERS
@@ -156,27 +156,27 @@ async def test_a_portal_is_not_believed_about_a_deletion(rig: Rig, portal: Fault
     "a captive portal answers the copy of a move",
     "the source is kept, the row still names it",
 )
-async def test_a_portal_is_not_believed_about_a_copy(rig: Rig, portal: Fault) -> None:
-    row = await rig.attempt(await rig.land())
-    rig.always("CopyObject", portal)
+async def test_a_portal_is_not_believed_about_a_copy(robot: Robot, portal: Fault) -> None:
+    row = await robot.attempt(await robot.land())
+    robot.always("CopyObject", portal)
 
     with pytest.raises(Transient):
-        await rig.service.objects.move(row.key, HOME + "elsewhere.ulg")
+        await robot.service.objects.move(row.key, HOME + "elsewhere.ulg")
 
-    assert rig.stored() == [row.key]
-    assert (await rig.row(row)).key == row.key
+    assert robot.stored() == [row.key]
+    assert (await robot.row(row)).key == row.key
 
 
 @ANSWERS
 @pytest.mark.guarantee("answers", "a captive portal answers a download", "no file appears")
-async def test_a_portal_is_not_believed_about_a_download(rig: Rig, portal: Fault) -> None:
-    row = await rig.attempt(await rig.land())
-    rig.fault("GetObject", portal)
+async def test_a_portal_is_not_believed_about_a_download(robot: Robot, portal: Fault) -> None:
+    row = await robot.attempt(await robot.land())
+    robot.fault("GetObject", portal)
 
     with pytest.raises(NotS3):
-        await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+        await robot.service.objects.download(row.key, robot.tmp / "got.ulg")
 
-    assert not (rig.tmp / "got.ulg").exists()
+    assert not (robot.tmp / "got.ulg").exists()
 
 
 @pytest.mark.guarantee(
@@ -184,15 +184,15 @@ async def test_a_portal_is_not_believed_about_a_download(rig: Rig, portal: Fault
     "a captive portal answers many downloads with long pages",
     "every connection comes back; the next download works",
 )
-async def test_many_portal_pages_do_not_use_up_the_connections(rig: Rig) -> None:
-    row = await rig.attempt(await rig.land())
+async def test_many_portal_pages_do_not_use_up_the_connections(robot: Robot) -> None:
+    row = await robot.attempt(await robot.land())
     long_page = Fault(200, PORTAL_PAGE + bytes(MIB), {"Content-Type": "text/html"})
-    rig.fault("GetObject", long_page, times=12)
+    robot.fault("GetObject", long_page, times=12)
     for _ in range(12):
         with pytest.raises(NotS3):
-            await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+            await robot.service.objects.download(row.key, robot.tmp / "got.ulg")
 
-    size, proof = await rig.service.objects.download(row.key, rig.tmp / "got.ulg")
+    size, proof = await robot.service.objects.download(row.key, robot.tmp / "got.ulg")
 
     assert (size, proof) == (SMALL, "etag")
 
@@ -202,17 +202,17 @@ async def test_many_portal_pages_do_not_use_up_the_connections(rig: Rig) -> None
     "a captive portal where nothing was sent yet",
     "every row waits; the reason says that the network may need a login",
 )
-async def test_a_portal_blocks_the_drain_with_a_plain_reason(rig: Rig) -> None:
-    rig.fault("ListObjectsV2", PAGE)
-    await rig.land()
+async def test_a_portal_blocks_the_drain_with_a_plain_reason(robot: Robot) -> None:
+    robot.fault("ListObjectsV2", PAGE)
+    await robot.land()
 
-    await rig.step()
+    await robot.step()
 
-    block = rig.service.drainer.block
+    block = robot.service.drainer.block
     assert block is not None
     assert block.code == "not_s3"
     assert "login" in block.reason
-    assert rig.service.drainer.link == "down"
+    assert robot.service.drainer.link == "down"
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 501])
@@ -230,30 +230,30 @@ async def test_a_portal_blocks_the_drain_with_a_plain_reason(rig: Rig) -> None:
     "a captive portal answers with a page once, whatever its status, and then lets S3 answer",
     "nothing is learnt of S3 from it: no option is left out from then on",
 )
-async def test_nothing_is_learnt_from_a_page(rig: Rig, op: str, size: int, status: int) -> None:
-    rig.fault(op, Fault(status, PORTAL_PAGE, {"Content-Type": "text/html"}))
-    row = await rig.land(size=size)
+async def test_nothing_is_learnt_from_a_page(robot: Robot, op: str, size: int, status: int) -> None:
+    robot.fault(op, Fault(status, PORTAL_PAGE, {"Content-Type": "text/html"}))
+    row = await robot.land(size=size)
 
-    told = await rig.attempt(row)
-    done = await rig.finish(row)
+    told = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "not_s3")
     assert "login" in told.reason
-    assert rig.service.s3.capabilities == rig.known
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.service.s3.capabilities == robot.known
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
     "answers", "a listing of another bucket", "not believed: the outbox takes no inventory from it"
 )
-async def test_a_listing_of_another_bucket_is_not_believed(rig: Rig) -> None:
+async def test_a_listing_of_another_bucket_is_not_believed(robot: Robot) -> None:
     body = (
         b"<ListBucketResult><Name>other</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
     )
-    rig.fault("ListObjectsV2", Fault(200, body, {"Content-Type": "application/xml"}))
-    row = await rig.land()
+    robot.fault("ListObjectsV2", Fault(200, body, {"Content-Type": "application/xml"}))
+    row = await robot.land()
 
-    assert (await rig.attempt(row)).code == "not_s3"
+    assert (await robot.attempt(row)).code == "not_s3"
 
 
 # -- wrong answers about bytes
@@ -264,15 +264,15 @@ async def test_a_listing_of_another_bucket_is_not_believed(rig: Rig) -> None:
     "a part is confirmed with another ETag than its md5",
     "it counts for nothing; that part travels again",
 )
-async def test_a_part_confirmed_with_another_etag_is_sent_again(rig: Rig) -> None:
-    rig.fault("UploadPart", Fault(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
-    row = await rig.land(size=TWO_PARTS)
+async def test_a_part_confirmed_with_another_etag_is_sent_again(robot: Robot) -> None:
+    robot.fault("UploadPart", Fault(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
+    row = await robot.land(size=TWO_PARTS)
 
-    wrong = await rig.attempt(row)
-    done = await rig.finish(row)
+    wrong = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (wrong.state, wrong.code) == ("queued", "mismatch")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -280,15 +280,15 @@ async def test_a_part_confirmed_with_another_etag_is_sent_again(rig: Rig) -> Non
     "an object is confirmed with another ETag than its md5",
     "it counts for nothing; what S3 holds decides",
 )
-async def test_a_put_confirmed_with_another_etag_is_not_believed(rig: Rig) -> None:
-    rig.fault("PutObject", Fault(200, headers={"ETag": f'"{"0" * 32}"'}))
-    row = await rig.land()
+async def test_a_put_confirmed_with_another_etag_is_not_believed(robot: Robot) -> None:
+    robot.fault("PutObject", Fault(200, headers={"ETag": f'"{"0" * 32}"'}))
+    row = await robot.land()
 
-    wrong = await rig.attempt(row)
-    done = await rig.finish(row)
+    wrong = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (wrong.state, wrong.code) == ("queued", "mismatch")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
@@ -302,27 +302,27 @@ async def test_a_put_confirmed_with_another_etag_is_not_believed(rig: Rig) -> No
     "no proof, no receipt; the row stays queued",
 )
 async def test_an_object_of_other_bytes_is_no_proof(
-    rig: Rig, size: int, etag: str, size_told: str
+    robot: Robot, size: int, etag: str, size_told: str
 ) -> None:
-    row = await rig.land(size=size)
+    row = await robot.land(size=size)
 
     async def lie(request: Request) -> Fault | None:
-        if not rig.stored():
+        if not robot.stored():
             return None
-        told = rig.head(request.key)["ETag"].strip('"')
+        told = robot.head(request.key)["ETag"].strip('"')
         fields = {"other": "0" * 32, "etag": told, "size": size}
         headers = {"ETag": etag.format(**fields), "Content-Length": size_told.format(**fields)}
         return Fault(200, headers=headers)
 
-    rig.fault("HeadObject", lie, times=2)
-    wrong = await rig.attempt(row)
+    robot.fault("HeadObject", lie, times=2)
+    wrong = await robot.attempt(row)
 
     # Of three parts nothing is known here: that version is asked for, and S3 has it not.
     code = "copy_changed" if "-3" in etag else "mismatch"
     assert (wrong.state, wrong.code) == ("queued", code)
     assert wrong.receipt is None
-    done = await rig.finish(row)
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    done = await robot.finish(row)
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -330,11 +330,11 @@ async def test_an_object_of_other_bytes_is_no_proof(
     "the completion is answered with an empty ETag, as Ceph may",
     "its answer is no proof anyway: the object is read back",
 )
-async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig) -> None:
+async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(robot: Robot) -> None:
     async def complete_and_say_little(request: Request) -> Fault:
-        held = rig.cloud.list_parts(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
+        held = robot.cloud.list_parts(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
         parts = [{"PartNumber": p["PartNumber"], "ETag": p["ETag"]} for p in held["Parts"]]
-        rig.cloud.complete_multipart_upload(
+        robot.cloud.complete_multipart_upload(
             Bucket=BUCKET,
             Key=request.key,
             UploadId=request.upload_id,
@@ -343,11 +343,11 @@ async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig)
         body = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
         return Fault(200, body, {"Content-Type": "application/xml"})
 
-    rig.fault("CompleteMultipartUpload", complete_and_say_little)
+    robot.fault("CompleteMultipartUpload", complete_and_say_little)
 
-    done = await rig.attempt(await rig.land(size=TWO_PARTS))
+    done = await robot.attempt(await robot.land(size=TWO_PARTS))
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -355,20 +355,20 @@ async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(rig: Rig)
     "a completion is confirmed that never happened",
     "nothing is there, so it is made again from the held parts",
 )
-async def test_a_completion_that_was_only_said_is_made_again(rig: Rig) -> None:
+async def test_a_completion_that_was_only_said_is_made_again(robot: Robot) -> None:
     body = (
         b"<CompleteMultipartUploadResult><ETag>x</ETag><Bucket>logs</Bucket>"
         b"</CompleteMultipartUploadResult>"
     )
     said = Fault(200, body, {"Content-Type": "application/xml"})
-    rig.fault("CompleteMultipartUpload", said)
-    row = await rig.land(size=TWO_PARTS)
+    robot.fault("CompleteMultipartUpload", said)
+    row = await robot.land(size=TWO_PARTS)
 
-    not_yet = await rig.attempt(row)
-    done = await rig.finish(row)
+    not_yet = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (not_yet.state, not_yet.code) == ("queued", "not_yet_there")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -376,18 +376,18 @@ async def test_a_completion_that_was_only_said_is_made_again(rig: Rig) -> None:
     "a completion fails after its 200 was sent",
     "it is an error; made again, no part travels twice",
 )
-async def test_an_error_inside_a_200_is_an_error(rig: Rig) -> None:
+async def test_an_error_inside_a_200_is_an_error(robot: Robot) -> None:
     """S3 sends the 200 of a completion before it knows the end."""
     unwell = refusal(200, "InternalError")
-    rig.always("CompleteMultipartUpload", unwell)
-    row = await rig.land(size=TWO_PARTS)
+    robot.always("CompleteMultipartUpload", unwell)
+    row = await robot.land(size=TWO_PARTS)
 
-    delayed = await rig.attempt(row)
-    rig.heal()
-    done = await rig.finish(row)
+    delayed = await robot.attempt(row)
+    robot.heal()
+    done = await robot.finish(row)
 
     assert (delayed.state, delayed.code) == ("queued", "s3_unwell")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 # -- redirects
@@ -434,17 +434,17 @@ async def stranger() -> AsyncIterator[Stranger]:
     "not followed; the log arrives when S3 answers",
 )
 async def test_a_redirect_is_not_followed(
-    rig: Rig, stranger: Stranger, status: int, op: str
+    robot: Robot, stranger: Stranger, status: int, op: str
 ) -> None:
-    rig.fault(op, Fault(status, headers={"Location": stranger.url}))
-    row = await rig.land()
+    robot.fault(op, Fault(status, headers={"Location": stranger.url}))
+    row = await robot.land()
 
-    told = await rig.attempt(row)
-    done = await rig.finish(row)
+    told = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "not_s3")
     assert stranger.visits == []
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -452,15 +452,15 @@ async def test_a_redirect_is_not_followed(
     "a redirect in the middle of an upload",
     "the part goes nowhere else; then the upload goes on",
 )
-async def test_a_redirect_of_a_part_is_not_followed(rig: Rig, stranger: Stranger) -> None:
-    rig.fault("UploadPart", Fault(307, headers={"Location": stranger.url}), part=2)
-    row = await rig.land(size=TWO_PARTS)
+async def test_a_redirect_of_a_part_is_not_followed(robot: Robot, stranger: Stranger) -> None:
+    robot.fault("UploadPart", Fault(307, headers={"Location": stranger.url}), part=2)
+    row = await robot.land(size=TWO_PARTS)
 
-    await rig.attempt(row)
-    done = await rig.finish(row)
+    await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert stranger.visits == []
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -469,7 +469,7 @@ async def test_a_redirect_of_a_part_is_not_followed(rig: Rig, stranger: Stranger
     "not followed: the request that yields secrets goes nowhere else",
 )
 async def test_a_redirect_of_the_token_service_is_not_followed(
-    rig: Rig, stranger: Stranger
+    robot: Robot, stranger: Stranger
 ) -> None:
     async def redirect(_: web.BaseRequest) -> web.Response:
         return web.Response(status=307, headers={"Location": stranger.url})
@@ -477,10 +477,10 @@ async def test_a_redirect_of_the_token_service_is_not_followed(
     runner = web.ServerRunner(web.Server(redirect))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await rig.restart(session_token_url=f"http://127.0.0.1:{runner.addresses[0][1]}/token")
-    row = await rig.land()
+    await robot.restart(session_token_url=f"http://127.0.0.1:{runner.addresses[0][1]}/token")
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
     await runner.cleanup()
 
     assert (told.state, told.code) == ("queued", "token_service_nonsense")
@@ -492,21 +492,21 @@ async def test_a_redirect_of_the_token_service_is_not_followed(
     "the bucket lies in another region",
     "the drain names PETAL_S3_REGION; no library chases the region",
 )
-async def test_the_wrong_region_is_a_plain_reason(rig: Rig) -> None:
+async def test_the_wrong_region_is_a_plain_reason(robot: Robot) -> None:
     """This redirect is one of S3 itself; the library below would chase the region for ever."""
-    rig.fault(
+    robot.fault(
         "ListObjectsV2",
         refusal(301, "PermanentRedirect", x_amz_request_id="1", x_amz_bucket_region="eu-central-1"),
         times=2,
     )
-    row = await rig.land()
+    row = await robot.land()
 
-    told = await rig.attempt(row)
-    rig.heal()
+    told = await robot.attempt(row)
+    robot.heal()
 
     assert (told.state, told.code) == ("queued", "bucket")
     assert "PETAL_S3_REGION" in told.reason
-    assert len(rig.ledger.requests()) <= 3
+    assert len(robot.ledger.requests()) <= 3
 
 
 @pytest.mark.guarantee(
@@ -514,14 +514,14 @@ async def test_the_wrong_region_is_a_plain_reason(rig: Rig) -> None:
     "the peer stops reading in the middle of a body, over plain http",
     "given up with the reason; then the log arrives",
 )
-async def test_a_link_that_stalls_is_given_up(rig: Rig) -> None:
-    rig.service.s3._caller._stall_s = 0.5
-    rig.link.rate_bytes_s = 1
-    row = await rig.land(size=SMALL * 10)
+async def test_a_link_that_stalls_is_given_up(robot: Robot) -> None:
+    robot.service.s3._caller._stall_s = 0.5
+    robot.link.rate_bytes_s = 1
+    row = await robot.land(size=SMALL * 10)
 
-    told = await rig.attempt(row)
-    rig.link.rate_bytes_s = 0
-    done = await rig.finish(row)
+    told = await robot.attempt(row)
+    robot.link.rate_bytes_s = 0
+    done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")
     assert "stalled" in told.reason
@@ -531,17 +531,17 @@ async def test_a_link_that_stalls_is_given_up(rig: Rig) -> None:
 @pytest.mark.guarantee(
     "links", "the server takes the request and never answers", "given up in time, with the reason"
 )
-async def test_a_server_that_never_answers_is_given_up(rig: Rig) -> None:
-    await rig.restart(request_timeout=0.5)
+async def test_a_server_that_never_answers_is_given_up(robot: Robot) -> None:
+    await robot.restart(request_timeout=0.5)
 
     async def hang(request: Request) -> Fault:
-        await until(lambda: rig.service.drainer.block is not None)
+        await until(lambda: robot.service.drainer.block is not None)
         return DROP
 
-    rig.fault("HeadObject", hang)
-    row = await rig.land()
+    robot.fault("HeadObject", hang)
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert (told.state, told.code) == ("queued", "offline")
     assert "in time" in told.reason

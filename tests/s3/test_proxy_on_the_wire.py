@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import (
+from robot import (
     BUCKET,
     DROP,
     HOME,
@@ -19,7 +19,7 @@ from rig import (
     SMALL,
     TWO_PARTS,
     UNWELL,
-    Rig,
+    Robot,
     refusal,
     until,
 )
@@ -43,20 +43,20 @@ Answer = dict[str, Any]
 
 
 @pytest.fixture
-async def proxy(rig: Rig) -> AsyncIterator[S3BucketProxy]:
+async def proxy(robot: Robot) -> AsyncIterator[S3BucketProxy]:
     """A proxy that made its own service, as a script or a sibling would."""
-    await rig.service.stop()
+    await robot.service.stop()
     made = S3BucketProxy(
-        rig.tokens.url,
+        robot.tokens.url,
         BUCKET,
         request_timeout=30,
         machine_id=MACHINE,
-        endpoint_url=rig.link.url,
-        state_dir=rig.state,
-        log_dirs=str(rig.logs),
+        endpoint_url=robot.link.url,
+        state_dir=robot.state,
+        log_dirs=str(robot.logs),
     )
     made.service.drainer._spread = lambda: 0.1
-    rig._services.append(made.service)
+    robot._services.append(made.service)
     await made.start()
     yield made
     await made.stop()
@@ -65,8 +65,8 @@ async def proxy(rig: Rig) -> AsyncIterator[S3BucketProxy]:
 # -- upload
 
 
-async def test_an_upload_returns_when_it_is_proven(rig: Rig, proxy: S3BucketProxy) -> None:
-    path = rig.write()
+async def test_an_upload_returns_when_it_is_proven(robot: Robot, proxy: S3BucketProxy) -> None:
+    path = robot.write()
 
     answer = await proxy.upload_file(path)
 
@@ -75,28 +75,28 @@ async def test_an_upload_returns_when_it_is_proven(rig: Rig, proxy: S3BucketProx
     assert answer["s3_key"].startswith(HOME)
     assert answer["file_size"] == SMALL
     assert answer["content_type"] == "application/x-ulog"
-    assert answer["file_url"] == f"{rig.link.url}/{BUCKET}/{answer['s3_key']}"
-    assert rig.body(answer["s3_key"]) == path.read_bytes()
+    assert answer["file_url"] == f"{robot.link.url}/{BUCKET}/{answer['s3_key']}"
+    assert robot.body(answer["s3_key"]) == path.read_bytes()
     json.dumps(answer)  # a sibling stores it as JSON
 
 
-async def test_a_name_of_ones_own_and_a_key_of_ones_own(rig: Rig, proxy: S3BucketProxy) -> None:
-    named = await proxy.upload_file(rig.write("tmp8x2.ulg"), "mission 7.ulg")
+async def test_a_name_of_ones_own_and_a_key_of_ones_own(robot: Robot, proxy: S3BucketProxy) -> None:
+    named = await proxy.upload_file(robot.write("tmp8x2.ulg"), "mission 7.ulg")
     keyed = await proxy.upload_file(
-        file_path=rig.write("b.ulg", seed=1), custom_s3_key=f"{MACHINE}/record/ulog/b.ulg"
+        file_path=robot.write("b.ulg", seed=1), custom_s3_key=f"{MACHINE}/record/ulog/b.ulg"
     )
 
     assert named["s3_key"].endswith("_mission_7.ulg")
-    assert rig.head(named["s3_key"])["Metadata"]["original-filename"] == "mission%207.ulg"
+    assert robot.head(named["s3_key"])["Metadata"]["original-filename"] == "mission%207.ulg"
     assert keyed["s3_key"] == f"{MACHINE}/record/ulog/b.ulg"
 
 
 async def test_a_file_outside_the_log_directories_is_kept_until_it_is_proven(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
     """The host's own API deletes its temporary file as soon as the call returns."""
-    path = rig.tmp / "elsewhere" / "flight.ulg"
-    rig.shelf.copy(path, SMALL, 0)
+    path = robot.tmp / "elsewhere" / "flight.ulg"
+    robot.store.copy(path, SMALL, 0)
     data = path.read_bytes()
     row = await proxy.enqueue(path)
     path.unlink()
@@ -104,15 +104,17 @@ async def test_a_file_outside_the_log_directories_is_kept_until_it_is_proven(
     done = await proxy.wait(row["id"])
 
     assert done["state"] == "verified"
-    assert rig.body(done["key"]) == data
-    assert list((rig.state / "spool").iterdir()) == []
+    assert robot.body(done["key"]) == data
+    assert list((robot.state / "spool").iterdir()) == []
 
 
-async def test_progress_is_told(rig: Rig, proxy: S3BucketProxy) -> None:
-    rig.link.rate_bytes_s = 4e6
+async def test_progress_is_told(robot: Robot, proxy: S3BucketProxy) -> None:
+    robot.link.rate_bytes_s = 4e6
     heard: list[tuple[int, int, float]] = []
 
-    await proxy.upload_file(rig.write(size=TWO_PARTS), on_progress=lambda *told: heard.append(told))
+    await proxy.upload_file(
+        robot.write(size=TWO_PARTS), on_progress=lambda *told: heard.append(told)
+    )
 
     moved = [sent for sent, _, _ in heard]
     assert moved == sorted(moved)
@@ -131,28 +133,30 @@ async def test_progress_is_told(rig: Rig, proxy: S3BucketProxy) -> None:
     ],
 )
 async def test_what_is_no_log_is_refused_and_never_sent(
-    rig: Rig, proxy: S3BucketProxy, name: str, body: bytes, code: str, status: int
+    robot: Robot, proxy: S3BucketProxy, name: str, body: bytes, code: str, status: int
 ) -> None:
-    path = rig.tmp / name
+    path = robot.tmp / name
     path.write_bytes(body)
 
     answer = await proxy.upload_file(path)
 
     assert set(answer) == {"error", "code", "status"}
     assert (answer["code"], answer["status"]) == (code, status)
-    assert str(rig.tmp) not in answer["error"]
-    assert rig.count("PutObject") == 0
-    assert rig.sql("SELECT count(*) FROM log") == [(0,)]
+    assert str(robot.tmp) not in answer["error"]
+    assert robot.count("PutObject") == 0
+    assert robot.sql("SELECT count(*) FROM log") == [(0,)]
 
 
-async def test_a_file_that_is_not_there_is_a_404(rig: Rig, proxy: S3BucketProxy) -> None:
-    answer = await proxy.upload_file(rig.tmp / "nothing.ulg")
+async def test_a_file_that_is_not_there_is_a_404(robot: Robot, proxy: S3BucketProxy) -> None:
+    answer = await proxy.upload_file(robot.tmp / "nothing.ulg")
 
     assert (answer["status"], answer["code"]) == (404, "not_found")
 
 
-async def test_a_file_that_is_still_written_is_a_conflict(rig: Rig, proxy: S3BucketProxy) -> None:
-    path = rig.write()
+async def test_a_file_that_is_still_written_is_a_conflict(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    path = robot.write()
 
     with path.open("ab"):
         answer = await proxy.upload_file(path)
@@ -160,9 +164,9 @@ async def test_a_file_that_is_still_written_is_a_conflict(rig: Rig, proxy: S3Buc
     assert (answer["status"], answer["code"]) == (409, "not_finished")
 
 
-async def test_another_machines_id_is_refused(rig: Rig, proxy: S3BucketProxy) -> None:
-    answer = await proxy.upload_file(rig.write(), machine_id="drone-002")
-    own = await proxy.upload_file(rig.write(), machine_id=MACHINE)
+async def test_another_machines_id_is_refused(robot: Robot, proxy: S3BucketProxy) -> None:
+    answer = await proxy.upload_file(robot.write(), machine_id="drone-002")
+    own = await proxy.upload_file(robot.write(), machine_id=MACHINE)
 
     assert (answer["status"], answer["code"]) == (403, "not_allowed")
     assert own["success"]
@@ -174,14 +178,14 @@ async def test_another_machines_id_is_refused(rig: Rig, proxy: S3BucketProxy) ->
     "the caller hears 503 and the row's id; asked again, the same row arrives",
 )
 async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_later(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
-    rig.link.cut()
+    robot.link.cut()
     impatient(proxy)
-    path = rig.write()
+    path = robot.write()
 
     refused = await proxy.upload_file(path)
-    await rig.link.restore()
+    await robot.link.restore()
     again = await proxy.upload_file(path)
 
     assert (refused["status"], refused["code"]) == (503, "offline")
@@ -201,11 +205,11 @@ def impatient(proxy: S3BucketProxy) -> None:
     "S3 denies an upload that a caller waits for",
     "the caller hears an error, never success; the row stays",
 )
-async def test_a_denied_upload_is_an_error_and_stays(rig: Rig, proxy: S3BucketProxy) -> None:
-    rig.always("PutObject", refusal(403, "AccessDenied"))
+async def test_a_denied_upload_is_an_error_and_stays(robot: Robot, proxy: S3BucketProxy) -> None:
+    robot.always("PutObject", refusal(403, "AccessDenied"))
     impatient(proxy)
 
-    answer = await proxy.upload_file(rig.write())
+    answer = await proxy.upload_file(robot.write())
 
     assert (answer["status"], answer["code"]) == (503, "forbidden")
     assert (await proxy.status(answer["id"]))["state"] in {"queued", "uploading"}
@@ -214,29 +218,31 @@ async def test_a_denied_upload_is_an_error_and_stays(rig: Rig, proxy: S3BucketPr
 # -- cancellation
 
 
-async def until_parts_fly(rig: Rig) -> None:
+async def until_parts_fly(robot: Robot) -> None:
     """Those of the log: what is only tried has a byte."""
-    rig.link.rate_bytes_s = 400_000
-    await until(lambda: any(request.body_bytes > 1 for request in rig.flying()))
+    robot.link.rate_bytes_s = 400_000
+    await until(lambda: any(request.body_bytes > 1 for request in robot.flying()))
 
 
 @pytest.mark.guarantee(
     "orphans", "a caller gives its upload up in the middle", "the bytes stop, the parts are aborted"
 )
-async def test_a_cancelled_upload_leaves_nothing_half_done(rig: Rig, proxy: S3BucketProxy) -> None:
-    upload = asyncio.create_task(proxy.upload_file(rig.write(size=TWO_PARTS)))
-    await until_parts_fly(rig)
+async def test_a_cancelled_upload_leaves_nothing_half_done(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    upload = asyncio.create_task(proxy.upload_file(robot.write(size=TWO_PARTS)))
+    await until_parts_fly(robot)
 
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    await until(lambda: not rig.open_uploads())
+    await until(lambda: not robot.open_uploads())
 
-    assert rig.sql("SELECT state, reason FROM log") == [
+    assert robot.sql("SELECT state, reason FROM log") == [
         ("cancelled", "The caller gave the upload up.")
     ]
-    assert all(request.body_bytes < PART for request in rig.ledger.requests("UploadPart"))
-    assert rig.stored() == []
+    assert all(request.body_bytes < PART for request in robot.ledger.requests("UploadPart"))
+    assert robot.stored() == []
 
 
 @pytest.mark.guarantee(
@@ -245,42 +251,42 @@ async def test_a_cancelled_upload_leaves_nothing_half_done(rig: Rig, proxy: S3Bu
     "the log stays and arrives; nothing is aborted",
 )
 async def test_a_log_that_was_waiting_before_survives_an_impatient_caller(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
-    path = rig.write(size=TWO_PARTS)
+    path = robot.write(size=TWO_PARTS)
     row = await proxy.enqueue(path)
     upload = asyncio.create_task(proxy.upload_file(path))
-    await until_parts_fly(rig)
+    await until_parts_fly(robot)
 
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    rig.link.rate_bytes_s = 0
+    robot.link.rate_bytes_s = 0
     done = await proxy.wait(row["id"])
 
     assert done["state"] == "verified"
-    rig.assert_sent_once(await rig.row(row["id"]), path)
+    robot.assert_sent_once(await robot.row(row["id"]), path)
 
 
-async def test_stopping_the_proxy_gives_nothing_up(rig: Rig, proxy: S3BucketProxy) -> None:
-    upload = asyncio.create_task(proxy.upload_file(rig.write(size=TWO_PARTS)))
-    await until_parts_fly(rig)
+async def test_stopping_the_proxy_gives_nothing_up(robot: Robot, proxy: S3BucketProxy) -> None:
+    upload = asyncio.create_task(proxy.upload_file(robot.write(size=TWO_PARTS)))
+    await until_parts_fly(robot)
 
     await proxy.stop()
     upload.cancel()
     await asyncio.gather(upload, return_exceptions=True)
 
-    assert rig.sql("SELECT state FROM log") == [("queued",)]
+    assert robot.sql("SELECT state FROM log") == [("queued",)]
 
 
 # -- list
 
 
-async def put_three(rig: Rig) -> None:
+async def put_three(robot: Robot) -> None:
     for name in ("a.ulg", "b.ulg", "sub/c.bag"):
-        rig.put(HOME + name, b"x")
-    rig.put(f"{MACHINE}/record/d.ulg", b"x")
-    rig.put("flight_logs/drone-002/e.ulg", b"x")
+        robot.put(HOME + name, b"x")
+    robot.put(f"{MACHINE}/record/d.ulg", b"x")
+    robot.put("flight_logs/drone-002/e.ulg", b"x")
 
 
 def names(answer: Answer) -> list[str]:
@@ -301,9 +307,9 @@ def names(answer: Answer) -> list[str]:
     ],
 )
 async def test_a_listing_shows_what_is_ours(
-    rig: Rig, proxy: S3BucketProxy, prefix: str | None, found: list[str]
+    robot: Robot, proxy: S3BucketProxy, prefix: str | None, found: list[str]
 ) -> None:
-    await put_three(rig)
+    await put_three(robot)
 
     answer = await proxy.list_files(prefix)
 
@@ -315,8 +321,8 @@ async def test_a_listing_shows_what_is_ours(
         assert set(file) == {"key", "size", "last_modified", "storage_class", "url"}
 
 
-async def test_a_listing_comes_in_pages(rig: Rig, proxy: S3BucketProxy) -> None:
-    await put_three(rig)
+async def test_a_listing_comes_in_pages(robot: Robot, proxy: S3BucketProxy) -> None:
+    await put_three(robot)
 
     first = await proxy.list_files(max_keys=2)
     _, second = await proxy.service.objects.page(None, limit=2, token=first["next_token"])
@@ -329,12 +335,12 @@ async def test_a_listing_comes_in_pages(rig: Rig, proxy: S3BucketProxy) -> None:
 
 @pytest.mark.parametrize("prefix", ["flight_logs/drone-002/", "flight_logs/", "deleted/", "../"])
 async def test_another_root_is_refused_before_anything_is_asked(
-    rig: Rig, proxy: S3BucketProxy, prefix: str
+    robot: Robot, proxy: S3BucketProxy, prefix: str
 ) -> None:
     answer = await proxy.list_files(prefix)
 
     assert answer["status"] in {400, 403}
-    assert rig.ops() == []
+    assert robot.ops() == []
 
 
 # -- who owns what
@@ -347,13 +353,13 @@ async def test_another_root_is_refused_before_anything_is_asked(
     "refused before S3 or the token service is asked",
 )
 async def test_a_strangers_key_is_refused_before_anything_is_asked(
-    rig: Rig, proxy: S3BucketProxy, key: str
+    robot: Robot, proxy: S3BucketProxy, key: str
 ) -> None:
-    path = rig.write()
+    path = robot.write()
 
     answers = [
         await proxy.head_object(key),
-        await proxy.download_file(key, rig.tmp / "got"),
+        await proxy.download_file(key, robot.tmp / "got"),
         await proxy.delete_file(key),
         await proxy.move_file(key, KEY),
         await proxy.move_file(KEY, key),
@@ -362,16 +368,16 @@ async def test_a_strangers_key_is_refused_before_anything_is_asked(
         answers.append(await proxy.upload_file(path, custom_s3_key=key))
 
     assert [answer["status"] in {400, 403} for answer in answers] == [True] * len(answers)
-    assert rig.ops() == []
-    assert rig.tokens.fetches == 0
-    assert not (rig.tmp / "got").exists()
+    assert robot.ops() == []
+    assert robot.tokens.fetches == 0
+    assert not (robot.tmp / "got").exists()
 
 
 # -- head, download
 
 
-async def test_head_tells_what_is_there(rig: Rig, proxy: S3BucketProxy) -> None:
-    uploaded = await proxy.upload_file(rig.write())
+async def test_head_tells_what_is_there(robot: Robot, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(robot.write())
 
     answer = await proxy.head_object(uploaded["s3_key"])
 
@@ -384,32 +390,32 @@ async def test_head_tells_what_is_there(rig: Rig, proxy: S3BucketProxy) -> None:
 
 
 async def test_a_missing_object_is_the_one_dict_that_siblings_know(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
     missing = {"error": "File not found"}
 
     assert await proxy.head_object(KEY) == missing
-    assert await proxy.download_file(KEY, rig.tmp / "got.ulg") == missing
+    assert await proxy.download_file(KEY, robot.tmp / "got.ulg") == missing
     assert await proxy.move_file(KEY, f"deleted/{KEY}") == missing
     assert not await proxy.file_exists(KEY)
-    assert not (rig.tmp / "got.ulg").exists()
+    assert not (robot.tmp / "got.ulg").exists()
 
 
 @pytest.mark.guarantee(
     "links", "no link when a caller asks for an object", "503, never: there is no such object"
 )
-async def test_an_outage_is_not_a_missing_object(rig: Rig, proxy: S3BucketProxy) -> None:
-    rig.link.cut()
+async def test_an_outage_is_not_a_missing_object(robot: Robot, proxy: S3BucketProxy) -> None:
+    robot.link.cut()
 
     answer = await proxy.head_object(KEY)
 
     assert (answer["status"], answer["code"]) == (503, "offline")
 
 
-async def test_a_download_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) -> None:
-    path = rig.write(size=TWO_PARTS)
+async def test_a_download_brings_the_same_bytes(robot: Robot, proxy: S3BucketProxy) -> None:
+    path = robot.write(size=TWO_PARTS)
     uploaded = await proxy.upload_file(path)
-    target = rig.tmp / "new" / "got.ulg"
+    target = robot.tmp / "new" / "got.ulg"
 
     answer = await proxy.download_file(uploaded["s3_key"], target)
 
@@ -420,8 +426,8 @@ async def test_a_download_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) 
     assert [file.name for file in target.parent.iterdir()] == ["got.ulg"]
 
 
-async def test_a_stream_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) -> None:
-    rig.put(KEY, b"0123456789" * 100_000)
+async def test_a_stream_brings_the_same_bytes(robot: Robot, proxy: S3BucketProxy) -> None:
+    robot.put(KEY, b"0123456789" * 100_000)
 
     blocks = [block async for block in proxy.stream_download(KEY)]
 
@@ -431,21 +437,23 @@ async def test_a_stream_brings_the_same_bytes(rig: Rig, proxy: S3BucketProxy) ->
 @pytest.mark.guarantee(
     "links", "cut in the middle of a download", "the older file stays as it was, no half file"
 )
-async def test_a_download_that_is_cut_leaves_what_was_there(rig: Rig, proxy: S3BucketProxy) -> None:
+async def test_a_download_that_is_cut_leaves_what_was_there(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
     """Whole or not at all."""
-    rig.put(KEY, bytes(30 * MIB))
-    target = rig.tmp / "got" / "got.ulg"
+    robot.put(KEY, bytes(30 * MIB))
+    target = robot.tmp / "got" / "got.ulg"
     target.parent.mkdir()
     target.write_bytes(b"an older version")
 
     async def cut(request: Request) -> None:
         async def when_it_flows() -> None:
             await until(lambda: request.status is not None)
-            rig.link.cut()
+            robot.link.cut()
 
-        rig._watching.append(asyncio.create_task(when_it_flows()))
+        robot._watching.append(asyncio.create_task(when_it_flows()))
 
-    rig.fault("GetObject", cut)
+    robot.fault("GetObject", cut)
     answer = await proxy.download_file(KEY, target)
 
     assert (answer["status"], answer["code"]) == (503, "offline")
@@ -453,11 +461,13 @@ async def test_a_download_that_is_cut_leaves_what_was_there(rig: Rig, proxy: S3B
     assert list(target.parent.iterdir()) == [target]
 
 
-async def test_a_download_that_is_cancelled_leaves_nothing(rig: Rig, proxy: S3BucketProxy) -> None:
-    rig.put(KEY, bytes(30 * MIB))
-    target = rig.tmp / "got" / "got.ulg"
+async def test_a_download_that_is_cancelled_leaves_nothing(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    robot.put(KEY, bytes(30 * MIB))
+    target = robot.tmp / "got" / "got.ulg"
     download = asyncio.create_task(proxy.download_file(KEY, target))
-    await until(lambda: rig.ledger.requests("GetObject") and target.parent.exists())
+    await until(lambda: robot.ledger.requests("GetObject") and target.parent.exists())
 
     download.cancel()
     await asyncio.gather(download, return_exceptions=True)
@@ -466,12 +476,12 @@ async def test_a_download_that_is_cancelled_leaves_nothing(rig: Rig, proxy: S3Bu
 
 
 async def test_a_download_to_where_nothing_can_be_written_is_a_507(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
-    rig.put(KEY, b"x")
-    (rig.tmp / "file").write_bytes(b"in the way")
+    robot.put(KEY, b"x")
+    (robot.tmp / "file").write_bytes(b"in the way")
 
-    answer = await proxy.download_file(KEY, rig.tmp / "file" / "got.ulg")
+    answer = await proxy.download_file(KEY, robot.tmp / "file" / "got.ulg")
 
     assert answer["status"] == 507
 
@@ -479,38 +489,40 @@ async def test_a_download_to_where_nothing_can_be_written_is_a_507(
 # -- delete
 
 
-async def test_a_deleted_object_is_gone_and_its_row_says_so(rig: Rig, proxy: S3BucketProxy) -> None:
-    uploaded = await proxy.upload_file(rig.write())
+async def test_a_deleted_object_is_gone_and_its_row_says_so(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(robot.write())
 
     answer = await proxy.delete_file(uploaded["s3_key"])
 
     assert answer["success"] is True
     assert answer["s3_key"] == uploaded["s3_key"]
     assert answer["message"]
-    assert rig.stored() == []
-    row = await rig.row(uploaded["id"])
+    assert robot.stored() == []
+    row = await robot.row(uploaded["id"])
     assert (row.state, row.code, row.reason) == ("cancelled", "deleted", "Deleted on request.")
 
 
-async def test_deleting_what_is_not_there_is_fine(rig: Rig, proxy: S3BucketProxy) -> None:
+async def test_deleting_what_is_not_there_is_fine(robot: Robot, proxy: S3BucketProxy) -> None:
     assert (await proxy.delete_file(KEY))["success"] is True
 
 
 @pytest.mark.guarantee("links", "cut when an object is deleted", "the row stays verified")
-async def test_a_deletion_that_failed_keeps_the_row(rig: Rig, proxy: S3BucketProxy) -> None:
-    uploaded = await proxy.upload_file(rig.write())
-    rig.fault("DeleteObject", DROP)
+async def test_a_deletion_that_failed_keeps_the_row(robot: Robot, proxy: S3BucketProxy) -> None:
+    uploaded = await proxy.upload_file(robot.write())
+    robot.fault("DeleteObject", DROP)
 
     answer = await proxy.delete_file(uploaded["s3_key"])
 
     assert answer["status"] == 503
-    assert (await rig.row(uploaded["id"])).state == "verified"
+    assert (await robot.row(uploaded["id"])).state == "verified"
 
 
 async def test_what_was_deleted_on_request_is_not_sent_again_by_a_scan(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
-    uploaded = await proxy.upload_file(rig.write())
+    uploaded = await proxy.upload_file(robot.write())
     await proxy.delete_file(uploaded["s3_key"])
 
     assert await proxy.service.scan() == 0
@@ -521,9 +533,9 @@ async def test_what_was_deleted_on_request_is_not_sent_again_by_a_scan(
 
 @pytest.mark.parametrize("size", [SMALL, TWO_PARTS])
 async def test_a_moved_object_takes_its_row_along(
-    rig: Rig, proxy: S3BucketProxy, size: int
+    robot: Robot, proxy: S3BucketProxy, size: int
 ) -> None:
-    path = rig.write(size=size)
+    path = robot.write(size=size)
     uploaded = await proxy.upload_file(path)
     target = f"deleted/{uploaded['s3_key']}"
 
@@ -531,12 +543,12 @@ async def test_a_moved_object_takes_its_row_along(
 
     assert answer["success"] is True
     assert (answer["source_key"], answer["dest_key"]) == (uploaded["s3_key"], target)
-    assert rig.stored() == [target]
-    assert rig.body(target) == path.read_bytes()
-    told = rig.head(target)
+    assert robot.stored() == [target]
+    assert robot.body(target) == path.read_bytes()
+    told = robot.head(target)
     assert told["Metadata"]["original-filename"] == "flight.ulg"
     assert told["ContentType"] == "application/x-ulog"
-    row = await rig.row(uploaded["id"])
+    row = await robot.row(uploaded["id"])
     assert row.receipt is not None
     assert (row.state, row.key, row.receipt.key) == ("verified", target, target)
     assert row.receipt.etag == told["ETag"].strip('"')
@@ -545,15 +557,17 @@ async def test_a_moved_object_takes_its_row_along(
 @pytest.mark.guarantee(
     "refusals", "an object is moved to where another one stands", "409; both stay as they were"
 )
-async def test_a_destination_that_is_taken_is_a_conflict(rig: Rig, proxy: S3BucketProxy) -> None:
-    uploaded = await proxy.upload_file(rig.write())
-    rig.put(f"{HOME}taken.ulg", b"of somebody else")
+async def test_a_destination_that_is_taken_is_a_conflict(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(robot.write())
+    robot.put(f"{HOME}taken.ulg", b"of somebody else")
 
     answer = await proxy.move_file(uploaded["s3_key"], f"{HOME}taken.ulg")
 
     assert (answer["status"], answer["code"]) == (409, "conflict")
-    assert rig.body(f"{HOME}taken.ulg") == b"of somebody else"
-    assert (await rig.row(uploaded["id"])).key == uploaded["s3_key"]
+    assert robot.body(f"{HOME}taken.ulg") == b"of somebody else"
+    assert (await robot.row(uploaded["id"])).key == uploaded["s3_key"]
 
 
 @pytest.mark.parametrize("op", ["CopyObject", "DeleteObject"])
@@ -564,25 +578,25 @@ async def test_a_destination_that_is_taken_is_a_conflict(rig: Rig, proxy: S3Buck
     "the row names an object that is there; asked again it is finished",
 )
 async def test_a_move_that_was_interrupted_is_finished_when_asked_again(
-    rig: Rig, proxy: S3BucketProxy, op: str, fault: Fault
+    robot: Robot, proxy: S3BucketProxy, op: str, fault: Fault
 ) -> None:
-    path = rig.write()
+    path = robot.write()
     uploaded = await proxy.upload_file(path)
     source, target = uploaded["s3_key"], f"{HOME}new.ulg"
-    (rig.always if fault is UNWELL else rig.fault)(op, fault)  # once, it is asked again at once
+    (robot.always if fault is UNWELL else robot.fault)(op, fault)  # once, it is asked again at once
 
     interrupted = await proxy.move_file(source, target)
-    between = await rig.row(uploaded["id"])
-    there = rig.stored()
-    rig.heal()
+    between = await robot.row(uploaded["id"])
+    there = robot.stored()
+    robot.heal()
     again = await proxy.move_file(source, target)
 
     assert interrupted["status"] == 503
     assert between.key in there  # a receipt never names an object that is not there
     assert again.get("success") is True
-    assert rig.stored() == [target]
-    assert rig.body(target) == path.read_bytes()
-    assert (await rig.row(uploaded["id"])).key == target
+    assert robot.stored() == [target]
+    assert robot.body(target) == path.read_bytes()
+    assert (await robot.row(uploaded["id"])).key == target
 
 
 @pytest.mark.guarantee(
@@ -591,40 +605,46 @@ async def test_a_move_that_was_interrupted_is_finished_when_asked_again(
     "it is not taken for this one: the source is kept",
 )
 async def test_an_older_move_from_the_same_key_is_not_taken_for_this_one(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
     """Same key, same size, other bytes: to delete the source now would lose them."""
-    first = await proxy.upload_file(rig.write(seed=0), custom_s3_key=KEY)
+    first = await proxy.upload_file(robot.write(seed=0), custom_s3_key=KEY)
     await proxy.move_file(KEY, f"{HOME}new.ulg")
-    second = await proxy.upload_file(rig.write(seed=1), custom_s3_key=KEY)
+    second = await proxy.upload_file(robot.write(seed=1), custom_s3_key=KEY)
 
     answer = await proxy.move_file(KEY, f"{HOME}new.ulg")
 
     assert first["success"] is second["success"] is True
     assert answer["status"] == 409
-    assert rig.body(KEY) == (rig.logs / "flight.ulg").read_bytes()
+    assert robot.body(KEY) == (robot.logs / "flight.ulg").read_bytes()
 
 
-async def test_moving_a_thing_onto_itself_changes_nothing(rig: Rig, proxy: S3BucketProxy) -> None:
-    uploaded = await proxy.upload_file(rig.write())
+async def test_moving_a_thing_onto_itself_changes_nothing(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(robot.write())
 
     answer = await proxy.move_file(uploaded["s3_key"], uploaded["s3_key"])
 
     assert answer["success"] is True
-    assert rig.stored() == [uploaded["s3_key"]]
+    assert robot.stored() == [uploaded["s3_key"]]
 
 
 # -- life
 
 
-async def test_a_proxy_that_nobody_started_starts_itself(rig: Rig) -> None:
-    await rig.service.stop()
+async def test_a_proxy_that_nobody_started_starts_itself(robot: Robot) -> None:
+    await robot.service.stop()
     made = S3BucketProxy(
-        rig.tokens.url, BUCKET, machine_id=MACHINE, endpoint_url=rig.link.url, state_dir=rig.state
+        robot.tokens.url,
+        BUCKET,
+        machine_id=MACHINE,
+        endpoint_url=robot.link.url,
+        state_dir=robot.state,
     )
-    rig._services.append(made.service)
+    robot._services.append(made.service)
 
-    answer = await made.upload_file(rig.write())
+    answer = await made.upload_file(robot.write())
     await made.stop()
     await made.stop()
 
@@ -632,13 +652,13 @@ async def test_a_proxy_that_nobody_started_starts_itself(rig: Rig) -> None:
 
 
 async def test_every_failure_is_a_dict_with_a_sentence_a_code_and_a_status(
-    rig: Rig, proxy: S3BucketProxy
+    robot: Robot, proxy: S3BucketProxy
 ) -> None:
     failures = [
         await proxy.upload_file(Path("/nonexistent.ulg")),
         await proxy.list_files("flight_logs/drone-002/"),
         await proxy.head_object("x"),
-        await proxy.download_file("x", rig.tmp / "x"),
+        await proxy.download_file("x", robot.tmp / "x"),
         await proxy.delete_file("x"),
         await proxy.move_file("x", KEY),
         await proxy.status(99),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import DROP, HOME, SMALL, TWO_PARTS, Fault, Rig, refusal
+from robot import DROP, HOME, SMALL, TWO_PARTS, Fault, Robot, refusal
 
 from petal_s3.cleanup import deletion as removal
 from petal_s3.cleanup.retention import Retention
@@ -24,18 +24,18 @@ LATER_S = 10 * 86_400.0
 
 
 class Ladder:
-    """The retention of a rig's service, on a disk whose free space a test decides."""
+    """The retention of a robot's service, on a disk whose free space a test decides."""
 
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
         self.free = 1000
         self.may_not: str | None = None
-        self.shelf: Callable[[Path], int] = lambda _: self.free
+        self.store: Callable[[Path], int] = lambda _: self.free
 
     @property
     def room(self) -> Retention:
-        service = self.rig.service
-        service.retention._free = self.shelf
+        service = self.robot.service
+        service.retention._free = self.store
         service.retention._may_not = lambda: self.may_not
         return service.retention
 
@@ -44,37 +44,37 @@ class Ladder:
 
     def grows(self, per_file: int) -> None:
         """Each log that is gone frees so many bytes."""
-        logs = self.rig.logs
+        logs = self.robot.logs
         total = len(list(logs.iterdir()))
 
         def free(_: Path) -> int:
             return self.free + (total - len(list(logs.iterdir()))) * per_file
 
-        self.shelf = free
+        self.store = free
 
     def entries(self) -> list[tuple[Any, ...]]:
-        return self.rig.sql(
+        return self.robot.sql(
             "SELECT path, why, state, receipt IS NOT NULL FROM deletion ORDER BY id"
         )
 
     async def totals(self) -> journal.Totals:
-        return await self.rig.service.outbox(journal.totals)
+        return await self.robot.service.outbox(journal.totals)
 
 
 @pytest.fixture
-def ladder(rig: Rig) -> Ladder:
-    return Ladder(rig)
+def ladder(robot: Robot) -> Ladder:
+    return Ladder(robot)
 
 
-async def up(rig: Rig, name: str = "flight.ulg", size: int = SMALL, seed: int = 0) -> Row:
-    row = await rig.finish(await rig.land(name, size, seed))
+async def up(robot: Robot, name: str = "flight.ulg", size: int = SMALL, seed: int = 0) -> Row:
+    row = await robot.finish(await robot.land(name, size, seed))
     assert row.state == "verified"
     return row
 
 
-async def age(rig: Rig, row: Row, seconds: float = LATER_S) -> None:
+async def age(robot: Robot, row: Row, seconds: float = LATER_S) -> None:
     """The proof of this row is older by so much."""
-    await rig.service.outbox(
+    await robot.service.outbox(
         lambda box: box.sql.change(
             "UPDATE log SET receipt = json_set(receipt, '$.verified_at',"
             " json_extract(receipt, '$.verified_at') - :s) WHERE id = :id",
@@ -84,38 +84,40 @@ async def age(rig: Rig, row: Row, seconds: float = LATER_S) -> None:
     )
 
 
-def files(rig: Rig) -> list[str]:
-    return sorted(path.name for path in rig.logs.iterdir())
+def files(robot: Robot) -> list[str]:
+    return sorted(path.name for path in robot.logs.iterdir())
 
 
 @pytest.mark.guarantee("retention", "nobody asked for it", "nothing is ever deleted")
-async def test_by_default_nothing_is_deleted(rig: Rig, ladder: Ladder) -> None:
-    row = await up(rig)
-    await age(rig, row)
+async def test_by_default_nothing_is_deleted(robot: Robot, ladder: Ladder) -> None:
+    row = await up(robot)
+    await age(robot, row)
     ladder.free = 0
     assert not ladder.room.on
     assert await ladder.step() == 0
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
 
 
 @pytest.mark.guarantee(
     "retention", "a proven log is older than RETENTION_DAYS", "it is deleted, with its receipt "
     "in the journal"
 )  # fmt: skip
-async def test_an_old_proven_log_goes_and_the_journal_tells_why(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(retention_days=7)
-    old, young = await up(rig, "old.ulg"), await up(rig, "young.ulg", seed=1)
-    await age(rig, old)
+async def test_an_old_proven_log_goes_and_the_journal_tells_why(
+    robot: Robot, ladder: Ladder
+) -> None:
+    await robot.restart(retention_days=7)
+    old, young = await up(robot, "old.ulg"), await up(robot, "young.ulg", seed=1)
+    await age(robot, old)
 
     assert await ladder.step() == 1
 
-    assert files(rig) == ["young.ulg"]
+    assert files(robot) == ["young.ulg"]
     assert ladder.entries() == [(old.path, "age", "done", 1)]
     assert await ladder.totals() == journal.Totals(1, old.size, 0)
-    kept = await rig.row(old)
+    kept = await robot.row(old)
     assert (kept.state, kept.local) == ("verified", "deleted")
-    assert (await rig.row(young)).local == "kept"
-    assert await rig.service.scan() == 0
+    assert (await robot.row(young)).local == "kept"
+    assert await robot.service.scan() == 0
     assert await ladder.step() == 0
 
 
@@ -124,27 +126,27 @@ async def test_an_old_proven_log_goes_and_the_journal_tells_why(rig: Rig, ladder
     "the disk is full of logs that are not proven",
     "none of them is deleted; the operator is told that there is nothing to delete",
 )
-async def test_an_unsent_log_stays_whatever_the_pressure(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(retention_days=1, min_free_bytes=10**15)
-    done = await up(rig, "done.ulg")
-    await age(rig, done)
-    waiting = await rig.land("waiting.ulg", seed=1)
-    rig.fault("UploadPart", DROP, part=2)
-    half = await rig.attempt(await rig.land("half.ulg", TWO_PARTS, priority=100))
-    dead = rig.logs / "dead.ulg"
+async def test_an_unsent_log_stays_whatever_the_pressure(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(retention_days=1, min_free_bytes=10**15)
+    done = await up(robot, "done.ulg")
+    await age(robot, done)
+    waiting = await robot.land("waiting.ulg", seed=1)
+    robot.fault("UploadPart", DROP, part=2)
+    half = await robot.attempt(await robot.land("half.ulg", TWO_PARTS, priority=100))
+    dead = robot.logs / "dead.ulg"
     dead.write_bytes(b"no log")
-    unseen = rig.write("unseen.ulg", seed=2)
+    unseen = robot.write("unseen.ulg", seed=2)
     ladder.free = 0
 
     assert await ladder.step() == 1
     assert await ladder.step() == 0
 
-    assert files(rig) == ["dead.ulg", "half.ulg", "unseen.ulg", "waiting.ulg"]
-    assert [(await rig.row(row)).state for row in (waiting, half)] == ["queued", "queued"]
+    assert files(robot) == ["dead.ulg", "half.ulg", "unseen.ulg", "waiting.ulg"]
+    assert [(await robot.row(row)).state for row in (waiting, half)] == ["queued", "queued"]
     assert unseen.exists()
     assert "no proven log is left to delete" in ladder.room.advice[0]
     assert (await ladder.totals()).unsent == 0
-    assert rig.service._says()["advice"] == ladder.room.advice
+    assert robot.service._says()["advice"] == ladder.room.advice
 
 
 @pytest.mark.guarantee(
@@ -152,16 +154,18 @@ async def test_an_unsent_log_stays_whatever_the_pressure(rig: Rig, ladder: Ladde
     "the disk runs short",
     "proven logs go, the oldest proof first, until enough is free",
 )
-async def test_under_pressure_the_oldest_go_until_there_is_room(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(min_free_bytes=2000)
-    rows = [await up(rig, f"log{n}.ulg", seed=n) for n in range(4)]
+async def test_under_pressure_the_oldest_go_until_there_is_room(
+    robot: Robot, ladder: Ladder
+) -> None:
+    await robot.restart(min_free_bytes=2000)
+    rows = [await up(robot, f"log{n}.ulg", seed=n) for n in range(4)]
     for days, row in zip((1, 4, 3, 2), rows, strict=True):
-        await age(rig, row, days * 86_400)
+        await age(robot, row, days * 86_400)
     ladder.grows(per_file=500)
 
     assert await ladder.step() == 2
 
-    assert files(rig) == ["log0.ulg", "log3.ulg"]
+    assert files(robot) == ["log0.ulg", "log3.ulg"]
     assert [why for _, why, _, _ in ladder.entries()] == ["pressure", "pressure"]
     assert ladder.room.advice == []
 
@@ -169,23 +173,23 @@ async def test_under_pressure_the_oldest_go_until_there_is_room(rig: Rig, ladder
 @pytest.mark.guarantee(
     "retention", "a flight is pinned", "its log never goes by age, and last of all under pressure"
 )
-async def test_a_pinned_log_goes_last(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(retention_days=1, min_free_bytes=2000)
-    pinned, other = await up(rig, "pinned.ulg"), await up(rig, "other.ulg", seed=1)
-    await rig.service.pin(pinned.id, pinned=True)
-    await age(rig, pinned)
+async def test_a_pinned_log_goes_last(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(retention_days=1, min_free_bytes=2000)
+    pinned, other = await up(robot, "pinned.ulg"), await up(robot, "other.ulg", seed=1)
+    await robot.service.pin(pinned.id, pinned=True)
+    await age(robot, pinned)
     ladder.free = 5000
     assert await ladder.step() == 0  # old enough, but pinned
 
     ladder.free = 1000
     ladder.grows(per_file=1000)
     assert await ladder.step() == 1
-    assert files(rig) == ["pinned.ulg"]
-    assert (await rig.row(other)).local == "deleted"
+    assert files(robot) == ["pinned.ulg"]
+    assert (await robot.row(other)).local == "deleted"
 
-    ladder.shelf = lambda _: 0
+    ladder.store = lambda _: 0
     assert await ladder.step() == 1
-    assert files(rig) == []
+    assert files(robot) == []
 
 
 @pytest.mark.parametrize(
@@ -206,30 +210,30 @@ async def test_a_pinned_log_goes_last(rig: Rig, ladder: Ladder) -> None:
     "the file stays",
 )
 async def test_what_the_bucket_does_not_confirm_stays(
-    rig: Rig, ladder: Ladder, fault: Fault
+    robot: Robot, ladder: Ladder, fault: Fault
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    await up(rig)
-    rig.always("HeadObject", fault)
-    rig.always("ListObjectsV2", fault)
+    await robot.restart(min_free_bytes=10**15)
+    await up(robot)
+    robot.always("HeadObject", fault)
+    robot.always("ListObjectsV2", fault)
     try:
         assert await ladder.step() == 0
     except S3IntegrationError as error:
         assert error.code  # told, and tried again later
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
     assert ladder.entries() == []
 
 
 @pytest.mark.guarantee(
     "retention", "the object was replaced or deleted in the bucket", "the file stays"
 )
-async def test_a_replaced_object_keeps_its_file(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row, other = await up(rig), await up(rig, "other.ulg", seed=1)
-    rig.put(row.key, b"x" * SMALL)
-    rig.cloud.delete_object(Bucket="logs", Key=other.key)
+async def test_a_replaced_object_keeps_its_file(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(min_free_bytes=10**15)
+    row, other = await up(robot), await up(robot, "other.ulg", seed=1)
+    robot.put(row.key, b"x" * SMALL)
+    robot.cloud.delete_object(Bucket="logs", Key=other.key)
     assert await ladder.step() == 0
-    assert files(rig) == ["flight.ulg", "other.ulg"]
+    assert files(robot) == ["flight.ulg", "other.ulg"]
 
 
 def grow(path: Path) -> None:
@@ -264,24 +268,24 @@ def link_away(path: Path) -> None:
     "it stays: only bytes that the receipt names may go",
 )
 async def test_a_changed_file_stays(
-    rig: Rig, ladder: Ladder, change: Callable[[Path], None]
+    robot: Robot, ladder: Ladder, change: Callable[[Path], None]
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     change(Path(row.path))
-    before = files(rig)
+    before = files(robot)
     assert await ladder.step() == 0
-    assert files(rig) == before
+    assert files(robot) == before
     assert ladder.entries() == []
 
 
 @pytest.mark.guarantee("retention", "somebody writes to a proven file", "it stays")
-async def test_a_file_that_is_open_for_writing_stays(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+async def test_a_file_that_is_open_for_writing_stays(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     with Path(row.path).open("r+b"):
         assert await ladder.step() == 0
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
     assert await ladder.step() == 1
 
 
@@ -292,10 +296,10 @@ async def test_a_file_that_is_open_for_writing_stays(rig: Rig, ladder: Ladder) -
 )
 @pytest.mark.parametrize("change", [grow, replace])
 async def test_a_change_in_the_last_moment_is_seen(
-    rig: Rig, ladder: Ladder, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    robot: Robot, ladder: Ladder, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     remove = removal.remove
 
     def changed_before(one: removal.Opened, aside: str) -> bool:
@@ -306,30 +310,30 @@ async def test_a_change_in_the_last_moment_is_seen(
     assert await ladder.step() == 0
     changed = Path(row.path).read_bytes()
     assert changed != b""
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
     assert [state for _, _, state, _ in ladder.entries()] == ["kept"]
     assert (await ladder.totals()) == journal.Totals(0, 0, 0)
 
 
 async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
-    rig: Rig, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     path = Path(row.path)
     idle = removal._idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
-            rig.shelf.copy(path, SMALL, 7)
+            robot.store.copy(path, SMALL, 7)
             raise removal.KeptBack("somebody writes to it")
         idle(looked_at)
 
     monkeypatch.setattr(removal, "_idle", newer_appears)
     assert await ladder.step() == 0
-    assert files(rig) == ["flight-2.ulg", "flight.ulg"]
-    assert (rig.logs / "flight-2.ulg").read_bytes() == rig.body(row.key)
-    assert path.read_bytes() != rig.body(row.key)
+    assert files(robot) == ["flight-2.ulg", "flight.ulg"]
+    assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
+    assert path.read_bytes() != robot.body(row.key)
 
 
 @pytest.mark.guarantee(
@@ -338,23 +342,23 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     "they are saved under a new name, counted in unsent_deleted_total and logged as critical",
 )
 async def test_bytes_that_lost_their_name_are_saved_and_counted(
-    rig: Rig, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, ladder: Ladder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     unlink = os.unlink
 
     def written_to_first(name: str, *, dir_fd: int | None = None) -> None:
         if str(name).startswith(".petal-s3-"):
-            grow(rig.logs / name)
+            grow(robot.logs / name)
         unlink(name, dir_fd=dir_fd)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", written_to_first)
         await ladder.step()
-    assert (rig.logs / "flight.ulg").read_bytes() == rig.body(row.key) + b"more"
+    assert (robot.logs / "flight.ulg").read_bytes() == robot.body(row.key) + b"more"
     assert (await ladder.totals()).unsent == 1
-    assert "petal_s3_unsent_deleted_total 1.0" in await rig.service.metrics()
+    assert "petal_s3_unsent_deleted_total 1.0" in await robot.service.metrics()
 
 
 class Killed(BaseException):
@@ -368,10 +372,10 @@ class Killed(BaseException):
     "the journal tells: what was only moved aside is put back, what is gone was proven",
 )
 async def test_a_killed_deletion_is_ended_at_the_next_start(
-    rig: Rig, ladder: Ladder, where: str, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, ladder: Ladder, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
     rename, unlink = os.rename, os.unlink
 
     def dies_renaming(*names: Any, **more: Any) -> None:
@@ -391,21 +395,21 @@ async def test_a_killed_deletion_is_ended_at_the_next_start(
         with pytest.raises(Killed):
             await ladder.step()
 
-    await rig.restart(min_free_bytes=0)
-    await rig.service.retention.recover()
+    await robot.restart(min_free_bytes=0)
+    await robot.service.retention.recover()
     gone = where == "after the unlink"
-    assert files(rig) == ([] if gone else ["flight.ulg"])
+    assert files(robot) == ([] if gone else ["flight.ulg"])
     assert [state for _, _, state, _ in ladder.entries()] == ["done" if gone else "kept"]
-    assert (await rig.row(row)).local == ("deleted" if gone else "kept")
-    await rig.restart(min_free_bytes=10**15)
+    assert (await robot.row(row)).local == ("deleted" if gone else "kept")
+    await robot.restart(min_free_bytes=10**15)
     assert await ladder.step() == (0 if gone else 1)
 
 
 @pytest.mark.guarantee("retention", "the vehicle is armed", "nothing is deleted in flight")
-async def test_nothing_is_deleted_in_flight(rig: Rig) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    await up(rig)
-    service = rig.service
+async def test_nothing_is_deleted_in_flight(robot: Robot) -> None:
+    await robot.restart(min_free_bytes=10**15)
+    await up(robot)
+    service = robot.service
     service.flight = FlightState()
     armed = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=128)
     service.heartbeat(armed)
@@ -420,69 +424,69 @@ async def test_nothing_is_deleted_in_flight(rig: Rig) -> None:
     "the device's clock is wrong: 1970, or years ahead",
     "age counts by S3's clock alone; while that is unknown nothing goes by age",
 )
-async def test_age_is_told_by_the_clock_of_s3(rig: Rig, ladder: Ladder) -> None:
-    row = await up(rig)
-    await rig.service.stop()
-    await rig.open(retention_days=7)
-    rig.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
+async def test_age_is_told_by_the_clock_of_s3(robot: Robot, ladder: Ladder) -> None:
+    row = await up(robot)
+    await robot.service.stop()
+    await robot.open(retention_days=7)
+    robot.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
     assert await ladder.step() == 0
-    await rig.service.objects.head(row.key)  # now S3's clock is known
+    await robot.service.objects.head(row.key)  # now S3's clock is known
     assert await ladder.step() == 0
-    await age(rig, row)
-    rig.service.s3.clock._wall = lambda: 0.0  # 1970
+    await age(robot, row)
+    robot.service.s3.clock._wall = lambda: 0.0  # 1970
     assert await ladder.step() == 1
 
 
 async def test_a_copy_and_a_file_elsewhere_are_none_of_its_business(
-    rig: Rig, ladder: Ladder
+    robot: Robot, ladder: Ladder
 ) -> None:
-    outside = rig.tmp / "outside" / "card.ulg"
-    rig.shelf.copy(outside, SMALL, 3)
-    await rig.restart(min_free_bytes=10**15)
-    await rig.finish(await rig.service.enqueue(outside))
+    outside = robot.tmp / "outside" / "card.ulg"
+    robot.store.copy(outside, SMALL, 3)
+    await robot.restart(min_free_bytes=10**15)
+    await robot.finish(await robot.service.enqueue(outside))
     assert await ladder.step() == 0
     assert outside.exists()
 
 
-async def test_one_of_two_names_frees_nothing(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(min_free_bytes=10**15)
-    row = await up(rig)
-    os.link(row.path, rig.tmp / "second-name.ulg")
+async def test_one_of_two_names_frees_nothing(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(min_free_bytes=10**15)
+    row = await up(robot)
+    os.link(row.path, robot.tmp / "second-name.ulg")
     assert await ladder.step() == 0
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
 
 
-async def test_it_runs_by_itself_beside_the_drain(rig: Rig) -> None:
-    await rig.service.stop()
-    service = rig.build(min_free_bytes=10**15)
+async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
+    await robot.service.stop()
+    service = robot.build(min_free_bytes=10**15)
     row = None
     service.retention._free = lambda _: 0
     await service.open()
-    row = await rig.land()
+    row = await robot.land()
     await service.start(watch=False)
-    await rig.until_state(row, "verified")
+    await robot.until_state(row, "verified")
     path = Path(row.path)
     service.retention.advice = ["short"]
-    from rig import until
+    from robot import until
 
     await until(lambda: not path.exists(), within_s=90)
     assert HOME in row.key
 
 
-async def test_the_figures_are_there_for_prometheus(rig: Rig) -> None:
-    await up(rig)
-    await rig.land("b.ulg", seed=1)
-    told = await rig.service.metrics()
+async def test_the_figures_are_there_for_prometheus(robot: Robot) -> None:
+    await up(robot)
+    await robot.land("b.ulg", seed=1)
+    told = await robot.service.metrics()
     assert 'petal_s3_rows{state="verified"} 1.0' in told
     assert 'petal_s3_rows{state="queued"} 1.0' in told
     assert f"petal_s3_backlog_bytes {float(SMALL)}" in told
     assert "petal_s3_unsent_deleted_total 0.0" in told
     assert "petal_s3_deleted_total 0.0" in told
     assert "petal_s3_parts_resent_total 0.0" in told
-    assert f'petal_s3_free_bytes{{directory="{rig.logs}"}}' in told
+    assert f'petal_s3_free_bytes{{directory="{robot.logs}"}}' in told
 
 
-async def test_the_oldest_proof_is_found_by_an_index(rig: Rig) -> None:
+async def test_the_oldest_proof_is_found_by_an_index(robot: Robot) -> None:
     def plan(box: Outbox) -> str:
         found = box.sql.records(
             "EXPLAIN QUERY PLAN SELECT * FROM log INDEXED BY removable WHERE state = 'verified'"
@@ -492,7 +496,7 @@ async def test_the_oldest_proof_is_found_by_an_index(rig: Rig) -> None:
         )
         return " ".join(str(one["detail"]) for one in found)
 
-    told = await rig.service.outbox(plan)
+    told = await robot.service.outbox(plan)
     assert "removable" in told
     assert "TEMP B-TREE" not in told
 
@@ -502,15 +506,17 @@ async def test_the_oldest_proof_is_found_by_an_index(rig: Rig) -> None:
     "a proven file is wanted under another key, and that has not been made yet",
     "the file stays until the other row is settled, too",
 )
-async def test_a_file_that_another_row_waits_for_stays(rig: Rig, ladder: Ladder) -> None:
-    await rig.restart(retention_days=7)
-    row = await up(rig)
-    await age(rig, row)
-    other = await rig.service.enqueue(rig.logs / "flight.ulg", key=f"{HOME}records/1/flight.ulg")
+async def test_a_file_that_another_row_waits_for_stays(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(retention_days=7)
+    row = await up(robot)
+    await age(robot, row)
+    other = await robot.service.enqueue(
+        robot.logs / "flight.ulg", key=f"{HOME}records/1/flight.ulg"
+    )
 
     assert await ladder.step() == 0
-    assert files(rig) == ["flight.ulg"]
+    assert files(robot) == ["flight.ulg"]
 
-    await rig.finish(other)
+    await robot.finish(other)
     assert await ladder.step() == 1
-    assert files(rig) == []
+    assert files(robot) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from rig import (
+from robot import (
     BUCKET,
     DROP,
     HOME,
@@ -19,7 +19,7 @@ from rig import (
     SMALL,
     THREE_PARTS,
     TWO_PARTS,
-    Rig,
+    Robot,
     refusal,
 )
 
@@ -32,24 +32,24 @@ KEY = f"{HOME}20250727_143022_mission_log.ulg"
 
 
 async def mission(
-    rig: Rig, folder: str, seed: int = 0, size: int = SMALL, name: str = "mission_log.ulg"
+    robot: Robot, folder: str, seed: int = 0, size: int = SMALL, name: str = "mission_log.ulg"
 ) -> Row:
     """A log of one and the same moment, in a folder of its own."""
-    path = rig.write(f"{folder}/{name}", size, seed)
+    path = robot.write(f"{folder}/{name}", size, seed)
     os.utime(path, (FLOWN_AT, FLOWN_AT))
-    return await rig.service.enqueue(path)
+    return await robot.service.enqueue(path)
 
 
 def with_crc(key: str, path: Path) -> str:
     return f"{key.removesuffix('.ulg')}-{zlib.crc32(path.read_bytes()):08x}.ulg"
 
 
-async def forget_everything(rig: Rig) -> None:
+async def forget_everything(robot: Robot) -> None:
     """The state directory is lost."""
-    await rig.service.stop()
-    shutil.rmtree(rig.state)
-    await rig.open()
-    rig.ledger.clear()
+    await robot.service.stop()
+    shutil.rmtree(robot.state)
+    await robot.open()
+    robot.ledger.clear()
 
 
 # -- two logs, one key
@@ -61,17 +61,17 @@ async def forget_everything(rig: Rig) -> None:
     "two logs of one name and time in two folders",
     "two objects, none overwritten",
 )
-async def test_two_logs_that_want_one_key_get_two(rig: Rig, size: int) -> None:
-    one = await mission(rig, "a", seed=0, size=size)
-    other = await mission(rig, "b", seed=1, size=size)
+async def test_two_logs_that_want_one_key_get_two(robot: Robot, size: int) -> None:
+    one = await mission(robot, "a", seed=0, size=size)
+    other = await mission(robot, "b", seed=1, size=size)
 
-    other, one = await rig.finish(other), await rig.finish(one)
+    other, one = await robot.finish(other), await robot.finish(one)
 
     assert {one.state, other.state} == {"verified"}
     assert other.key == KEY
-    assert one.key == with_crc(KEY, rig.logs / "a" / "mission_log.ulg")
-    assert rig.body(one.key) == Path(one.path).read_bytes()
-    assert rig.body(other.key) == Path(other.path).read_bytes()
+    assert one.key == with_crc(KEY, robot.logs / "a" / "mission_log.ulg")
+    assert robot.body(one.key) == Path(one.path).read_bytes()
+    assert robot.body(other.key) == Path(other.path).read_bytes()
 
 
 @pytest.mark.guarantee(
@@ -79,15 +79,15 @@ async def test_two_logs_that_want_one_key_get_two(rig: Rig, size: int) -> None:
     "the key is taken by other bytes before the first byte",
     "left alone; the log goes to its second spelling",
 )
-async def test_a_key_taken_by_a_stranger_is_left_alone(rig: Rig) -> None:
-    rig.put(KEY, b"of somebody else")
-    row = await mission(rig, "a")
+async def test_a_key_taken_by_a_stranger_is_left_alone(robot: Robot) -> None:
+    robot.put(KEY, b"of somebody else")
+    row = await mission(robot, "a")
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert rig.body(KEY) == b"of somebody else"
+    assert robot.body(KEY) == b"of somebody else"
     assert done.key == with_crc(KEY, Path(row.path))
-    rig.assert_sent_once(done, Path(row.path))
+    robot.assert_sent_once(done, Path(row.path))
 
 
 @pytest.mark.guarantee(
@@ -95,14 +95,14 @@ async def test_a_key_taken_by_a_stranger_is_left_alone(rig: Rig) -> None:
     "cut at the first byte under a second spelling of the key",
     "the spelling is on disk already",
 )
-async def test_the_second_spelling_is_on_disk_before_the_first_byte(rig: Rig) -> None:
-    rig.put(KEY, b"of somebody else")
-    row = await mission(rig, "a")
-    rig.fault("PutObject", DROP)
+async def test_the_second_spelling_is_on_disk_before_the_first_byte(robot: Robot) -> None:
+    robot.put(KEY, b"of somebody else")
+    row = await mission(robot, "a")
+    robot.fault("PutObject", DROP)
 
-    dropped = await rig.attempt(row)
+    dropped = await robot.attempt(row)
 
-    assert dropped.key == with_crc(KEY, Path(row.path)) == rig.ledger.requests("PutObject")[0].key
+    assert dropped.key == with_crc(KEY, Path(row.path)) == robot.ledger.requests("PutObject")[0].key
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
@@ -111,55 +111,55 @@ async def test_the_second_spelling_is_on_disk_before_the_first_byte(rig: Rig) ->
     "the key is taken while the log is sent",
     "never overwritten; the log goes to its second spelling",
 )
-async def test_a_key_taken_in_the_last_moment_is_left_alone(rig: Rig, size: int) -> None:
+async def test_a_key_taken_in_the_last_moment_is_left_alone(robot: Robot, size: int) -> None:
     async def taken(request: object) -> None:
-        rig.put(KEY, b"of somebody else")
+        robot.put(KEY, b"of somebody else")
 
     op = "PutObject" if size == SMALL else "CompleteMultipartUpload"
-    rig.fault(op, taken)
-    row = await mission(rig, "a", size=size)
+    robot.fault(op, taken)
+    row = await mission(robot, "a", size=size)
 
-    late = await rig.attempt(row)
-    done = await rig.finish(row)
+    late = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert late.state == "queued"
-    assert rig.body(KEY) == b"of somebody else"
+    assert robot.body(KEY) == b"of somebody else"
     assert done.key == with_crc(KEY, Path(row.path))
-    assert rig.body(done.key) == Path(row.path).read_bytes()
-    assert rig.open_uploads() == []
+    assert robot.body(done.key) == Path(row.path).read_bytes()
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
     "file", "two logs of one key, one half sent", "each gets its own key, nothing is sent twice"
 )
-async def test_a_key_that_another_row_has_begun_is_left_to_it(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    begun = await rig.attempt(await mission(rig, "a", seed=0, size=THREE_PARTS))
-    other = await mission(rig, "b", seed=1, size=TWO_PARTS)
+async def test_a_key_that_another_row_has_begun_is_left_to_it(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    begun = await robot.attempt(await mission(robot, "a", seed=0, size=THREE_PARTS))
+    other = await mission(robot, "b", seed=1, size=TWO_PARTS)
 
-    other = await rig.finish(other)
-    begun = await rig.finish(begun)
+    other = await robot.finish(other)
+    begun = await robot.finish(begun)
 
     assert other.key == with_crc(KEY, Path(other.path))
-    assert rig.body(other.key) == Path(other.path).read_bytes()
-    rig.assert_sent_once(begun, Path(begun.path))
+    assert robot.body(other.key) == Path(other.path).read_bytes()
+    robot.assert_sent_once(begun, Path(begun.path))
     assert begun.key == KEY
 
 
 @pytest.mark.guarantee(
     "refusals", "both spellings of the key are taken", "it waits with that reason; nothing is sent"
 )
-async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:
-    row = await mission(rig, "a")
-    rig.put(KEY, b"of somebody else")
-    rig.put(with_crc(KEY, Path(row.path)), b"of yet another")
+async def test_both_spellings_taken_waits_with_a_reason(robot: Robot) -> None:
+    row = await mission(robot, "a")
+    robot.put(KEY, b"of somebody else")
+    robot.put(with_crc(KEY, Path(row.path)), b"of yet another")
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert (told.state, told.code) == ("queued", "conflict")
     assert "taken" in told.reason
-    assert rig.count("PutObject") == 0
+    assert robot.count("PutObject") == 0
 
 
 # -- the same bytes
@@ -171,42 +171,42 @@ async def test_both_spellings_taken_waits_with_a_reason(rig: Rig) -> None:
     "the same bytes under two names",
     "one object; the second row names the first",
 )
-async def test_the_same_bytes_under_two_names_are_one_object(rig: Rig, size: int) -> None:
-    one = await rig.finish(await rig.land("one.ulg", size=size))
-    sent = rig.ledger.body_bytes
+async def test_the_same_bytes_under_two_names_are_one_object(robot: Robot, size: int) -> None:
+    one = await robot.finish(await robot.land("one.ulg", size=size))
+    sent = robot.ledger.body_bytes
 
-    other = await rig.finish(await rig.land("other.ulg", size=size))
+    other = await robot.finish(await robot.land("other.ulg", size=size))
 
     assert other.state == "verified"
     assert (other.key, other.same_as) == (one.key, one.id)
-    assert rig.stored() == [one.key]
-    assert rig.ledger.body_bytes == sent
+    assert robot.stored() == [one.key]
+    assert robot.ledger.body_bytes == sent
 
 
-async def test_the_same_bytes_at_the_same_moment_are_one_object(rig: Rig) -> None:
-    one = await rig.finish(await mission(rig, "a"))
+async def test_the_same_bytes_at_the_same_moment_are_one_object(robot: Robot) -> None:
+    one = await robot.finish(await mission(robot, "a"))
 
-    other = await rig.finish(await mission(rig, "b"))
+    other = await robot.finish(await mission(robot, "b"))
 
     assert (other.state, other.key, other.same_as) == ("verified", one.key, one.id)
-    assert rig.count("PutObject") == 1
+    assert robot.count("PutObject") == 1
 
 
 @pytest.mark.guarantee("file", "two logs of one size", "two objects")
-async def test_other_bytes_of_the_same_size_are_two_objects(rig: Rig) -> None:
-    await rig.finish(await rig.land("one.ulg", seed=0))
+async def test_other_bytes_of_the_same_size_are_two_objects(robot: Robot) -> None:
+    await robot.finish(await robot.land("one.ulg", seed=0))
 
-    other = await rig.finish(await rig.land("other.ulg", seed=1))
+    other = await robot.finish(await robot.land("other.ulg", seed=1))
 
     assert (other.state, other.same_as) == ("verified", None)
-    assert len(rig.stored()) == 2
+    assert len(robot.stored()) == 2
 
 
-async def test_the_same_file_twice_is_one_row(rig: Rig) -> None:
-    path = rig.write()
+async def test_the_same_file_twice_is_one_row(robot: Robot) -> None:
+    path = robot.write()
 
-    first = await rig.service.enqueue(path)
-    second = await rig.service.enqueue(path)
+    first = await robot.service.enqueue(path)
+    second = await robot.service.enqueue(path)
 
     assert first.id == second.id
 
@@ -216,14 +216,14 @@ async def test_the_same_file_twice_is_one_row(rig: Rig) -> None:
     "the object of equal bytes was deleted in the bucket meanwhile",
     "S3 is asked, the bytes are sent again",
 )
-async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: Rig) -> None:
-    one = await rig.finish(await rig.land("one.ulg"))
-    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(robot: Robot) -> None:
+    one = await robot.finish(await robot.land("one.ulg"))
+    robot.cloud.delete_object(Bucket=BUCKET, Key=one.key)
 
-    other = await rig.finish(await rig.land("other.ulg"))
+    other = await robot.finish(await robot.land("other.ulg"))
 
     assert (other.state, other.same_as) == ("verified", None)
-    assert rig.body(other.key) == (rig.logs / "other.ulg").read_bytes()
+    assert robot.body(other.key) == (robot.logs / "other.ulg").read_bytes()
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
@@ -234,46 +234,46 @@ async def test_the_same_bytes_are_sent_again_when_their_object_was_deleted(rig: 
     "a missing object and a missing bucket are told apart; proven bytes are not sent again",
 )
 async def test_proven_bytes_are_not_sent_again_when_the_bucket_was_away(
-    rig: Rig, asked: str, size: int
+    robot: Robot, asked: str, size: int
 ) -> None:
-    one = await rig.finish(await rig.land("one.ulg", size=size))
-    sent = rig.ledger.body_bytes
+    one = await robot.finish(await robot.land("one.ulg", size=size))
+    sent = robot.ledger.body_bytes
     # It is back before the first byte, or the first request to begin with, would travel.
     for op in ("HeadObject", "GetObject"):
-        rig.always(op, refusal(404, "NoSuchBucket"))
-    row = await rig.land("other.ulg", size=size, key=asked or None)
+        robot.always(op, refusal(404, "NoSuchBucket"))
+    row = await robot.land("other.ulg", size=size, key=asked or None)
 
-    away = await rig.attempt(row)
+    away = await robot.attempt(row)
 
     assert (away.state, away.code) == ("queued", "bucket")
-    assert rig.ledger.body_bytes == sent
-    rig.heal()
-    other = await rig.finish(row)
+    assert robot.ledger.body_bytes == sent
+    robot.heal()
+    other = await robot.finish(row)
     assert (other.state, other.key) == ("verified", asked or one.key)
-    assert rig.ledger.body_bytes == sent
-    assert rig.body(other.key) == (rig.logs / "other.ulg").read_bytes()
+    assert robot.ledger.body_bytes == sent
+    assert robot.body(other.key) == (robot.logs / "other.ulg").read_bytes()
 
 
-async def test_proven_bytes_that_only_get_shows_are_waited_for(rig: Rig) -> None:
-    await rig.finish(await rig.land("one.ulg"))
-    sent = rig.ledger.body_bytes
-    rig.always("HeadObject", refusal(404, "NoSuchKey"))
-    row = await rig.land("other.ulg")
+async def test_proven_bytes_that_only_get_shows_are_waited_for(robot: Robot) -> None:
+    await robot.finish(await robot.land("one.ulg"))
+    sent = robot.ledger.body_bytes
+    robot.always("HeadObject", refusal(404, "NoSuchKey"))
+    row = await robot.land("other.ulg")
 
-    late = await rig.attempt(row)
+    late = await robot.attempt(row)
 
     assert (late.state, late.code) == ("queued", "not_yet_there")
-    rig.heal()
-    assert (await rig.finish(row)).state == "verified"
-    assert rig.ledger.body_bytes == sent
+    robot.heal()
+    assert (await robot.finish(row)).state == "verified"
+    assert robot.ledger.body_bytes == sent
 
 
-async def test_a_machine_that_may_read_no_bytes_believes_its_head(rig: Rig) -> None:
-    one = await rig.finish(await rig.land("one.ulg"))
-    rig.cloud.delete_object(Bucket=BUCKET, Key=one.key)
-    rig.fault("GetObject", refusal(403, "AccessDenied"), times=2)  # with a new token, too
+async def test_a_machine_that_may_read_no_bytes_believes_its_head(robot: Robot) -> None:
+    one = await robot.finish(await robot.land("one.ulg"))
+    robot.cloud.delete_object(Bucket=BUCKET, Key=one.key)
+    robot.fault("GetObject", refusal(403, "AccessDenied"), times=2)  # with a new token, too
 
-    other = await rig.finish(await rig.land("other.ulg"))
+    other = await robot.finish(await robot.land("other.ulg"))
 
     assert (other.state, other.same_as) == ("verified", None)
 
@@ -289,21 +289,21 @@ async def test_a_machine_that_may_read_no_bytes_believes_its_head(rig: Rig) -> N
     "it is compared by the listing: recognised where it is this log, left alone where it is not",
 )
 async def test_a_machine_that_may_not_read_compares_by_the_listing(
-    rig: Rig, size: int, ours: bool
+    robot: Robot, size: int, ours: bool
 ) -> None:
     for op in ("HeadObject", "GetObject"):
-        rig.always(op, Fault(403) if op == "HeadObject" else refusal(403, "AccessDenied"))
-    before = await rig.finish(await mission(rig, "a", size=size))
-    body = rig.body(before.key)
-    await forget_everything(rig)
+        robot.always(op, Fault(403) if op == "HeadObject" else refusal(403, "AccessDenied"))
+    before = await robot.finish(await mission(robot, "a", size=size))
+    body = robot.body(before.key)
+    await forget_everything(robot)
 
-    row = await mission(rig, "a", seed=0 if ours else 1, size=size)
-    done = await rig.finish(row)
+    row = await mission(robot, "a", seed=0 if ours else 1, size=size)
+    done = await robot.finish(row)
 
     assert done.state == "verified"
-    assert rig.body(before.key) == body
+    assert robot.body(before.key) == body
     assert (done.key == before.key) is ours
-    bodies = rig.ledger.requests("PutObject") + rig.ledger.requests("UploadPart")
+    bodies = robot.ledger.requests("PutObject") + robot.ledger.requests("UploadPart")
     assert sum(one.body_bytes for one in bodies) == (0 if ours else size)
 
 
@@ -313,16 +313,16 @@ async def test_a_machine_that_may_not_read_compares_by_the_listing(
     "the state directory is lost",
     "what is in the bucket is recognised; not a byte is sent",
 )
-async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(rig: Rig, size: int) -> None:
-    before = await rig.finish(await rig.land(size=size))
-    await forget_everything(rig)
+async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(robot: Robot, size: int) -> None:
+    before = await robot.finish(await robot.land(size=size))
+    await forget_everything(robot)
 
-    row = await rig.service.enqueue(rig.logs / "flight.ulg")
-    done = await rig.attempt(row)
+    row = await robot.service.enqueue(robot.logs / "flight.ulg")
+    done = await robot.attempt(row)
 
     assert done.state == "verified"
     assert done.key == before.key
-    assert rig.ledger.body_bytes == 0
+    assert robot.ledger.body_bytes == 0
     assert done.receipt is not None
     assert before.receipt is not None
     assert done.receipt.etag == before.receipt.etag
@@ -333,17 +333,17 @@ async def test_after_the_loss_of_the_outbox_nothing_is_sent_again(rig: Rig, size
     "the state directory is lost, two logs had wanted one key",
     "both are recognised under their spellings",
 )
-async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(rig: Rig) -> None:
-    await rig.finish(await mission(rig, "a", seed=0))
-    await rig.finish(await mission(rig, "b", seed=1))
-    keys = rig.stored()
-    await forget_everything(rig)
+async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(robot: Robot) -> None:
+    await robot.finish(await mission(robot, "a", seed=0))
+    await robot.finish(await mission(robot, "b", seed=1))
+    keys = robot.stored()
+    await forget_everything(robot)
 
     for folder, seed in (("b", 1), ("a", 0)):
-        assert (await rig.finish(await mission(rig, folder, seed))).state == "verified"
+        assert (await robot.finish(await mission(robot, folder, seed))).state == "verified"
 
-    assert rig.ledger.body_bytes == 0
-    assert rig.stored() == keys
+    assert robot.ledger.body_bytes == 0
+    assert robot.stored() == keys
 
 
 @pytest.mark.parametrize(
@@ -359,30 +359,30 @@ async def test_after_the_loss_of_the_outbox_both_spellings_are_recognised(rig: R
     "the state directory is lost, objects were moved or asked elsewhere",
     "recognised under any key of this machine",
 )
-async def test_an_object_under_another_owned_key_is_recognised(rig: Rig, key: str) -> None:
-    path = rig.write(size=THREE_PARTS)
-    before = await rig.finish(await rig.service.enqueue(path, key=key))
+async def test_an_object_under_another_owned_key_is_recognised(robot: Robot, key: str) -> None:
+    path = robot.write(size=THREE_PARTS)
+    before = await robot.finish(await robot.service.enqueue(path, key=key))
     assert before.key == key
-    await forget_everything(rig)
+    await forget_everything(robot)
 
-    done = await rig.attempt(await rig.service.enqueue(path))
+    done = await robot.attempt(await robot.service.enqueue(path))
 
     assert (done.state, done.key) == ("verified", key)
-    assert rig.ledger.body_bytes == 0
-    assert rig.stored() == [key]
+    assert robot.ledger.body_bytes == 0
+    assert robot.stored() == [key]
 
 
 @pytest.mark.guarantee(
     "attack", "another machine holds the same bytes", "not taken for ours: sent under our own key"
 )
-async def test_an_object_of_another_machine_is_not_taken_for_ours(rig: Rig) -> None:
-    path = rig.write()
-    rig.put("flight_logs/drone-002/flight.ulg", path.read_bytes())
+async def test_an_object_of_another_machine_is_not_taken_for_ours(robot: Robot) -> None:
+    path = robot.write()
+    robot.put("flight_logs/drone-002/flight.ulg", path.read_bytes())
 
-    done = await rig.attempt(await rig.service.enqueue(path))
+    done = await robot.attempt(await robot.service.enqueue(path))
 
     assert done.key.startswith(HOME)
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
 
 
 @pytest.mark.guarantee(
@@ -390,39 +390,41 @@ async def test_an_object_of_another_machine_is_not_taken_for_ours(rig: Rig) -> N
     "the state directory is lost in the middle of an upload",
     "the log arrives by a new upload",
 )
-async def test_an_unfinished_upload_of_a_lost_outbox_does_not_stand_in_the_way(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    path = rig.write(size=THREE_PARTS)
-    await rig.attempt(await rig.service.enqueue(path))
-    await forget_everything(rig)
+async def test_an_unfinished_upload_of_a_lost_outbox_does_not_stand_in_the_way(
+    robot: Robot,
+) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    path = robot.write(size=THREE_PARTS)
+    await robot.attempt(await robot.service.enqueue(path))
+    await forget_everything(robot)
 
-    done = await rig.finish(await rig.service.enqueue(path))
+    done = await robot.finish(await robot.service.enqueue(path))
 
     assert done.state == "verified"
-    assert rig.body(done.key) == path.read_bytes()
+    assert robot.body(done.key) == path.read_bytes()
 
 
-async def test_the_bucket_is_listed_once_in_the_life_of_an_outbox(rig: Rig) -> None:
-    await rig.finish(await rig.land("one.ulg"))
-    listed = rig.count("ListObjectsV2")
+async def test_the_bucket_is_listed_once_in_the_life_of_an_outbox(robot: Robot) -> None:
+    await robot.finish(await robot.land("one.ulg"))
+    listed = robot.count("ListObjectsV2")
 
-    await rig.finish(await rig.land("two.ulg", seed=1))
-    await rig.restart()
-    await rig.finish(await rig.land("three.ulg", seed=2))
+    await robot.finish(await robot.land("two.ulg", seed=1))
+    await robot.restart()
+    await robot.finish(await robot.land("three.ulg", seed=2))
 
-    assert rig.count("ListObjectsV2") == listed > 0
+    assert robot.count("ListObjectsV2") == listed > 0
 
 
 @pytest.mark.guarantee("refusals", "listing is not granted", "logs go up all the same")
-async def test_a_machine_that_may_not_list_sends_all_the_same(rig: Rig) -> None:
-    rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
-    row = await rig.land()
+async def test_a_machine_that_may_not_list_sends_all_the_same(robot: Robot) -> None:
+    robot.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
+    row = await robot.land()
 
-    done = await rig.attempt(row)
-    rig.heal()
+    done = await robot.attempt(row)
+    robot.heal()
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -430,48 +432,48 @@ async def test_a_machine_that_may_not_list_sends_all_the_same(rig: Rig) -> None:
     "listing is refused for a while, after the outbox was lost",
     "the bucket is listed as soon as it may be: what is up under another name is recognised",
 )
-async def test_a_listing_that_was_refused_is_made_later(rig: Rig) -> None:
-    rig.put(f"{HOME}20200101_000000_before.ulg", rig.write("one.ulg", seed=7).read_bytes())
-    rig.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
-    other = await rig.attempt(await rig.land("other.ulg", seed=8))
-    rig.service.uploader._recogniser.inventory.list_at = 0.0  # ten minutes have passed
+async def test_a_listing_that_was_refused_is_made_later(robot: Robot) -> None:
+    robot.put(f"{HOME}20200101_000000_before.ulg", robot.write("one.ulg", seed=7).read_bytes())
+    robot.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
+    other = await robot.attempt(await robot.land("other.ulg", seed=8))
+    robot.service.uploader._duplicates.inventory.list_at = 0.0  # ten minutes have passed
 
-    row = await rig.attempt(await rig.land("one.ulg", seed=7))
+    row = await robot.attempt(await robot.land("one.ulg", seed=7))
 
     assert (other.state, row.state) == ("verified", "verified")
     assert row.key == f"{HOME}20200101_000000_before.ulg"
-    assert rig.count("PutObject") == 1
+    assert robot.count("PutObject") == 1
 
 
 # -- a key that somebody asked for
 
 
-async def test_a_key_that_was_asked_for_is_the_key(rig: Rig) -> None:
+async def test_a_key_that_was_asked_for_is_the_key(robot: Robot) -> None:
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
 
-    row = await rig.attempt(await rig.land(key=key))
+    row = await robot.attempt(await robot.land(key=key))
 
     assert row.key == key
-    rig.assert_sent_once(row, rig.logs / "flight.ulg")
+    robot.assert_sent_once(row, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 async def test_bytes_that_are_there_are_copied_by_the_server_to_the_key_asked_for(
-    rig: Rig, size: int
+    robot: Robot, size: int
 ) -> None:
-    before = await rig.finish(await rig.land(size=size))
-    sent = rig.ledger.body_bytes
+    before = await robot.finish(await robot.land(size=size))
+    sent = robot.ledger.body_bytes
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
 
-    row = await rig.service.enqueue(rig.logs / "flight.ulg", key=key)
-    done = await rig.attempt(row)
+    row = await robot.service.enqueue(robot.logs / "flight.ulg", key=key)
+    done = await robot.attempt(row)
 
     assert (done.state, done.key, done.same_as) == ("verified", key, None)
-    assert rig.count("CopyObject") == 1
-    assert rig.ledger.body_bytes == sent
-    assert rig.stored() == sorted([before.key, key])
-    assert rig.body(key) == rig.body(before.key)
-    told = rig.head(key)
+    assert robot.count("CopyObject") == 1
+    assert robot.ledger.body_bytes == sent
+    assert robot.stored() == sorted([before.key, key])
+    assert robot.body(key) == robot.body(before.key)
+    told = robot.head(key)
     assert done.receipt is not None
     assert done.receipt.etag == told["ETag"].strip('"')
     assert told["Metadata"]["original-filename"] == "flight.ulg"
@@ -485,37 +487,39 @@ async def test_bytes_that_are_there_are_copied_by_the_server_to_the_key_asked_fo
     "a proven log is wanted under another key, and its file goes before that is done",
     "it is copied inside the bucket and proven: S3 has its bytes",
 )
-async def test_bytes_that_only_the_bucket_has_are_copied_all_the_same(rig: Rig, size: int) -> None:
-    path = rig.write(size=size)
+async def test_bytes_that_only_the_bucket_has_are_copied_all_the_same(
+    robot: Robot, size: int
+) -> None:
+    path = robot.write(size=size)
     body = path.read_bytes()
-    first = await rig.finish(await rig.service.enqueue(path))
-    other = await rig.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+    first = await robot.finish(await robot.service.enqueue(path))
+    other = await robot.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
     path.unlink()
-    rig.ledger.clear()
+    robot.ledger.clear()
 
-    other = await rig.finish(other)
+    other = await robot.finish(other)
 
     assert (first.state, other.state) == ("verified", "verified")
-    assert rig.body(other.key) == rig.body(first.key) == body
-    assert rig.count("PutObject") == rig.count("UploadPart") == 0
+    assert robot.body(other.key) == robot.body(first.key) == body
+    assert robot.count("PutObject") == robot.count("UploadPart") == 0
     assert other.receipt is not None
     assert (other.receipt.key, other.receipt.size) == (f"{HOME}records/1/flight.ulg", size)
     assert "etag" in other.receipt.proof
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.parametrize("asked", [True, False])
 async def test_what_was_proven_once_and_is_deleted_is_no_proof_without_a_file(
-    rig: Rig, asked: bool
+    robot: Robot, asked: bool
 ) -> None:
-    path = rig.write()
+    path = robot.write()
     elsewhere = f"{HOME}records/1/flight.ulg"
-    first = await rig.finish(await rig.service.enqueue(path, key=None if asked else elsewhere))
-    other = await rig.service.enqueue(path, key=elsewhere if asked else None)
+    first = await robot.finish(await robot.service.enqueue(path, key=None if asked else elsewhere))
+    other = await robot.service.enqueue(path, key=elsewhere if asked else None)
     path.unlink()
-    rig.cloud.delete_object(Bucket=BUCKET, Key=first.key)
+    robot.cloud.delete_object(Bucket=BUCKET, Key=first.key)
 
-    other = await rig.finish(other)
+    other = await robot.finish(other)
 
     assert (other.state, other.code, other.receipt) == ("dead", "source_gone", None)
 
@@ -525,19 +529,21 @@ async def test_what_was_proven_once_and_is_deleted_is_no_proof_without_a_file(
     "the bucket is missing for a while when a proven log, whose file is gone, is wanted elsewhere",
     "the row waits until the bucket is back",
 )
-async def test_a_row_without_its_file_is_not_buried_because_the_bucket_was_away(rig: Rig) -> None:
-    path = rig.write()
-    await rig.finish(await rig.service.enqueue(path))
-    other = await rig.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+async def test_a_row_without_its_file_is_not_buried_because_the_bucket_was_away(
+    robot: Robot,
+) -> None:
+    path = robot.write()
+    await robot.finish(await robot.service.enqueue(path))
+    other = await robot.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
     path.unlink()
     for op in ("HeadObject", "GetObject"):
-        rig.always(op, refusal(404, "NoSuchBucket"))
+        robot.always(op, refusal(404, "NoSuchBucket"))
 
-    away = await rig.attempt(other)
+    away = await robot.attempt(other)
 
     assert (away.state, away.code) == ("queued", "bucket")
-    rig.heal()
-    assert (await rig.finish(other)).state == "verified"
+    robot.heal()
+    assert (await robot.finish(other)).state == "verified"
 
 
 @pytest.mark.guarantee(
@@ -545,52 +551,52 @@ async def test_a_row_without_its_file_is_not_buried_because_the_bucket_was_away(
     "the answer to a copy inside the bucket is lost",
     "the copy is recognised, not made twice",
 )
-async def test_a_copy_whose_answer_was_lost_is_recognised(rig: Rig) -> None:
-    await rig.finish(await rig.land())
+async def test_a_copy_whose_answer_was_lost_is_recognised(robot: Robot) -> None:
+    await robot.finish(await robot.land())
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
-    rig.fault("CopyObject", LOSE_ANSWER)
-    row = await rig.service.enqueue(rig.logs / "flight.ulg", key=key)
+    robot.fault("CopyObject", LOSE_ANSWER)
+    row = await robot.service.enqueue(robot.logs / "flight.ulg", key=key)
 
-    lost = await rig.attempt(row)
-    done = await rig.attempt(row)
+    lost = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert (lost.state, lost.code) == ("queued", "offline")
     assert (done.state, done.key) == ("verified", key)
-    assert rig.count("CopyObject") == 1
-    assert rig.count("PutObject") == 1
+    assert robot.count("CopyObject") == 1
+    assert robot.count("PutObject") == 1
 
 
 @pytest.mark.guarantee(
     "refusals", "a key that somebody asked for is taken", "never overwritten, not by a copy either"
 )
-async def test_a_key_asked_for_that_a_stranger_holds_is_never_overwritten(rig: Rig) -> None:
+async def test_a_key_asked_for_that_a_stranger_holds_is_never_overwritten(robot: Robot) -> None:
     """Also not by a copy, when the bytes are already there under yet another key."""
-    await rig.finish(await rig.land())
+    await robot.finish(await robot.land())
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
-    rig.put(key, b"of somebody else")
+    robot.put(key, b"of somebody else")
 
-    done = await rig.finish(await rig.service.enqueue(rig.logs / "flight.ulg", key=key))
+    done = await robot.finish(await robot.service.enqueue(robot.logs / "flight.ulg", key=key))
 
-    assert rig.body(key) == b"of somebody else"
+    assert robot.body(key) == b"of somebody else"
     assert done.state == "verified"
-    assert done.key == with_crc(key, rig.logs / "flight.ulg")
-    assert rig.body(done.key) == (rig.logs / "flight.ulg").read_bytes()
+    assert done.key == with_crc(key, robot.logs / "flight.ulg")
+    assert robot.body(done.key) == (robot.logs / "flight.ulg").read_bytes()
 
 
-async def test_two_logs_asked_to_one_key_survive_the_loss_of_the_outbox(rig: Rig) -> None:
+async def test_two_logs_asked_to_one_key_survive_the_loss_of_the_outbox(robot: Robot) -> None:
     key = f"{MACHINE}/record-7/ulog/flight.ulg"
-    one, other = rig.write("one.ulg", seed=0), rig.write("other.ulg", seed=1)
+    one, other = robot.write("one.ulg", seed=0), robot.write("other.ulg", seed=1)
     for path in (one, other):
-        await rig.finish(await rig.service.enqueue(path, key=key))
-    await forget_everything(rig)
+        await robot.finish(await robot.service.enqueue(path, key=key))
+    await forget_everything(robot)
 
-    again = await rig.finish(await rig.service.enqueue(other, key=key))
+    again = await robot.finish(await robot.service.enqueue(other, key=key))
 
     assert again.state == "verified"
     assert again.key == with_crc(key, other)
-    assert rig.body(key) == one.read_bytes()
-    assert rig.ledger.body_bytes == 0
-    assert rig.count("CopyObject") == 0
+    assert robot.body(key) == one.read_bytes()
+    assert robot.ledger.body_bytes == 0
+    assert robot.count("CopyObject") == 0
 
 
 # -- encryption that hides the md5
@@ -601,11 +607,11 @@ async def test_two_logs_asked_to_one_key_survive_the_loss_of_the_outbox(rig: Rig
     "encryption hides the md5 (SSE-KMS)",
     "the checksum over the whole object is the proof",
 )
-async def test_what_kms_encrypts_is_proven_by_its_checksum(rig: Rig) -> None:
-    await rig.restart(sse="aws:kms")
-    hide_md5(rig)
+async def test_what_kms_encrypts_is_proven_by_its_checksum(robot: Robot) -> None:
+    await robot.restart(sse="aws:kms")
+    hide_md5(robot)
 
-    done = await rig.attempt(await rig.land(size=THREE_PARTS))
+    done = await robot.attempt(await robot.land(size=THREE_PARTS))
 
     assert done.state == "verified"
     assert done.receipt is not None
@@ -617,27 +623,27 @@ async def test_what_kms_encrypts_is_proven_by_its_checksum(rig: Rig) -> None:
     "the answer to a completion is lost, and the ETag is no md5 (SSE-KMS)",
     "recognised by the checksum; no part travels again",
 )
-async def test_a_lost_completion_under_kms_is_recognised_by_its_checksum(rig: Rig) -> None:
+async def test_a_lost_completion_under_kms_is_recognised_by_its_checksum(robot: Robot) -> None:
     """There the ETag is no md5: nothing else tells that these are our bytes at our key."""
-    await rig.restart(sse="aws:kms")
-    hide_md5(rig)
-    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
-    row = await rig.land(size=THREE_PARTS)
+    await robot.restart(sse="aws:kms")
+    hide_md5(robot)
+    robot.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await robot.land(size=THREE_PARTS)
 
-    await rig.attempt(row)
-    done = await rig.finish(row)
+    await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (done.state, done.key) == ("verified", row.key)
-    assert rig.stored() == [row.key]
-    assert rig.count("UploadPart") == 3
+    assert robot.stored() == [row.key]
+    assert robot.count("UploadPart") == 3
 
 
-def hide_md5(rig: Rig) -> None:
+def hide_md5(robot: Robot) -> None:
     """Answer each HEAD as S3 does for SSE-KMS: the ETag is opaque, the checksum is there."""
 
     async def answer(request: Request) -> Fault | None:
         try:
-            told = rig.cloud.head_object(Bucket=BUCKET, Key=request.key, ChecksumMode="ENABLED")
+            told = robot.cloud.head_object(Bucket=BUCKET, Key=request.key, ChecksumMode="ENABLED")
         except ClientError:
             return None
         assert told["ContentLength"] > PART
@@ -654,4 +660,4 @@ def hide_md5(rig: Rig) -> None:
             },
         )
 
-    rig.always("HeadObject", answer)
+    robot.always("HeadObject", answer)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from rig import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Rig, refusal
+from robot import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Robot, refusal
 
 from petal_s3.core import settings as config
 from petal_s3.errors import S3IntegrationError
@@ -26,15 +26,17 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
         yield caplog
 
 
-def secrets(rig: Rig) -> list[str]:
+def secrets(robot: Robot) -> list[str]:
     return [
-        issued[name] for issued in rig.tokens.issued for name in ("secretAccessKey", "sessionToken")
+        issued[name]
+        for issued in robot.tokens.issued
+        for name in ("secretAccessKey", "sessionToken")
     ]
 
 
-def assert_nothing_leaked(rig: Rig, text: str) -> None:
-    assert rig.tokens.issued
-    for secret in secrets(rig):
+def assert_nothing_leaked(robot: Robot, text: str) -> None:
+    assert robot.tokens.issued
+    for secret in secrets(robot):
         assert secret not in text
     assert "AWS4-HMAC-SHA256" not in text
     assert "X-Amz-Signature" not in text
@@ -44,41 +46,41 @@ def assert_nothing_leaked(rig: Rig, text: str) -> None:
     "credentials", "the host logs at DEBUG", "no token, key or signature is in the log"
 )
 async def test_a_whole_upload_at_debug_tells_no_secret(
-    rig: Rig, heard: pytest.LogCaptureFixture
+    robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", refusal(400, "ExpiredToken"), part=1)
-    rig.fault("UploadPart", LOSE_ANSWER, part=2)
-    row = await rig.land(size=THREE_PARTS)
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", refusal(400, "ExpiredToken"), part=1)
+    robot.fault("UploadPart", LOSE_ANSWER, part=2)
+    row = await robot.land(size=THREE_PARTS)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert done.state == "verified"
     assert any(record.name == "petal_s3" for record in heard.records)
-    assert len(rig.tokens.issued) == 2
-    assert_nothing_leaked(rig, heard.text)
+    assert len(robot.tokens.issued) == 2
+    assert_nothing_leaked(robot, heard.text)
 
 
 @pytest.mark.guarantee(
     "credentials", "a caller uses every operation, at DEBUG", "no secret in an answer or the log"
 )
 async def test_the_whole_dialect_at_debug_tells_no_secret(
-    rig: Rig, heard: pytest.LogCaptureFixture
+    robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
-    await rig.run()
-    proxy = S3BucketProxy(service=rig.service)
-    answers = [await proxy.upload_file(rig.write())]
+    await robot.run()
+    proxy = S3BucketProxy(service=robot.service)
+    answers = [await proxy.upload_file(robot.write())]
     key = answers[0]["s3_key"]
     answers.append(await proxy.head_object(key))
     answers.append(await proxy.list_files())
-    answers.append(await proxy.download_file(key, rig.tmp / "got.ulg"))
+    answers.append(await proxy.download_file(key, robot.tmp / "got.ulg"))
     answers.append(await proxy.status())
     answers.append(await proxy.move_file(key, f"deleted/{key}"))
     answers.append(await proxy.delete_file(f"deleted/{key}"))
 
     proxy._exe.shutdown()
     assert all("error" not in answer for answer in answers)
-    assert_nothing_leaked(rig, heard.text + json.dumps(answers))
+    assert_nothing_leaked(robot, heard.text + json.dumps(answers))
 
 
 @pytest.mark.guarantee(
@@ -87,23 +89,25 @@ async def test_the_whole_dialect_at_debug_tells_no_secret(
     "it is in no reason, no status, no log",
 )
 async def test_a_refused_token_does_not_appear_in_reasons(
-    rig: Rig, heard: pytest.LogCaptureFixture
+    robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
     """Some servers send the token back that they refuse."""
 
     async def echo(request: object) -> object:
-        token = rig.tokens.issued[-1]["sessionToken"]
+        token = robot.tokens.issued[-1]["sessionToken"]
         fault = refusal(403, "InvalidToken")
         more = f"<Token-0>{token}</Token-0></Error>".encode()
         return type(fault)(403, fault.body.replace(b"</Error>", more), fault.headers)
 
-    rig.fault("PutObject", echo, times=2)  # type: ignore[arg-type]
-    row = await rig.land()
+    robot.fault("PutObject", echo, times=2)  # type: ignore[arg-type]
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert told.state == "queued"
-    assert_nothing_leaked(rig, heard.text + told.reason + json.dumps(await rig.service.status()))
+    assert_nothing_leaked(
+        robot, heard.text + told.reason + json.dumps(await robot.service.status())
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,15 +125,15 @@ async def test_a_refused_token_does_not_appear_in_reasons(
     "what was read of them is shown nowhere",
 )
 async def test_half_an_answer_of_the_token_service_is_not_shown(
-    rig: Rig, heard: pytest.LogCaptureFixture, body: str
+    robot: Robot, heard: pytest.LogCaptureFixture, body: str
 ) -> None:
-    rig.tokens.fail_with(200, body, "application/json")
-    row = await rig.land()
+    robot.tokens.fail_with(200, body, "application/json")
+    row = await robot.land()
 
-    told = await rig.attempt(row)
+    told = await robot.attempt(row)
 
     assert told.code == "token_service_nonsense"
-    text = heard.text + told.reason + json.dumps(await rig.service.status())
+    text = heard.text + told.reason + json.dumps(await robot.service.status())
     assert "s3cr3t-one" not in text
     assert "t0ken-two" not in text
 
@@ -139,32 +143,32 @@ async def test_half_an_answer_of_the_token_service_is_not_shown(
     "somebody reads the database, its write-ahead log and the spool",
     "no secret is in them, whatever went wrong",
 )
-async def test_the_outbox_holds_no_secret(rig: Rig) -> None:
-    rig.fault("PutObject", refusal(403, "AccessDenied"))
-    outside = rig.tmp / "outside.ulg"
-    rig.shelf.copy(outside, 1000, 1)
-    row = await rig.attempt(await rig.service.enqueue(outside))
+async def test_the_outbox_holds_no_secret(robot: Robot) -> None:
+    robot.fault("PutObject", refusal(403, "AccessDenied"))
+    outside = robot.tmp / "outside.ulg"
+    robot.store.copy(outside, 1000, 1)
+    row = await robot.attempt(await robot.service.enqueue(outside))
 
-    held = [path for path in rig.state.rglob("*") if path.is_file()]
+    held = [path for path in robot.state.rglob("*") if path.is_file()]
     text = b"".join(path.read_bytes() for path in held)
 
     assert row.state == "queued"
     assert {"outbox.db", "outbox.db-wal"} < {path.name for path in held}
-    assert rig.tokens.issued
-    assert all(secret.encode() not in text for secret in secrets(rig))
+    assert robot.tokens.issued
+    assert all(secret.encode() not in text for secret in secrets(robot))
 
 
 @pytest.mark.guarantee(
     "credentials", "credentials are printed by a debugger or a formatter", "they show their id only"
 )
-async def test_credentials_do_not_show_themselves(rig: Rig) -> None:
-    await rig.attempt(await rig.land())
-    assert rig.service.tokens is not None
+async def test_credentials_do_not_show_themselves(robot: Robot) -> None:
+    await robot.attempt(await robot.land())
+    assert robot.service.tokens is not None
 
-    shown = repr(rig.service.tokens.current)
+    shown = repr(robot.service.tokens.current)
 
     assert "ASIADEMO" in shown
-    assert all(secret not in shown for secret in secrets(rig))
+    assert all(secret not in shown for secret in secrets(robot))
 
 
 # -- louder than the host, and in every failure
@@ -213,22 +217,22 @@ FAULTS: dict[str, Fault] = {
     "no secret in a line, a traceback, a row or the status",
 )
 async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
-    everything: pytest.LogCaptureFixture, rig: Rig
+    everything: pytest.LogCaptureFixture, robot: Robot
 ) -> None:
     told: list[object] = []
     for op, size in (("PutObject", 1000), ("UploadPart", TWO_PARTS)):
-        row = await rig.land(f"{op}.ulg", size=size)
+        row = await robot.land(f"{op}.ulg", size=size)
         for fault in FAULTS.values():
-            rig.fault(op, fault)
-            await rig.service.drainer.hurry()
-            await rig.service.drainer.step()
-            rig.heal()
-            told += [await rig.service.rows(), await rig.service.status()]
-        assert (await rig.finish(row)).state == "verified"
+            robot.fault(op, fault)
+            await robot.service.drainer.hurry()
+            await robot.service.drainer.step()
+            robot.heal()
+            told += [await robot.service.rows(), await robot.service.status()]
+        assert (await robot.finish(row)).state == "verified"
 
     names = {record.name for record in everything.records}
     assert {"petal_s3", "asyncio"} <= names
-    assert_nothing_leaked(rig, everything.text + json.dumps(told))
+    assert_nothing_leaked(robot, everything.text + json.dumps(told))
 
 
 @pytest.mark.guarantee(
@@ -237,35 +241,35 @@ async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
     "no secret in it, nor in the chain of causes",
 )
 async def test_no_crash_tells_a_secret(
-    rig: Rig, heard: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+    robot: Robot, heard: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     caught: list[BaseException] = []
     for fault in FAULTS.values():
-        rig.always("HeadObject", fault)
+        robot.always("HeadObject", fault)
         try:
-            await rig.service.s3.head(rig.service.territory.home + "x.ulg")
+            await robot.service.s3.head(robot.service.ownership.home + "x.ulg")
         except S3IntegrationError as error:
             caught.append(error)
-        rig.heal()
+        robot.heal()
 
     async def crash(*_: object, **__: object) -> None:
-        assert rig.service.tokens is not None
-        held = await rig.service.tokens.get()
+        assert robot.service.tokens is not None
+        held = await robot.service.tokens.get()
         raise RuntimeError(f"a bug of ours, next to {held}")
 
-    monkeypatch.setattr(rig.service.s3, "put", crash)
-    row = await rig.attempt(await rig.land(size=1000))
+    monkeypatch.setattr(robot.service.s3, "put", crash)
+    row = await robot.attempt(await robot.land(size=1000))
     for error in caught:
         sys.excepthook(type(error), error, error.__traceback__)
-    with (rig.tmp / "faults").open("w") as file:
+    with (robot.tmp / "faults").open("w") as file:
         faulthandler.dump_traceback(file, all_threads=True)
 
     assert len(caught) > 6
     assert (row.state, row.code) == ("queued", "internal")
-    said = capsys.readouterr().err + (rig.tmp / "faults").read_text() + heard.text + row.reason
+    said = capsys.readouterr().err + (robot.tmp / "faults").read_text() + heard.text + row.reason
     assert "Traceback" in said
-    assert_nothing_leaked(rig, said + "".join(map(_everything_of, caught)))
+    assert_nothing_leaked(robot, said + "".join(map(_everything_of, caught)))
 
 
 def _everything_of(error: BaseException) -> str:
@@ -278,11 +282,11 @@ def _everything_of(error: BaseException) -> str:
     return "".join(lines)
 
 
-async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(rig: Rig) -> None:
-    await rig.restart(api_token="s3cr3t-api")
-    await rig.attempt(await rig.land(size=1000))
-    assert rig.service.tokens is not None
-    await rig.service.tokens.get()
+async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(robot: Robot) -> None:
+    await robot.restart(api_token="s3cr3t-api")
+    await robot.attempt(await robot.land(size=1000))
+    assert robot.service.tokens is not None
+    await robot.service.tokens.get()
 
     ours = [
         thing
@@ -294,4 +298,4 @@ async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(rig: Rig) -> No
     assert len({type(thing) for thing in ours}) > 20
     assert any(isinstance(thing, config.Settings) for thing in ours)
     assert "s3cr3t-api" not in shown
-    assert_nothing_leaked(rig, shown)
+    assert_nothing_leaked(robot, shown)

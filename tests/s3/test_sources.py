@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import DROP, HOME, MACHINE, PART, Rig
+from robot import DROP, HOME, MACHINE, PART, Robot
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
@@ -31,33 +31,33 @@ def put(path: Path, body: bytes, mtime: int = MTIME) -> Path:
     return path
 
 
-def source(rig: Rig, name: str = "events", *kinds: str, **more: Any) -> dict[str, Any]:
-    return {"directory": str(rig.tmp / name), "kinds": kinds or ("xml", "json"), **more}
+def source(robot: Robot, name: str = "events", *kinds: str, **more: Any) -> dict[str, Any]:
+    return {"directory": str(robot.tmp / name), "kinds": kinds or ("xml", "json"), **more}
 
 
-async def having(rig: Rig, *sources: dict[str, Any], **settings: Any) -> Service:
+async def having(robot: Robot, *sources: dict[str, Any], **settings: Any) -> Service:
     """The drone's settings say so from now on."""
-    rig.given = {**rig.given, "sources": list(sources), **settings}
-    return await rig.restart()
+    robot.given = {**robot.given, "sources": list(sources), **settings}
+    return await robot.restart()
 
 
-async def scanned(rig: Rig) -> None:
+async def scanned(robot: Robot) -> None:
     """A scan takes what has settled, and attempts are made until nothing is due."""
-    await rig.service.landed()
-    await rig.service.drainer.hurry()
+    await robot.service.landed()
+    await robot.service.drainer.hurry()
     for _ in range(50):
-        if not await rig.service.drainer.step():
+        if not await robot.service.drainer.step():
             return
     raise AssertionError("it never ends")
 
 
-async def rows(rig: Rig) -> list[Row]:
-    found = rig.sql("SELECT id FROM log ORDER BY id")
-    return [await rig.row(row_id) for (row_id,) in found]
+async def rows(robot: Robot) -> list[Row]:
+    found = robot.sql("SELECT id FROM log ORDER BY id")
+    return [await robot.row(row_id) for (row_id,) in found]
 
 
-def sent(rig: Rig) -> int:
-    return rig.count("PutObject") + rig.count("UploadPart")
+def sent(robot: Robot) -> int:
+    return robot.count("PutObject") + robot.count("UploadPart")
 
 
 def proven(row: Row) -> bool:
@@ -85,30 +85,30 @@ def proven(row: Row) -> bool:
     ],
 )
 async def test_a_log_of_a_source_arrives_as_it_is(
-    rig: Rig, name: str, body: bytes, kind: str, media_type: str
+    robot: Robot, name: str, body: bytes, kind: str, media_type: str
 ) -> None:
-    await having(rig, source(rig, "events", "xml", "json", "text", key="ev/{timestamp}_{name}"))
-    path = put(rig.tmp / "events" / name, body)
+    await having(robot, source(robot, "events", "xml", "json", "text", key="ev/{timestamp}_{name}"))
+    path = put(robot.tmp / "events" / name, body)
 
-    await scanned(rig)
+    await scanned(robot)
 
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
     assert proven(row)
     assert row.key == f"{HOME}ev/20231114_221320_{name}"
-    about = rig.head(row.key)
+    about = robot.head(row.key)
     assert about["ContentType"] == media_type
     assert about["Metadata"]["original-filename"] == name
     assert (about["Metadata"]["log-kind"], about["Metadata"]["log-verdict"]) == (kind, "complete")
 
 
-async def test_a_source_says_its_content_type(rig: Rig) -> None:
-    await having(rig, source(rig, content_type="application/vnd.events+xml"))
-    put(rig.tmp / "events/a.xml", XML)
-    put(rig.tmp / "events/b.xml", BIG_XML)
-    await scanned(rig)
-    found = {rig.head(key)["ContentType"] for key in rig.stored()}
-    assert (found, len(rig.stored())) == ({"application/vnd.events+xml"}, 2)
+async def test_a_source_says_its_content_type(robot: Robot) -> None:
+    await having(robot, source(robot, content_type="application/vnd.events+xml"))
+    put(robot.tmp / "events/a.xml", XML)
+    put(robot.tmp / "events/b.xml", BIG_XML)
+    await scanned(robot)
+    found = {robot.head(key)["ContentType"] for key in robot.stored()}
+    assert (found, len(robot.stored())) == ({"application/vnd.events+xml"}, 2)
 
 
 @pytest.mark.parametrize(
@@ -122,23 +122,23 @@ async def test_a_source_says_its_content_type(rig: Rig) -> None:
     ],
 )
 async def test_the_date_folder_is_that_of_the_name_and_a_wrong_date_loses_nothing(
-    rig: Rig, name: str, key: str
+    robot: Robot, name: str, key: str
 ) -> None:
-    await having(rig, source(rig, date_folders=True))
-    path = put(rig.tmp / "events" / name, XML)
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+    await having(robot, source(robot, date_folders=True))
+    path = put(robot.tmp / "events" / name, XML)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
     assert row.key == HOME + key
 
 
 @pytest.mark.parametrize("mtime", [-5, 0, 1 << 33])
-async def test_a_file_from_another_age_arrives(rig: Rig, mtime: int) -> None:
-    await having(rig, source(rig, date_folders=True))
-    path = put(rig.tmp / "events/a.xml", XML, mtime)
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+async def test_a_file_from_another_age_arrives(robot: Robot, mtime: int) -> None:
+    await having(robot, source(robot, date_folders=True))
+    path = put(robot.tmp / "events/a.xml", XML, mtime)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
 
 
 @pytest.mark.parametrize(
@@ -150,32 +150,36 @@ async def test_a_file_from_another_age_arrives(rig: Rig, mtime: int) -> None:
     ],
 )  # fmt: skip
 async def test_a_hostile_name_is_tamed_in_the_key_and_kept_in_the_metadata(
-    rig: Rig, name: str
+    robot: Robot, name: str
 ) -> None:
-    await having(rig, source(rig, key="e/{name}"))
-    path = put(rig.tmp / "events" / name, XML)
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
-    assert rig.service.territory.owns(row.key)
+    await having(robot, source(robot, key="e/{name}"))
+    path = put(robot.tmp / "events" / name, XML)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
+    assert robot.service.ownership.owns(row.key)
     assert row.key.startswith(f"{HOME}e/")
     assert row.key.isascii()
 
 
-async def test_a_name_that_is_no_unicode_is_a_dead_row(rig: Rig) -> None:
-    await having(rig, source(rig))
-    put(Path(os.fsdecode(bytes(rig.tmp / "events") + b"/\xff.xml")), XML)
-    await scanned(rig)
-    [row] = await rows(rig)
+async def test_a_name_that_is_no_unicode_is_a_dead_row(robot: Robot) -> None:
+    await having(robot, source(robot))
+    put(Path(os.fsdecode(bytes(robot.tmp / "events") + b"/\xff.xml")), XML)
+    await scanned(robot)
+    [row] = await rows(robot)
     assert (row.state, row.code) == ("dead", "bad_name")
 
 
-async def test_the_same_name_in_two_directories_is_two_logs(rig: Rig) -> None:
-    await having(rig, source(rig, "a"), source(rig, "b"))
-    paths = [put(rig.tmp / d / "events.xml", XML.replace(b"1'/", d.encode() + b"'/")) for d in "ab"]
-    await scanned(rig)
-    assert sorted(rig.body(key) for key in rig.stored()) == sorted(p.read_bytes() for p in paths)
-    assert all(proven(row) for row in await rows(rig))
+async def test_the_same_name_in_two_directories_is_two_logs(robot: Robot) -> None:
+    await having(robot, source(robot, "a"), source(robot, "b"))
+    paths = [
+        put(robot.tmp / d / "events.xml", XML.replace(b"1'/", d.encode() + b"'/")) for d in "ab"
+    ]
+    await scanned(robot)
+    assert sorted(robot.body(key) for key in robot.stored()) == sorted(
+        p.read_bytes() for p in paths
+    )
+    assert all(proven(row) for row in await rows(robot))
 
 
 # -- what does not
@@ -186,116 +190,120 @@ async def test_the_same_name_in_two_directories_is_two_logs(rig: Rig) -> None:
     "a file in a source is not what its name says",
     "a dead row with its reason; every other file is sent",
 )
-async def test_what_is_no_xml_is_a_dead_row_with_its_reason(rig: Rig) -> None:
-    await having(rig, source(rig))
-    events = rig.tmp / "events"
+async def test_what_is_no_xml_is_a_dead_row_with_its_reason(robot: Robot) -> None:
+    await having(robot, source(robot))
+    events = robot.tmp / "events"
     put(events / "page.xml", b"<!DOCTYPE html><html><body>Log in</body></html>")
     put(events / "packed.xml", gzip.compress(XML))
     put(events / "zeros.json", bytes(500))
     put(events / "empty.xml", b"")
     good = put(events / "good.xml", XML)
 
-    await scanned(rig)
+    await scanned(robot)
 
-    dead = {row.name: row.code for row in await rows(rig) if row.state == "dead"}
+    dead = {row.name: row.code for row in await rows(robot) if row.state == "dead"}
     assert dead == {
         "page.xml": "bad_magic", "packed.xml": "compressed", "zeros.json": "zero_filled",
         "empty.xml": "empty",
     }  # fmt: skip
-    assert [rig.body(key) for key in rig.stored()] == [good.read_bytes()]
+    assert [robot.body(key) for key in robot.stored()] == [good.read_bytes()]
 
 
-async def test_a_dead_file_that_is_made_good_arrives(rig: Rig) -> None:
-    await having(rig, source(rig, key="e/{name}"))
-    path = put(rig.tmp / "events/a.xml", b"")
-    await scanned(rig)
+async def test_a_dead_file_that_is_made_good_arrives(robot: Robot) -> None:
+    await having(robot, source(robot, key="e/{name}"))
+    path = put(robot.tmp / "events/a.xml", b"")
+    await scanned(robot)
     path.write_bytes(XML)
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
     assert (row.kind, row.key) == ("xml", f"{HOME}e/a.xml")
 
 
-async def test_kinds_that_a_source_does_not_name_are_left_alone(rig: Rig) -> None:
-    await having(rig, source(rig, "events", "xml"))
+async def test_kinds_that_a_source_does_not_name_are_left_alone(robot: Robot) -> None:
+    await having(robot, source(robot, "events", "xml"))
     for name in ("a.json", "a.log", "a.xml.gz", ".a.xml", "a.xml.part", "xml", ".trash/a.xml"):
-        put(rig.tmp / "events" / name, XML)
-    rig.shelf.copy(rig.tmp / "events/a.ulg", 20_000, 0)
-    (rig.tmp / "events/link.xml").symlink_to("/etc/hostname")
-    (rig.tmp / "events/folder.xml").mkdir()
-    os.mkfifo(rig.tmp / "events/pipe.xml")
-    await scanned(rig)
-    assert await rows(rig) == []
+        put(robot.tmp / "events" / name, XML)
+    robot.store.copy(robot.tmp / "events/a.ulg", 20_000, 0)
+    (robot.tmp / "events/link.xml").symlink_to("/etc/hostname")
+    (robot.tmp / "events/folder.xml").mkdir()
+    os.mkfifo(robot.tmp / "events/pipe.xml")
+    await scanned(robot)
+    assert await rows(robot) == []
 
 
-async def test_a_directory_that_is_not_there_yet_is_found_once_it_is(rig: Rig) -> None:
-    await having(rig, source(rig, "card/events"))
-    await scanned(rig)
-    assert await rows(rig) == []
-    assert "petal_s3_rows" in await rig.service.metrics()
-    path = put(rig.tmp / "card/events/a.xml", XML)
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+async def test_a_directory_that_is_not_there_yet_is_found_once_it_is(robot: Robot) -> None:
+    await having(robot, source(robot, "card/events"))
+    await scanned(robot)
+    assert await rows(robot) == []
+    assert "petal_s3_rows" in await robot.service.metrics()
+    path = put(robot.tmp / "card/events/a.xml", XML)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
 
 
 async def test_a_card_that_is_pulled_out_keeps_its_row_waiting(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await having(rig, source(rig, "card/events"))
-    path = put(rig.tmp / "card/events/a.xml", XML)
-    await rig.service.landed()
-    rig.sql("UPDATE log SET dev = dev + 1")  # its disk is another one than that of the mount point
-    (rig.tmp / "card").rename(rig.tmp / "pulled")
-    await rig.step()
-    [row] = await rows(rig)
+    await having(robot, source(robot, "card/events"))
+    path = put(robot.tmp / "card/events/a.xml", XML)
+    await robot.service.landed()
+    robot.sql(
+        "UPDATE log SET dev = dev + 1"
+    )  # its disk is another one than that of the mount point
+    (robot.tmp / "card").rename(robot.tmp / "pulled")
+    await robot.step()
+    [row] = await rows(robot)
     assert (row.state, row.code) == ("queued", "source_away")
 
-    (rig.tmp / "pulled").rename(rig.tmp / "card")
-    rig.assert_sent_once(await rig.finish(row), path)
+    (robot.tmp / "pulled").rename(robot.tmp / "card")
+    robot.assert_sent_once(await robot.finish(row), path)
 
 
-async def test_sources_in_each_other_and_in_a_log_directory_take_each_file_once(rig: Rig) -> None:
+async def test_sources_in_each_other_and_in_a_log_directory_take_each_file_once(
+    robot: Robot,
+) -> None:
     logs = "logs"
     await having(
-        rig,
-        source(rig, logs, "text", key="text/{name}"),
-        source(rig, f"{logs}/events", "xml", "text", key="outer/{name}"),
-        source(rig, f"{logs}/events/inner", "xml", key="inner/{name}"),
+        robot,
+        source(robot, logs, "text", key="text/{name}"),
+        source(robot, f"{logs}/events", "xml", "text", key="outer/{name}"),
+        source(robot, f"{logs}/events/inner", "xml", key="inner/{name}"),
     )
-    rig.write("20250727_143022_flight.ulg")
-    os.utime(rig.logs / "20250727_143022_flight.ulg", (MTIME, MTIME))
-    put(rig.logs / "a.log", b"a")
-    put(rig.logs / "events/b.log", b"b")
-    put(rig.logs / "events/c.xml", XML + b"\n")
-    put(rig.logs / "events/inner/d.xml", XML)
+    robot.write("20250727_143022_flight.ulg")
+    os.utime(robot.logs / "20250727_143022_flight.ulg", (MTIME, MTIME))
+    put(robot.logs / "a.log", b"a")
+    put(robot.logs / "events/b.log", b"b")
+    put(robot.logs / "events/c.xml", XML + b"\n")
+    put(robot.logs / "events/inner/d.xml", XML)
 
-    await scanned(rig)
+    await scanned(robot)
 
-    assert sorted(key.removeprefix(HOME) for key in rig.stored()) == [
+    assert sorted(key.removeprefix(HOME) for key in robot.stored()) == [
         "20231114_221320_20250727_143022_flight.ulg",  # as ever
         "inner/d.xml", "outer/b.log", "outer/c.xml", "text/a.log",
     ]  # fmt: skip
-    assert all(proven(row) for row in await rows(rig))
+    assert all(proven(row) for row in await rows(robot))
 
 
-async def test_a_source_around_the_state_directory_leaves_the_spool_alone(rig: Rig) -> None:
-    await having(rig, {"directory": str(rig.tmp), "kinds": ["xml"], "key": "found/{name}"})
-    copied = put(rig.tmp / "state/spool/0123.xml", XML)
-    await scanned(rig)
-    assert await rows(rig) == []
+async def test_a_source_around_the_state_directory_leaves_the_spool_alone(robot: Robot) -> None:
+    await having(robot, {"directory": str(robot.tmp), "kinds": ["xml"], "key": "found/{name}"})
+    copied = put(robot.tmp / "state/spool/0123.xml", XML)
+    await scanned(robot)
+    assert await rows(robot) == []
     assert copied.exists()
 
 
-async def test_a_log_that_lies_in_a_source_may_be_named(rig: Rig) -> None:
-    await having(rig, source(rig, "events", "xml", key="e/{name}"))
-    path = put(rig.tmp / "events/a.xml", XML)
-    row = await rig.service.enqueue(path, inside_only=True)
+async def test_a_log_that_lies_in_a_source_may_be_named(robot: Robot) -> None:
+    await having(robot, source(robot, "events", "xml", key="e/{name}"))
+    path = put(robot.tmp / "events/a.xml", XML)
+    row = await robot.service.enqueue(path, inside_only=True)
     assert (row.path, row.key, row.spooled) == (str(path), f"{HOME}e/a.xml", False)
     with pytest.raises(NotAFlightLog):
-        await rig.service.enqueue(put(rig.tmp / "events/a.log", b"a"))
+        await robot.service.enqueue(put(robot.tmp / "events/a.log", b"a"))
     with pytest.raises(NotAllowed):
-        await rig.service.enqueue(put(rig.tmp / "other/a.xml", XML), inside_only=True)
+        await robot.service.enqueue(put(robot.tmp / "other/a.xml", XML), inside_only=True)
 
 
 # -- still written, and rotated
@@ -306,28 +314,28 @@ async def test_a_log_that_lies_in_a_source_may_be_named(rig: Rig) -> None:
     "an event file is still open for writing, or changes within the settle time",
     "it waits; what is sent is the whole file",
 )
-async def test_a_file_that_is_still_written_waits(rig: Rig) -> None:
-    await having(rig, source(rig))
-    path = rig.tmp / "events/a.xml"
+async def test_a_file_that_is_still_written_waits(robot: Robot) -> None:
+    await having(robot, source(robot))
+    path = robot.tmp / "events/a.xml"
     path.parent.mkdir()
     with path.open("wb") as writer:
         writer.write(b"<events>")
         writer.flush()
-        await scanned(rig)
-        assert await rows(rig) == []
+        await scanned(robot)
+        assert await rows(robot) == []
         writer.write(b"</events>")
-    await scanned(rig)
-    [row] = await rows(rig)
-    rig.assert_sent_once(row, path)
+    await scanned(robot)
+    [row] = await rows(robot)
+    robot.assert_sent_once(row, path)
 
 
-async def test_a_log_that_grows_is_sent_anew_under_a_key_of_its_own(rig: Rig) -> None:
-    await having(rig, source(rig, "events", "text"))
-    path = put(rig.tmp / "events/a.log", b"one\n")
-    await scanned(rig)
+async def test_a_log_that_grows_is_sent_anew_under_a_key_of_its_own(robot: Robot) -> None:
+    await having(robot, source(robot, "events", "text"))
+    path = put(robot.tmp / "events/a.log", b"one\n")
+    await scanned(robot)
     put(path, b"one\ntwo\n", MTIME + 60)
-    await scanned(rig)
-    assert [rig.body(row.key) for row in await rows(rig)] == [b"one\n", b"one\ntwo\n"]
+    await scanned(robot)
+    assert [robot.body(row.key) for row in await rows(robot)] == [b"one\n", b"one\ntwo\n"]
 
 
 def rotate(path: Path, body: bytes, mtime: int) -> None:
@@ -349,50 +357,50 @@ def event(number: int) -> bytes:
     "each is sent once, and none is lost",
 )
 @pytest.mark.parametrize("before", [True, False])
-async def test_what_is_rotated_is_sent_once(rig: Rig, before: bool) -> None:
-    await having(rig, source(rig))
-    path = put(rig.tmp / "events/events.xml", event(0))
+async def test_what_is_rotated_is_sent_once(robot: Robot, before: bool) -> None:
+    await having(robot, source(robot))
+    path = put(robot.tmp / "events/events.xml", event(0))
     for number in range(1, 4):
         if before:
-            await rig.service.landed()
+            await robot.service.landed()
         else:
-            await scanned(rig)
+            await scanned(robot)
         rotate(path, event(number), MTIME + number)
-    await scanned(rig)
-    await scanned(rig)
+    await scanned(robot)
+    await scanned(robot)
 
     # The first of four went beyond .2 when all was rotated thrice; it had landed before.
-    bodies = sorted(rig.body(key) for key in rig.stored())
+    bodies = sorted(robot.body(key) for key in robot.stored())
     assert bodies == [event(n) for n in range(1 if before else 0, 4)]
-    assert sent(rig) == len(bodies)
-    lost = [(row.state, row.code) for row in await rows(rig) if row.state != "verified"]
+    assert sent(robot) == len(bodies)
+    lost = [(row.state, row.code) for row in await rows(robot) if row.state != "verified"]
     assert lost == ([("dead", "source_gone")] if before else [])
 
 
 @pytest.mark.parametrize("scan_first", [True, False])
 async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
-    rig: Rig, scan_first: bool
+    robot: Robot, scan_first: bool
 ) -> None:
-    await having(rig, source(rig), concurrency=1)
-    path = put(rig.tmp / "events/events.xml", BIG_XML)
-    await rig.service.landed()
-    rig.cut_after(100_000, part=2)
-    await rig.step()
-    [row] = await rows(rig)
+    await having(robot, source(robot), concurrency=1)
+    path = put(robot.tmp / "events/events.xml", BIG_XML)
+    await robot.service.landed()
+    robot.cut_after(100_000, part=2)
+    await robot.step()
+    [row] = await rows(robot)
     assert (row.state, row.parts_sent) == ("queued", 1)
-    await rig.link.restore()
-    await rig.restart()
+    await robot.link.restore()
+    await robot.restart()
 
     rotate(path, XML, MTIME + 1)
     if scan_first:
-        await scanned(rig)
+        await scanned(robot)
     else:
-        await rig.finish(row)
-    await scanned(rig)
+        await robot.finish(row)
+    await scanned(robot)
 
-    assert sorted(map(len, map(rig.body, rig.stored()))) == [len(XML), len(BIG_XML)]
-    assert rig.ledger.resent_confirmed_parts == 0
-    assert len(await rows(rig)) == 2
+    assert sorted(map(len, map(robot.body, robot.stored()))) == [len(XML), len(BIG_XML)]
+    assert robot.ledger.resent_confirmed_parts == 0
+    assert len(await rows(robot)) == 2
 
 
 @pytest.mark.guarantee(
@@ -400,32 +408,32 @@ async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
     "an event file has another inode after one boot, and another time after the next",
     "it is still the one that was entered: its upload goes on",
 )
-async def test_a_file_that_is_mounted_anew_twice_goes_on(rig: Rig) -> None:
-    await having(rig, source(rig), concurrency=1)
-    path = put(rig.tmp / "events/events.xml", BIG_XML)
-    await rig.service.landed()
+async def test_a_file_that_is_mounted_anew_twice_goes_on(robot: Robot) -> None:
+    await having(robot, source(robot), concurrency=1)
+    path = put(robot.tmp / "events/events.xml", BIG_XML)
+    await robot.service.landed()
     for part, moved_s in ((1, 0), (2, 3600)):
         mtime_ns = path.stat().st_mtime_ns
-        rig.fault("UploadPart", DROP, part=part)
-        await rig.service.drainer.hurry()
-        await rig.step()
+        robot.fault("UploadPart", DROP, part=part)
+        await robot.service.drainer.hurry()
+        await robot.step()
         copy = path.with_name("copy")
         if not moved_s:
             shutil.copyfile(path, copy)
             copy.replace(path)
         os.utime(path, ns=(mtime_ns + moved_s * 10**9,) * 2)
 
-    [row] = await rows(rig)
-    done = await rig.finish(row)
+    [row] = await rows(robot)
+    done = await robot.finish(row)
 
-    rig.assert_sent_once(done, path)
+    robot.assert_sent_once(done, path)
 
 
 # -- retention
 
 
-async def age(rig: Rig) -> None:
-    rig.sql(
+async def age(robot: Robot) -> None:
+    robot.sql(
         "UPDATE log SET receipt = json_set(receipt, '$.verified_at',"
         f" json_extract(receipt, '$.verified_at') - {10 * DAY_S}) WHERE receipt IS NOT NULL"
     )
@@ -436,50 +444,50 @@ async def age(rig: Rig) -> None:
     "files of a source, some proven, some waiting, some refused, some rotated away",
     "only those whose own bytes are proven are deleted",
 )
-async def test_retention_frees_proven_files_of_a_source_and_only_those(rig: Rig) -> None:
-    await having(rig, source(rig), retention_days=7)
-    events = rig.tmp / "events"
+async def test_retention_frees_proven_files_of_a_source_and_only_those(robot: Robot) -> None:
+    await having(robot, source(robot), retention_days=7)
+    events = robot.tmp / "events"
     put(events / "old.xml", XML)
     put(events / "page.xml", b"<html>")
     rotated = put(events / "events.xml", event(1))
     put(events / "left-alone.log", b"text")
-    await scanned(rig)
-    await age(rig)
+    await scanned(robot)
+    await age(robot)
     rotate(rotated, event(2), MTIME + 1)
     put(events / "waiting.xml", event(3))
-    await rig.service.landed()
+    await robot.service.landed()
 
-    await rig.service.retention.step()
+    await robot.service.retention.step()
     assert sorted(path.name for path in events.iterdir()) == sorted(
         ["events.xml", "left-alone.log", "page.xml", "waiting.xml"]
     )
 
 
-async def test_a_source_that_is_no_longer_named_is_never_cleared(rig: Rig) -> None:
-    await having(rig, source(rig))
-    path = put(rig.tmp / "events/old.xml", XML)
-    await scanned(rig)
-    await age(rig)
-    await having(rig, retention_days=7)
-    assert await rig.service.retention.step() == 0
+async def test_a_source_that_is_no_longer_named_is_never_cleared(robot: Robot) -> None:
+    await having(robot, source(robot))
+    path = put(robot.tmp / "events/old.xml", XML)
+    await scanned(robot)
+    await age(robot)
+    await having(robot, retention_days=7)
+    assert await robot.service.retention.step() == 0
     assert path.exists()
 
 
 # -- the outbox is lost
 
 
-async def lost(rig: Rig) -> Service:
+async def lost(robot: Robot) -> Service:
     """A new process, without what the one before knew."""
-    await rig.service.stop()
-    for path in rig.state.glob("outbox.db*"):
+    await robot.service.stop()
+    for path in robot.state.glob("outbox.db*"):
         path.unlink()
-    service = await rig.open()
+    service = await robot.open()
     await service.intake.adopt_copies()
     return service
 
 
-def notes(rig: Rig) -> list[Path]:
-    return list((rig.state / "spool").glob(".*.about"))
+def notes(robot: Robot) -> list[Path]:
+    return list((robot.state / "spool").glob(".*.about"))
 
 
 @pytest.mark.guarantee(
@@ -487,43 +495,43 @@ def notes(rig: Rig) -> list[Path]:
     "the outbox is lost, and with it what a copy in the spool was called and where it was to go",
     "name, asked key, session and description are read beside the copy",
 )
-async def test_a_copy_says_what_it_is_when_the_outbox_is_lost(rig: Rig) -> None:
+async def test_a_copy_says_what_it_is_when_the_outbox_is_lost(robot: Robot) -> None:
     async def body() -> Any:
         yield b"line\n" * 30
 
     asked = f"{HOME}sessions/s-1/notes/what happened.log"
     facts = {"description": "Höhe\nund Länge", "media-type": "text/plain"}
-    await rig.service.intake.receive(
+    await robot.service.intake.receive(
         body(), "what happened.log", key=asked, session_id="s-1", facts=facts, kinds=ALL_KINDS
     )
-    [before] = await rows(rig)
+    [before] = await rows(robot)
 
-    await lost(rig)
+    await lost(robot)
 
-    [after] = await rows(rig)
+    [after] = await rows(robot)
     kept = ("name", "key", "asked_key", "session_id", "facts", "kind", "path", "size", "spooled")
     for name in kept:
         assert getattr(after, name) == getattr(before, name), name
-    done = await rig.finish(after)
-    assert (done.key, rig.body(asked)) == (asked, b"line\n" * 30)
-    assert notes(rig) == []
-    assert list((rig.state / "spool").iterdir()) == []
+    done = await robot.finish(after)
+    assert (done.key, robot.body(asked)) == (asked, b"line\n" * 30)
+    assert notes(robot) == []
+    assert list((robot.state / "spool").iterdir()) == []
 
 
 async def test_one_file_asked_for_under_two_keys_is_two_copies_that_outlive_the_outbox(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    path = rig.tmp / "card/flight.ulg"
-    rig.shelf.copy(path, 200_000, 3)
+    path = robot.tmp / "card/flight.ulg"
+    robot.store.copy(path, 200_000, 3)
     keys = [f"{HOME}asked/{name}.ulg" for name in "ab"]
     for key in keys:
-        await rig.service.enqueue(path, key=key)
+        await robot.service.enqueue(path, key=key)
 
-    await lost(rig)
+    await lost(robot)
 
-    for row in await rows(rig):
-        await rig.finish(row)
-    assert sorted(rig.stored()) == keys
+    for row in await rows(robot):
+        await robot.finish(row)
+    assert sorted(robot.stored()) == keys
 
 
 GARBAGE = {
@@ -543,29 +551,29 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("noise", GARBAGE.values(), ids=GARBAGE.keys())
-async def test_garbage_beside_a_copy_harms_nothing(rig: Rig, noise: bytes) -> None:
-    path = rig.tmp / "card/flight.ulg"
-    rig.shelf.copy(path, 200_000, 3)
-    await rig.service.enqueue(path)
-    [note] = notes(rig)
+async def test_garbage_beside_a_copy_harms_nothing(robot: Robot, noise: bytes) -> None:
+    path = robot.tmp / "card/flight.ulg"
+    robot.store.copy(path, 200_000, 3)
+    await robot.service.enqueue(path)
+    [note] = notes(robot)
     note.write_bytes(noise)
 
-    await lost(rig)
+    await lost(robot)
 
-    [row] = await rows(rig)
-    done = await rig.finish(row)
+    [row] = await rows(robot)
+    done = await robot.finish(row)
     assert proven(done)
-    assert rig.body(done.key) == path.read_bytes()
+    assert robot.body(done.key) == path.read_bytes()
     assert done.key.startswith(HOME)
     assert not done.key.startswith(f"{HOME}tmp/")
-    assert list((rig.state / "spool").iterdir()) == []
+    assert list((robot.state / "spool").iterdir()) == []
 
 
-async def test_a_refused_file_leaves_nothing_beside_no_copy(rig: Rig) -> None:
-    path = put(rig.tmp / "card/a.xml", b"no XML")
+async def test_a_refused_file_leaves_nothing_beside_no_copy(robot: Robot) -> None:
+    path = put(robot.tmp / "card/a.xml", b"no XML")
     with pytest.raises(NotAFlightLog):
-        await rig.service.intake.enqueue(path, kinds=ALL_KINDS)
-    assert list((rig.state / "spool").iterdir()) == []
+        await robot.service.intake.enqueue(path, kinds=ALL_KINDS)
+    assert list((robot.state / "spool").iterdir()) == []
 
 
 # -- tmp/ proves nothing
@@ -576,36 +584,36 @@ async def test_a_refused_file_leaves_nothing_beside_no_copy(rig: Rig) -> None:
     "the bucket holds a log's very bytes, but below tmp/, where things are deleted after a day",
     "that proves nothing; the log is sent",
 )
-async def test_what_is_only_handed_over_proves_no_log(rig: Rig) -> None:
-    path = rig.write()
-    rig.put(f"{HOME}tmp/s-1/0123_flight.ulg", path.read_bytes())
-    row = await rig.finish(await rig.service.enqueue(path))
+async def test_what_is_only_handed_over_proves_no_log(robot: Robot) -> None:
+    path = robot.write()
+    robot.put(f"{HOME}tmp/s-1/0123_flight.ulg", path.read_bytes())
+    row = await robot.finish(await robot.service.enqueue(path))
     assert row.key.startswith(HOME)
     assert "/tmp/" not in row.key
     assert row.receipt is not None
     assert row.receipt.key == row.key
-    assert (row.same_as, rig.count("PutObject")) == (None, 1)
-    assert rig.body(row.key) == path.read_bytes()
+    assert (row.same_as, robot.count("PutObject")) == (None, 1)
+    assert robot.body(row.key) == path.read_bytes()
 
 
 @pytest.mark.parametrize(
     "key", [f"{HOME}tmp/a.ulg", f"{HOME}tmp/s-1/a.ulg", f"s3://logs/{HOME}tmp/a.ulg"]
 )
-async def test_no_log_is_sent_or_moved_into_tmp(rig: Rig, key: str) -> None:
-    row = await rig.finish(await rig.land())
+async def test_no_log_is_sent_or_moved_into_tmp(robot: Robot, key: str) -> None:
+    row = await robot.finish(await robot.land())
     with pytest.raises(NotAllowed, match="tmp/"):
-        await rig.service.enqueue(rig.write("b.ulg", seed=1), key=key)
+        await robot.service.enqueue(robot.write("b.ulg", seed=1), key=key)
     with pytest.raises(NotAllowed, match="tmp/"):
-        await rig.service.objects.move(row.key, key)
-    assert rig.stored() == [row.key]
+        await robot.service.objects.move(row.key, key)
+    assert robot.stored() == [row.key]
     assert MACHINE in row.key
 
 
-async def test_the_description_of_a_copy_is_private(rig: Rig) -> None:
-    path = rig.tmp / "card/flight.ulg"
-    rig.shelf.copy(path, 200_000, 3)
-    await rig.service.enqueue(path, key=f"{HOME}asked/a.ulg", session_id="s-1")
-    [note] = notes(rig)
+async def test_the_description_of_a_copy_is_private(robot: Robot) -> None:
+    path = robot.tmp / "card/flight.ulg"
+    robot.store.copy(path, 200_000, 3)
+    await robot.service.enqueue(path, key=f"{HOME}asked/a.ulg", session_id="s-1")
+    [note] = notes(robot)
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_bytes())["session_id"] == "s-1"
-    assert await rig.service.outbox(queries.spooled)
+    assert await robot.service.outbox(queries.spooled)

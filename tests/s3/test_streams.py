@@ -17,8 +17,8 @@ from typing import Any
 
 import disks
 import pytest
-from rig import HOME, until
-from shore import KEY, MIB, PART, Shore, noise, on_the_shore, settings
+from robot import HOME, until
+from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
 
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
@@ -53,22 +53,22 @@ def spooled(tmp: Path) -> list[str]:
     return sorted(names - notes)
 
 
-async def rows(shore: Shore) -> list[Any]:
-    return await shore.service.outbox(queries.rows)
+async def rows(wired: Wired) -> list[Any]:
+    return await wired.service.outbox(queries.rows)
 
 
-async def assert_nothing_is_left(shore: Shore) -> None:
-    assert spooled(shore.tmp) == []
-    assert await rows(shore) == []
-    assert shore.things == {}
+async def assert_nothing_is_left(wired: Wired) -> None:
+    assert spooled(wired.tmp) == []
+    assert await rows(wired) == []
+    assert wired.things == {}
 
 
 @contextlib.asynccontextmanager
-async def draining(shore: Shore) -> AsyncIterator[S3BucketProxy]:
+async def draining(wired: Wired) -> AsyncIterator[S3BucketProxy]:
     """The service drains by itself."""
-    shore.service.drainer._spread = lambda: 0.05
-    await shore.service.start(watch=False)
-    yield shore.proxy
+    wired.service.drainer._spread = lambda: 0.05
+    await wired.service.start(watch=False)
+    yield wired.proxy
 
 
 # -- in
@@ -77,30 +77,30 @@ async def draining(shore: Shore) -> AsyncIterator[S3BucketProxy]:
 @pytest.mark.parametrize("suffix", [".ulg", ".bag"])
 @pytest.mark.parametrize("size", [1, 63, 50_000, 1 << 30])
 async def test_a_log_that_comes_in_pieces_arrives_byte_identical(
-    shore: Shore, size: int, suffix: str
+    wired: Wired, size: int, suffix: str
 ) -> None:
-    body = log_bytes(shore.tmp, 20_000 if size == 1 else SMALL, suffix=suffix)
-    async with draining(shore) as proxy:
+    body = log_bytes(wired.tmp, 20_000 if size == 1 else SMALL, suffix=suffix)
+    async with draining(wired) as proxy:
         answer = await proxy.stream_upload(pieces(body, size), f"flight{suffix}")
 
     assert answer["success"] is True
     assert answer["file_size"] == len(body)
-    assert shore.things[answer["s3_key"]].body == body
-    assert spooled(shore.tmp) == []
+    assert wired.things[answer["s3_key"]].body == body
+    assert spooled(wired.tmp) == []
 
 
-async def test_a_stream_goes_to_the_key_that_was_asked_for(shore: Shore) -> None:
-    body = log_bytes(shore.tmp)
-    async with draining(shore) as proxy:
+async def test_a_stream_goes_to_the_key_that_was_asked_for(wired: Wired) -> None:
+    body = log_bytes(wired.tmp)
+    async with draining(wired) as proxy:
         answer = await proxy.stream_upload(pieces(body), "flight.ulg", custom_s3_key=KEY)
 
     assert answer["s3_key"] == KEY
-    assert shore.things[KEY].body == body
+    assert wired.things[KEY].body == body
 
 
-async def process(shore: Shore, path: Path, stop_at: int = 0, **more: Any) -> Process:
-    given = settings(shore.server, shore.link.url, shore.tmp, **more)
-    given |= {"state_dir": str(shore.tmp / "theirs")}
+async def process(wired: Wired, path: Path, stop_at: int = 0, **more: Any) -> Process:
+    given = settings(wired.server, wired.link.url, wired.tmp, **more)
+    given |= {"state_dir": str(wired.tmp / "theirs")}
     return await asyncio.create_subprocess_exec(
         sys.executable, str(HERE / "streamer.py"), json.dumps(given), str(path), str(stop_at),
         stdout=PIPE, env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
@@ -113,11 +113,11 @@ async def says(process: Process) -> dict[str, Any]:
     return told
 
 
-async def test_memory_is_flat_whatever_the_size_of_a_stream(shore: Shore) -> None:
-    path = shore.tmp / "large.ulg"
+async def test_memory_is_flat_whatever_the_size_of_a_stream(wired: Wired) -> None:
+    path = wired.tmp / "large.ulg"
     write_ulog(path, 64 * MIB)
-    shore.server.mind.keep = False
-    streaming = await process(shore, path)
+    wired.server.mind.keep = False
+    streaming = await process(wired, path)
 
     told = await says(streaming)
     await streaming.wait()
@@ -131,25 +131,25 @@ async def test_memory_is_flat_whatever_the_size_of_a_stream(shore: Shore) -> Non
     "killed after a streamed log was accepted, while the link is down",
     "the next process sends it, byte-identical",
 )
-async def test_a_stream_that_was_accepted_survives_a_kill(shore: Shore) -> None:
-    path = shore.tmp / "flight.ulg"
+async def test_a_stream_that_was_accepted_survives_a_kill(wired: Wired) -> None:
+    path = wired.tmp / "flight.ulg"
     write_ulog(path, PART + 1000)
-    shore.link.cut()
-    streaming = await process(shore, path, request_timeout=1)
+    wired.link.cut()
+    streaming = await process(wired, path, request_timeout=1)
     told = await says(streaming)
     streaming.send_signal(signal.SIGKILL)
     await streaming.wait()
     assert told["answer"]["status"] == 503
-    shore.link.heal()
+    wired.link.heal()
 
-    given = settings(shore.server, shore.link.url, shore.tmp, state_dir=shore.tmp / "theirs")
+    given = settings(wired.server, wired.link.url, wired.tmp, state_dir=wired.tmp / "theirs")
     proxy = S3BucketProxy(**given)
     row = await proxy.wait(told["answer"]["id"])
     await proxy.stop()
 
     assert row["state"] == "verified"
-    assert shore.things[row["key"]].body == path.read_bytes()
-    assert list((shore.tmp / "theirs" / "spool").iterdir()) == []
+    assert wired.things[row["key"]].body == path.read_bytes()
+    assert list((wired.tmp / "theirs" / "spool").iterdir()) == []
 
 
 @pytest.mark.guarantee(
@@ -158,19 +158,19 @@ async def test_a_stream_that_was_accepted_survives_a_kill(shore: Shore) -> None:
     "no row, nothing is sent; the half file is swept away",
 )
 async def test_a_kill_in_the_middle_of_a_stream_leaves_a_half_file_that_is_swept(
-    shore: Shore,
+    wired: Wired,
 ) -> None:
-    path = shore.tmp / "flight.ulg"
+    path = wired.tmp / "flight.ulg"
     write_ulog(path, PART)
-    streaming = await process(shore, path, stop_at=3 * MIB)
+    streaming = await process(wired, path, stop_at=3 * MIB)
     await says(streaming)
     streaming.send_signal(signal.SIGKILL)
     await streaming.wait()
-    theirs = shore.tmp / "theirs" / "spool"
+    theirs = wired.tmp / "theirs" / "spool"
     (half,) = theirs.iterdir()
     assert half.stat().st_size > MIB
 
-    given = settings(shore.server, shore.link.url, shore.tmp, state_dir=shore.tmp / "theirs")
+    given = settings(wired.server, wired.link.url, wired.tmp, state_dir=wired.tmp / "theirs")
     proxy = S3BucketProxy(**given)
     await proxy.start()
     await until(lambda: proxy.service.lock.held)
@@ -179,7 +179,7 @@ async def test_a_kill_in_the_middle_of_a_stream_leaves_a_half_file_that_is_swept
     await proxy.stop()
 
     assert list(theirs.iterdir()) == []
-    assert shore.things == {}
+    assert wired.things == {}
 
 
 class Broken(Exception):
@@ -187,8 +187,8 @@ class Broken(Exception):
 
 
 @pytest.mark.parametrize("after", [0, 10, 100, 3 * MIB])
-async def test_an_iterator_that_breaks_off_leaves_nothing(shore: Shore, after: int) -> None:
-    body = log_bytes(shore.tmp, PART)
+async def test_an_iterator_that_breaks_off_leaves_nothing(wired: Wired, after: int) -> None:
+    body = log_bytes(wired.tmp, PART)
 
     async def breaks() -> AsyncIterator[bytes]:
         if after:
@@ -196,17 +196,17 @@ async def test_an_iterator_that_breaks_off_leaves_nothing(shore: Shore, after: i
         raise Broken
 
     with pytest.raises(Broken):
-        await shore.proxy.stream_upload(breaks(), "flight.ulg")
+        await wired.proxy.stream_upload(breaks(), "flight.ulg")
 
-    await assert_nothing_is_left(shore)
+    await assert_nothing_is_left(wired)
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
 async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
-    shore: Shore, steps: int
+    wired: Wired, steps: int
 ) -> None:
     """Whenever: also while a thread writes, renames, or enters the row."""
-    body = log_bytes(shore.tmp, 3 * MIB)
+    body = log_bytes(wired.tmp, 3 * MIB)
     came = 0
 
     async def counted() -> AsyncIterator[bytes]:
@@ -215,15 +215,15 @@ async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
             yield body[at : at + MIB]
             came += 1
 
-    work = asyncio.create_task(shore.service.receive(counted(), "flight.ulg"))
+    work = asyncio.create_task(wired.service.receive(counted(), "flight.ulg"))
     await until(lambda: came >= min(3, steps // 6) or work.done())
     for _ in range(steps):
         await asyncio.sleep(0)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
-    found = await rows(shore)
-    assert len(spooled(shore.tmp)) == len(found) <= 1
+    found = await rows(wired)
+    assert len(spooled(wired.tmp)) == len(found) <= 1
     if found:
         assert Path(found[0].path).read_bytes() == body
 
@@ -234,9 +234,9 @@ async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
     "the row and its file stay together; the log is sent",
 )
 async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
-    shore: Shore, monkeypatch: pytest.MonkeyPatch
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = log_bytes(shore.tmp)
+    body = log_bytes(wired.tmp)
     begun, may_end = threading.Event(), threading.Event()
     land = entering.enqueue
 
@@ -246,17 +246,17 @@ async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
         return land(box, entry)
 
     monkeypatch.setattr(Outbox, "land", slow)
-    work = asyncio.create_task(shore.service.receive(pieces(body), "flight.ulg"))
+    work = asyncio.create_task(wired.service.receive(pieces(body), "flight.ulg"))
     await until(begun.is_set)
     work.cancel()
     await asyncio.sleep(0.05)  # time enough to remove what must stay
     may_end.set()
     await asyncio.gather(work, return_exceptions=True)
 
-    (row,) = await rows(shore)
-    row = await shore.bring(row.id)
+    (row,) = await rows(wired)
+    row = await wired.bring(row.id)
     assert (row.state, row.reason) == ("verified", "")
-    assert shore.things[row.key].body == body
+    assert wired.things[row.key].body == body
 
 
 async def test_a_stream_that_stops_coming_is_a_408_and_leaves_nothing(tmp_path: Path) -> None:
@@ -266,11 +266,11 @@ async def test_a_stream_that_stops_coming_is_a_408_and_leaves_nothing(tmp_path: 
         yield body[: MIB + 1]
         await asyncio.Event().wait()
 
-    async with on_the_shore(tmp_path, request_timeout=0.3) as shore:
-        answer = await shore.proxy.stream_upload(stops(), "flight.ulg")
+    async with on_the_shore(tmp_path, request_timeout=0.3) as wired:
+        answer = await wired.proxy.stream_upload(stops(), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (408, "body_stalled")
-        await assert_nothing_is_left(shore)
+        await assert_nothing_is_left(wired)
 
 
 @pytest.mark.guarantee(
@@ -282,21 +282,21 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
 ) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
     with disks.small(tmp_path / "small", "8m") as disk:
-        async with on_the_shore(tmp_path, state_dir=disk / "state") as shore:
+        async with on_the_shore(tmp_path, state_dir=disk / "state") as wired:
             if step == "write":
                 disks.fill(disk)
             else:
                 with monkeypatch.context() as patch:
                     patch.setattr(Outbox, "land", _no_room)
-                    answer = await shore.proxy.stream_upload(pieces(body), "flight.ulg")
+                    answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
             if step == "write":
-                answer = await shore.proxy.stream_upload(pieces(body), "flight.ulg")
+                answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
                 disks.free(disk)
 
             assert (answer["status"], answer["code"]) == (507, "storage_full")
             assert list((disk / "state" / "spool").iterdir()) == []
-            assert await rows(shore) == []
-            row = await shore.service.receive(pieces(body), "flight.ulg")
+            assert await rows(wired) == []
+            row = await wired.service.receive(pieces(body), "flight.ulg")
             assert Path(row.path).read_bytes() == body
 
 
@@ -320,7 +320,7 @@ def _no_room(*_: object) -> None:
     ],
 )
 async def test_what_is_no_log_is_refused_without_taking_the_rest(
-    shore: Shore, begins: bytes, name: str, code: str
+    wired: Wired, begins: bytes, name: str, code: str
 ) -> None:
     came = 0
 
@@ -331,35 +331,35 @@ async def test_what_is_no_log_is_refused_without_taking_the_rest(
             yield begins
             await asyncio.sleep(0)
 
-    answer = await shore.proxy.stream_upload(endless(), name)
+    answer = await wired.proxy.stream_upload(endless(), name)
 
     assert answer["code"] == code
     assert 400 <= answer["status"] < 500
     assert came <= 1
-    await assert_nothing_is_left(shore)
+    await assert_nothing_is_left(wired)
 
 
 async def test_a_stream_beyond_the_limit_is_a_413_and_not_taken(tmp_path: Path) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
-    async with on_the_shore(tmp_path, max_file_size=2 * MIB) as shore:
-        answer = await shore.proxy.stream_upload(pieces(body), "flight.ulg")
+    async with on_the_shore(tmp_path, max_file_size=2 * MIB) as wired:
+        answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (413, "too_large")
-        await assert_nothing_is_left(shore)
+        await assert_nothing_is_left(wired)
 
 
 @pytest.mark.parametrize("body", [b"", b"U"])
-async def test_a_stream_that_holds_nothing_is_refused(shore: Shore, body: bytes) -> None:
+async def test_a_stream_that_holds_nothing_is_refused(wired: Wired, body: bytes) -> None:
     with pytest.raises(NotAFlightLog):
-        await shore.service.receive(pieces(body), "flight.ulg")
+        await wired.service.receive(pieces(body), "flight.ulg")
 
-    await assert_nothing_is_left(shore)
+    await assert_nothing_is_left(wired)
 
 
 @pytest.mark.parametrize("name", ["../../etc/flight.ulg", "a/b/flight.ulg", "/etc/flight.ulg"])
-async def test_a_name_with_folders_is_its_last_part(shore: Shore, name: str) -> None:
-    body = log_bytes(shore.tmp)
-    async with draining(shore) as proxy:
+async def test_a_name_with_folders_is_its_last_part(wired: Wired, name: str) -> None:
+    body = log_bytes(wired.tmp)
+    async with draining(wired) as proxy:
         answer = await proxy.stream_upload(pieces(body), name)
 
     assert answer["s3_key"].startswith(HOME)
@@ -368,55 +368,55 @@ async def test_a_name_with_folders_is_its_last_part(shore: Shore, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["a/b.ulg", "/b.ulg", "b.ulg/"])
-async def test_a_name_with_folders_is_refused_by_the_service(shore: Shore, name: str) -> None:
-    body = log_bytes(shore.tmp)
+async def test_a_name_with_folders_is_refused_by_the_service(wired: Wired, name: str) -> None:
+    body = log_bytes(wired.tmp)
     for told in (name, lambda: name):
         with pytest.raises(NotAFlightLog):
-            await shore.service.receive(pieces(body), told)
+            await wired.service.receive(pieces(body), told)
 
-    await assert_nothing_is_left(shore)
+    await assert_nothing_is_left(wired)
 
 
-async def test_the_same_bytes_streamed_at_once_are_one_object(shore: Shore) -> None:
-    body = log_bytes(shore.tmp, PART + 1000)
-    async with draining(shore) as proxy:
+async def test_the_same_bytes_streamed_at_once_are_one_object(wired: Wired) -> None:
+    body = log_bytes(wired.tmp, PART + 1000)
+    async with draining(wired) as proxy:
         answers = await asyncio.gather(
             *(proxy.stream_upload(pieces(body), "flight.ulg") for _ in range(4))
         )
 
     assert [answer.get("success") for answer in answers] == [True] * 4
-    assert list(shore.things) == list({answer["s3_key"] for answer in answers})
-    assert spooled(shore.tmp) == []
-    assert shore.server.mind.uploads == {}
+    assert list(wired.things) == list({answer["s3_key"] for answer in answers})
+    assert spooled(wired.tmp) == []
+    assert wired.server.mind.uploads == {}
 
 
-async def test_the_same_bytes_streamed_again_are_the_same_row(shore: Shore) -> None:
-    body = log_bytes(shore.tmp)
-    first = await shore.service.receive(pieces(body), "flight.ulg")
+async def test_the_same_bytes_streamed_again_are_the_same_row(wired: Wired) -> None:
+    body = log_bytes(wired.tmp)
+    first = await wired.service.receive(pieces(body), "flight.ulg")
 
-    again = await shore.service.receive(pieces(body), "flight.ulg")
+    again = await wired.service.receive(pieces(body), "flight.ulg")
 
     assert again.id == first.id
-    assert spooled(shore.tmp) == [Path(first.path).name]
+    assert spooled(wired.tmp) == [Path(first.path).name]
 
 
 async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
-    shore: Shore,
+    wired: Wired,
 ) -> None:
     """Nobody else may have it."""
-    body = log_bytes(shore.tmp)
-    waiting = asyncio.create_task(shore.proxy.stream_upload(pieces(body), "flight.ulg"))
+    body = log_bytes(wired.tmp)
+    waiting = asyncio.create_task(wired.proxy.stream_upload(pieces(body), "flight.ulg"))
     found = []
     while not found:
         await asyncio.sleep(0.01)
-        found = await rows(shore)
+        found = await rows(wired)
 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
 
-    row = await shore.bring(found[0].id)
+    row = await wired.bring(found[0].id)
     assert row.state == "verified"
-    assert shore.things[row.key].body == body
+    assert wired.things[row.key].body == body
 
 
 @pytest.mark.guarantee(
@@ -424,11 +424,11 @@ async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
     "the spool is swept while a log streams in slowly",
     "what is still written to is spared",
 )
-async def test_a_sweep_spares_a_slow_stream(shore: Shore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sweep_spares_a_slow_stream(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second stands for ten minutes."""
     monkeypatch.setattr(reception, "_GATHERED_S", 0.05)
-    body = log_bytes(shore.tmp, MIB + 20_000)
-    place = shore.tmp / "state" / "spool"
+    body = log_bytes(wired.tmp, MIB + 20_000)
+    place = wired.tmp / "state" / "spool"
     swept = 0
 
     async def slow() -> AsyncIterator[bytes]:
@@ -441,7 +441,7 @@ async def test_a_sweep_spares_a_slow_stream(shore: Shore, monkeypatch: pytest.Mo
             spool.sweep(place, [], young_s=1.0)
             swept += time.monotonic() - begun > 1.2
 
-    row = await shore.service.receive(slow(), "flight.ulg")
+    row = await wired.service.receive(slow(), "flight.ulg")
 
     assert swept > 1
     assert Path(row.path).read_bytes() == body
@@ -456,22 +456,22 @@ async def test_a_sweep_spares_a_slow_stream(shore: Shore, monkeypatch: pytest.Mo
     "no multipart upload stays open, nothing more is sent",
 )
 @pytest.mark.parametrize("parts", [0, 1, 2])
-async def test_an_upload_that_is_given_up_leaves_no_open_upload(shore: Shore, parts: int) -> None:
-    path = shore.tmp / "logs" / "flight.ulg"
+async def test_an_upload_that_is_given_up_leaves_no_open_upload(wired: Wired, parts: int) -> None:
+    path = wired.tmp / "logs" / "flight.ulg"
     path.parent.mkdir()
     write_ulog(path, 4 * PART)
-    shore.server.always("UploadPart", Fault("slow", delay_s=0.1))
-    async with draining(shore) as proxy:
+    wired.server.always("UploadPart", Fault("slow", delay_s=0.1))
+    async with draining(wired) as proxy:
         upload = asyncio.create_task(proxy.upload_file(path))
-        await until(lambda: len(shore.asked("UploadPart")) > parts)
+        await until(lambda: len(wired.asked("UploadPart")) > parts)
 
         upload.cancel()
         await asyncio.gather(upload, return_exceptions=True)
 
-        await until(lambda: shore.server.mind.uploads == {})
-        (row,) = await rows(shore)
+        await until(lambda: wired.server.mind.uploads == {})
+        (row,) = await rows(wired)
         assert row.state == "cancelled"
-    assert shore.things == {}
+    assert wired.things == {}
 
 
 @pytest.mark.guarantee(
@@ -479,30 +479,30 @@ async def test_an_upload_that_is_given_up_leaves_no_open_upload(shore: Shore, pa
     "two callers wait for one upload, one of them gives it up",
     "it goes on for the other",
 )
-async def test_who_gives_an_upload_up_does_not_take_it_from_another(shore: Shore) -> None:
-    path = shore.tmp / "logs" / "flight.ulg"
+async def test_who_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
+    path = wired.tmp / "logs" / "flight.ulg"
     path.parent.mkdir()
     write_ulog(path, 3 * PART)
-    shore.server.always("UploadPart", Fault("slow", delay_s=0.1))
-    async with draining(shore) as proxy:
+    wired.server.always("UploadPart", Fault("slow", delay_s=0.1))
+    async with draining(wired) as proxy:
         one, other = (asyncio.create_task(proxy.upload_file(path)) for _ in range(2))
-        await until(lambda: len(shore.asked("UploadPart")) > 1)
+        await until(lambda: len(wired.asked("UploadPart")) > 1)
 
         one.cancel()
         answer = await other
 
     assert answer.get("success") is True
-    assert shore.things[answer["s3_key"]].body == path.read_bytes()
+    assert wired.things[answer["s3_key"]].body == path.read_bytes()
 
 
 # -- out
 
 
 @pytest.mark.parametrize("size", [1, 1000, 65_536, 300_000, 10 * MIB])
-async def test_a_body_is_read_in_pieces_of_any_size(shore: Shore, size: int) -> None:
-    body = shore.put(KEY, noise(10_000 if size == 1 else 3 * MIB))
+async def test_a_body_is_read_in_pieces_of_any_size(wired: Wired, size: int) -> None:
+    body = wired.put(KEY, noise(10_000 if size == 1 else 3 * MIB))
     found = []
-    async with await shore.proxy.get_streaming_body(KEY) as streaming:
+    async with await wired.proxy.get_streaming_body(KEY) as streaming:
         assert streaming.content_length == len(body)
         while block := await streaming.read(size):
             assert len(block) == size or sum(map(len, found)) + len(block) == len(body)
@@ -510,12 +510,12 @@ async def test_a_body_is_read_in_pieces_of_any_size(shore: Shore, size: int) -> 
         assert await streaming.read() == b""
 
     assert b"".join(found) == body
-    assert shore.ops() == ["GetObject"]
+    assert wired.ops() == ["GetObject"]
 
 
-async def test_a_body_is_read_and_iterated_over_by_turns(shore: Shore) -> None:
-    body = shore.put(KEY, noise(3 * MIB))
-    async with await shore.proxy.get_streaming_body(KEY) as streaming:
+async def test_a_body_is_read_and_iterated_over_by_turns(wired: Wired) -> None:
+    body = wired.put(KEY, noise(3 * MIB))
+    async with await wired.proxy.get_streaming_body(KEY) as streaming:
         found = await streaming.read(10)
         assert await streaming.read(0) == b""
         found += await streaming.next_block()
@@ -531,27 +531,27 @@ async def test_a_body_is_read_and_iterated_over_by_turns(shore: Shore) -> None:
     "a streamed download is cut again and again",
     "it goes on where it was cut; each byte comes once",
 )
-async def test_a_streamed_body_goes_on_through_breaks(shore: Shore) -> None:
-    body = shore.put(KEY, noise(4 * MIB))
-    shore.server.plan("GetObject", Fault("cut", cut_answer_at=MIB), times=3)
+async def test_a_streamed_body_goes_on_through_breaks(wired: Wired) -> None:
+    body = wired.put(KEY, noise(4 * MIB))
+    wired.server.plan("GetObject", Fault("cut", cut_answer_at=MIB), times=3)
 
-    found = b"".join([block async for block in shore.proxy.stream_download(KEY)])
+    found = b"".join([block async for block in wired.proxy.stream_download(KEY)])
 
     assert found == body
-    assert len(shore.asked("GetObject")) == 4
+    assert len(wired.asked("GetObject")) == 4
 
 
-async def test_two_versions_are_never_mixed_in_a_stream(shore: Shore) -> None:
-    shore.put(KEY, noise(4 * MIB))
+async def test_two_versions_are_never_mixed_in_a_stream(wired: Wired) -> None:
+    wired.put(KEY, noise(4 * MIB))
 
     def replaced(answer: Answer) -> Answer:
-        shore.put(KEY, noise(4 * MIB, seed=1))
+        wired.put(KEY, noise(4 * MIB, seed=1))
         return answer
 
-    shore.server.plan("GetObject", Fault("cut", cut_answer_at=MIB, twist=replaced))
+    wired.server.plan("GetObject", Fault("cut", cut_answer_at=MIB, twist=replaced))
 
     with pytest.raises(Conflict, match="replaced"):
-        async for _ in shore.proxy.stream_download(KEY):
+        async for _ in wired.proxy.stream_download(KEY):
             pass
 
 
@@ -560,32 +560,32 @@ async def test_two_versions_are_never_mixed_in_a_stream(shore: Shore) -> None:
     "many streamed bodies are closed before their end",
     "every connection comes back; the next request works",
 )
-async def test_bodies_that_are_closed_early_give_their_connections_back(shore: Shore) -> None:
-    shore.put(KEY, noise(3 * MIB))
+async def test_bodies_that_are_closed_early_give_their_connections_back(wired: Wired) -> None:
+    wired.put(KEY, noise(3 * MIB))
     for _ in range(20):
-        body = await shore.proxy.get_streaming_body(KEY)
+        body = await wired.proxy.get_streaming_body(KEY)
         await body.read(1000)
         await body.close()
         await body.close()
 
-    assert len(await shore.proxy.get_file_range(KEY, 0, 9)) == 10
-    await until(lambda: len(shore.link.open) <= 2)
+    assert len(await wired.proxy.get_file_range(KEY, 0, 9)) == 10
+    await until(lambda: len(wired.link.open) <= 2)
 
 
-async def test_a_stream_that_is_left_early_gives_its_connection_back(shore: Shore) -> None:
-    shore.put(KEY, noise(3 * MIB))
+async def test_a_stream_that_is_left_early_gives_its_connection_back(wired: Wired) -> None:
+    wired.put(KEY, noise(3 * MIB))
     for _ in range(20):
-        stream = shore.proxy.stream_download(KEY)
+        stream = wired.proxy.stream_download(KEY)
         async for _ in stream:
             break
         await stream.aclose()  # type: ignore[attr-defined]
 
-    assert len(await shore.proxy.get_file_range(KEY, 0, 9)) == 10
+    assert len(await wired.proxy.get_file_range(KEY, 0, 9)) == 10
 
 
-async def test_a_body_of_what_is_not_there_raises(shore: Shore) -> None:
+async def test_a_body_of_what_is_not_there_raises(wired: Wired) -> None:
     with pytest.raises(S3FileNotFoundError):
-        await shore.proxy.get_streaming_body(KEY)
-    shore.server.plan("GetObject", Fault("no", say=refusal(403, "AccessDenied")), times=3)
+        await wired.proxy.get_streaming_body(KEY)
+    wired.server.plan("GetObject", Fault("no", say=refusal(403, "AccessDenied")), times=3)
     with pytest.raises(Exception, match="does not allow it to this machine"):
-        await shore.proxy.get_streaming_body(KEY)
+        await wired.proxy.get_streaming_body(KEY)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rig import DROP, LOSE_ANSWER, PART, SMALL, Rig
+from robot import DROP, LOSE_ANSWER, PART, SMALL, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.rows import Row
@@ -41,18 +41,18 @@ def spoil(path: Path, at: int) -> None:
     os.utime(path, ns=(known, known))
 
 
-async def five_of_six(rig: Rig) -> tuple[Row, Path]:
+async def five_of_six(robot: Robot) -> tuple[Row, Path]:
     """A row of which S3 has confirmed all parts but the last."""
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=6)
-    row = await rig.attempt(await rig.land(size=SIX_PARTS))
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=6)
+    row = await robot.attempt(await robot.land(size=SIX_PARTS))
     assert (row.sent_bytes, row.parts_sent) == (5 * PART, 5)
-    rig.ledger.clear()
+    robot.ledger.clear()
     return row, Path(row.path)
 
 
-def sent_parts(rig: Rig) -> list[int | None]:
-    return [request.part for request in rig.ledger.requests("UploadPart")]
+def sent_parts(robot: Robot) -> list[int | None]:
+    return [request.part for request in robot.ledger.requests("UploadPart")]
 
 
 # -- between two attempts
@@ -63,21 +63,21 @@ def sent_parts(rig: Rig) -> list[int | None]:
     "its card tells another time after a reboot, in the middle of an upload",
     "no confirmed part is sent again: bytes are compared, not times",
 )
-async def test_a_time_that_moved_throws_no_part_away(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
+async def test_a_time_that_moved_throws_no_part_away(robot: Robot) -> None:
+    row, path = await five_of_six(robot)
     an_hour_later(path)
 
-    moved = await rig.attempt(row)
-    done = await rig.finish(row)
+    moved = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (moved.state, moved.code) == ("queued", "source_changed")
     assert (moved.upload_id, moved.part_size, moved.sent_bytes) == (
         row.upload_id, row.part_size, 5 * PART,
     )  # fmt: skip
     assert moved.mtime_ns == path.stat().st_mtime_ns
-    assert sent_parts(rig) == [6]
-    assert rig.count("AbortMultipartUpload") == rig.count("CreateMultipartUpload") == 0
-    rig.assert_sent_once(done, path)
+    assert sent_parts(robot) == [6]
+    assert robot.count("AbortMultipartUpload") == robot.count("CreateMultipartUpload") == 0
+    robot.assert_sent_once(done, path)
 
 
 @pytest.mark.guarantee(
@@ -85,28 +85,28 @@ async def test_a_time_that_moved_throws_no_part_away(rig: Rig) -> None:
     "the bytes of a log that is proven are written over a log that is half sent",
     "the half upload is given up, and no byte more is sent",
 )
-async def test_a_half_sent_file_that_became_a_proven_one_is_not_sent(rig: Rig) -> None:
-    proven = await rig.finish(await rig.land("first.ulg", size=SIX_PARTS, seed=1))
-    row, path = await five_of_six(rig)
+async def test_a_half_sent_file_that_became_a_proven_one_is_not_sent(robot: Robot) -> None:
+    proven = await robot.finish(await robot.land("first.ulg", size=SIX_PARTS, seed=1))
+    row, path = await five_of_six(robot)
     shutil.copyfile(proven.path, path)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert (done.state, done.same_as) == ("verified", proven.id)
-    assert sent_parts(rig) == []
-    assert rig.open_uploads() == []
+    assert sent_parts(robot) == []
+    assert robot.open_uploads() == []
 
 
-async def test_a_file_whose_time_moved_settles_before_it_is_read_again(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
-    await rig.restart(settle_seconds=600)
+async def test_a_file_whose_time_moved_settles_before_it_is_read_again(robot: Robot) -> None:
+    row, path = await five_of_six(robot)
+    await robot.restart(settle_seconds=600)
     an_hour_later(path)
 
-    moved = await rig.attempt(row)
+    moved = await robot.attempt(row)
 
-    assert moved.next_attempt_s(rig.service._now()) > 500  # type: ignore[operator]
-    await rig.service.drainer.hurry()
-    assert not await rig.service.drainer.step()
+    assert moved.next_attempt_s(robot.service._now()) > 500  # type: ignore[operator]
+    await robot.service.drainer.hurry()
+    assert not await robot.service.drainer.step()
 
 
 @pytest.mark.guarantee(
@@ -114,17 +114,19 @@ async def test_a_file_whose_time_moved_settles_before_it_is_read_again(rig: Rig)
     "its card tells another time, and one part holds other bytes",
     "that part alone is sent again",
 )
-async def test_of_a_file_with_another_time_the_part_that_changed_is_sent_again(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
+async def test_of_a_file_with_another_time_the_part_that_changed_is_sent_again(
+    robot: Robot,
+) -> None:
+    row, path = await five_of_six(robot)
     spoil(path, PART + 500)
     an_hour_later(path)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
-    assert sorted(n or 0 for n in sent_parts(rig)) == [2, 6]
+    assert sorted(n or 0 for n in sent_parts(robot)) == [2, 6]
     assert (done.state, done.parts_resent) == ("verified", 1)
-    assert rig.body(done.key) == path.read_bytes()
-    assert rig.open_uploads() == []
+    assert robot.body(done.key) == path.read_bytes()
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -132,16 +134,16 @@ async def test_of_a_file_with_another_time_the_part_that_changed_is_sent_again(r
     "its card gives a new inode number, and a part that S3 holds has other bytes",
     "found by the bytes: that part alone is sent again, nothing is mixed",
 )
-async def test_other_bytes_under_the_same_time_and_a_new_inode_are_found(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
+async def test_other_bytes_under_the_same_time_and_a_new_inode_are_found(robot: Robot) -> None:
+    row, path = await five_of_six(robot)
     mounted_anew(path)
     spoil(path, 2 * PART + 500)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
-    assert sorted(n or 0 for n in sent_parts(rig)) == [3, 6]
+    assert sorted(n or 0 for n in sent_parts(robot)) == [3, 6]
     assert (done.state, done.parts_resent) == ("verified", 1)
-    assert rig.body(done.key) == path.read_bytes()
+    assert robot.body(done.key) == path.read_bytes()
 
 
 @pytest.mark.parametrize("part", [1, 4, 6])
@@ -151,92 +153,92 @@ async def test_other_bytes_under_the_same_time_and_a_new_inode_are_found(rig: Ri
     "found: the object is one of the two, and the one on the disk is proven",
 )
 async def test_other_bytes_of_the_same_time_and_a_new_inode_are_found_in_the_middle(
-    rig: Rig, part: int
+    robot: Robot, part: int
 ) -> None:
-    await rig.restart(concurrency=1)
-    path = rig.logs / "flight.ulg"
-    row = await rig.land(size=SIX_PARTS)
+    await robot.restart(concurrency=1)
+    path = robot.logs / "flight.ulg"
+    row = await robot.land(size=SIX_PARTS)
 
     async def replaced(_: Request) -> None:
         mounted_anew(path)
         spoil(path, PART + 500)
 
-    rig.fault("UploadPart", replaced, part=part)
+    robot.fault("UploadPart", replaced, part=part)
 
-    found = await rig.attempt(row)
-    done = await rig.finish(row)
+    found = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (found.state, found.code) == ("queued", "source_changed")
     assert (done.state, done.ino) == ("verified", path.stat().st_ino)
     assert done.parts_resent <= 1
-    assert rig.body(done.key) == path.read_bytes()
-    assert rig.open_uploads() == []
+    assert robot.body(done.key) == path.read_bytes()
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.parametrize(
     ("op", "size"), [("CompleteMultipartUpload", PART + SMALL), ("PutObject", SMALL)]
 )
 async def test_a_file_replaced_while_its_object_is_stored_is_sent_beside_it(
-    rig: Rig, op: str, size: int
+    robot: Robot, op: str, size: int
 ) -> None:
-    path = rig.logs / "flight.ulg"
-    row = await rig.land(size=size)
+    path = robot.logs / "flight.ulg"
+    row = await robot.land(size=size)
     before = path.read_bytes()
 
     async def replaced(_: Request) -> None:
         mounted_anew(path)
         spoil(path, size - SMALL + 500)
 
-    rig.fault(op, replaced)
+    robot.fault(op, replaced)
 
-    await rig.attempt(row)
-    done = await rig.finish(row)
+    await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert done.state == "verified"
-    assert sorted(rig.body(key) == before for key in rig.stored()) == [False, True]
-    assert rig.body(done.key) == path.read_bytes()
+    assert sorted(robot.body(key) == before for key in robot.stored()) == [False, True]
+    assert robot.body(done.key) == path.read_bytes()
 
 
-async def test_a_time_that_moves_while_parts_are_sent_throws_none_away(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    path = rig.logs / "flight.ulg"
-    row = await rig.land(size=SIX_PARTS)
+async def test_a_time_that_moves_while_parts_are_sent_throws_none_away(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    path = robot.logs / "flight.ulg"
+    row = await robot.land(size=SIX_PARTS)
 
     async def moves(_: Request) -> None:
         an_hour_later(path)
 
-    rig.fault("UploadPart", moves, part=3)
+    robot.fault("UploadPart", moves, part=3)
 
-    await rig.attempt(row)
-    done = await rig.finish(row)
+    await robot.attempt(row)
+    done = await robot.finish(row)
 
-    assert sorted(n or 0 for n in sent_parts(rig)) == [1, 2, 3, 4, 5, 6]
-    assert rig.ledger.resent_confirmed_parts == 0
-    assert (done.state, rig.body(done.key)) == ("verified", path.read_bytes())
+    assert sorted(n or 0 for n in sent_parts(robot)) == [1, 2, 3, 4, 5, 6]
+    assert robot.ledger.resent_confirmed_parts == 0
+    assert (done.state, robot.body(done.key)) == ("verified", path.read_bytes())
 
 
-async def test_an_upload_of_a_file_that_has_another_size_now_is_given_up(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
+async def test_an_upload_of_a_file_that_has_another_size_now_is_given_up(robot: Robot) -> None:
+    row, path = await five_of_six(robot)
     with path.open("ab") as file:
         file.write(b"one more line")
 
-    changed = await rig.attempt(row)
+    changed = await robot.attempt(row)
 
     assert (changed.upload_id, changed.part_size, changed.sent_bytes) == (None, None, 0)
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
-async def test_an_upload_of_a_file_that_is_no_log_any_more_is_given_up(rig: Rig) -> None:
-    row, path = await five_of_six(rig)
+async def test_an_upload_of_a_file_that_is_no_log_any_more_is_given_up(robot: Robot) -> None:
+    row, path = await five_of_six(robot)
     with path.open("r+b") as file:
         file.write(bytes(100))
     an_hour_later(path)
 
-    dead = await rig.attempt(row)
-    await rig.service.drainer._sweep()
+    dead = await robot.attempt(row)
+    await robot.service.drainer._sweep()
 
     assert (dead.state, dead.code) == ("dead", "bad_magic")
-    assert rig.open_uploads() == []
+    assert robot.open_uploads() == []
 
 
 @pytest.mark.guarantee(
@@ -244,16 +246,16 @@ async def test_an_upload_of_a_file_that_is_no_log_any_more_is_given_up(rig: Rig)
     "the answer to its only request is lost, and its card tells another time after the reboot",
     "its object is recognised under the key it was given; nothing is sent again",
 )
-async def test_a_small_log_that_may_be_up_keeps_its_key_when_its_time_moves(rig: Rig) -> None:
-    rig.fault("PutObject", LOSE_ANSWER)
-    row = await rig.attempt(await rig.land(priority=0))
+async def test_a_small_log_that_may_be_up_keeps_its_key_when_its_time_moves(robot: Robot) -> None:
+    robot.fault("PutObject", LOSE_ANSWER)
+    row = await robot.attempt(await robot.land(priority=0))
     path = Path(row.path)
     an_hour_later(path)
-    await rig.service.scan()
-    await rig.service.landed()
+    await robot.service.scan()
+    await robot.service.landed()
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert (done.state, done.key) == ("verified", row.key)
-    assert rig.count("PutObject") == 1
-    assert rig.stored() == [row.key]
+    assert robot.count("PutObject") == 1
+    assert robot.stored() == [row.key]

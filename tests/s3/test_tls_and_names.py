@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from rig import Rig, until
+from robot import Robot, until
 
 from petal_s3.s3 import calls as caller
 from petal_s3.upload import worker as drainer
@@ -91,20 +91,20 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def behind_tls(rig: Rig, context: ssl.SSLContext) -> AsyncIterator[Chaos]:
+async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Chaos]:
     """The drone's link ends at a server that speaks TLS, which passes on to the counting link."""
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, back = await asyncio.open_connection("127.0.0.1", rig.link.port)
+        onward, back = await asyncio.open_connection("127.0.0.1", robot.link.port)
         await asyncio.gather(poured(reader, back), poured(onward, writer))
 
     server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
     async with Chaos(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
-        rig.given = {**rig.given, "endpoint_url": chaos.url}
-        await rig.restart()
+        robot.given = {**robot.given, "endpoint_url": chaos.url}
+        await robot.restart()
         yield chaos
-        await rig.service.stop()
+        await robot.service.stop()
     server.close()
 
 
@@ -125,18 +125,18 @@ async def poured(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> 
     "it arrives at the first attempt: what the peer acknowledges counts as movement",
 )
 async def test_over_tls_too_what_moves_is_not_given_up(
-    rig: Rig, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
-    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
-        rig.service.s3._caller._stall_s = 1.5
+    async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
+        robot.service.s3._caller._stall_s = 1.5
         chaos.shape(Shape(up_bytes_s=150_000))
-        row = await rig.land(size=450_000)
+        row = await robot.land(size=450_000)
 
-        done = await rig.attempt(row)
+        done = await robot.attempt(row)
 
         assert done.attempts == 1
-        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+        robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -144,18 +144,18 @@ async def test_over_tls_too_what_moves_is_not_given_up(
     "stalled over TLS in the middle of a part",
     "given up with the reason; then it goes on",
 )
-async def test_over_tls_too_a_stall_is_given_up(rig: Rig, authority: Authority) -> None:
-    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
-        rig.service.s3._caller._stall_s = 0.5
+async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authority) -> None:
+    async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
+        robot.service.s3._caller._stall_s = 0.5
         chaos.stall_after(up=300_000)
-        row = await rig.land(size=2_000_000)
+        row = await robot.land(size=2_000_000)
 
-        stalled = await rig.attempt(row)
-        done = await rig.attempt(row)
+        stalled = await robot.attempt(row)
+        done = await robot.attempt(row)
 
         assert (stalled.state, stalled.code) == ("queued", "offline")
         assert "stalled after" in stalled.reason
-        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+        robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -165,23 +165,23 @@ async def test_over_tls_too_a_stall_is_given_up(rig: Rig, authority: Authority) 
 )
 @pytest.mark.parametrize("wrong", ["issuer", "name"])
 async def test_a_certificate_of_somebody_else_gets_nothing(
-    rig: Rig, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
+    robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     if wrong == "issuer":
         monkeypatch.delenv("AWS_CA_BUNDLE")
     server = authority.server("127.0.0.1" if wrong == "issuer" else "elsewhere.test")
-    async with behind_tls(rig, server):
-        row = await rig.attempt(await rig.land())
+    async with behind_tls(robot, server):
+        row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "tls")
     said = "issuer certificate" if wrong == "issuer" else "mismatch"
     assert re.search(rf"certificate that came is not one for .*{said}", row.reason)
     assert "?" not in row.reason  # no address with what was asked for
-    assert rig.ledger.requests() == []
+    assert robot.ledger.requests() == []
 
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
-    async with behind_tls(rig, authority.server("127.0.0.1")):
-        rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    async with behind_tls(robot, authority.server("127.0.0.1")):
+        robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
 BREAKS: dict[str, Callable[[Chaos], None]] = {
@@ -201,18 +201,18 @@ BREAKS: dict[str, Callable[[Chaos], None]] = {
 )
 @pytest.mark.parametrize("where", BREAKS)
 async def test_a_handshake_that_breaks_is_a_link_that_broke(
-    rig: Rig, authority: Authority, where: str
+    robot: Robot, authority: Authority, where: str
 ) -> None:
-    rig.given = {**rig.given, "request_timeout": 1}
-    async with behind_tls(rig, authority.server("127.0.0.1")) as chaos:
+    robot.given = {**robot.given, "request_timeout": 1}
+    async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
         BREAKS[where](chaos)
-        row = await rig.attempt(await rig.land())
+        row = await robot.attempt(await robot.land())
         chaos.heal()
-        done = await rig.finish(row)
+        done = await robot.finish(row)
 
         assert (row.state, row.code) == ("queued", "offline")
         assert "127.0.0.1" in row.reason
-        rig.assert_sent_once(done, rig.logs / "flight.ulg")
+        robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -220,7 +220,7 @@ async def test_a_handshake_that_breaks_is_a_link_that_broke(
     "plain http answers where https is expected",
     "nothing of a request goes out in the clear; it waits with the reason",
 )
-async def test_nothing_is_sent_in_the_clear_where_tls_is_expected(rig: Rig) -> None:
+async def test_nothing_is_sent_in_the_clear_where_tls_is_expected(robot: Robot) -> None:
     heard = bytearray()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -232,14 +232,14 @@ async def test_nothing_is_sent_in_the_clear_where_tls_is_expected(rig: Rig) -> N
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    await rig.restart(endpoint_url=f"https://127.0.0.1:{port}")
-    row = await rig.attempt(await rig.land())
+    await robot.restart(endpoint_url=f"https://127.0.0.1:{port}")
+    row = await robot.attempt(await robot.land())
     server.close()
 
     assert (row.state, row.code) == ("queued", "offline")
     assert "does not speak TLS" in row.reason
     assert heard.startswith(b"\x16\x03")  # a handshake, and nothing after it
-    for secret in (b"GET", b"PUT", b"amz", rig.tokens.issued[-1]["sessionToken"].encode()):
+    for secret in (b"GET", b"PUT", b"amz", robot.tokens.issued[-1]["sessionToken"].encode()):
         assert secret not in heard
 
 
@@ -271,13 +271,13 @@ class Names:
 
 
 @pytest.fixture
-async def names(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Names:
+async def names(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Names:
     """A resolver under the test's hand; S3 goes by a name."""
     made = Names()
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", made.getaddrinfo)
     for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
         monkeypatch.setattr(drainer, name, 0.05)
-    rig.given = {**rig.given, "endpoint_url": f"http://cloud:{rig.link.port}"}
+    robot.given = {**robot.given, "endpoint_url": f"http://cloud:{robot.link.port}"}
     return made
 
 
@@ -286,20 +286,20 @@ async def names(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Names:
     "the name of S3 does not resolve",
     "it waits with the reason; when it resolves, it is sent without waiting for the backoff",
 )
-async def test_a_name_that_resolves_again_is_used_at_once(rig: Rig, names: Names) -> None:
-    service = await rig.run(spread=1.0)
+async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: Names) -> None:
+    service = await robot.run(spread=1.0)
     service.drainer._failures = 6  # the backoff says a minute
-    row = await rig.land()
+    row = await robot.land()
     block = await until(lambda: service.drainer._seen_down and service.drainer.block)
-    waiting = await rig.row(row)
+    waiting = await robot.row(row)
 
     names.answer = names.known
-    done = await rig.until_state(row, "verified")
+    done = await robot.until_state(row, "verified")
 
     assert (waiting.state, waiting.code) == ("queued", "offline")
     assert "cloud" in waiting.reason
     assert block.until - block.since == 60
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -307,13 +307,13 @@ async def test_a_name_that_resolves_again_is_used_at_once(rig: Rig, names: Names
     "the resolver never answers",
     "given up in time, with the reason",
 )
-async def test_a_resolver_that_never_answers_is_given_up(rig: Rig, names: Names) -> None:
+async def test_a_resolver_that_never_answers_is_given_up(robot: Robot, names: Names) -> None:
     names.answer = names.silent
-    service = await rig.restart(request_timeout=0.3)
+    service = await robot.restart(request_timeout=0.3)
     service.drainer._probe = lambda peer: caller.reachable(peer, 0.2)
-    row = await rig.attempt(await rig.land())
+    row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "offline")
     assert row.reason == "No answer from cloud in time."
     names.answer = names.known
-    rig.assert_sent_once(await rig.finish(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")

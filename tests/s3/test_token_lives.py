@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from rig import HOME, PART, PORTAL_PAGE, THREE_PARTS, Rig, refusal
+from robot import HOME, PART, PORTAL_PAGE, THREE_PARTS, Robot, refusal
 from timed import HOUR_S, Hand, jitter, passing, timed
 
 from petal_s3.demo.ledger import Request
@@ -36,24 +36,24 @@ def life_left_s(service: Service, now: Hand) -> float:
     "the token ends while a part travels",
     "that part travels again with a new token, no other does",
 )
-async def test_a_token_that_ends_while_a_part_travels_costs_that_part_once(rig: Rig) -> None:
-    rig.tokens.life_s = 60
-    _, now = await timed(rig, concurrency=1)
+async def test_a_token_that_ends_while_a_part_travels_costs_that_part_once(robot: Robot) -> None:
+    robot.tokens.life_s = 60
+    _, now = await timed(robot, concurrency=1)
 
     async def end_on_the_way(_: Request) -> Fault:
         now.at += 61
         return EXPIRED
 
-    rig.fault("UploadPart", end_on_the_way, part=2)
-    row = await rig.land(size=THREE_PARTS)
+    robot.fault("UploadPart", end_on_the_way, part=2)
+    row = await robot.land(size=THREE_PARTS)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    sent = rig.ledger.requests("UploadPart")
+    sent = robot.ledger.requests("UploadPart")
     assert [request.part for request in sent] == [1, 2, 2, 3]
     assert sent[1].headers[TOKEN] != sent[2].headers[TOKEN]
     assert done.attempts == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -61,9 +61,9 @@ async def test_a_token_that_ends_while_a_part_travels_costs_that_part_once(rig: 
     "tokens live a minute, the upload takes several",
     "each part is signed with a token that lives; nothing is sent twice",
 )
-async def test_tokens_of_a_minute_carry_a_longer_upload(rig: Rig) -> None:
-    rig.tokens.life_s = 60
-    _, now = await timed(rig, concurrency=1)
+async def test_tokens_of_a_minute_carry_a_longer_upload(robot: Robot) -> None:
+    robot.tokens.life_s = 60
+    _, now = await timed(robot, concurrency=1)
     born: dict[str, float] = {}
 
     async def travel_long(request: Request) -> Fault | None:
@@ -73,14 +73,14 @@ async def test_tokens_of_a_minute_carry_a_longer_upload(rig: Rig) -> None:
         now.at += 50
         return None
 
-    rig.always("UploadPart", travel_long)
-    row = await rig.land(size=4 * PART)
+    robot.always("UploadPart", travel_long)
+    row = await robot.land(size=4 * PART)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    assert (done.attempts, rig.count("UploadPart")) == (1, 4)
+    assert (done.attempts, robot.count("UploadPart")) == (1, 4)
     assert len(born) >= 3
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("year", [1970, 2031])
@@ -90,19 +90,19 @@ async def test_tokens_of_a_minute_carry_a_longer_upload(rig: Rig) -> None:
     "a token lives as long as its service said, and is renewed in time",
 )
 async def test_the_life_of_a_token_does_not_hang_on_the_date_of_the_device(
-    rig: Rig, year: int
+    robot: Robot, year: int
 ) -> None:
-    service, now = await timed(rig, wall=lambda: (year - 1970) * 31_556_952.0)
-    await rig.attempt(await rig.land("one.ulg"))
+    service, now = await timed(robot, wall=lambda: (year - 1970) * 31_556_952.0)
+    await robot.attempt(await robot.land("one.ulg"))
     first_s = life_left_s(service, now)
     now.at += 3400
-    await rig.attempt(await rig.land("two.ulg", seed=1))
-    still = rig.tokens.fetches
+    await robot.attempt(await robot.land("two.ulg", seed=1))
+    still = robot.tokens.fetches
     now.at += 100
-    await rig.attempt(await rig.land("three.ulg", seed=2))
+    await robot.attempt(await robot.land("three.ulg", seed=2))
 
     assert first_s == pytest.approx(3600, abs=5)
-    assert (still, rig.tokens.fetches) == (1, 2)
+    assert (still, robot.tokens.fetches) == (1, 2)
 
 
 # -- how often they are asked for
@@ -114,26 +114,28 @@ async def test_the_life_of_a_token_does_not_hang_on_the_date_of_the_device(
     "a hundred calls at once on one dead token",
     "one new token is fetched, and every call succeeds",
 )
-async def test_a_dead_token_of_a_hundred_calls_costs_one_fetch(rig: Rig, refused: Fault) -> None:
+async def test_a_dead_token_of_a_hundred_calls_costs_one_fetch(
+    robot: Robot, refused: Fault
+) -> None:
     """The answer to a HEAD has no words: it may be a missing permission as well."""
-    rig.put(f"{HOME}x.ulg", b"x")
-    await rig.service.s3.head(f"{HOME}x.ulg")
-    dead = rig.tokens.issued[-1]["sessionToken"]
+    robot.put(f"{HOME}x.ulg", b"x")
+    await robot.service.s3.head(f"{HOME}x.ulg")
+    dead = robot.tokens.issued[-1]["sessionToken"]
 
     async def refuse_the_dead(request: Request) -> Fault | None:
         return refused if request.headers[TOKEN] == dead else None
 
     op = "ListObjectsV2" if refused.body else "HeadObject"
-    rig.always(op, refuse_the_dead)
-    s3 = rig.service.s3
-    rig.ledger.clear()
+    robot.always(op, refuse_the_dead)
+    s3 = robot.service.s3
+    robot.ledger.clear()
     calls = [s3.page(HOME) if refused.body else s3.head(f"{HOME}x.ulg") for _ in range(100)]
 
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
     assert [answer for answer in answers if isinstance(answer, BaseException)] == []
-    assert rig.tokens.fetches == 2
-    assert set(rig.ops()) == {op}  # no other way around the refusal was needed
+    assert robot.tokens.fetches == 2
+    assert set(robot.ops()) == {op}  # no other way around the refusal was needed
 
 
 @pytest.mark.parametrize("life_s", [3600.0, 900.0, 60.0])
@@ -142,17 +144,17 @@ async def test_a_dead_token_of_a_hundred_calls_costs_one_fetch(rig: Rig, refused
     "hours pass with nothing to send",
     "nobody asks for tokens: at most two requests in an hour",
 )
-async def test_an_idle_hour_costs_at_most_two_tokens(rig: Rig, life_s: float) -> None:
-    rig.tokens.life_s = life_s
-    service, now = await timed(rig, spread=jitter())
-    await rig.attempt(await rig.land())
+async def test_an_idle_hour_costs_at_most_two_tokens(robot: Robot, life_s: float) -> None:
+    robot.tokens.life_s = life_s
+    service, now = await timed(robot, spread=jitter())
+    await robot.attempt(await robot.land())
     per_hour = []
 
     for _ in range(5):
-        before = rig.tokens.fetches
+        before = robot.tokens.fetches
         await passing(service, now, HOUR_S)
         await service.status()
-        per_hour.append(rig.tokens.fetches - before)
+        per_hour.append(robot.tokens.fetches - before)
 
     assert max(per_hour) <= 2
 
@@ -162,22 +164,22 @@ async def test_an_idle_hour_costs_at_most_two_tokens(rig: Rig, life_s: float) ->
     "the token service is down for an hour",
     "it is asked again with growing pauses; S3 is left alone; the log arrives by itself after",
 )
-async def test_a_token_service_that_is_down_for_hours_is_not_hammered(rig: Rig) -> None:
-    service, now = await timed(rig, spread=jitter())
-    rig.tokens.fail_with(503, "later")
-    row = await rig.land()
+async def test_a_token_service_that_is_down_for_hours_is_not_hammered(robot: Robot) -> None:
+    service, now = await timed(robot, spread=jitter())
+    robot.tokens.fail_with(503, "later")
+    row = await robot.land()
 
     await passing(service, now, HOUR_S)
-    asked = rig.tokens.fetches
-    told = await rig.row(row)
-    talked = rig.ops()
-    rig.tokens.heal()
+    asked = robot.tokens.fetches
+    told = await robot.row(row)
+    talked = robot.ops()
+    robot.tokens.heal()
     await passing(service, now, 60)
 
     assert (told.state, told.code) == ("queued", "token_service_down")
     assert asked < 150
     assert talked == []
-    rig.assert_sent_once(await rig.row(row), rig.logs / "flight.ulg")
+    robot.assert_sent_once(await robot.row(row), robot.logs / "flight.ulg")
 
 
 # -- a permission is taken away
@@ -188,27 +190,27 @@ async def test_a_token_service_that_is_down_for_hours_is_not_hammered(rig: Rig) 
     "the permission is revoked for hours",
     "the drain says so and asks a few times an hour, for a new token too; restored, it goes on",
 )
-async def test_a_revoked_permission_is_not_hammered_and_resumes_by_itself(rig: Rig) -> None:
-    service, now = await timed(rig, spread=jitter(), concurrency=1)
-    rig.fault("UploadPart", DENIED, part=2, times=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+async def test_a_revoked_permission_is_not_hammered_and_resumes_by_itself(robot: Robot) -> None:
+    service, now = await timed(robot, spread=jitter(), concurrency=1)
+    robot.fault("UploadPart", DENIED, part=2, times=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
     for op in ("UploadPart", "PutObject", "CreateMultipartUpload"):
-        rig.always(op, DENIED)
-    waiting = [await rig.land(f"{n}.ulg", seed=n) for n in range(1, 3)]
+        robot.always(op, DENIED)
+    waiting = [await robot.land(f"{n}.ulg", seed=n) for n in range(1, 3)]
     await passing(service, now, HOUR_S)  # the pauses grow
-    before = len(rig.ledger.requests()), rig.tokens.fetches, rig.ledger.body_bytes
+    before = len(robot.ledger.requests()), robot.tokens.fetches, robot.ledger.body_bytes
 
     await passing(service, now, 4 * HOUR_S)
     requests, tokens, body_bytes = (
         after - earlier
         for after, earlier in zip(
-            (len(rig.ledger.requests()), rig.tokens.fetches, rig.ledger.body_bytes),
+            (len(robot.ledger.requests()), robot.tokens.fetches, robot.ledger.body_bytes),
             before,
             strict=True,
         )
     )
-    block, told = service.drainer.block, await rig.row(row)
-    rig.heal()
+    block, told = service.drainer.block, await robot.row(row)
+    robot.heal()
     await passing(service, now, HOUR_S)
 
     assert block is not None
@@ -217,8 +219,8 @@ async def test_a_revoked_permission_is_not_hammered_and_resumes_by_itself(rig: R
     assert requests < 4 * 30
     assert tokens < 4 * 5
     assert body_bytes < 4 * 10 * PART
-    rig.assert_sent_once(await rig.row(row), rig.logs / "flight.ulg")
-    assert {(await rig.row(other)).state for other in waiting} == {"verified"}
+    robot.assert_sent_once(await robot.row(row), robot.logs / "flight.ulg")
+    assert {(await robot.row(other)).state for other in waiting} == {"verified"}
 
 
 # -- whoever answers in place of the token service
@@ -302,19 +304,19 @@ async def in_its_place(says: Says) -> AsyncIterator[str]:
     "the token service is slow, endless, no HTTP, a page or nonsense",
     "the drain says which and waits; S3 is not asked; the log arrives when the service is itself",
 )
-async def test_nonsense_in_place_of_tokens_is_not_taken_for_them(rig: Rig) -> None:
+async def test_nonsense_in_place_of_tokens_is_not_taken_for_them(robot: Robot) -> None:
     told = {}
-    row = await rig.land()
+    row = await robot.land()
     for name, (says, _) in SAYS.items():
         async with in_its_place(says) as url:
-            await rig.restart(session_token_url=url, request_timeout=0.3)
-            told[name] = (await rig.attempt(row)).code
-            await rig.service.stop()
-    asked = rig.ops()
-    await rig.restart(request_timeout=30)
+            await robot.restart(session_token_url=url, request_timeout=0.3)
+            told[name] = (await robot.attempt(row)).code
+            await robot.service.stop()
+    asked = robot.ops()
+    await robot.restart(request_timeout=30)
 
-    done = await rig.finish(row)
+    done = await robot.finish(row)
 
     assert told == {name: code for name, (_, code) in SAYS.items()}
     assert asked == []
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from rig import BUCKET, HOME, refusal
+from robot import BUCKET, HOME, refusal
 
 from petal_s3 import tools
 from petal_s3.client import S3Client

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import (
+from robot import (
     BUCKET,
     DROP,
     LOSE_ANSWER,
     PART,
     THREE_PARTS,
     UNWELL,
-    Rig,
+    Robot,
     refusal,
     until,
 )
@@ -25,12 +25,12 @@ from petal_s3.s3.capabilities import Capabilities
 from tests.faults.known import KNOWN
 
 
-async def test_a_large_log_travels_in_parts_and_is_proven(rig: Rig) -> None:
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+async def test_a_large_log_travels_in_parts_and_is_proven(robot: Robot) -> None:
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
 
-    rig.assert_sent_once(row, rig.logs / "flight.ulg")
-    assert sorted(request.part for request in rig.ledger.requests("UploadPart")) == [1, 2, 3]
-    told = rig.head(row.key)
+    robot.assert_sent_once(row, robot.logs / "flight.ulg")
+    assert sorted(request.part for request in robot.ledger.requests("UploadPart")) == [1, 2, 3]
+    told = robot.head(row.key)
     assert row.receipt is not None
     assert told["ETag"].strip('"') == row.receipt.etag
     assert row.receipt.etag.endswith("-3")
@@ -38,11 +38,11 @@ async def test_a_large_log_travels_in_parts_and_is_proven(rig: Rig) -> None:
 
 
 async def test_a_large_object_says_its_part_size_so_that_anyone_can_recompute_the_etag(
-    rig: Rig,
+    robot: Robot,
 ) -> None:
-    row = await rig.attempt(await rig.land("cam.bag", size=THREE_PARTS))
+    row = await robot.attempt(await robot.land("cam.bag", size=THREE_PARTS))
 
-    told = rig.head(row.key)
+    told = robot.head(row.key)
 
     assert told["Metadata"]["part-size"] == str(PART)
     assert told["Metadata"]["original-filename"] == "cam.bag"
@@ -50,38 +50,38 @@ async def test_a_large_object_says_its_part_size_so_that_anyone_can_recompute_th
     assert told["ServerSideEncryption"] == "AES256"
 
 
-async def test_everything_is_on_disk_before_the_request_that_needs_it(rig: Rig) -> None:
+async def test_everything_is_on_disk_before_the_request_that_needs_it(robot: Robot) -> None:
     """The database file is read at the arrival of each request, as after a power cut."""
     seen: dict[str, tuple[Any, ...]] = {}
 
     async def note(request: Request) -> None:
         columns = "state, part_size, upload_id"
-        seen.setdefault(request.op, rig.sql(f"SELECT {columns} FROM log")[0])
+        seen.setdefault(request.op, robot.sql(f"SELECT {columns} FROM log")[0])
 
     for op in ("ListObjectsV2", "CreateMultipartUpload", "UploadPart"):
-        rig.fault(op, note)
-    await rig.land(size=THREE_PARTS)
+        robot.fault(op, note)
+    await robot.land(size=THREE_PARTS)
 
-    await rig.step()
+    await robot.step()
 
-    first_of_all = rig.ops()[0]
-    upload_id = rig.ledger.requests("UploadPart")[0].upload_id
+    first_of_all = robot.ops()[0]
+    upload_id = robot.ledger.requests("UploadPart")[0].upload_id
     assert seen[first_of_all] == ("uploading", None, None)
     assert seen["CreateMultipartUpload"] == ("uploading", PART, None)
     assert seen["UploadPart"] == ("uploading", PART, upload_id)
 
 
-async def test_confirmed_bytes_are_on_disk_part_by_part(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
+async def test_confirmed_bytes_are_on_disk_part_by_part(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
     seen: list[int] = []
 
     async def note(_: Request) -> None:
-        seen.append(rig.sql("SELECT sent_bytes FROM log")[0][0])
+        seen.append(robot.sql("SELECT sent_bytes FROM log")[0][0])
 
-    rig.fault("UploadPart", note, times=3)
-    await rig.land(size=THREE_PARTS)
+    robot.fault("UploadPart", note, times=3)
+    await robot.land(size=THREE_PARTS)
 
-    await rig.step()
+    await robot.step()
 
     assert seen == [0, PART, 2 * PART]
 
@@ -91,20 +91,20 @@ async def test_confirmed_bytes_are_on_disk_part_by_part(rig: Rig) -> None:
     "cut in the middle of a part",
     "the part travels again, nothing confirmed does",
 )
-async def test_a_cut_connection_resumes_without_resending(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
-    rig.link.rate_bytes_s = 60e6
-    rig.cut_after(1_000_000, part=2)
+async def test_a_cut_connection_resumes_without_resending(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
+    robot.link.rate_bytes_s = 60e6
+    robot.cut_after(1_000_000, part=2)
 
-    cut = await rig.attempt(row)
-    await rig.link.restore()
-    done = await rig.attempt(row)
+    cut = await robot.attempt(row)
+    await robot.link.restore()
+    done = await robot.attempt(row)
 
     assert (cut.state, cut.code, cut.sent_bytes) == ("queued", "offline", PART)
-    assert rig.count("ListParts") == 1
-    assert [request.part for request in rig.ledger.requests("UploadPart")] == [1, 2, 2, 3]
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.count("ListParts") == 1
+    assert [request.part for request in robot.ledger.requests("UploadPart")] == [1, 2, 2, 3]
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -112,17 +112,17 @@ async def test_a_cut_connection_resumes_without_resending(rig: Rig) -> None:
     "cut while two parts are on their way",
     "at most these two travel again",
 )
-async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(rig: Rig) -> None:
-    row = await rig.land(size=2 * THREE_PARTS)
-    rig.cut_after(100_000, part=4)
+async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(robot: Robot) -> None:
+    row = await robot.land(size=2 * THREE_PARTS)
+    robot.cut_after(100_000, part=4)
 
-    await rig.attempt(row)
-    await rig.link.restore()
-    done = await rig.attempt(row)
+    await robot.attempt(row)
+    await robot.link.restore()
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
     assert done.attempts == 2
-    assert rig.count("UploadPart") <= 5 + 2
+    assert robot.count("UploadPart") <= 5 + 2
 
 
 @pytest.mark.guarantee(
@@ -130,23 +130,23 @@ async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(rig: 
     "the first cut of an upload",
     "parts travel one by one until an upload has passed uncut",
 )
-async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(rig: Rig) -> None:
+async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(robot: Robot) -> None:
     most = 0
 
     async def watch(request: Request) -> None:
         nonlocal most
-        flying = [r for r in rig.ledger.requests("UploadPart") if r.finished is None]
+        flying = [r for r in robot.ledger.requests("UploadPart") if r.finished is None]
         most = max(most, len(flying))
 
-    rig.fault("UploadPart", DROP)
-    row = await rig.land(size=THREE_PARTS)
-    await rig.attempt(row)
-    rig.fault("UploadPart", watch, times=2)  # the one that flew beside the cut has arrived
+    robot.fault("UploadPart", DROP)
+    row = await robot.land(size=THREE_PARTS)
+    await robot.attempt(row)
+    robot.fault("UploadPart", watch, times=2)  # the one that flew beside the cut has arrived
 
-    await rig.attempt(row)
+    await robot.attempt(row)
     after_cut, most = most, 0
-    rig.fault("UploadPart", watch, times=3)
-    await rig.attempt(await rig.land("next.ulg", THREE_PARTS, seed=1))
+    robot.fault("UploadPart", watch, times=3)
+    await robot.attempt(await robot.land("next.ulg", THREE_PARTS, seed=1))
 
     assert (after_cut, most) == (1, 2)
 
@@ -157,17 +157,17 @@ async def test_after_a_cut_parts_travel_one_by_one_until_an_upload_has_passed(ri
     "S3 is asked; the part does not travel again",
 )
 @pytest.mark.parametrize("part", [1, 2, 3])
-async def test_a_part_whose_answer_was_lost_is_not_sent_again(rig: Rig, part: int) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", LOSE_ANSWER, part=part)
-    row = await rig.land(size=THREE_PARTS)
+async def test_a_part_whose_answer_was_lost_is_not_sent_again(robot: Robot, part: int) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", LOSE_ANSWER, part=part)
+    row = await robot.land(size=THREE_PARTS)
 
-    lost = await rig.attempt(row)
-    done = await rig.attempt(row)
+    lost = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert (lost.state, lost.code) == ("queued", "offline")
-    assert rig.count("UploadPart") == 3
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.count("UploadPart") == 3
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -175,18 +175,18 @@ async def test_a_part_whose_answer_was_lost_is_not_sent_again(rig: Rig, part: in
     "the answer that tells the upload id is lost",
     "that upload is found and aborted, a new one begins",
 )
-async def test_an_upload_whose_id_was_lost_leaves_no_orphan(rig: Rig) -> None:
-    rig.fault("CreateMultipartUpload", LOSE_ANSWER)
-    row = await rig.land(size=THREE_PARTS)
+async def test_an_upload_whose_id_was_lost_leaves_no_orphan(robot: Robot) -> None:
+    robot.fault("CreateMultipartUpload", LOSE_ANSWER)
+    row = await robot.land(size=THREE_PARTS)
 
-    lost = await rig.attempt(row)
-    orphans = rig.open_uploads()
-    done = await rig.attempt(row)
+    lost = await robot.attempt(row)
+    orphans = robot.open_uploads()
+    done = await robot.attempt(row)
 
     assert (lost.upload_id, lost.part_size) == (None, PART)
     assert len(orphans) == 1
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("UploadPart") == 3
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("UploadPart") == 3
 
 
 @pytest.mark.guarantee(
@@ -194,17 +194,17 @@ async def test_an_upload_whose_id_was_lost_leaves_no_orphan(rig: Rig) -> None:
     "the answer to the completion is lost",
     "the object is found and proven; nothing is redone",
 )
-async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(rig: Rig) -> None:
-    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
-    row = await rig.land(size=THREE_PARTS)
+async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(robot: Robot) -> None:
+    robot.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await robot.land(size=THREE_PARTS)
 
-    lost = await rig.attempt(row)
-    done = await rig.attempt(row)
+    lost = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert (lost.state, lost.code) == ("queued", "offline")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("CompleteMultipartUpload") == 1
-    assert rig.count("UploadPart") == 3
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("CompleteMultipartUpload") == 1
+    assert robot.count("UploadPart") == 3
 
 
 @pytest.mark.guarantee(
@@ -212,31 +212,31 @@ async def test_a_completion_whose_answer_was_lost_is_asked_for_not_redone(rig: R
     "the completion never arrives",
     "it is made again; no part travels again",
 )
-async def test_a_completion_that_never_arrived_is_made_again(rig: Rig) -> None:
-    rig.fault("CompleteMultipartUpload", DROP)
-    row = await rig.land(size=THREE_PARTS)
+async def test_a_completion_that_never_arrived_is_made_again(robot: Robot) -> None:
+    robot.fault("CompleteMultipartUpload", DROP)
+    row = await robot.land(size=THREE_PARTS)
 
-    await rig.attempt(row)
-    done = await rig.attempt(row)
+    await robot.attempt(row)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("CompleteMultipartUpload") == 2
-    assert rig.count("UploadPart") == 3
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("CompleteMultipartUpload") == 2
+    assert robot.count("UploadPart") == 3
 
 
-async def test_a_completed_upload_that_s3_still_lists_is_proven(rig: Rig) -> None:
+async def test_a_completed_upload_that_s3_still_lists_is_proven(robot: Robot) -> None:
     """S3 may answer for an upload for a while after it was completed: 412 is no failure."""
-    rig.fault("CompleteMultipartUpload", LOSE_ANSWER)
-    row = await rig.land(size=THREE_PARTS)
-    await rig.attempt(row)
-    upload_id = rig.ledger.requests("UploadPart")[0].upload_id
-    rig.always("ListParts", parts_answer(rig, row.key, upload_id))
-    rig.always("CompleteMultipartUpload", refusal(412, "PreconditionFailed"))
+    robot.fault("CompleteMultipartUpload", LOSE_ANSWER)
+    row = await robot.land(size=THREE_PARTS)
+    await robot.attempt(row)
+    upload_id = robot.ledger.requests("UploadPart")[0].upload_id
+    robot.always("ListParts", parts_answer(robot, row.key, upload_id))
+    robot.always("CompleteMultipartUpload", refusal(412, "PreconditionFailed"))
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("UploadPart") == 3
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("UploadPart") == 3
 
 
 @pytest.mark.guarantee(
@@ -244,87 +244,89 @@ async def test_a_completed_upload_that_s3_still_lists_is_proven(rig: Rig) -> Non
     "cut when the proof is read back",
     "the proof is asked for again; nothing is sent",
 )
-async def test_a_proof_that_was_cut_off_is_asked_for_again(rig: Rig) -> None:
-    row = await rig.land(size=THREE_PARTS)
+async def test_a_proof_that_was_cut_off_is_asked_for_again(robot: Robot) -> None:
+    row = await robot.land(size=THREE_PARTS)
 
     async def cut_after_completion(_: Request) -> Any:
-        return DROP if rig.count("CompleteMultipartUpload") else None
+        return DROP if robot.count("CompleteMultipartUpload") else None
 
-    rig.fault("HeadObject", cut_after_completion, times=2)
-    cut = await rig.attempt(row)
-    done = await rig.attempt(row)
+    robot.fault("HeadObject", cut_after_completion, times=2)
+    cut = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert cut.state == "queued"
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("CompleteMultipartUpload") == 1
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("CompleteMultipartUpload") == 1
 
 
-async def test_an_upload_aborted_behind_our_back_begins_anew(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=row.key, UploadId=row.upload_id)
+async def test_an_upload_aborted_behind_our_back_begins_anew(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.cloud.abort_multipart_upload(Bucket=BUCKET, Key=row.key, UploadId=row.upload_id)
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    ids = [request.upload_id for request in rig.ledger.requests("UploadPart")]
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    ids = [request.upload_id for request in robot.ledger.requests("UploadPart")]
     assert len(set(ids)) == 2
     assert ids.count(ids[-1]) == 3
 
 
 @pytest.mark.parametrize("op", ["UploadPart", "CompleteMultipartUpload"])
-async def test_an_upload_that_s3_forgets_in_the_middle_begins_anew(rig: Rig, op: str) -> None:
-    await rig.restart(concurrency=1)
-    row = await rig.land(size=THREE_PARTS)
+async def test_an_upload_that_s3_forgets_in_the_middle_begins_anew(robot: Robot, op: str) -> None:
+    await robot.restart(concurrency=1)
+    row = await robot.land(size=THREE_PARTS)
 
     async def forget(request: Request) -> Any:
-        rig.cloud.abort_multipart_upload(Bucket=BUCKET, Key=request.key, UploadId=request.upload_id)
+        robot.cloud.abort_multipart_upload(
+            Bucket=BUCKET, Key=request.key, UploadId=request.upload_id
+        )
         return refusal(404, "NoSuchUpload")
 
-    rig.fault(op, forget)
-    gone = await rig.attempt(row)
+    robot.fault(op, forget)
+    gone = await robot.attempt(row)
     if op == "CompleteMultipartUpload":  # it may be whole, and be shown late
-        sent = rig.count("UploadPart")
-        waits = await rig.attempt(row)
+        sent = robot.count("UploadPart")
+        waits = await robot.attempt(row)
         assert (waits.state, waits.code) == ("queued", "not_yet_there")
-        assert rig.count("UploadPart") == sent
-        rig.late_reads_are_over()
-    done = await rig.finish(row)
+        assert robot.count("UploadPart") == sent
+        robot.late_reads_are_over()
+    done = await robot.finish(row)
 
     assert (gone.state, gone.code) == ("queued", "upload_gone")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("CreateMultipartUpload") == 2
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("CreateMultipartUpload") == 2
 
 
-async def test_a_held_part_with_other_bytes_is_sent_again(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    rig.cloud.upload_part(
+async def test_a_held_part_with_other_bytes_is_sent_again(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.cloud.upload_part(
         Bucket=BUCKET, Key=row.key, UploadId=row.upload_id, PartNumber=1, Body=bytes(PART)
     )
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert done.state == "verified"
-    assert rig.body(row.key) == (rig.logs / "flight.ulg").read_bytes()
+    assert robot.body(row.key) == (robot.logs / "flight.ulg").read_bytes()
     assert done.parts_resent == 1
-    assert [request.part for request in rig.ledger.requests("UploadPart")] == [1, 2, 2, 3, 1]
+    assert [request.part for request in robot.ledger.requests("UploadPart")] == [1, 2, 2, 3, 1]
 
 
-async def test_a_held_part_of_another_size_is_sent_again(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    rig.cloud.upload_part(
+async def test_a_held_part_of_another_size_is_sent_again(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.cloud.upload_part(
         Bucket=BUCKET, Key=row.key, UploadId=row.upload_id, PartNumber=3, Body=b"half"
     )
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
     assert done.state == "verified"
-    assert rig.body(row.key) == (rig.logs / "flight.ulg").read_bytes()
+    assert robot.body(row.key) == (robot.logs / "flight.ulg").read_bytes()
 
 
 @pytest.mark.guarantee(
@@ -332,16 +334,16 @@ async def test_a_held_part_of_another_size_is_sent_again(rig: Rig) -> None:
     "a part is dropped before S3 hears of it",
     "one request on the wire: no library repeats it in silence",
 )
-async def test_a_dropped_part_is_one_request_on_the_wire(rig: Rig) -> None:
+async def test_a_dropped_part_is_one_request_on_the_wire(robot: Robot) -> None:
     """Libraries below repeat a PUT in silence when a connection drops."""
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=1)
-    row = await rig.land(size=THREE_PARTS)
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=1)
+    row = await robot.land(size=THREE_PARTS)
 
-    dropped = await rig.attempt(row)
+    dropped = await robot.attempt(row)
 
     assert (dropped.state, dropped.code) == ("queued", "offline")
-    assert rig.count("UploadPart") == 1
+    assert robot.count("UploadPart") == 1
 
 
 @pytest.mark.guarantee(
@@ -352,81 +354,81 @@ async def test_a_dropped_part_is_one_request_on_the_wire(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "op", ["ListObjectsV2", "HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
 )
-async def test_no_dropped_request_is_repeated_in_silence(rig: Rig, op: str) -> None:
-    rig.fault(op, DROP)
-    row = await rig.land(size=THREE_PARTS)
+async def test_no_dropped_request_is_repeated_in_silence(robot: Robot, op: str) -> None:
+    robot.fault(op, DROP)
+    row = await robot.land(size=THREE_PARTS)
 
-    dropped = await rig.attempt(row)
+    dropped = await robot.attempt(row)
 
     assert (dropped.state, dropped.code) == ("queued", "offline")
-    assert rig.ops()[-1] == op
-    assert rig.count(op) == 1
+    assert robot.ops()[-1] == op
+    assert robot.count(op) == 1
 
 
 @pytest.mark.parametrize(
     "op", ["HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
 )
-async def test_an_unwell_s3_delays_and_loses_nothing(rig: Rig, op: str) -> None:
-    rig.always(op, UNWELL)
-    row = await rig.land(size=THREE_PARTS)
+async def test_an_unwell_s3_delays_and_loses_nothing(robot: Robot, op: str) -> None:
+    robot.always(op, UNWELL)
+    row = await robot.land(size=THREE_PARTS)
 
-    delayed = await rig.attempt(row)
-    rig.heal()
-    done = await rig.finish(row)
+    delayed = await robot.attempt(row)
+    robot.heal()
+    done = await robot.finish(row)
 
     assert (delayed.state, delayed.code) == ("queued", "s3_unwell")
-    assert rig.service.drainer.block is None  # this row's trouble, not everybody's
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert robot.service.drainer.block is None  # this row's trouble, not everybody's
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.parametrize("op", ["HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"])
-async def test_what_has_no_body_is_asked_once_more_at_once(rig: Rig, op: str) -> None:
-    rig.fault(op, UNWELL)
+async def test_what_has_no_body_is_asked_once_more_at_once(robot: Robot, op: str) -> None:
+    robot.fault(op, UNWELL)
     asked = {"HeadObject": 3}.get(op, 2)  # one before the first byte, one for the proof
 
-    done = await rig.attempt(await rig.land(size=THREE_PARTS))
+    done = await robot.attempt(await robot.land(size=THREE_PARTS))
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert (done.attempts, rig.count(op)) == (1, asked)
-    assert rig.service.s3.capabilities.known == rig.known.known
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert (done.attempts, robot.count(op)) == (1, asked)
+    assert robot.service.s3.capabilities.known == robot.known.known
 
 
-async def test_a_refused_part_does_not_cut_off_the_one_beside_it(rig: Rig) -> None:
+async def test_a_refused_part_does_not_cut_off_the_one_beside_it(robot: Robot) -> None:
     """On a slow link that one may be minutes on its way."""
-    rig.link.rate_bytes_s = 20e6
+    robot.link.rate_bytes_s = 20e6
 
     async def refuse_when_both_fly(_: Request) -> Fault:
-        other = rig.ledger.requests("UploadPart")[0]
+        other = robot.ledger.requests("UploadPart")[0]
         await until(lambda: other.body_bytes > PART // 2)
         return UNWELL
 
-    row = await rig.land(size=2 * PART)
+    row = await robot.land(size=2 * PART)
 
     async def wait_for_second(_: Request) -> None:
-        rig.fault("UploadPart", refuse_when_both_fly)
+        robot.fault("UploadPart", refuse_when_both_fly)
 
-    rig.fault("UploadPart", wait_for_second)
-    refused = await rig.attempt(row)
+    robot.fault("UploadPart", wait_for_second)
+    refused = await robot.attempt(row)
 
     assert (refused.state, refused.code) == ("queued", "s3_unwell")
     assert refused.sent_bytes == PART
 
 
-async def test_the_part_size_is_kept_when_the_setting_changes(rig: Rig) -> None:
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=2)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
+async def test_the_part_size_is_kept_when_the_setting_changes(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=2)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
 
-    await rig.restart(part_size=2 * PART)
-    done = await rig.attempt(row)
+    await robot.restart(part_size=2 * PART)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.head(row.key)["Metadata"]["part-size"] == str(PART)
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.head(row.key)["Metadata"]["part-size"] == str(PART)
 
 
-def parts_answer(rig: Rig, key: str, upload_id: str) -> Any:
+def parts_answer(robot: Robot, key: str, upload_id: str) -> Any:
     """What S3 says of the parts of an upload that it has just completed."""
-    data = (rig.logs / "flight.ulg").read_bytes()
+    data = (robot.logs / "flight.ulg").read_bytes()
     parts = "".join(
         f"<Part><PartNumber>{n}</PartNumber><ETag>"
         f'"{hashlib.md5(data[at : at + PART]).hexdigest()}"</ETag>'
@@ -446,16 +448,16 @@ def parts_answer(rig: Rig, key: str, upload_id: str) -> Any:
     "ListParts is answered 501 once, by a server of which nothing is known",
     "no confirmed part is given up: it is asked again before the upload begins anew",
 )
-async def test_one_odd_answer_about_parts_throws_none_away(rig: Rig) -> None:
+async def test_one_odd_answer_about_parts_throws_none_away(robot: Robot) -> None:
     known = {name: one for name, one in KNOWN.known.items() if name != "list_parts"}
-    rig.known = Capabilities(known)
-    await rig.restart(concurrency=1)
-    rig.fault("UploadPart", DROP, part=3)
-    row = await rig.attempt(await rig.land(size=THREE_PARTS))
-    rig.fault("ListParts", refusal(501, "NotImplemented"))
+    robot.known = Capabilities(known)
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=3)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.fault("ListParts", refusal(501, "NotImplemented"))
 
-    waits = await rig.attempt(row)
-    done = await rig.finish(row)
+    waits = await robot.attempt(row)
+    done = await robot.finish(row)
 
     assert (waits.code, waits.upload_id) == ("not_implemented", row.upload_id)
-    rig.assert_sent_once(done, Path(row.path))
+    robot.assert_sent_once(done, Path(row.path))

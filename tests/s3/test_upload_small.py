@@ -7,30 +7,30 @@ import hashlib
 import zlib
 
 import pytest
-from rig import DROP, HOME, LOSE_ANSWER, MACHINE, SMALL, Rig
+from robot import DROP, HOME, LOSE_ANSWER, MACHINE, SMALL, Robot
 
 from petal_s3.core.settings import MIB
 
 
-async def test_a_small_log_is_one_put_and_no_multipart(rig: Rig) -> None:
-    row = await rig.land()
+async def test_a_small_log_is_one_put_and_no_multipart(robot: Robot) -> None:
+    row = await robot.land()
 
-    done = await rig.attempt(row)
+    done = await robot.attempt(row)
 
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("PutObject") == 1
-    assert not {"CreateMultipartUpload", "UploadPart"} & set(rig.ops())
-    assert rig.ledger.body_bytes == SMALL
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("PutObject") == 1
+    assert not {"CreateMultipartUpload", "UploadPart"} & set(robot.ops())
+    assert robot.ledger.body_bytes == SMALL
 
 
-async def test_the_receipt_says_what_s3_holds_and_how_it_was_proven(rig: Rig) -> None:
-    row = await rig.land()
+async def test_the_receipt_says_what_s3_holds_and_how_it_was_proven(robot: Robot) -> None:
+    row = await robot.land()
 
-    receipt = (await rig.attempt(row)).receipt
+    receipt = (await robot.attempt(row)).receipt
 
-    data = (rig.logs / "flight.ulg").read_bytes()
+    data = (robot.logs / "flight.ulg").read_bytes()
     crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-    told = rig.head(row.key)
+    told = robot.head(row.key)
     assert receipt is not None
     assert receipt.key == row.key
     assert receipt.etag == hashlib.md5(data).hexdigest() == told["ETag"].strip('"')
@@ -44,11 +44,11 @@ async def test_the_receipt_says_what_s3_holds_and_how_it_was_proven(rig: Rig) ->
     [("flight.ulg", "application/x-ulog", "ulog"), ("cam.bag", "application/x-rosbag", "rosbag")],
 )
 async def test_an_object_tells_what_it_is(
-    rig: Rig, name: str, content_type: str, kind: str
+    robot: Robot, name: str, content_type: str, kind: str
 ) -> None:
-    row = await rig.attempt(await rig.land(name))
+    row = await robot.attempt(await robot.land(name))
 
-    told = rig.head(row.key)
+    told = robot.head(row.key)
 
     assert told["ContentType"] == content_type
     assert told["ServerSideEncryption"] == "AES256"
@@ -61,19 +61,19 @@ async def test_an_object_tells_what_it_is(
     assert "part-size" not in about
 
 
-async def test_what_the_header_of_a_ulog_says_travels_along(rig: Rig) -> None:
-    row = await rig.attempt(await rig.land())
+async def test_what_the_header_of_a_ulog_says_travels_along(robot: Robot) -> None:
+    row = await robot.attempt(await robot.land())
 
-    about = rig.head(row.key)["Metadata"]
+    about = robot.head(row.key)["Metadata"]
 
     assert about["ver-hw"] == "PX4_FMU_V6X"
     assert about["sys-uuid"] == "000600000000demo"
 
 
-async def test_a_name_of_any_letters_makes_a_plain_key_and_travels_encoded(rig: Rig) -> None:
-    row = await rig.attempt(await rig.land("Flug über Zürich 😀.ulg"))
+async def test_a_name_of_any_letters_makes_a_plain_key_and_travels_encoded(robot: Robot) -> None:
+    row = await robot.attempt(await robot.land("Flug über Zürich 😀.ulg"))
 
-    about = rig.head(row.key)["Metadata"]
+    about = robot.head(row.key)["Metadata"]
 
     assert row.key.startswith(HOME)
     assert row.key.endswith("_Flug_ber_Z_rich.ulg")
@@ -85,23 +85,23 @@ async def test_a_name_of_any_letters_makes_a_plain_key_and_travels_encoded(rig: 
     [("none", None, None), ("aws:kms", "aws:kms", None), ("aws:kms:key-7", "aws:kms", "key-7")],
 )
 async def test_encryption_is_asked_for_as_set(
-    rig: Rig, sse: str, told: str | None, key_id: str | None
+    robot: Robot, sse: str, told: str | None, key_id: str | None
 ) -> None:
-    await rig.restart(sse=sse)
-    await rig.land()
+    await robot.restart(sse=sse)
+    await robot.land()
 
-    await rig.step()
+    await robot.step()
 
-    sent = rig.ledger.requests("PutObject")[0].headers
+    sent = robot.ledger.requests("PutObject")[0].headers
     assert sent.get("x-amz-server-side-encryption") == told
     assert sent.get("x-amz-server-side-encryption-aws-kms-key-id") == key_id
 
 
-async def test_a_log_of_exactly_one_part_is_one_put(rig: Rig) -> None:
-    row = await rig.attempt(await rig.land(size=5 * MIB))
+async def test_a_log_of_exactly_one_part_is_one_put(robot: Robot) -> None:
+    row = await robot.attempt(await robot.land(size=5 * MIB))
 
-    rig.assert_sent_once(row, rig.logs / "flight.ulg")
-    assert rig.count("PutObject") == 1
+    robot.assert_sent_once(row, robot.logs / "flight.ulg")
+    assert robot.count("PutObject") == 1
 
 
 @pytest.mark.guarantee(
@@ -109,16 +109,16 @@ async def test_a_log_of_exactly_one_part_is_one_put(rig: Rig) -> None:
     "the answer to a small log is lost",
     "the object is recognised; nothing is sent again",
 )
-async def test_a_put_whose_answer_was_lost_is_recognised_and_not_sent_again(rig: Rig) -> None:
-    rig.fault("PutObject", LOSE_ANSWER)
-    row = await rig.land()
+async def test_a_put_whose_answer_was_lost_is_recognised_and_not_sent_again(robot: Robot) -> None:
+    robot.fault("PutObject", LOSE_ANSWER)
+    row = await robot.land()
 
-    after_loss = await rig.attempt(row)
-    done = await rig.attempt(row)
+    after_loss = await robot.attempt(row)
+    done = await robot.attempt(row)
 
     assert (after_loss.state, after_loss.code) == ("queued", "offline")
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
-    assert rig.count("PutObject") == 1
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
+    assert robot.count("PutObject") == 1
 
 
 @pytest.mark.guarantee(
@@ -126,18 +126,18 @@ async def test_a_put_whose_answer_was_lost_is_recognised_and_not_sent_again(rig:
     "cut in the body of a small log",
     "it is sent again, whole, when the link is back",
 )
-async def test_a_put_that_was_cut_in_its_body_is_sent_again(rig: Rig) -> None:
-    row = await rig.land(size=4 * MIB)
-    rig.link.rate_bytes_s = 40 * MIB
-    rig.cut_after(1 * MIB, "PutObject")
+async def test_a_put_that_was_cut_in_its_body_is_sent_again(robot: Robot) -> None:
+    row = await robot.land(size=4 * MIB)
+    robot.link.rate_bytes_s = 40 * MIB
+    robot.cut_after(1 * MIB, "PutObject")
 
-    cut = await rig.attempt(row)
-    await rig.link.restore()
-    done = await rig.attempt(row)
+    cut = await robot.attempt(row)
+    await robot.link.restore()
+    done = await robot.attempt(row)
 
     assert (cut.state, cut.code) == ("queued", "offline")
-    assert 1 * MIB <= rig.ledger.requests("PutObject")[0].body_bytes < 4 * MIB
-    rig.assert_sent_once(done, rig.logs / "flight.ulg")
+    assert 1 * MIB <= robot.ledger.requests("PutObject")[0].body_bytes < 4 * MIB
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
 @pytest.mark.guarantee(
@@ -145,12 +145,12 @@ async def test_a_put_that_was_cut_in_its_body_is_sent_again(rig: Rig) -> None:
     "a small log is dropped before S3 hears of it",
     "one request on the wire: no library repeats it in silence",
 )
-async def test_a_dropped_connection_is_one_request_on_the_wire(rig: Rig) -> None:
+async def test_a_dropped_connection_is_one_request_on_the_wire(robot: Robot) -> None:
     """Libraries below repeat a PUT in silence when a connection drops."""
-    rig.fault("PutObject", DROP)
-    row = await rig.land()
+    robot.fault("PutObject", DROP)
+    row = await robot.land()
 
-    dropped = await rig.attempt(row)
+    dropped = await robot.attempt(row)
 
     assert (dropped.state, dropped.code) == ("queued", "offline")
-    assert rig.count("PutObject") == 1
+    assert robot.count("PutObject") == 1

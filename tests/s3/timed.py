@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from email.utils import formatdate
 
-from rig import Rig
+from robot import Robot
 
 from petal_s3.core import clock
 from petal_s3.outbox import transitions
@@ -29,21 +29,21 @@ class Hand:
 
 
 async def timed(
-    rig: Rig,
+    robot: Robot,
     *,
     wall: Callable[[], float] | None = None,
     spread: Callable[[], float] = lambda: 0.0,
     **settings: object,
 ) -> tuple[Service, Hand]:
-    """A new process on the outbox of ``rig``, and the hand of its clock; ``wall``: its date."""
-    await rig.service.stop()
+    """A new process on the outbox of ``robot``, and the hand of its clock; ``wall``: its date."""
+    await robot.service.stop()
     now = Hand(clock.now())
     more = {} if wall is None else {"wall": wall}
-    kept = rig.service.settings.model_copy(update=settings)
+    kept = robot.service.settings.model_copy(update=settings)
     service = Service(kept, now=now, capabilities=KNOWN, **more)
     service.drainer._spread = spread
     _date_by(service, now)
-    rig._services.append(service)
+    robot._services.append(service)
     await service.open()
     await service.outbox(transitions.release_claims)
     return service, now

@@ -8,8 +8,8 @@ import resource
 import sys
 from pathlib import Path
 
-from rig import HOME
-from shore import on_the_shore
+from robot import HOME
+from wired import on_the_shore
 
 from tests.faults.mind import Many
 
@@ -23,21 +23,21 @@ def peak_bytes() -> int:
 
 
 async def main(tmp: Path) -> None:
-    async with on_the_shore(tmp) as shore:
-        shore.server.mind.many = Many(HOME, COUNT)
+    async with on_the_shore(tmp) as wired:
+        wired.server.mind.many = Many(HOME, COUNT)
         count = different = base = 0
         before = ""
-        async for info in shore.objects.walk():
+        async for info in wired.objects.walk():
             count += 1
             different += info.key > before
             before = info.key
             if count == SETTLED:
                 base = peak_bytes()
             if count % 1000 == 0:
-                shore.server.seen[:-1] = []  # the server's own notes
+                wired.server.seen[:-1] = []  # the server's own notes
         told = {
             "count": count, "different": different, "grown": peak_bytes() - base,
-            "peak": peak_bytes(), "requests": shore.server.mind._count,
+            "peak": peak_bytes(), "requests": wired.server.mind._count,
         }  # fmt: skip
     sys.stdout.write(json.dumps(told))
 

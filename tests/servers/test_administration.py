@@ -34,7 +34,7 @@ async def set_up(drone: Drone) -> list[Step]:
 async def checked(drone: Drone) -> list[Finding]:
     service = await drone.open()
     found = try_all(
-        service.s3, service.territory,
+        service.s3, service.ownership,
         region=service.settings.region, sse=service.settings.sse,
     )  # fmt: skip
     return [one async for one in found]

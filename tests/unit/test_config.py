@@ -99,7 +99,11 @@ READ: list[tuple[str, str, object]] = [
     (
         "SOURCES",
         '[{"directory": "/var/events", "kinds": ["xml", "json"], "date_folders": true}]',
-        (config.Source(directory=Path("/var/events"), kinds=("xml", "json"), date_folders=True),),
+        (
+            config.SourceSettings(
+                directory=Path("/var/events"), kinds=("xml", "json"), date_folders=True
+            ),
+        ),
     ),
     ("SCAN_INTERVAL", "60", 60.0),
     ("SETTLE_SECONDS", "0", 0.0),

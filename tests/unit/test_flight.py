@@ -64,7 +64,7 @@ class Air:
 
     @property
     def reason(self) -> str | None:
-        return self.flight.may_not_send(self.now)
+        return self.flight.send_blocked_reason(self.now)
 
     @property
     def landings(self) -> int:
@@ -325,7 +325,7 @@ def test_after_a_lost_flight_nobody_listens_again() -> None:
 
 
 def test_without_mavlink_everything_may_be_sent_at_once() -> None:
-    assert FlightState().may_not_send(0.0) is None
+    assert FlightState().send_blocked_reason(0.0) is None
 
 
 # -- where a person or a program says it
@@ -334,10 +334,10 @@ def test_without_mavlink_everything_may_be_sent_at_once() -> None:
 def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
     flight = FlightState()
     flight.told(armed=True, now=0.0)
-    assert flight.may_not_send(1.0) == IS_ARMED
+    assert flight.send_blocked_reason(1.0) == IS_ARMED
     for now in (2.0, 3.0, 4.0):
         flight.told(armed=False, now=now)
-    assert (flight.may_not_send(4.0), flight.landings, flight.ended_at) == (None, 1, 2.0)
+    assert (flight.send_blocked_reason(4.0), flight.landings, flight.ended_at) == (None, 1, 2.0)
 
 
 def word(*, armed: bool) -> Told:
@@ -453,9 +453,9 @@ def service(tmp_path: Path) -> Service:
 
 def test_a_word_against_an_autopilot_is_a_conflict(service: Service) -> None:
     assert service.fly(armed=True) == "armed"
-    assert service.may_not_send() == IS_SAID
+    assert service.send_blocked_reason() == IS_SAID
     assert service.fly(armed=False) == "disarmed"
-    assert service.may_not_send() is None
+    assert service.send_blocked_reason() is None
 
     service.heartbeat(Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
     with pytest.raises(Conflict, match="An autopilot is heard") as refused:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from petal_s3.errors import BadInput, ConfigError, NotAllowed
 from petal_s3.objects.ownership import (
     MAX_KEY_BYTES,
-    Territory,
+    KeyOwnership,
     header_value,
     key_name,
     key_with_crc,
@@ -34,8 +34,8 @@ MACHINE_IDS = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
 
 
 @pytest.fixture
-def territory() -> Territory:
-    return Territory("flight_logs/", ("m-1",))
+def ownership() -> KeyOwnership:
+    return KeyOwnership("flight_logs/", ("m-1",))
 
 
 # -- names
@@ -121,7 +121,7 @@ def test_any_log_gets_a_key_that_its_machine_owns(
 ) -> None:
     if machine_id in {".", "..", "deleted", "flight_logs"}:
         return
-    land = Territory("flight_logs/", (machine_id,))
+    land = KeyOwnership("flight_logs/", (machine_id,))
     key = log_key(land.home, name, WHEN, date_folders=date_folders)
     assert land.owns(key)
     assert land.check(key) == key
@@ -215,16 +215,16 @@ UNWRITABLE = [
 
 
 @pytest.mark.parametrize("key", OWN)
-def test_a_machine_owns_its_four_roots(territory: Territory, key: str) -> None:
-    assert territory.owns(key)
-    assert territory.check(key) == key
+def test_a_machine_owns_its_four_roots(ownership: KeyOwnership, key: str) -> None:
+    assert ownership.owns(key)
+    assert ownership.check(key) == key
 
 
 @pytest.mark.parametrize("key", FOREIGN)
-def test_what_lies_elsewhere_is_not_its_own(territory: Territory, key: str) -> None:
-    assert not territory.owns(key)
+def test_what_lies_elsewhere_is_not_its_own(ownership: KeyOwnership, key: str) -> None:
+    assert not ownership.owns(key)
     with pytest.raises(NotAllowed):
-        territory.check(key)
+        ownership.check(key)
 
 
 @pytest.mark.parametrize("key", CLIMBING + VEILED)
@@ -233,27 +233,29 @@ def test_what_lies_elsewhere_is_not_its_own(territory: Territory, key: str) -> N
     "a key that climbs out of its folder, as it stands or when it is decoded once more",
     "refused before anything is asked",
 )
-def test_a_key_that_climbs_out_by_any_reading_is_not_ours(territory: Territory, key: str) -> None:
+def test_a_key_that_climbs_out_by_any_reading_is_not_ours(
+    ownership: KeyOwnership, key: str
+) -> None:
     assert well_formed(key) is (key in VEILED)
-    assert not territory.owns(key)
+    assert not ownership.owns(key)
     with pytest.raises(NotAllowed):
-        territory.check(key)
+        ownership.check(key)
 
 
 @pytest.mark.parametrize("key", UNWRITABLE)
 @pytest.mark.guarantee(
     "attack", "a key that holds control characters or is too long", "refused: it can be no key"
 )
-def test_a_key_that_cannot_be_signed_is_no_key(territory: Territory, key: str) -> None:
+def test_a_key_that_cannot_be_signed_is_no_key(ownership: KeyOwnership, key: str) -> None:
     assert not well_formed(key)
-    assert not territory.owns(key)
+    assert not ownership.owns(key)
     with pytest.raises(BadInput) as caught:
-        territory.check(key)
+        ownership.check(key)
     assert key not in caught.value.message or not key
 
 
 def test_a_key_may_be_given_as_a_uri_of_its_own_bucket() -> None:
-    land = Territory("flight_logs/", ("m-1",), "logs")
+    land = KeyOwnership("flight_logs/", ("m-1",), "logs")
     assert land.check("s3://logs/m-1/a.ulg") == "m-1/a.ulg"
     assert land.check("S3://logs/m-1/a.ulg") == "m-1/a.ulg"
     assert land.listing_prefix("s3://logs/m-1/") == "m-1/"
@@ -265,18 +267,18 @@ def test_a_key_may_be_given_as_a_uri_of_its_own_bucket() -> None:
 
 
 @pytest.mark.parametrize("key", ["flight_logs/m-1/100%.ulg", "flight_logs/m-1/a%20b%41.ulg"])
-def test_a_percent_sign_in_a_key_is_nothing_bad(territory: Territory, key: str) -> None:
-    assert territory.check(key) == key
+def test_a_percent_sign_in_a_key_is_nothing_bad(ownership: KeyOwnership, key: str) -> None:
+    assert ownership.check(key) == key
 
 
-def test_a_key_may_have_1024_bytes_and_no_more(territory: Territory) -> None:
+def test_a_key_may_have_1024_bytes_and_no_more(ownership: KeyOwnership) -> None:
     longest = HOME + "x" * (MAX_KEY_BYTES - len(HOME))
-    assert territory.owns(longest)
-    assert not territory.owns(longest + "x")
+    assert ownership.owns(longest)
+    assert not ownership.owns(longest + "x")
 
 
 def test_a_machine_with_two_ids_owns_the_keys_of_both() -> None:
-    both = Territory("flight_logs/", ("new-id", "host-id"))
+    both = KeyOwnership("flight_logs/", ("new-id", "host-id"))
     assert both.home == "flight_logs/new-id/"
     for machine_id in ("new-id", "host-id"):
         for root in ("flight_logs/", "", "deleted/flight_logs/", "deleted/"):
@@ -285,7 +287,7 @@ def test_a_machine_with_two_ids_owns_the_keys_of_both() -> None:
 
 
 def test_without_an_upload_prefix_the_machine_stands_first() -> None:
-    bare = Territory("", ("m-1",))
+    bare = KeyOwnership("", ("m-1",))
     assert bare.home == "m-1/"
     assert bare.roots == ("m-1/", "deleted/m-1/")
     assert bare.listing_prefix("m-10/") == "m-1/m-10/"
@@ -296,10 +298,10 @@ def test_no_two_machines_own_the_same_key(one: str, other: str, prefix: str, nam
     ids = {one, other}
     if len(ids) == 1 or ids & {".", "..", "deleted", "flight_logs", "a"}:
         return
-    for root in Territory(prefix, (one,)).roots:
+    for root in KeyOwnership(prefix, (one,)).roots:
         key = root + key_name(name)
-        assert Territory(prefix, (one,)).owns(key)
-        assert not Territory(prefix, (other,)).owns(key)
+        assert KeyOwnership(prefix, (one,)).owns(key)
+        assert not KeyOwnership(prefix, (other,)).owns(key)
 
 
 @pytest.mark.parametrize(
@@ -314,9 +316,9 @@ def test_no_two_machines_own_the_same_key(one: str, other: str, prefix: str, nam
 )
 def test_a_machine_named_like_a_shared_folder_is_refused(prefix: str, machine_id: str) -> None:
     with pytest.raises(ConfigError, match=f"PETAL_S3_MACHINE_ID: {machine_id} names a folder"):
-        Territory(prefix, (machine_id,))
+        KeyOwnership(prefix, (machine_id,))
     with pytest.raises(ConfigError):
-        Territory(prefix, ("m-1", machine_id))
+        KeyOwnership(prefix, ("m-1", machine_id))
 
 
 # -- what may be listed
@@ -339,9 +341,9 @@ def test_a_machine_named_like_a_shared_folder_is_refused(prefix: str, machine_id
     ],
 )
 def test_a_listing_stays_inside_an_owned_root(
-    territory: Territory, prefix: str | None, whole: str
+    ownership: KeyOwnership, prefix: str | None, whole: str
 ) -> None:
-    assert territory.listing_prefix(prefix) == whole
+    assert ownership.listing_prefix(prefix) == whole
 
 
 @pytest.mark.parametrize(
@@ -356,9 +358,9 @@ def test_a_listing_stays_inside_an_owned_root(
         "deleted/flight_logs/",
     ],
 )
-def test_another_root_cannot_be_listed(territory: Territory, prefix: str) -> None:
+def test_another_root_cannot_be_listed(ownership: KeyOwnership, prefix: str) -> None:
     with pytest.raises(NotAllowed):
-        territory.listing_prefix(prefix)
+        ownership.listing_prefix(prefix)
 
 
 @pytest.mark.parametrize(
@@ -376,20 +378,20 @@ def test_another_root_cannot_be_listed(territory: Territory, prefix: str) -> Non
         "s3://other/m-1/",
     ],
 )
-def test_a_listing_cannot_escape(territory: Territory, prefix: str) -> None:
+def test_a_listing_cannot_escape(ownership: KeyOwnership, prefix: str) -> None:
     with pytest.raises(NotAllowed):
-        territory.listing_prefix(prefix)
+        ownership.listing_prefix(prefix)
 
 
 @pytest.mark.parametrize("prefix", ["a\nb", "x" * 1024, "flight_logs/m-1/\0"])
-def test_what_can_be_no_prefix_is_refused(territory: Territory, prefix: str) -> None:
+def test_what_can_be_no_prefix_is_refused(ownership: KeyOwnership, prefix: str) -> None:
     with pytest.raises(BadInput):
-        territory.listing_prefix(prefix)
+        ownership.listing_prefix(prefix)
 
 
 @given(st.text(max_size=60))
 def test_whatever_is_asked_for_a_listing_is_ours_or_refused(prefix: str) -> None:
-    land = Territory("flight_logs/", ("m-1",))
+    land = KeyOwnership("flight_logs/", ("m-1",))
     try:
         whole = land.listing_prefix(prefix)
     except (NotAllowed, BadInput):

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from petal_s3.core import settings as config
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
-from petal_s3.core.settings import Source, judge
+from petal_s3.core.settings import SourceSettings, judge
 from petal_s3.errors import ConfigError
 from petal_s3.host import settings_file as settingsfile
 from petal_s3.intake.log_directories import Origin, Origins, find
 from petal_s3.intake.spool import describe, described, place
 from petal_s3.logs.log_file import Identity, log_time
-from petal_s3.objects.ownership import Territory, key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership, key_with_crc, log_key, stamped
 from petal_s3.service.snapshot import hints
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"
-MINE = Territory("flight_logs/", (MACHINE, "host-id"), "logs")
+MINE = KeyOwnership("flight_logs/", (MACHINE, "host-id"), "logs")
 NOON = datetime(2025, 7, 27, 14, 30, 22, tzinfo=timezone.utc)
 NS = 1_700_000_000_000_000_000  # 2023-11-14 22:13:20
 SOURCE = {"directory": "/var/events", "kinds": ["xml"]}
@@ -80,7 +80,7 @@ sources:
     assert first.directory == tmp_path / "home/events"
     assert (first.kinds, first.key) == (("xml", "json"), "events/{timestamp}_{name}")
     assert (first.date_folders, first.content_type) == (True, "application/vnd.events+xml")
-    assert second == Source(directory=Path("/var/log/autopilot"), kinds=("text",))
+    assert second == SourceSettings(directory=Path("/var/log/autopilot"), kinds=("text",))
     assert (second.key, second.date_folders, second.content_type) == (
         "{timestamp}_{name}", False, None,
     )  # fmt: skip
@@ -177,7 +177,7 @@ def test_a_template_that_leads_elsewhere_is_refused(template: str) -> None:
 def test_a_template_may_not_reach_tmp_by_the_name_of_the_machine() -> None:
     made = config.load(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
     with pytest.raises(ConfigError, match=r"sources\[0\]\.key"):
-        Origins(made, Territory("flight_logs/", ("tmp",)))
+        Origins(made, KeyOwnership("flight_logs/", ("tmp",)))
 
 
 def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
 
     written = yaml.safe_load(changes[-1].text)
     assert written["sources"] == said
-    assert judge({"bucket_name": "logs", **written}).sources == (Source(**said[0]),)
+    assert judge({"bucket_name": "logs", **written}).sources == (SourceSettings(**said[0]),)
 
 
 @pytest.mark.parametrize(

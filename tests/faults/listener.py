@@ -11,7 +11,7 @@ _BACKLOG = 512
 _SEGMENT_BYTES = 1460
 
 
-class Door:
+class Listener:
     """Nothing is accepted until ``listen``."""
 
     def __init__(self, host: str, port: int, buffer_bytes: int) -> None:
@@ -22,7 +22,7 @@ class Door:
         self._open: list[socket.socket] = []
 
     def take_port(self) -> None:
-        """Bind for the whole life, without listening: behind a closed door the port stays ours."""
+        """Bind without listening: a closed listener keeps its port."""
         self._claim = self._bound()
         self.port = self._claim.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""Live many lives: ``python -m tests.lives 3000``; ``--seed N`` replays one and tells it all."""
+"""Run simulations: ``python -m tests.simulation 3000``; ``--seed N`` replays one in full."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
-from tests.lives.life import Report
-from tests.lives.many import lives, one, prepare
+from tests.simulation.life import Report
+from tests.simulation.many import lives, one, prepare
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ THREE_PARTS = 2 * PART + 300_000
 DEADLINE_S = 60.0
 
 
-class Shelf:
+class LogStore:
     """Logs made once and copied: a test may spoil its copy."""
 
     def __init__(self, directory: Path) -> None:
@@ -67,7 +67,7 @@ class _Planned:
         return self.left > 0 and request.op == self.op and self.part in (0, request.part)
 
 
-class Rig:
+class Robot:
     """One drone: its service drains step by step, over a link on which a test plans faults."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Rig:
         self.tmp = tmp
         self.logs = tmp / "logs"
         self.state = tmp / "state"
-        self.shelf = Shelf(tmp)
+        self.store = LogStore(tmp)
         self.given: dict[str, Any] = {}
         self.known: Capabilities | None = KNOWN
         """What services know of the server from the beginning; none: they learn it."""
@@ -163,7 +163,7 @@ class Rig:
     def write(self, name: str = "flight.ulg", size: int = SMALL, seed: int = 0) -> Path:
         """Write a log of exactly ``size`` bytes into the log directory."""
         path = self.logs / name
-        self.shelf.copy(path, size, seed)
+        self.store.copy(path, size, seed)
         return path
 
     async def land(
@@ -325,20 +325,20 @@ PORTAL_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Lo
 
 @contextlib.asynccontextmanager
 async def opened(
-    server: EmbeddedS3, cloud: Any, tmp: Path, shelf: Shelf, **settings: Any
-) -> AsyncIterator[Rig]:
-    """A rig with an open service."""
+    server: EmbeddedS3, cloud: Any, tmp: Path, store: LogStore, **settings: Any
+) -> AsyncIterator[Robot]:
+    """A robot with an open service."""
     async with TokenService() as tokens:
         link = Link(server.url)
         await link.start()
-        rig = Rig(server, cloud, link, tokens, tmp)
-        rig.shelf = shelf
-        rig.given = settings
+        robot = Robot(server, cloud, link, tokens, tmp)
+        robot.store = store
+        robot.given = settings
         try:
-            await rig.open()
-            yield rig
-            await rig.close()
+            await robot.open()
+            yield robot
+            await robot.close()
         finally:
-            for service in rig._services:
+            for service in robot._services:
                 await service.stop()
             await link.stop()

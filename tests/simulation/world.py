@@ -17,9 +17,9 @@ from multidict import CIMultiDict
 from tests.faults.mind import Mind, Thing
 from tests.faults.tokens import Tokens
 from tests.faults.wire import Answer, Ask, Fault, ask
-from tests.lives.laws import Laws
-from tests.lives.options import Options
-from tests.lives.waste import is_temporary
+from tests.simulation.laws import Laws
+from tests.simulation.options import Options
+from tests.simulation.waste import is_temporary
 
 BUCKET = "logs"
 ENDPOINT = "http://s3.test"

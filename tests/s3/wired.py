@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rig import BUCKET, HOME, MACHINE
+from robot import BUCKET, HOME, MACHINE
 
 from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
@@ -40,7 +40,7 @@ def noise(size: int, seed: int = 0) -> bytes:
 
 
 @dataclass
-class Shore:
+class Wired:
     """The world of one test."""
 
     server: FaultServer
@@ -121,7 +121,7 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 
 
 @contextlib.asynccontextmanager
-async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Shore]:
+async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     """Everything open; nothing drains by itself."""
     async with FaultServer(keep=True) as server, Chaos(server.url) as link:
         loaded = config.load(**settings(server, link.url, tmp, **more))
@@ -131,6 +131,6 @@ async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Shore]:
         await service.outbox(transitions.release_claims)
         proxy = S3BucketProxy(service=service)
         try:
-            yield Shore(server, link, service, proxy, tmp)
+            yield Wired(server, link, service, proxy, tmp)
         finally:
             await proxy.stop()

@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 @dataclass
-class Rig:
+class Robot:
     """One cloud with a bucket ``logs`` behind one link."""
 
     directory: Path
@@ -34,7 +34,7 @@ class Rig:
         return self.directory / "logs"
 
     def settings(self, **more: str) -> dict[str, str]:
-        """The environment of petal-s3 for this rig."""
+        """The environment of petal-s3 for this robot."""
         return {
             "PETAL_S3_BUCKET_NAME": "logs",
             "PETAL_S3_SESSION_TOKEN_URL": self.tokens.url,
@@ -46,7 +46,7 @@ class Rig:
         }
 
     def child(self, *arguments: str, module: str = "bench.child") -> subprocess.Popen[str]:
-        """Start a child process that drains this rig's outbox."""
+        """Start a child process that drains this robot's outbox."""
         env = {**os.environ, **self.settings(), "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -58,8 +58,8 @@ class Rig:
 
 
 @contextlib.contextmanager
-def rig(*, rate_bytes_s: float = 0) -> Iterator[Rig]:
-    """Build the rig, and take it down whatever happens."""
+def robot(*, rate_bytes_s: float = 0) -> Iterator[Robot]:
+    """Build the robot, and take it down whatever happens."""
     with (
         tempfile.TemporaryDirectory(prefix="petal-s3-bench-") as directory,
         start_s3() as s3,
@@ -67,7 +67,7 @@ def rig(*, rate_bytes_s: float = 0) -> Iterator[Rig]:
         LinkThread(s3.url, rate_bytes_s=rate_bytes_s) as link,
     ):
         s3.create_bucket("logs")
-        made = Rig(Path(directory), s3, link, tokens)
+        made = Robot(Path(directory), s3, link, tokens)
         made.logs.mkdir()
         yield made
 

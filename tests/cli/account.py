@@ -21,7 +21,7 @@ def deny(*actions: str) -> Json:
     return {"Effect": "Deny", "Action": list(actions), "Resource": "*"}
 
 
-class Realm:
+class Account:
     """A server that can be told to look at signatures and policies."""
 
     def __init__(self, server: EmbeddedS3) -> None:

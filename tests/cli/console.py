@@ -1,4 +1,4 @@
-"""The desk of a person who types: a drone's directories, and the command line at them."""
+"""The console of a person who types: a drone's directories, and the command line at them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Running:
         return self._process.wait(within_s)
 
 
-class Desk:
+class Console:
     """One machine: log directory, state directory, settings, and the commands typed there."""
 
     def __init__(self, directory: Path) -> None:
@@ -208,7 +208,7 @@ class Desk:
 
 
 class Sea:
-    """What lies beyond the desk: the link, and S3 behind it."""
+    """What lies beyond the console: the link, and S3 behind it."""
 
     def __init__(self, link: LinkThread, s3: Any) -> None:
         self.link = link

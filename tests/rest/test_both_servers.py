@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from doors import (
+from apis import (
     BOUNDARY,
     FORM,
     HOME,
@@ -24,7 +24,7 @@ from doors import (
     SMALL,
     TOKEN_LIFE_S,
     TWO_PARTS,
-    Door,
+    Api,
     at,
     form,
     log,
@@ -49,9 +49,9 @@ LARGE = 24_000_000
 @pytest.mark.parametrize(
     ("size", "suffix"), [(SMALL, ".ulg"), (TWO_PARTS, ".ulg"), (SMALL, ".bag")]
 )
-def test_an_upload_is_answered_when_it_is_proven(door: Door, size: int, suffix: str) -> None:
+def test_an_upload_is_answered_when_it_is_proven(api: Api, size: int, suffix: str) -> None:
     content = log(size, suffix)
-    told = door.upload(content, f"mission log{suffix}")
+    told = api.upload(content, f"mission log{suffix}")
 
     assert told.status == 200
     found = told.json
@@ -61,26 +61,26 @@ def test_an_upload_is_answered_when_it_is_proven(door: Door, size: int, suffix: 
         found["content_type"]
         == {".ulg": "application/x-ulog", ".bag": "application/x-rosbag"}[suffix]
     )
-    assert found["file_url"].endswith(f"/{door.bucket}/{found['s3_key']}")
-    assert door.object(found["s3_key"]) == content
-    row = door.row(found["id"])
+    assert found["file_url"].endswith(f"/{api.bucket}/{found['s3_key']}")
+    assert api.object(found["s3_key"]) == content
+    row = api.row(found["id"])
     assert (row["state"], row["receipt"]["size"]) == ("verified", size)
-    assert until(lambda: door.spool() == [])
+    assert until(lambda: api.spool() == [])
 
 
-def test_who_does_not_wait_gets_the_row(door: Door) -> None:
+def test_who_does_not_wait_gets_the_row(api: Api) -> None:
     content = log()
-    told = door.upload(content, "later.ulg", wait="false")
+    told = api.upload(content, "later.ulg", wait="false")
     assert told.status == 202
     assert told.json["state"] in {"queued", "uploading"}
-    row = door.in_state(told.json["id"], "verified")
-    assert door.object(row["key"]) == content
+    row = api.in_state(told.json["id"], "verified")
+    assert api.object(row["key"]) == content
 
 
 @pytest.mark.parametrize("first", ["name", "file"])
-def test_another_name_may_stand_before_or_after_the_file(door: Door, first: str) -> None:
+def test_another_name_may_stand_before_or_after_the_file(api: Api, first: str) -> None:
     name, file = part("custom_filename", b"chosen.ulg"), part("file", log(), "x.bin")
-    told = door.send(form(name, file) if first == "name" else form(file, name))
+    told = api.send(form(name, file) if first == "name" else form(file, name))
     assert told.status == 200
     assert re.search(r"_chosen(-[0-9a-f]{8})?\.ulg$", told.json["s3_key"])
 
@@ -88,52 +88,52 @@ def test_another_name_may_stand_before_or_after_the_file(door: Door, first: str)
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd.ulg", "..\\..\\boot.ulg", "/root/a.ulg", "a\nb.ulg", "é 日本.ulg"]
 )
-def test_a_hostile_name_stays_below_home(door: Door, name: str) -> None:
-    told = door.send(form(part("custom_filename", name.encode()), part("file", log(), "x.ulg")))
+def test_a_hostile_name_stays_below_home(api: Api, name: str) -> None:
+    told = api.send(form(part("custom_filename", name.encode()), part("file", log(), "x.ulg")))
     assert told.status == 200
     assert re.fullmatch(HOME + r"[A-Za-z0-9_.-]+\.ulg", told.json["s3_key"])
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "a/", "a\x00.ulg", "plain", ".ulg.", "x.exe"])
-def test_a_name_that_is_no_log_is_refused(door: Door, name: str) -> None:
-    rows = door.rows()
-    told = door.send(form(part("file", log(), name)))
+def test_a_name_that_is_no_log_is_refused(api: Api, name: str) -> None:
+    rows = api.rows()
+    told = api.send(form(part("file", log(), name)))
     assert told.status in {400, 422}
-    assert (door.rows(), door.spool()) == (rows, [])
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
-def test_the_same_bytes_twice_are_one_row_and_one_object(door: Door) -> None:
-    content, keys = log(), len(door.stored_keys())
-    door.link.cut()
-    first = door.upload(content, "same.ulg", wait="false").json
-    second = door.upload(content, "same.ulg", wait="false").json
+def test_the_same_bytes_twice_are_one_row_and_one_object(api: Api) -> None:
+    content, keys = log(), len(api.stored_keys())
+    api.link.cut()
+    first = api.upload(content, "same.ulg", wait="false").json
+    second = api.upload(content, "same.ulg", wait="false").json
     assert first["id"] == second["id"]
-    door.link.restore()
-    door.in_state(first["id"], "verified")
-    assert len(door.stored_keys()) == keys + 1
-    assert door.spool() == []
+    api.link.restore()
+    api.in_state(first["id"], "verified")
+    assert len(api.stored_keys()) == keys + 1
+    assert api.spool() == []
 
 
-def test_what_is_no_log_leaves_nothing(door: Door) -> None:
-    rows = door.rows()
+def test_what_is_no_log_leaves_nothing(api: Api) -> None:
+    rows = api.rows()
     for content, name, code in (
         (b"#!/bin/sh\n" * 1000, "a.ulg", "bad_magic"),
         (log(), "a.bag", None),
         (log(suffix=".bag"), "a.ulg", None),
         (b"", "a.ulg", "empty"),
     ):
-        told = door.upload(content, name)
+        told = api.upload(content, name)
         assert told.status == 422, told
         assert code in (None, told.code)
-    assert (door.rows(), door.spool()) == (rows, [])
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
-def test_too_large_is_told_before_all_of_it_came(door: Door) -> None:
-    rows = door.rows()
-    told = door.upload(log(MOST_BYTES + 1), "large.ulg")
+def test_too_large_is_told_before_all_of_it_came(api: Api) -> None:
+    rows = api.rows()
+    told = api.upload(log(MOST_BYTES + 1), "large.ulg")
     assert (told.status, told.code) == (413, "too_large")
-    assert (door.rows(), door.spool()) == (rows, [])
-    assert door.upload(log(MOST_BYTES), "just.ulg", wait="false").status == 202
+    assert (api.rows(), api.spool()) == (rows, [])
+    assert api.upload(log(MOST_BYTES), "just.ulg", wait="false").status == 202
 
 
 def _cuts(whole: bytes, file_at: int) -> Iterator[bytes]:
@@ -152,49 +152,49 @@ def _cuts(whole: bytes, file_at: int) -> Iterator[bytes]:
     "an upload whose form was cut off, while the HTTP around it is whole",
     "it is refused: half a log is never taken for a log",
 )
-def test_a_form_that_was_cut_is_never_a_log(door: Door) -> None:
-    rows = door.rows()
+def test_a_form_that_was_cut_is_never_a_log(api: Api) -> None:
+    rows = api.rows()
     whole = form(part("file", log(), "cut.ulg"))
     for cut in _cuts(whole, whole.index(b"ULog")):
-        assert door.send(cut).status == 400
-    assert (door.rows(), door.spool()) == (rows, [])
+        assert api.send(cut).status == 400
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
-def test_a_body_that_ends_before_its_length_is_never_a_log(door: Door) -> None:
-    rows = door.rows()
+def test_a_body_that_ends_before_its_length_is_never_a_log(api: Api) -> None:
+    rows = api.rows()
     whole = form(part("file", log(), "short.ulg"))
     head = (
-        f"POST {door.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"POST {api.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: {FORM}\r\nContent-Length: {len(whole) + 1}\r\n\r\n"
     )
-    with socket.create_connection(door.address, timeout=10) as wire:
+    with socket.create_connection(api.address, timeout=10) as wire:
         wire.sendall(head.encode() + whole[:-1])
         wire.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):
             assert b"200 OK" not in wire.recv(65536)
-    until(lambda: door.spool() == [])
-    assert door.rows() == rows
+    until(lambda: api.spool() == [])
+    assert api.rows() == rows
 
 
-def test_chunks_that_are_broken_are_never_a_log(door: Door) -> None:
-    rows = door.rows()
+def test_chunks_that_are_broken_are_never_a_log(api: Api) -> None:
+    rows = api.rows()
     whole = form(part("file", log(), "chunks.ulg"))
     head = (
-        f"POST {door.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"POST {api.prefix}/bucket/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         f"Content-Type: {FORM}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     broken = f"{len(whole) - 30:x}\r\n".encode() + whole[:-30] + b"\r\nno number\r\n"
-    with socket.create_connection(door.address, timeout=10) as wire:
+    with socket.create_connection(api.address, timeout=10) as wire:
         wire.sendall(head.encode() + broken)
         answer = parsed(wire.recv(65536))
     assert answer.status in {0, 400, 408}
-    until(lambda: door.spool() == [])
-    assert door.rows() == rows
+    until(lambda: api.spool() == [])
+    assert api.rows() == rows
 
 
-def test_a_body_in_chunks_is_taken(door: Door) -> None:
+def test_a_body_in_chunks_is_taken(api: Api) -> None:
     whole = form(part("file", log(), "chunked.ulg"))
-    told = door.send(iter([whole[:7], whole[7:90_000], whole[90_000:]]))
+    told = api.send(iter([whole[:7], whole[7:90_000], whole[90_000:]]))
     assert told.status == 200
 
 
@@ -210,15 +210,15 @@ def test_a_body_in_chunks_is_taken(door: Door) -> None:
         b"--" + b"x" * 100,
     ],
 )
-def test_a_form_without_a_file_is_refused(door: Door, body: bytes) -> None:
-    assert door.send(body).status == 400
+def test_a_form_without_a_file_is_refused(api: Api, body: bytes) -> None:
+    assert api.send(body).status == 400
 
 
-def test_two_files_are_refused(door: Door) -> None:
-    rows = door.rows()
-    told = door.send(form(part("file", log(), "a.ulg"), part("file", log(), "b.ulg")))
+def test_two_files_are_refused(api: Api) -> None:
+    rows = api.rows()
+    told = api.send(form(part("file", log(), "a.ulg"), part("file", log(), "b.ulg")))
     assert told.status == 400
-    assert (door.rows(), door.spool()) == (rows, [])
+    assert (api.rows(), api.spool()) == (rows, [])
 
 
 @pytest.mark.parametrize(
@@ -229,58 +229,58 @@ def test_two_files_are_refused(door: Door) -> None:
         'multipart/form-data; boundary="', "multipart/form-data; boundary=\xff\xfe",
     ],
 )  # fmt: skip
-def test_another_content_type_is_no_form(door: Door, kind: str) -> None:
+def test_another_content_type_is_no_form(api: Api, kind: str) -> None:
     headers = {"Content-Type": kind} if kind else {}
-    told = door.ask(
+    told = api.ask(
         "POST", "/bucket/upload", body=form(part("file", log(), "a.ulg")), headers=headers
     )
     assert told.status == 400
 
 
-def test_a_content_type_is_read_without_regard_to_case(door: Door) -> None:
+def test_a_content_type_is_read_without_regard_to_case(api: Api) -> None:
     form_type = FORM.replace("multipart/form-data", "Multipart/Form-Data")
     body = form(part("file", log(), "case.ulg"))
     headers = {"Content-Type": form_type}
-    assert door.ask("POST", "/bucket/upload", body=body, headers=headers).status == 200
+    assert api.ask("POST", "/bucket/upload", body=body, headers=headers).status == 200
     as_json = {"Content-Type": "Application/JSON; charset=UTF-8"}
-    told = door.ask("POST", "/flight", body=b'{"armed": false}', headers=as_json)
+    told = api.ask("POST", "/flight", body=b'{"armed": false}', headers=as_json)
     assert told.status == 200
 
 
 # -- not now
 
 
-def test_an_upload_without_a_link_is_kept_and_sent_later(door: Door) -> None:
+def test_an_upload_without_a_link_is_kept_and_sent_later(api: Api) -> None:
     content = log()
-    door.link.cut()
-    told = door.upload(content, "cut.ulg")
+    api.link.cut()
+    told = api.upload(content, "cut.ulg")
     assert told.status == 503
     assert "stays in the outbox" in told.json["error"]
     assert told.took_s < 10
-    row = door.row(told.json["id"])
+    row = api.row(told.json["id"])
     assert (row["state"], bool(row["reason"])) == ("queued", True)
 
-    again = door.upload(content, "cut.ulg")
+    again = api.upload(content, "cut.ulg")
     assert (again.status, again.json["id"]) == (503, row["id"])
     assert again.took_s < 1.5, "the drain is blocked: nobody has to wait to hear that"
 
-    door.link.restore()
-    found = door.in_state(row["id"], "verified")
-    assert door.object(found["key"]) == content
+    api.link.restore()
+    found = api.in_state(row["id"], "verified")
+    assert api.object(found["key"]) == content
 
 
-def test_an_upload_while_it_flies_is_kept_and_sent_after_the_flight(door: Door) -> None:
+def test_an_upload_while_it_flies_is_kept_and_sent_after_the_flight(api: Api) -> None:
     content = log()
-    assert door.post("/flight", {"armed": True}).json == {"flight_state": "armed"}
-    assert door.get("/status").json["flight_state"] == "armed"
-    told = door.upload(content, "armed.ulg")
+    assert api.post("/flight", {"armed": True}).json == {"flight_state": "armed"}
+    assert api.get("/status").json["flight_state"] == "armed"
+    told = api.upload(content, "armed.ulg")
     assert (told.status, told.code) == (503, "armed")
     assert told.took_s < 1.5
-    assert door.row(told.json["id"])["state"] == "queued"
+    assert api.row(told.json["id"])["state"] == "queued"
 
-    assert door.post("/flight", {"armed": False}).json == {"flight_state": "disarmed"}
-    found = door.in_state(told.json["id"], "verified")
-    assert door.object(found["key"]) == content
+    assert api.post("/flight", {"armed": False}).json == {"flight_state": "disarmed"}
+    found = api.in_state(told.json["id"], "verified")
+    assert api.object(found["key"]) == content
 
 
 @pytest.mark.parametrize(
@@ -289,16 +289,16 @@ def test_an_upload_while_it_flies_is_kept_and_sent_after_the_flight(door: Door) 
      b'{"armed": true, "more": 1}', b'{"armed": true', b"\xff\xfe", b"[" * 50_000,
      b'{"armed": ' + b"9" * 10_000 + b"}", b'{"\\ud800": true}'],
 )  # fmt: skip
-def test_a_wrong_body_changes_no_flight_state(door: Door, body: bytes) -> None:
-    before = door.get("/status").json["flight_state"]
-    told = door.ask("POST", "/flight", body=body, headers={"Content-Type": "application/json"})
+def test_a_wrong_body_changes_no_flight_state(api: Api, body: bytes) -> None:
+    before = api.get("/status").json["flight_state"]
+    told = api.ask("POST", "/flight", body=body, headers={"Content-Type": "application/json"})
     assert told.status == 400
     assert len(told.body) < 1000
-    assert door.get("/status").json["flight_state"] == before
+    assert api.get("/status").json["flight_state"] == before
 
 
-def test_a_mistake_does_not_echo_what_was_sent(door: Door) -> None:
-    told = door.post("/flight", {"armed": True, "<script>" * 5000: 1})
+def test_a_mistake_does_not_echo_what_was_sent(api: Api) -> None:
+    told = api.post("/flight", {"armed": True, "<script>" * 5000: 1})
     assert told.status == 400
     assert len(told.body) < 1000
 
@@ -306,27 +306,27 @@ def test_a_mistake_does_not_echo_what_was_sent(door: Door) -> None:
 # -- listing and reading
 
 
-def test_a_list_has_the_own_objects_page_by_page(door: Door) -> None:
+def test_a_list_has_the_own_objects_page_by_page(api: Api) -> None:
     for number in range(5):
-        door.s3.put_object(Bucket=door.bucket, Key=f"{HOME}paged/{number}.ulg", Body=b"x" * number)
-    door.s3.put_object(Bucket=door.bucket, Key="flight_logs/drone-0010/paged/9.ulg", Body=b"x")
+        api.s3.put_object(Bucket=api.bucket, Key=f"{HOME}paged/{number}.ulg", Body=b"x" * number)
+    api.s3.put_object(Bucket=api.bucket, Key="flight_logs/drone-0010/paged/9.ulg", Body=b"x")
 
-    whole = door.get("/bucket/list", prefix="paged/").json
+    whole = api.get("/bucket/list", prefix="paged/").json
     assert [item["key"] for item in whole["files"]] == [f"{HOME}paged/{n}.ulg" for n in range(5)]
     assert [item["size"] for item in whole["files"]] == list(range(5))
     assert (whole["total_count"], whole["is_truncated"]) == (5, False)
     assert (whole["prefix"], whole["next_token"]) == (f"{HOME}paged/", None)
     assert whole["files"][0]["last_modified"]
-    assert whole == door.get("/bucket/list", prefix=f"{HOME}paged/").json
+    assert whole == api.get("/bucket/list", prefix=f"{HOME}paged/").json
 
     found, token = [], {}
     for _ in range(3):
-        page = door.get("/bucket/list", prefix="paged/", max_keys=2, **token).json
+        page = api.get("/bucket/list", prefix="paged/", max_keys=2, **token).json
         found += [item["key"] for item in page["files"]]
         token = {"token": page["next_token"]}
     assert (found, token) == ([item["key"] for item in whole["files"]], {"token": None})
-    assert door.get("/bucket/list").json["prefix"] == HOME
-    assert door.get("/bucket/list", prefix=f"deleted/{HOME}").json["files"] == []
+    assert api.get("/bucket/list").json["prefix"] == HOME
+    assert api.get("/bucket/list", prefix=f"deleted/{HOME}").json["files"] == []
 
 
 @pytest.mark.parametrize(
@@ -346,36 +346,36 @@ def test_a_list_has_the_own_objects_page_by_page(door: Door) -> None:
         ({"token": "x" * 2049}, 400),
     ],
 )
-def test_a_list_of_anything_else_is_refused(door: Door, query: dict[str, Any], status: int) -> None:
-    asked = len(door.ledger.requests("ListObjectsV2"))
-    assert door.get("/bucket/list", **query).status == status
-    assert len(door.ledger.requests("ListObjectsV2")) == asked
+def test_a_list_of_anything_else_is_refused(api: Api, query: dict[str, Any], status: int) -> None:
+    asked = len(api.ledger.requests("ListObjectsV2"))
+    assert api.get("/bucket/list", **query).status == status
+    assert len(api.ledger.requests("ListObjectsV2")) == asked
 
 
 @pytest.fixture(scope="module")
-def _thing(_door: Door) -> tuple[str, bytes]:
+def _thing(_door: Api) -> tuple[str, bytes]:
     content = log()
     return _door.stored(content)["s3_key"], content
 
 
 @pytest.fixture
-def thing(door: Door, _thing: tuple[str, bytes]) -> tuple[str, bytes]:
+def thing(api: Api, _thing: tuple[str, bytes]) -> tuple[str, bytes]:
     """A stored log: its key and its bytes."""
     return _thing
 
 
-def test_a_download_has_every_byte(door: Door) -> None:
+def test_a_download_has_every_byte(api: Api) -> None:
     content = log(TWO_PARTS)
-    key = door.stored(content)["s3_key"]
-    told = door.get(f"/bucket/download/{at(key)}")
+    key = api.stored(content)["s3_key"]
+    told = api.get(f"/bucket/download/{at(key)}")
     assert (told.status, told.body == content) == (200, True)
     assert told.headers["content-length"] == str(TWO_PARTS)
     assert told.headers["content-type"] == "application/x-ulog"
     assert told.headers["accept-ranges"] == "bytes"
     assert told.headers["x-content-type-options"] == "nosniff"
     assert told.headers["content-disposition"].startswith("attachment;")
-    assert told.headers["etag"] == f'"{door.get(f"/bucket/head/{at(key)}").json["etag"]}"'
-    assert door.get(f"/bucket/download/s3://{door.bucket}/{at(key)}").body == content
+    assert told.headers["etag"] == f'"{api.get(f"/bucket/head/{at(key)}").json["etag"]}"'
+    assert api.get(f"/bucket/download/s3://{api.bucket}/{at(key)}").body == content
 
 
 @pytest.mark.parametrize(
@@ -393,10 +393,10 @@ def test_a_download_has_every_byte(door: Door) -> None:
     ],
 )
 def test_a_range_gets_its_bytes(
-    door: Door, thing: tuple[str, bytes], asked: str, first: int, last: int
+    api: Api, thing: tuple[str, bytes], asked: str, first: int, last: int
 ) -> None:
     key, content = thing
-    told = door.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
+    told = api.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
     assert told.status == 206
     assert told.body == content[first : last + 1]
     assert told.headers["content-range"] == f"bytes {first}-{last}/{SMALL}"
@@ -417,48 +417,48 @@ def test_a_range_gets_its_bytes(
     ],
 )
 def test_what_is_no_single_range_gets_the_whole(
-    door: Door, thing: tuple[str, bytes], asked: str
+    api: Api, thing: tuple[str, bytes], asked: str
 ) -> None:
     key, content = thing
-    told = door.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
+    told = api.ask("GET", f"/bucket/download/{at(key)}", headers={"Range": asked})
     assert (told.status, told.body == content) == (200, True)
     assert "content-range" not in told.headers
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SMALL}-", "bytes=99999999999999999999-", "bytes=-0"])
 def test_a_range_beyond_the_end_says_how_long_it_is(
-    door: Door, thing: tuple[str, bytes], asked: str
+    api: Api, thing: tuple[str, bytes], asked: str
 ) -> None:
-    told = door.ask("GET", f"/bucket/download/{at(thing[0])}", headers={"Range": asked})
+    told = api.ask("GET", f"/bucket/download/{at(thing[0])}", headers={"Range": asked})
     assert (told.status, told.code) == (416, "no_such_range")
     assert told.headers["content-range"] == f"bytes */{SMALL}"
 
 
-def test_a_range_of_another_version_gets_the_whole(door: Door, thing: tuple[str, bytes]) -> None:
+def test_a_range_of_another_version_gets_the_whole(api: Api, thing: tuple[str, bytes]) -> None:
     key, content = thing
-    etag = door.get(f"/bucket/head/{at(key)}").json["etag"]
+    etag = api.get(f"/bucket/head/{at(key)}").json["etag"]
     path = f"/bucket/download/{at(key)}"
     for version, status in ((f'"{etag}"', 206), ('"other"', 200), (f'W/"{etag}"', 200)):
         asked = {"Range": "bytes=0-9", "If-Range": version}
-        told = door.ask("GET", path, headers=asked)
+        told = api.ask("GET", path, headers=asked)
         assert (told.status, told.body) == (status, content[:10] if status == 206 else content)
 
 
-def test_an_empty_object_is_read_as_such(door: Door) -> None:
+def test_an_empty_object_is_read_as_such(api: Api) -> None:
     key = f"{HOME}empty.ulg"
-    door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"")
+    api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"")
     path = f"/bucket/download/{at(key)}"
-    assert (door.get(path).status, door.get(path).body) == (200, b"")
-    told = door.ask("GET", path, headers={"Range": "bytes=0-"})
+    assert (api.get(path).status, api.get(path).body) == (200, b"")
+    told = api.ask("GET", path, headers={"Range": "bytes=0-"})
     assert (told.status, told.headers["content-range"]) == (416, "bytes */0")
 
 
-def test_what_somebody_stored_as_a_page_is_no_page_of_ours(door: Door) -> None:
+def test_what_somebody_stored_as_a_page_is_no_page_of_ours(api: Api) -> None:
     key = f"{HOME}page<script>.ulg"
     kinds = ["text/html", "text/html; charset=日本".encode().decode("latin-1")]
     for kind in kinds:
-        door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"<script>", ContentType=kind)
-        told = door.get(f"/bucket/download/{at(key)}")
+        api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"<script>", ContentType=kind)
+        told = api.get(f"/bucket/download/{at(key)}")
         assert told.status == 200
         assert told.headers["x-content-type-options"] == "nosniff"
         assert told.headers["content-disposition"] == (
@@ -470,35 +470,35 @@ def test_what_somebody_stored_as_a_page_is_no_page_of_ours(door: Door) -> None:
 
 
 @pytest.fixture(scope="module")
-def _large(_door: Door) -> str:
+def _large(_door: Api) -> str:
     key = f"{HOME}large.ulg"
     _door.s3.put_object(Bucket=_door.bucket, Key=key, Body=b"x" * LARGE)
     return key
 
 
-def _begin(door: Door, key: str) -> socket.socket:
+def _begin(api: Api, key: str) -> socket.socket:
     """Ask for an object that fits into no buffer, and read no more than its beginning."""
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     wire.settimeout(20)
-    wire.connect(door.address)
-    target = f"{door.prefix}/bucket/download/{at(key)}"
+    wire.connect(api.address)
+    target = f"{api.prefix}/bucket/download/{at(key)}"
     wire.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     return wire
 
 
 def test_who_leaves_in_the_middle_of_a_download_gives_its_connection_back(
-    door: Door, _large: str
+    api: Api, _large: str
 ) -> None:
     for _ in range(20):
-        with _begin(door, _large) as wire:
+        with _begin(api, _large) as wire:
             assert parsed(wire.recv(1000)).status == 200
-    told = door.get(f"/bucket/download/{at(_large)}")
+    told = api.get(f"/bucket/download/{at(_large)}")
     assert (told.status, len(told.body)) == (200, LARGE)
 
 
-def _under_way(door: Door) -> list[Request]:
-    return [one for one in door.ledger.requests("GetObject") if not one.finished]
+def _under_way(api: Api) -> list[Request]:
+    return [one for one in api.ledger.requests("GetObject") if not one.finished]
 
 
 @pytest.mark.guarantee(
@@ -506,19 +506,19 @@ def _under_way(door: Door) -> list[Request]:
     "downloads whose callers read nothing, more than there are connections to S3",
     "a few are begun, and let go after the request timeout; logs go up all the same",
 )
-def test_who_reads_nothing_does_not_hold_up_the_logs(door: Door, _large: str) -> None:
+def test_who_reads_nothing_does_not_hold_up_the_logs(api: Api, _large: str) -> None:
     with contextlib.ExitStack() as stuck:
         for _ in range(12):
-            stuck.enter_context(_begin(door, _large))
-        until(lambda: len(_under_way(door)) == MOST_READERS)
-        row = door.upload(log(), "held.ulg", wait="false").json["id"]
-        door.in_state(row, "verified")
-    until(lambda: not _under_way(door))
+            stuck.enter_context(_begin(api, _large))
+        until(lambda: len(_under_way(api)) == MOST_READERS)
+        row = api.upload(log(), "held.ulg", wait="false").json["id"]
+        api.in_state(row, "verified")
+    until(lambda: not _under_way(api))
 
 
-def test_head_tells_what_s3_knows(door: Door, thing: tuple[str, bytes]) -> None:
+def test_head_tells_what_s3_knows(api: Api, thing: tuple[str, bytes]) -> None:
     key, content = thing
-    found = door.get(f"/bucket/head/{at(key)}").json
+    found = api.get(f"/bucket/head/{at(key)}").json
     assert (found["s3_key"], found["content_length"]) == (key, SMALL)
     assert found["content_type"] == "application/x-ulog"
     assert found["etag"] == hashlib.md5(content).hexdigest()
@@ -540,22 +540,22 @@ def test_head_tells_what_s3_knows(door: Door, thing: tuple[str, bytes]) -> None:
     ],
 )
 def test_a_key_of_somebody_else_is_never_asked_for(
-    door: Door, verb: str, key: str, status: int
+    api: Api, verb: str, key: str, status: int
 ) -> None:
-    assert door.get(f"/bucket/{verb}/{key}").status == status
-    asked = {(one.bucket, one.key) for one in door.asked_s3()}
-    assert {bucket for bucket, _ in asked} <= {door.bucket}
+    assert api.get(f"/bucket/{verb}/{key}").status == status
+    asked = {(one.bucket, one.key) for one in api.asked_s3()}
+    assert {bucket for bucket, _ in asked} <= {api.bucket}
     assert not any(key.endswith(found) for _, found in asked if found)
 
 
 @pytest.mark.parametrize("verb", ["head", "download"])
-def test_what_is_not_there_is_not_found(door: Door, verb: str) -> None:
-    told = door.get(f"/bucket/{verb}/{HOME}nothing.ulg")
+def test_what_is_not_there_is_not_found(api: Api, verb: str) -> None:
+    told = api.get(f"/bucket/{verb}/{HOME}nothing.ulg")
     assert (told.status, told.code) == (404, "not_found")
 
 
-def test_without_a_link_every_question_to_the_bucket_is_answered_with_not_now(door: Door) -> None:
-    door.link.cut()
+def test_without_a_link_every_question_to_the_bucket_is_answered_with_not_now(api: Api) -> None:
+    api.link.cut()
     key = f"{HOME}nothing.ulg"
     for method, path, body in (
         ("GET", "/bucket/list", None),
@@ -564,41 +564,41 @@ def test_without_a_link_every_question_to_the_bucket_is_answered_with_not_now(do
         ("POST", "/bucket/move", {"source_key": key, "dest_key": f"{HOME}b.ulg"}),
         ("DELETE", f"/bucket/delete/{key}", None),
     ):
-        told = door.ask(method, path, body=body)
+        told = api.ask(method, path, body=body)
         assert (told.status, told.took_s < 5) == (503, True), (method, path)
     for path in ("/status", "/health", "/metrics", "/outbox", "/bucket/info", "/"):
-        assert door.get(path).status == 200
+        assert api.get(path).status == 200
 
 
 # -- URLs
 
 
-def test_a_url_opens_its_object(door: Door, thing: tuple[str, bytes]) -> None:
+def test_a_url_opens_its_object(api: Api, thing: tuple[str, bytes]) -> None:
     key, content = thing
-    told = door.get(f"/bucket/presign/{at(key)}", expires=60).json
+    told = api.get(f"/bucket/presign/{at(key)}", expires=60).json
     assert (told["s3_key"], told["method"], told["headers"]) == (key, "GET", {})
     assert told["expires_in"] == 60
     assert opens(told["url"]).body == content
 
 
 def test_a_url_never_claims_to_live_longer_than_what_signs_it(
-    door: Door, thing: tuple[str, bytes]
+    api: Api, thing: tuple[str, bytes]
 ) -> None:
-    told = door.get(f"/bucket/presign/{at(thing[0])}", expires=604_800).json
+    told = api.get(f"/bucket/presign/{at(thing[0])}", expires=604_800).json
     assert 0 < told["expires_in"] <= TOKEN_LIFE_S
     assert f"X-Amz-Expires={told['expires_in']}&" in told["url"]
 
 
-def test_a_url_for_writing_adds_and_never_replaces(door: Door, thing: tuple[str, bytes]) -> None:
+def test_a_url_for_writing_adds_and_never_replaces(api: Api, thing: tuple[str, bytes]) -> None:
     key = f"{HOME}added-{hashlib.md5(thing[1]).hexdigest()}.ulg"
-    told = door.get(f"/bucket/presign/{key}", method="PUT").json
+    told = api.get(f"/bucket/presign/{key}", method="PUT").json
     assert told["headers"] == {
         "If-None-Match": "*",
         "x-amz-server-side-encryption": "AES256",  # as all is: never silently unencrypted
     }
     assert opens(told["url"], "PUT", b"new", **told["headers"]).status == 200
     assert opens(told["url"], "PUT", b"newer", **told["headers"]).status == 412
-    assert door.object(key) == b"new"
+    assert api.object(key) == b"new"
 
 
 @pytest.mark.parametrize(
@@ -606,32 +606,32 @@ def test_a_url_for_writing_adds_and_never_replaces(door: Door, thing: tuple[str,
     [{"expires": 0}, {"expires": -5}, {"expires": 604_801}, {"expires": "soon"}, {"expires": "nan"},
      {"method": "DELETE"}, {"method": "get"}],
 )  # fmt: skip
-def test_a_url_that_cannot_be_is_refused(door: Door, query: dict[str, Any]) -> None:
-    assert door.get(f"/bucket/presign/{HOME}a.ulg", **query).status == 400
+def test_a_url_that_cannot_be_is_refused(api: Api, query: dict[str, Any]) -> None:
+    assert api.get(f"/bucket/presign/{HOME}a.ulg", **query).status == 400
 
 
 # -- moving and deleting
 
 
-def test_a_move_carries_its_row_along(door: Door) -> None:
+def test_a_move_carries_its_row_along(api: Api) -> None:
     content = log()
-    stored = door.stored(content)
+    stored = api.stored(content)
     key, new = stored["s3_key"], f"deleted/{stored['s3_key']}"
-    told = door.post("/bucket/move", {"source_key": key, "dest_key": new})
+    told = api.post("/bucket/move", {"source_key": key, "dest_key": new})
     assert told.status == 200
     assert (told.json["source_key"], told.json["dest_key"]) == (key, new)
-    assert (key in door.stored_keys(), door.object(new)) == (False, content)
-    assert door.row(stored["id"])["key"] == new
-    assert door.post("/bucket/move", {"source_key": key, "dest_key": new}).status == 200
+    assert (key in api.stored_keys(), api.object(new)) == (False, content)
+    assert api.row(stored["id"])["key"] == new
+    assert api.post("/bucket/move", {"source_key": key, "dest_key": new}).status == 200
 
 
-def test_a_move_replaces_nothing(door: Door, thing: tuple[str, bytes]) -> None:
+def test_a_move_replaces_nothing(api: Api, thing: tuple[str, bytes]) -> None:
     key, content = thing
     taken = f"{HOME}taken.ulg"
-    door.s3.put_object(Bucket=door.bucket, Key=taken, Body=b"somebody's")
-    told = door.post("/bucket/move", {"source_key": key, "dest_key": taken})
+    api.s3.put_object(Bucket=api.bucket, Key=taken, Body=b"somebody's")
+    told = api.post("/bucket/move", {"source_key": key, "dest_key": taken})
     assert (told.status, told.code) == (409, "conflict")
-    assert (door.object(taken), door.object(key)) == (b"somebody's", content)
+    assert (api.object(taken), api.object(key)) == (b"somebody's", content)
 
 
 @pytest.mark.parametrize(
@@ -648,65 +648,65 @@ def test_a_move_replaces_nothing(door: Door, thing: tuple[str, bytes]) -> None:
     ],
 )
 def test_a_move_that_may_not_be_moves_nothing(
-    door: Door, source: str, target: str, status: int
+    api: Api, source: str, target: str, status: int
 ) -> None:
-    told = door.post("/bucket/move", {"source_key": source, "dest_key": target})
+    told = api.post("/bucket/move", {"source_key": source, "dest_key": target})
     assert told.status == status
-    assert door.ledger.requests("CopyObject", target) == []
+    assert api.ledger.requests("CopyObject", target) == []
 
 
-def test_a_deletion_cancels_its_row(door: Door) -> None:
-    stored = door.stored(log())
-    told = door.delete(f"/bucket/delete/{at(stored['s3_key'])}")
+def test_a_deletion_cancels_its_row(api: Api) -> None:
+    stored = api.stored(log())
+    told = api.delete(f"/bucket/delete/{at(stored['s3_key'])}")
     assert (told.status, told.json["s3_key"]) == (200, stored["s3_key"])
-    assert stored["s3_key"] not in door.stored_keys()
-    row = door.row(stored["id"])
+    assert stored["s3_key"] not in api.stored_keys()
+    row = api.row(stored["id"])
     assert (row["state"], row["reason"]) == ("cancelled", "Deleted on request.")
     assert row["receipt"] is None
 
 
-def test_nobody_elses_object_is_deleted(door: Door) -> None:
+def test_nobody_elses_object_is_deleted(api: Api) -> None:
     key = "flight_logs/drone-0010/theirs.ulg"
-    door.s3.put_object(Bucket=door.bucket, Key=key, Body=b"theirs")
-    assert door.delete(f"/bucket/delete/{key}").status == 403
-    assert door.object(key) == b"theirs"
+    api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"theirs")
+    assert api.delete(f"/bucket/delete/{key}").status == 403
+    assert api.object(key) == b"theirs"
 
 
 # -- the outbox
 
 
-def test_a_file_in_the_log_directories_is_enqueued_once(door: Door) -> None:
-    path = door.logs / "asked.ulg"
+def test_a_file_in_the_log_directories_is_enqueued_once(api: Api) -> None:
+    path = api.logs / "asked.ulg"
     path.write_bytes(log())
-    first = door.post("/outbox", {"path": str(path), "priority": 50})
+    first = api.post("/outbox", {"path": str(path), "priority": 50})
     assert (first.status, first.json["path"], first.json["priority"]) == (200, str(path), 50)
-    second = door.post("/outbox", {"path": str(path)})
+    second = api.post("/outbox", {"path": str(path)})
     assert second.json["id"] == first.json["id"]
-    row = door.in_state(first.json["id"], "verified")
-    assert door.object(row["key"]) == path.read_bytes()
+    row = api.in_state(first.json["id"], "verified")
+    assert api.object(row["key"]) == path.read_bytes()
     assert row["receipt"]["checksum"].startswith("crc32:")
 
 
-def test_a_file_may_be_given_its_key(door: Door) -> None:
-    path = door.logs / "keyed.ulg"
+def test_a_file_may_be_given_its_key(api: Api) -> None:
+    path = api.logs / "keyed.ulg"
     path.write_bytes(log())
-    told = door.post("/outbox", {"path": str(path), "key": f"{HOME}chosen/key.ulg"})
+    told = api.post("/outbox", {"path": str(path), "key": f"{HOME}chosen/key.ulg"})
     assert told.json["key"] == f"{HOME}chosen/key.ulg"
-    assert door.post("/outbox", {"path": str(path), "key": "flight_logs/x/a.ulg"}).status == 403
+    assert api.post("/outbox", {"path": str(path), "key": "flight_logs/x/a.ulg"}).status == 403
 
 
-def test_a_file_elsewhere_is_refused_without_a_word_about_it(door: Door) -> None:
-    outside = door.state.parent / "outside.ulg"
+def test_a_file_elsewhere_is_refused_without_a_word_about_it(api: Api) -> None:
+    outside = api.state.parent / "outside.ulg"
     outside.write_bytes(log())
-    link = door.logs / "link.ulg"
+    link = api.logs / "link.ulg"
     link.unlink(missing_ok=True)
     link.symlink_to(outside)
     there = [
-        door.post("/outbox", {"path": path})
-        for path in (str(outside), f"{door.logs}/../outside.ulg", str(link), "/etc/shadow")
+        api.post("/outbox", {"path": path})
+        for path in (str(outside), f"{api.logs}/../outside.ulg", str(link), "/etc/shadow")
     ]
     link.unlink()
-    nowhere = door.post("/outbox", {"path": "/no/such/file.ulg"})
+    nowhere = api.post("/outbox", {"path": "/no/such/file.ulg"})
     assert {told.status for told in there} == {403}
     assert {told.body for told in there} == {nowhere.body}, "who asks must not learn what exists"
 
@@ -728,33 +728,33 @@ def test_a_file_elsewhere_is_refused_without_a_word_about_it(door: Door) -> None
         ({}, 400),
     ],
 )
-def test_what_cannot_be_enqueued_is_refused(door: Door, body: dict[str, Any], status: int) -> None:
-    (door.logs / "text.ulg").write_bytes(b"only text, again and again\n" * 100)
-    rows = door.rows()
-    text = json.dumps(body).replace("{logs}", str(door.logs)).encode()
-    told = door.ask("POST", "/outbox", body=text, headers={"Content-Type": "application/json"})
-    (door.logs / "text.ulg").unlink()
+def test_what_cannot_be_enqueued_is_refused(api: Api, body: dict[str, Any], status: int) -> None:
+    (api.logs / "text.ulg").write_bytes(b"only text, again and again\n" * 100)
+    rows = api.rows()
+    text = json.dumps(body).replace("{logs}", str(api.logs)).encode()
+    told = api.ask("POST", "/outbox", body=text, headers={"Content-Type": "application/json"})
+    (api.logs / "text.ulg").unlink()
     assert told.status == status, told.body
-    assert door.rows() == rows
+    assert api.rows() == rows
 
 
-def test_rows_come_page_by_page_the_latest_first(door: Door) -> None:
+def test_rows_come_page_by_page_the_latest_first(api: Api) -> None:
     for number in range(3):
-        door.stored(log(), f"page{number}.ulg")
-    whole = [row["id"] for row in door.get("/outbox", limit=1000).json["rows"]]
+        api.stored(log(), f"page{number}.ulg")
+    whole = [row["id"] for row in api.get("/outbox", limit=1000).json["rows"]]
     assert whole == sorted(whole, reverse=True)
     found, token = [], {}
     while True:
-        page = door.get("/outbox", limit=9, **token).json
+        page = api.get("/outbox", limit=9, **token).json
         assert 0 < len(page["rows"]) <= 9
         found += [row["id"] for row in page["rows"]]
         if page["next_token"] is None:
             break
         token = {"token": page["next_token"]}
     assert found == whole
-    states = {row["state"] for row in door.get("/outbox", state="verified").json["rows"]}
+    states = {row["state"] for row in api.get("/outbox", state="verified").json["rows"]}
     assert states == {"verified"}
-    all_of_them = door.get("/outbox", limit=len(whole)).json
+    all_of_them = api.get("/outbox", limit=len(whole)).json
     assert (len(all_of_them["rows"]), all_of_them["next_token"]) == (len(whole), None)
 
 
@@ -763,8 +763,8 @@ def test_rows_come_page_by_page_the_latest_first(door: Door) -> None:
     [{"state": "lost"}, {"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"token": "x"},
      {"token": "-1"}, {"token": "1 OR 1=1"}, {"token": "9" * 19}, {"token": "1\n"}],
 )  # fmt: skip
-def test_rows_that_cannot_be_are_refused(door: Door, query: dict[str, Any]) -> None:
-    assert door.get("/outbox", **query).status == 400
+def test_rows_that_cannot_be_are_refused(api: Api, query: dict[str, Any]) -> None:
+    assert api.get("/outbox", **query).status == 400
 
 
 @pytest.mark.parametrize(
@@ -772,105 +772,105 @@ def test_rows_that_cannot_be_are_refused(door: Door, query: dict[str, Any]) -> N
     [("999999", 404), ("9223372036854775807", 404), ("9223372036854775808", 400), ("0", 400),
      ("-1", 400), ("x", 400), ("1.5", 400), ("1e3", 400), ("9" * 500, 400), ("%00", 400)],
 )  # fmt: skip
-def test_a_row_that_is_not_there_is_not_found(door: Door, row_id: str, status: int) -> None:
-    assert door.get(f"/outbox/{row_id}").status == status
-    assert door.post(f"/outbox/{row_id}/retry").status == status
-    assert door.delete(f"/outbox/{row_id}").status == status
+def test_a_row_that_is_not_there_is_not_found(api: Api, row_id: str, status: int) -> None:
+    assert api.get(f"/outbox/{row_id}").status == status
+    assert api.post(f"/outbox/{row_id}/retry").status == status
+    assert api.delete(f"/outbox/{row_id}").status == status
 
 
-def test_a_row_is_cancelled_and_tried_again(door: Door) -> None:
-    path = door.logs / "again.ulg"
+def test_a_row_is_cancelled_and_tried_again(api: Api) -> None:
+    path = api.logs / "again.ulg"
     path.write_bytes(log())
-    door.post("/flight", {"armed": True})
-    row_id = door.post("/outbox", {"path": str(path)}).json["id"]
-    assert door.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
-    assert door.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
-    assert door.post(f"/outbox/{row_id}/retry").json["state"] == "queued"
-    door.post("/flight", {"armed": False})
-    assert door.object(door.in_state(row_id, "verified")["key"]) == path.read_bytes()
-    assert door.delete(f"/outbox/{row_id}").json["state"] == "verified"
+    api.post("/flight", {"armed": True})
+    row_id = api.post("/outbox", {"path": str(path)}).json["id"]
+    assert api.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
+    assert api.delete(f"/outbox/{row_id}").json["state"] == "cancelled"
+    assert api.post(f"/outbox/{row_id}/retry").json["state"] == "queued"
+    api.post("/flight", {"armed": False})
+    assert api.object(api.in_state(row_id, "verified")["key"]) == path.read_bytes()
+    assert api.delete(f"/outbox/{row_id}").json["state"] == "verified"
 
 
-def test_a_landing_is_scanned_for(door: Door) -> None:
-    path = door.logs / "landed" / "new.ulg"
+def test_a_landing_is_scanned_for(api: Api) -> None:
+    path = api.logs / "landed" / "new.ulg"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(log())
-    told = door.post("/landed").json
+    told = api.post("/landed").json
     assert told["found"] >= told["enqueued"] >= 0
-    found = until(lambda: [r for r in door.get("/outbox").json["rows"] if r["path"] == str(path)])
-    door.in_state(found[0]["id"], "verified")
+    found = until(lambda: [r for r in api.get("/outbox").json["rows"] if r["path"] == str(path)])
+    api.in_state(found[0]["id"], "verified")
 
 
 # -- how things are
 
 
-def test_status_says_how_things_are(door: Door) -> None:
-    door.stored(log())
-    found = door.get("/status").json
+def test_status_says_how_things_are(api: Api) -> None:
+    api.stored(log())
+    found = api.get("/status").json
     assert (found["link"], found["credentials"]) == ("up", "ok")
     assert set(found["counts"]) == {"queued", "uploading", "verified", "dead", "cancelled"}
-    assert door.get("/health").json["status"] == "healthy"
+    assert api.get("/health").json["status"] == "healthy"
 
 
-def test_health_says_that_the_link_is_down(door: Door) -> None:
-    door.link.cut()
-    row_id = door.upload(log(), "unwell.ulg").json["id"]
-    found = door.get("/health").json
+def test_health_says_that_the_link_is_down(api: Api) -> None:
+    api.link.cut()
+    row_id = api.upload(log(), "unwell.ulg").json["id"]
+    found = api.get("/health").json
     assert (found["status"], found["link"], bool(found["reason"])) == ("degraded", "down", True)
-    door.link.restore()
-    door.in_state(row_id, "verified")
+    api.link.restore()
+    api.in_state(row_id, "verified")
 
 
-def test_nothing_that_is_told_holds_a_secret(door: Door) -> None:
-    key = door.stored(log())["s3_key"]
+def test_nothing_that_is_told_holds_a_secret(api: Api) -> None:
+    key = api.stored(log())["s3_key"]
     told = b"".join(
-        door.get(path).body
+        api.get(path).body
         for path in ("/bucket/info", "/status", "/health", "/metrics", "/outbox", "/",
                      "/bucket/list", f"/bucket/head/{key}")
     ).decode()  # fmt: skip
     assert [secret for secret in SECRETS if secret in told] == []
-    info = door.get("/bucket/info").json
-    assert (info["machine_id"], info["bucket_name"]) == (MACHINE, door.bucket)
+    info = api.get("/bucket/info").json
+    assert (info["machine_id"], info["bucket_name"]) == (MACHINE, api.bucket)
     assert (info["max_file_size"], info["has_token_service"]) == (MOST_BYTES, True)
 
 
-def test_what_is_known_of_the_server_is_told(door: Door) -> None:
+def test_what_is_known_of_the_server_is_told(api: Api) -> None:
     known = Capabilities(asked_at=1_760_000_000)
     known = known.with_("md5_etags", offered=True, at=1_760_000_000, by="PUT told the md5.")
     known = known.with_("list_parts", offered=False, at=1_760_000_001, by="501 came.")
-    outbox = Outbox(door.state / "outbox.db")
-    keep(outbox, f"{door.link.url} {door.bucket}", written(known))
+    outbox = Outbox(api.state / "outbox.db")
+    keep(outbox, f"{api.link.url} {api.bucket}", written(known))
     outbox.close()
     for path, model in (("/status", models.StatusAnswer), ("/bucket/info", models.InfoAnswer)):
-        told = door.get(path).json
+        told = api.get(path).json
         assert told["capabilities"] == known.as_json()
         read = model.model_validate(told).capabilities
         assert read is not None
         assert read.features["list_parts"].means == LACKS["list_parts"]
 
 
-def test_figures_are_what_prometheus_reads(door: Door) -> None:
-    text = door.get("/metrics").body.decode()
+def test_figures_are_what_prometheus_reads(api: Api) -> None:
+    text = api.get("/metrics").body.decode()
     assert 'petal_s3_rows{state="verified"}' in text
     for line in text.splitlines():
         assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_0-9]+(\{.+\})? [-+0-9.e]+", line), line
 
 
-def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(door: Door) -> None:
+def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(api: Api) -> None:
     key = f"{HOME}<script>alert(1)</script>\"'&.ulg"
-    path = door.logs / "hostile.ulg"
+    path = api.logs / "hostile.ulg"
     path.write_bytes(log())
-    row_id = door.post("/outbox", {"path": str(path), "key": key}).json["id"]
-    gone = door.logs / "<img src=x onerror=alert(1)>.ulg"
+    row_id = api.post("/outbox", {"path": str(path), "key": key}).json["id"]
+    gone = api.logs / "<img src=x onerror=alert(1)>.ulg"
     gone.write_bytes(log())
-    door.post("/flight", {"armed": True})
-    lost = door.post("/outbox", {"path": str(gone)}).json["id"]
+    api.post("/flight", {"armed": True})
+    lost = api.post("/outbox", {"path": str(gone)}).json["id"]
     gone.unlink()
-    door.post("/flight", {"armed": False})
-    door.in_state(lost, "dead")
-    door.in_state(row_id, "verified")
+    api.post("/flight", {"armed": False})
+    api.in_state(lost, "dead")
+    api.in_state(row_id, "verified")
 
-    told = door.get("/")
+    told = api.get("/")
     page = told.body.decode()
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in page.lower()
@@ -907,10 +907,10 @@ class Tags(HTMLParser):
 class Ear:
     """Listens to the events in a thread."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, api: Api) -> None:
         self.events: list[tuple[str, Any]] = []
-        self.wire = socket.create_connection(door.address, timeout=30)
-        self.wire.sendall(f"GET {door.prefix}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        self.wire = socket.create_connection(api.address, timeout=30)
+        self.wire.sendall(f"GET {api.prefix}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         self._file = self.wire.makefile("rb")
         self.status = int(self._file.readline().split()[1])
         self.headers = {}
@@ -937,13 +937,13 @@ class Ear:
         self.wire.close()
 
 
-def test_who_listens_hears_a_log_go_up(door: Door) -> None:
-    ear = Ear(door)
+def test_who_listens_hears_a_log_go_up(api: Api) -> None:
+    ear = Ear(api)
     try:
         assert ear.status == 200
         assert ear.headers["content-type"].startswith("text/event-stream")
         until(lambda: "status" in [name for name, _ in ear.events])
-        row_id = door.upload(log(TWO_PARTS), "heard.ulg", wait="false").json["id"]
+        row_id = api.upload(log(TWO_PARTS), "heard.ulg", wait="false").json["id"]
 
         def states() -> list[str]:
             told = [row for name, row in ear.events if name == "progress" and row["id"] == row_id]
@@ -951,15 +951,15 @@ def test_who_listens_hears_a_log_go_up(door: Door) -> None:
 
         until(lambda: "verified" in states())
         assert states()[-1] == "verified"
-        door.post("/flight", {"armed": True})
+        api.post("/flight", {"armed": True})
         until(lambda: any(n == "status" and s["flight_state"] == "armed" for n, s in ear.events))
         assert {name for name, _ in ear.events} == {"status", "progress"}
     finally:
         ear.close()
 
 
-def test_listeners_who_leave_make_room_for_others(door: Door) -> None:
-    ears = [Ear(door) for _ in range(30)]
+def test_listeners_who_leave_make_room_for_others(api: Api) -> None:
+    ears = [Ear(api) for _ in range(30)]
     try:
         told = Counter(ear.status for ear in ears)
         assert set(told) == {200, 503}
@@ -967,5 +967,5 @@ def test_listeners_who_leave_make_room_for_others(door: Door) -> None:
     finally:
         for ear in ears:
             ear.close()
-    last = until(lambda: ear if (ear := Ear(door)).status == 200 else ear.close(), 5)
+    last = until(lambda: ear if (ear := Ear(api)).status == 200 else ear.close(), 5)
     last.close()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.lives.life import Report, live
+from tests.simulation.life import Report, live
 
 
 def one(seed: int) -> Report:

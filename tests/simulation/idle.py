@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from tests.lives.drone import Drone, in_this_world
-from tests.lives.loop import VirtualLoop
-from tests.lives.world import World
+from tests.simulation.drone import Drone, in_this_world
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.world import World
 
 HOUR_S = 3600.0
 

@@ -22,9 +22,9 @@ from petal_s3.s3 import http_session as wire
 from petal_s3.service import service
 from petal_s3.service.service import Service
 from petal_s3.upload import worker as drainer
-from tests.lives.loop import VirtualLoop
-from tests.lives.once import found_out_once
-from tests.lives.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.once import found_out_once
+from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Both doors of petal-s3 on real sockets, and a caller who tidies nothing up."""
+"""Both apis of petal-s3 on real sockets, and a caller who tidies nothing up."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Answer:
 
 
 @dataclass
-class Door:
+class Api:
     """Where petal-s3 answers, and what it stands on."""
 
     url: str
@@ -288,7 +288,7 @@ def at(key: str) -> str:
     return quote(key)
 
 
-# -- the doors
+# -- the apis
 
 
 @contextlib.contextmanager
@@ -308,7 +308,7 @@ def _onlooker(s3: EmbeddedS3) -> Iterator[Any]:
 class Standing:
     """The stand-alone server, with its service within reach."""
 
-    door: Door
+    api: Api
     service: Service
     server: Server
     thread: LoopThread
@@ -348,12 +348,12 @@ def standing(
             return service, server
 
         service, server = thread.run(make())
-        door = Door(
+        api = Api(
             f"http://127.0.0.1:{server.port}", link, tokens, client, bucket,
             kept.log_dirs[0], kept.state_dir,
         )  # fmt: skip
         try:
-            yield Standing(door, service, server, thread)
+            yield Standing(api, service, server, thread)
         finally:
             thread.run(server.stop())
             thread.run(service.stop())
@@ -369,7 +369,7 @@ def _loop() -> Iterator[LoopThread]:
 
 
 @contextlib.contextmanager
-def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Door]:
+def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Api]:
     """The real host, started."""
     bucket = f"rest-{next(_numbers)}"
     s3.create_bucket(bucket)
@@ -377,12 +377,12 @@ def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Door]:
     with aboard(s3, directory, env={**settings, "PETAL_S3_BUCKET_NAME": bucket, **env}) as made:
         made.tokens.life_s = TOKEN_LIFE_S
         made.start()
-        door = Door(
+        api = Api(
             f"{made.host.url}/petals/petal-s3", made.link, made.tokens, made.s3, bucket,
             made.logs, made.state, made.host.log_text,
         )  # fmt: skip
-        until(lambda: door.get("/status").json["drained_by"])
-        yield door
+        until(lambda: api.get("/status").json["drained_by"])
+        yield api
 
 
 def opens(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.faults.wire import Answer, Ask
-from tests.lives.options import Provoked
+from tests.simulation.options import Provoked
 
 HOME = "flight_logs/drone-1/"
 BODIES = {"PutObject", "UploadPart"}

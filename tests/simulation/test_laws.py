@@ -20,13 +20,13 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry
 from petal_s3.s3.checksums import crc32_base64
 from tests.faults.wire import Answer, Fault, refusal
-from tests.lives.drone import Drone
-from tests.lives.laws import Accepted, LawBroken
-from tests.lives.life import ACTS, Life
-from tests.lives.loop import VirtualLoop
-from tests.lives.options import _Odd
-from tests.lives.waste import HOME
-from tests.lives.world import BUCKET, PART, Air, Reply, World
+from tests.simulation.drone import Drone
+from tests.simulation.laws import Accepted, LawBroken
+from tests.simulation.life import ACTS, Life
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.options import _Odd
+from tests.simulation.waste import HOME
+from tests.simulation.world import BUCKET, PART, Air, Reply, World
 
 KEY = f"{HOME}20260301_000000_log1x.ulg"
 PROBE = f"{HOME}tmp/petal-s3-probe"

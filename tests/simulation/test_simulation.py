@@ -21,10 +21,10 @@ from petal_s3.service.service import Service
 from petal_s3.upload import attempt as uploader
 from petal_s3.upload import receipt
 from petal_s3.upload import worker as drainer
-from petal_s3.upload.duplicates import Free, Recogniser
-from tests.lives.idle import idle_hour
-from tests.lives.life import live
-from tests.lives.many import lives
+from petal_s3.upload.duplicates import DuplicateFinder, FreeKey
+from tests.simulation.idle import idle_hour
+from tests.simulation.life import live
+from tests.simulation.many import lives
 
 LIVES = 300
 ENOUGH = 40  # lives within which a missing guard must have shown
@@ -54,7 +54,7 @@ def test_no_law_is_broken_in_hundreds_of_lives() -> None:
 
 
 def test_lives_are_lived_side_by_side_from_the_command_line() -> None:
-    words = [sys.executable, "-m", "tests.lives", "4", "--workers", "2"]
+    words = [sys.executable, "-m", "tests.simulation", "4", "--workers", "2"]
     run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "4 lives in" in run.stdout
@@ -71,7 +71,7 @@ def test_a_seed_is_lived_the_same_way_again_in_another_process() -> None:
 
 def _lived(seed: int, hash_seed: str) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    words = [sys.executable, "-m", "tests.lives", "--seed", str(seed)]
+    words = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
     run = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr
     return run.stdout
@@ -85,8 +85,8 @@ async def _resume_from_nothing(self: Any, row: Row, opened: Any, on_its_way: Any
     return done
 
 
-async def _look_nowhere(self: Any, row: Row, opened: Any) -> Free:
-    return Free(row.key)
+async def _look_nowhere(self: Any, row: Row, opened: Any) -> FreeKey:
+    return FreeKey(row.key)
 
 
 def _bury_what_is_refused() -> Any:
@@ -116,14 +116,14 @@ SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     "held parts are not asked for": mock.patch.object(
         uploader.Uploader, "_resume", _resume_from_nothing
     ),
-    "nobody looks what is there": mock.patch.object(Recogniser, "look", _look_nowhere),
+    "nobody looks what is there": mock.patch.object(DuplicateFinder, "find", _look_nowhere),
     "what a dead process claimed stays claimed": mock.patch.object(
         transitions, "release_claims", lambda _: 0
     ),
     "a refused row is buried": mock.patch.object(
         drainer.Drainer, "_failed", _bury_what_is_refused()
     ),
-    "it sends in flight": mock.patch.object(Service, "may_not_send", lambda self: None),
+    "it sends in flight": mock.patch.object(Service, "send_blocked_reason", lambda self: None),
     "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
 }
 

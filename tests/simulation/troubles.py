@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from petal_s3.errors import S3IntegrationError
 from tests.faults.wire import PORTAL, TROUBLE, TWISTS, Answer, Fault, refusal
-from tests.lives.drone import Drone
-from tests.lives.logs import Logs
-from tests.lives.world import RATE, World
+from tests.simulation.drone import Drone
+from tests.simulation.logs import Logs
+from tests.simulation.world import RATE, World
 
 _OPS = (
     "PutObject", "CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipartUpload",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from petal_s3.outbox.rows import Row
 from tests.faults.wire import Answer, Ask, Fault
-from tests.lives.options import OPTIONS, Provoked
-from tests.lives.waste import BODIES, HOME, Waste, is_probe, is_temporary
+from tests.simulation.options import OPTIONS, Provoked
+from tests.simulation.waste import BODIES, HOME, Waste, is_probe, is_temporary
 
 if TYPE_CHECKING:
-    from tests.lives.world import World
+    from tests.simulation.world import World
 
 _NOBODYS_S = 120.0  # a full disk lasts a minute, and a claim cannot be given back meanwhile
 

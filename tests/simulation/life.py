@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from petal_s3.outbox.rows import Row
-from tests.lives.drone import SCAN_S, Drone, Killed, in_this_world
-from tests.lives.laws import LawBroken
-from tests.lives.logs import Logs
-from tests.lives.loop import VirtualLoop
-from tests.lives.troubles import Troubles
-from tests.lives.world import World
+from tests.simulation.drone import SCAN_S, Drone, Killed, in_this_world
+from tests.simulation.laws import LawBroken
+from tests.simulation.logs import Logs
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.troubles import Troubles
+from tests.simulation.world import World
 
 _ROOMS = (Path("/dev/shm"), Path(tempfile.gettempdir()))
 _HEAL_S = 1500.0  # a refused row waits a quarter of an hour at most
