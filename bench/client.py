@@ -41,14 +41,20 @@ def run(times: int = 500) -> list[str]:
         try:
             with S3Client(**given) as client:
                 return [
-                    _line("head_object", times,
-                          lambda: _plain(lambda: client.head_object(_KEY)),
-                          lambda: awaited(lambda: service.objects.head(_KEY))),
-                    _line("get_file_range", times,
-                          lambda: _plain(lambda: client.get_file_range(_KEY, 0, 65_535)),
-                          lambda: awaited(lambda: service.objects.range(_KEY, 0, 65_535))),
+                    _line(
+                        "head_object",
+                        times,
+                        lambda: _plain(lambda: client.head_object(_KEY)),
+                        lambda: awaited(lambda: service.objects.head(_KEY)),
+                    ),
+                    _line(
+                        "get_file_range",
+                        times,
+                        lambda: _plain(lambda: client.get_file_range(_KEY, 0, 65_535)),
+                        lambda: awaited(lambda: service.objects.range(_KEY, 0, 65_535)),
+                    ),
                     _empty(client, times),
-                ]  # fmt: skip
+                ]
         finally:
             loop.run_until_complete(service.stop())
             loop.close()
@@ -57,9 +63,12 @@ def run(times: int = 500) -> list[str]:
 def _given(on: Robot) -> dict[str, Any]:
     """Settings, and an object; the link is left out: it would take turns with the client."""
     client = boto3.client(
-        "s3", endpoint_url=on.s3.url, region_name="us-east-1",
-        aws_access_key_id="x", aws_secret_access_key="y",
-    )  # fmt: skip
+        "s3",
+        endpoint_url=on.s3.url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="y",
+    )
     client.put_object(Bucket="logs", Key=_KEY, Body=bytes(100_000))
     client.close()
     named = on.settings(PETAL_S3_ENDPOINT_URL=on.s3.url)

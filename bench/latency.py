@@ -101,8 +101,9 @@ async def _link_back(on: Robot) -> list[str]:
     await service.enqueue(log)
     lines = []
     for name, wait_s, skip_s, bar in (
-        ("first backoffs", 5.0, 0.0, 2), ("an hour offline", 12.0, 3600.0, 10),
-    ):  # fmt: skip
+        ("first backoffs", 5.0, 0.0, 2),
+        ("an hour offline", 12.0, 3600.0, 10),
+    ):
         for _ in range(int(wait_s)):
             await asyncio.sleep(1.0)
             ahead[0] += skip_s / wait_s

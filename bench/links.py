@@ -45,10 +45,14 @@ async def _in_a_room(measure: Measure) -> str:
 
 def _settings(room: Path, server: FaultServer, endpoint: str) -> dict[str, Any]:
     return {
-        "bucket_name": "logs", "endpoint_url": endpoint, "session_token_url": server.token_url,
-        "machine_id": "bench", "state_dir": str(room / "state"), "log_dirs": str(room / "logs"),
+        "bucket_name": "logs",
+        "endpoint_url": endpoint,
+        "session_token_url": server.token_url,
+        "machine_id": "bench",
+        "state_dir": str(room / "state"),
+        "log_dirs": str(room / "logs"),
         "settle_seconds": 0,
-    }  # fmt: skip
+    }
 
 
 def _dying(bytes_s: float, every_s: float, what: str) -> Measure:

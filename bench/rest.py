@@ -45,9 +45,12 @@ def run(times: int = 400) -> list[str]:
 
 def _overhead(on: Robot, times: int) -> list[str]:
     client = boto3.client(
-        "s3", endpoint_url=on.s3.url, region_name="us-east-1",
-        aws_access_key_id="x", aws_secret_access_key="y",
-    )  # fmt: skip
+        "s3",
+        endpoint_url=on.s3.url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="y",
+    )
     client.put_object(Bucket="logs", Key=_KEY, Body=bytes(1000))
     client.close()
     direct = {"PETAL_S3_ENDPOINT_URL": on.s3.url}  # the link would take turns with the client

@@ -120,41 +120,65 @@ def _policy(answer: Mapping[str, Any]) -> Json:
 
 
 VERSIONING = Setting(
-    "versioning", "versioning", "get_bucket_versioning", "put_bucket_versioning",
-    "s3:GetBucketVersioning", "s3:PutBucketVersioning",
+    "versioning",
+    "versioning",
+    "get_bucket_versioning",
+    "put_bucket_versioning",
+    "s3:GetBucketVersioning",
+    "s3:PutBucketVersioning",
     lambda answer: answer.get("Status"),
     lambda value: {"VersioningConfiguration": {"Status": value}},
-)  # fmt: skip
+)
 ENCRYPTION = Setting(
-    "encryption", "encryption", "get_bucket_encryption", "put_bucket_encryption",
-    "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
+    "encryption",
+    "encryption",
+    "get_bucket_encryption",
+    "put_bucket_encryption",
+    "s3:GetEncryptionConfiguration",
+    "s3:PutEncryptionConfiguration",
     lambda answer: answer.get("ServerSideEncryptionConfiguration", {}).get("Rules") or None,
     lambda value: {"ServerSideEncryptionConfiguration": {"Rules": value}},
-)  # fmt: skip
+)
 LOGGING = Setting(
-    "access logs", "logging", "get_bucket_logging", "put_bucket_logging",
-    "s3:GetBucketLogging", "s3:PutBucketLogging",
+    "access logs",
+    "logging",
+    "get_bucket_logging",
+    "put_bucket_logging",
+    "s3:GetBucketLogging",
+    "s3:PutBucketLogging",
     lambda answer: answer.get("LoggingEnabled"),
     lambda value: {"BucketLoggingStatus": {"LoggingEnabled": value}},
-)  # fmt: skip
+)
 LIFECYCLE = Setting(
-    "lifecycle", "lifecycle",
-    "get_bucket_lifecycle_configuration", "put_bucket_lifecycle_configuration",
-    "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration",
-    _lifecycle, _lifecycle_params,
-)  # fmt: skip
+    "lifecycle",
+    "lifecycle",
+    "get_bucket_lifecycle_configuration",
+    "put_bucket_lifecycle_configuration",
+    "s3:GetLifecycleConfiguration",
+    "s3:PutLifecycleConfiguration",
+    _lifecycle,
+    _lifecycle_params,
+)
 CORS = Setting(
-    "cors", "cors", "get_bucket_cors", "put_bucket_cors",
-    "s3:GetBucketCORS", "s3:PutBucketCORS",
+    "cors",
+    "cors",
+    "get_bucket_cors",
+    "put_bucket_cors",
+    "s3:GetBucketCORS",
+    "s3:PutBucketCORS",
     lambda answer: answer.get("CORSRules") or None,
     lambda value: {"CORSConfiguration": {"CORSRules": value}},
-)  # fmt: skip
+)
 POLICY = Setting(
-    "policy", "", "get_bucket_policy", "put_bucket_policy",
-    "s3:GetBucketPolicy", "s3:PutBucketPolicy",
+    "policy",
+    "",
+    "get_bucket_policy",
+    "put_bucket_policy",
+    "s3:GetBucketPolicy",
+    "s3:PutBucketPolicy",
     _policy,
     lambda value: {"Policy": json.dumps(value)},
-)  # fmt: skip
+)
 
 
 async def read(caller: Caller, setting: Setting) -> Any:

@@ -90,10 +90,11 @@ def _careful(check: Local, settings: Settings, ownership: KeyOwnership) -> list[
 def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Finding]:
     file = config_file() or f"the environment alone ({CONFIG_FILE} is not there)"
     yield Finding(
-        "configuration", "ok",
+        "configuration",
+        "ok",
         f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
         f" logs go to {ownership.home}",
-    )  # fmt: skip
+    )
 
 
 def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
@@ -105,18 +106,21 @@ def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         return
     except OSError as error:
         yield Finding(
-            check, "failed", f"{directory} cannot be looked at ({error.strerror})",
+            check,
+            "failed",
+            f"{directory} cannot be looked at ({error.strerror})",
             "Run this as the user who owns it, or set PETAL_S3_STATE_DIR.",
-        )  # fmt: skip
+        )
         return
     if not stat.S_ISDIR(found.st_mode):
         yield Finding(check, "failed", f"{directory} is no directory", "Set PETAL_S3_STATE_DIR.")
     elif not _ours(found.st_uid) or not os.access(directory, os.W_OK | os.X_OK):
         yield Finding(
-            check, "failed", f"{directory} belongs to {_name(found.st_uid)}, and we are"
-            f" {_name(os.geteuid())}",
+            check,
+            "failed",
+            f"{directory} belongs to {_name(found.st_uid)}, and we are {_name(os.geteuid())}",
             f"Run this as {_name(found.st_uid)}, or set PETAL_S3_STATE_DIR.",
-        )  # fmt: skip
+        )
     else:
         yield _room(check, directory)
 
@@ -125,9 +129,11 @@ def _to_be_made(check: str, directory: Path) -> Finding:
     nearest = next(place for place in directory.parents if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         return Finding(
-            check, "failed", f"{directory} is not there, and {nearest} lets nobody make it",
+            check,
+            "failed",
+            f"{directory} is not there, and {nearest} lets nobody make it",
             "Set PETAL_S3_STATE_DIR to a directory that can be written.",
-        )  # fmt: skip
+        )
     return Finding(check, "ok", f"{directory} is not there yet; it is made when it is needed")
 
 
@@ -221,6 +227,8 @@ def _clock(offset_s: float | None) -> Finding:
     if abs(offset_s) <= _SKEW_S:
         return Finding("clock", "ok", found)
     return Finding(
-        "clock", "warning", f"{found}; requests are signed with S3's time all the same",
+        "clock",
+        "warning",
+        f"{found}; requests are signed with S3's time all the same",
         "Set the clock: names of logs and dates of certificates are read by it.",
-    )  # fmt: skip
+    )

@@ -41,8 +41,9 @@ def lacks(capabilities: Capabilities) -> Iterator[Finding]:
 def kept(by: str, folder: str) -> Finding:
     """What is left in a bucket that keeps versions; ``by``: the answer by which it is."""
     return Finding(
-        "versions", "warning",
+        "versions",
+        "warning",
         f"this bucket keeps versions, and this machine may not delete one ({by}): hidden ones of"
         f" what was tried are left below {folder}",
         "They expire by the lifecycle rule that petal-s3 bucket setup --machine sets.",
-    )  # fmt: skip
+    )

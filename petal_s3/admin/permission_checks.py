@@ -20,14 +20,29 @@ from petal_s3.s3.options import may_be_refusal
 from petal_s3.upload.learning import no_encryption
 
 ENCRYPTION, PUT, PARTS, ABORT = (
-    "encryption", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload",
-)  # fmt: skip
+    "encryption",
+    "s3:PutObject",
+    "s3:ListMultipartUploadParts",
+    "s3:AbortMultipartUpload",
+)
 GET, DELETE, FEATURES, STALE = (
-    "s3:GetObject", "s3:DeleteObject", "server features", "stale uploads",
-)  # fmt: skip
+    "s3:GetObject",
+    "s3:DeleteObject",
+    "server features",
+    "stale uploads",
+)
 CHECKS = (
-    "bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE,
-)  # fmt: skip
+    "bucket",
+    "s3:ListBucket",
+    ENCRYPTION,
+    PUT,
+    PARTS,
+    ABORT,
+    GET,
+    DELETE,
+    FEATURES,
+    STALE,
+)
 _TYPE = "application/octet-stream"
 
 
@@ -41,8 +56,13 @@ async def try_all(
     trial = _Trial(s3, ownership, region, sse)
     left = list(CHECKS)
     steps = (
-        trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale_uploads,
-    )  # fmt: skip
+        trial.bucket,
+        trial.uploads,
+        trial.delete,
+        trial.get,
+        trial.features,
+        trial.stale_uploads,
+    )
     for step in steps:
         findings = await step()
         for finding in findings:

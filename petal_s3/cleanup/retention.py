@@ -215,8 +215,9 @@ class Retention:
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
         await self._outbox(journal.end, entry, state, reason, self._server_s())
-        log.info("file deleted path=%s size=%d key=%s why=%s",
-                 ascii(row.path), row.size, row.key, rung)  # fmt: skip
+        log.info(
+            "file deleted path=%s size=%d key=%s why=%s", ascii(row.path), row.size, row.key, rung
+        )
         return True
 
     def _server_s(self) -> int:

@@ -136,8 +136,9 @@ def _template(template: str) -> str:
         fields = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(template)]
     except ValueError:
         fields = [("", "", "")]
-    if any(name is not None and (name not in PLACEHOLDERS or spec or how)
-           for name, spec, how in fields):  # fmt: skip
+    if any(
+        name is not None and (name not in PLACEHOLDERS or spec or how) for name, spec, how in fields
+    ):
         names = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         raise ValueError(
             f"a key like events/{{timestamp}}_{{name}} is expected, with some of {names}"

@@ -145,8 +145,9 @@ def _read_proxies(path: Path) -> tuple[str, Json]:
     if wrong:
         raise Permanent(
             f"{path} is not what the host reads: {wrong[0]} is of the wrong kind. Nothing was"
-            " changed.", code="bad_host_file",
-        )  # fmt: skip
+            " changed.",
+            code="bad_host_file",
+        )
     return text, config
 
 

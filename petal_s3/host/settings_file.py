@@ -117,10 +117,11 @@ def _plain(judged: Any, given: str) -> Any:
     """How a setting is written: paths absolute, numbers as numbers, sizes as they were given."""
     if isinstance(judged, tuple):
         return [
-            one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, SourceSettings)
+            one.model_dump(mode="json", exclude_defaults=True)
+            if isinstance(one, SourceSettings)
             else str(one)
             for one in judged
-        ]  # fmt: skip
+        ]
     if isinstance(judged, Path):
         return str(judged)
     return judged if type(judged) in {bool, int, float} else given

@@ -219,16 +219,27 @@ class Intake:
         with contextlib.suppress(OSError):
             identity = Identity.of(os.lstat(path))
             entry = self._entry(
-                printable(path), Path(path).name, identity, "unknown", "refused",
+                printable(path),
+                Path(path).name,
+                identity,
+                "unknown",
+                "refused",
                 origin=origin or self._elsewhere,
-            )  # fmt: skip
+            )
             await self._outbox(entering.enter_refused, entry, error.code, error.message)
 
     async def _land(  # noqa: PLR0913
-        self, path: Path, original: str, name: str, *, asked_key: str = "",
-        origin: Origin | None = None, kinds: frozenset[str] = frozenset(), facts: Any = None,
+        self,
+        path: Path,
+        original: str,
+        name: str,
+        *,
+        asked_key: str = "",
+        origin: Origin | None = None,
+        kinds: frozenset[str] = frozenset(),
+        facts: Any = None,
         **more: Any,
-    ) -> Row:  # fmt: skip
+    ) -> Row:
         origin = origin or self._elsewhere
         real = not more.get("spooled")  # what was found or allowed is what is opened
         found = await self._run(
@@ -241,9 +252,17 @@ class Intake:
             )
         )
         entry = self._entry(
-            str(path), name, found.identity, found.kind, found.verdict, original=original,
-            facts={**found.facts, **(facts or {})}, asked_key=asked_key, origin=origin, **more,
-        )  # fmt: skip
+            str(path),
+            name,
+            found.identity,
+            found.kind,
+            found.verdict,
+            original=original,
+            facts={**found.facts, **(facts or {})},
+            asked_key=asked_key,
+            origin=origin,
+            **more,
+        )
         if real:
             await known_again(self._outbox, self._run, entry.path, found.identity)
         row = await self._outbox(entering.enqueue, entry)
@@ -251,18 +270,36 @@ class Intake:
         return row
 
     def _entry(  # noqa: PLR0913
-        self, path: str, name: str, identity: Identity, kind: str, verdict: str,
-        *, origin: Origin, original: str = "", asked_key: str = "", facts: Any = None, **more: Any,
-    ) -> Entry:  # fmt: skip
+        self,
+        path: str,
+        name: str,
+        identity: Identity,
+        kind: str,
+        verdict: str,
+        *,
+        origin: Origin,
+        original: str = "",
+        asked_key: str = "",
+        facts: Any = None,
+        **more: Any,
+    ) -> Entry:
         named = Path(original or path).with_name(name)
         logged_at = origin.logged_at(named, identity.mtime_ns, kind)
         key = asked_key or origin.key(self._ownership, name, logged_at, kind)
         more = {"content_type": origin.content_type, **more}
         return Entry(
-            path=path, identity=identity, key=key, name=printable(name), kind=kind,
-            verdict=verdict, facts=facts or {}, logged_at=int(logged_at.timestamp()),
-            landed_at=int(time.time()), asked_key=asked_key, **more,
-        )  # fmt: skip
+            path=path,
+            identity=identity,
+            key=key,
+            name=printable(name),
+            kind=kind,
+            verdict=verdict,
+            facts=facts or {},
+            logged_at=int(logged_at.timestamp()),
+            landed_at=int(time.time()),
+            asked_key=asked_key,
+            **more,
+        )
 
     async def adopt_copies(self) -> None:
         """Enter copies in the spool that no row knows: the outbox that knew them was lost."""
@@ -321,8 +358,11 @@ class Intake:
         if not name:
             raise BadInput("This is not a file name.", code="bad_name")
         more: dict[str, Any] = {
-            "asked_key": asked_key, "priority": priority, "session_id": session_id, "kinds": kinds,
-        }  # fmt: skip
+            "asked_key": asked_key,
+            "priority": priority,
+            "session_id": session_id,
+            "kinds": kinds,
+        }
         if origin is not None:
             row = await self._land(real, str(real), name, origin=origin, **more)
         else:
@@ -373,9 +413,14 @@ class Intake:
         half = Half(self._spool)
         try:
             await take_in(
-                chunks, half, known,
-                max_bytes=self._settings.max_file_size, idle_s=idle_s, run=self._run, kinds=kinds,
-            )  # fmt: skip
+                chunks,
+                half,
+                known,
+                max_bytes=self._settings.max_file_size,
+                idle_s=idle_s,
+                run=self._run,
+                kinds=kinds,
+            )
             final = name if isinstance(name, str) else name()
             about = {"priority": PRIORITY_ASKED, **more, "asked_key": asked_key, "kinds": kinds}
             row = await to_end(self._enter(half, final, about))
@@ -390,9 +435,13 @@ class Intake:
         return row
 
     async def _spool_in(
-        self, real: Path, name: str, more: dict[str, Any],
-        *, take: Callable[[Path], object] | None = None,
-    ) -> Row:  # fmt: skip
+        self,
+        real: Path,
+        name: str,
+        more: dict[str, Any],
+        *,
+        take: Callable[[Path], object] | None = None,
+    ) -> Row:
         """Keep our own copy: the caller may delete or change its file as soon as we return.
 
         ``take`` brings the file to its place in the spool; by itself it is linked or copied.

@@ -41,10 +41,14 @@ class Origin:
         date = logged_at.strftime("%Y/%m/%d")
         template = (self.template or _STAMPED).replace("{filename}", "{name}")
         made = template.replace(_STAMPED, "{stamped}").format(
-            upload_prefix=ownership.prefix, machine_id=ownership.machine_ids[0],
-            timestamp=logged_at.strftime("%Y%m%d_%H%M%S"), date=date, kind=kind,
-            name=key_name(name), stamped=stamped(name, logged_at),
-        )  # fmt: skip
+            upload_prefix=ownership.prefix,
+            machine_id=ownership.machine_ids[0],
+            timestamp=logged_at.strftime("%Y%m%d_%H%M%S"),
+            date=date,
+            kind=kind,
+            name=key_name(name),
+            stamped=stamped(name, logged_at),
+        )
         if not self.template.startswith("{upload_prefix}"):
             made = ownership.home + made
         folder, _, last = made.rpartition("/")
@@ -107,6 +111,9 @@ def find(settings: Settings) -> list[File]:
 
 def _origin(source: SourceSettings) -> Origin:
     return Origin(
-        source.directory, frozenset(source.kinds), source.key or _STAMPED, source.date_folders,
+        source.directory,
+        frozenset(source.kinds),
+        source.key or _STAMPED,
+        source.date_folders,
         source.content_type or "",
-    )  # fmt: skip
+    )

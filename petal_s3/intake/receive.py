@@ -82,9 +82,15 @@ class Half:
 
 
 async def take_in(  # noqa: PLR0913
-    chunks: AsyncIterable[bytes], half: Half, name: str, *, max_bytes: int, idle_s: float, run: Run,
+    chunks: AsyncIterable[bytes],
+    half: Half,
+    name: str,
+    *,
+    max_bytes: int,
+    idle_s: float,
+    run: Run,
     kinds: frozenset[str] = FLIGHT_KINDS,
-) -> None:  # fmt: skip
+) -> None:
     """Write ``chunks`` to ``half``; on disk when this returns.
 
     What cannot be a flight log by its first bytes is refused before the rest is taken. ``name``:

@@ -26,8 +26,12 @@ _STATUS = {
     "too_large": 413,
 }
 _SPOKEN = {
-    "ulog": "a ULog", "rosbag": "a ROS bag", "text": "readable text", "xml": "XML", "json": "JSON",
-}  # fmt: skip
+    "ulog": "a ULog",
+    "rosbag": "a ROS bag",
+    "text": "readable text",
+    "xml": "XML",
+    "json": "JSON",
+}
 # By logrotate (.1, -20250727, -1753626622) and by Python's handlers (.1, .2025-07-27_14-30-22).
 _ROTATED = re.compile(
     r"(\.[0-9]{1,6}|[.-]([0-9]{4}-?[0-9]{2}-?[0-9]{2}([-_T]?[0-9-]{1,8})?|[0-9]{10}))\Z"

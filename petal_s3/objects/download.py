@@ -34,9 +34,14 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def reading(
-    s3: S3, key: str, *, first: int | None = None, last: int | None = None, etag: str = "",
+    s3: S3,
+    key: str,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    etag: str = "",
     spread: Callable[[], float] = random.random,
-) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:  # fmt: skip
+) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
     """Stream an object, or its bytes ``first``..``last``; a break is bridged by a range request.
 
     All bytes are of one version. ``etag``: of this one. Raises :class:`Conflict` when the object
@@ -52,9 +57,13 @@ async def reading(
 
 
 async def _through(
-    s3: S3, info: ObjectInfo, start: int, connection: contextlib.AsyncExitStack,
-    blocks: AsyncIterator[bytes], spread: Callable[[], float],
-) -> AsyncIterator[bytes]:  # fmt: skip
+    s3: S3,
+    info: ObjectInfo,
+    start: int,
+    connection: contextlib.AsyncExitStack,
+    blocks: AsyncIterator[bytes],
+    spread: Callable[[], float],
+) -> AsyncIterator[bytes]:
     done = broken = 0
     while True:
         try:
@@ -85,9 +94,12 @@ def _replaced(key: str) -> Conflict:
 
 
 async def download(
-    s3: S3, info: ObjectInfo, target: Path, spread: Callable[[], float] = random.random,
+    s3: S3,
+    info: ObjectInfo,
+    target: Path,
+    spread: Callable[[], float] = random.random,
     on_progress: Callable[[int, int], None] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Bring the object to ``target``, whole and equal or not at all; return the proof.
 
     ``on_progress`` gets the bytes that have come, and how many there are.

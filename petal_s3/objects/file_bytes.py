@@ -16,9 +16,14 @@ class FileBytes:
     """What an object is compared with; see :class:`~petal_s3.objects.proof.Expected`."""
 
     def __init__(
-        self, fd: int, size: int, files: Executor | None = None,
-        *, crc32: int | None = None, etags: Mapping[int | None, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        fd: int,
+        size: int,
+        files: Executor | None = None,
+        *,
+        crc32: int | None = None,
+        etags: Mapping[int | None, str] | None = None,
+    ) -> None:
         """``files`` runs what reads; none: asyncio's own threads.
 
         ``crc32``, ``etags``: what is known already (by part size; none: as one object).

@@ -47,10 +47,15 @@ class Objects:
     """
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership,
-        *, copy_limit: int = MAX_COPY_BYTES, spread: Callable[[], float] = random.random,
+        self,
+        s3: S3,
+        outbox: OutboxThread,
+        ownership: KeyOwnership,
+        *,
+        copy_limit: int = MAX_COPY_BYTES,
+        spread: Callable[[], float] = random.random,
         patience_s: float = 10.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.copier = Copier(s3, copy_limit)
         self._s3 = s3
         self._outbox = outbox

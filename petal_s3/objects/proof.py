@@ -47,9 +47,13 @@ DIFFERENT = Judgement(differs=True)
 
 
 async def judge(
-    info: ObjectInfo, expected: Expected, capabilities: Capabilities,
-    *, own: bool = True, presume: bool = False,
-) -> Judgement:  # fmt: skip
+    info: ObjectInfo,
+    expected: Expected,
+    capabilities: Capabilities,
+    *,
+    own: bool = True,
+    presume: bool = False,
+) -> Judgement:
     """Compare what S3 says of an object with the bytes that it should hold.
 
     ``own``: it stands at the key of these bytes; under another key a checksum alone is no proof.

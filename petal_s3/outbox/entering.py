@@ -14,8 +14,15 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns
 
 _TAKEN_ON = {
-    "key", "name", "kind", "verdict", "facts", "logged_at", "priority", "content_type",
-}  # fmt: skip
+    "key",
+    "name",
+    "kind",
+    "verdict",
+    "facts",
+    "logged_at",
+    "priority",
+    "content_type",
+}
 
 
 def enqueue(outbox: Outbox, entry: Entry) -> Row:

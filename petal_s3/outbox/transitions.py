@@ -25,8 +25,9 @@ CLAIM_QUERY = (
 
 def release_claims(outbox: Outbox) -> int:
     """Make every claimed row due: called by who holds the drain lock, so no worker lives."""
-    return outbox.sql.change("UPDATE log SET state = 'queued', lease = NULL, due_at = 0"
-                        " WHERE state = 'uploading'")  # fmt: skip
+    return outbox.sql.change(
+        "UPDATE log SET state = 'queued', lease = NULL, due_at = 0 WHERE state = 'uploading'"
+    )
 
 
 def claim(outbox: Outbox, now: float, lease_s: float) -> Row | None:
@@ -162,6 +163,8 @@ def release(outbox: Outbox, row: Row, code: str = "", reason: str = "") -> Row:
 def mark_dead(outbox: Outbox, row: Row, code: str, reason: str) -> Row:
     """Record that this row can never be sent, and why."""
     return outbox.settle(
-        row, "state = 'dead', lease = NULL, code = :code, reason = :reason",
-        code=code, reason=reason,
-    )  # fmt: skip
+        row,
+        "state = 'dead', lease = NULL, code = :code, reason = :reason",
+        code=code,
+        reason=reason,
+    )

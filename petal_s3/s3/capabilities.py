@@ -9,11 +9,25 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Feature = Literal[
-    "path_addresses", "encryption", "body_checksums", "checked_checksums", "full_checksums",
-    "told_checksums", "part_etags", "md5_etags", "joined_etags", "put_condition",
-    "complete_condition", "copy_condition", "copy_metadata", "read_condition", "list_parts",
-    "list_uploads", "deletion", "prompt_reads",
-]  # fmt: skip
+    "path_addresses",
+    "encryption",
+    "body_checksums",
+    "checked_checksums",
+    "full_checksums",
+    "told_checksums",
+    "part_etags",
+    "md5_etags",
+    "joined_etags",
+    "put_condition",
+    "complete_condition",
+    "copy_condition",
+    "copy_metadata",
+    "read_condition",
+    "list_parts",
+    "list_uploads",
+    "deletion",
+    "prompt_reads",
+]
 
 # What its lack means, in a sentence for people. Each feature has an entry.
 LACKS: Mapping[Feature, str] = MappingProxyType(

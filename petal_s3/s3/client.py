@@ -118,9 +118,13 @@ class S3:
             self.use_style("virtual")
 
     async def _call(
-        self, operation: str, params: Mapping[str, Any], *, window: Window | None = None,
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        window: Window | None = None,
         slow: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Make a call; a server that wants the bucket in its host name is asked so from then on."""
         try:
             return await self._caller.call(operation, params, window=window, slow=slow)
@@ -356,9 +360,12 @@ class S3:
         return any(one not in self.capabilities.known for one in features)
 
     async def _with_body(
-        self, operation: str, params: Mapping[str, Any], window: Window,
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        window: Window,
         refusal: S3IntegrationError | None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         params = self._offered(operation, params)
         dropped: list[Feature] = []
         if refusal is not None:
@@ -551,14 +558,22 @@ class S3:
         )
         told = answer.get("CopyPartResult") or {}
         return HeldPart(
-            number, last - first + 1, text(told, "ETag").strip('"'),
+            number,
+            last - first + 1,
+            text(told, "ETag").strip('"'),
             str(told.get("ChecksumCRC32") or ""),
-        )  # fmt: skip
+        )
 
     async def upload_part(
-        self, key: str, upload_id: str, number: int, window: Window, digest: Digest,
-        *, refusal: S3IntegrationError | None = None,
-    ) -> HeldPart:  # fmt: skip
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        window: Window,
+        digest: Digest,
+        *,
+        refusal: S3IntegrationError | None = None,
+    ) -> HeldPart:
         """Send one part; returns only when S3 has confirmed these very bytes.
 
         ``refusal`` as in :meth:`put`.
@@ -764,9 +779,14 @@ class S3:
         return await self._signed("get_object", "GET", {"Key": key}, {}, expires_s)
 
     async def presign_put(
-        self, key: str, expires_s: int, *, size: int | None = None, content_type: str = "",
+        self,
+        key: str,
+        expires_s: int,
+        *,
+        size: int | None = None,
+        content_type: str = "",
         metadata: Mapping[str, str] | None = None,
-    ) -> Presigned:  # fmt: skip
+    ) -> Presigned:
         """A URL to write ``key`` where nothing stands there yet, encrypted as all is.
 
         ``size``: the URL takes bodies of so many bytes alone. Its ``headers`` must be sent along.
@@ -786,9 +806,13 @@ class S3:
         return await self._signed("put_object", "PUT", params, headers, expires_s)
 
     async def _signed(
-        self, operation: str, method: str, params: Mapping[str, Any],
-        headers: Mapping[str, str], expires_s: int,
-    ) -> Presigned:  # fmt: skip
+        self,
+        operation: str,
+        method: str,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+        expires_s: int,
+    ) -> Presigned:
         if self.clock.offset_s is None:  # a URL that was signed in 1970 opens nothing
             with contextlib.suppress(S3IntegrationError):
                 await self.head(params["Key"])

@@ -150,8 +150,9 @@ class TokenService:
         except asyncio.TimeoutError:
             raise S3CredentialsError(
                 f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
-                code="token_service_down", peer=peer,
-            ) from None  # fmt: skip
+                code="token_service_down",
+                peer=peer,
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Nobody gets the cause: it carries the request, and with it passwords.
             raise _unreached(where, peer, error) from None

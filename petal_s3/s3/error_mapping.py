@@ -45,10 +45,15 @@ _OPTIONAL = {
         f"{verb}Bucket{setting}"
         for verb in ("Get", "Put")
         for setting in (
-            "Versioning", "Encryption", "Logging", "LifecycleConfiguration", "Cors", "Policy",
+            "Versioning",
+            "Encryption",
+            "Logging",
+            "LifecycleConfiguration",
+            "Cors",
+            "Policy",
         )
     ),
-}  # fmt: skip
+}
 # Their answers have no body, and so no code.
 _HEADS = {"HeadObject", "HeadBucket"}
 _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
@@ -93,7 +98,10 @@ _Kind = type[S3IntegrationError]
 TABLE: dict[str, tuple[_Kind, str, str]] = {
     **dict.fromkeys(
         (
-            "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "TokenRefreshRequired",
+            "InvalidToken",
             "RequestExpired",
         ),
         (S3CredentialsError, "credentials_expired", _EXPIRED),
@@ -105,21 +113,30 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), (ClockSkew, "clock", _CLOCK)),
     **dict.fromkeys(
         (
-            "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidSecurity",
+            "AccessDenied",
+            "AllAccessDisabled",
+            "AccountProblem",
+            "InvalidSecurity",
             "NotSignedUp",
         ),
         (S3BucketError, "forbidden", _FORBIDDEN),
     ),
     **dict.fromkeys(
         (
-            "NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect",
-            "IllegalLocationConstraintException", "AuthorizationHeaderMalformed",
-            "InvalidLocationConstraint", "InvalidBucketState",
+            "NoSuchBucket",
+            "InvalidBucketName",
+            "PermanentRedirect",
+            "TemporaryRedirect",
+            "IllegalLocationConstraintException",
+            "AuthorizationHeaderMalformed",
+            "InvalidLocationConstraint",
+            "InvalidBucketState",
         ),
         (S3BucketError, "bucket", _BUCKET),
     ),
-    **dict.fromkeys(("NotImplemented", "MethodNotAllowed"),
-                    (S3BucketError, "not_implemented", _NOT_OFFERED)),
+    **dict.fromkeys(
+        ("NotImplemented", "MethodNotAllowed"), (S3BucketError, "not_implemented", _NOT_OFFERED)
+    ),
     **dict.fromkeys(
         ("InvalidEncryptionAlgorithmError", "KMSNotConfigured"),
         (S3BucketError, "encryption", _ENCRYPTION),
@@ -130,15 +147,26 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
     ),
     "InvalidObjectState": (Refused, "archived", _ARCHIVED),
     **dict.fromkeys(
-        ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "ServiceQuotaExceeded",
-         "ServiceQuotaExceededException"),
+        (
+            "QuotaExceeded",
+            "InsufficientStorage",
+            "XMinioStorageFull",
+            "ServiceQuotaExceeded",
+            "ServiceQuotaExceededException",
+        ),
         (S3BucketError, "bucket_full", _FULL),
     ),
     **dict.fromkeys(
         (
-            "SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "Throttling",
-            "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
-            "BandwidthLimitExceeded", "RequestThrottled",
+            "SlowDown",
+            "ServiceUnavailable",
+            "RequestLimitExceeded",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequests",
+            "TooManyRequestsException",
+            "BandwidthLimitExceeded",
+            "RequestThrottled",
         ),
         (Throttled, "throttled", _SLOW),
     ),
@@ -150,32 +178,58 @@ TABLE: dict[str, tuple[_Kind, str, str]] = {
         ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
         (Mismatch, "digest_refused", _DIGEST),
     ),
-    "InvalidRange":
-        (BadInput, "no_such_range", "Nothing of the object lies in this range ({told})."),
+    "InvalidRange": (
+        BadInput,
+        "no_such_range",
+        "Nothing of the object lies in this range ({told}).",
+    ),
     "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
-    **dict.fromkeys(("NoSuchKey", "NoSuchVersion"),
-                    (S3FileNotFoundError, "not_found", "There is no such object.")),
-    "NoSuchLifecycleConfiguration":
-        (S3FileNotFoundError, "no_lifecycle", "The bucket has no lifecycle rules ({told})."),
     **dict.fromkeys(
-        ("NoSuchBucketPolicy", "NoSuchCORSConfiguration",
-         "ServerSideEncryptionConfigurationNotFoundError"),
+        ("NoSuchKey", "NoSuchVersion"),
+        (S3FileNotFoundError, "not_found", "There is no such object."),
+    ),
+    "NoSuchLifecycleConfiguration": (
+        S3FileNotFoundError,
+        "no_lifecycle",
+        "The bucket has no lifecycle rules ({told}).",
+    ),
+    **dict.fromkeys(
+        (
+            "NoSuchBucketPolicy",
+            "NoSuchCORSConfiguration",
+            "ServerSideEncryptionConfigurationNotFoundError",
+        ),
         (S3FileNotFoundError, "not_set", "The bucket has no such setting ({told})."),
     ),
     "BucketAlreadyExists": (Conflict, "bucket_of_another", _OTHERS),
     "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({told})."),
     **dict.fromkeys(
-        ("EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidArgument",
-         "InvalidRequest", "MalformedXML", "UnsupportedHeader", "MalformedPolicy",
-         "InvalidTargetBucketForLogging", "CrossLocationLoggingProhibited", "TooManyBuckets"),
+        (
+            "EntityTooLarge",
+            "KeyTooLongError",
+            "MetadataTooLarge",
+            "InvalidArgument",
+            "InvalidRequest",
+            "MalformedXML",
+            "UnsupportedHeader",
+            "MalformedPolicy",
+            "InvalidTargetBucketForLogging",
+            "CrossLocationLoggingProhibited",
+            "TooManyBuckets",
+        ),
         (Refused, "s3_refused", _NO),
     ),
     **dict.fromkeys(
-        ("InternalError", "RequestTimeout", "IncompleteBody", "OperationAborted",
-         "ConditionalRequestConflict"),
+        (
+            "InternalError",
+            "RequestTimeout",
+            "IncompleteBody",
+            "OperationAborted",
+            "ConditionalRequestConflict",
+        ),
         (Transient, "s3_unwell", _UNWELL),
     ),
-}  # fmt: skip
+}
 
 _STATUS: dict[int, tuple[_Kind, str, str]] = {
     301: (S3BucketError, "bucket", _BUCKET),
@@ -190,11 +244,15 @@ _STATUS: dict[int, tuple[_Kind, str, str]] = {
     503: (Throttled, "throttled", _SLOW),
     507: (S3BucketError, "bucket_full", _FULL),
     511: (NotS3, "not_s3", "The network asks for a login ({told})."),
-}  # fmt: skip
+}
 # A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
 _OF_AN_UPLOAD = {
-    "UploadPart", "UploadPartCopy", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload",
-}  # fmt: skip
+    "UploadPart",
+    "UploadPartCopy",
+    "ListParts",
+    "CompleteMultipartUpload",
+    "AbortMultipartUpload",
+}
 
 
 def translate(

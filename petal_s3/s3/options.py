@@ -100,8 +100,12 @@ def may_be_refusal(error: S3IntegrationError) -> bool:
     if isinstance(error, Throttled):
         return not told.code  # SlowDown says what it means
     return isinstance(error, Conflict | Mismatch | S3BucketError) or told.status in {
-        400, 405, 500, 501, 502,
-    }  # fmt: skip
+        400,
+        405,
+        500,
+        501,
+        502,
+    }
 
 
 def is_vague(error: S3IntegrationError) -> bool:

@@ -131,9 +131,13 @@ class Service:
         )
         self.objects = Objects(self.s3, self.outbox, self.ownership)
         self.learner = Learner(
-            self.s3, self.outbox, self.ownership.home, bucket=bucket_name_of(settings),
-            given=capabilities, now=self._now,
-        )  # fmt: skip
+            self.s3,
+            self.outbox,
+            self.ownership.home,
+            bucket=bucket_name_of(settings),
+            given=capabilities,
+            now=self._now,
+        )
         self.uploader = Uploader(
             self.s3,
             self.outbox,
@@ -159,9 +163,13 @@ class Service:
         )
 
         self.retention = Retention(
-            settings, self.outbox, self.s3, self._files,
-            may_not=self._may_not_delete, now=self._now,
-        )  # fmt: skip
+            settings,
+            self.outbox,
+            self.s3,
+            self._files,
+            may_not=self._may_not_delete,
+            now=self._now,
+        )
         self.intake = Intake(
             settings,
             self.ownership,
@@ -384,9 +392,13 @@ class Service:
         return self.flight.state(self._now())
 
     async def wait(
-        self, row_id: int, *, patience_s: float | None = None, while_blocked: bool = True,
+        self,
+        row_id: int,
+        *,
+        patience_s: float | None = None,
+        while_blocked: bool = True,
         on_progress: Callable[[int, int, float], None] | None = None,
-    ) -> Row:  # fmt: skip
+    ) -> Row:
         """Return the row once it is settled.
 
         Raises :class:`NotNow` when nothing has moved for ``patience_s`` seconds, or as soon as

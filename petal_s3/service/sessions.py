@@ -186,8 +186,9 @@ def _as_json(result: Mapping[str, Any]) -> bytes:
         raise BadInput(
             f"The result is too large: {megabytes(len(body)):.1f}MB"
             f" (max: {MAX_RESULT_BYTES // MIB}MB).",
-            code="too_large", status=413,
-        )  # fmt: skip
+            code="too_large",
+            status=413,
+        )
     return body
 
 

@@ -103,9 +103,15 @@ async def complete(
 
 
 async def take_inline(  # noqa: PLR0913 - a file and what is said of it
-    service: Service, session_id: str, name: str, content: str,
-    *, media_type: str | None = None, index: int = 0, page_count: int | None = None,
-) -> FileUploadMetadata:  # fmt: skip
+    service: Service,
+    session_id: str,
+    name: str,
+    content: str,
+    *,
+    media_type: str | None = None,
+    index: int = 0,
+    page_count: int | None = None,
+) -> FileUploadMetadata:
     """Take a file below 100 KB that comes with the request, as base64.
 
     Raises :class:`BadInput`. When anything fails, nothing stays in the bucket.
@@ -134,8 +140,9 @@ def _too_large() -> BadInput:
     return BadInput(
         f"The file is too large to come with the request (below {INLINE_BYTES} bytes): ask for a"
         " URL with POST /bucket/presign-upload.",
-        code="too_large", status=413,
-    )  # fmt: skip
+        code="too_large",
+        status=413,
+    )
 
 
 @contextlib.asynccontextmanager

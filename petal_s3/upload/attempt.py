@@ -246,9 +246,13 @@ class Uploader:
 
     def _copied(self, key: str, info: ObjectInfo, crc32: str, how: str) -> Receipt:
         return Receipt(
-            key=key, etag=info.etag, checksum=f"crc32:{crc32}", size=info.size, proof=how,
+            key=key,
+            etag=info.etag,
+            checksum=f"crc32:{crc32}",
+            size=info.size,
+            proof=how,
             verified_at=self._receipts.server_time(),
-        )  # fmt: skip
+        )
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up."""
@@ -392,9 +396,14 @@ class Uploader:
             window = self._window(source, 0, whole, live)
             try:
                 await self._s3.put(
-                    row.key, window, whole, content_type=row.media_type,
-                    metadata=self._about(row), replace=replace, refusal=refusal,
-                )  # fmt: skip
+                    row.key,
+                    window,
+                    whole,
+                    content_type=row.media_type,
+                    metadata=self._about(row),
+                    replace=replace,
+                    refusal=refusal,
+                )
             finally:
                 live.windows.discard(window)
 
@@ -534,9 +543,15 @@ class Uploader:
         return await self._finish(row, source, live, held, resumed=True)
 
     async def _finish(
-        self, row: Row, source: SourceFile, live: Live, held: Mapping[int, HeldPart],
-        *, replace: bool = False, resumed: bool = False,
-    ) -> Row:  # fmt: skip
+        self,
+        row: Row,
+        source: SourceFile,
+        live: Live,
+        held: Mapping[int, HeldPart],
+        *,
+        replace: bool = False,
+        resumed: bool = False,
+    ) -> Row:
         parts = await self._send(row, source, live, held, resumed=resumed)
         digests = [part.digest for part in parts]
         crc32 = whole_crc32(digests)
@@ -616,9 +631,14 @@ class Uploader:
     # -- parts
 
     async def _send(
-        self, row: Row, source: SourceFile, live: Live, held: Mapping[int, HeldPart],
-        *, resumed: bool,
-    ) -> list[_Part]:  # fmt: skip
+        self,
+        row: Row,
+        source: SourceFile,
+        live: Live,
+        held: Mapping[int, HeldPart],
+        *,
+        resumed: bool,
+    ) -> list[_Part]:
         """Send what is missing, until a last reading of the whole file agrees with all of it.
 
         Every part was read once before that reading begins and once more by it. What is equal

@@ -60,9 +60,14 @@ class DuplicateFinder:
     """Compares a file with what the bucket and the outbox know, reading it as seldom as it can."""
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, files: Executor, ownership: KeyOwnership,
-        *, now: Clock = clock.now,
-    ) -> None:  # fmt: skip
+        self,
+        s3: S3,
+        outbox: OutboxThread,
+        files: Executor,
+        ownership: KeyOwnership,
+        *,
+        now: Clock = clock.now,
+    ) -> None:
         self._receipts = Receipts(s3, outbox, files)
         self.inventory = Inventory(s3, outbox, ownership, now=now)
         self._s3 = s3

@@ -43,9 +43,15 @@ class Learner:
     """
 
     def __init__(
-        self, s3: S3, outbox: OutboxThread, home: str, *, bucket: str,
-        given: Capabilities | None = None, now: Clock = clock.now,
-    ) -> None:  # fmt: skip
+        self,
+        s3: S3,
+        outbox: OutboxThread,
+        home: str,
+        *,
+        bucket: str,
+        given: Capabilities | None = None,
+        now: Clock = clock.now,
+    ) -> None:
         self._steady = now
         self._again_at = float("-inf")
         self._s3 = s3

@@ -191,9 +191,12 @@ class Drainer:
             log.exception("attempt crashed id=%d", row.id)
             wait_s = backoff_s(row.failures, cap_s=_CAP_REFUSED_S, spread=self._spread)
             settled = await self._outbox(
-                transitions.defer, row, self._now() + wait_s, "internal",
+                transitions.defer,
+                row,
+                self._now() + wait_s,
+                "internal",
                 f"An error of petal-s3 itself ({type(error).__name__}); it is tried again.",
-            )  # fmt: skip
+            )
         if settled is not None:
             await self._on_settled(settled)
         await self._on_change()
@@ -253,8 +256,12 @@ class Drainer:
                 wait_s = min(wait_s, _LATE_S)
             log.warning(
                 "upload deferred key=%s attempt=%d due_in_s=%.0f code=%s reason=%s",
-                row.key, row.attempts, wait_s, error.code, error.message,
-            )  # fmt: skip
+                row.key,
+                row.attempts,
+                wait_s,
+                error.code,
+                error.message,
+            )
             return await self._outbox(
                 transitions.defer, row, self._now() + wait_s, error.code, error.message
             )
@@ -293,15 +300,20 @@ class Drainer:
             )
         except SourceChanged:
             return await self._outbox(
-                transitions.defer, row, self._now() + self._settle_s, "not_finished",
+                transitions.defer,
+                row,
+                self._now() + self._settle_s,
+                "not_finished",
                 "The file is being written; it is looked at again.",
-            )  # fmt: skip
+            )
         except S3IntegrationError as error:
             return await self._failed(row, error)
         log.warning(
             "file changed, planned anew key=%s size=%d compared=%s",
-            row.key, found.identity.size, same_size,
-        )  # fmt: skip
+            row.key,
+            found.identity.size,
+            same_size,
+        )
         plan = identities.reidentify if same_size else identities.restart
         due_at = self._now() + self._settle_s
         return await self._outbox(plan, row, found.identity, found.verdict, found.facts, due_at)

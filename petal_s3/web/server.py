@@ -250,9 +250,15 @@ class Server:
     """The server on its socket; ``port`` is the real one where 0 was asked for."""
 
     def __init__(
-        self, service: Service, *, host: str, port: int, token: str | None,
-        most: int = MOST_CONNECTIONS, head_s: float = HEAD_S,
-    ) -> None:  # fmt: skip
+        self,
+        service: Service,
+        *,
+        host: str,
+        port: int,
+        token: str | None,
+        most: int = MOST_CONNECTIONS,
+        head_s: float = HEAD_S,
+    ) -> None:
         """Raises :class:`ConfigError` for an address that others reach, without a token."""
         self.host = host
         self.port = port

@@ -41,10 +41,13 @@ class Account:
     def _client(self, service: str, key: str, secret: str) -> Any:
         self._clients.append(
             boto3.client(
-                service, endpoint_url=self.url, region_name="us-east-1",
-                aws_access_key_id=key, aws_secret_access_key=secret,
+                service,
+                endpoint_url=self.url,
+                region_name="us-east-1",
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
             )
-        )  # fmt: skip
+        )
         return self._clients[-1]
 
     def _made(self, name: str) -> tuple[str, str]:
@@ -65,9 +68,11 @@ class Account:
     def enforce(self) -> None:
         """From now on signatures and policies count."""
         request = urllib.request.Request(
-            f"{self.url}/moto-api/reset-auth", data=b"0", method="POST",
+            f"{self.url}/moto-api/reset-auth",
+            data=b"0",
+            method="POST",
             headers={"Content-Type": "text/plain"},
-        )  # fmt: skip
+        )
         urllib.request.urlopen(request, timeout=10).close()
 
     def close(self) -> None:

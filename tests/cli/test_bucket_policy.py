@@ -80,10 +80,13 @@ def test_only_own_folders_may_be_listed_and_only_over_tls(console: Console) -> N
     assert policy["ListOwn"]["Condition"] == {
         "StringLike": {
             "s3:prefix": [
-                f"{HOME}*", f"{MACHINE}/*", f"deleted/{HOME}*", f"deleted/{MACHINE}/*",
+                f"{HOME}*",
+                f"{MACHINE}/*",
+                f"deleted/{HOME}*",
+                f"deleted/{MACHINE}/*",
             ]
         }
-    }  # fmt: skip
+    }
     assert policy["TlsOnly"]["Effect"] == "Deny"
     assert policy["TlsOnly"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert policy["TlsOnly"]["Resource"] == ["arn:aws:s3:::logs", "arn:aws:s3:::logs/*"]

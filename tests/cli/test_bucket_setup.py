@@ -142,9 +142,12 @@ def test_what_others_have_set_stays(console: Console, bucket: Any) -> None:
     page = {"ID": "page", "AllowedMethods": ["GET"], "AllowedOrigins": ["https://a.example"]}
     bucket.put_bucket_cors(Bucket="logs", CORSConfiguration={"CORSRules": [page]})
     statement = {
-        "Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:root"},
-        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::logs/*",
-    }  # fmt: skip
+        "Sid": "Theirs",
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::1:root"},
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::logs/*",
+    }
     kept = {"Version": "2008-10-17", "Id": "kept", "Statement": statement}
     bucket.put_bucket_policy(Bucket="logs", Policy=json.dumps(kept))
 
@@ -155,8 +158,9 @@ def test_what_others_have_set_stays(console: Console, bucket: Any) -> None:
     assert found["theirs"]["Expiration"] == {"Days": 90}
     assert found["theirs"]["Filter"] == {"Prefix": "old/"}
     assert [one["ID"] for one in bucket.get_bucket_cors(Bucket="logs")["CORSRules"]] == [
-        "page", "petal-s3-browser",
-    ]  # fmt: skip
+        "page",
+        "petal-s3-browser",
+    ]
     policy = json.loads(bucket.get_bucket_policy(Bucket="logs")["Policy"])
     assert policy["Statement"][0] == statement
     assert policy["Statement"][1]["Sid"] == "PetalS3TlsOnly"
@@ -212,11 +216,12 @@ def test_a_kms_key_is_set_with_a_bucket_key(console: Console, bucket: Any) -> No
     assert told["Rules"] == [
         {
             "ApplyServerSideEncryptionByDefault": {
-                "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/logs",
+                "SSEAlgorithm": "aws:kms",
+                "KMSMasterKeyID": "alias/logs",
             },
             "BucketKeyEnabled": True,
         }
-    ]  # fmt: skip
+    ]
 
 
 # -- access logs
@@ -243,9 +248,11 @@ def test_a_missing_bucket_for_access_logs_fails_only_that_step(
 
     assert answer.code == 1
     assert steps(answer) == {
-        **dict.fromkeys(STEPS, "changed"), "bucket": "unchanged",
-        "log target": "failed", "access logs": "skipped",
-    }  # fmt: skip
+        **dict.fromkeys(STEPS, "changed"),
+        "bucket": "unchanged",
+        "log target": "failed",
+        "access logs": "skipped",
+    }
     assert setup(console, "--access-logs", "logs").code == 2  # it would log its own logs
 
 
@@ -299,9 +306,13 @@ def test_a_server_that_lists_the_bucket_instead_is_set_up_as_far_as_it_goes(
 
     assert answer.code == 1, answer
     assert steps(answer) == {
-        "bucket": "unchanged", "versioning": "not offered", "encryption": "not offered",
-        "lifecycle": "changed", "cors": "changed", "policy": "not offered",
-    }  # fmt: skip
+        "bucket": "unchanged",
+        "versioning": "not offered",
+        "encryption": "not offered",
+        "lifecycle": "changed",
+        "cors": "changed",
+        "policy": "not offered",
+    }
     assert "petal-s3-stale-uploads" in rules(bucket)
     reasons = {one["reason"] for one in answer.json["steps"] if one["outcome"] == "not offered"}
     assert reasons == {
@@ -454,9 +465,12 @@ def test_a_bucket_that_is_elsewhere_names_the_region(
 def test_a_region_that_s3_itself_tells_is_named(console: Console, sea: Sea, bucket: Any) -> None:
     where = {"LocationConstraint": "eu-west-1"}
     abroad = boto3.client(
-        "s3", endpoint_url=bucket.meta.endpoint_url, region_name="eu-west-1",
-        aws_access_key_id="a", aws_secret_access_key="b",
-    )  # fmt: skip
+        "s3",
+        endpoint_url=bucket.meta.endpoint_url,
+        region_name="eu-west-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
     with contextlib.closing(abroad):
         abroad.create_bucket(Bucket="abroad", CreateBucketConfiguration=where)
     # Without an endpoint of ours it is AWS, whose names of regions are the ones we mean.
@@ -582,9 +596,10 @@ def test_a_bucket_in_the_account_of_another_is_left_alone(
     console: Console, account: Account
 ) -> None:
     request = urllib.request.Request(
-        f"{account.url}/theirs", method="PUT",
+        f"{account.url}/theirs",
+        method="PUT",
         headers={"Authorization": _SIGNED, "x-moto-account-id": "111122223333"},
-    )  # fmt: skip
+    )
     urllib.request.urlopen(request, timeout=10).close()
 
     answer = setup(console, "--json", PETAL_S3_BUCKET_NAME="theirs")

@@ -17,9 +17,13 @@ from petal_s3.intake.spool import DrainLock
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [
-    "s3:ListBucket", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload",
-    "s3:GetObject", "s3:DeleteObject",
-]  # fmt: skip
+    "s3:ListBucket",
+    "s3:PutObject",
+    "s3:ListMultipartUploadParts",
+    "s3:AbortMultipartUpload",
+    "s3:GetObject",
+    "s3:DeleteObject",
+]
 OPTIONAL = "s3:DeleteObject"
 # moto copies to a key that is taken, whatever the request says.
 LACKED = "copy condition"

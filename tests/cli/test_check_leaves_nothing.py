@@ -96,11 +96,12 @@ def test_what_may_not_be_deleted_is_said_to_be_left(console: Console, versioned:
     [
         Fault(status=200, body=b"x" * 10, headers={"etag": '"abc"', "x-amz-request-id": "1"}),
         Fault(
-            status=206, body=b"0123",
+            status=206,
+            body=b"0123",
             headers={"etag": '"abc"', "content-range": "bytes 0-3/10", "x-amz-request-id": "1"},
         ),
     ],
-)  # fmt: skip
+)
 def test_one_odd_answer_to_a_range_does_not_end_the_check(
     console: Console, versioned: Sea, fault: Fault
 ) -> None:

@@ -593,10 +593,15 @@ def test_a_missing_object_and_one_of_another_machine(
         with pytest.raises(S3FileNotFoundError):
             call(KEY)
     for call in (
-        client.head_object, client.file_exists, client.delete_file, client.generate_presigned_url,
-        client.list_files, lambda key: client.move_file(key, KEY),
-        lambda key: client.move_file(KEY, key), lambda key: client.get_file_range(key, 0, 1),
-    ):  # fmt: skip
+        client.head_object,
+        client.file_exists,
+        client.delete_file,
+        client.generate_presigned_url,
+        client.list_files,
+        lambda key: client.move_file(key, KEY),
+        lambda key: client.move_file(KEY, key),
+        lambda key: client.get_file_range(key, 0, 1),
+    ):
         with pytest.raises(NotAllowed):
             call(FOREIGN)
     with pytest.raises(S3DownloadError) as caught:

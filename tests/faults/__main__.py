@@ -16,10 +16,16 @@ from tests.faults.wire import PORTAL, TROUBLE, TWISTS, Fault
 FAULTS = {
     fault.name: fault
     for fault in (
-        *PORTAL, *TWISTS, *TROUBLE, Fault("drop", drop=True), Fault("deaf", deaf=True),
-        Fault("hang", hang=True), Fault("late", delay_s=20.0), Fault("cut", cut_at=100_000),
+        *PORTAL,
+        *TWISTS,
+        *TROUBLE,
+        Fault("drop", drop=True),
+        Fault("deaf", deaf=True),
+        Fault("hang", hang=True),
+        Fault("late", delay_s=20.0),
+        Fault("cut", cut_at=100_000),
     )
-}  # fmt: skip
+}
 
 _HELP = """\
   plan OP FAULT [TIMES]   the next requests of OP meet FAULT (OP as S3 names it, * for any)
@@ -135,9 +141,11 @@ async def _listen(console: Console, ended: asyncio.Event) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="scripts/faults", description=__doc__, epilog="typed lines:\n" + _HELP,
+        prog="scripts/faults",
+        description=__doc__,
+        epilog="typed lines:\n" + _HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--port", type=int, default=0, help="of the link (default: a free one)")
     parser.add_argument("--bucket", default="logs")
     parser.add_argument("--token-life", type=float, default=3600, help="seconds")

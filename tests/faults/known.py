@@ -5,10 +5,18 @@ from __future__ import annotations
 from petal_s3.s3.capabilities import Capabilities, Feature, Known
 
 _OFFERED: tuple[Feature, ...] = (
-    "encryption", "body_checksums", "full_checksums", "told_checksums", "part_etags", "md5_etags",
+    "encryption",
+    "body_checksums",
+    "full_checksums",
+    "told_checksums",
+    "part_etags",
+    "md5_etags",
     "joined_etags",
-    "list_parts", "list_uploads", "deletion", "prompt_reads",
-)  # fmt: skip
+    "list_parts",
+    "list_uploads",
+    "deletion",
+    "prompt_reads",
+)
 _CONDITIONS: tuple[Feature, ...] = ("put_condition", "complete_condition")
 # Conditions are left open: then a key is looked at before the first byte.
 KNOWN = Capabilities({feature: Known(True, 0, "given") for feature in _OFFERED})

@@ -215,9 +215,14 @@ class Mind:
         told = self._checked(ask)
         self._absent(ask)
         self.things[ask.key] = Thing(
-            ask.body.size, self._etag(ask.body.md5.hex()), _crc32(told, ask.body), bool(told),
-            _about(ask.headers), self._now(), bytes(ask.body.kept) if self.keep else b"",
-        )  # fmt: skip
+            ask.body.size,
+            self._etag(ask.body.md5.hex()),
+            _crc32(told, ask.body),
+            bool(told),
+            _about(ask.headers),
+            self._now(),
+            bytes(ask.body.kept) if self.keep else b"",
+        )
         more = {_SUM: told} if told else {}
         more |= _encrypted(ask.headers)
         return Answer(200, b"", {"ETag": f'"{self.things[ask.key].etag}"', **more})
@@ -301,8 +306,14 @@ class Mind:
         if self.personality.how("copy-metadata"):
             about = {**thing.headers, **{n: v for n, v in about.items() if n.startswith(_SSE)}}
         self.things[ask.key] = Thing(
-            thing.size, etag, thing.crc32, thing.told_crc32, about, self._now(), thing.body,
-        )  # fmt: skip
+            thing.size,
+            etag,
+            thing.crc32,
+            thing.told_crc32,
+            about,
+            self._now(),
+            thing.body,
+        )
         return _xml("CopyObjectResult", f"<ETag>&quot;{etag}&quot;</ETag>")
 
     def _copied(self, ask: Ask) -> Thing:
@@ -323,9 +334,10 @@ class Mind:
             keys = sorted(
                 key
                 for key, it in self.things.items()
-                if key.startswith(prefix) and key > after
+                if key.startswith(prefix)
+                and key > after
                 and not self.personality.blind(ask, self._now() - it.modified)
-            )  # fmt: skip
+            )
             chosen = [(key, self.things[key]) for key in keys[:most]]
             page, rest = [(key, it.size, it.etag) for key, it in chosen], bool(keys[most:])
         found = "".join(
@@ -435,11 +447,15 @@ class Mind:
         whole = hashlib.md5(b"".join(p.md5 for p in parts), usedforsecurity=False).hexdigest()
         body = b"".join(part.body for part in parts)
         self.things[ask.key] = Thing(
-            size, self._joined_etag(f"{whole}-{len(parts)}", body),
+            size,
+            self._joined_etag(f"{whole}-{len(parts)}", body),
             crc32 if checked or not told else _number(told),
             upload.checksummed and self.personality.how("complete-checksum") != "ignored",
-            upload.headers, self._now(), body, _composite(parts) if upload.composite else "",
-        )  # fmt: skip
+            upload.headers,
+            self._now(),
+            body,
+            _composite(parts) if upload.composite else "",
+        )
         etag = self.things[ask.key].etag
         del self.uploads[ask.upload_id]
         return _xml(
@@ -584,9 +600,13 @@ def _signature(ask: Ask, named: Sequence[str], secret: str) -> str:
     )
     _, _, scope = ask.value("X-Amz-Credential").partition("/")
     text = "\n".join(
-        ["AWS4-HMAC-SHA256", ask.value("X-Amz-Date"), scope,
-         hashlib.sha256(canonical.encode()).hexdigest()]
-    )  # fmt: skip
+        [
+            "AWS4-HMAC-SHA256",
+            ask.value("X-Amz-Date"),
+            scope,
+            hashlib.sha256(canonical.encode()).hexdigest(),
+        ]
+    )
     key = f"AWS4{secret}".encode()
     for part in (*scope.split("/"), text):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

@@ -18,24 +18,42 @@ UNCHECKED = "unchecked"
 """A checksum is told again as it was told, whatever the bytes are."""
 
 _BODY_SUM = (
-    "400 InvalidArgument", "400 InvalidRequest", "400", "501 NotImplemented", "403 AccessDenied",
-    IGNORED, UNCHECKED,
-)  # fmt: skip
+    "400 InvalidArgument",
+    "400 InvalidRequest",
+    "400",
+    "501 NotImplemented",
+    "403 AccessDenied",
+    IGNORED,
+    UNCHECKED,
+)
 _CONDITION = (
-    "400 InvalidArgument", "501 NotImplemented", "501", "403 AccessDenied",
-    "412 PreconditionFailed", IGNORED,
-)  # fmt: skip
+    "400 InvalidArgument",
+    "501 NotImplemented",
+    "501",
+    "403 AccessDenied",
+    "412 PreconditionFailed",
+    IGNORED,
+)
 
 ODDITIES: Mapping[str, tuple[str, ...]] = {
     "head-checksum": ("400", "501", "403", IGNORED),
     "body-checksum": _BODY_SUM,
     "part-checksum": ("400 InvalidRequest", "501 NotImplemented", IGNORED, UNCHECKED),
     "full-checksum": (
-        "400 InvalidRequest", "400 InvalidArgument", "400", "501 NotImplemented",
-        "403 AccessDenied", IGNORED, "composite",
+        "400 InvalidRequest",
+        "400 InvalidArgument",
+        "400",
+        "501 NotImplemented",
+        "403 AccessDenied",
+        IGNORED,
+        "composite",
     ),
     "complete-checksum": (
-        "400 BadDigest", "400 InvalidRequest", "501 NotImplemented", IGNORED, UNCHECKED,
+        "400 BadDigest",
+        "400 InvalidRequest",
+        "501 NotImplemented",
+        IGNORED,
+        UNCHECKED,
     ),
     "put-condition": _CONDITION,
     "complete-condition": _CONDITION,
@@ -43,19 +61,31 @@ ODDITIES: Mapping[str, tuple[str, ...]] = {
     "get-condition": (IGNORED, "501 NotImplemented"),
     "copy-metadata": (IGNORED, "501 NotImplemented"),
     "encryption": (
-        "400 InvalidArgument", "400", "501 NotImplemented", "500 InternalError",
-        "403 AccessDenied", IGNORED,
+        "400 InvalidArgument",
+        "400",
+        "501 NotImplemented",
+        "500 InternalError",
+        "403 AccessDenied",
+        IGNORED,
     ),
     "put-etag": ("opaque", "hex"),
     "part-etag": ("opaque", "hex"),
     "joined-etag": ("opaque", "whole", "hex", "hex-n"),
     "list-uploads": (
-        "404 NoSuchUpload", "501 NotImplemented", "405 MethodNotAllowed", "403 AccessDenied",
-        "listing", "exact",
+        "404 NoSuchUpload",
+        "501 NotImplemented",
+        "405 MethodNotAllowed",
+        "403 AccessDenied",
+        "listing",
+        "exact",
     ),
     "list-parts": (
-        "501 NotImplemented", "405 MethodNotAllowed", "403 AccessDenied", "no Bucket",
-        "gone: 404 NoSuchKey", "gone: 200",
+        "501 NotImplemented",
+        "405 MethodNotAllowed",
+        "403 AccessDenied",
+        "no Bucket",
+        "gone: 404 NoSuchKey",
+        "gone: 200",
     ),
     "echo": ("no Bucket", "no Key", "no UploadId", "nothing"),
     "head-length": ("absent",),
@@ -65,7 +95,7 @@ ODDITIES: Mapping[str, tuple[str, ...]] = {
     "deletion": ("403 AccessDenied", "501 NotImplemented"),
     "archive": ("403 InvalidObjectState",),
     "credentials": ("403 InvalidAccessKeyId", "403 SignatureDoesNotMatch"),
-}  # fmt: skip
+}
 """Each optional feature, and in which ways it is odd somewhere."""
 
 _SUMS = "x-amz-checksum-"
@@ -202,9 +232,11 @@ class Personality:
         made = hashlib.sha256(f"{feature} {plain}".encode()).hexdigest()
         _, dash, parts = plain.partition("-")
         told = {
-            "opaque": f"tok_{made[:24]}", "whole": whole, "hex": made[:32],
+            "opaque": f"tok_{made[:24]}",
+            "whole": whole,
+            "hex": made[:32],
             "hex-n": f"{made[:32]}{dash}{parts}",
-        }  # fmt: skip
+        }
         return told.get(how, plain)
 
     def blind(self, ask: Ask, age_s: float) -> bool:

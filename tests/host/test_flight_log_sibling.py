@@ -183,8 +183,9 @@ def test_a_job_in_the_background_tells_how_it_ended(host: Aboard, machine: str, 
     assert upload(host, log, key, wait=False).status == 200
     told = until(lambda: _settled(job(host, key)))
     assert (told["status"], told["metadata"]["upload_result"]["file_size"]) == (
-        "completed", log.stat().st_size,
-    )  # fmt: skip
+        "completed",
+        log.stat().st_size,
+    )
     assert host.object(key) == log.read_bytes()
 
 

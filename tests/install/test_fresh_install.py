@@ -77,8 +77,12 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     assert "0.1.0" in run(command, "--version", cwd=tmp_path)
     status = json.loads(run(command, "status", "--json", cwd=tmp_path, env=home))
     assert status["counts"] == {
-        "queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0,
-    }  # fmt: skip
+        "queued": 0,
+        "uploading": 0,
+        "verified": 0,
+        "dead": 0,
+        "cancelled": 0,
+    }
     # Without the host, everything but the petal can be imported.
     run(
         python,
@@ -109,7 +113,12 @@ def test_a_host_that_was_there_before_still_works(
             "PETAL_S3_SETTLE_SECONDS": "0.5",
         }
         counts = run(
-            python, "-c", _RUN_HOST, tmp_path / "root", json.dumps(settings),
-            cwd=tmp_path, env=bare_env(HOME=str(tmp_path)),
-        )  # fmt: skip
+            python,
+            "-c",
+            _RUN_HOST,
+            tmp_path / "root",
+            json.dumps(settings),
+            cwd=tmp_path,
+            env=bare_env(HOME=str(tmp_path)),
+        )
     assert json.loads(counts.splitlines()[-1])["verified"] == 1

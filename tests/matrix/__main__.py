@@ -21,10 +21,11 @@ _SETS = {"all": pairs, "covering": covering, "singles": singles, "known": known}
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="scripts/matrix", description=__doc__,
+        prog="scripts/matrix",
+        description=__doc__,
         epilog="features:\n" + "\n".join(f"  {n}: {', '.join(h)}" for n, h in ODDITIES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("which", nargs="?", choices=_SETS, default="all")
     parser.add_argument("--one", help="play this one case and tell it all")
     parser.add_argument("--only", default="", help="cases whose name holds this text")

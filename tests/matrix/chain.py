@@ -273,7 +273,18 @@ async def orphans(chain: Chain) -> None:
 
 Operation = Callable[[Chain], Awaitable[None]]
 OPERATIONS: tuple[Operation, ...] = (
-    small, parts, resume, lost, gone, taken, copies, move, download, presign, compare, orphans,
-)  # fmt: skip
+    small,
+    parts,
+    resume,
+    lost,
+    gone,
+    taken,
+    copies,
+    move,
+    download,
+    presign,
+    compare,
+    orphans,
+)
 
 __all__ = ["OPERATIONS", "Blocked", "Chain"]

@@ -76,9 +76,13 @@ class VirtualPlace(World):
         self.seen: list[Seen] = []
         self._meets: list[tuple[str, int, Fault]] = []
         self.mind = Mind(
-            BUCKET, now=self.true_time, min_part=part, keep=True, accepts=self.tokens.accepts,
+            BUCKET,
+            now=self.true_time,
+            min_part=part,
+            keep=True,
+            accepts=self.tokens.accepts,
             personality=personality,
-        )  # fmt: skip
+        )
 
     def where(self) -> dict[str, str]:
         return {"endpoint_url": ENDPOINT, "session_token_url": TOKENS}
@@ -207,16 +211,20 @@ def _names_of_this_host() -> Iterator[None]:
 async def on_a_wire(personality: Personality, part: int = PART) -> AsyncIterator[WirePlace]:
     """A server with a personality on a real port while the block runs."""
     with _names_of_this_host():
-        async with FaultServer(
-            BUCKET, min_part=part, keep=True, personality=personality
-        ) as server:  # fmt: skip
+        async with FaultServer(BUCKET, min_part=part, keep=True, personality=personality) as server:
             yield WirePlace(server)
 
 
 def settings_for(where: Mapping[str, str], part: int, **more: Any) -> Settings:
     """Settings of a drone that sends in small parts, one after the other."""
     given = {
-        "bucket_name": BUCKET, "machine_id": "drone-1", "settle_seconds": 0.0, "concurrency": 1,
-        "upload_while_flying": True, "request_timeout": 30.0, **where, **more,
-    }  # fmt: skip
+        "bucket_name": BUCKET,
+        "machine_id": "drone-1",
+        "settle_seconds": 0.0,
+        "concurrency": 1,
+        "upload_while_flying": True,
+        "request_timeout": 30.0,
+        **where,
+        **more,
+    }
     return config.load(**given).model_copy(update={"part_size": part})

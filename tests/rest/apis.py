@@ -133,9 +133,14 @@ class Api:
     # -- asking
 
     def ask(
-        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None,
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
         **query: Any,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """Ask, and hold the answer against what the OpenAPI says of this operation."""
         asked = f"{path}?{urlencode(query)}" if query else path
         answer = self.plain(method, asked, body=body, headers=headers)
@@ -143,9 +148,13 @@ class Api:
         return answer
 
     def plain(
-        self, method: str, target: str, *, body: Any = None,
+        self,
+        method: str,
+        target: str,
+        *,
+        body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """Ask; a dictionary is sent as JSON."""
         sent = dict(headers or {})
         if isinstance(body, dict):
@@ -316,9 +325,14 @@ class Standing:
 
 @contextlib.contextmanager
 def standing(
-    s3: EmbeddedS3, directory: Path, *, token: str | None = None, most: int = MOST_CONNECTIONS,
-    head_s: float = HEAD_S, **settings: Any,
-) -> Iterator[Standing]:  # fmt: skip
+    s3: EmbeddedS3,
+    directory: Path,
+    *,
+    token: str | None = None,
+    most: int = MOST_CONNECTIONS,
+    head_s: float = HEAD_S,
+    **settings: Any,
+) -> Iterator[Standing]:
     """The stand-alone server in a thread of its own."""
     bucket = f"rest-{next(_numbers)}"
     s3.create_bucket(bucket)
@@ -330,10 +344,14 @@ def standing(
         _loop() as thread,
     ):
         given = {
-            **_SETTINGS, "bucket_name": bucket, "endpoint_url": link.url,
-            "session_token_url": tokens.url, "state_dir": directory / "state",
-            "log_dirs": str(directory / "logs"), **settings,
-        }  # fmt: skip
+            **_SETTINGS,
+            "bucket_name": bucket,
+            "endpoint_url": link.url,
+            "session_token_url": tokens.url,
+            "state_dir": directory / "state",
+            "log_dirs": str(directory / "logs"),
+            **settings,
+        }
         with pytest.MonkeyPatch.context() as bare:
             bare.setenv("PETAL_S3_CONFIG", "")
             kept = config.load(**given)
@@ -349,9 +367,14 @@ def standing(
 
         service, server = thread.run(make())
         api = Api(
-            f"http://127.0.0.1:{server.port}", link, tokens, client, bucket,
-            kept.log_dirs[0], kept.state_dir,
-        )  # fmt: skip
+            f"http://127.0.0.1:{server.port}",
+            link,
+            tokens,
+            client,
+            bucket,
+            kept.log_dirs[0],
+            kept.state_dir,
+        )
         try:
             yield Standing(api, service, server, thread)
         finally:
@@ -378,9 +401,15 @@ def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Api]:
         made.tokens.life_s = TOKEN_LIFE_S
         made.start()
         api = Api(
-            f"{made.host.url}/petals/petal-s3", made.link, made.tokens, made.s3, bucket,
-            made.logs, made.state, made.host.log_text,
-        )  # fmt: skip
+            f"{made.host.url}/petals/petal-s3",
+            made.link,
+            made.tokens,
+            made.s3,
+            bucket,
+            made.logs,
+            made.state,
+            made.host.log_text,
+        )
         until(lambda: api.get("/status").json["drained_by"])
         yield api
 

@@ -224,11 +224,16 @@ def test_two_files_are_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "", "application/json", "multipart/form-data", "multipart/form-data; boundary=",
-        "multipart/form-data; boundary=" + "x" * 71, "multipart/mixed; boundary=x",
-        'multipart/form-data; boundary="', "multipart/form-data; boundary=\xff\xfe",
+        "",
+        "application/json",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=" + "x" * 71,
+        "multipart/mixed; boundary=x",
+        'multipart/form-data; boundary="',
+        "multipart/form-data; boundary=\xff\xfe",
     ],
-)  # fmt: skip
+)
 def test_another_content_type_is_no_form(api: Api, kind: str) -> None:
     headers = {"Content-Type": kind} if kind else {}
     told = api.ask(
@@ -285,10 +290,22 @@ def test_an_upload_while_it_flies_is_kept_and_sent_after_the_flight(api: Api) ->
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"{}", b'{"armed": 1}', b'{"armed": "true"}', b'{"armed": null}',
-     b'{"armed": true, "more": 1}', b'{"armed": true', b"\xff\xfe", b"[" * 50_000,
-     b'{"armed": ' + b"9" * 10_000 + b"}", b'{"\\ud800": true}'],
-)  # fmt: skip
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"armed": 1}',
+        b'{"armed": "true"}',
+        b'{"armed": null}',
+        b'{"armed": true, "more": 1}',
+        b'{"armed": true',
+        b"\xff\xfe",
+        b"[" * 50_000,
+        b'{"armed": ' + b"9" * 10_000 + b"}",
+        b'{"\\ud800": true}',
+    ],
+)
 def test_a_wrong_body_changes_no_flight_state(api: Api, body: bytes) -> None:
     before = api.get("/status").json["flight_state"]
     told = api.ask("POST", "/flight", body=body, headers={"Content-Type": "application/json"})
@@ -603,9 +620,16 @@ def test_a_url_for_writing_adds_and_never_replaces(api: Api, thing: tuple[str, b
 
 @pytest.mark.parametrize(
     "query",
-    [{"expires": 0}, {"expires": -5}, {"expires": 604_801}, {"expires": "soon"}, {"expires": "nan"},
-     {"method": "DELETE"}, {"method": "get"}],
-)  # fmt: skip
+    [
+        {"expires": 0},
+        {"expires": -5},
+        {"expires": 604_801},
+        {"expires": "soon"},
+        {"expires": "nan"},
+        {"method": "DELETE"},
+        {"method": "get"},
+    ],
+)
 def test_a_url_that_cannot_be_is_refused(api: Api, query: dict[str, Any]) -> None:
     assert api.get(f"/bucket/presign/{HOME}a.ulg", **query).status == 400
 
@@ -760,18 +784,37 @@ def test_rows_come_page_by_page_the_latest_first(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"state": "lost"}, {"limit": 0}, {"limit": 1001}, {"limit": "x"}, {"token": "x"},
-     {"token": "-1"}, {"token": "1 OR 1=1"}, {"token": "9" * 19}, {"token": "1\n"}],
-)  # fmt: skip
+    [
+        {"state": "lost"},
+        {"limit": 0},
+        {"limit": 1001},
+        {"limit": "x"},
+        {"token": "x"},
+        {"token": "-1"},
+        {"token": "1 OR 1=1"},
+        {"token": "9" * 19},
+        {"token": "1\n"},
+    ],
+)
 def test_rows_that_cannot_be_are_refused(api: Api, query: dict[str, Any]) -> None:
     assert api.get("/outbox", **query).status == 400
 
 
 @pytest.mark.parametrize(
     ("row_id", "status"),
-    [("999999", 404), ("9223372036854775807", 404), ("9223372036854775808", 400), ("0", 400),
-     ("-1", 400), ("x", 400), ("1.5", 400), ("1e3", 400), ("9" * 500, 400), ("%00", 400)],
-)  # fmt: skip
+    [
+        ("999999", 404),
+        ("9223372036854775807", 404),
+        ("9223372036854775808", 400),
+        ("0", 400),
+        ("-1", 400),
+        ("x", 400),
+        ("1.5", 400),
+        ("1e3", 400),
+        ("9" * 500, 400),
+        ("%00", 400),
+    ],
+)
 def test_a_row_that_is_not_there_is_not_found(api: Api, row_id: str, status: int) -> None:
     assert api.get(f"/outbox/{row_id}").status == status
     assert api.post(f"/outbox/{row_id}/retry").status == status
@@ -825,9 +868,17 @@ def test_nothing_that_is_told_holds_a_secret(api: Api) -> None:
     key = api.stored(log())["s3_key"]
     told = b"".join(
         api.get(path).body
-        for path in ("/bucket/info", "/status", "/health", "/metrics", "/outbox", "/",
-                     "/bucket/list", f"/bucket/head/{key}")
-    ).decode()  # fmt: skip
+        for path in (
+            "/bucket/info",
+            "/status",
+            "/health",
+            "/metrics",
+            "/outbox",
+            "/",
+            "/bucket/list",
+            f"/bucket/head/{key}",
+        )
+    ).decode()
     assert [secret for secret in SECRETS if secret in told] == []
     info = api.get("/bucket/info").json
     assert (info["machine_id"], info["bucket_name"]) == (MACHINE, api.bucket)
@@ -880,8 +931,23 @@ def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(api: Api) -> No
     assert told.headers["x-content-type-options"] == "nosniff"
     seen = Tags()
     seen.feed(page)
-    assert seen.tags <= {"html", "head", "meta", "title", "style", "body", "h1", "p", "b", "table",
-                         "thead", "tbody", "tr", "th", "td"}  # fmt: skip
+    assert seen.tags <= {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "p",
+        "b",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
     assert seen.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
     assert "url(" not in page
     assert "All logs are up" not in page

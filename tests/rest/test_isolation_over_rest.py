@@ -62,9 +62,11 @@ SMUGGLED = [
     "%23",
 ]
 VERBS = [
-    ("GET", "/bucket/download/"), ("GET", "/bucket/head/"), ("GET", "/bucket/presign/"),
+    ("GET", "/bucket/download/"),
+    ("GET", "/bucket/head/"),
+    ("GET", "/bucket/presign/"),
     ("DELETE", "/bucket/delete/"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture

@@ -68,9 +68,8 @@ def wires(api: Api) -> int:
     """How many connections the server holds now."""
     here = psutil.Process().net_connections("tcp")
     return sum(
-        one.laddr.port == api.address[1] and one.status == psutil.CONN_ESTABLISHED
-        for one in here
-    )  # fmt: skip
+        one.laddr.port == api.address[1] and one.status == psutil.CONN_ESTABLISHED for one in here
+    )
 
 
 # -- who may ask
@@ -83,9 +82,18 @@ def wires(api: Api) -> int:
 )
 def test_without_the_token_nothing_is_told(locked: Api) -> None:
     for told in (
-        None, "", "Bearer", "Bearer ", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", TOKEN,
-        f"Basic {TOKEN}", f"Bearer {TOKEN.upper()}", "Bearer \xff\xfe", f"Bearer {TOKEN}, x",
-    ):  # fmt: skip
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN}x",
+        TOKEN,
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN.upper()}",
+        "Bearer \xff\xfe",
+        f"Bearer {TOKEN}, x",
+    ):
         headers = {} if told is None else {"Authorization": told}
         for method, path in (("GET", "/status"), ("GET", "/"), ("POST", "/landed"), ("GET", "/x")):
             answer = locked.plain(method, path, headers=headers)
@@ -107,9 +115,20 @@ def test_a_body_without_the_token_is_not_kept(locked: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "[::]", "", "192.168.1.2", "10.0.0.1", "drone.local",
-             "localhost.example", "128.0.0.1", "::ffff:10.0.0.1"]
-)  # fmt: skip
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "[::]",
+        "",
+        "192.168.1.2",
+        "10.0.0.1",
+        "drone.local",
+        "localhost.example",
+        "128.0.0.1",
+        "::ffff:10.0.0.1",
+    ],
+)
 def test_no_address_that_others_reach_is_bound_without_a_token(stand: Standing, host: str) -> None:
     for token in (None, ""):
         with pytest.raises(ConfigError, match="PETAL_S3_API_TOKEN"):
@@ -131,10 +150,24 @@ def test_loopback_needs_no_token(host: str) -> None:
 def test_another_name_for_this_machine_is_refused(api: Api) -> None:
     port = api.address[1]
     for host in (
-        "evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example",
-        f"evil.example@127.0.0.1.evil.example:{port}", "0.0.0.0", "192.168.1.2", "[::ffff:1.2.3.4]",
-        "", "[", "[::1", "]", "127.0.0.1]", "\xff", "2130706434", "/", "a b",
-    ):  # fmt: skip
+        "evil.example",
+        f"evil.example:{port}",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        f"evil.example@127.0.0.1.evil.example:{port}",
+        "0.0.0.0",
+        "192.168.1.2",
+        "[::ffff:1.2.3.4]",
+        "",
+        "[",
+        "[::1",
+        "]",
+        "127.0.0.1]",
+        "\xff",
+        "2130706434",
+        "/",
+        "a b",
+    ):
         text = f"GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         answer = parsed(api.raw(text.encode("latin-1")))
         assert answer.status in {400, 403}, (host, answer)
@@ -167,9 +200,14 @@ def test_another_name_for_this_machine_is_refused(api: Api) -> None:
 def test_a_page_of_another_site_is_refused(api: Api, headers: dict[str, str]) -> None:
     given = {name: text.format(port=api.address[1]) for name, text in headers.items()}
     for method, path in (
-        ("GET", "/status"), ("GET", "/"), ("GET", "/events"), ("POST", "/landed"),
-        ("POST", "/outbox/1/retry"), ("DELETE", "/outbox/1"), ("POST", "/bucket/upload"),
-    ):  # fmt: skip
+        ("GET", "/status"),
+        ("GET", "/"),
+        ("GET", "/events"),
+        ("POST", "/landed"),
+        ("POST", "/outbox/1/retry"),
+        ("DELETE", "/outbox/1"),
+        ("POST", "/bucket/upload"),
+    ):
         assert api.plain(method, path, headers=given).status == 403, (method, path)
     told = api.plain("POST", "/flight", body={"armed": True}, headers=given)
     assert told.status == 403
@@ -183,9 +221,16 @@ def test_its_own_page_may_ask(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
-             "application/jsonx", "text/plain; application/json"]
-)  # fmt: skip
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "",
+        "application/jsonx",
+        "text/plain; application/json",
+    ],
+)
 def test_json_that_a_plain_form_could_send_is_refused(api: Api, kind: str) -> None:
     told = api.plain("POST", "/flight", body=b'{"armed": true}', headers={"Content-Type": kind})
     assert told.status == 400
@@ -194,11 +239,19 @@ def test_json_that_a_plain_form_could_send_is_refused(api: Api, kind: str) -> No
 
 def test_nothing_else_is_served(api: Api) -> None:
     for method, path, status in (
-        ("GET", "/nothing", 404), ("POST", "/status", 405), ("PUT", "/bucket/upload", 405),
-        ("PATCH", "/outbox/1", 405), ("OPTIONS", "/status", 405), ("HEAD", "/status", 405),
-        ("TRACE", "/status", 405), ("GET", "/bucket/upload", 405), ("GET", "/status/", 404),
-        ("GET", "/bucket/head/", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404),
-    ):  # fmt: skip
+        ("GET", "/nothing", 404),
+        ("POST", "/status", 405),
+        ("PUT", "/bucket/upload", 405),
+        ("PATCH", "/outbox/1", 405),
+        ("OPTIONS", "/status", 405),
+        ("HEAD", "/status", 405),
+        ("TRACE", "/status", 405),
+        ("GET", "/bucket/upload", 405),
+        ("GET", "/status/", 404),
+        ("GET", "/bucket/head/", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/openapi.json", 404),
+    ):
         told = api.plain(method, path)
         assert told.status == status, (method, path, told)
         if method != "HEAD":
@@ -268,9 +321,16 @@ def test_heads_that_never_end_are_refused(api: Api, lines: str) -> None:
 
 
 def test_what_is_no_http_is_answered_without_a_trace(api: Api) -> None:
-    for text in (b"\x16\x03\x01\x02\x00\x01\x00", b"\x00" * 100, b"GET\r\n\r\n", b"\r\n\r\n\r\n",
-                 b"GET /status HTTP/9.9\r\n\r\n", b"SSH-2.0-x\r\n", b"<script> / HTTP/1.1\r\n\r\n",
-                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):  # fmt: skip
+    for text in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\x00" * 100,
+        b"GET\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"GET /status HTTP/9.9\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"<script> / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ):
         with contextlib.suppress(ConnectionError):
             found = api.raw(text, timeout_s=0.5)
             assert b"Traceback" not in found

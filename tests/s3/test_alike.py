@@ -236,6 +236,8 @@ async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) 
     await robot.finish(await robot.land(size=SMALL))
 
     assert ownership.listed == (
-        f"deleted/{MACHINE}/", f"{MACHINE}/", f"deleted/deleted/{MACHINE}/",
-    )  # fmt: skip
+        f"deleted/{MACHINE}/",
+        f"{MACHINE}/",
+        f"deleted/deleted/{MACHINE}/",
+    )
     assert (len(ownership.roots), robot.count(LISTING)) == (4, 3)

@@ -69,7 +69,7 @@ LIES: dict[str, Lie] = {
     "the answer to another question": always(
         xml("<LocationConstraint>eu-central-1</LocationConstraint>")
     ),
-}  # fmt: skip
+}
 
 
 def md5_of(heard: Heard) -> str:
@@ -170,7 +170,7 @@ OTHERS: dict[str, dict[str, Lie]] = {
             raw(206, b"half", ETag=OTHER, Content_Range="bytes 4-7/8")
         ),
     },
-}  # fmt: skip
+}
 
 
 def lies(op: str) -> dict[str, Lie]:

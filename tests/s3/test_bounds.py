@@ -89,9 +89,14 @@ async def bench(
     file.write_bytes(WHOLE)
     opened = robot.cloud.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
     s3 = S3(
-        bucket=BUCKET, region="us-east-1", endpoint_url=chaos.url, tokens=robot.service.tokens,
-        timeout_s=SHORT_S, stall_s=SHORT_S, connections=32,
-    )  # fmt: skip
+        bucket=BUCKET,
+        region="us-east-1",
+        endpoint_url=chaos.url,
+        tokens=robot.service.tokens,
+        timeout_s=SHORT_S,
+        stall_s=SHORT_S,
+        connections=32,
+    )
     made = Bench(s3, opened, file)
     yield made
     await s3.close()

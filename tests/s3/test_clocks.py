@@ -34,9 +34,16 @@ from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault, Link
 
 OPS = (
-    "ListObjectsV2", "HeadObject", "PutObject", "CreateMultipartUpload", "UploadPart",
-    "ListParts", "CompleteMultipartUpload", "ListMultipartUploads", "AbortMultipartUpload",
-)  # fmt: skip
+    "ListObjectsV2",
+    "HeadObject",
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "ListParts",
+    "CompleteMultipartUpload",
+    "ListMultipartUploads",
+    "AbortMultipartUpload",
+)
 YEAR_S = 31_556_952.0
 LIMIT_S = 15 * 60.0
 DAY = timedelta(days=1)
@@ -233,9 +240,14 @@ NAME = x509.NameAttribute
 
 
 def signed_by(
-    ca_key: ec.EllipticCurvePrivateKey, ca: x509.Name, key: ec.EllipticCurvePrivateKey, *,
-    subject: x509.Name, starts: datetime, host: str | None,
-) -> x509.Certificate:  # fmt: skip
+    ca_key: ec.EllipticCurvePrivateKey,
+    ca: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    subject: x509.Name,
+    starts: datetime,
+    host: str | None,
+) -> x509.Certificate:
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -262,10 +274,16 @@ def tls_context(
     server = x509.Name([NAME(NameOID.COMMON_NAME, "S3")])
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     roots = [
-        signed_by(one, authority, one, subject=authority,
-                  starts=datetime.now(timezone.utc) - DAY, host=None)
+        signed_by(
+            one,
+            authority,
+            one,
+            subject=authority,
+            starts=datetime.now(timezone.utc) - DAY,
+            host=None,
+        )
         for one in keys
-    ]  # fmt: skip
+    ]
     (folder / "ca.pem").write_bytes(roots[0].public_bytes(pem))
     leaf = signed_by(
         keys[0 if trusted else 1], authority, key, subject=server, starts=starts, host=host

@@ -57,9 +57,11 @@ async def closing_server(answer: bytes) -> AsyncIterator[str]:
     ("answer", "error"), [(b"", Offline), (SLOW_DOWN, Throttled)], ids=["silent", "refusing"]
 )
 async def test_a_peer_that_ends_its_side_in_the_middle_of_a_body_is_heard_before_any_stall(
-    answer: bytes, error: type[S3IntegrationError], tmp_path: Path,
+    answer: bytes,
+    error: type[S3IntegrationError],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens-nothing")
     path = tmp_path / "log.ulg"

@@ -210,11 +210,17 @@ async def test_one_wrong_bit_is_noticed(wired: Wired, part_size: int, *, told: b
         ({"etag": "0" * 32 + "-2", "told": False, "x_amz_meta_part_size": "7"}, ""),
     ],
     ids=[
-        "single part", "single part without crc32", "multipart", "multipart without crc32",
-        "multipart of unknown parts", "SSE-KMS", "SSE-KMS without crc32", "no md5 at all",
+        "single part",
+        "single part without crc32",
+        "multipart",
+        "multipart without crc32",
+        "multipart of unknown parts",
+        "SSE-KMS",
+        "SSE-KMS without crc32",
+        "no md5 at all",
         "a part size that does not fit",
     ],
-)  # fmt: skip
+)
 async def test_the_proof_is_whatever_the_object_carries(
     wired: Wired, about: dict[str, str | int], proof: str
 ) -> None:

@@ -78,9 +78,16 @@ async def test_what_is_put_to_its_url_is_told(robot: Robot) -> None:
 
     assert made["s3_key"] == f"{HOME}tmp/s1/{made['file_id']}_Bericht.PDF"
     assert told == FileUploadMetadata(
-        name="Bericht (ä).PDF", type="application/pdf", extension=".pdf", size=len(BODY), index=2,
-        file_id=made["file_id"], page_count=7, s3Key=made["s3_key"], s3Url=told.s3Url,
-    )  # fmt: skip
+        name="Bericht (ä).PDF",
+        type="application/pdf",
+        extension=".pdf",
+        size=len(BODY),
+        index=2,
+        file_id=made["file_id"],
+        page_count=7,
+        s3Key=made["s3_key"],
+        s3Url=told.s3Url,
+    )
     assert robot.body(told.s3Key) == BODY
     assert told.s3Url.endswith(f"/logs/{told.s3Key}")
     assert robot.head(told.s3Key)["ServerSideEncryption"] == "AES256"
@@ -163,12 +170,21 @@ async def test_before_it_was_put_there_is_nothing_to_complete(robot: Robot) -> N
 async def test_only_what_was_handed_over_in_this_session_is_completed(robot: Robot) -> None:
     mine, theirs = await handed(robot, "s1"), await handed(robot, "s10")
     others = [
-        theirs, f"{HOME}20250727_143022_flight.ulg", f"{HOME}sessions/s1/logs/a.log",
-        "flight_logs/drone-002/tmp/s1/a.pdf", "flight_logs/drone-0011/tmp/s1/a.pdf",
-        f"{HOME}tmp/s1/../s10/a.pdf", f"{HOME}tmp/s1/%2e%2e/s10/a.pdf", f"{HOME}tmp/s1//a.pdf",
-        f"{HOME}tmp/s1", f"{HOME}tmp/s1/", f"s3://other/{mine}", f"deleted/{mine}",
-        "drone-001/tmp/s1/a.pdf", f"{HOME}xtmp/s1/a.pdf",
-    ]  # fmt: skip
+        theirs,
+        f"{HOME}20250727_143022_flight.ulg",
+        f"{HOME}sessions/s1/logs/a.log",
+        "flight_logs/drone-002/tmp/s1/a.pdf",
+        "flight_logs/drone-0011/tmp/s1/a.pdf",
+        f"{HOME}tmp/s1/../s10/a.pdf",
+        f"{HOME}tmp/s1/%2e%2e/s10/a.pdf",
+        f"{HOME}tmp/s1//a.pdf",
+        f"{HOME}tmp/s1",
+        f"{HOME}tmp/s1/",
+        f"s3://other/{mine}",
+        f"deleted/{mine}",
+        "drone-001/tmp/s1/a.pdf",
+        f"{HOME}xtmp/s1/a.pdf",
+    ]
     for key in others:
         with contextlib.suppress(Exception):
             robot.put(key, b"theirs")
@@ -237,9 +253,13 @@ async def test_what_cannot_come_with_the_request_is_refused(
 
 @pytest.mark.parametrize(
     ("op", "fault"),
-    [("PutObject", LOSE_ANSWER), ("PutObject", DENIED), ("HeadObject", DROP),
-     ("HeadObject", refusal(500, "InternalError"))],
-)  # fmt: skip
+    [
+        ("PutObject", LOSE_ANSWER),
+        ("PutObject", DENIED),
+        ("HeadObject", DROP),
+        ("HeadObject", refusal(500, "InternalError")),
+    ],
+)
 async def test_an_inline_file_that_fails_leaves_nothing(robot: Robot, op: str, fault: Any) -> None:
     robot.always(op, fault)
 
@@ -276,16 +296,23 @@ async def test_an_inline_file_that_is_cancelled_leaves_nothing(robot: Robot) -> 
 @pytest.mark.parametrize(
     ("name", "size", "kind", "code", "status"),
     [
-        ("", 1, None, "bad_name", 400), (" ", 1, None, "bad_name", 400),
-        ("a/b", 1, None, "bad_name", 400), ("..", 1, None, "bad_name", 400),
-        (".", 1, None, "bad_name", 400), ("a\nb", 1, None, "bad_name", 400),
-        ("a\0", 1, None, "bad_name", 400), ("\ud800", 1, None, "bad_name", 400),
-        ("ä" * 200, 1, None, "bad_name", 400), ("a", 0, None, "empty", 400),
-        ("a", -1, None, "empty", 400), ("a", 6 * 1024**3, None, "too_large", 413),
-        ("a", 1, "text", "bad_type", 400), ("a", 1, "a/b\r\nX: y", "bad_type", 400),
+        ("", 1, None, "bad_name", 400),
+        (" ", 1, None, "bad_name", 400),
+        ("a/b", 1, None, "bad_name", 400),
+        ("..", 1, None, "bad_name", 400),
+        (".", 1, None, "bad_name", 400),
+        ("a\nb", 1, None, "bad_name", 400),
+        ("a\0", 1, None, "bad_name", 400),
+        ("\ud800", 1, None, "bad_name", 400),
+        ("ä" * 200, 1, None, "bad_name", 400),
+        ("a", 0, None, "empty", 400),
+        ("a", -1, None, "empty", 400),
+        ("a", 6 * 1024**3, None, "too_large", 413),
+        ("a", 1, "text", "bad_type", 400),
+        ("a", 1, "a/b\r\nX: y", "bad_type", 400),
         ("a", 1, "text/plain; charset=utf-8", "bad_type", 400),
     ],
-)  # fmt: skip
+)
 async def test_what_can_be_no_file_gets_no_url(
     robot: Robot, name: str, size: int, kind: str | None, code: str, status: int
 ) -> None:

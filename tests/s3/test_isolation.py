@@ -68,9 +68,11 @@ class Wire:
 
     def get_object(self, params: dict[str, Any]) -> dict[str, Any]:
         return {
-            "Body": _Body(), "ContentLength": 4, "ETag": ETAG,
+            "Body": _Body(),
+            "ContentLength": 4,
+            "ETag": ETAG,
             "ContentRange": "bytes 0-3/4" if "Range" in params else "",
-        }  # fmt: skip
+        }
 
     def delete_object(self, _: dict[str, Any]) -> dict[str, Any]:
         return {}
@@ -237,23 +239,96 @@ async def attempt(one: Drone, operation: str, key: str) -> tuple[int, list[str]]
     return status, [signed for signed in one.wire.signed if not allowed(signed, one.roots)]
 
 
-PIECES = st.sampled_from([
-    "..", ".", "", "...", "%2e", "%2e%2e", "%2E.", ".%2e", "%252e%252e", "%25252e%25252e", "%c0%ae",
-    "\\", "..\\..", "%5c", "%255c", "%2f", "%252F", "%", "%2", "\0", "%00", "\n", "\r\n", "\x7f",
-    "\u2028", "\u2024\u2024", "\uff0e\uff0e", "\u2215", "e\u0301", "\N{SNOWMAN}", "\udc80", " ",
-    "drone-1", "drone-10", "drone-2", "DRONE-1", "drone-1%2f", "flight_logs", "deleted", "a", "b",
-    "host.9", "x.ulg", "s3:", "S3:", BUCKET, BUCKET.upper(), "other", "*", "?", "#", "&x=1", "~",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        "..",
+        ".",
+        "",
+        "...",
+        "%2e",
+        "%2e%2e",
+        "%2E.",
+        ".%2e",
+        "%252e%252e",
+        "%25252e%25252e",
+        "%c0%ae",
+        "\\",
+        "..\\..",
+        "%5c",
+        "%255c",
+        "%2f",
+        "%252F",
+        "%",
+        "%2",
+        "\0",
+        "%00",
+        "\n",
+        "\r\n",
+        "\x7f",
+        "\u2028",
+        "\u2024\u2024",
+        "\uff0e\uff0e",
+        "\u2215",
+        "e\u0301",
+        "\N{SNOWMAN}",
+        "\udc80",
+        " ",
+        "drone-1",
+        "drone-10",
+        "drone-2",
+        "DRONE-1",
+        "drone-1%2f",
+        "flight_logs",
+        "deleted",
+        "a",
+        "b",
+        "host.9",
+        "x.ulg",
+        "s3:",
+        "S3:",
+        BUCKET,
+        BUCKET.upper(),
+        "other",
+        "*",
+        "?",
+        "#",
+        "&x=1",
+        "~",
+    ]
+)
 GLUE = st.sampled_from(["/", "/", "/", "", "//", "\\", "%2f", "/../", "/./"])
 _OWN = "<a folder of its own>/"
-BEGIN = st.sampled_from([
-    _OWN, _OWN, _OWN, f"s3://{BUCKET}/{_OWN}", "", "/",
-    "flight_logs/drone-1/", "drone-1/", "deleted/flight_logs/drone-1/", "a/b/drone-1/",
-    "a/b/host.9/", "host.9/", "deleted/drone-1/", "flight_logs/drone-10/", "drone-10/", "drone-1",
-    "deleted/", "flight_logs/", f"s3://{BUCKET}/", f"S3://{BUCKET}/drone-1/", f"s3://{BUCKET}",
-    f"s3://{BUCKET.upper()}/drone-1/", "s3://other/drone-1/", f"s3:/{BUCKET}/drone-1/", "s3:///",
-    f"s3://{BUCKET}/flight_logs/drone-1/../drone-2/", f"https://s3.invalid/{BUCKET}/drone-1/",
-])  # fmt: skip
+BEGIN = st.sampled_from(
+    [
+        _OWN,
+        _OWN,
+        _OWN,
+        f"s3://{BUCKET}/{_OWN}",
+        "",
+        "/",
+        "flight_logs/drone-1/",
+        "drone-1/",
+        "deleted/flight_logs/drone-1/",
+        "a/b/drone-1/",
+        "a/b/host.9/",
+        "host.9/",
+        "deleted/drone-1/",
+        "flight_logs/drone-10/",
+        "drone-10/",
+        "drone-1",
+        "deleted/",
+        "flight_logs/",
+        f"s3://{BUCKET}/",
+        f"S3://{BUCKET}/drone-1/",
+        f"s3://{BUCKET}",
+        f"s3://{BUCKET.upper()}/drone-1/",
+        "s3://other/drone-1/",
+        f"s3:/{BUCKET}/drone-1/",
+        "s3:///",
+        f"s3://{BUCKET}/flight_logs/drone-1/../drone-2/",
+        f"https://s3.invalid/{BUCKET}/drone-1/",
+    ]
+)
 
 
 @st.composite
@@ -299,11 +374,17 @@ def test_no_key_leads_out_of_the_folders_of_a_machine(fleet: tuple[Any, list[Dro
     seen: Counter[str] = Counter()
 
     @tried(
-        max_examples=EXAMPLES, deadline=None, database=None,
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(st.integers(0, len(drones) - 1), st.sampled_from(sorted(OPERATIONS)), keys() | near(),
-           st.integers(0, 7))  # fmt: skip
+    )
+    @given(
+        st.integers(0, len(drones) - 1),
+        st.sampled_from(sorted(OPERATIONS)),
+        keys() | near(),
+        st.integers(0, 7),
+    )
     @example(0, "list", "..", 0)
     @example(0, "head", f"s3://{BUCKET}/flight_logs/drone-10/x.ulg", 0)
     @example(0, "move to", "flight_logs/drone-1/%252e%252e/drone-2/x.ulg", 0)
@@ -353,12 +434,21 @@ def test_every_operation_works_on_a_key_of_its_own(
 # -- on the real wire
 
 HOSTILE = [
-    "flight_logs/drone-002/x.ulg", "flight_logs/drone-0011/x.ulg", f"{HOME}../drone-002/x.ulg",
-    f"{HOME}%2e%2e/drone-002/x.ulg", f"{HOME}%252e%252e/x.ulg", f"{HOME}..\\drone-002\\x.ulg",
-    f"{HOME}/x.ulg", f"/{HOME}x.ulg", f"{HOME}a\0b.ulg", f"s3://other/{HOME}x.ulg",
-    f"s3://{BUCKET}/flight_logs/drone-002/x.ulg", f"s3://{BUCKET.upper()}/{HOME}x.ulg",
-    f"deleted/flight_logs/drone-002/{MACHINE}/x.ulg", f"{HOME}a%2f%2e%2e%2f%2e%2e%2fx.ulg",
-]  # fmt: skip
+    "flight_logs/drone-002/x.ulg",
+    "flight_logs/drone-0011/x.ulg",
+    f"{HOME}../drone-002/x.ulg",
+    f"{HOME}%2e%2e/drone-002/x.ulg",
+    f"{HOME}%252e%252e/x.ulg",
+    f"{HOME}..\\drone-002\\x.ulg",
+    f"{HOME}/x.ulg",
+    f"/{HOME}x.ulg",
+    f"{HOME}a\0b.ulg",
+    f"s3://other/{HOME}x.ulg",
+    f"s3://{BUCKET}/flight_logs/drone-002/x.ulg",
+    f"s3://{BUCKET.upper()}/{HOME}x.ulg",
+    f"deleted/flight_logs/drone-002/{MACHINE}/x.ulg",
+    f"{HOME}a%2f%2e%2e%2f%2e%2e%2fx.ulg",
+]
 
 
 @pytest.mark.parametrize("key", HOSTILE)

@@ -93,8 +93,12 @@ async def test_new_inode_numbers_make_no_second_row(robot: Robot) -> None:
 
     status = await robot.service.status()
     assert status["counts"] == {
-        "queued": 0, "uploading": 0, "verified": 3, "dead": 0, "cancelled": 0,
-    }  # fmt: skip
+        "queued": 0,
+        "uploading": 0,
+        "verified": 3,
+        "dead": 0,
+        "cancelled": 0,
+    }
     assert robot.ops() == []
 
 
@@ -141,8 +145,9 @@ async def test_a_log_that_was_recognised_after_the_loss_of_the_outbox_is_known_a
     await robot.service.landed()
 
     assert (recognised.part_size, len(robot.sql(f"SELECT 1 FROM log WHERE path = '{path}'"))) == (
-        None, 1,
-    )  # fmt: skip
+        None,
+        1,
+    )
 
 
 @pytest.mark.guarantee(

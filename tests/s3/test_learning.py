@@ -87,12 +87,20 @@ class Drone:
     async def open(self, **settings: Any) -> None:
         """A new process on the outbox."""
         self.logs.mkdir(exist_ok=True)
-        loaded = config.load(**{
-            "bucket_name": BUCKET, "session_token_url": self.server.token_url,
-            "endpoint_url": self.server.url, "machine_id": MACHINE, "state_dir": self._state,
-            "log_dirs": str(self.logs), "settle_seconds": 0, "part_size": PART, "concurrency": 2,
-            **settings,
-        })  # fmt: skip
+        loaded = config.load(
+            **{
+                "bucket_name": BUCKET,
+                "session_token_url": self.server.token_url,
+                "endpoint_url": self.server.url,
+                "machine_id": MACHINE,
+                "state_dir": self._state,
+                "log_dirs": str(self.logs),
+                "settle_seconds": 0,
+                "part_size": PART,
+                "concurrency": 2,
+                **settings,
+            }
+        )
         service = Service(loaded, wall=self.date)
         service.drainer._spread = lambda: 0.0
         self._services.append(service)
@@ -147,8 +155,9 @@ class Drone:
 
     def sent(self, row: Row) -> int:
         """Bytes of bodies of one log."""
-        return sum(one.body_bytes for one in self.server.seen if one.op in BODIES
-                   and one.key == row.key)  # fmt: skip
+        return sum(
+            one.body_bytes for one in self.server.seen if one.op in BODIES and one.key == row.key
+        )
 
     def nothing_is_left(self) -> bool:
         mind = self.server.mind
@@ -396,9 +405,15 @@ async def test_an_answer_that_contradicts_what_is_known_is_looked_into(
 @pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 @pytest.mark.parametrize(
     "how",
-    ["400 InvalidArgument", "400", "501 NotImplemented", "500 InternalError", "403 AccessDenied",
-     "ignored"],
-)  # fmt: skip
+    [
+        "400 InvalidArgument",
+        "400",
+        "501 NotImplemented",
+        "500 InternalError",
+        "403 AccessDenied",
+        "ignored",
+    ],
+)
 @pytest.mark.guarantee(
     "refusals",
     "the encryption of PETAL_S3_SSE is refused, with whatever status, or not confirmed",

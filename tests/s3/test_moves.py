@@ -23,10 +23,17 @@ from tests.faults.wire import Answer, Fault
 HERE = Path(__file__).parent
 SIZE = 2 * PART + 300_000
 RANGED = [
-    "HeadObject", "HeadObject", "CreateMultipartUpload", "UploadPartCopy", "UploadPartCopy",
-    "UploadPartCopy", "CompleteMultipartUpload", "HeadObject", "DeleteObject",
+    "HeadObject",
+    "HeadObject",
+    "CreateMultipartUpload",
+    "UploadPartCopy",
+    "UploadPartCopy",
+    "UploadPartCopy",
+    "CompleteMultipartUpload",
+    "HeadObject",
+    "DeleteObject",
     "ListMultipartUploads",
-]  # fmt: skip
+]
 ABOUT = {"x_amz_meta_original_filename": "flight.ulg", "x_amz_meta_log_kind": "ulog"}
 
 
@@ -200,9 +207,15 @@ async def test_a_move_by_ranges_that_was_killed_is_finished_by_the_next_process(
     "a copy inside the bucket is not what was copied, as HEAD tells it",
     "the source is never deleted, however often it is asked",
 )
-@pytest.mark.parametrize("lie", [
-    {"ETag": f'"{"0" * 32}"'}, {"x_amz_checksum_crc32": "AAAAAA=="}, {"Content_Length": "5"},
-], ids=["ETag", "crc32", "size"])  # fmt: skip
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"ETag": f'"{"0" * 32}"'},
+        {"x_amz_checksum_crc32": "AAAAAA=="},
+        {"Content_Length": "5"},
+    ],
+    ids=["ETag", "crc32", "size"],
+)
 async def test_a_copy_that_differs_never_costs_the_source(
     wired: Wired, lie: dict[str, str]
 ) -> None:

@@ -72,9 +72,11 @@ async def test_walking_through_a_hundred_thousand_objects_takes_no_more_memory_t
     """In a process of its own, so that only the walk is weighed."""
     done = subprocess.run(
         [sys.executable, str(HERE / "walker.py"), str(tmp_path)],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
-    )  # fmt: skip
+    )
     told = json.loads(done.stdout)
 
     assert told["count"] == told["different"] == 100_000

@@ -1183,10 +1183,17 @@ async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
     robot.service.orphans._age_s = -60  # everything is old
     row = await robot.finish(await robot.land())
     kept = [
-        row.key, f"{HOME}tmp", f"{HOME}tmp.ulg", f"{HOME}xtmp/a", f"{HOME}sessions/tmp/logs/a.log",
-        f"flight_logs/{MACHINE}1/tmp/s1/a.pdf", "flight_logs/drone-002/tmp/s1/a.pdf",
-        "flight_logs/tmp/s1/a.pdf", f"{MACHINE}/tmp/s1/a.pdf", f"deleted/{TEMPORARY}",
-    ]  # fmt: skip
+        row.key,
+        f"{HOME}tmp",
+        f"{HOME}tmp.ulg",
+        f"{HOME}xtmp/a",
+        f"{HOME}sessions/tmp/logs/a.log",
+        f"flight_logs/{MACHINE}1/tmp/s1/a.pdf",
+        "flight_logs/drone-002/tmp/s1/a.pdf",
+        "flight_logs/tmp/s1/a.pdf",
+        f"{MACHINE}/tmp/s1/a.pdf",
+        f"deleted/{TEMPORARY}",
+    ]
     for key in [*kept[1:], TEMPORARY, f"{HOME}tmp/loose", f"{HOME}tmp/s1/a/b"]:
         robot.put(key, b"x")
 

@@ -99,9 +99,10 @@ async def test_by_default_nothing_is_deleted(robot: Robot, ladder: Ladder) -> No
 
 
 @pytest.mark.guarantee(
-    "retention", "a proven log is older than RETENTION_DAYS", "it is deleted, with its receipt "
-    "in the journal"
-)  # fmt: skip
+    "retention",
+    "a proven log is older than RETENTION_DAYS",
+    "it is deleted, with its receipt in the journal",
+)
 async def test_an_old_proven_log_goes_and_the_journal_tells_why(
     robot: Robot, ladder: Ladder
 ) -> None:

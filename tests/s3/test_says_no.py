@@ -15,9 +15,14 @@ from petal_s3.demo.link import Fault
 from petal_s3.outbox.rows import Row
 
 OPS = (
-    "ListObjectsV2", "HeadObject", "PutObject", "CreateMultipartUpload", "UploadPart",
-    "ListParts", "CompleteMultipartUpload",
-)  # fmt: skip
+    "ListObjectsV2",
+    "HeadObject",
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "ListParts",
+    "CompleteMultipartUpload",
+)
 
 
 def part_numbers(robot: Robot) -> list[int]:
@@ -53,10 +58,13 @@ REFUSALS = {
 # There the refusal is an answer: to look for a key, for a list, for an upload that is no more; and
 # where no HEAD is to be had a listing tells size and ETag.
 ANSWERS = {
-    ("HeadObject", 403), ("HeadObject", 404), ("HeadObject", 501),
+    ("HeadObject", 403),
+    ("HeadObject", 404),
+    ("HeadObject", 501),
     ("ListObjectsV2", "AccessDenied"),
-    ("ListParts", "NoSuchUpload"), ("ListParts", "NoSuchKey"),
-}  # fmt: skip
+    ("ListParts", "NoSuchUpload"),
+    ("ListParts", "NoSuchKey"),
+}
 
 
 @pytest.mark.parametrize("op", OPS)

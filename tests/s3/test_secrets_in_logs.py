@@ -241,9 +241,11 @@ async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
     "no secret in it, nor in the chain of causes",
 )
 async def test_no_crash_tells_a_secret(
-    robot: Robot, heard: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+    robot: Robot,
+    heard: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     caught: list[BaseException] = []
     for fault in FAULTS.values():
         robot.always("HeadObject", fault)

@@ -72,12 +72,17 @@ async def test_a_log_stands_at_the_key_of_its_session_and_says_what_it_is(robot:
     assert about["original-filename"] == "error%20log%20%281%29.txt"
     assert about["session-id"] == "flight-42"
     assert told.model_dump() == {
-        "s3_uri": f"s3://logs/{key}", "bucket": "logs", "key": key,
-        "file_name": "error log (1).txt", "file_size": len(path.read_bytes()),
-        "upload_timestamp": told.upload_timestamp, "session_id": "flight-42",
-        "content_type": "text/plain", "presigned_url": told.presigned_url,
+        "s3_uri": f"s3://logs/{key}",
+        "bucket": "logs",
+        "key": key,
+        "file_name": "error log (1).txt",
+        "file_size": len(path.read_bytes()),
+        "upload_timestamp": told.upload_timestamp,
+        "session_id": "flight-42",
+        "content_type": "text/plain",
+        "presigned_url": told.presigned_url,
         "etag": robot.head(key)["ETag"].strip('"'),
-    }  # fmt: skip
+    }
     assert told.upload_timestamp.endswith("+00:00")
     assert spool(robot) == []
 
@@ -309,11 +314,14 @@ async def test_killed_while_it_sends_the_next_process_finishes_it(robot: Robot) 
 
 def child_args(robot: Robot, path: Path) -> list[str]:
     given = {
-        "bucket_name": "logs", "session_token_url": robot.tokens.url,
+        "bucket_name": "logs",
+        "session_token_url": robot.tokens.url,
         "endpoint_url": robot.link.url,
-        "machine_id": "drone-001", "state_dir": str(robot.state), "log_dirs": str(robot.logs),
+        "machine_id": "drone-001",
+        "state_dir": str(robot.state),
+        "log_dirs": str(robot.logs),
         "settle_seconds": 0,
-    }  # fmt: skip
+    }
     return [json.dumps(given), str(path), "s1", "in the middle"]
 
 
@@ -326,9 +334,11 @@ async def test_memory_stays_flat_however_large_a_log_is(robot: Robot) -> None:
             for at in range(0, size, 1_000_000):
                 file.write(b"%09d\n" % at * 100_000)
         child = await asyncio.create_subprocess_exec(
-            sys.executable, HERE / "session_child.py", *child_args(robot, path),
+            sys.executable,
+            HERE / "session_child.py",
+            *child_args(robot, path),
             stdout=subprocess.PIPE,
-        )  # fmt: skip
+        )
         out, _ = await child.communicate()
         told = json.loads(out)
         assert told["size"] == size
@@ -342,18 +352,43 @@ async def test_memory_stays_flat_however_large_a_log_is(robot: Robot) -> None:
 
 
 BAD: list[tuple[str, str | bytes, str, str, int]] = [
-    ("report.pdf", "%PDF", "Invalid file type: .pdf. Allowed: .log, .txt, .csv, .out, .err.",
-     "extension", 422),
-    ("noextension", "text", "Invalid file type: none. Allowed: .log, .txt, .csv, .out, .err.",
-     "extension", 422),
-    ("a.log", b"\x00\x01\x02" * 999, "'a.log' is not readable text: its first bytes are binary.",
-     "not_text", 422),
-    ("z.log", b"\0" * 4096, "'z.log' contains only zeros: nothing was recorded in it.",
-     "zero_filled", 422),
+    (
+        "report.pdf",
+        "%PDF",
+        "Invalid file type: .pdf. Allowed: .log, .txt, .csv, .out, .err.",
+        "extension",
+        422,
+    ),
+    (
+        "noextension",
+        "text",
+        "Invalid file type: none. Allowed: .log, .txt, .csv, .out, .err.",
+        "extension",
+        422,
+    ),
+    (
+        "a.log",
+        b"\x00\x01\x02" * 999,
+        "'a.log' is not readable text: its first bytes are binary.",
+        "not_text",
+        422,
+    ),
+    (
+        "z.log",
+        b"\0" * 4096,
+        "'z.log' contains only zeros: nothing was recorded in it.",
+        "zero_filled",
+        422,
+    ),
     ("e.log", "", "'e.log' is empty (0 bytes).", "empty", 422),
-    ("g.log", b"\x1f\x8b\x08\x00" * 99, "'g.log' is compressed: unpack it first.", "compressed",
-     422),
-]  # fmt: skip
+    (
+        "g.log",
+        b"\x1f\x8b\x08\x00" * 99,
+        "'g.log' is compressed: unpack it first.",
+        "compressed",
+        422,
+    ),
+]
 
 
 @pytest.mark.guarantee(
@@ -408,10 +443,14 @@ async def test_what_is_no_file_is_refused(robot: Robot) -> None:
     fifo = robot.tmp / "fifo.log"
     os.mkfifo(fifo)
     for path, code in (
-        (robot.tmp / "gone.log", "not_found"), (folder, "not_regular"), (fifo, "not_regular"),
-        ("", "bad_path"), ("a\0.log", "bad_path"), ("/", "not_regular"),
+        (robot.tmp / "gone.log", "not_found"),
+        (folder, "not_regular"),
+        (fifo, "not_regular"),
+        ("", "bad_path"),
+        ("a\0.log", "bad_path"),
+        ("/", "not_regular"),
         ("/dev/zero", "not_regular"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(S3IntegrationError) as told:
             await enter(robot, path)
         assert told.value.code == code, path

@@ -144,11 +144,20 @@ async def test_a_file_from_another_age_arrives(robot: Robot, mtime: int) -> None
 @pytest.mark.parametrize(
     "name",
     [
-        "a..xml", "a b\tc.xml", "a\nb.xml", "ü𝄞.xml", "-rf.xml", "%2e%2e%2fx.xml",
-        "a\\..\\b.xml", "a'\"<&>.xml", "x" * 250 + ".xml", "\x1b[31m.xml", "tmp.xml",
+        "a..xml",
+        "a b\tc.xml",
+        "a\nb.xml",
+        "ü𝄞.xml",
+        "-rf.xml",
+        "%2e%2e%2fx.xml",
+        "a\\..\\b.xml",
+        "a'\"<&>.xml",
+        "x" * 250 + ".xml",
+        "\x1b[31m.xml",
+        "tmp.xml",
         "a.xml.000001",
     ],
-)  # fmt: skip
+)
 async def test_a_hostile_name_is_tamed_in_the_key_and_kept_in_the_metadata(
     robot: Robot, name: str
 ) -> None:
@@ -203,9 +212,11 @@ async def test_what_is_no_xml_is_a_dead_row_with_its_reason(robot: Robot) -> Non
 
     dead = {row.name: row.code for row in await rows(robot) if row.state == "dead"}
     assert dead == {
-        "page.xml": "bad_magic", "packed.xml": "compressed", "zeros.json": "zero_filled",
+        "page.xml": "bad_magic",
+        "packed.xml": "compressed",
+        "zeros.json": "zero_filled",
         "empty.xml": "empty",
-    }  # fmt: skip
+    }
     assert [robot.body(key) for key in robot.stored()] == [good.read_bytes()]
 
 
@@ -282,8 +293,11 @@ async def test_sources_in_each_other_and_in_a_log_directory_take_each_file_once(
 
     assert sorted(key.removeprefix(HOME) for key in robot.stored()) == [
         "20231114_221320_20250727_143022_flight.ulg",  # as ever
-        "inner/d.xml", "outer/b.log", "outer/c.xml", "text/a.log",
-    ]  # fmt: skip
+        "inner/d.xml",
+        "outer/b.log",
+        "outer/c.xml",
+        "text/a.log",
+    ]
     assert all(proven(row) for row in await rows(robot))
 
 

@@ -102,9 +102,14 @@ async def process(wired: Wired, path: Path, stop_at: int = 0, **more: Any) -> Pr
     given = settings(wired.server, wired.link.url, wired.tmp, **more)
     given |= {"state_dir": str(wired.tmp / "theirs")}
     return await asyncio.create_subprocess_exec(
-        sys.executable, str(HERE / "streamer.py"), json.dumps(given), str(path), str(stop_at),
-        stdout=PIPE, env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
-    )  # fmt: skip
+        sys.executable,
+        str(HERE / "streamer.py"),
+        json.dumps(given),
+        str(path),
+        str(stop_at),
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
+    )
 
 
 async def says(process: Process) -> dict[str, Any]:

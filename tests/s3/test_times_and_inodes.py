@@ -72,8 +72,10 @@ async def test_a_time_that_moved_throws_no_part_away(robot: Robot) -> None:
 
     assert (moved.state, moved.code) == ("queued", "source_changed")
     assert (moved.upload_id, moved.part_size, moved.sent_bytes) == (
-        row.upload_id, row.part_size, 5 * PART,
-    )  # fmt: skip
+        row.upload_id,
+        row.part_size,
+        5 * PART,
+    )
     assert moved.mtime_ns == path.stat().st_mtime_ns
     assert sent_parts(robot) == [6]
     assert robot.count("AbortMultipartUpload") == robot.count("CreateMultipartUpload") == 0

@@ -274,14 +274,17 @@ SAYS: dict[str, tuple[Says, str]] = {
         "token_service_nonsense",
     ),
     "an end long ago": (
-        said(json.dumps({**GOOD, "expiration": "2001-01-01T00:00:00Z"}).encode(),
-             Date="Thu, 20 Nov 2025 10:00:00 GMT"),
+        said(
+            json.dumps({**GOOD, "expiration": "2001-01-01T00:00:00Z"}).encode(),
+            Date="Thu, 20 Nov 2025 10:00:00 GMT",
+        ),
         "token_service_nonsense",
     ),
     "rubbish said to be gzip": (
-        said(b"\x1f\x8b\x08rubbish", Content_Encoding="gzip"), "token_service_down"
+        said(b"\x1f\x8b\x08rubbish", Content_Encoding="gzip"),
+        "token_service_down",
     ),
-}  # fmt: skip
+}
 
 
 @contextlib.asynccontextmanager

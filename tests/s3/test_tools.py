@@ -27,9 +27,11 @@ from petal_s3.demo.link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
 
 FOUR = (
-    tools.upload_log_to_s3, tools.get_s3_file_content,
-    tools.list_session_logs, tools.generate_presigned_url,
-)  # fmt: skip
+    tools.upload_log_to_s3,
+    tools.get_s3_file_content,
+    tools.list_session_logs,
+    tools.generate_presigned_url,
+)
 Answer = dict[str, Any]
 
 
@@ -62,10 +64,14 @@ def bench(
 ) -> Iterator[Bench]:
     with LinkThread(s3_server.url) as link, in_thread(TokenService()) as tokens:
         for name, value in {
-            "bucket_name": BUCKET, "endpoint_url": link.url, "session_token_url": tokens.url,
-            "machine_id": "drone-001", "state_dir": tmp_path / "state", "log_dirs": tmp_path / "l",
+            "bucket_name": BUCKET,
+            "endpoint_url": link.url,
+            "session_token_url": tokens.url,
+            "machine_id": "drone-001",
+            "state_dir": tmp_path / "state",
+            "log_dirs": tmp_path / "l",
             "request_timeout": 2,
-        }.items():  # fmt: skip
+        }.items():
             monkeypatch.setenv(f"PETAL_S3_{name.upper()}", str(value))
         yield Bench(link, tokens, cloud, tmp_path)
         if tools._kept._held is not None:
@@ -93,9 +99,19 @@ def test_a_log_is_uploaded_listed_read_and_given_a_url(bench: Bench) -> None:
     url = tools.generate_presigned_url(s3_key=key, expiration_hours=0.5)
 
     assert set(made) == {
-        "success", "message", "s3_uri", "bucket", "key", "file_name", "file_size", "file_size_mb",
-        "upload_timestamp", "session_id", "presigned_url", "presigned_url_expires",
-    }  # fmt: skip
+        "success",
+        "message",
+        "s3_uri",
+        "bucket",
+        "key",
+        "file_name",
+        "file_size",
+        "file_size_mb",
+        "upload_timestamp",
+        "session_id",
+        "presigned_url",
+        "presigned_url_expires",
+    }
     assert re.fullmatch(HOME + r"sessions/s1/logs/\d{8}_\d{6}_error_log_1.txt", key)
     assert (made["success"], made["bucket"], made["file_size"]) == (True, BUCKET, 8)
     assert made["file_name"] == "error log (1).txt"
@@ -104,13 +120,16 @@ def test_a_log_is_uploaded_listed_read_and_given_a_url(bench: Bench) -> None:
     [file] = listed["files"]
     assert set(file) == {"key", "size", "last_modified", "file_name"}
     assert (file["key"], file["size"]) == (key, 8)
-    assert set(content) == {
-        "success", "content", "file_size", "file_size_mb", "s3_key", "s3_uri"
-    }  # fmt: skip
+    assert set(content) == {"success", "content", "file_size", "file_size_mb", "s3_key", "s3_uri"}
     assert content["content"] == "größe\n"
     assert set(url) == {
-        "success", "presigned_url", "s3_key", "s3_uri", "expires_in_hours", "expires_at"
-    }  # fmt: skip
+        "success",
+        "presigned_url",
+        "s3_key",
+        "s3_uri",
+        "expires_in_hours",
+        "expires_at",
+    }
     assert url["expires_in_hours"] == 0.5
     for answer in (made, listed, content, url):
         assert json.loads(json.dumps(answer)) == answer
@@ -153,8 +172,9 @@ def test_what_is_too_large_comes_with_a_way_that_works(bench: Bench) -> None:
     assert failed(told, "too_large", 413)
     assert told["error"] == "File too large: 1.9MB (max: 1MB)."
     assert (told["file_size_mb"], told["s3_key"]) == (1.91, key)
-    method = re.search(r"petal_s3\.S3Client\(\)\.(\w+)\((['\"].*['\"]), start, end\)",
-                       told["suggestion"])  # fmt: skip
+    method = re.search(
+        r"petal_s3\.S3Client\(\)\.(\w+)\((['\"].*['\"]), start, end\)", told["suggestion"]
+    )
     assert method is not None
     assert method[2] == repr(key)
     with S3Client() as client:
@@ -179,10 +199,13 @@ def test_what_is_no_text_comes_with_a_way_that_works(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (b"", ""), (b"\xef\xbb\xbfhi", "hi"), ("hi ü".encode("utf-16"), "hi ü"),
-        (b"caf\xe9", "caf\ufffd"), (b"a" * 2000 + b"\0\xff", "a" * 2000 + "\0\ufffd"),
+        (b"", ""),
+        (b"\xef\xbb\xbfhi", "hi"),
+        ("hi ü".encode("utf-16"), "hi ü"),
+        (b"caf\xe9", "caf\ufffd"),
+        (b"a" * 2000 + b"\0\xff", "a" * 2000 + "\0\ufffd"),
     ],
-)  # fmt: skip
+)
 def test_a_text_is_read_in_its_encoding(bench: Bench, body: bytes, text: str) -> None:
     key = bench.put(f"{HOME}a.log", body)
 
@@ -320,8 +343,10 @@ def test_a_proven_log_is_a_success_though_no_url_can_be_signed(
     made = tools.upload_log_to_s3(bench.write(), "s1")
 
     assert (made["success"], made["presigned_url"], made["presigned_url_expires"]) == (
-        True, None, None,
-    )  # fmt: skip
+        True,
+        None,
+        None,
+    )
 
 
 # -- wherever it is called from
@@ -403,8 +428,11 @@ def test_a_bucket_of_somebody_else_is_told(bench: Bench) -> None:
     bench.link.link.on_request = denied
     path = bench.write()
 
-    for answer in (tools.upload_log_to_s3(path, "s1"), tools.list_session_logs("s1"),
-                   tools.get_s3_file_content(s3_key=f"{HOME}a.log")):  # fmt: skip
+    for answer in (
+        tools.upload_log_to_s3(path, "s1"),
+        tools.list_session_logs("s1"),
+        tools.get_s3_file_content(s3_key=f"{HOME}a.log"),
+    ):
         assert answer["success"] is False
         assert answer["code"] == "forbidden", answer
     bench.link.link.on_request = None

@@ -36,9 +36,12 @@ async def main(tmp: Path) -> None:
             if count % 1000 == 0:
                 wired.server.seen[:-1] = []  # the server's own notes
         told = {
-            "count": count, "different": different, "grown": peak_bytes() - base,
-            "peak": peak_bytes(), "requests": wired.server.mind._count,
-        }  # fmt: skip
+            "count": count,
+            "different": different,
+            "grown": peak_bytes() - base,
+            "peak": peak_bytes(),
+            "requests": wired.server.mind._count,
+        }
     sys.stdout.write(json.dumps(told))
 
 

@@ -58,9 +58,15 @@ class Wired:
         return self.server.mind.things
 
     def put(
-        self, key: str = KEY, body: bytes = b"", *, part_size: int = 0, told: bool = True,
-        etag: str = "", **headers: str,
-    ) -> bytes:  # fmt: skip
+        self,
+        key: str = KEY,
+        body: bytes = b"",
+        *,
+        part_size: int = 0,
+        told: bool = True,
+        etag: str = "",
+        **headers: str,
+    ) -> bytes:
         """An object that is there; ``part_size``: made of parts of so many bytes."""
         if not etag and part_size:
             parts = [body[at : at + part_size] for at in range(0, len(body), part_size)]
@@ -68,9 +74,14 @@ class Wired:
             headers["x_amz_meta_part_size"] = str(part_size)
         about = {name.replace("_", "-"): value for name, value in headers.items()}
         self.things[key] = Thing(
-            len(body), etag or _md5(body).hexdigest(), zlib.crc32(body), told,
-            {"content-type": "application/x-ulog", **about}, time.time(), body,
-        )  # fmt: skip
+            len(body),
+            etag or _md5(body).hexdigest(),
+            zlib.crc32(body),
+            told,
+            {"content-type": "application/x-ulog", **about},
+            time.time(),
+            body,
+        )
         return body
 
     def asked(self, op: str) -> list[Seen]:

@@ -76,11 +76,22 @@ def _seaweedfs(made: Path, data: Path, port: int) -> Start:
     ports = [f"-{name}={one}" for name, one in zip(names, free_ports(len(names)), strict=True)]
     lance = ["-s3.port.lance=0"] if made.name != "seaweedfs-4.39" else []
     return Start(
-        [str(made / "bin/weed"), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-         f"-s3.port={port}", f"-s3.config={keys}", "-admin.ui=false", "-webdav=false",
-         "-s3.port.iceberg=0", *lance, *ports],
+        [
+            str(made / "bin/weed"),
+            "mini",
+            f"-dir={data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-s3.port={port}",
+            f"-s3.config={keys}",
+            "-admin.ui=false",
+            "-webdav=false",
+            "-s3.port.iceberg=0",
+            *lance,
+            *ports,
+        ],
         {"HOME": str(data)},
-    )  # fmt: skip
+    )
 
 
 def _gateway(made: Path, data: Path, port: int) -> Start:
@@ -88,17 +99,45 @@ def _gateway(made: Path, data: Path, port: int) -> Start:
     juicefs, meta = str(made / "bin/juicefs"), f"sqlite3://{data}/meta.db"
     home = {"HOME": str(data)}
     subprocess.run(
-        [juicefs, "format", "--storage", "file", "--bucket", f"{data}/data/", "--trash-days", "0",
-         meta, "volume"],
-        env={**_ENV, **home}, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [
+            juicefs,
+            "format",
+            "--storage",
+            "file",
+            "--bucket",
+            f"{data}/data/",
+            "--trash-days",
+            "0",
+            meta,
+            "volume",
+        ],
+        env={**_ENV, **home},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     (metrics,) = free_ports(1)
     return Start(
-        [juicefs, "--no-agent", "gateway", "--multi-buckets", "--keep-etag", "--object-meta",
-         "--object-tag", "--no-banner", "--backup-meta", "0", "--metrics", f"127.0.0.1:{metrics}",
-         "--log", f"{data}/gateway.log", meta, f"127.0.0.1:{port}"],
+        [
+            juicefs,
+            "--no-agent",
+            "gateway",
+            "--multi-buckets",
+            "--keep-etag",
+            "--object-meta",
+            "--object-tag",
+            "--no-banner",
+            "--backup-meta",
+            "0",
+            "--metrics",
+            f"127.0.0.1:{metrics}",
+            "--log",
+            f"{data}/gateway.log",
+            meta,
+            f"127.0.0.1:{port}",
+        ],
         {**home, "MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET},
-    )  # fmt: skip
+    )
 
 
 def _ministack(made: Path, data: Path, port: int) -> Start:
@@ -110,10 +149,18 @@ def _ministack(made: Path, data: Path, port: int) -> Start:
 
 def _nanio(made: Path, data: Path, port: int) -> Start:
     return Start(
-        [str(made / "bin/nanio"), "serve", "--data-dir", str(data), "--host", "127.0.0.1",
-         "--port", str(port)],
+        [
+            str(made / "bin/nanio"),
+            "serve",
+            "--data-dir",
+            str(data),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         {"NANIO_ACCESS_KEY": KEY_ID, "NANIO_SECRET_KEY": SECRET},
-    )  # fmt: skip
+    )
 
 
 def _localbucket(made: Path, data: Path, port: int) -> Start:
@@ -122,10 +169,18 @@ def _localbucket(made: Path, data: Path, port: int) -> Start:
 
 def _rclone(made: Path, data: Path, port: int) -> Start:
     return Start(
-        [str(made / "bin/rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}",
-         "--auth-key", f"{KEY_ID},{SECRET}", str(data)],
+        [
+            str(made / "bin/rclone"),
+            "serve",
+            "s3",
+            "--addr",
+            f"127.0.0.1:{port}",
+            "--auth-key",
+            f"{KEY_ID},{SECRET}",
+            str(data),
+        ],
         {"RCLONE_CONFIG": os.devnull, "HOME": str(data)},
-    )  # fmt: skip
+    )
 
 
 def _fauxqs(made: Path, data: Path, port: int) -> Start:

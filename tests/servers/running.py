@@ -43,8 +43,11 @@ class Running:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _TIED, str(os.getpid()), *start.command],
                 env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **start.env},
-                cwd=data, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            )  # fmt: skip
+                cwd=data,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
         self.cloud = client(self.url)
         self._buckets = 0
 

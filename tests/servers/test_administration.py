@@ -9,8 +9,16 @@ from petal_s3.admin.permission_checks import Finding, try_all
 from petal_s3.core import settings as config
 from tests.servers.drone import MACHINE, Drone
 
-ALL = ["seaweedfs-4.48", "seaweedfs-4.39", "juicefs", "ministack", "nanio", "rclone",
-       "localbucket", "fauxqs"]  # fmt: skip
+ALL = [
+    "seaweedfs-4.48",
+    "seaweedfs-4.39",
+    "juicefs",
+    "ministack",
+    "nanio",
+    "rclone",
+    "localbucket",
+    "fauxqs",
+]
 EVERY = pytest.mark.parametrize("server", ALL, indirect=True)
 # Over http a policy that wants TLS would shut out who sets it.
 STEPS = {"bucket", "versioning", "lifecycle", "cors"}
@@ -34,9 +42,11 @@ async def set_up(drone: Drone) -> list[Step]:
 async def checked(drone: Drone) -> list[Finding]:
     service = await drone.open()
     found = try_all(
-        service.s3, service.ownership,
-        region=service.settings.region, sse=service.settings.sse,
-    )  # fmt: skip
+        service.s3,
+        service.ownership,
+        region=service.settings.region,
+        sse=service.settings.sse,
+    )
     return [one async for one in found]
 
 

@@ -20,10 +20,18 @@ def test_killed_when_s3_has_made_a_change_but_was_not_heard_it_resumes(
 
 @pytest.mark.parametrize(
     "server",
-    ["seaweedfs-4.48", "seaweedfs-4.39", "juicefs", "ministack", "nanio", "rclone", "localbucket",
-     "fauxqs"],
+    [
+        "seaweedfs-4.48",
+        "seaweedfs-4.39",
+        "juicefs",
+        "ministack",
+        "nanio",
+        "rclone",
+        "localbucket",
+        "fauxqs",
+    ],
     indirect=True,
-)  # fmt: skip
+)
 def test_killed_while_complete_is_answered_not_a_byte_is_sent_again(drone: Drone) -> None:
     drone.given["concurrency"] = 1
     path = drone.write(size=THREE_PARTS)

@@ -17,10 +17,18 @@ from tests.servers.drone import HOME, SMALL, THREE_PARTS, Drone
 OTHER = f"{HOME}other/place.ulg"
 EVERY = pytest.mark.parametrize(
     "server",
-    ["seaweedfs-4.48", "seaweedfs-4.39", "juicefs", "ministack", "nanio", "rclone", "localbucket",
-     "fauxqs"],
+    [
+        "seaweedfs-4.48",
+        "seaweedfs-4.39",
+        "juicefs",
+        "ministack",
+        "nanio",
+        "rclone",
+        "localbucket",
+        "fauxqs",
+    ],
     indirect=True,
-)  # fmt: skip
+)
 SIZES = pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 
 

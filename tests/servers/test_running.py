@@ -29,8 +29,10 @@ time.sleep(600)
 async def test_a_server_ends_with_tests_that_are_killed(tmp_path: Path) -> None:
     tests = subprocess.Popen(
         [sys.executable, "-c", STARTS_ONE, str(tmp_path / "data")],
-        cwd=ROOT.parent, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert tests.stdout is not None
     server = psutil.Process(int(tests.stdout.readline()))
     assert server.is_running()

@@ -83,12 +83,18 @@ class Drone:
         world = self._world
         self._died = asyncio.Event()
         settings = config.load(
-            bucket_name=BUCKET, endpoint_url=ENDPOINT, session_token_url=TOKENS,
-            machine_id="drone-1", state_dir=self.state, log_dirs=str(self.logs),
-            settle_seconds=1.0, scan_interval=SCAN_S, request_timeout=30.0,
+            bucket_name=BUCKET,
+            endpoint_url=ENDPOINT,
+            session_token_url=TOKENS,
+            machine_id="drone-1",
+            state_dir=self.state,
+            log_dirs=str(self.logs),
+            settle_seconds=1.0,
+            scan_interval=SCAN_S,
+            request_timeout=30.0,
             min_free_bytes=ENOUGH_BYTES,
             sources=[{"directory": self.events, "kinds": "xml", "key": _EVENTS}],
-        ).model_copy(update={"part_size": PART})  # fmt: skip
+        ).model_copy(update={"part_size": PART})
         service = self._service = Service(
             settings,
             flight=FlightState(listening_since=world.boottime()),

@@ -12,9 +12,17 @@ from tests.simulation.logs import Logs
 from tests.simulation.world import RATE, World
 
 _OPS = (
-    "PutObject", "CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipartUpload",
-    "HeadObject", "ListObjectsV2", "AbortMultipartUpload", "*", "*",
-)  # fmt: skip
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "ListParts",
+    "CompleteMultipartUpload",
+    "HeadObject",
+    "ListObjectsV2",
+    "AbortMultipartUpload",
+    "*",
+    "*",
+)
 
 
 class Troubles:
@@ -70,12 +78,17 @@ class Troubles:
     def fault(self) -> None:
         """The next few requests meet something."""
         kinds = (
-            *PORTAL, *TWISTS, *TROUBLE, Fault("drop", drop=True), Fault("deaf", deaf=True),
-            Fault("hang", hang=True), Fault("late", delay_s=20.0),
+            *PORTAL,
+            *TWISTS,
+            *TROUBLE,
+            Fault("drop", drop=True),
+            Fault("deaf", deaf=True),
+            Fault("hang", hang=True),
+            Fault("late", delay_s=20.0),
             *(Fault(f"cut-{n}", cut_at=n) for n in (0, 1, 5_000, 12_000)),
             Fault("garbage-text", say=Answer(200, b"<Hello/>")),
             Fault("gone-409", say=refusal(409, "ConditionalRequestConflict")),
-        )  # fmt: skip
+        )
         for _ in range(self.rng.randrange(1, 4)):
             self.world.planned.append((self.rng.choice(_OPS), self.rng.choice(kinds)))
 
@@ -121,9 +134,12 @@ class Troubles:
     def token_trouble(self) -> None:
         tokens = self.world.tokens
         ill = (
-            Answer(500, b"no"), Answer(200, b"<html>", {"content-type": "text/html"}),
-            Answer(200, b"{}"), Answer(403, b""), Answer(302, b"", {"location": "http://x.test"}),
-        )  # fmt: skip
+            Answer(500, b"no"),
+            Answer(200, b"<html>", {"content-type": "text/html"}),
+            Answer(200, b"{}"),
+            Answer(403, b""),
+            Answer(302, b"", {"location": "http://x.test"}),
+        )
         if self.rng.random() < 0.4:
             tokens.down = True
         elif self.rng.random() < 0.5:
@@ -155,8 +171,15 @@ class Troubles:
         self.drone.kill("now")
 
     def kill_at_request(self) -> None:
-        ops = ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload",
-               "HeadObject", "AbortMultipartUpload", "ListParts")  # fmt: skip
+        ops = (
+            "PutObject",
+            "CreateMultipartUpload",
+            "UploadPart",
+            "CompleteMultipartUpload",
+            "HeadObject",
+            "AbortMultipartUpload",
+            "ListParts",
+        )
         self.world.kill_at = (self.rng.choice(ops), self.rng.choice(("before", "after")))
 
     def kill_at_statement(self) -> None:

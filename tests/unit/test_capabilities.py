@@ -105,8 +105,10 @@ def test_what_was_met_on_the_way_does_not_count_as_asked() -> None:
 def test_what_is_missing_is_told_in_one_order_whenever_it_was_learnt() -> None:
     known = learnt(prompt_reads=False, deletion=True, encryption=False, put_condition=False)
     assert [feature for feature, _ in known.missing()] == [
-        "encryption", "put_condition", "prompt_reads",
-    ]  # fmt: skip
+        "encryption",
+        "put_condition",
+        "prompt_reads",
+    ]
     assert dict(known.missing())["prompt_reads"].by == "answer 0"
     assert list(NEW.missing()) == []
 
@@ -151,7 +153,15 @@ def test_a_feature_of_another_version_is_left_out() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "x", "null", "7", "[]", "{}", '"known"', '{"known": {}}', '{"asked_at": 1}',
+        "",
+        "x",
+        "null",
+        "7",
+        "[]",
+        "{}",
+        '"known"',
+        '{"known": {}}',
+        '{"asked_at": 1}',
         '{"asked_at": 1, "known": []}',
         '{"asked_at": 1, "known": 7}',
         '{"asked_at": "soon", "known": {}}',
@@ -165,7 +175,7 @@ def test_a_feature_of_another_version_is_left_out() -> None:
         "[" * 100_000,
         written(learnt(deletion=True))[:-3],
     ],
-)  # fmt: skip
+)
 def test_text_that_is_no_capabilities_is_nothing_known(text: str) -> None:
     assert read(text) == NEW
 

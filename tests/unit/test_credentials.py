@@ -435,10 +435,7 @@ NONSENSE: dict[str, tuple[Answer, str]] = {
     "a list": (says([GOOD]), "no JSON object"),
     "a word": (says(f'"{SECRET}"'), "no JSON object"),
     "an error": (says({"error": SECRET}), "accessKeyId is missing or wrong"),
-    **{
-        f"no {field}": (says(without(field)), f"{field} is missing or wrong")
-        for field in GOOD
-    },
+    **{f"no {field}": (says(without(field)), f"{field} is missing or wrong") for field in GOOD},
     **{
         f"an empty {field}": (says({**GOOD, field: ""}), f"{field} is missing or wrong")
         for field in GOOD
@@ -451,7 +448,7 @@ NONSENSE: dict[str, tuple[Answer, str]] = {
         says({**GOOD, "expiresAt": SECRET}),
         "expiresAt is missing or wrong",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NONSENSE)

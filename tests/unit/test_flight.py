@@ -241,7 +241,7 @@ FLIGHTS: dict[str, tuple[list[Told], str, str | None, int]] = {
         None,
         1,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FLIGHTS)

@@ -64,8 +64,10 @@ def test_every_row_that_was_proven_of_a_file_takes_on_its_new_time(outbox: Outbo
     other = row_in(outbox, "verified", "b.ulg")
     identities.known_again(outbox, copy, MOVED)
     assert [queries.get(outbox, one.id).identity for one in (row, copy, other)] == [
-        MOVED, MOVED, other.identity,
-    ]  # fmt: skip
+        MOVED,
+        MOVED,
+        other.identity,
+    ]
     assert queries.unknown(outbox, [(row.path, MOVED)]) == []
 
 

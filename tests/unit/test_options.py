@@ -119,12 +119,22 @@ def error(code: str, status: int, operation: str = "PutObject", **headers: str) 
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("InvalidArgument", 400), ("InvalidRequest", 400), ("SomethingNew", 400), ("400", 400),
-        ("BadDigest", 400), ("PreconditionFailed", 412), ("AccessDenied", 403), ("403", 403),
-        ("NotImplemented", 501), ("MethodNotAllowed", 405), ("InternalError", 500), ("502", 502),
-        ("InvalidEncryptionAlgorithmError", 400), ("503", 503),
+        ("InvalidArgument", 400),
+        ("InvalidRequest", 400),
+        ("SomethingNew", 400),
+        ("400", 400),
+        ("BadDigest", 400),
+        ("PreconditionFailed", 412),
+        ("AccessDenied", 403),
+        ("403", 403),
+        ("NotImplemented", 501),
+        ("MethodNotAllowed", 405),
+        ("InternalError", 500),
+        ("502", 502),
+        ("InvalidEncryptionAlgorithmError", 400),
+        ("503", 503),
     ],
-)  # fmt: skip
+)
 def test_such_an_answer_may_mean_an_option(code: str, status: int) -> None:
     assert may_be_refusal(error(code, status))
 
@@ -132,14 +142,28 @@ def test_such_an_answer_may_mean_an_option(code: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("ExpiredToken", 400), ("InvalidAccessKeyId", 403), ("SignatureDoesNotMatch", 403),
-        ("NoSuchBucket", 404), ("PermanentRedirect", 301), ("QuotaExceeded", 403),
-        ("InsufficientStorage", 507), ("SecondLevelDomainForbidden", 403),
-        ("NoSuchKey", 404), ("404", 404), ("NoSuchUpload", 404), ("InvalidPart", 400),
-        ("SlowDown", 503), ("ServiceUnavailable", 503), ("429", 429), ("SlowDown", 400),
-        ("401", 401), ("407", 407), ("511", 511), ("504", 504),
+        ("ExpiredToken", 400),
+        ("InvalidAccessKeyId", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("NoSuchBucket", 404),
+        ("PermanentRedirect", 301),
+        ("QuotaExceeded", 403),
+        ("InsufficientStorage", 507),
+        ("SecondLevelDomainForbidden", 403),
+        ("NoSuchKey", 404),
+        ("404", 404),
+        ("NoSuchUpload", 404),
+        ("InvalidPart", 400),
+        ("SlowDown", 503),
+        ("ServiceUnavailable", 503),
+        ("429", 429),
+        ("SlowDown", 400),
+        ("401", 401),
+        ("407", 407),
+        ("511", 511),
+        ("504", 504),
     ],
-)  # fmt: skip
+)
 def test_such_an_answer_speaks_of_something_else(code: str, status: int) -> None:
     assert not may_be_refusal(error(code, status))
 

@@ -65,7 +65,10 @@ def origin(template: str = "{timestamp}_{name}", **more: Any) -> Origin:
 def test_the_settings_file_tells_of_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_a_file(tmp_path, monkeypatch, """
+    in_a_file(
+        tmp_path,
+        monkeypatch,
+        """
 sources:
   - directory: ~/events
     kinds: [xml, json]
@@ -74,7 +77,8 @@ sources:
     content_type: application/vnd.events+xml
   - directory: /var/log/autopilot
     kinds: text
-""")  # fmt: skip
+""",
+    )
     first, second = config.load().sources
 
     assert first.directory == tmp_path / "home/events"
@@ -82,8 +86,10 @@ sources:
     assert (first.date_folders, first.content_type) == (True, "application/vnd.events+xml")
     assert second == SourceSettings(directory=Path("/var/log/autopilot"), kinds=("text",))
     assert (second.key, second.date_folders, second.content_type) == (
-        "{timestamp}_{name}", False, None,
-    )  # fmt: skip
+        "{timestamp}_{name}",
+        False,
+        None,
+    )
 
 
 def test_the_environment_counts_before_the_file(
@@ -134,7 +140,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "another field": ([{**SOURCE, "colour": "red"}], "sources[0].colour is not a setting; remove"),
     "a forged line": ([{**SOURCE, "a\n\x1b[31m": 1}], "sources[0].a\\n\\x1b[31m is not a setting"),
     "a field without end": ([{**SOURCE, "x" * 60_000: 1}], "x… is not a setting"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("sources", "says"), WRONG.values(), ids=WRONG.keys())
@@ -194,10 +200,12 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "kinds"),
     [
-        (".xml", ("xml",)), ([".xml", ".json"], ("xml", "json")), ([".log"], ("text",)),
+        (".xml", ("xml",)),
+        ([".xml", ".json"], ("xml", "json")),
+        ([".log"], ("text",)),
         ((".ulg", ".bag", ".csv"), ("ulog", "rosbag", "text")),
     ],
-)  # fmt: skip
+)
 def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...]) -> None:
     assert config.load(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
 
@@ -382,11 +390,19 @@ def test_what_is_written_of_a_copy_is_read_again(
 
 
 GARBAGE = [
-    b"", b"\0\0\0", b"{", b"[]", b"5", b"null", b'"name"', b"[" * 100_000, b"\xff\xfe\xfd",
+    b"",
+    b"\0\0\0",
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b'"name"',
+    b"[" * 100_000,
+    b"\xff\xfe\xfd",
     b'{"name": 5, "asked_key": {}, "session_id": ["a"], "facts": "x"}',
     b'{"name": "\\ud800", "session_id": "\\udfff", "asked_key": "\\ud800"}',
     b'{"name": null, "facts": null}',
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("noise", GARBAGE)

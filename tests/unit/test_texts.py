@@ -147,15 +147,35 @@ def test_any_bytes_are_a_log_or_refused(
 
 
 ROTATED = {
-    "events.xml": ".xml", "events.XML.1": ".xml", "events.xml.999999": ".xml",
-    "syslog.log-20250727": ".log", "a.log-1753626622": ".log", "a.log-2025-07-27": ".log",
-    "a.log.2025-07-27": ".log", "a.log.2025-07-27_14-30-22": ".log", "a.log.20250727": ".log",
-    "a.json.2025-07-27_14": ".json", "events.1.xml": ".xml",
-}  # fmt: skip
+    "events.xml": ".xml",
+    "events.XML.1": ".xml",
+    "events.xml.999999": ".xml",
+    "syslog.log-20250727": ".log",
+    "a.log-1753626622": ".log",
+    "a.log-2025-07-27": ".log",
+    "a.log.2025-07-27": ".log",
+    "a.log.2025-07-27_14-30-22": ".log",
+    "a.log.20250727": ".log",
+    "a.json.2025-07-27_14": ".json",
+    "events.1.xml": ".xml",
+}
 NOT_ROTATED = [
-    "a.xml.1.gz", "a.xml.gz", "a.xml.bak", "a.xml~", "a.xml.1.tmp", "a.xml.part", "a.xml.1a",
-    "a.xml.1234567", ".events.xml", ".xml", "xml", "a.1", "a.ulg.1", "a.bag-20250727", "",
-]  # fmt: skip
+    "a.xml.1.gz",
+    "a.xml.gz",
+    "a.xml.bak",
+    "a.xml~",
+    "a.xml.1.tmp",
+    "a.xml.part",
+    "a.xml.1a",
+    "a.xml.1234567",
+    ".events.xml",
+    ".xml",
+    "xml",
+    "a.1",
+    "a.ulg.1",
+    "a.bag-20250727",
+    "",
+]
 
 
 @pytest.mark.parametrize("name", ROTATED)

@@ -198,10 +198,13 @@ def test_a_statement_is_added_once_and_others_stay() -> None:
 
 def test_a_statement_that_means_the_same_is_enough() -> None:
     same = {
-        **TLS, "Sid": "Theirs", "Principal": {"AWS": "*"}, "Action": ["s3:*"],
+        **TLS,
+        "Sid": "Theirs",
+        "Principal": {"AWS": "*"},
+        "Action": ["s3:*"],
         "Resource": list(reversed(TLS["Resource"])),
         "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
-    }  # fmt: skip
+    }
     told = {"Version": "2012-10-17", "Statement": [same]}
 
     assert policy.with_statement(told, TLS) == told
