@@ -137,6 +137,8 @@ class World:
     ) -> Reply:
         """Bring one request to S3 and its answer back."""
         self._alive(generation)
+        if self.loop.dead:  # what a killed process had still to do is not done
+            raise asyncio.CancelledError
         self.laws.on_host(url.host)
         begun_at = self.loop.time()
         await self._travel(self.latency_s, self.cuts, generation)
