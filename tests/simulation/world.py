@@ -18,6 +18,7 @@ from tests.faults.mind import Mind, Thing
 from tests.faults.tokens import Tokens
 from tests.faults.wire import Answer, Ask, Fault, ask
 from tests.simulation.laws import Laws
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.options import Options
 from tests.simulation.waste import is_temporary
 
@@ -34,7 +35,7 @@ _EPOCH = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
 class World:
     """Everything outside the drone. A request passes through :meth:`carry`."""
 
-    def __init__(self, rng: random.Random, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, rng: random.Random, loop: VirtualLoop) -> None:
         self.loop = loop
         self.rng = rng
         self.tokens = Tokens(self.true_time)
