@@ -212,7 +212,7 @@ def examine(
         _check_regular(before.st_mode, shown)
         _check_size(before.st_size, max_bytes, shown)
         head = os.pread(fd, _LEAD_BYTES, 0)
-        probe = os.pread(fd, _PROBE_BYTES, _probe_at(kind, before.st_size))
+        probe = os.pread(fd, _PROBE_BYTES, _probe_at(kind, head, before.st_size))
         after = os.fstat(fd)
     except OSError as error:
         raise _os_refusal(error, shown) from error
@@ -280,8 +280,10 @@ def _check_regular(mode: int, shown: str) -> None:
         raise refused("not_regular", f"{shown} is not a regular file.")
 
 
-def _probe_at(kind: str, size: int) -> int:
-    return rosbag.FIRST_RECORD if kind == "rosbag" else max(_LEAD_BYTES, size - _PROBE_BYTES)
+def _probe_at(kind: str, head: bytes, size: int) -> int:
+    if kind == "rosbag":
+        return rosbag.first_record(head)
+    return max(_LEAD_BYTES, size - _PROBE_BYTES)
 
 
 def _check_inside(real: str, roots: Sequence[Path], shown: str) -> None:

@@ -1,8 +1,11 @@
 """Judge a ROS 1 bag by its header and its first record.
 
-Layout (ROS wiki, "Bags/Format/2.0"; little endian): 13 magic bytes; a bag header record padded
-so that the first real record lies at 4117; chunks; at ``index_pos`` the connection records and
+Layout (ROS wiki, "Bags/Format/2.0"; little endian): 13 magic bytes; a bag header record, padded;
+chunks; at ``index_pos`` the connection records and
 one chunk info per chunk. The recorder writes ``index_pos`` last: 0 means it never closed the bag.
+Where the first chunk begins follows from the two lengths of the header record: at 4117 as ROS
+pads it, at 4109 as the Python library rosbags (0.11.9) does. In a bag that ROS has encrypted, what
+``index_pos`` points to is ciphertext: only the header can be judged.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from dataclasses import dataclass
 from petal_s3.errors import NotAFlightLog
 
 MAGIC = b"#ROSBAG V2.0\n"
-FIRST_RECORD = len(MAGIC) + 4 + 4 + 4096
+USUAL_FIRST_RECORD = len(MAGIC) + 4 + 4 + 4096
 PROBE_BYTES = 1024
 
 _U32 = struct.Struct("<I")
 _FIELDS_AT = len(MAGIC) + _U32.size
 _HEADER_LENGTHS = range(30, 4097)
+_MOST_PADDING = 4096
 _COUNTERS = {"index_pos": 8, "conn_count": 4, "chunk_count": 4}
 _OP_BAG_HEADER, _OP_CHUNK, _OP_CONNECTION = 3, 5, 7
 # The least that the fields of one record in the index take; a shorter index was cut.
@@ -28,11 +32,12 @@ _LEAST_CHUNK_INFO, _LEAST_CONNECTION = 108, 40
 
 @dataclass(frozen=True)
 class Header:
-    """What the bag header record says: a position in bytes and two counts."""
+    """What the bag header record says: a position in bytes, two counts, if it is encrypted."""
 
     index_pos: int
     conn_count: int
     chunk_count: int
+    encrypted: bool = False
 
     @property
     def facts(self) -> dict[str, str]:
@@ -47,15 +52,16 @@ class Header:
 def judge(shown: str, head: bytes, first: bytes, size: int) -> tuple[str, dict[str, str]]:
     """Give the verdict and the facts of a file of ``size`` bytes that begins with the magic.
 
-    ``head`` is its beginning, ``first`` up to ``PROBE_BYTES`` from ``FIRST_RECORD``; ``shown``
-    names the file in a refusal.
+    ``head`` is its beginning, ``first`` up to ``PROBE_BYTES`` from :func:`first_record` on;
+    ``shown`` names the file in a refusal.
     Raises ``NotAFlightLog`` (``too_short``, ``zero_filled``, ``bad_header``).
     """
     if not head[len(MAGIC) :].strip(b"\0") and size > len(MAGIC):
         raise _zero_filled(shown)
-    if size < FIRST_RECORD:
+    starts_at = first_record(head)
+    if size < starts_at:
         raise NotAFlightLog(
-            f"{shown} is cut inside the bag header (4117 bytes): it holds no data.",
+            f"{shown} is cut inside the bag header ({starts_at} bytes): it holds no data.",
             code="too_short",
         )
     header = parse_header(head)
@@ -65,7 +71,22 @@ def judge(shown: str, head: bytes, first: bytes, size: int) -> tuple[str, dict[s
         )
     if not header.index_pos and first and not first.strip(b"\0"):
         raise _zero_filled(shown)
-    return _verdict(header, first, size), header.facts
+    return _verdict(header, starts_at, first, size), header.facts
+
+
+def first_record(head: bytes) -> int:
+    """Where the record after the header record begins, by the lengths of that.
+
+    As ROS pads it where ``head`` does not reach so far, or the lengths are impossible.
+    """
+    if len(head) >= _FIELDS_AT:
+        (length,) = _U32.unpack_from(head, len(MAGIC))
+        padding_at = _FIELDS_AT + length
+        if length in _HEADER_LENGTHS and padding_at + _U32.size <= len(head):
+            (padding,) = _U32.unpack_from(head, padding_at)
+            if padding <= _MOST_PADDING:
+                return padding_at + _U32.size + int(padding)
+    return USUAL_FIRST_RECORD
 
 
 def parse_header(head: bytes) -> Header | None:
@@ -84,23 +105,27 @@ def parse_header(head: bytes) -> Header | None:
     values = {name: fields.get(name, b"") for name in _COUNTERS}
     if any(len(values[name]) != width for name, width in _COUNTERS.items()):
         return None
-    return Header(**{name: int.from_bytes(value, "little") for name, value in values.items()})
+    counters = {name: int.from_bytes(value, "little") for name, value in values.items()}
+    return Header(**counters, encrypted=bool(fields.get("encryptor")))
 
 
-def _verdict(header: Header, first: bytes, size: int) -> str:
-    if size > FIRST_RECORD and not _first_record_sound(header, first, size):
+def _verdict(header: Header, starts_at: int, first: bytes, size: int) -> str:
+    sound = header.encrypted or _first_record_sound(header, starts_at, first, size)
+    if size > starts_at and not sound:
         return "damaged"
     if not header.index_pos:
         return "unindexed"
     if header.index_pos > size:
         return "truncated"
-    if header.index_pos < FIRST_RECORD:
+    if header.index_pos < starts_at:
         return "damaged"
+    if header.encrypted:
+        return "truncated" if header.index_pos == size and header.chunk_count else "complete"
     least = header.chunk_count * _LEAST_CHUNK_INFO + header.conn_count * _LEAST_CONNECTION
     return "truncated" if size - header.index_pos < least else "complete"
 
 
-def _first_record_sound(header: Header, first: bytes, size: int) -> bool:
+def _first_record_sound(header: Header, starts_at: int, first: bytes, size: int) -> bool:
     """Tell whether a chunk begins after the header, or the index where that is said to begin.
 
     A record whose own header is cut by the end of the file counts as sound: it is only short.
@@ -109,10 +134,10 @@ def _first_record_sound(header: Header, first: bytes, size: int) -> bool:
         return True
     length = int.from_bytes(first[: _U32.size], "little")
     record = first[_U32.size : _U32.size + length]
-    if FIRST_RECORD + _U32.size + length > size:
+    if starts_at + _U32.size + length > size:
         return 0 < length <= PROBE_BYTES
     fields = _fields(record, length) if length else None
-    op = _OP_CONNECTION if header.index_pos == FIRST_RECORD else _OP_CHUNK
+    op = _OP_CONNECTION if header.index_pos == starts_at else _OP_CHUNK
     return fields is not None and fields.get("op") == bytes([op])
 
 

@@ -20,6 +20,9 @@ FACT_CHARS = 128
 _RECORD = struct.Struct("<HB")
 _DATA_TYPES = frozenset(b"ARDLCSOIMPQ")
 _TYPES = _DATA_TYPES | frozenset(b"BF")
+# A record of an unknown type is one that a newer PX4 may write, and readers skip it. What pyulog
+# (1.3.0) takes for damage in its place: no type, no payload, or a longer payload than this.
+_LONGEST_UNKNOWN = 10_000
 _NEWEST_KNOWN_VERSION = 1
 _FLAG_BITS_BYTES = 40
 # Four records in a row that fit each other do not occur by chance: over 2,000 cuts of real logs
@@ -55,10 +58,15 @@ def judge(shown: str, head: bytes, tail: bytes, size: int) -> tuple[str, dict[st
             f"{shown} has a ULog header but its body is empty (only zeros): nothing to upload.",
             code="zero_filled",
         )
-    records, end, unknown = _walk(data)
+    records, end, impossible = _walk(data)
     future = head[7] > _NEWEST_KNOWN_VERSION
     next_end = _next_end(data, end, size)
-    if not records and not future and (unknown or next_end <= size):
+    if (
+        not any(kind in _TYPES for kind, _ in records)
+        and not future
+        and end < size
+        and (impossible or next_end <= size)
+    ):
         raise NotAFlightLog(
             f"{shown} has a ULog header, but what follows it is not a ULog record.",
             code="bad_header",
@@ -70,7 +78,7 @@ def judge(shown: str, head: bytes, tail: bytes, size: int) -> tuple[str, dict[st
     faults = {
         "unknown_version": future,
         "incompat": incompat,
-        "damaged": unknown or not sound or (len(tail) == TAIL_BYTES and not tail.strip(b"\0")),
+        "damaged": impossible or not sound or (len(tail) == TAIL_BYTES and not tail.strip(b"\0")),
         "truncated": next_end > size or (data is head and ends_cut(tail)),
     }
     return next((word for word, present in faults.items() if present), "complete"), facts
@@ -114,12 +122,12 @@ def release_text(number: int) -> str:
 
 
 def _walk(data: bytes) -> tuple[list[tuple[int, bytes]], int, bool]:
-    """Give the whole records (type, payload), where they end, and if an unknown one follows."""
+    """Give the whole records (type, payload), where they end, and if what follows is none."""
     records: list[tuple[int, bytes]] = []
     position = HEADER_BYTES
     while position + _RECORD.size <= len(data):
         size, kind = _RECORD.unpack_from(data, position)
-        if not size or kind not in _TYPES:
+        if not size or (kind not in _TYPES and not _may_be_newer(kind, size)):
             return records, position, True
         start = position + _RECORD.size
         if start + size > len(data):
@@ -127,6 +135,10 @@ def _walk(data: bytes) -> tuple[list[tuple[int, bytes]], int, bool]:
         records.append((kind, data[start : start + size]))
         position = start + size
     return records, position, False
+
+
+def _may_be_newer(kind: int, size: int) -> bool:
+    return kind != 0 and size <= _LONGEST_UNKNOWN
 
 
 def _next_end(data: bytes, position: int, size: int) -> int:
@@ -143,11 +155,15 @@ def _next_end(data: bytes, position: int, size: int) -> int:
 def _flag_bits(
     records: list[tuple[int, bytes]], version: int, size: int
 ) -> tuple[list[int], bool, bool]:
-    """Give the offsets of appended data, if unknown incompat bits are set, if all is sound."""
-    if version == 0 or not records:
+    """Give the offsets of appended data, if unknown incompat bits are set, if all is sound.
+
+    A log of the second generation may lack them, or begin with a record of another type.
+    """
+    flags = [payload for kind, payload in records if kind == ord("B")]
+    if version == 0 or not flags:
         return [], False, True
-    kind, payload = records[0]
-    if kind != ord("B") or len(payload) < _FLAG_BITS_BYTES:
+    payload = flags[0]
+    if len(payload) < _FLAG_BITS_BYTES:
         return [], False, False
     appended = bool(payload[8] & 1)
     incompat = bool(payload[8] & ~1) or any(payload[9:16])

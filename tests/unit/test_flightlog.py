@@ -94,9 +94,9 @@ def counters(index_pos: int = 0, conns: int = 0, chunks: int = 0) -> bytes:
 OP = field("op", b"\x03")
 
 
-def bag_header(fields: bytes, length: int | None = None) -> bytes:
+def bag_header(fields: bytes, length: int | None = None, first: int = FIRST_RECORD) -> bytes:
     head = BAG_MAGIC + struct.pack("<I", len(fields) if length is None else length) + fields
-    padding = FIRST_RECORD - len(head) - 4
+    padding = first - len(head) - 4
     return head + struct.pack("<I", padding) + b" " * padding
 
 
@@ -120,6 +120,28 @@ CHUNK_INFO = bag_record(
 )
 INDEX_POS = FIRST_RECORD + len(CHUNK)
 SOUND_BAG = bag_header(OP + counters(INDEX_POS, 1, 1)) + CHUNK + CONNECTION + CHUNK_INFO
+
+
+def rosbags_header(fields: bytes) -> bytes:
+    """As the Python library rosbags writes it: the record's two parts make 4,096 bytes."""
+    return bag_header(fields, first=4109)
+
+
+ROSBAGS_BAG = (
+    rosbags_header(OP + counters(4109 + len(CHUNK), 1, 1)) + CHUNK + CONNECTION + CHUNK_INFO
+)
+
+
+def encrypted_bag(header_bytes: int, *, closed: bool = True) -> bytes:
+    """As ROS's encryption plugin leaves it: a long header, and no index that can be read."""
+    known = OP + (counters(9117, 1, 1) if closed else counters())
+    cipher = field("encryptor", b"rosbag/AesCbcEncryptor") + field("gpg_user", b"fleet")
+    room = header_bytes - len(known) - len(cipher) - 4 - len("encrypted_key=")
+    header = bag_header(known + cipher + field("encrypted_key", b"k" * room))
+    assert int.from_bytes(header[13:17], "little") == header_bytes
+    return header + bytes(range(1, 251)) * 24
+
+
 SOUND_ULOG = ulog(flag_bits(), info("char[3] sys_name", b"PX4"), data(20))
 
 
@@ -273,7 +295,20 @@ REFUSED: list[tuple[str, str, bytes, str, str]] = [
     ("a bag version without number", "x.bag", b"#ROSBAG Vx\n" + bytes(60), "bad_magic", "ROSBAG"),
     ("a ULog header and junk", "x.ulg", ulog(b"\xff" * 300), "bad_header", "not a ULog record"),
     ("a first record of no size", "x.ulg", ulog(record("I", b""), data(3)), "bad_header", "record"),
-    ("a first record of no type", "x.ulg", ulog(record("x", b"1234")), "bad_header", "record"),
+    (
+        "a first record of type 0",
+        "x.ulg",
+        ulog(record("\0", b"1234"), data(3)),
+        "bad_header",
+        "record",
+    ),
+    (
+        "a first record of an unknown type, longer than any",
+        "x.ulg",
+        ulog(record("x", bytes(10_001))),
+        "bad_header",
+        "record",
+    ),
     (
         "a first record longer than any",
         "x.ulg",
@@ -405,8 +440,33 @@ ACCEPTED: list[tuple[str, str, bytes, str]] = [
     ),
     ("offsets without their bit", "x.ulg", ulog(flag_bits(offsets=(99999,)), data(20)), "complete"),
     ("flag bits of 39 bytes", "x.ulg", ulog(record("B", bytes(39)), data(3)), "damaged"),
-    ("version 1 without flag bits", "x.ulg", ulog(info("char[2] x", b"ab"), data(3)), "damaged"),
-    ("an unknown second record", "x.ulg", ulog(flag_bits(), record("x", b"1"), data(3)), "damaged"),
+    ("version 1 without flag bits", "x.ulg", ulog(info("char[2] x", b"ab"), data(3)), "complete"),
+    ("an unknown first record", "x.ulg", ulog(record("x", b"1234"), data(3)), "complete"),
+    ("an unknown record alone", "x.ulg", ulog(record("x", b"1234")), "complete"),
+    (
+        "an unknown record before the flag bits' offsets",
+        "x.ulg",
+        ulog(record("x", b"1"), flag_bits(incompat=b"\x01", offsets=(99999,)), data(3)),
+        "damaged",
+    ),
+    (
+        "an unknown second record",
+        "x.ulg",
+        ulog(flag_bits(), record("x", b"1"), data(3)),
+        "complete",
+    ),
+    (
+        "an unknown record longer than any",
+        "x.ulg",
+        ulog(flag_bits(), record("x", bytes(10_001)), data(3)),
+        "damaged",
+    ),
+    (
+        "a second record of type 0",
+        "x.ulg",
+        ulog(flag_bits(), record("\0", b"1"), data(3)),
+        "damaged",
+    ),
     ("zeros after the flag bits", "x.ulg", ulog(flag_bits()) + bytes(9000), "damaged"),
     ("a whole bag", "x.bag", SOUND_BAG, "complete"),
     ("an empty bag", "x.bag", bag_header(OP + counters(FIRST_RECORD)), "complete"),
@@ -423,6 +483,31 @@ ACCEPTED: list[tuple[str, str, bytes, str]] = [
         bag_header(OP + counters(FIRST_RECORD) + field("x", b"y" * 4010)),
         "complete",
     ),
+    ("a whole bag of rosbags", "x.bag", ROSBAGS_BAG, "complete"),
+    ("an empty bag of rosbags", "x.bag", rosbags_header(OP + counters(4109)), "complete"),
+    ("a bag of rosbags just opened", "x.bag", rosbags_header(OP + counters()), "unindexed"),
+    (
+        "a bag of rosbags never closed",
+        "x.bag",
+        rosbags_header(OP + counters()) + CHUNK,
+        "unindexed",
+    ),
+    (
+        "a bag of rosbags whose index was cut off",
+        "x.bag",
+        ROSBAGS_BAG[: 4109 + len(CHUNK)],
+        "truncated",
+    ),
+    (
+        "a bag of rosbags whose header ROS has written anew",
+        "x.bag",
+        bag_header(OP + counters(len(ROSBAGS_BAG), 1, 2)) + ROSBAGS_BAG[4117:] + CONNECTION * 8,
+        "damaged",
+    ),
+    ("a bag that ROS has encrypted", "x.bag", encrypted_bag(868), "complete"),
+    ("an encrypted bag that was cut", "x.bag", encrypted_bag(868)[:6000], "truncated"),
+    ("an encrypted bag without its index", "x.bag", encrypted_bag(868)[:9117], "truncated"),
+    ("an encrypted bag never closed", "x.bag", encrypted_bag(868, closed=False), "unindexed"),
     ("a bag just opened", "x.bag", bag_header(OP + counters()), "unindexed"),
     ("a bag never closed", "x.bag", bag_header(OP + counters()) + CHUNK, "unindexed"),
     ("a bag being appended to", "x.bag", bag_header(OP + counters(0, 1, 1)) + CHUNK, "unindexed"),
@@ -1296,3 +1381,57 @@ def test_a_power_cut_leaves_what_was_written(tmp_path: Path) -> None:
         growing.write(100_000)
         growing.lose_power()
         assert (tmp_path / name).stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [info("char[3] sys_name", b"PX4"), data(3)],
+        [record("x", b"1234"), flag_bits(), info("char[3] sys_name", b"PX4"), data(3)],
+        [flag_bits(), record("z", b"12"), info("char[3] sys_name", b"PX4"), data(3)],
+        [flag_bits(), info("char[3] sys_name", b"PX4"), record("x", bytes(10_000)), data(3)],
+        [flag_bits(), info("char[3] sys_name", b"PX4"), record("x", bytes(10_001)), data(3)],
+        [flag_bits(), record("\0", b"12"), info("char[3] sys_name", b"PX4"), data(3)],
+    ],
+)
+def test_an_unknown_record_is_judged_as_the_reader_of_px4_does(
+    tmp_path: Path, made: list[bytes]
+) -> None:
+    pyulog = pytest.importorskip("pyulog")
+    path = tmp_path / "x.ulg"
+    path.write_bytes(ulog(*made))
+    try:
+        whole = not pyulog.ULog(str(path), message_name_filter_list=["none"]).file_corruption
+    except OSError:
+        whole = False  # it looks for the next record before the beginning of the file
+    assert (FlightLog.read(path).verdict == "complete") == whole
+
+
+@pytest.mark.parametrize(
+    ("messages", "closed", "verdict"),
+    [
+        (0, True, "complete"),
+        (5, True, "complete"),
+        (0, False, "unindexed"),
+        (5, False, "unindexed"),
+    ],
+)
+def test_a_bag_of_the_library_rosbags_is_sound(
+    tmp_path: Path, messages: int, closed: bool, verdict: str
+) -> None:
+    rosbag1 = pytest.importorskip("rosbags.rosbag1")
+    stores = pytest.importorskip("rosbags.typesys")
+    known = stores.get_typestore(stores.Stores.ROS1_NOETIC)
+    path = tmp_path / "x.bag"
+    writer = rosbag1.Writer(path)
+    writer.open()
+    if messages:
+        connection = writer.add_connection("/heard", "std_msgs/msg/String", typestore=known)
+        for moment in range(messages):
+            writer.write(connection, moment, b"\4\0\0\0text")
+    if closed:
+        writer.close()
+    else:
+        writer.bio.close()  # as by a kill: nothing is added
+
+    assert FlightLog.read(path).verdict == verdict
