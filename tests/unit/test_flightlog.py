@@ -1400,10 +1400,11 @@ def test_an_unknown_record_is_judged_as_the_reader_of_px4_does(
     pyulog = pytest.importorskip("pyulog")
     path = tmp_path / "x.ulg"
     path.write_bytes(ulog(*made))
-    try:
-        whole = not pyulog.ULog(str(path), message_name_filter_list=["none"]).file_corruption
-    except OSError:
-        whole = False  # it looks for the next record before the beginning of the file
+    with path.open("rb") as file:
+        try:
+            whole = not pyulog.ULog(file, message_name_filter_list=["none"]).file_corruption
+        except OSError:
+            whole = False  # it looks for the next record before the beginning of the file
     assert (FlightLog.read(path).verdict == "complete") == whole
 
 
