@@ -8,61 +8,29 @@ from petal_s3.admin.feature_checks import kept, lacks, learn
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.permission_advice import Advisor
 from petal_s3.admin.trial_objects import TrialObjects
-from petal_s3.errors import (
-    BadInput,
-    Conflict,
-    S3FileNotFoundError,
-    S3IntegrationError,
-)
+from petal_s3.errors import BadInput, Conflict, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
 from petal_s3.upload.learning import no_encryption
 
-ENCRYPTION, PUT, PARTS, ABORT = (
-    "encryption",
-    "s3:PutObject",
-    "s3:ListMultipartUploadParts",
-    "s3:AbortMultipartUpload",
-)
-GET, DELETE, FEATURES, STALE = (
-    "s3:GetObject",
-    "s3:DeleteObject",
-    "server features",
-    "stale uploads",
-)
-CHECKS = (
-    "bucket",
-    "s3:ListBucket",
-    ENCRYPTION,
-    PUT,
-    PARTS,
-    ABORT,
-    GET,
-    DELETE,
-    FEATURES,
-    STALE,
-)
+PUT, GET, DELETE = "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
+PARTS, ABORT = "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"
+ENCRYPTION, FEATURES, STALE = "encryption", "server features", "stale uploads"
+CHECKS = ("bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE)
 _TYPE = "application/octet-stream"
 
 
 async def try_all(
     s3: S3, ownership: KeyOwnership, *, region: str, sse: str
 ) -> AsyncIterator[Finding]:
-    """The bucket, then each permission in its home; a later one is skipped when it needs another.
+    """Check the bucket, then each permission in the machine's folder.
 
-    Raises nothing but cancellation.
+    A check that needs another one is skipped when that failed. Raises nothing but cancellation.
     """
     trial = _Trial(s3, ownership, region, sse)
     left = list(CHECKS)
-    steps = (
-        trial.bucket,
-        trial.uploads,
-        trial.delete,
-        trial.get,
-        trial.features,
-        trial.stale_uploads,
-    )
+    steps = (trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale)
     for step in steps:
         findings = await step()
         for finding in findings:
@@ -237,17 +205,14 @@ class _Trial:
         except S3IntegrationError as error:
             if error.code != "encryption":
                 return [self._advise.trouble(FEATURES, error)]
-            return [
-                self._encryption(error),
-                Finding(FEATURES, "skipped", f"needs {ENCRYPTION}"),
-            ]
+            return [self._encryption(error), Finding(FEATURES, "skipped", f"needs {ENCRYPTION}")]
         takes = "and the bucket takes it" if self._s3.encrypts else "and none is asked for"
         return [
             Finding(ENCRYPTION, "ok", f"PETAL_S3_SSE is {self._sse}, {takes}"),
             Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
         ]
 
-    async def stale_uploads(self) -> list[Finding]:
+    async def stale(self) -> list[Finding]:
         """Whether the bucket collects what is never completed."""
         try:
             told = await self._s3.stale_upload_rule(self._home)

@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petal_s3.demo.logs import BagRecorder, UlogRecorder, recorder, write_bag, write_ulog
+from petal_s3.demo.bag_recorder import BagRecorder
+from petal_s3.demo.logs import recorder, write_bag, write_ulog
+from petal_s3.demo.ulog_recorder import UlogRecorder
 from petal_s3.errors import (
     NotAFlightLog,
     NotFinished,
