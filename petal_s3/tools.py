@@ -33,7 +33,7 @@ class ProcessClient:
         self.forget()
 
     def forget(self) -> None:
-        """Start afresh: after a fork a thread of the parent process may hold the lock for ever."""
+        """Start afresh: after a fork the lock may be held by a thread that is gone."""
         self.lock = threading.Lock()
         self.held: tuple[config.Settings, S3Client] | None = None
 

@@ -1,4 +1,4 @@
-"""Bring a bucket to the wanted state, step by step; where it is there already, write nothing."""
+"""Bring a bucket to the desired state, step by step; where nothing differs, write nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DesiredBucket:
 
 @dataclass(frozen=True)
 class Step:
-    """What became of one step; ``changes`` are sentences, ``code`` that of the failure."""
+    """The result of one step; ``changes`` are sentences, ``code`` that of the failure."""
 
     name: str
     outcome: Outcome
@@ -77,7 +77,9 @@ async def setup_steps(
     wrong region, and whatever only waiting helps against (no network, no credentials).
     """
     if desired.access_logs is not None and desired.access_logs[0] == desired.bucket:
-        raise BadInput("A bucket that keeps its own access logs never rests: name another one.")
+        raise BadInput(
+            "A bucket cannot take its own access logs, each of which is an access: name another."
+        )
     targets = (desired.access_logs[0],) if desired.access_logs is not None else ()
     async with callers(settings, desired.bucket, *targets) as (caller, *others):
         async for step in _steps(caller, *others, desired=desired, dry_run=dry_run):
@@ -117,7 +119,7 @@ def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
     steps.append((on_wire.CORS, lambda now: desired_settings.for_browsers(now, desired.origins)))
     if desired.tls_only:
         statement = policy.tls_only(desired.bucket, desired.region)
-        # The last: over http it may shut out who sets it.
+        # The last: over http it may refuse our own next request.
         steps.append((on_wire.POLICY, lambda now: policy.with_statement(now, statement)))
     return steps
 
@@ -157,7 +159,7 @@ async def _region(caller: Caller, desired: DesiredBucket) -> str | None:
             if again.code != "forbidden":
                 raise
             raise Conflict(
-                f"The bucket {desired.bucket} is closed to these credentials: it belongs to"
+                f"The bucket {desired.bucket} cannot be used with these credentials: it belongs to"
                 " somebody else, and another PETAL_S3_BUCKET_NAME is needed, or they lack"
                 " s3:ListBucket.",
                 code="bucket_of_another",

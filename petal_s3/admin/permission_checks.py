@@ -92,7 +92,7 @@ class _Trial:
         found = [Finding(PUT, "ok", "an upload can be begun")]
         try:
             found.append(await self._listed(upload_id))
-        finally:  # also when somebody presses Ctrl-C
+        finally:  # also after Ctrl-C
             found.append(await self._abort(upload_id))
         return found
 
@@ -177,7 +177,7 @@ class _Trial:
             if error.code == "archived":
                 return Finding(GET, "ok", f"objects can be read; {self._stands} is archived")
             if error.code == "forbidden" and not self._stands:
-                # AWS says "not found" only to who may list without any condition.
+                # AWS says "not found" only to users who may list without any condition.
                 found = "it cannot be told: S3 refuses also what is not there"
                 return Finding(GET, "warning", found, "Check again when the first log is up.")
             return self._advise.objects(GET, error)

@@ -23,7 +23,7 @@ from petal_s3.cli.options import ForPrograms
 from petal_s3.core import settings as config
 from petal_s3.core.settings import Settings, valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
-from petal_s3.host.install import host_machine_id
+from petal_s3.host import install as host_files
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import last_said
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 bucket = typer.Typer(
-    cls=Sentences, no_args_is_help=True, help="Set up the bucket, and who may do what in it."
+    cls=Sentences, no_args_is_help=True, help="Set up the bucket and its permissions."
 )
 
 
@@ -123,7 +123,7 @@ def _known(settings: Settings) -> str | None:
     said: Json = {}
     with contextlib.suppress(LocalStorageError):  # of another user: it has no part in this
         said = last_said(settings)
-    return said.get("machine_id") or host_machine_id()
+    return said.get("machine_id") or host_files.host_machine_id()
 
 
 def _log_target(text: str | None) -> tuple[str, str] | None:

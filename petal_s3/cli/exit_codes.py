@@ -47,7 +47,7 @@ def exit_code(error: S3IntegrationError) -> int:
 
 
 def complain(sentence: str) -> None:
-    """Say something that is not the answer."""
+    """Print a sentence that is not the answer, to standard error."""
     typer.echo(sentence, err=True)
 
 
@@ -57,7 +57,7 @@ def print_json(found: Any, *, indent: int | None = 2) -> None:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, or until a signal: then everything is put away, and the outbox stays."""
+    """Run to the end, or until a signal; then ``work`` is cancelled, and the outbox stays."""
 
     async def stoppable() -> T:
         task = asyncio.current_task()

@@ -98,7 +98,7 @@ def status(
     for_programs: ForPrograms = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
 ) -> None:
-    """Are my logs up, and if not, why? Disturbs nobody."""
+    """Are my logs up, and if not, why? Changes nothing, needs no running host."""
     settings = config.load()
     with contextlib.suppress(KeyboardInterrupt):
         if for_programs:

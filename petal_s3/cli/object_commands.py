@@ -71,7 +71,7 @@ def get(
         Path | None, typer.Argument(help="Where to; else here, by the last part of the key.")
     ] = None,
 ) -> None:
-    """Bring an object to this machine, whole and compared with its checksum, or not at all."""
+    """Download an object and verify its checksum; nothing is kept if it does not match."""
     with_service(lambda service: _get(service, key, file), only_reads=True)
 
 
@@ -99,7 +99,10 @@ def presign(
         print_json(made)
         return
     typer.echo(made["url"])
-    complain(f"Anybody who has it may read until {made['expires_at']} ({made['expires_in']} s).")
+    complain(
+        f"It opens the object without credentials until {made['expires_at']}"
+        f" ({made['expires_in']} s)."
+    )
 
 
 @app.command()
@@ -145,7 +148,7 @@ def rm(
 ) -> None:
     """Delete an object from the bucket; its row in the outbox becomes cancelled."""
     if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("Nobody can be asked here: say --yes to delete.")
+        raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
     found = with_service(lambda service: service.objects.head(key), only_reads=True)
     if not yes:
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)

@@ -38,7 +38,7 @@ def enqueue(
     key: Annotated[str | None, typer.Option(help="The key in the bucket, for one file.")] = None,
     for_programs: ForPrograms = False,
 ) -> None:
-    """Put flight logs into the outbox; whoever drains it sends them."""
+    """Put flight logs into the outbox; the host, serve or drain sends them."""
     if key is not None and len(paths) > 1:
         raise typer.BadParameter("--key is for one file.")
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
@@ -75,7 +75,7 @@ async def _enqueue(
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
         print_json({"rows": rows, "refused": said})
     elif rows and not drained:
-        complain("Nobody drains this outbox: start the host, or run petal-s3 drain.")
+        complain("No process is uploading. Start the host, or run `petal-s3 drain`.")
     if not refused:
         return DONE
     return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
@@ -83,11 +83,11 @@ async def _enqueue(
 
 @app.command()
 def drain(
-    wait: Annotated[bool, typer.Option("--wait", help="Never give up.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait without a limit.")] = False,
     for_programs: ForPrograms = False,
     patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
 ) -> None:
-    """Send everything, or watch who does; 0 when all is proven, 3 after 60 s without progress."""
+    """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s."""
     patience = None if wait else patience_s
     raise typer.Exit(
         with_service(lambda service: _drain(service, patience, for_programs=for_programs))
@@ -110,13 +110,13 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
 
 @app.command()
 def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Keep the files of these rows as long as the disk allows."""
+    """Keep the files of these rows: retention deletes them last."""
     with_service(lambda service: _pin(service, ids, pinned=True, for_programs=for_programs))
 
 
 @app.command()
 def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Let the files of these rows go when their time comes."""
+    """Let retention delete the files of these rows again."""
     with_service(lambda service: _pin(service, ids, pinned=False, for_programs=for_programs))
 
 
@@ -131,13 +131,13 @@ async def _pin(service: Service, ids: list[int], *, pinned: bool, for_programs: 
 
 @app.command()
 def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now, or again when they were given up."""
+    """Try these rows now, also those that are dead or cancelled."""
     with_service(lambda service: _each(service, service.retry, ids, for_programs=for_programs))
 
 
 @app.command()
 def cancel(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Give these rows up: what was sent of them is aborted, their files stay."""
+    """Cancel these rows: what was sent of them is aborted, their files stay."""
     with_service(lambda service: _each(service, service.cancel, ids, for_programs=for_programs))
 
 

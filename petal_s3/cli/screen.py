@@ -36,15 +36,15 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def headline(status: Json) -> str:
-    """Are my logs up, and if not, why? In one sentence."""
+    """One sentence: are my logs up, and if not, why?"""
     status = _harmless(status)
     counts = status["counts"]
     up, going, waiting = counts["verified"], counts["uploading"], counts["queued"]
     dead = f" {counts['dead']} cannot be sent." if counts["dead"] else ""
-    if status["drained_by"] is None:  # what a killed process had begun is on no way
+    if status["drained_by"] is None:  # what a killed process had begun waits
         going, waiting = 0, waiting + going
     if not any(counts.values()):
-        return str(status["reason"] or "No log has landed yet.")
+        return str(status["reason"] or "No log has been found yet.")
     if not going and not waiting:
         return f"{'The log is' if up == 1 else f'All {up} logs are'} up.{dead}" if up else dead[1:]
     said = [f"{_logs(up)} up"]
@@ -76,7 +76,7 @@ def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> lis
 
 
 def _harmless(found: Any) -> Any:
-    """The same with every text made plain: names of files and words of servers are anybody's."""
+    """The same with every text made plain: file names and answers of servers may hold anything."""
     if isinstance(found, str):
         return plain(found)
     if isinstance(found, Mapping):
@@ -129,12 +129,12 @@ def _dead(status: Json, rows: Sequence[Json]) -> list[str]:
     lines = [f"  {row['id']}  {shown_name(row['path'])}: {row['reason']}" for row in rows]
     hidden = status["counts"]["dead"] - _SHOWN_DEAD
     more = [f"  ... and {hidden} more."] if hidden > 0 else []
-    return ["No flight log, or lost; nothing is sent of:", *lines[:_SHOWN_DEAD], *more, ""]
+    return ["Not a flight log, or lost; these are not sent:", *lines[:_SHOWN_DEAD], *more, ""]
 
 
 def _settling(status: Json) -> list[str]:
     names = [shown_name(Path(path).name) for path in status["settling"]]
-    return [f"Still being written, or just now: {', '.join(names)}."] if names else []
+    return [f"Still being written, or changed a moment ago: {', '.join(names)}."] if names else []
 
 
 def _facts(status: Json) -> list[str]:
@@ -150,7 +150,7 @@ def _facts(status: Json) -> list[str]:
             f"Link {status['link']}, credentials {status['credentials']}, vehicle"
             f" {status['flight_state']}{clock}."
         )
-    return [*facts, f"Outbox {status['outbox']}, drained by {who(status['drained_by'])}."]
+    return [*facts, f"Outbox {status['outbox']}, drained by {process_name(status['drained_by'])}."]
 
 
 def _lacks(status: Json) -> list[str]:
@@ -163,10 +163,10 @@ def _lacks(status: Json) -> list[str]:
     ]
 
 
-def who(pid: int | None) -> str:
+def process_name(pid: int | None) -> str:
     """Name a process for a sentence; 0 is one that did not say."""
     if not pid:
-        return "nobody" if pid is None else "another process"
+        return "no process" if pid is None else "another process"
     try:
         return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
     except OSError:

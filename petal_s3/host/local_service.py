@@ -13,7 +13,7 @@ from typing import TypeVar
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import Settings
 from petal_s3.errors import BadInput, LocalStorageError, NotAllowed, NotNow, S3UploadError
-from petal_s3.host.install import host_machine_id
+from petal_s3.host import install as host_files
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -36,7 +36,7 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
         known = last_said(settings).get("machine_id")
     except LocalStorageError as error:
         unread = error
-    known = known or host_machine_id()
+    known = known or host_files.host_machine_id()
     if unread is not None and not (only_reads and (known or settings.machine_id)):
         raise unread  # the wrong folder would look like an empty one
     return Service(settings, host_machine_id=known)

@@ -15,7 +15,7 @@ from petal_s3.outbox.storage import no_room
 from petal_s3.s3 import capabilities
 
 _WINDOW_S = 10.0
-NOBODY_DRAINS = "Nobody drains this outbox: start the host, or run petal-s3 drain."
+NOBODY_DRAINS = "No process is uploading. Start the host, or run `petal-s3 drain`."
 _LEAST_S = 1.0  # what buffers swallow at first would look like a fast link
 
 

@@ -17,7 +17,7 @@ from petal_s3.core import settings as config
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
 from petal_s3.core.settings import SourceSettings, judge
 from petal_s3.errors import ConfigError
-from petal_s3.host import settings_file as settingsfile
+from petal_s3.host import settings_file
 from petal_s3.intake.log_directories import Origin, Origins, find
 from petal_s3.intake.spool import describe, described, place
 from petal_s3.logs.log_file import Identity, log_time
@@ -190,7 +190,7 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     said = [{"directory": str(tmp_path), "kinds": ["xml"], "key": "e/{name}", "date_folders": True}]
     file = tmp_path / "petal-s3.yaml"
 
-    changes, _, _ = settingsfile.note(file, {"sources": json.dumps(said)})
+    changes, _, _ = settings_file.plan(file, {"sources": json.dumps(said)})
 
     written = yaml.safe_load(changes[-1].text)
     assert written["sources"] == said
