@@ -26,9 +26,9 @@ from petal_s3.intake.flight_state import FlightState, Heartbeat
 _unfit: S3IntegrationError | None = None
 """Why the rest of petal-s3 cannot be loaded: packages that do not fit together."""
 try:
+    from petal_s3.core.tasks import cancel_and_wait
     from petal_s3.host.proxy import Answer, S3BucketProxy
     from petal_s3.service.service import Service
-    from petal_s3.upload.attempt import ended
     from petal_s3.web.openapi import asked_of, responses_of
     from petal_s3.web.routes import ROUTES
     from petal_s3.web.routing import Call, Route, headers_of
@@ -241,7 +241,7 @@ class _Stream(StreamingResponse):
                 self._broken_off("the host leaves")
                 _abort(receive)
         finally:
-            await ended(handing_over)
+            await cancel_and_wait(handing_over)
         if self._broken:
             _abort(receive)
         elif not handing_over.cancelled():

@@ -10,13 +10,13 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, TypeVar
 
 from petal_s3.cleanup import deletion as removal
 from petal_s3.cleanup.deletion import KeptBack, Opened
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
+from petal_s3.core.threads import on_thread
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.proof import still_proven
 from petal_s3.outbox import deletions as journal
@@ -34,8 +34,6 @@ _FULL = (
     "Less than PETAL_S3_MIN_FREE_BYTES is free on {directory}, and no proven log is left to"
     " delete there; what is not proven is never deleted."
 )
-
-T = TypeVar("T")
 
 
 def free_bytes(directory: Path) -> int:
@@ -103,7 +101,7 @@ class Retention:
     async def recover(self) -> None:
         """End what a killed process had begun: what was only moved aside is put back."""
         for entry in await self._outbox(journal.unfinished):
-            state = await self._run(removal.undo, Path(entry.path), entry.aside)
+            state = await on_thread(self._files, removal.undo, Path(entry.path), entry.aside)
             await self._outbox(
                 journal.end, entry.id, state, "The process ended in between.", self._server_s()
             )
@@ -148,17 +146,22 @@ class Retention:
         for pinned in (False, True):
             if not await self._is_short(directory):
                 break
-            device = await self._run(_device, directory)
+            device = await on_thread(self._files, _device, directory)
             async for row, receipt in self._proven(pinned=pinned):
                 if self._may_not() is not None or not await self._is_short(directory):
                     break
-                if device is not None and await self._run(_device, Path(row.path)) == device:
+                if (
+                    device is not None
+                    and await on_thread(self._files, _device, Path(row.path)) == device
+                ):
                     deleted += await self._tried(row, receipt, "pressure")
         return deleted
 
     async def _is_short(self, directory: Path) -> bool:
         try:
-            return await self._run(self._free, directory) < self._settings.min_free_bytes
+            return (
+                await on_thread(self._files, self._free, directory) < self._settings.min_free_bytes
+            )
         except OSError:
             return False  # not mounted: there is nothing to free
 
@@ -177,7 +180,7 @@ class Retention:
 
     async def _tried(self, row: Row, receipt: Receipt, rung: str) -> bool:
         try:
-            with contextlib.closing(await self._run(removal.open_proven, row)) as held:
+            with contextlib.closing(await on_thread(self._files, removal.open_proven, row)) as held:
                 await self._examine(held, row, receipt, rung)
                 return await self._delete(held, row, rung)
         except KeptBack as kept:
@@ -187,7 +190,7 @@ class Retention:
             return False
 
     async def _examine(self, held: Opened, row: Row, receipt: Receipt, rung: str) -> None:
-        await self._run(removal.examine, held, row, receipt)
+        await on_thread(self._files, removal.examine, held, row, receipt)
         if rung == "pressure" and held.links > 1:
             raise KeptBack("it has another name: nothing would be freed")
         info = await self._s3.head(receipt.key)
@@ -205,13 +208,13 @@ class Retention:
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
         entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
         try:
-            proven = await self._run(removal.remove, held, aside)
+            proven = await on_thread(self._files, removal.remove, held, aside)
         except (KeptBack, OSError) as error:
             await self._outbox(journal.end, entry, KEPT, str(error), self._server_s())
             raise KeptBack(str(error)) from error
         state, reason = DONE, ""
         if not proven:
-            saved = await self._run(removal.rescue, held)
+            saved = await on_thread(self._files, removal.rescue, held)
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
         await self._outbox(journal.end, entry, state, reason, self._server_s())
@@ -222,9 +225,6 @@ class Retention:
 
     def _server_s(self) -> int:
         return int(self._s3.clock.utcnow().timestamp())
-
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 
 def _device(path: Path) -> int | None:

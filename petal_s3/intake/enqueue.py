@@ -16,6 +16,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.settings import Settings
+from petal_s3.core.tasks import to_end
 from petal_s3.errors import (
     BadInput,
     LocalStorageError,
@@ -33,7 +34,6 @@ from petal_s3.intake.receive import Half, take_in
 from petal_s3.intake.settling import File, Settling, locked, open_for_writing
 from petal_s3.logs.log_file import FlightLog, Identity, open_log
 from petal_s3.logs.sniff import kind_of, named_like, shown_name
-from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering, identities, queries
 from petal_s3.outbox import metadata as memory

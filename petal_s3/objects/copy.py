@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from petal_s3.core.settings import MIB
-from petal_s3.errors import Mismatch, S3IntegrationError, Transient
+from petal_s3.errors import Mismatch, Transient
+from petal_s3.objects.abort import abort_quietly
 from petal_s3.objects.proof import copy_differs
 from petal_s3.s3.checksums import etag_parts, multipart_etag
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-
-log = logging.getLogger("petal_s3")
 
 # S3 User Guide, "Copying objects": one request copies up to 5 GB; ranges of 5 MiB to 5 GiB
 # may be parts, at most 10,000.
@@ -76,7 +75,8 @@ class Copier:
             content_type=source.content_type or "application/octet-stream",
             metadata={**source.metadata, "part-size": str(part_size)},
         )
-        try:
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(abort_quietly, self.s3, target, upload_id)
             parts = [
                 await self.s3.copy_part(source, target, upload_id, number, first, last)
                 for number, first, last in _ranges(source.size, part_size)
@@ -88,17 +88,8 @@ class Copier:
             await self.s3.complete(
                 target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
             )
-        except BaseException:
-            await self._forsake(target, upload_id)
-            raise
+            on_failure.pop_all()
         return _expected(source, part_size, parts)
-
-    async def _forsake(self, key: str, upload_id: str) -> None:
-        """Leave nothing half-copied; what cannot be aborted now is found later as an orphan."""
-        try:
-            await self.s3.abort(key, upload_id)
-        except S3IntegrationError as error:
-            log.warning("abort given up key=%s reason=%s", key, error.message)
 
 
 def _part_size(source: ObjectInfo) -> int:

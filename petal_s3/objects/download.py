@@ -8,10 +8,12 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
+from petal_s3.core.tasks import to_end
+from petal_s3.core.threads import on_thread
 from petal_s3.errors import (
     BadInput,
     Conflict,
@@ -29,6 +31,7 @@ log = logging.getLogger("petal_s3")
 
 _BREAKS = 3  # in a row, without a byte in between
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -134,18 +137,8 @@ async def download(
     return proof
 
 
-async def _ended(work: Callable[..., T], *args: object) -> T:
-    return await to_end(asyncio.to_thread(work, *args))
-
-
-async def to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await ``work``; who is cancelled meanwhile goes on only when it has ended."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)
-        raise
+async def _ended(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await to_end(on_thread(None, work, *args, **kwargs))
 
 
 def _prepare(target: Path, half: Path) -> None:

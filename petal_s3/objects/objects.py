@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -16,19 +15,17 @@ from petal_s3.errors import (
     Conflict,
     NotS3,
     S3FileNotFoundError,
-    S3IntegrationError,
     Throttled,
 )
+from petal_s3.objects.abort import abort_unowned
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
 from petal_s3.objects.download import download, reading
 from petal_s3.objects.ownership import KeyOwnership, header_value
 from petal_s3.objects.proof import copy_differs
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
-
-log = logging.getLogger("petal_s3")
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
 MOST_READERS = 4  # at once; connections are left for what has to be sent
@@ -223,7 +220,8 @@ class Objects:
         await self._outbox(requests.move_proven, source, target, there.etag)
         await self._s3.delete(source)
         if info.size > self.copier.limit:
-            await self._tidy(target)
+            # What a copy by ranges that died has left open.
+            await abort_unowned(self._s3, self._outbox, target)
 
     def _our_copy(self, source: ObjectInfo, there: ObjectInfo) -> bool:
         """Whether an object is a copy that a move before has made, and did not hear of."""
@@ -243,13 +241,3 @@ class Objects:
             for key in sorted(keys):
                 await held.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
             yield
-
-    async def _tidy(self, key: str) -> None:
-        """Abort what a copy by ranges that died has left open; nothing depends on it."""
-        try:
-            owned = await self._outbox(queries.upload_ids)
-            for upload_id in await self._s3.uploads(key):
-                if upload_id not in owned:
-                    await self._s3.abort(key, upload_id)
-        except S3IntegrationError as error:
-            log.warning("abort given up key=%s reason=%s", key, error.message)

@@ -18,12 +18,12 @@ from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.tasks import cancel_and_wait, to_end
 from petal_s3.errors import ConfigError, Conflict, LocalStorageError, NotNow, S3IntegrationError
 from petal_s3.intake import spool
 from petal_s3.intake.enqueue import PRIORITY_ASKED, Intake
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.spool import DrainLock
-from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
@@ -42,9 +42,10 @@ from petal_s3.s3.responses import Presigned
 from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
-from petal_s3.upload.attempt import Uploader, ended
+from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
+from petal_s3.upload.plan import UploadPlan
 from petal_s3.upload.worker import Drainer
 
 log = logging.getLogger("petal_s3")
@@ -141,13 +142,12 @@ class Service:
         self.uploader = Uploader(
             self.s3,
             self.outbox,
-            DuplicateFinder(self.s3, self.outbox, self._files, self.ownership, now=self._now),
             self._files,
-            part_size=settings.part_size,
-            concurrency=settings.concurrency,
-            machine_id=self.machine_id,
+            duplicates=DuplicateFinder(
+                self.s3, self.outbox, self._files, self.ownership, now=self._now
+            ),
             learner=self.learner,
-            now=self._now,
+            plan=UploadPlan(self.machine_id, settings.part_size, settings.concurrency, self._now),
         )
         self.orphans = Orphans(self.s3, self.outbox, self.ownership)
         self.drainer = Drainer(
@@ -230,7 +230,7 @@ class Service:
         tasks, self._tasks = self._tasks, []
         if self._draining is not None:
             tasks.append(self._draining)
-        await ended(*tasks)
+        await cancel_and_wait(*tasks)
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
@@ -260,7 +260,7 @@ class Service:
         async with self._turning:
             if self._drains or self._draining is None:
                 return
-            await ended(self._draining)
+            await cancel_and_wait(self._draining)
             self._draining = None
             self.lock.give()
 
@@ -283,7 +283,7 @@ class Service:
             try:
                 await self._say_while_ours()
             finally:
-                await ended(*works)
+                await cancel_and_wait(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
             self.drainer.block = None
@@ -532,9 +532,9 @@ class Service:
                 backlog_bytes=status["backlog_bytes"],
                 oldest_unsent_s=status["oldest_unsent_s"] or 0,
                 link_up=status["link"] == "up",
-                sent_bytes=self.uploader.sent_bytes,
-                parts_sent=self.uploader.parts_sent,
-                parts_resent=self.uploader.parts_resent,
+                sent_bytes=self.uploader.traffic.sent_bytes,
+                parts_sent=self.uploader.traffic.parts_sent,
+                parts_resent=self.uploader.traffic.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
                 free_bytes=free,
                 deletions=await self.outbox(journal.totals),
@@ -594,7 +594,7 @@ class Service:
         self._changed.set()
 
     def _says(self) -> dict[str, Any]:
-        rate = self._rate.take(self._now(), self.uploader.sent_bytes)
+        rate = self._rate.take(self._now(), self.uploader.traffic.sent_bytes)
         return {
             "pid": os.getpid(),
             "machine_id": self.machine_id,

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
-from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import key_name, metadata, temporary_folder
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import views

@@ -45,7 +45,7 @@ class Inventory:
         """When it is tried (again)."""
         self._s3 = s3
         self._outbox = outbox
-        self._ownership = ownership
+        self.ownership = ownership
         self._now = now
         self._pages: Counter[str] = Counter()
 
@@ -54,7 +54,7 @@ class Inventory:
         if self._now() < self.list_at or await self._outbox(memory.inventory_taken):
             return
         try:
-            for root in self._ownership.listed:
+            for root in self.ownership.listed:
                 await self._list(root)
         except S3BucketError as error:
             if error.code != "forbidden":
@@ -74,7 +74,7 @@ class Inventory:
             ours = [
                 (item.key, item.size, item.etag)
                 for item in page.objects
-                if self._ownership.owns(item.key) and not self._ownership.is_temporary(item.key)
+                if self.ownership.owns(item.key) and not self.ownership.is_temporary(item.key)
             ]
             await self._outbox(memory.list_on, root, ours, page.next_token or "")
             self._pages[root] += 1

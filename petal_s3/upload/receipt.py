@@ -77,6 +77,11 @@ class Receipts:
             verified_at=self.server_time(),
         )
 
+    async def settle(self, row: Row, receipt: Receipt) -> Row:
+        """Record that a row is proven; return it verified."""
+        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
+        return await self._outbox(transitions.verified, row, receipt)
+
     async def seen(self, row: Row) -> ObjectInfo | None:
         """What S3 shows at the row's key: by HEAD, else in a listing; none where it shows none."""
         info = await self._s3.head(row.key)

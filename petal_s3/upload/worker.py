@@ -13,6 +13,7 @@ from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.kinds import ALL_KINDS
+from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import (
     LeaseLost,
     LocalStorageError,
@@ -34,7 +35,8 @@ from petal_s3.outbox import identities, queries, requests, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.calls import reachable
-from petal_s3.upload.attempt import LEASE_S, Uploader, ended
+from petal_s3.upload.attempt import Uploader
+from petal_s3.upload.progress import LEASE_S
 from petal_s3.upload.source_file import missing
 
 log = logging.getLogger("petal_s3")
@@ -179,7 +181,7 @@ class Drainer:
         try:
             settled = await self._while_allowed(attempt, row)
         except asyncio.CancelledError:
-            await ended(attempt)
+            await cancel_and_wait(attempt)
             await asyncio.shield(self._let_go(row, "", ""))
             raise
         except LeaseLost:
@@ -214,11 +216,13 @@ class Drainer:
                 return settled
             reason = self._may_send()
             if reason is not None:
-                await ended(attempt)
+                await cancel_and_wait(attempt)
                 log.info("upload paused key=%s reason=%s", row.key, reason)
                 return await self._let_go(row, "paused", reason)
             if await self._cancelled(row):
-                await ended(attempt)  # not only at the end of a part: that may take minutes
+                await cancel_and_wait(
+                    attempt
+                )  # not only at the end of a part: that may take minutes
                 raise LeaseLost(f"Row {row.id} was cancelled.")
 
     async def _cancelled(self, row: Row) -> bool:
@@ -412,7 +416,7 @@ class Drainer:
             while not work.done() and await self._idle():
                 await asyncio.wait({work}, timeout=_LOOK_S)
         finally:
-            await ended(work)
+            await cancel_and_wait(work)
         self._tidy_at = self._now() + self._tidied(work)
 
     async def _idle(self) -> bool:
