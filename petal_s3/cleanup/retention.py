@@ -65,7 +65,7 @@ class Retention:
         self._files = files
         self._may_not = may_not
         self._now = now
-        self._free = free
+        self.free = free
         self._woken = asyncio.Event()
 
     @property
@@ -160,7 +160,7 @@ class Retention:
     async def _is_short(self, directory: Path) -> bool:
         try:
             return (
-                await on_thread(self._files, self._free, directory) < self._settings.min_free_bytes
+                await on_thread(self._files, self.free, directory) < self._settings.min_free_bytes
             )
         except OSError:
             return False  # not mounted: there is nothing to free

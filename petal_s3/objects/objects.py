@@ -57,7 +57,7 @@ class Objects:
         self._s3 = s3
         self._outbox = outbox
         self._ownership = ownership
-        self._spread = spread
+        self.spread = spread
         self._patience_s = patience_s
         self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -119,7 +119,7 @@ class Objects:
         """
         info = await self.head(key)
         async with self._reader():
-            proof = await download(self._s3, info, target, self._spread, on_progress)
+            proof = await download(self._s3, info, target, self.spread, on_progress)
             return info.size, proof
 
     @contextlib.asynccontextmanager
@@ -131,7 +131,7 @@ class Objects:
         Raises :class:`Throttled` when as many are read already as there may be.
         """
         opened = reading(
-            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self._spread
+            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self.spread
         )
         async with self._reader(), opened as found:
             yield found

@@ -45,8 +45,9 @@ from petal_s3.service.status import Rate, row_json, summary, why_not
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
+from petal_s3.upload.pause import Timing
 from petal_s3.upload.plan import UploadPlan
-from petal_s3.upload.worker import Drainer
+from petal_s3.upload.worker import Drainer, DrainHooks
 
 log = logging.getLogger("petal_s3")
 
@@ -151,17 +152,13 @@ class Service:
         )
         self.orphans = Orphans(self.s3, self.outbox, self.ownership)
         self.drainer = Drainer(
+            settings,
             self.outbox,
             self.uploader,
             self.orphans,
-            may_send=self.send_blocked_reason,
-            settle_s=settings.settle_seconds,
-            max_file_size=settings.max_file_size,
-            on_change=self._say,
-            on_settled=self._on_settled,
-            now=self._now,
+            DrainHooks(self.send_blocked_reason, self._say, self._on_settled),
+            Timing(self._now),
         )
-
         self.retention = Retention(
             settings,
             self.outbox,
@@ -176,7 +173,7 @@ class Service:
             self.outbox,
             self.flight,
             self._files,
-            on_landed=self.drainer.new_log,
+            on_landed=self.drainer.pause.new_log,
             now=self._now,
         )
 
@@ -248,7 +245,7 @@ class Service:
         self._drains += 1
         async with self._turning:
             if self._draining is None and self._drains:
-                self.drainer.block = None  # what held up the drain before is asked anew
+                self.drainer.pause.block = None  # what held up the drain before is asked anew
                 self._draining = asyncio.create_task(self._drain())
 
     async def end_draining(self) -> None:
@@ -286,7 +283,7 @@ class Service:
                 await cancel_and_wait(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
-            self.drainer.block = None
+            self.drainer.pause.block = None
             self.intake.ask_scan()
 
     async def _take_over(self) -> bool:
@@ -335,7 +332,7 @@ class Service:
         try:
             if damaged or not self.outbox.is_open:
                 await self.outbox.rebuild()
-            await self.drainer.hurry()
+            await self.drainer.pause.retry_now()
             await self.intake.adopt_copies()
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
@@ -352,7 +349,7 @@ class Service:
     async def landed(self) -> dict[str, int]:
         """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
         found, enqueued = await self.intake.landed()
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return {"found": found, "enqueued": enqueued}
 
     async def enqueue(
@@ -471,13 +468,13 @@ class Service:
         """Give a row up; what was sent of it is aborted."""
         row = await self.outbox(requests.cancel, row_id, reason)
         await self._on_settled(row)
-        self.drainer.wake()
+        self.drainer.pause.wake()
         return row
 
     async def retry(self, row_id: int) -> Row:
         """Try a row now, or again."""
         row = await self.outbox(requests.retry, row_id)
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return row
 
     async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> dict[str, Any]:
@@ -552,7 +549,7 @@ class Service:
     def _may_send_again(self, before: str | None) -> None:
         if before is not None and self.send_blocked_reason() is None:
             self.intake.ask_scan()
-            self.drainer.wake()
+            self.drainer.pause.wake()
 
     # -- what the rooms ask and tell
 

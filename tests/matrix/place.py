@@ -106,9 +106,9 @@ class VirtualPlace(World):
             now=self.boottime,
             wall=self.wall,
         )
-        service.drainer._spread = lambda: _SPREAD
-        service.drainer._probe = self.probe
-        service.objects._spread = lambda: _SPREAD
+        service.drainer.timing.spread = lambda: _SPREAD
+        service.drainer.timing.probe = self.probe
+        service.objects.spread = lambda: _SPREAD
         assert service.tokens is not None
         service.tokens._post = self.token_post  # type: ignore[method-assign]
         return service
@@ -183,7 +183,7 @@ class WirePlace:
 
     def serve(self, settings: Settings) -> Service:
         service = Service(settings)
-        service.drainer._spread = lambda: 0.01
+        service.drainer.timing.spread = lambda: 0.01
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:

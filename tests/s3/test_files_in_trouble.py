@@ -314,7 +314,7 @@ async def test_a_file_that_is_emptied_is_dead_until_it_is_a_log_again(
 
     await robot.attempt(row)
     dead = await robot.finish(row)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     left = robot.open_uploads()
     path.write_bytes(whole)
     (again,) = await scan(robot)
@@ -405,7 +405,7 @@ async def test_a_bad_block_holds_up_its_own_log_and_no_other(
     await robot.restart(concurrency=1)
     bad = await robot.land(size=TWO_PARTS, priority=99)
     good = await robot.land("good.ulg", seed=7)
-    robot.service.drainer._spread = lambda: 1.0  # the bad one is not due again at once
+    robot.service.drainer.timing.spread = lambda: 1.0  # the bad one is not due again at once
     with monkeypatch.context() as patch:
         hit = bad_blocks(patch, reads, flight(robot), at)
         waiting = await robot.attempt(bad)

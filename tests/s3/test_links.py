@@ -14,8 +14,7 @@ from petal_s3.s3 import calls as caller
 from petal_s3.s3 import client as s3
 from petal_s3.s3 import http_session as wire
 from petal_s3.s3.calls import reachable
-from petal_s3.upload import inventory
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import inventory, pause
 from tests.faults.chaos import Chaos, Shape
 
 SLOWEST = 8_000  # bytes per second: 64 kbit/s
@@ -24,7 +23,7 @@ SLOWEST = 8_000  # bytes per second: 64 kbit/s
 def hasty(robot: Robot, *, stall_s: float = 0.5, probe_s: float = 0.2) -> None:
     """Give up soon, as a test must; the same guards as ever decide."""
     robot.service.s3._caller._stall_s = stall_s
-    robot.service.drainer._probe = functools.partial(reachable, timeout_s=probe_s)
+    robot.service.drainer.timing.probe = functools.partial(reachable, timeout_s=probe_s)
 
 
 def most_in_flight(robot: Robot, requests: list[Request]) -> int:
@@ -383,8 +382,8 @@ async def test_a_link_that_lives_for_one_part_brings_one_part_each_time(
 async def test_a_link_that_comes_and_goes_is_used_each_time(
     robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
-        monkeypatch.setattr(drainer, name, 0.05)  # to the scale of the other times
+    for name in ("POLL_S", "PROBE_FIRST_S", "PROBE_S"):
+        monkeypatch.setattr(pause, name, 0.05)  # to the scale of the other times
     chaos.shape(Shape(up_bytes_s=8e6))  # one part in 0.65 s, two in 1.3 s
     chaos.schedule(up_s=1.2, down_s=0.1)
     await robot.run(spread=1.0)

@@ -35,7 +35,7 @@ class Ladder:
     @property
     def room(self) -> Retention:
         service = self.robot.service
-        service.retention._free = self.store
+        service.retention.free = self.store
         service.retention._may_not = lambda: self.may_not
         return service.retention
 
@@ -461,7 +461,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
     await robot.service.stop()
     service = robot.build(min_free_bytes=10**15)
     row = None
-    service.retention._free = lambda _: 0
+    service.retention.free = lambda _: 0
     await service.open()
     row = await robot.land()
     await service.start(watch=False)

@@ -224,7 +224,7 @@ async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
         row = await robot.land(f"{op}.ulg", size=size)
         for fault in FAULTS.values():
             robot.fault(op, fault)
-            await robot.service.drainer.hurry()
+            await robot.service.drainer.pause.retry_now()
             await robot.service.drainer.step()
             robot.heal()
             told += [await robot.service.rows(), await robot.service.status()]
