@@ -17,7 +17,7 @@ from petal_s3.errors import (
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
-from petal_s3.upload.learning import no_encryption
+from petal_s3.upload.trial import no_encryption
 
 ENCRYPTION, PUT, PARTS, ABORT = (
     "encryption",

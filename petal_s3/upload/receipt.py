@@ -17,8 +17,8 @@ from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.upload.learning import no_encryption
 from petal_s3.upload.source_file import SourceFile
+from petal_s3.upload.trial import no_encryption
 
 log = logging.getLogger("petal_s3")
 
