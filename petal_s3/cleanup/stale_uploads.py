@@ -54,7 +54,8 @@ class Orphans:
 
         Returns in how many seconds the next one is due. Raises as :meth:`collect`.
         """
-        fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.home}"
+        place = f"{self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.machine_prefix}"
+        fact = f"orphans {place}"
         if not self._made:
             left_s = await self._left_s(await self._outbox(memory.told, fact))
             if left_s > 0:
@@ -82,7 +83,7 @@ class Orphans:
     async def _learn_time(self) -> None:
         """Ask S3 for next to nothing: every answer brings its time, a refusal, too."""
         try:
-            await self._s3.page(self._ownership.home, limit=1)
+            await self._s3.page(self._ownership.machine_prefix, limit=1)
         except S3BucketError as error:
             if not withheld(error):
                 raise
@@ -178,7 +179,7 @@ class Orphans:
         return clock.utcnow() - told >= timedelta(seconds=self._age_s)
 
     async def _ask_for_rule(self) -> None:
-        has_rule = await self._s3.stale_upload_rule(self._ownership.home)
+        has_rule = await self._s3.stale_upload_rule(self._ownership.machine_prefix)
         advice = [_advice(self._ownership.prefix)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:

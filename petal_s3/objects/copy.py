@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, Transient
 from petal_s3.objects.abort import abort_quietly
-from petal_s3.objects.proof import copy_differs
-from petal_s3.s3.checksums import etag_parts, multipart_etag
+from petal_s3.objects.proof import copied_etag, copy_differs
+from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
-from petal_s3.s3.responses import HeldPart, ObjectInfo
+from petal_s3.s3.responses import ObjectInfo
 
 # S3 User Guide, "Copying objects": one request copies up to 5 GB; ranges of 5 MiB to 5 GiB
 # may be parts, at most 10,000.
@@ -89,7 +89,7 @@ class Copier:
                 target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
             )
             on_failure.pop_all()
-        return _expected(source, part_size, parts)
+        return copied_etag(source, part_size, parts)
 
 
 def _part_size(source: ObjectInfo) -> int:
@@ -107,21 +107,13 @@ def _ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
         yield number, first, min(first + part_size, size) - 1
 
 
-def _expected(source: ObjectInfo, part_size: int, parts: list[HeldPart]) -> str:
-    if source.part_size == part_size and etag_parts(source.etag) == len(parts):
-        return source.etag
-    if any(etag_parts(part.etag) != 0 for part in parts):
-        return ""  # no md5 (SSE-KMS): size and checksum have to tell
-    return multipart_etag([bytes.fromhex(part.etag) for part in parts])
-
-
 def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
     """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
     about = dict(more)
-    room = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
+    left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
     for name, value in source.metadata.items():
         size = len(name) + len(value)
-        if name not in about and size <= room:
+        if name not in about and size <= left:
             about[name] = value
-            room -= size
+            left -= size
     return replace(source, metadata=about)

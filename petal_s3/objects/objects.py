@@ -20,8 +20,9 @@ from petal_s3.errors import (
 from petal_s3.objects.abort import abort_unowned
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
 from petal_s3.objects.download import download, reading
-from petal_s3.objects.ownership import KeyOwnership, header_value
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.objects.proof import copy_differs
+from petal_s3.objects.user_metadata import header_value
 from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
@@ -71,7 +72,9 @@ class Objects:
     async def page(
         self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
     ) -> tuple[str, Page]:
-        """Up to ``limit`` objects below ``prefix`` (relative to home, or whole), and that prefix.
+        """Up to ``limit`` objects below ``prefix``, and the whole prefix.
+
+        ``prefix``: whole, or below the machine's own.
 
         S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
         ``next_token`` of the page before.

@@ -135,7 +135,7 @@ class Service:
         self.learner = Learner(
             self.s3,
             self.outbox,
-            self.ownership.home,
+            self.ownership.machine_prefix,
             bucket=bucket_name_of(settings),
             given=capabilities,
             now=self._now,

@@ -16,17 +16,17 @@ from petal_s3.errors import (
     Transient,
 )
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.objects.ownership import KeyOwnership, key_with_crc
-from petal_s3.objects.proof import judge
+from petal_s3.objects.key_names import key_with_crc
+from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.objects.proof import judge, may_be_proven_by
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3, withheld
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
+from petal_s3.upload.inventory import Inventory, cut_by
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import SourceFile
 
@@ -187,16 +187,13 @@ class DuplicateFinder:
             return []
         checksum = f"crc32:{await expected.crc32()}"
         found = await self._outbox(queries.proven_like, row.size, checksum)
-        others = [other for other in found if other.id != row.id]
-        return [other for other in others if await self._may_be(other, expected)]
-
-    async def _may_be(self, other: Row, expected: FileBytes) -> bool:
-        """Whether a row of this size and CRC32 may be the same by the ETag of its receipt."""
-        assert other.receipt is not None
-        etag = other.receipt.etag
-        if etag_parts(etag) or not tells_bytes(etag, other.size, self._s3.capabilities):
-            return True
-        return await expected.etag(None) == etag
+        return [
+            other
+            for other in found
+            if other.id != row.id
+            and other.receipt is not None
+            and await may_be_proven_by(other.receipt, expected, self._s3.capabilities)
+        ]
 
 
 async def still_there(s3: S3, key: str) -> ObjectInfo | None:

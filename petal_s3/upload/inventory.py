@@ -11,16 +11,13 @@ from dataclasses import replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import MIB
 from petal_s3.errors import S3BucketError, S3IntegrationError
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.objects.local_bytes import part_sizes
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.objects.proof import likely_part_size
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.metadata import Held
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.capabilities import Capabilities
-from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page
 
@@ -32,7 +29,6 @@ log = logging.getLogger("petal_s3")
 _PAGE = 100
 _MOST_PAGES = 1000
 _REFUSED_S = 600.0
-_LEAST_PART_BYTES = 5 * MIB  # what is smaller never came in parts
 
 
 class Inventory:
@@ -96,25 +92,10 @@ class Inventory:
         """
         found = []
         for held in await self._outbox(memory.held_of_size, size):
-            part_size = await self._likely(held, size, expected)
+            part_size = await likely_part_size(held, size, expected, self._s3.capabilities)
             if part_size is not None:
                 found.append((held.key, part_size))
         return found
-
-    async def _likely(self, held: Held, size: int, expected: FileBytes) -> int | None:
-        if held.crc32 and held.crc32 != await expected.crc32():
-            return None
-        parts = etag_parts(held.etag)
-        if parts == 0 and await expected.etag(None) == held.etag:
-            return 0
-        known = (held.part_size,) if held.part_size else ()
-        for part_size in known or (part_sizes(size, parts) if parts else ()):
-            if await expected.etag(part_size) == held.etag:
-                return part_size
-        silent = not tells_bytes(held.etag, size, self._s3.capabilities)
-        asked = held.part_size is not None
-        unasked = not asked and (silent or bool(parts))
-        return 0 if unasked or (silent and held.crc32) else None
 
     async def heard(self, key: str, info: ObjectInfo | None) -> None:
         """Remember what S3 told of an object of the inventory."""
@@ -123,15 +104,6 @@ class Inventory:
             return
         held = Held(key, info.etag, info.part_size or 0, info.crc32)
         await self._outbox(memory.hold, held, info.size)
-
-
-def tells_bytes(etag: str, size: int, capabilities: Capabilities) -> bool:
-    """Whether an object with another ETag than that of the bytes holds other bytes."""
-    parts = etag_parts(etag)
-    if parts is None or capabilities.lacks("md5_etags"):
-        return False
-    joined = parts > 0 or size > _LEAST_PART_BYTES
-    return not (joined and capabilities.lacks("joined_etags"))
 
 
 def cut_by(info: ObjectInfo, part_size: int) -> ObjectInfo:

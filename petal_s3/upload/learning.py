@@ -13,7 +13,7 @@ from dataclasses import replace
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import S3IntegrationError
-from petal_s3.objects.ownership import temporary_folder
+from petal_s3.objects.key_names import temporary_folder
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities, Feature, read, written
@@ -36,7 +36,7 @@ class Learner:
         self,
         s3: S3,
         outbox: OutboxThread,
-        home: str,
+        machine_prefix: str,
         *,
         bucket: str,
         given: Capabilities | None = None,
@@ -46,7 +46,7 @@ class Learner:
         self._again_at = float("-inf")
         self._s3 = s3
         self._outbox = outbox
-        self._key = f"{temporary_folder(home)}{_NAME}"
+        self._key = f"{temporary_folder(machine_prefix)}{_NAME}"
         self._bucket = bucket
         self._trial = Trial(s3, outbox, self._key, bucket)
         self._given = given is not None

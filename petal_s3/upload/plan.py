@@ -8,7 +8,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import MIB
 from petal_s3.objects.copy import MAX_PARTS
-from petal_s3.objects.ownership import DESCRIPTION, metadata
+from petal_s3.objects.user_metadata import DESCRIPTION, metadata
 from petal_s3.outbox.rows import Row
 
 

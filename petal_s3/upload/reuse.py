@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from petal_s3.errors import Conflict, Mismatch, Transient
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
-from petal_s3.objects.proof import FromObject, judge
+from petal_s3.objects.proof import copy_proof, still_proven
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
@@ -43,7 +43,7 @@ class Reuse:
         if twin is None or twin.receipt is None:
             return None
         origin = await still_there(self.s3, twin.receipt.key)
-        if origin is None or origin.etag != twin.receipt.etag:
+        if origin is None or not still_proven(origin, twin.receipt):
             return None  # what was proven once is no proof today
         await abandon(self.s3, self.outbox, row)
         if not row.asked_key:
@@ -55,10 +55,7 @@ class Reuse:
             limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
             info = await Copier(self.s3, limit).copy(origin, row.key, copy_metadata(row))
         told = twin.receipt.checksum.removeprefix("crc32:")
-        proven = replace(origin, crc32=told)
-        how = (await judge(info, FromObject(proven), self.s3.capabilities)).proof
-        if not how and fresh and info.crc32 == told:
-            how = "crc32"  # the ETag was compared with that of the copied parts
+        how = await copy_proof(info, origin, told, self.s3.capabilities, fresh=fresh)
         if not how:
             return None
         log.info("upload copied key=%s from=%s proof=%s", row.key, twin.key, how)
@@ -92,7 +89,7 @@ class Reuse:
 
     async def _origin(self, receipt: Receipt) -> ObjectInfo:
         info = await self.s3.head(receipt.key)
-        if info is None or info.etag != receipt.etag:
+        if info is None or not still_proven(info, receipt):
             raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
         return info
 

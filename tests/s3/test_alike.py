@@ -240,4 +240,4 @@ async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) 
         f"{MACHINE}/",
         f"deleted/deleted/{MACHINE}/",
     )
-    assert (len(ownership.roots), robot.count(LISTING)) == (4, 3)
+    assert (len(ownership.owned_prefixes), robot.count(LISTING)) == (4, 3)

@@ -89,7 +89,7 @@ def ago(age: timedelta) -> datetime:
 def say(robot: Robot, first: Fault) -> None:
     """One pass hears this of home, and that nothing is open below the other roots."""
     robot.fault(LISTING, first)
-    others = len(robot.service.ownership.roots) - 1
+    others = len(robot.service.ownership.owned_prefixes) - 1
     robot.fault(LISTING, listing(), times=others)
 
 
@@ -131,7 +131,7 @@ async def test_an_upload_that_no_row_owns_is_aborted(
 
 
 async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: Robot) -> None:
-    roots = robot.service.ownership.roots
+    roots = robot.service.ownership.owned_prefixes
     for root in roots:
         begin(robot, root + "lost.ulg")
 
@@ -1217,7 +1217,9 @@ async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robo
 async def test_without_the_time_of_s3_nothing_temporary_is_old(robot: Robot) -> None:
     robot.put(TEMPORARY, b"x")
     robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
-    robot.fault(LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.roots))
+    robot.fault(
+        LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.owned_prefixes)
+    )
     robot.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
 
     await collect(robot)

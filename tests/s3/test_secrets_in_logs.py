@@ -250,7 +250,7 @@ async def test_no_crash_tells_a_secret(
     for fault in FAULTS.values():
         robot.always("HeadObject", fault)
         try:
-            await robot.service.s3.head(robot.service.ownership.home + "x.ulg")
+            await robot.service.s3.head(robot.service.ownership.machine_prefix + "x.ulg")
         except S3IntegrationError as error:
             caught.append(error)
         robot.heal()

@@ -21,7 +21,8 @@ from petal_s3.host import settings_file as settingsfile
 from petal_s3.intake.log_directories import Origin, Origins, find
 from petal_s3.intake.spool import describe, described, place
 from petal_s3.logs.log_file import Identity, log_time
-from petal_s3.objects.ownership import KeyOwnership, key_with_crc, log_key, stamped
+from petal_s3.objects.key_names import key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import hints
 
 MACHINE = "drone-001"
