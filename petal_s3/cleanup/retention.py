@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from petal_s3.cleanup import deletion as removal
-from petal_s3.cleanup.deletion import KeptBack, Opened
+from petal_s3.cleanup import deletion
+from petal_s3.cleanup.deletion import NotDeleted, Opened
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
@@ -46,26 +46,26 @@ class Retention:
     """The ladder: unpinned files by age; under pressure unpinned files, then pinned ones; never
     one that is not proven. Off unless the operator asks for it."""
 
-    def __init__(  # noqa: PLR0913 - the rooms it stands on
+    def __init__(
         self,
         settings: Settings,
         outbox: OutboxThread,
         s3: S3,
         files: Executor,
         *,
-        may_not: Callable[[], str | None],
+        delete_blocked_reason: Callable[[], str | None],
         now: Clock = clock.now,
-        free: Callable[[Path], int] = free_bytes,
     ) -> None:
-        """``may_not`` answers why nothing may be done now (it flies), or none."""
+        """``delete_blocked_reason`` answers why nothing may be deleted now, or none."""
         self.advice: list[str] = []
         self._settings = settings
         self._outbox = outbox
         self._s3 = s3
         self._files = files
-        self._may_not = may_not
+        self._delete_blocked_reason = delete_blocked_reason
         self._now = now
-        self.free = free
+        self.free = free_bytes
+        """Tells how many bytes are free on the file system of a directory."""
         self._woken = asyncio.Event()
 
     @property
@@ -80,15 +80,17 @@ class Retention:
     async def run(self) -> None:
         """Free disk for ever; cancel to stop. Nothing that fails here ends the drain."""
         while True:
-            try:
-                await self.recover()
-                if self.on:
-                    await self.step()
-            except S3IntegrationError as error:
+            (error,) = await asyncio.gather(self._pass(), return_exceptions=True)
+            if isinstance(error, S3IntegrationError):
                 log.warning("retention deferred code=%s reason=%s", error.code, error.message)
-            except Exception:
-                log.exception("retention crashed")
+            elif error is not None:
+                log.error("retention crashed", exc_info=error)
             await self._rest()
+
+    async def _pass(self) -> None:
+        await self.recover()
+        if self.on:
+            await self.step()
 
     async def _rest(self) -> None:
         self._woken.clear()
@@ -101,7 +103,7 @@ class Retention:
     async def recover(self) -> None:
         """End what a killed process had begun: what was only moved aside is put back."""
         for entry in await self._outbox(journal.unfinished):
-            state = await on_thread(self._files, removal.undo, Path(entry.path), entry.aside)
+            state = await on_thread(self._files, deletion.undo, Path(entry.path), entry.aside)
             await self._outbox(
                 journal.end, entry.id, state, "The process ended in between.", self._server_s()
             )
@@ -122,7 +124,7 @@ class Retention:
         oldest = self._server_s() - self._settings.retention_days * _DAY_S
         deleted = 0
         async for row, receipt in self._proven(pinned=False):
-            if receipt.verified_at >= oldest or self._may_not() is not None:
+            if receipt.verified_at >= oldest or self._delete_blocked_reason() is not None:
                 break
             deleted += await self._tried(row, receipt, "age")
         return deleted
@@ -130,7 +132,7 @@ class Retention:
     async def _under_pressure(self) -> int:
         deleted, advice = 0, []
         for directory in self._settings.directories:
-            if self._may_not() is not None:
+            if self._delete_blocked_reason() is not None:
                 return deleted
             deleted += await self._relieved(directory)
             if await self._is_short(directory):
@@ -148,7 +150,7 @@ class Retention:
                 break
             device = await on_thread(self._files, _device, directory)
             async for row, receipt in self._proven(pinned=pinned):
-                if self._may_not() is not None or not await self._is_short(directory):
+                if self._delete_blocked_reason() is not None or not await self._is_short(directory):
                     break
                 if (
                     device is not None
@@ -168,53 +170,56 @@ class Retention:
     async def _proven(self, *, pinned: bool) -> AsyncIterator[tuple[Row, Receipt]]:
         after: Place = (-1, 0)
         while page := await self._outbox(journal.proven, pinned=pinned, after=after):
-            for after, row in page:  # noqa: B007 - the next page begins behind it
+            for _, row in page:
                 if row.receipt is not None and self._inside(row.path):
                     yield row, row.receipt
+            after = page[-1][0]
 
     def _inside(self, path: str) -> bool:
-        roots = (os.path.realpath(directory) for directory in self._settings.directories)
-        return any(Path(path).is_relative_to(root) for root in roots)
+        real = (os.path.realpath(directory) for directory in self._settings.directories)
+        return any(Path(path).is_relative_to(one) for one in real)
 
     # -- one file
 
     async def _tried(self, row: Row, receipt: Receipt, rung: str) -> bool:
         try:
-            with contextlib.closing(await on_thread(self._files, removal.open_proven, row)) as held:
+            with contextlib.closing(
+                await on_thread(self._files, deletion.open_proven, row)
+            ) as held:
                 await self._examine(held, row, receipt, rung)
                 return await self._delete(held, row, rung)
-        except KeptBack as kept:
+        except NotDeleted as kept:
             log.info("file kept path=%s reason=%s", ascii(row.path), kept)
             if kept.for_good:
                 await self._outbox(journal.left_alone, row)
             return False
 
     async def _examine(self, held: Opened, row: Row, receipt: Receipt, rung: str) -> None:
-        await on_thread(self._files, removal.examine, held, row, receipt)
+        await on_thread(self._files, deletion.examine, held, row, receipt)
         if rung == "pressure" and held.links > 1:
-            raise KeptBack("it has another name: nothing would be freed")
+            raise NotDeleted("it has another name: nothing would be freed")
         info = await self._s3.head(receipt.key)
         if info is None or not still_proven(info, receipt):
-            raise KeptBack("the bucket does not hold it as it was proven")
+            raise NotDeleted("the bucket does not hold it as it was proven")
 
     async def _delete(self, held: Opened, row: Row, rung: str) -> bool:
         """From the first line on disk to the last nothing else is waited for."""
         fresh = await self._outbox(queries.get, row.id)
         if fresh.state != "verified" or fresh.receipt != row.receipt or fresh.pinned != row.pinned:
-            raise KeptBack("its row changed meanwhile")
+            raise NotDeleted("its row changed meanwhile")
         others = await self._outbox(queries.at_path, row.path)
         if any(not other.settled for other in others):
-            raise KeptBack("another row still waits for this file")
+            raise NotDeleted("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
         entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
         try:
-            proven = await on_thread(self._files, removal.remove, held, aside)
-        except (KeptBack, OSError) as error:
+            proven = await on_thread(self._files, deletion.remove, held, aside)
+        except (NotDeleted, OSError) as error:
             await self._outbox(journal.end, entry, KEPT, str(error), self._server_s())
-            raise KeptBack(str(error)) from error
+            raise NotDeleted(str(error)) from error
         state, reason = DONE, ""
         if not proven:
-            saved = await on_thread(self._files, removal.rescue, held)
+            saved = await on_thread(self._files, deletion.rescue, held)
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
         await self._outbox(journal.end, entry, state, reason, self._server_s())

@@ -6,8 +6,8 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 
+from petal_s3.cleanup.temporary_objects import delete_expired, is_older
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import metadata as memory
@@ -20,7 +20,6 @@ log = logging.getLogger("petal_s3")
 
 AGE_S = 24 * 3600.0
 EVERY_S = 24 * 3600.0
-_MOST_PAGES = 100
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Orphans:
     def __init__(
         self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership, *, age_s: float = AGE_S
     ) -> None:
-        """``age_s``: how long nobody must have added to an upload, by S3's clock: another outbox
-        may work under this machine's id.
+        """``age_s``: how long nothing must have been added to an upload, by S3's clock: another
+        outbox may work under this machine's id.
         """
         self.aborted = 0
         self.advice: list[str] = []
@@ -47,7 +46,7 @@ class Orphans:
         self._s3 = s3
         self._outbox = outbox
         self._ownership = ownership
-        self._age_s = age_s
+        self.age_s = age_s
 
     async def look(self) -> float:
         """Make a pass, unless a process before this one made it within a day by S3's clock.
@@ -100,21 +99,21 @@ class Orphans:
         found, refused = await self._listed()
         aborted, refused_too = await self._abort(await self._orphans(found))
         log.info("orphans looked for uploads=%d aborted=%d", len(found), aborted)
-        await self._expire()
+        await delete_expired(self._s3, self._ownership, self.age_s)
         await self._ask_for_rule()
         return Pass(len(found), aborted, refused or refused_too)
 
     async def _listed(self) -> tuple[list[OpenUpload], bool]:
         found: list[OpenUpload] = []
         refused = False
-        for root in self._ownership.listed:
+        for prefix in self._ownership.listed:
             try:
-                found += await self._s3.uploads_below(root)
+                found += await self._s3.uploads_below(prefix)
             except S3BucketError as error:
                 if not withheld(error):
                     raise
                 refused = True
-        # Whatever a listing says: a key of anybody else is never touched.
+        # Whatever a listing says: a key of another machine is never touched.
         return [upload for upload in found if self._ownership.owns(upload.key)], refused
 
     async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
@@ -122,7 +121,8 @@ class Orphans:
         return [
             upload
             for upload in found
-            if upload.upload_id not in owned and self._is_old(upload.begun_at)
+            if upload.upload_id not in owned
+            and is_older(self._s3.clock, upload.begun_at, self.age_s)
         ]
 
     async def _abort(self, orphans: Sequence[OpenUpload]) -> tuple[int, bool]:
@@ -141,42 +141,16 @@ class Orphans:
             return aborted, True
         return aborted, False
 
-    async def _expire(self) -> None:
-        """Delete what was handed over by key and left; a lifecycle rule may be faster."""
-        try:
-            for folder in self._ownership.temporary_folders:
-                await self._expire_below(folder)
-        except S3BucketError as error:
-            if not withheld(error):
-                raise
-            log.warning("temporary objects stay reason=%s", error.message)
-
-    async def _expire_below(self, folder: str) -> None:
-        token: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = await self._s3.page(folder, token=token)
-            for item in page.objects:
-                if self._ownership.owns(item.key) and self._is_old(item.last_modified):
-                    await self._s3.delete(item.key)
-                    log.info("temporary object deleted key=%s", item.key)
-            token = page.next_token
-            if token is None:
-                return
-
     async def _rests(self, upload: OpenUpload) -> bool:
         """Whether no part came lately either: a slow link takes days for one log."""
         try:
             parts = await self._s3.parts(upload.key, upload.upload_id)
         except UploadGone:
             return False  # its owner has just completed or aborted it
-        return all(part.stored_at is None or self._is_old(part.stored_at) for part in parts)
-
-    def _is_old(self, moment: datetime | None) -> bool:
-        clock = self._s3.clock
-        if moment is None or clock.offset_s is None:
-            return False  # the device's own date may be years ahead
-        told = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-        return clock.utcnow() - told >= timedelta(seconds=self._age_s)
+        return all(
+            part.stored_at is None or is_older(self._s3.clock, part.stored_at, self.age_s)
+            for part in parts
+        )
 
     async def _ask_for_rule(self) -> None:
         has_rule = await self._s3.stale_upload_rule(self._ownership.machine_prefix)

@@ -36,6 +36,22 @@ async def to_end(work: Coroutine[object, object, T]) -> T:
         raise
 
 
+async def cancelled_meanwhile(work: asyncio.Future[T]) -> bool:
+    """Let ``work`` end, and say whether its caller was cancelled while it went on.
+
+    Where it failed and its caller was cancelled, :class:`asyncio.CancelledError` is raised.
+    """
+    given_up = False
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:
+            given_up = True
+    if given_up and work.exception() is not None:
+        raise asyncio.CancelledError
+    return given_up
+
+
 async def in_parallel(
     items: Iterable[int], take: Callable[[int], Coroutine[object, object, None]], workers: int
 ) -> None:

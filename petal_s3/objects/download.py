@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
+from petal_s3.core.files import flush_to_disk
 from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import on_thread
 from petal_s3.errors import (
@@ -123,7 +124,7 @@ async def download(
                     await _ended(file.write, block)
                     if on_progress is not None:
                         on_progress(file.tell(), info.size)
-            await _ended(_kept, file)
+            await _ended(flush_to_disk, file)
             proof = await _proven(s3, file, info)
         await _ended(half.replace, target)
     except OSError as error:
@@ -146,11 +147,6 @@ def _prepare(target: Path, half: Path) -> None:
         raise BadInput("The target of a download is the path of a file.", code="bad_path")
     target.parent.mkdir(parents=True, exist_ok=True)
     half.touch(exist_ok=False)
-
-
-def _kept(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 async def _proven(s3: S3, file: BinaryIO, info: ObjectInfo) -> str:

@@ -164,7 +164,7 @@ class Service:
             self.outbox,
             self.s3,
             self._files,
-            may_not=self._may_not_delete,
+            delete_blocked_reason=self._may_not_delete,
             now=self._now,
         )
         self.intake = Intake(

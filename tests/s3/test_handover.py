@@ -423,7 +423,7 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
     assert robot.stored() == [key]
     await robot.service.orphans.collect()
     assert robot.stored() == [key], "a day has not gone by"
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     await robot.service.orphans.collect()
     nothing_stays(robot)
 

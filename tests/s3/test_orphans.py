@@ -146,7 +146,7 @@ async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: 
 )
 async def test_an_upload_that_a_row_owns_is_left_alone(robot: Robot) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
 
     found = await collect(robot)
     done = await robot.finish(row)
@@ -159,7 +159,7 @@ async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(
     robot: Robot,
 ) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     await robot.service.cancel(row.id)
 
     found = await collect(robot)
@@ -1180,7 +1180,7 @@ async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -
 
 
 async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     row = await robot.finish(await robot.land())
     kept = [
         row.key,
@@ -1206,7 +1206,7 @@ async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
 async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robot: Robot) -> None:
     ownership = KeyOwnership("flight_logs/", (MACHINE, "host-id"), BUCKET)
     robot.service.orphans._ownership = ownership
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     robot.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
 
     await collect(robot)
@@ -1276,7 +1276,7 @@ async def test_a_listing_of_temporary_objects_that_never_ends_ends(robot: Robot)
 async def test_temporary_objects_that_s3_withholds_stop_nothing(
     robot: Robot, op: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     robot.put(TEMPORARY, b"x")
     begin(robot)
     robot.always(op, DENIED)

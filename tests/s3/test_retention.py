@@ -327,7 +327,7 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
             robot.store.copy(path, SMALL, 7)
-            raise removal.KeptBack("somebody writes to it")
+            raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
     monkeypatch.setattr(removal, "_idle", newer_appears)
