@@ -11,8 +11,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.errors import BadInput, LocalStorageError, check_descriptors
+from petal_s3.errors import (
+    BadInput,
+    LocalStorageError,
+)
 from petal_s3.intake import spool
 from petal_s3.logs import rosbag
 from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name

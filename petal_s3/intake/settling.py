@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.errors import check_descriptors
 from petal_s3.logs.log_file import Identity
 from petal_s3.logs.sniff import named_like
 

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.core.kinds import ALL_KINDS
-from petal_s3.errors import LocalStorageError, check_descriptors
+from petal_s3.errors import (
+    LocalStorageError,
+)
 from petal_s3.logs.log_file import Identity
 from petal_s3.logs.sniff import log_suffix, named_like
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from petal_s3.errors import LocalStorageError, check_descriptors
+from petal_s3.core.files import check_descriptors
+from petal_s3.errors import (
+    LocalStorageError,
+)
 
 DAMAGED = "outbox_damaged"
 GONE = "outbox_gone"

@@ -15,7 +15,11 @@ from yarl import URL
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import S3BucketError, S3CredentialsError, no_descriptors
+from petal_s3.core.files import no_descriptors
+from petal_s3.errors import (
+    S3BucketError,
+    S3CredentialsError,
+)
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.headers import date_s, patience_s
 from petal_s3.s3.http_session import X509_NO_CHECK_TIME

@@ -14,6 +14,7 @@ from typing import Any
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from petal_s3.core.files import no_descriptors
 from petal_s3.errors import (
     BadInput,
     ClockSkew,
@@ -31,7 +32,6 @@ from petal_s3.errors import (
     Told,
     Transient,
     UploadGone,
-    no_descriptors,
 )
 from petal_s3.s3.evidence import root_of
 from petal_s3.s3.headers import FROM_CACHE, from_cache, patience_s
