@@ -18,8 +18,13 @@ from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
 from petal_s3.core.settings import SourceSettings, judge
 from petal_s3.errors import ConfigError
 from petal_s3.host import settings_file as settingsfile
-from petal_s3.intake.log_directories import Origin, Origins, find
-from petal_s3.intake.spool import describe, described, place
+from petal_s3.intake.log_directories import (
+    LogDirectory,
+    checked_log_directories,
+    directory_of,
+    find_logs,
+)
+from petal_s3.intake.spool import Description, copy_path, describe, described
 from petal_s3.logs.log_file import Identity, log_time
 from petal_s3.objects.ownership import KeyOwnership, key_with_crc, log_key, stamped
 from petal_s3.service.snapshot import hints
@@ -46,7 +51,7 @@ def in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Non
 def refusal(sources: Any) -> str:
     """The sentence, from settings that parse or from the keys that they would make."""
     with pytest.raises(ConfigError) as caught:
-        Origins(config.load(sources=sources), MINE)
+        checked_log_directories(config.load(sources=sources), MINE)
     message = caught.value.message
     assert message.isprintable()
     assert message.endswith(".")
@@ -54,9 +59,9 @@ def refusal(sources: Any) -> str:
     return message
 
 
-def origin(template: str = "{timestamp}_{name}", **more: Any) -> Origin:
+def log_directory(template: str = "{timestamp}_{name}", **more: Any) -> LogDirectory:
     made = config.load(sources=[{**SOURCE, "key": template, "kinds": sorted(ALL_KINDS), **more}])
-    return Origins(made, MINE).all[-1]
+    return checked_log_directories(made, MINE)[-1]
 
 
 # -- the settings
@@ -183,7 +188,7 @@ def test_a_template_that_leads_elsewhere_is_refused(template: str) -> None:
 def test_a_template_may_not_reach_tmp_by_the_name_of_the_machine() -> None:
     made = config.load(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
     with pytest.raises(ConfigError, match=r"sources\[0\]\.key"):
-        Origins(made, KeyOwnership("flight_logs/", ("tmp",)))
+        checked_log_directories(made, KeyOwnership("flight_logs/", ("tmp",)))
 
 
 def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
@@ -231,7 +236,7 @@ def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...
     ],
 )
 def test_a_template_says_where_logs_go(template: str, more: dict[str, Any], key: str) -> None:
-    assert origin(template, **more).key(MINE, "events.xml", NOON, "xml") == HOME + key
+    assert log_directory(template, **more).key(MINE, "events.xml", NOON, "xml") == HOME + key
 
 
 def test_a_name_that_begins_with_its_time_says_it_once() -> None:
@@ -258,7 +263,7 @@ def test_a_name_that_begins_with_its_time_says_it_once() -> None:
 def test_every_key_of_a_source_is_this_machines_own(
     name: str, template: str, folders: bool, kind: str, seconds: int
 ) -> None:
-    where = Origin(Path("/a"), ALL_KINDS, template, folders)
+    where = LogDirectory(Path("/a"), ALL_KINDS, template, folders)
     at = datetime.fromtimestamp(seconds, timezone.utc)
     for suffix in ("", *(ends for some in SUFFIXES.values() for ends in some)):
         key = where.key(MINE, name + suffix, at, kind)
@@ -269,7 +274,7 @@ def test_every_key_of_a_source_is_this_machines_own(
 
 @given(name=st.text(max_size=60), folders=st.booleans())
 def test_flight_logs_in_log_directories_keep_their_keys(name: str, folders: bool) -> None:
-    where = Origin(Path("/a"), FLIGHT_KINDS, date_folders=folders)
+    where = LogDirectory(Path("/a"), FLIGHT_KINDS, date_folders=folders)
     path = Path("/a") / "x.ulg"
     for kind in ("ulog", "rosbag", "unknown"):
         known = log_key(HOME, name, NOON, date_folders=folders)
@@ -302,15 +307,15 @@ def test_flight_logs_in_log_directories_keep_their_keys(name: str, folders: bool
 )
 def test_the_name_tells_the_time_where_it_is_one(name: str, at: str) -> None:
     for kind in ("xml", "ulog"):
-        told = origin().logged_at(Path("/a") / name, NS, kind)
+        told = log_directory().logged_at(Path("/a") / name, NS, kind)
         assert f"{told:%Y-%m-%d %H:%M:%S}" == at
 
 
 @given(name=st.from_regex(r"[0-9_T-]{0,30}\.xml", fullmatch=True), mtime=st.integers())
 def test_no_name_and_no_mtime_is_without_a_time(name: str, mtime: int) -> None:
-    told = origin().logged_at(Path("/a") / name, mtime, "xml")
+    told = log_directory().logged_at(Path("/a") / name, mtime, "xml")
     assert told.year >= 1970
-    assert MINE.owns(origin(date_folders=True).key(MINE, name, told, "xml"))
+    assert MINE.owns(log_directory(date_folders=True).key(MINE, name, told, "xml"))
 
 
 # -- where a file belongs
@@ -319,7 +324,7 @@ def test_no_name_and_no_mtime_is_without_a_time(name: str, mtime: int) -> None:
 def test_a_file_belongs_to_the_most_particular_place_that_takes_it(tmp_path: Path) -> None:
     logs, events = tmp_path / "logs", tmp_path / "logs/events"
     (events / "deep").mkdir(parents=True)
-    made = Origins(
+    made = checked_log_directories(
         config.load(
             log_dirs=str(logs),
             sources=[
@@ -332,8 +337,8 @@ def test_a_file_belongs_to_the_most_particular_place_that_takes_it(tmp_path: Pat
     )
 
     def belongs(path: Path) -> int | None:
-        found = made.of(path)
-        return made.all.index(found) if found is not None else None
+        found = directory_of(path, made)
+        return made.index(found) if found is not None else None
 
     assert belongs(logs / "a.ulg") == 0
     assert belongs(events / "a.ulg") == 0
@@ -357,7 +362,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
             {"directory": str(tmp_path / "not-mounted"), "kinds": ["xml"]},
         ],
     )
-    found = [os.path.relpath(path, tmp_path) for path, _ in find(made)]
+    found = [os.path.relpath(path, tmp_path) for path, _ in find_logs(made)]
 
     assert sorted(found) == ["logs/a.ulg", "logs/e/a.xml", "state/d.xml"]
     assert hints(made) == [
@@ -385,8 +390,9 @@ def test_what_is_written_of_a_copy_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, name: str, facts: dict[str, str]
 ) -> None:
     copy = tmp_path_factory.getbasetemp() / "0123.xml"
-    describe(copy, {"name": name, "asked_key": "", "session_id": None, "facts": facts})
-    assert described(copy) == {"name": name, "facts": facts}
+    description = Description(name, facts=facts)
+    describe(copy, description)
+    assert described(copy) == description
 
 
 GARBAGE = [
@@ -408,18 +414,18 @@ GARBAGE = [
 @pytest.mark.parametrize("noise", GARBAGE)
 def test_garbage_beside_a_copy_says_nothing(copy: Path, noise: bytes) -> None:
     copy.with_name(f".{copy.name}.about").write_bytes(noise)
-    assert described(copy) == {}
+    assert described(copy) == Description()
 
 
 def test_facts_that_no_header_could_carry_are_left_out(copy: Path) -> None:
     facts = {"ok": "x", "a b": "x", "a\r\nb": "x", "": "x", "n": 5, "s": "\ud800"}
     copy.with_name(f".{copy.name}.about").write_text(json.dumps({"facts": facts}))
-    assert described(copy) == {"facts": {"ok": "x"}}
+    assert described(copy) == Description(facts={"ok": "x"})
 
 
 def test_each_key_that_is_asked_for_has_a_copy_with_its_own_description(tmp_path: Path) -> None:
     file = Identity(1, 2, 3, 4)
-    places = {place(tmp_path, "/a/b.xml.1", file, key) for key in ("", "x/1", "x/2")}
+    places = {copy_path(tmp_path, "/a/b.xml.1", file, key) for key in ("", "x/1", "x/2")}
     assert len(places) == 3
     assert {one.suffix for one in places} == {".xml"}
 
@@ -430,4 +436,4 @@ def test_whatever_stands_beside_a_copy_is_no_trouble(
 ) -> None:
     copy = tmp_path_factory.getbasetemp() / "4567.xml"
     copy.with_name(f".{copy.name}.about").write_bytes(noise)
-    assert set(described(copy)) <= {"name", "asked_key", "session_id", "facts"}
+    assert described(copy).session_id != ""
