@@ -14,7 +14,8 @@ from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.permission_checks import CHECKS, try_all
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
-from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file
+from petal_s3.core.settings import MIB, Settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
 from petal_s3.intake.log_directories import find_named, log_directories
 from petal_s3.objects.ownership import KeyOwnership

@@ -17,7 +17,8 @@ from petal_s3.cleanup.retention import Retention, free_bytes
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import ConfigError, Conflict, LocalStorageError, NotNow, S3IntegrationError
 from petal_s3.intake import spool
 from petal_s3.intake.enqueue import enqueue

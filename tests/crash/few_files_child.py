@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
@@ -43,7 +43,7 @@ class Drone:
     """A service, and logs that are moved into its log directory: that takes no descriptor."""
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
-        self.service = Service(config.load(**settings), capabilities=KNOWN)
+        self.service = Service(load_settings(**settings), capabilities=KNOWN)
         self.service.drainer._spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs

@@ -12,7 +12,7 @@ from unittest import mock
 
 from petal_s3.cleanup import deletion
 from petal_s3.core import clock
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake import entry
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.watcher import Watcher
@@ -83,7 +83,7 @@ class Drone:
         """Start the process on what lies on the disk."""
         world = self._world
         self._died = asyncio.Event()
-        settings = config.load(
+        settings = load_settings(
             bucket_name=BUCKET,
             endpoint_url=ENDPOINT,
             session_token_url=TOKENS,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import Conflict
 from petal_s3.intake.flight_state import (
     AIRBORNE_CONFIRMATIONS,
@@ -447,7 +447,7 @@ def test_a_lost_autopilot_that_is_declared_armed_is_not_given_up_after_ten_minut
 def service(tmp_path: Path) -> Service:
     state, logs = str(tmp_path / "state"), str(tmp_path / "logs")
     return Service(
-        config.load(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
+        load_settings(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
         now=lambda: 1000.0,
     )
 

@@ -13,9 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.core import settings as config
+from petal_s3.core import settings_yaml
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
-from petal_s3.core.settings import SourceSettings, judge
+from petal_s3.core.settings import SourceSettings
+from petal_s3.core.settings_loading import check_settings, load_settings
 from petal_s3.errors import ConfigError
 from petal_s3.host import settings_file as settingsfile
 from petal_s3.intake.log_directories import (
@@ -40,7 +41,7 @@ SOURCE = {"directory": "/var/events", "kinds": ["xml"]}
 @pytest.fixture(autouse=True)
 def _only_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PETAL_S3_BUCKET_NAME", "logs")
-    monkeypatch.setattr(config, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
+    monkeypatch.setattr(settings_yaml, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
 
 
 def in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -51,7 +52,7 @@ def in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Non
 def refusal(sources: Any) -> str:
     """The sentence, from settings that parse or from the keys that they would make."""
     with pytest.raises(ConfigError) as caught:
-        checked_log_directories(config.load(sources=sources), MINE)
+        checked_log_directories(load_settings(sources=sources), MINE)
     message = caught.value.message
     assert message.isprintable()
     assert message.endswith(".")
@@ -60,7 +61,7 @@ def refusal(sources: Any) -> str:
 
 
 def log_directory(template: str = "{timestamp}_{name}", **more: Any) -> LogDirectory:
-    made = config.load(sources=[{**SOURCE, "key": template, "kinds": sorted(ALL_KINDS), **more}])
+    made = load_settings(sources=[{**SOURCE, "key": template, "kinds": sorted(ALL_KINDS), **more}])
     return checked_log_directories(made, MINE)[-1]
 
 
@@ -84,7 +85,7 @@ sources:
     kinds: text
 """,
     )
-    first, second = config.load().sources
+    first, second = load_settings().sources
 
     assert first.directory == tmp_path / "home/events"
     assert (first.kinds, first.key) == (("xml", "json"), "events/{timestamp}_{name}")
@@ -103,11 +104,13 @@ def test_the_environment_counts_before_the_file(
     in_a_file(tmp_path, monkeypatch, "sources: [{directory: /a, kinds: xml}]")
     monkeypatch.setenv("PETAL_S3_SOURCES", '[{"directory": "/b", "kinds": "json"}]')
 
-    assert [str(one.directory) for one in config.load().sources] == ["/b"]
+    assert [str(one.directory) for one in load_settings().sources] == ["/b"]
 
 
 def test_directories_are_those_of_flight_logs_and_of_sources_once_each() -> None:
-    made = config.load(log_dirs="/a:/b", sources=[{**SOURCE, "directory": d} for d in ("/b", "/c")])
+    made = load_settings(
+        log_dirs="/a:/b", sources=[{**SOURCE, "directory": d} for d in ("/b", "/c")]
+    )
 
     assert made.directories == (Path("/a"), Path("/b"), Path("/c"))
 
@@ -186,7 +189,7 @@ def test_a_template_that_leads_elsewhere_is_refused(template: str) -> None:
 
 
 def test_a_template_may_not_reach_tmp_by_the_name_of_the_machine() -> None:
-    made = config.load(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
+    made = load_settings(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
     with pytest.raises(ConfigError, match=r"sources\[0\]\.key"):
         checked_log_directories(made, KeyOwnership("flight_logs/", ("tmp",)))
 
@@ -199,7 +202,9 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
 
     written = yaml.safe_load(changes[-1].text)
     assert written["sources"] == said
-    assert judge({"bucket_name": "logs", **written}).sources == (SourceSettings(**said[0]),)
+    assert check_settings({"bucket_name": "logs", **written}).sources == (
+        SourceSettings(**said[0]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +217,7 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     ],
 )
 def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...]) -> None:
-    assert config.load(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
+    assert load_settings(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
 
 
 # -- the keys
@@ -325,7 +330,7 @@ def test_a_file_belongs_to_the_most_particular_place_that_takes_it(tmp_path: Pat
     logs, events = tmp_path / "logs", tmp_path / "logs/events"
     (events / "deep").mkdir(parents=True)
     made = checked_log_directories(
-        config.load(
+        load_settings(
             log_dirs=str(logs),
             sources=[
                 {"directory": str(logs), "kinds": "text"},
@@ -353,7 +358,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
     for name in ("logs/a.ulg", "logs/e/a.xml", "logs/e/a.log", "state/spool/c.xml", "state/d.xml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("<a/>")
-    made = config.load(
+    made = load_settings(
         log_dirs=str(tmp_path / "logs"),
         state_dir=str(tmp_path / "state"),
         sources=[
