@@ -36,9 +36,9 @@ from petal_s3.outbox.storage import DAMAGED
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.http_session import ServerClock
+from petal_s3.s3.credentials import token_service
 from petal_s3.s3.responses import Presigned
+from petal_s3.s3.server_time import ServerClock
 from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
@@ -105,27 +105,11 @@ class Service:
 
     def _build(self, capabilities: Capabilities | None) -> None:
         settings = self.settings
-        self.tokens = (
-            TokenService(
-                settings.session_token_url,
-                timeout_s=settings.request_timeout,
-                ignore_dates=settings.tls_ignore_dates,
-                clock=self._now,
-            )
-            if settings.session_token_url
-            else None
-        )
-        self.s3 = S3(
-            bucket=settings.bucket_name,
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            tokens=self.tokens,
-            sse=settings.sse,
-            timeout_s=settings.request_timeout,
+        self.tokens = token_service(settings, self._now)
+        self.s3 = S3.from_settings(
+            settings,
+            self.tokens,
             connections=settings.concurrency + 6,
-            max_rate=settings.max_rate,
-            ignore_dates=settings.tls_ignore_dates,
-            address_style=settings.address_style,
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
@@ -532,7 +516,7 @@ class Service:
                 backlog_bytes=status["backlog_bytes"],
                 oldest_unsent_s=status["oldest_unsent_s"] or 0,
                 link_up=status["link"] == "up",
-                sent_bytes=self.uploader.sent_bytes,
+                sent_bytes=self.s3.sent.total,
                 parts_sent=self.uploader.parts_sent,
                 parts_resent=self.uploader.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
@@ -594,7 +578,7 @@ class Service:
         self._changed.set()
 
     def _says(self) -> dict[str, Any]:
-        rate = self._rate.take(self._now(), self.uploader.sent_bytes)
+        rate = self._rate.take(self._now(), self.s3.sent.total)
         return {
             "pid": os.getpid(),
             "machine_id": self.machine_id,

@@ -24,8 +24,8 @@ from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import etag_parts
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.responses import ObjectInfo
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import ObjectInfo, withheld
 from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import SourceFile

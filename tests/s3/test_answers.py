@@ -19,6 +19,7 @@ from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
 from petal_s3.outbox import metadata as memory
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import multipart
 
 ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
 HTML = {"Content_Type": "text/html"}
@@ -204,10 +205,13 @@ UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListParts": hold_a_part,
 }
 OTHER_CALLS: dict[str, tuple[Callable[[Robot, Liar], Awaitable[Row]], Callable[..., Any]]] = {
-    "ListMultipartUploads": (hold_a_part, lambda robot, row: robot.service.s3.uploads(row.key)),
+    "ListMultipartUploads": (
+        hold_a_part,
+        lambda robot, row: multipart.uploads(robot.service.s3, row.key),
+    ),
     "AbortMultipartUpload": (
         hold_a_part,
-        lambda robot, row: robot.service.s3.abort(row.key, row.upload_id),
+        lambda robot, row: multipart.abort(robot.service.s3, row.key, row.upload_id),
     ),
     "DeleteObject": (finish_small, lambda robot, row: robot.service.objects.delete(row.key)),
     "CopyObject": (
@@ -558,11 +562,11 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: 
     async with between(robot, request_timeout=0.3) as liar:
         liar.hold_open = True
         liar.lie(op, always(raw(200, b"<", length=1000, **XML)))
-        robot.service.s3._caller._now = later
+        robot.service.s3.server.calls.now = later
         row = await robot.land()
         told = await robot.attempt(row)
         liar.repent()
-        robot.service.s3._caller._now = robot.service._now
+        robot.service.s3.server.calls.now = robot.service._now
         done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")

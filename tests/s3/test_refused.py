@@ -486,7 +486,7 @@ async def test_a_time_that_s3_refuses_twice_blocks_the_drain(robot: Robot) -> No
 async def test_a_device_in_1970_sends_with_the_time_of_s3(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    robot.service.s3.clock._wall = lambda: 86_400.0 * 30
+    robot.service.s3.clock.wall = lambda: 86_400.0 * 30
     robot.fault("ListObjectsV2", SKEWED)
     row = await robot.land()
 

@@ -429,12 +429,12 @@ async def test_age_is_told_by_the_clock_of_s3(robot: Robot, ladder: Ladder) -> N
     row = await up(robot)
     await robot.service.stop()
     await robot.open(retention_days=7)
-    robot.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
+    robot.service.s3.clock.wall = lambda: 4_000_000_000.0  # the year 2096
     assert await ladder.step() == 0
     await robot.service.objects.head(row.key)  # now S3's clock is known
     assert await ladder.step() == 0
     await age(robot, row)
-    robot.service.s3.clock._wall = lambda: 0.0  # 1970
+    robot.service.s3.clock.wall = lambda: 0.0  # 1970
     assert await ladder.step() == 1
 
 
