@@ -19,7 +19,7 @@ from petal_s3.errors import LocalStorageError, S3CredentialsError, S3Integration
 from petal_s3.intake.log_directories import origins
 from petal_s3.intake.settling import find_logs
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox.storage import no_room
+from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
 from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import facts, queries
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import lifecycle, multipart
 from petal_s3.s3.client import S3
@@ -57,14 +56,14 @@ class Orphans:
         """
         fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.home}"
         if not self._made:
-            left_s = await self._left_s(await self._outbox(memory.told, fact))
+            left_s = await self._left_s(await self._outbox(facts.value, fact))
             if left_s > 0:
                 return left_s
         await self.collect()
         self._made = True
         if self._s3.clock.offset_s is not None:
             made = {"at": self._server_s(), "advised": bool(self.advice)}
-            await self._outbox(memory.tell, fact, json.dumps(made))
+            await self._outbox(facts.keep, fact, json.dumps(made))
         return EVERY_S
 
     async def _left_s(self, told: str) -> float:

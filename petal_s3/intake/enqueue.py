@@ -35,8 +35,7 @@ from petal_s3.logs.log_file import FlightLog, Identity, open_log
 from petal_s3.logs.sniff import kind_of, named_like, shown_name
 from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import entering, identities, queries
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import entering, facts, identities, queries
 from petal_s3.outbox.rows import Entry, Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
@@ -303,12 +302,12 @@ class Intake:
 
     async def adopt_copies(self) -> None:
         """Enter copies in the spool that no row knows: the outbox that knew them was lost."""
-        if await self._outbox(memory.knows, "copies adopted"):
+        if await self._outbox(facts.noted, "copies adopted"):
             return
         async with self._entering:
             for copy in await self._run(spool.copies, self._spool):
                 await self._adopt(copy)
-        await self._outbox(memory.note, "copies adopted")
+        await self._outbox(facts.note, "copies adopted")
 
     async def _adopt(self, copy: Path) -> None:
         if await self._outbox(queries.at_path, str(copy)):

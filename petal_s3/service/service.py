@@ -27,12 +27,10 @@ from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import deletions as journal
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries, requests, transitions
+from petal_s3.outbox import deletions, drain_status, queries, requests, transitions
 from petal_s3.outbox.capabilities import bucket_name_of
+from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.rows import Row
-from petal_s3.outbox.storage import DAMAGED
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
@@ -425,7 +423,7 @@ class Service:
         """Why another process that drains sends nothing: reason and code; else empty."""
         if self.lock.held or await self.run(self.lock.holder) is None:
             return {}
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         return said if said.get("reason") else {}
 
     async def is_sending(self, row: Row) -> bool:
@@ -499,7 +497,7 @@ class Service:
         bucket = bucket_name_of(self.settings)
         if self.lock.held:
             return await self.outbox(summary, self._says(), os.getpid(), bucket)
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         found = await self.outbox(summary, said, await self.run(self.lock.holder), bucket)
         if found["drained_by"] is None and self._deferred:
             found["reason"] = self._deferred
@@ -521,7 +519,7 @@ class Service:
                 parts_resent=self.uploader.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
                 free_bytes=free,
-                deletions=await self.outbox(journal.totals),
+                deletions=await self.outbox(deletions.totals),
             )
         )
 
@@ -568,7 +566,7 @@ class Service:
 
     async def pin(self, row_id: int, *, pinned: bool) -> Row:
         """Keep the file of a row as long as the disk allows, or let it go like any other."""
-        return await self.outbox(journal.pin, row_id, pinned=pinned)
+        return await self.outbox(deletions.pin, row_id, pinned=pinned)
 
     async def _on_settled(self, row: Row) -> None:
         if row.state == "verified":
@@ -623,7 +621,7 @@ class Service:
 
     async def _say(self) -> None:
         self._changed.set()
-        await self.outbox(memory.say, self._says())
+        await self.outbox(drain_status.publish, self._says())
 
     async def _say_while_ours(self) -> None:
         last: dict[str, Any] = {}
@@ -641,7 +639,7 @@ class Service:
         says = self._says()
         if _differs(says, last):
             with contextlib.suppress(S3IntegrationError):
-                await self.outbox(memory.say, says)
+                await self.outbox(drain_status.publish, says)
         return says
 
 

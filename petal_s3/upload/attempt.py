@@ -33,8 +33,7 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import DESCRIPTION, metadata
 from petal_s3.objects.proof import FromObject, judge, part_differs
-from petal_s3.outbox import identities, queries, transitions
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import identities, queries, remote_objects, transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import multipart
@@ -342,7 +341,7 @@ class Uploader:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             # It may be another's: the key is looked at before anything is sent there.
-            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+            await self._outbox(remote_objects.add, info.key, info.size, info.etag)
             return None
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
@@ -464,7 +463,7 @@ class Uploader:
         info = await self._s3.head(row.key)
         if info is None:
             raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
-        await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+        await self._outbox(remote_objects.add, info.key, info.size, info.etag)
         raise Transient(
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error

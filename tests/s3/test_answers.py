@@ -17,7 +17,7 @@ from robot import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Robot
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import multipart
 
@@ -296,7 +296,7 @@ async def test_no_redirect_is_followed(robot: Robot, op: str) -> None:
     async with strangers() as (url, visits), between(robot, concurrency=1) as liar:
         row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](robot, liar)
         if op == "HeadObject":  # else the listing tells what HEAD does not
-            await robot.service.outbox(memory.take_inventory)
+            await robot.service.outbox(remote_objects.complete_listing)
             liar.lie("ListObjectsV2", always(raw(307, Location=url)))
         told = {
             f"{status} {sorted(more)}": always(raw(status, Location=url, **more))
