@@ -16,12 +16,11 @@ from petal_s3.cleanup.deletion import NotDeleted, Opened
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.proof import still_proven
-from petal_s3.outbox import deletions as journal
-from petal_s3.outbox import queries
-from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Place
+from petal_s3.outbox import deletions, queries
+from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Cursor
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
@@ -102,10 +101,10 @@ class Retention:
 
     async def recover(self) -> None:
         """End what a killed process had begun: what was only moved aside is put back."""
-        for entry in await self._outbox(journal.unfinished):
-            state = await on_thread(self._files, deletion.undo, Path(entry.path), entry.aside)
+        for entry in await self._outbox(deletions.unfinished):
+            state = await run_in(self._files, deletion.undo, Path(entry.path), entry.aside)
             await self._outbox(
-                journal.end, entry.id, state, "The process ended in between.", self._server_s()
+                deletions.end, entry.id, state, "The process ended in between.", self._server_s()
             )
             log.warning("deletion recovered path=%s state=%s", ascii(entry.path), state)
 
@@ -148,28 +147,26 @@ class Retention:
         for pinned in (False, True):
             if not await self._is_short(directory):
                 break
-            device = await on_thread(self._files, _device, directory)
+            device = await run_in(self._files, _device, directory)
             async for row, receipt in self._proven(pinned=pinned):
                 if self._delete_blocked_reason() is not None or not await self._is_short(directory):
                     break
                 if (
                     device is not None
-                    and await on_thread(self._files, _device, Path(row.path)) == device
+                    and await run_in(self._files, _device, Path(row.path)) == device
                 ):
                     deleted += await self._tried(row, receipt, "pressure")
         return deleted
 
     async def _is_short(self, directory: Path) -> bool:
         try:
-            return (
-                await on_thread(self._files, self.free, directory) < self._settings.min_free_bytes
-            )
+            return await run_in(self._files, self.free, directory) < self._settings.min_free_bytes
         except OSError:
             return False  # not mounted: there is nothing to free
 
     async def _proven(self, *, pinned: bool) -> AsyncIterator[tuple[Row, Receipt]]:
-        after: Place = (-1, 0)
-        while page := await self._outbox(journal.proven, pinned=pinned, after=after):
+        after: Cursor = (-1, 0)
+        while page := await self._outbox(deletions.proven, pinned=pinned, after=after):
             for _, row in page:
                 if row.receipt is not None and self._inside(row.path):
                     yield row, row.receipt
@@ -183,19 +180,17 @@ class Retention:
 
     async def _tried(self, row: Row, receipt: Receipt, rung: str) -> bool:
         try:
-            with contextlib.closing(
-                await on_thread(self._files, deletion.open_proven, row)
-            ) as held:
+            with contextlib.closing(await run_in(self._files, deletion.open_proven, row)) as held:
                 await self._examine(held, row, receipt, rung)
                 return await self._delete(held, row, rung)
         except NotDeleted as kept:
             log.info("file kept path=%s reason=%s", ascii(row.path), kept)
             if kept.for_good:
-                await self._outbox(journal.left_alone, row)
+                await self._outbox(deletions.left_alone, row)
             return False
 
     async def _examine(self, held: Opened, row: Row, receipt: Receipt, rung: str) -> None:
-        await on_thread(self._files, deletion.examine, held, row, receipt)
+        await run_in(self._files, deletion.examine, held, row, receipt)
         if rung == "pressure" and held.links > 1:
             raise NotDeleted("it has another name: nothing would be freed")
         info = await self._s3.head(receipt.key)
@@ -211,18 +206,18 @@ class Retention:
         if any(not other.settled for other in others):
             raise NotDeleted("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
-        entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
+        entry = await self._outbox(deletions.begin, row, aside, rung, self._server_s())
         try:
-            proven = await on_thread(self._files, deletion.remove, held, aside)
+            proven = await run_in(self._files, deletion.remove, held, aside)
         except (NotDeleted, OSError) as error:
-            await self._outbox(journal.end, entry, KEPT, str(error), self._server_s())
+            await self._outbox(deletions.end, entry, KEPT, str(error), self._server_s())
             raise NotDeleted(str(error)) from error
         state, reason = DONE, ""
         if not proven:
-            saved = await on_thread(self._files, deletion.rescue, held)
+            saved = await run_in(self._files, deletion.rescue, held)
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
-        await self._outbox(journal.end, entry, state, reason, self._server_s())
+        await self._outbox(deletions.end, entry, state, reason, self._server_s())
         log.info(
             "file deleted path=%s size=%d key=%s why=%s", ascii(row.path), row.size, row.key, rung
         )

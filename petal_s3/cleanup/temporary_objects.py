@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 from petal_s3.errors import S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.http_session import ServerClock
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import withheld
+from petal_s3.s3.server_time import ServerClock
 
 log = logging.getLogger("petal_s3")
 

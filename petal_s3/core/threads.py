@@ -1,4 +1,4 @@
-"""Run what blocks on a thread, and await it."""
+"""Run blocking work on threads, and await it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def on_thread(
-    threads: Executor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+async def run_in(
+    executor: Executor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run ``work`` on one of ``threads`` and return what it returns; none: asyncio's own threads.
+    """Call ``work`` on a thread of ``executor``; returns what it returns, raises what it raises.
 
-    What has started goes on to its end when the caller is cancelled.
+    None: asyncio's own threads. A caller that is cancelled stops waiting; work that has begun
+    goes on to its end.
     """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, partial(work, *args, **kwargs))
+    return await loop.run_in_executor(executor, partial(work, *args, **kwargs))

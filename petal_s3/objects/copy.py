@@ -11,6 +11,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, Transient
 from petal_s3.objects.abort import abort_quietly
 from petal_s3.objects.proof import copied_etag, copy_differs
+from petal_s3.s3 import multipart
 from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
@@ -70,7 +71,8 @@ class Copier:
     async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
         """Copy range by range; return the ETag that the copy must have."""
         part_size = _part_size(source)
-        upload_id, checksummed = await self.s3.begin(
+        upload_id, checksummed = await multipart.begin(
+            self.s3,
             target,
             content_type=source.content_type or "application/octet-stream",
             metadata={**source.metadata, "part-size": str(part_size)},
@@ -78,15 +80,23 @@ class Copier:
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.push_async_callback(abort_quietly, self.s3, target, upload_id)
             parts = [
-                await self.s3.copy_part(source, target, upload_id, number, first, last)
+                await multipart.copy_part(
+                    self.s3, source, target, upload_id, number, range(first, last + 1)
+                )
                 for number, first, last in _ranges(source.size, part_size)
             ]
             if not all(part.crc32 for part in parts):
                 # moto and some others tell no checksum of a copied part, and yet want it named.
                 checksummed = False
                 parts = [replace(part, crc32="") for part in parts]
-            await self.s3.complete(
-                target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
+            await multipart.complete(
+                self.s3,
+                target,
+                upload_id,
+                parts,
+                crc32=None,
+                size=source.size,
+                checksummed=checksummed,
             )
             on_failure.pop_all()
         return copied_etag(source, part_size, parts)

@@ -12,16 +12,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from petal_s3.core.files import flush_to_disk
+from petal_s3.core.files import check_descriptors, flush_to_disk
 from petal_s3.core.tasks import to_end
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import (
     BadInput,
     Conflict,
     LocalStorageError,
     Mismatch,
     Offline,
-    check_descriptors,
 )
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.proof import judge
@@ -139,7 +138,7 @@ async def download(
 
 
 async def _ended(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await to_end(on_thread(None, work, *args, **kwargs))
+    return await to_end(run_in(None, work, *args, **kwargs))
 
 
 def _prepare(target: Path, half: Path) -> None:

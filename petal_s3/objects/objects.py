@@ -25,6 +25,7 @@ from petal_s3.objects.proof import copy_differs
 from petal_s3.objects.user_metadata import header_value
 from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import presign
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 
@@ -173,13 +174,13 @@ class Objects:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
             raise BadInput("A URL lives for at least one second.")
-        make = self._s3.presign if method == "GET" else self._s3.presign_put
-        return await make(self.own(key), expires_s)
+        make = presign.get_url if method == "GET" else presign.put_url
+        return await make(self._s3, self.own(key), expires_s)
 
     async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
         """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
         settled."""
-        return await self._s3.presign_put(self.own(key), expires_s, **about)
+        return await presign.put_url(self._s3, self.own(key), expires_s, **about)
 
     async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
         """Add a small object out of memory; raises :class:`Conflict` where one stands."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from petal_s3.core.settings import MIB
 from petal_s3.objects.local_bytes import part_sizes
-from petal_s3.outbox.metadata import Held
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Receipt
 from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, etag_parts, multipart_etag
@@ -120,7 +120,7 @@ def still_proven(info: ObjectInfo, receipt: Receipt) -> bool:
 
 
 async def likely_part_size(
-    held: Held, size: int, expected: Expected, capabilities: Capabilities
+    held: RemoteObject, size: int, expected: Expected, capabilities: Capabilities
 ) -> int | None:
     """Whether an object of ``size`` bytes, as it is remembered, may hold these bytes.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import Conflict, Mismatch, Transient
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
@@ -30,8 +30,8 @@ async def read_back(
         try:
             async with s3.read(info.key, first=done, last=last, etag=info.etag) as (_, blocks):
                 async for block in blocks:
-                    await on_thread(files, s3.limit.wait, len(block))
-                    local = await on_thread(files, os.pread, fd, len(block), done)
+                    await run_in(files, s3.limit.wait, len(block))
+                    local = await run_in(files, os.pread, fd, len(block), done)
                     if local != block:
                         return False
                     done += len(block)

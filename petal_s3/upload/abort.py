@@ -8,6 +8,7 @@ from petal_s3.errors import S3BucketError, S3IntegrationError
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart
 from petal_s3.s3.client import S3
 
 log = logging.getLogger("petal_s3")
@@ -19,7 +20,7 @@ async def abandon(s3: S3, outbox: OutboxThread, row: Row) -> None:
     """Abort the multipart upload of a row that gives it up; raises what the link raises."""
     try:
         for upload_id in await _uploads_of(s3, outbox, row):
-            await s3.abort(row.key, upload_id)
+            await multipart.abort(s3, row.key, upload_id)
     except S3BucketError as error:
         if error.code != "forbidden":
             raise
@@ -44,4 +45,4 @@ async def _uploads_of(s3: S3, outbox: OutboxThread, row: Row) -> list[str]:
     if row.part_size is None or row.size <= row.part_size:
         return []
     others = {other.upload_id for other in await outbox(queries.at_key, row.key)}
-    return [found for found in await s3.uploads(row.key) if found not in others]
+    return [found for found in await multipart.uploads(s3, row.key) if found not in others]

@@ -15,8 +15,7 @@ from petal_s3.errors import (
     SourceGone,
     UploadGone,
 )
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import transitions
+from petal_s3.outbox import remote_objects, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
@@ -76,7 +75,7 @@ class Uploader:
     @property
     def answered(self) -> int:
         """How many calls S3 has answered well."""
-        return self._s3.answered
+        return self._s3.server.answered
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up; raises what the link raises."""
@@ -172,7 +171,7 @@ class Uploader:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             # It may be another's: the key is looked at before anything is sent there.
-            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+            await self._outbox(remote_objects.add, info.key, info.size, info.etag)
             return None
         # Where another process brought the same bytes, ours is still open.
         await abandon_patiently(self._s3, self._outbox, row)

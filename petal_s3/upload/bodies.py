@@ -8,13 +8,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from petal_s3.core.clock import Clock
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import Digest, digest
 from petal_s3.s3.client import S3
-from petal_s3.s3.http_session import Window
+from petal_s3.s3.request_body import FilePart
 from petal_s3.upload.progress import LEASE_S, Traffic, Transfer
 from petal_s3.upload.source_file import SourceFile
 
@@ -31,27 +31,19 @@ class Bodies:
 
     async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
         """The digests of ``size`` bytes that a request with this body needs."""
-        return await on_thread(
-            self.files, digest, source.fd, offset, size, sha256=self.s3.signs_bodies
+        return await run_in(
+            self.files, digest, source.fd, offset, size, sha256=self.s3.server.signs_bodies
         )
 
     @contextlib.contextmanager
-    def offered(self, transfer: Transfer, offset: int, whole: Digest) -> Iterator[Window]:
+    def offered(self, transfer: Transfer, offset: int, whole: Digest) -> Iterator[FilePart]:
         """The bytes that ``whole`` was computed of, as a body whose progress is shown."""
-        window = Window(
-            transfer.source.fd,
-            offset,
-            whole.size,
-            sha256=whole.sha256,
-            limit=self.s3.limit,
-            on_read=self.traffic.count,
-            now=self.now,
-        )
-        transfer.progress.windows.add(window)
+        body = self.s3.file_part(transfer.source.fd, offset, whole)
+        transfer.progress.bodies.add(body)
         try:
-            yield window
+            yield body
         finally:
-            transfer.progress.windows.discard(window)
+            transfer.progress.bodies.discard(body)
 
     async def confirmed(
         self, row: Row, transfer: Transfer, size: int, *, resent: bool = False

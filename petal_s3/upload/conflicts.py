@@ -7,8 +7,7 @@ from typing import NoReturn
 
 from petal_s3.errors import Conflict, Mismatch, S3IntegrationError, Transient
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import transitions
+from petal_s3.outbox import remote_objects, transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
@@ -69,7 +68,7 @@ class Conflicts:
         info = await self.s3.head(row.key)
         if info is None:
             raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
-        await self.outbox(memory.remember_object, info.key, info.size, info.etag)
+        await self.outbox(remote_objects.add, info.key, info.size, info.etag)
         raise Transient(
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error

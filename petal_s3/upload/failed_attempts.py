@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petal_s3.core.kinds import ALL_KINDS
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import (
     LeaseLost,
     Mismatch,
@@ -98,7 +98,7 @@ class FailedAttempts:
         if current.lease != row.lease:
             return None
         try:
-            found = await on_thread(
+            found = await run_in(
                 None,
                 FlightLog.read,
                 Path(row.path),

@@ -37,7 +37,7 @@ async def send_with_fallback(
         lacked = {one for one in options if s3.capabilities.lacks(one)}
         await learner.again()
         learnt = any(s3.capabilities.lacks(one) for one in options if one not in lacked)
-        unsure = s3.unsure_of(*options)
+        unsure = s3.server.unsure_of(*options)
         if not learnt and not unsure:
             raise  # it is refused for something else
         if not learnt and is_vague(error) and not repeated:

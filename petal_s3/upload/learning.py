@@ -54,7 +54,7 @@ class Learner:
         self._owed = False  # an answer contradicts what is known, and no trial came to its end
         self._one = asyncio.Lock()
         if given is not None:
-            s3.adopt(given)
+            s3.server.adopt(given)
 
     async def ready(self) -> None:
         """Know what the server offers; raises what the link raises, and where it cannot encrypt.
@@ -64,7 +64,7 @@ class Learner:
         if self._given:
             return
         async with self._one:
-            unencrypted = self._s3.encrypts and self._s3.capabilities.lacks("encryption")
+            unencrypted = self._s3.server.encrypts and self._s3.capabilities.lacks("encryption")
             rested = self._steady() >= self._again_at
             if unencrypted or self._owed or (rested and await self._is_due()):
                 await self._try_all()
@@ -101,7 +101,7 @@ class Learner:
         await self._trial.load()
         # What this process has seen meanwhile is newer.
         known = {**self._kept.known, **self._s3.capabilities.known}
-        self._s3.adopt(replace(self._kept, known=known))
+        self._s3.server.adopt(replace(self._kept, known=known))
 
     def _now(self) -> int:
         return int(self._s3.clock.utcnow().timestamp())
@@ -110,14 +110,14 @@ class Learner:
 
     async def _try_all(self) -> None:
         before = self._s3.capabilities
-        self._s3.capabilities = Capabilities(
+        self._s3.server.capabilities = Capabilities(
             {name: one for name, one in before.known.items() if name in NOT_TRIED}
         )
         try:
             await self._trial.run()
         except S3IntegrationError as error:
             known = {**before.known, **self._s3.capabilities.known}
-            self._s3.capabilities = replace(before, known=known)
+            self._s3.server.capabilities = replace(before, known=known)
             if error.blocks_drain or error.told is None:
                 # On a link that breaks all the time logs come first.
                 self._again_at = self._steady() + _PAUSE_S
@@ -126,7 +126,7 @@ class Learner:
         finally:
             await self._trial.tidy()
         self._owed = False
-        self._s3.capabilities = replace(self._s3.capabilities, asked_at=self._now())
+        self._s3.server.capabilities = replace(self._s3.capabilities, asked_at=self._now())
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)
         await self.keep()

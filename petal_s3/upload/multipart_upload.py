@@ -12,6 +12,7 @@ from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import multipart_etag, whole_crc32
 from petal_s3.s3.client import S3
@@ -47,7 +48,9 @@ class MultipartUpload:
         about = self.plan.metadata(row, self.receipts.server_time())
 
         async def create(_refusal: S3IntegrationError | None, _again: bool) -> tuple[str, bool]:
-            return await self.s3.begin(row.key, content_type=row.media_type, metadata=about)
+            return await multipart.begin(
+                self.s3, row.key, content_type=row.media_type, metadata=about
+            )
 
         upload_id, checksummed = await send_with_fallback(self.s3, self.learner, row, create)
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
@@ -75,7 +78,9 @@ class MultipartUpload:
     async def _held(self, row: Row) -> dict[int, HeldPart]:
         assert row.upload_id is not None
         try:
-            return {part.number: part for part in await self.s3.parts(row.key, row.upload_id)}
+            return {
+                part.number: part for part in await multipart.parts(self.s3, row.key, row.upload_id)
+            }
         except S3BucketError as error:
             known = self.s3.capabilities
             doubted = known.offers("list_parts") or (
@@ -131,7 +136,8 @@ class MultipartUpload:
 
     async def _join(self, row: Row, parts: list[SentPart], *, replace: bool) -> None:
         assert row.upload_id is not None
-        await self.s3.complete(
+        await multipart.complete(
+            self.s3,
             row.key,
             row.upload_id,
             [part.held for part in parts],
@@ -162,7 +168,7 @@ class MultipartUpload:
         assert row.upload_id is not None
         assert row.part_size is not None
         try:
-            held = await self.s3.parts(row.key, row.upload_id)
+            held = await multipart.parts(self.s3, row.key, row.upload_id)
         except UploadGone:
             return False
         return bool(held) and len({part.number for part in held}) < -(-row.size // row.part_size)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import SourceChanged, SourceGone
 from petal_s3.outbox import identities
 from petal_s3.outbox.rows import Row
@@ -46,7 +46,7 @@ class SourceOpener:
 
     async def _source(self, row: Row) -> SourceFile:
         path, real = Path(row.path), not row.spooled
-        return await on_thread(self.files, SourceFile, path, row.identity, real=real)
+        return await run_in(self.files, SourceFile, path, row.identity, real=real)
 
     async def _with_identity(self, row: Row, source: SourceFile) -> Row:
         """Record another inode of the same file: its time may change next."""
@@ -60,8 +60,8 @@ class SourceOpener:
 
     async def _followed(self, row: Row) -> Row | None:
         """The row with the name that its file has now; none where it is not found."""
-        now = await on_thread(self.files, renamed, Path(row.path), row.identity)
+        now = await run_in(self.files, renamed, Path(row.path), row.identity)
         return await self.outbox(identities.follow, row, str(now)) if now else None
 
     async def _is_replaced(self, row: Row) -> bool:
-        return await on_thread(self.files, replaced, Path(row.path), row.identity)
+        return await run_in(self.files, replaced, Path(row.path), row.identity)

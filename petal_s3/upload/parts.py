@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from petal_s3.core.tasks import in_parallel
-from petal_s3.core.threads import on_thread
+from petal_s3.core.threads import run_in
 from petal_s3.errors import NotFinished, S3IntegrationError, UploadGone
 from petal_s3.objects.proof import part_differs
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import multipart
 from petal_s3.s3.checksums import Digest, digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart
@@ -85,7 +86,7 @@ class PartSender:
         source = transfer.source
 
         async def look(number: int) -> None:
-            read[number] = await on_thread(self.bodies.files, digest, source.fd, *pieces[number])
+            read[number] = await run_in(self.bodies.files, digest, source.fd, *pieces[number])
             source.check()
             transfer.progress.compared += read[number].size
 
@@ -101,9 +102,9 @@ class PartSender:
         source.check()
 
         async def send(refusal: S3IntegrationError | None, _: bool) -> HeldPart:
-            with self.bodies.offered(transfer, piece[0], whole) as window:
-                return await self.s3.upload_part(
-                    row.key, upload_id, number, window, whole, refusal=refusal
+            with self.bodies.offered(transfer, piece[0], whole) as body:
+                return await multipart.upload_part(
+                    self.s3, row.key, upload_id, number, body, refusal=refusal
                 )
 
         part = await send_with_fallback(self.s3, self.learner, row, send, "body_checksums")
@@ -113,7 +114,7 @@ class PartSender:
     async def _check_listed(self, row: Row) -> None:
         """Some servers take parts of an upload that is no more, and keep none of them."""
         assert row.upload_id is not None
-        if not await self.s3.parts(row.key, row.upload_id):
+        if not await multipart.parts(self.s3, row.key, row.upload_id):
             raise UploadGone(f"S3 took a part of {row.key}, and lists none.", code=UNLISTED)
 
     def _differs(self, part: HeldPart, whole: Digest) -> bool:

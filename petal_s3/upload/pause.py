@@ -20,7 +20,7 @@ from petal_s3.errors import (
 )
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.calls import reachable
+from petal_s3.s3.connection import reachable
 
 log = logging.getLogger("petal_s3")
 

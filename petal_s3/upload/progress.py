@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from petal_s3.s3.http_session import Window
+from petal_s3.s3.request_body import FilePart
 from petal_s3.upload.source_file import SourceFile
 
 LEASE_S = 900.0
@@ -13,15 +13,10 @@ LEASE_S = 900.0
 
 @dataclass
 class Traffic:
-    """What this process has sent since it started."""
+    """How many parts this process has sent since it started."""
 
-    sent_bytes: int = 0
     parts_sent: int = 0
     parts_resent: int = 0
-
-    def count(self, size: int) -> None:
-        """Count bytes that were handed to the network."""
-        self.sent_bytes += size
 
 
 @dataclass
@@ -35,12 +30,12 @@ class UploadProgress:
     """Whether this attempt has sent anything that S3 confirmed."""
     compared: int = 0
     """Read again, to be compared with what S3 has confirmed."""
-    windows: set[Window] = field(default_factory=set)
+    bodies: set[FilePart] = field(default_factory=set)
 
     @property
     def moved(self) -> int:
         """Confirmed bytes and those handed to the network."""
-        return min(self.size, self.confirmed + sum(w.farthest for w in tuple(self.windows)))
+        return min(self.size, self.confirmed + sum(one.farthest for one in tuple(self.bodies)))
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,10 @@ class SmallUpload:
         async def send(refusal: S3IntegrationError | None, again: bool) -> None:
             if again:
                 await self.conflicts.check_free(row, "put_condition", free=replace, again=True)
-            with self.bodies.offered(transfer, 0, whole) as window:
+            with self.bodies.offered(transfer, 0, whole) as body:
                 await self.s3.put(
                     row.key,
-                    window,
-                    whole,
+                    body,
                     content_type=row.media_type,
                     metadata=self.plan.metadata(row, self.receipts.server_time()),
                     replace=replace,

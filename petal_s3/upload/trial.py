@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from petal_s3.errors import Conflict, S3BucketError, S3IntegrationError, UploadGone
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart, trials
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import Digest, digest_of, multipart_etag
 from petal_s3.s3.client import S3
@@ -56,8 +57,8 @@ class Trial:
         What was learnt before that stays in ``s3.capabilities``.
         """
         await self.tidy()
-        for lost in await self.s3.uploads(self.key):  # its id was never heard
-            await self.s3.abort(self.key, lost)
+        for lost in await multipart.uploads(self.s3, self.key):  # its id was never heard
+            await multipart.abort(self.s3, self.key, lost)
         deletes = await self._may_delete()
         upload_id = await self._begin()
         part = await self._part(upload_id)
@@ -96,9 +97,9 @@ class Trial:
 
     async def _begin(self) -> str:
         try:
-            upload_id, _ = await self.s3.begin(self.key, content_type=_TYPE, metadata={})
+            upload_id, _ = await multipart.begin(self.s3, self.key, content_type=_TYPE, metadata={})
         except S3IntegrationError as error:
-            if not self.s3.encrypts or not may_be_refusal(error):
+            if not self.s3.server.encrypts or not may_be_refusal(error):
                 raise
             raise await self._unencrypted(error) from error
         await self.outbox(kept.keep, self._fact, upload_id)
@@ -107,19 +108,21 @@ class Trial:
     async def _unencrypted(self, refusal: S3IntegrationError) -> S3IntegrationError:
         """Whether it is the encryption that the server refuses: what to say then."""
         try:
-            upload_id = await self.s3.try_begin(self.key, encrypted=False)
+            upload_id = await trials.begin(self.s3, self.key, encrypted=False)
         except S3IntegrationError:
             return refusal
-        await self.s3.abort(self.key, upload_id)
+        await multipart.abort(self.s3, self.key, upload_id)
         if is_vague(refusal):
             with contextlib.suppress(S3IntegrationError):
-                await self.s3.abort(self.key, await self.s3.try_begin(self.key, encrypted=True))
+                await multipart.abort(
+                    self.s3, self.key, await trials.begin(self.s3, self.key, encrypted=True)
+                )
                 return refusal  # it was in trouble for a moment
         self._learn("encryption", False, str(refusal.told))
         return no_encryption(f"{refusal.told}, and without it was accepted")
 
     async def _part(self, upload_id: str) -> HeldPart:
-        part = await self.s3.try_part(self.key, upload_id, _BYTE, _DIGEST.crc32)
+        part = await trials.send_part(self.s3, self.key, upload_id, _BYTE, _DIGEST.crc32)
         if not self.s3.capabilities.lacks("body_checksums"):
             self._learn("body_checksums", True, "UploadPart with a checksum was accepted")
         md5 = part.etag == _DIGEST.etag
@@ -128,8 +131,8 @@ class Trial:
 
     async def _join(self, upload_id: str, part: HeldPart) -> None:
         checked = not self.s3.capabilities.lacks("full_checksums")
-        await self.s3.complete(
-            self.key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
+        await multipart.complete(
+            self.s3, self.key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
         )
 
     async def _stored(self) -> ObjectInfo | None:
@@ -148,9 +151,9 @@ class Trial:
 
     async def _put(self) -> None:
         """Store a body where nothing stands, and once more where it stands."""
-        etag = await self.s3.try_put(self.key, _BYTE)
+        etag = await trials.put(self.s3, self.key, _BYTE)
         self._learn("md5_etags", etag == _DIGEST.etag, f"a body of one byte got the ETag {etag}")
-        if self.s3.encrypts and not self.s3.capabilities.offers("encryption"):
+        if self.s3.server.encrypts and not self.s3.capabilities.offers("encryption"):
             # A HEAD is no evidence: some servers tell there whatever they were told.
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
@@ -159,7 +162,7 @@ class Trial:
         if not stands:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
         try:
-            await self.s3.try_put(self.key, _BYTE, taken=True)
+            await trials.put(self.s3, self.key, _BYTE, taken=True)
         except Conflict as error:
             self._learn("put_condition", True, str(error.told))
             return
@@ -177,14 +180,14 @@ class Trial:
             return
         upload_id = await self._begin()
         try:
-            await self.s3.try_false_part(self.key, upload_id, _BYTE)
+            await trials.send_false_part(self.s3, self.key, upload_id, _BYTE)
         except S3IntegrationError as error:
             if not may_be_refusal(error):
                 raise
             self._learn("checked_checksums", True, str(error.told))
         else:
             self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
-        await self.s3.abort(self.key, upload_id)
+        await multipart.abort(self.s3, self.key, upload_id)
 
     async def _join_again(self) -> None:
         """Whether joining parts refuses to overwrite, as storing a body does."""
@@ -209,7 +212,7 @@ class Trial:
             return
         with contextlib.suppress(S3IntegrationError):  # then before the next log
             with contextlib.suppress(UploadGone):
-                await self.s3.abort(self.key, left)
+                await multipart.abort(self.s3, self.key, left)
             if self.s3.capabilities.offers("deletion"):
                 await self._delete()
             await self.outbox(kept.keep, self._fact, "")
