@@ -139,16 +139,15 @@ def put_back(path: Path, aside: str, directory: int) -> Path:
 
 
 def _name_again(aside: str, name: str, directory: int) -> None:
-    both = {"src_dir_fd": directory, "dst_dir_fd": directory}
     try:
-        os.link(aside, name, follow_symlinks=False, **both)
+        os.link(aside, name, follow_symlinks=False, src_dir_fd=directory, dst_dir_fd=directory)
     except FileExistsError:
         raise
     except OSError:  # cards with FAT know no second name
         with contextlib.suppress(FileNotFoundError):
             os.stat(name, dir_fd=directory, follow_symlinks=False)
             raise FileExistsError(name) from None
-        os.rename(aside, name, **both)  # noqa: PTH104
+        os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
         return
     os.unlink(aside, dir_fd=directory)
 

@@ -1,4 +1,4 @@
-"""Free disk, touching only proven files: by age, and under pressure, rung by rung."""
+"""Free disk, touching only proven files: by age, and under pressure, step by step."""
 
 from __future__ import annotations
 
@@ -104,7 +104,11 @@ class Retention:
         for entry in await self._outbox(deletions.unfinished):
             state = await run_in(self._files, deletion.undo, Path(entry.path), entry.aside)
             await self._outbox(
-                deletions.end, entry.id, state, "The process ended in between.", self._server_s()
+                deletions.end,
+                entry.id,
+                state,
+                "The process ended in between.",
+                self._s3.clock.seconds(),
             )
             log.warning("deletion recovered path=%s state=%s", ascii(entry.path), state)
 
@@ -115,12 +119,12 @@ class Retention:
             deleted += await self._under_pressure()
         return deleted
 
-    # -- the rungs
+    # -- which files
 
     async def _by_age(self) -> int:
         if self._s3.clock.offset_s is None:
             return 0  # how old a proof is only S3's clock can tell
-        oldest = self._server_s() - self._settings.retention_days * _DAY_S
+        oldest = self._s3.clock.seconds() - self._settings.retention_days * _DAY_S
         deleted = 0
         async for row, receipt in self._proven(pinned=False):
             if receipt.verified_at >= oldest or self._delete_blocked_reason() is not None:
@@ -178,26 +182,26 @@ class Retention:
 
     # -- one file
 
-    async def _tried(self, row: Row, receipt: Receipt, rung: str) -> bool:
+    async def _tried(self, row: Row, receipt: Receipt, why: str) -> bool:
         try:
             with contextlib.closing(await run_in(self._files, deletion.open_proven, row)) as held:
-                await self._examine(held, row, receipt, rung)
-                return await self._delete(held, row, rung)
+                await self._examine(held, row, receipt, why)
+                return await self._delete(held, row, why)
         except NotDeleted as kept:
             log.info("file kept path=%s reason=%s", ascii(row.path), kept)
             if kept.for_good:
                 await self._outbox(deletions.left_alone, row)
             return False
 
-    async def _examine(self, held: Opened, row: Row, receipt: Receipt, rung: str) -> None:
+    async def _examine(self, held: Opened, row: Row, receipt: Receipt, why: str) -> None:
         await run_in(self._files, deletion.examine, held, row, receipt)
-        if rung == "pressure" and held.links > 1:
+        if why == "pressure" and held.links > 1:
             raise NotDeleted("it has another name: nothing would be freed")
         info = await self._s3.head(receipt.key)
         if info is None or not still_proven(info, receipt):
             raise NotDeleted("the bucket does not hold it as it was proven")
 
-    async def _delete(self, held: Opened, row: Row, rung: str) -> bool:
+    async def _delete(self, held: Opened, row: Row, why: str) -> bool:
         """From the first line on disk to the last nothing else is waited for."""
         fresh = await self._outbox(queries.get, row.id)
         if fresh.state != "verified" or fresh.receipt != row.receipt or fresh.pinned != row.pinned:
@@ -206,25 +210,22 @@ class Retention:
         if any(not other.settled for other in others):
             raise NotDeleted("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
-        entry = await self._outbox(deletions.begin, row, aside, rung, self._server_s())
+        entry = await self._outbox(deletions.begin, row, aside, why, self._s3.clock.seconds())
         try:
             proven = await run_in(self._files, deletion.remove, held, aside)
         except (NotDeleted, OSError) as error:
-            await self._outbox(deletions.end, entry, KEPT, str(error), self._server_s())
+            await self._outbox(deletions.end, entry, KEPT, str(error), self._s3.clock.seconds())
             raise NotDeleted(str(error)) from error
         state, reason = DONE, ""
         if not proven:
             saved = await run_in(self._files, deletion.rescue, held)
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
-        await self._outbox(deletions.end, entry, state, reason, self._server_s())
+        await self._outbox(deletions.end, entry, state, reason, self._s3.clock.seconds())
         log.info(
-            "file deleted path=%s size=%d key=%s why=%s", ascii(row.path), row.size, row.key, rung
+            "file deleted path=%s size=%d key=%s why=%s", ascii(row.path), row.size, row.key, why
         )
         return True
-
-    def _server_s(self) -> int:
-        return int(self._s3.clock.utcnow().timestamp())
 
 
 def _device(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Tidy up what nobody owns: multipart uploads of no row, and what was handed over a day ago."""
+"""Abort multipart uploads that belong to no row, and have temporary objects deleted, daily."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Orphans:
         self._ownership = ownership
         self.age_s = age_s
 
-    async def look(self) -> float:
+    async def collect_if_due(self) -> float:
         """Make a pass, unless a process before this one made it within a day by S3's clock.
 
         Returns in how many seconds the next one is due. Raises as :meth:`collect`.
@@ -62,7 +62,7 @@ class Orphans:
         await self.collect()
         self._made = True
         if self._s3.clock.offset_s is not None:
-            made = {"at": self._server_s(), "advised": bool(self.advice)}
+            made = {"at": self._s3.clock.seconds(), "advised": bool(self.advice)}
             await self._outbox(facts.keep, fact, json.dumps(made))
         return EVERY_S
 
@@ -73,7 +73,7 @@ class Orphans:
         made = json.loads(told)
         if self._s3.clock.offset_s is None:
             await self._learn_time()
-        since_s = self._server_s() - made["at"]
+        since_s = self._s3.clock.seconds() - made["at"]
         if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
             return 0.0
         self.advice = [_advice(self._ownership.prefix)] if made["advised"] else []
@@ -86,9 +86,6 @@ class Orphans:
         except S3BucketError as error:
             if not withheld(error):
                 raise
-
-    def _server_s(self) -> int:
-        return int(self._s3.clock.utcnow().timestamp())
 
     async def collect(self) -> Pass:
         """Make one pass, and look whether the bucket collects by itself what we cannot.

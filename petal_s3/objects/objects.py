@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import random
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from petal_s3.errors import (
     BadInput,
@@ -38,7 +37,7 @@ _MOVED_ETAG = "moved-etag"
 
 
 class Objects:
-    """The bucket as this machine may see it: a key of anybody else is refused before signing.
+    """The bucket as this machine may see it: any other key is refused before signing.
 
     A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
     ranges, bytes; ``spread`` yields 0..1 for the pauses after a break; ``patience_s``: how long
@@ -173,18 +172,29 @@ class Objects:
         if method not in {"GET", "PUT"}:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
-            raise BadInput("A URL lives for at least one second.")
+            raise BadInput("A URL is valid for at least one second.")
         make = presign.get_url if method == "GET" else presign.put_url
         return await make(self._s3, self.own(key), expires_s)
 
-    async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
+    async def presign_put(
+        self, key: str, expires_s: int, *, size: int, content_type: str, metadata: Mapping[str, str]
+    ) -> Presigned:
         """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
         settled."""
-        return await presign.put_url(self._s3, self.own(key), expires_s, **about)
+        return await presign.put_url(
+            self._s3,
+            self.own(key),
+            expires_s,
+            size=size,
+            content_type=content_type,
+            metadata=metadata,
+        )
 
-    async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
+    async def put_bytes(
+        self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
         """Add a small object out of memory; raises :class:`Conflict` where one stands."""
-        await self._s3.put_bytes(self.own(key), body, **about)
+        await self._s3.put_bytes(self.own(key), body, content_type=content_type, metadata=metadata)
 
     # -- changing
 

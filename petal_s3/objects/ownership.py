@@ -32,7 +32,7 @@ class KeyOwnership:
 
     def __post_init__(self) -> None:
         shared = (self.prefix, _DELETED + self.prefix, _DELETED)
-        if any(folder.startswith(root) for folder in shared for root in self.owned_prefixes):
+        if any(folder.startswith(one) for folder in shared for one in self.owned_prefixes):
             raise ConfigError(
                 f"PETAL_S3_MACHINE_ID: {' or '.join(self.machine_ids)} names a folder that all "
                 "machines share; another id is needed."
@@ -50,7 +50,7 @@ class KeyOwnership:
         for machine_id in self.machine_ids:
             plain += [f"{self.prefix}{machine_id}/", f"{machine_id}/"]
         unique = tuple(dict.fromkeys(plain))
-        return unique + tuple(_DELETED + root for root in unique)
+        return unique + tuple(_DELETED + one for one in unique)
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -63,8 +63,7 @@ class KeyOwnership:
         return all(
             well_formed(reading)
             and any(
-                reading.startswith(root) and len(reading) > len(root)
-                for root in self.owned_prefixes
+                reading.startswith(one) and len(reading) > len(one) for one in self.owned_prefixes
             )
             for reading in _readings(key)
         )
@@ -111,7 +110,7 @@ class KeyOwnership:
             return self.machine_prefix
         prefix = self._plain(prefix)
         _check_text(prefix)
-        if any(prefix.startswith(root) for root in self.owned_prefixes):
+        if any(prefix.startswith(one) for one in self.owned_prefixes):
             whole = prefix
         elif prefix.startswith((self.prefix or "\0", _DELETED)):
             raise NotAllowed("This prefix does not belong to this machine.")
@@ -119,7 +118,7 @@ class KeyOwnership:
             whole = self.machine_prefix + prefix
             _check_text(whole)
         for reading in _readings(whole):
-            inside = any(reading.startswith(root) for root in self.owned_prefixes)
+            inside = any(reading.startswith(one) for one in self.owned_prefixes)
             if not inside or not well_formed(reading.rstrip("/") or "/", partial=True):
                 raise NotAllowed("This prefix leads out of the folders of this machine.")
         return whole

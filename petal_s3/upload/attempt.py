@@ -118,7 +118,7 @@ class Uploader:
         if row.state == "verified":
             return row
         # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
-        # it goes before the row becomes another key, another part size, or another's twin.
+        # it goes before the row becomes another key, another part size, or a duplicate of another.
         await abandon_patiently(self._s3, self._outbox, row)
         source = transfer.source
         small = self._plan.is_small(source.size)

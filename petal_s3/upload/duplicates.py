@@ -82,7 +82,7 @@ class DuplicateFinder:
         key = row.key
         held = await self._standing(row, condition)
         if held is None and await self._begun_elsewhere(row, key):
-            held = _NOBODYS
+            held = _IN_USE
         if held is not None:
             settled = await self._compared(row, source, held, expected)
             if settled is not None:
@@ -123,7 +123,7 @@ class DuplicateFinder:
         self, row: Row, source: SourceFile, held: ObjectInfo, expected: FileBytes
     ) -> Duplicate | FreeKey | None:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
-        if held is _NOBODYS:
+        if held is _IN_USE:
             return None
         if self._receipts.is_wrong(row, held):
             return FreeKey(held.key, wrong=True)
@@ -219,4 +219,6 @@ async def still_there(s3: S3, key: str) -> ObjectInfo | None:
     )
 
 
-_NOBODYS = ObjectInfo(key="", size=-1, etag="")
+_IN_USE = ObjectInfo(
+    key="", size=-1, etag=""
+)  # another row uploads to the key: taken, by unknown bytes

@@ -60,7 +60,7 @@ class Housekeeping:
         """
         if self._timing.now() < self.tidy_at or not await is_idle():
             return
-        work = asyncio.ensure_future(self._orphans.look())
+        work = asyncio.ensure_future(self._orphans.collect_if_due())
         try:
             while not work.done() and await is_idle():
                 await asyncio.wait({work}, timeout=pause.LOOK_S)

@@ -1,4 +1,4 @@
-"""What the bucket held before this outbox was born, and what of it may be a file's bytes.
+"""What the bucket held before this outbox was made, and what of it may be a file's bytes.
 
 S3 is asked of an object once at most: size, ETag, part size and CRC32 are remembered, and rule out.
 """
@@ -50,8 +50,8 @@ class Inventory:
         if self._now() < self.list_at or await self._outbox(remote_objects.listed_once):
             return
         try:
-            for root in self.ownership.listed:
-                await self._list(root)
+            for prefix in self.ownership.listed:
+                await self._list(prefix)
         except S3BucketError as error:
             if error.code != "forbidden":
                 raise
@@ -60,27 +60,27 @@ class Inventory:
             return
         await self._outbox(remote_objects.complete_listing)
 
-    async def _list(self, root: str) -> None:
-        while (token := await self._outbox(remote_objects.next_page, root)) != "":
-            if self._pages[root] >= _MOST_PAGES:
-                log.warning("inventory cut off prefix=%s", root)
+    async def _list(self, prefix: str) -> None:
+        while (token := await self._outbox(remote_objects.next_page, prefix)) != "":
+            if self._pages[prefix] >= _MOST_PAGES:
+                log.warning("inventory cut off prefix=%s", prefix)
                 return
-            page = await self._page(root, token)
+            page = await self._page(prefix, token)
             # What is only handed over is deleted soon: it proves no log.
             ours = [
                 (item.key, item.size, item.etag)
                 for item in page.objects
                 if self.ownership.owns(item.key) and not self.ownership.is_temporary(item.key)
             ]
-            await self._outbox(remote_objects.record_page, root, ours, page.next_token or "")
-            self._pages[root] += 1
+            await self._outbox(remote_objects.record_page, prefix, ours, page.next_token or "")
+            self._pages[prefix] += 1
 
-    async def _page(self, root: str, token: str | None) -> Page:
+    async def _page(self, prefix: str, token: str | None) -> Page:
         try:
-            return await self._s3.page(root, limit=_PAGE, token=token)
+            return await self._s3.page(prefix, limit=_PAGE, token=token)
         except S3IntegrationError as error:
             if not error.blocks_drain:  # not the link: S3 may no longer know the place
-                await self._outbox(remote_objects.restart_listing, root)
+                await self._outbox(remote_objects.restart_listing, prefix)
             raise
 
     # -- what may be the same

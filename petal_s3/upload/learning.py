@@ -74,7 +74,7 @@ class Learner:
     async def _is_due(self) -> bool:
         if self._s3.clock.offset_s is None and self._s3.capabilities.asked_at:
             await self._s3.head(self._key)  # S3's time; the device's may be years away
-        return self._s3.capabilities.due(self._now())
+        return self._s3.capabilities.due(self._s3.clock.seconds())
 
     async def again(self) -> bool:
         """Try everything because an answer contradicts what is known; whether that changed it."""
@@ -103,9 +103,6 @@ class Learner:
         known = {**self._kept.known, **self._s3.capabilities.known}
         self._s3.server.adopt(replace(self._kept, known=known))
 
-    def _now(self) -> int:
-        return int(self._s3.clock.utcnow().timestamp())
-
     # -- the trial
 
     async def _try_all(self) -> None:
@@ -126,7 +123,9 @@ class Learner:
         finally:
             await self._trial.tidy()
         self._owed = False
-        self._s3.server.capabilities = replace(self._s3.capabilities, asked_at=self._now())
+        self._s3.server.capabilities = replace(
+            self._s3.capabilities, asked_at=self._s3.clock.seconds()
+        )
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)
         await self.keep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -35,9 +36,18 @@ class Receipts:
         self._outbox = outbox
         self._files = files
 
-    def bytes_of(self, source: SourceFile, **known: object) -> FileBytes:
-        """The bytes of a file, to be compared with objects."""
-        return FileBytes(source.fd, source.size, self._files, **known)  # type: ignore[arg-type]
+    def bytes_of(
+        self,
+        source: SourceFile,
+        *,
+        crc32: int | None = None,
+        etags: Mapping[int | None, str] | None = None,
+    ) -> FileBytes:
+        """The bytes of a file, to be compared with objects.
+
+        ``crc32``, ``etags``: what is known already (by part size; none: as one object).
+        """
+        return FileBytes(source.fd, source.size, self._files, crc32=crc32, etags=etags)
 
     async def receipt(
         self, row: Row, source: SourceFile, expected: FileBytes, *, ours: bool = True
@@ -149,7 +159,7 @@ class Receipts:
 
     def server_time(self) -> int:
         """Seconds since 1970 by S3's clock."""
-        return int(self._s3.clock.utcnow().timestamp())
+        return self._s3.clock.seconds()
 
 
 def not_yet_there(key: str) -> Transient:

@@ -563,7 +563,7 @@ async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
         service = await robot.restart()
         service.s3.clock.wall = lambda: wall() + years * 365 * DAY.total_seconds()
         robot.ledger.clear()
-        left_s = await robot.service.orphans.look()
+        left_s = await robot.service.orphans.collect_if_due()
         asked.append(questions(robot))
 
     assert asked == [["ListObjectsV2"]] * 3
