@@ -84,7 +84,7 @@ def _open(name: str, directory: int) -> int:
 
 def examine(one: Opened, row: Row, receipt: Receipt) -> None:
     """Read the file to its end: only bytes that the receipt names may go."""
-    _check_idle(one.path)
+    check_idle(one.path)
     try:
         crc32 = digest(one.fd, 0, row.size).crc32
     except (SourceChanged, OSError) as error:
@@ -102,7 +102,7 @@ def remove(one: Opened, aside: str) -> bool:
     os.rename(one.name, aside, src_dir_fd=one.directory, dst_dir_fd=one.directory)
     try:
         _check_moved(one, aside)
-        _check_idle(one.path.with_name(aside))
+        check_idle(one.path.with_name(aside))
         _check_unchanged(one)
     except (NotDeleted, OSError):
         put_back(one.path, aside, one.directory)
@@ -182,7 +182,8 @@ def _check_moved(one: Opened, aside: str) -> None:
         raise NotDeleted("another file took its name meanwhile")
 
 
-def _check_idle(path: Path) -> None:
+def check_idle(path: Path) -> None:
+    """Raise :class:`NotDeleted` while a process has the file locked or open for writing."""
     if locked(str(path)) or open_for_writing([str(path)]):
         raise NotDeleted("a process writes to it")
 

@@ -61,7 +61,7 @@ class Retention:
         self._outbox = outbox
         self._s3 = s3
         self._files = files
-        self._delete_blocked_reason = delete_blocked_reason
+        self.delete_blocked_reason = delete_blocked_reason
         self._now = now
         self.free = free_bytes
         """Tells how many bytes are free on the file system of a directory."""
@@ -127,7 +127,7 @@ class Retention:
         oldest = self._s3.clock.seconds() - self._settings.retention_days * _DAY_S
         deleted = 0
         async for row, receipt in self._proven(pinned=False):
-            if receipt.verified_at >= oldest or self._delete_blocked_reason() is not None:
+            if receipt.verified_at >= oldest or self.delete_blocked_reason() is not None:
                 break
             deleted += await self._tried(row, receipt, "age")
         return deleted
@@ -135,7 +135,7 @@ class Retention:
     async def _under_pressure(self) -> int:
         deleted, advice = 0, []
         for directory in self._settings.directories:
-            if self._delete_blocked_reason() is not None:
+            if self.delete_blocked_reason() is not None:
                 return deleted
             deleted += await self._relieved(directory)
             if await self._is_short(directory):
@@ -153,7 +153,7 @@ class Retention:
                 break
             device = await run_in(self._files, _device, directory)
             async for row, receipt in self._proven(pinned=pinned):
-                if self._delete_blocked_reason() is not None or not await self._is_short(directory):
+                if self.delete_blocked_reason() is not None or not await self._is_short(directory):
                     break
                 if (
                     device is not None

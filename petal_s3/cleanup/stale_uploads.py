@@ -45,7 +45,7 @@ class Orphans:
         self._made = False
         self._s3 = s3
         self._outbox = outbox
-        self._ownership = ownership
+        self.ownership = ownership
         self.age_s = age_s
 
     async def collect_if_due(self) -> float:
@@ -53,7 +53,7 @@ class Orphans:
 
         Returns in how many seconds the next one is due. Raises as :meth:`collect`.
         """
-        place = f"{self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.machine_prefix}"
+        place = f"{self._s3.endpoint_url or ''} {self._s3.bucket} {self.ownership.machine_prefix}"
         fact = f"orphans {place}"
         if not self._made:
             left_s = await self._left_s(await self._outbox(facts.value, fact))
@@ -76,13 +76,13 @@ class Orphans:
         since_s = self._s3.clock.seconds() - made["at"]
         if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
             return 0.0
-        self.advice = [_advice(self._ownership.prefix)] if made["advised"] else []
+        self.advice = [_advice(self.ownership.prefix)] if made["advised"] else []
         return float(EVERY_S - since_s)
 
     async def _learn_time(self) -> None:
         """Ask S3 for next to nothing: every answer brings its time, a refusal, too."""
         try:
-            await self._s3.page(self._ownership.machine_prefix, limit=1)
+            await self._s3.page(self.ownership.machine_prefix, limit=1)
         except S3BucketError as error:
             if not withheld(error):
                 raise
@@ -96,14 +96,14 @@ class Orphans:
         found, refused = await self._listed()
         aborted, refused_too = await self._abort(await self._orphans(found))
         log.info("orphans looked for uploads=%d aborted=%d", len(found), aborted)
-        await delete_expired(self._s3, self._ownership, self.age_s)
+        await delete_expired(self._s3, self.ownership, self.age_s)
         await self._ask_for_rule()
         return Pass(len(found), aborted, refused or refused_too)
 
     async def _listed(self) -> tuple[list[OpenUpload], bool]:
         found: list[OpenUpload] = []
         refused = False
-        for prefix in self._ownership.listed:
+        for prefix in self.ownership.listed:
             try:
                 found += await multipart.uploads_below(self._s3, prefix)
             except S3BucketError as error:
@@ -111,7 +111,7 @@ class Orphans:
                     raise
                 refused = True
         # Whatever a listing says: a key of another machine is never touched.
-        return [upload for upload in found if self._ownership.owns(upload.key)], refused
+        return [upload for upload in found if self.ownership.owns(upload.key)], refused
 
     async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
         owned = await self._outbox(queries.upload_ids) if found else set()
@@ -150,8 +150,8 @@ class Orphans:
         )
 
     async def _ask_for_rule(self) -> None:
-        has_rule = await lifecycle.stale_upload_rule(self._s3, self._ownership.machine_prefix)
-        advice = [_advice(self._ownership.prefix)] if has_rule is False else []
+        has_rule = await lifecycle.stale_upload_rule(self._s3, self.ownership.machine_prefix)
+        advice = [_advice(self.ownership.prefix)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:
                 log.warning("%s", sentence)

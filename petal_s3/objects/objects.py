@@ -59,7 +59,7 @@ class Objects:
         self._outbox = outbox
         self._ownership = ownership
         self.spread = spread
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -121,7 +121,7 @@ class Objects:
         ``on_progress`` gets the bytes that have come, and how many there are.
         """
         info = await self.head(key)
-        async with self._reader():
+        async with self.reader():
             proof = await download(self._s3, info, target, self.spread, on_progress)
             return info.size, proof
 
@@ -136,14 +136,17 @@ class Objects:
         opened = reading(
             self._s3, self.own(key), first=first, last=last, etag=etag, spread=self.spread
         )
-        async with self._reader(), opened as found:
+        async with self.reader(), opened as found:
             yield found
 
     @contextlib.asynccontextmanager
-    async def _reader(self) -> AsyncIterator[None]:
-        """Slow readers must not hold every connection that logs are sent over."""
+    async def reader(self) -> AsyncIterator[None]:
+        """One of the few readers there may be at once; raises :class:`Throttled` when none ends.
+
+        Slow readers must not hold every connection that logs are sent over.
+        """
         try:
-            await asyncio.wait_for(self._readers.acquire(), self._patience_s)
+            await asyncio.wait_for(self._readers.acquire(), self.patience_s)
         except asyncio.TimeoutError:
             raise Throttled(
                 f"{MOST_READERS} objects are read already: try again when one has ended.",

@@ -26,8 +26,8 @@ log = logging.getLogger("petal_s3")
 # More than ten years of flights. Bytes that stand further down are not recognised under another
 # name; the log's own key is asked for in any case. A page is some 40 kB: more would not pass a slow
 # link in one life of its, or within a deadline.
-_PAGE = 100
-_MOST_PAGES = 1000
+PAGE = 100
+MOST_PAGES = 1000
 _REFUSED_S = 600.0
 
 
@@ -62,7 +62,7 @@ class Inventory:
 
     async def _list(self, prefix: str) -> None:
         while (token := await self._outbox(remote_objects.next_page, prefix)) != "":
-            if self._pages[prefix] >= _MOST_PAGES:
+            if self._pages[prefix] >= MOST_PAGES:
                 log.warning("inventory cut off prefix=%s", prefix)
                 return
             page = await self._page(prefix, token)
@@ -77,7 +77,7 @@ class Inventory:
 
     async def _page(self, prefix: str, token: str | None) -> Page:
         try:
-            return await self._s3.page(prefix, limit=_PAGE, token=token)
+            return await self._s3.page(prefix, limit=PAGE, token=token)
         except S3IntegrationError as error:
             if not error.blocks_drain:  # not the link: S3 may no longer know the place
                 await self._outbox(remote_objects.restart_listing, prefix)

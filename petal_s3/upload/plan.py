@@ -14,7 +14,8 @@ from petal_s3.outbox.rows import Row
 
 @dataclass(frozen=True)
 class UploadPlan:
-    """What the settings say of uploads: part size in bytes, parts at once, the machine's id."""
+    """How this machine uploads: its id, the part size in bytes, how many parts at once; ``now`` is
+    the clock of leases."""
 
     machine_id: str
     part_size: int

@@ -18,7 +18,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.service.service import Service
-from petal_s3.upload import worker
+from petal_s3.upload import pause
 from tests.faults.mind import Mind
 from tests.faults.personality import Personality
 from tests.faults.server import FaultServer, Seen
@@ -202,7 +202,7 @@ def _names_of_this_host() -> Iterator[None]:
 
     with (
         mock.patch.object(socket, "getaddrinfo", find),
-        mock.patch.object(worker, "_LOOK_S", 0.02),
+        mock.patch.object(pause, "LOOK_S", 0.02),
     ):
         yield
 

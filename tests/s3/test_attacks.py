@@ -264,7 +264,7 @@ async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -
 async def test_a_listing_that_never_ends_is_cut_off(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
+    monkeypatch.setattr(inventory, "MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
         number = robot.count("ListObjectsV2")

@@ -328,7 +328,7 @@ async def test_waiting_for_our_own_limit_is_no_stall(robot: Robot) -> None:
 async def test_a_listing_goes_on_over_a_link_that_dies(
     robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inventory, "_PAGE", 5)
+    monkeypatch.setattr(inventory, "PAGE", 5)
     path = robot.write()
     robot.put(f"{HOME}20200101_000000_before.ulg", path.read_bytes())
     for number in range(29):

@@ -1206,7 +1206,7 @@ async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
 
 async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robot: Robot) -> None:
     ownership = KeyOwnership("flight_logs/", (MACHINE, "host-id"), BUCKET)
-    robot.service.orphans._ownership = ownership
+    robot.service.orphans.ownership = ownership
     robot.service.orphans.age_s = -60
     robot.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
 

@@ -36,7 +36,7 @@ class Ladder:
     def room(self) -> Retention:
         service = self.robot.service
         service.retention.free = self.store
-        service.retention._may_not = lambda: self.may_not
+        service.retention.delete_blocked_reason = lambda: self.may_not
         return service.retention
 
     async def step(self) -> int:
@@ -322,7 +322,7 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     await robot.restart(min_free_bytes=10**15)
     row = await up(robot)
     path = Path(row.path)
-    idle = removal._idle
+    idle = removal.check_idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
@@ -330,7 +330,7 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
             raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
-    monkeypatch.setattr(removal, "_idle", newer_appears)
+    monkeypatch.setattr(removal, "check_idle", newer_appears)
     assert await ladder.step() == 0
     assert files(robot) == ["flight-2.ulg", "flight.ulg"]
     assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
