@@ -27,6 +27,7 @@ _unfit: S3IntegrationError | None = None
 """Why the rest of petal-s3 cannot be loaded: packages that do not fit together."""
 try:
     from petal_s3.host.proxy import Answer, S3BucketProxy
+    from petal_s3.service import vehicle
     from petal_s3.service.service import Service
     from petal_s3.upload.attempt import ended
     from petal_s3.web.openapi import asked_of, responses_of
@@ -168,7 +169,7 @@ class PetalS3(Petal):  # type: ignore[misc]
                 base_mode=message.base_mode,
             )
             if self._service is not None:
-                self._service.heartbeat(beat)
+                vehicle.heartbeat(self._service, beat)
         except Exception:
             log.exception("heartbeat not understood")
 

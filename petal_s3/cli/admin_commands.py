@@ -192,7 +192,7 @@ def policy_(
 
 
 def _ownership(settings: Settings, machine: str | None) -> KeyOwnership:
-    from petal_s3.service.service import (  # noqa: PLC0415 - slow, and not for every command
+    from petal_s3.service.assembly import (  # noqa: PLC0415 - slow, and not for every command
         machine_ids,
     )
 

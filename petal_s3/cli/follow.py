@@ -122,8 +122,8 @@ class _Watch:
         if reason != self._reason and reason and self._service.lock.held:
             self._screen.say(f"waiting   {reason}")
         self._reason = reason
-        moved = {row.id: self._service.moved(row) for row in self.waiting if row.lease}
-        compared = self._service.compared
+        moved = {row.id: self._service.waiting.moved(row) for row in self.waiting if row.lease}
+        compared = self._service.waiting.compared
         self._note_progress({r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease})
         going = [row for row in self.waiting if row.id in moved]
         self._screen.draw(

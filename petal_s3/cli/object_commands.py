@@ -18,7 +18,7 @@ from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, run
 from petal_s3.core import settings as config
 from petal_s3.errors import plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing, views
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
@@ -121,7 +121,7 @@ def presign(
     for_programs: ForPrograms = False,
 ) -> None:
     """Print a URL that reads one object without credentials, until it ends."""
-    made = _with_service(lambda service: service.presign(key, expires_s), only_reads=True)
+    made = _with_service(lambda service: signing.presign(service, key, expires_s), only_reads=True)
     if for_programs:
         print_json(made)
         return

@@ -29,7 +29,7 @@ from petal_s3.objects.objects import Objects
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.outbox import queries
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import views
+from petal_s3.service import signing, views
 from petal_s3.service.service import Service
 
 log = logging.getLogger("petal_s3")
@@ -277,7 +277,9 @@ class S3BucketProxy:
         """
 
         async def signed() -> Answer:
-            return await self.service.presign(key, url_life_s(expiration_hours), method=method)
+            return await signing.presign(
+                self.service, key, url_life_s(expiration_hours), method=method
+            )
 
         return await self._answer(signed())
 

@@ -21,7 +21,7 @@ from petal_s3.objects.ownership import DESCRIPTION, session_folder, stamped
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing, views
 from petal_s3.service.service import Service
 
 MIB = 1024 * 1024
@@ -206,7 +206,7 @@ async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
     bucket = service.settings.bucket_name
     url: str | None = None
     with contextlib.suppress(S3IntegrationError):
-        url = (await service.presign(done.key, _URL_S))["url"]
+        url = (await signing.presign(service, done.key, _URL_S))["url"]
     at = datetime.fromtimestamp(done.receipt.verified_at, timezone.utc)
     return S3LogMetadata(
         s3_uri=f"s3://{bucket}/{done.key}",

@@ -20,7 +20,7 @@ from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError,
 from petal_s3.objects.download import to_end
 from petal_s3.objects.ownership import key_name, metadata, temporary_folder
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing, views
 from petal_s3.service.service import Service
 
 log = logging.getLogger("petal_s3")
@@ -69,7 +69,7 @@ async def begin(
     made = await service.objects.presign_put(
         key, URL_S, size=size, content_type=kind, metadata=about
     )
-    until = service.ends_at(made)
+    until = signing.ends_at(service, made)
     return {**views.presigned(key, made, until), "file_id": file_id, "name": name, "size": size}
 
 

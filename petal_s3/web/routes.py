@@ -18,7 +18,7 @@ from petal_s3.errors import BadInput
 from petal_s3.intake.enqueue import PRIORITY_ASKED
 from petal_s3.logs.sniff import log_suffix
 from petal_s3.objects.ownership import valid_session_id
-from petal_s3.service import sessions, views
+from petal_s3.service import sessions, signing, vehicle, views
 from petal_s3.service import temporary_files as handover
 from petal_s3.service.metrics import CONTENT_TYPE
 from petal_s3.service.service import Service
@@ -108,7 +108,7 @@ async def post_landed(service: Service, _: models.Nothing, __: Call) -> Reply:
 
 async def post_flight(service: Service, ask: models.FlightBody, _: Call) -> Reply:
     """Say whether the vehicle is armed, where no autopilot is heard."""
-    return Reply({"flight_state": service.fly(armed=ask.armed)})
+    return Reply({"flight_state": vehicle.declare(service, armed=ask.armed)})
 
 
 async def get_outbox(service: Service, ask: models.RowsAsk, _: Call) -> Reply:
@@ -232,7 +232,7 @@ async def head(service: Service, ask: models.KeyAsk, _: Call) -> Reply:
 
 async def presign(service: Service, ask: models.PresignAsk, _: Call) -> Reply:
     """A URL that opens one object for a while."""
-    return Reply(await service.presign(ask.s3_key, ask.expires, method=ask.method))
+    return Reply(await signing.presign(service, ask.s3_key, ask.expires, method=ask.method))
 
 
 async def move(service: Service, ask: models.MoveBody, _: Call) -> Reply:

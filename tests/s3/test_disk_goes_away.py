@@ -18,20 +18,15 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spool import DrainLock
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
-    for name in (
-        "upload.worker._PROBE_S",
-        "intake.enqueue._AGAIN_S",
-        "service.service._STORAGE_S",
-        "service.service._LOCK_S",
-    ):
+    for name in ("upload.worker._PROBE_S", "intake.enqueue._AGAIN_S"):
         monkeypatch.setattr(f"petal_s3.{name}", 0.05)
-    monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +36,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
     robot.state = state or robot.state
     service = robot.build(concurrency=1)
     service.drainer._spread = lambda: 0.0
+    service.drain.timing = Timing(lock_s=0.05, storage_s=0.05, report_s=0.1)
     await service.start()
     try:
         yield service

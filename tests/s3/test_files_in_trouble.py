@@ -176,7 +176,7 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await robot.run()
-    compare, moved = service.uploader._compare, service.moved
+    compare, moved = service.uploader._compare, service.waiting.moved
     now, looks = 0.0, 0
 
     def count_looks(row: Row) -> int:
@@ -193,8 +193,8 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
             await until(lambda seen=seen: looks > seen + 1)  # type: ignore[misc]
         return await compare(source, live, stretches)
 
-    monkeypatch.setattr(service, "_now", lambda: now)
-    monkeypatch.setattr(service, "moved", count_looks)
+    monkeypatch.setattr(service.waiting, "now", lambda: now)
+    monkeypatch.setattr(service.waiting, "moved", count_looks)
     monkeypatch.setattr(service.uploader, "_compare", slow)
 
     done = await service.wait((await robot.land(size=TWO_PARTS)).id, patience_s=30)

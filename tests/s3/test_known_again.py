@@ -195,7 +195,7 @@ async def test_known_ones_are_not_read_while_it_flies(robot: Robot) -> None:
         an_hour_later(path)
     service = robot.service
     await service.scan()
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
 
     await service.intake._accept_settled()
     waiting = len(service.intake.settling)

@@ -682,7 +682,7 @@ async def test_a_log_that_lands_ends_the_look_for_orphans(robot: Robot) -> None:
 
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
     assert robot.count(LISTING) == 1
-    assert service.drainer._tidy_at - service._now() < 60  # it is made later
+    assert service.drainer._tidy_at - service.now() < 60  # it is made later
 
 
 async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
@@ -695,7 +695,7 @@ async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
     service = await robot.run(request_timeout=1000)
     await until(lambda: robot.count(LISTING) == 1)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     await until(lambda: service.drainer._tidy_at > 0)
     over.set()
 
@@ -868,7 +868,7 @@ async def test_a_bucket_without_a_rule_brings_advice(
     for _ in range(2):
         service.drainer._tidy_at = 0.0
         await service.drainer._turn()
-    await service._say()
+    await service.reporter.publish()
 
     told = (await service.status())["advice"]
     seen = io.StringIO()

@@ -1,0 +1,78 @@
+"""What the draining process says of itself, for the status and for other processes to read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from petal_s3.errors import S3IntegrationError
+from petal_s3.outbox import metadata
+from petal_s3.service.assembly import Parts
+from petal_s3.service.gate import Reason
+from petal_s3.service.status import Rate
+
+_REFUSED = {"token_service_refused", "credentials_refused"}
+_NOTHING = Reason("", "")
+
+
+class Reporter:
+    """Sums up the drain, and publishes that in the outbox."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._base = parts.base
+        self._parts = parts
+        self._rate = Rate()
+        self._published: dict[str, Any] = {}
+
+    def report(self) -> dict[str, Any]:
+        """How the drain of this process is now."""
+        parts, base = self._parts, self._base
+        now = base.now()
+        reason = parts.gate.reason() or _NOTHING
+        return {
+            "pid": os.getpid(),
+            "machine_id": base.ownership.machine_ids[0],
+            "link": parts.drainer.link,
+            "credentials": self._credentials(),
+            "clock_offset_s": base.s3.clock.offset_s,
+            "flight_state": parts.flight.state(now),
+            "reason": reason.sentence,
+            "code": reason.code,
+            "rate_bytes_s": self._rate.take(now, parts.uploader.sent_bytes),
+            "settling": parts.intake.settling.paths[:20],
+            "trouble": parts.intake.trouble,
+            "advice": [*parts.orphans.advice, *parts.retention.advice],
+        }
+
+    async def publish(self) -> None:
+        """Write the report into the outbox; raises :class:`LocalStorageError`."""
+        await self._base.outbox(metadata.say, self.report())
+
+    def forget(self) -> None:
+        """Another drain begins: what was published before counts no more."""
+        self._published = {}
+
+    async def publish_changes(self) -> None:
+        """Write the report where it differs from the last; a disk that fails is tried again."""
+        report = self.report()
+        if _differs(report, self._published):
+            with contextlib.suppress(S3IntegrationError):
+                await self._base.outbox(metadata.say, report)
+        self._published = report
+
+    def _credentials(self) -> str:
+        block, tokens = self._parts.drainer.block, self._base.tokens
+        code = block.code if block is not None else ""
+        if code in _REFUSED:
+            return "refused"
+        if code == "credentials_expired":
+            return "expired"
+        if tokens is None:
+            return "none" if code == "no_credentials" else "ok"
+        return "ok" if tokens.current is not None else "none"
+
+
+def _differs(report: dict[str, Any], published: dict[str, Any]) -> bool:
+    still = {"clock_offset_s"}
+    return any(report.get(name) != published.get(name) for name in report.keys() - still)
