@@ -18,6 +18,7 @@ from tests.faults.mind import Mind, Thing
 from tests.faults.tokens import Tokens
 from tests.faults.wire import Answer, Ask, Fault, ask
 from tests.simulation.laws import Laws
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.options import Options
 from tests.simulation.waste import is_temporary
 
@@ -34,7 +35,7 @@ _EPOCH = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
 class World:
     """Everything outside the drone. A request passes through :meth:`carry`."""
 
-    def __init__(self, rng: random.Random, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, rng: random.Random, loop: VirtualLoop) -> None:
         self.loop = loop
         self.rng = rng
         self.tokens = Tokens(self.true_time)
@@ -137,6 +138,8 @@ class World:
     ) -> Reply:
         """Bring one request to S3 and its answer back."""
         self._alive(generation)
+        if self.loop.dead:  # what a killed process had still to do is not done
+            raise asyncio.CancelledError
         self.laws.on_host(url.host)
         begun_at = self.loop.time()
         await self._travel(self.latency_s, self.cuts, generation)
