@@ -11,6 +11,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from petal_s3.core import clock
 from petal_s3.core import settings as config
 from petal_s3.errors import (
@@ -29,8 +31,10 @@ from petal_s3.objects.objects import Objects
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.outbox import queries
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import signing, views
+from petal_s3.service import signing
 from petal_s3.service.service import Service
+from petal_s3.service.views import objects as views
+from petal_s3.service.views.rows import RowView
 
 log = logging.getLogger("petal_s3")
 
@@ -147,7 +151,7 @@ class S3BucketProxy:
         key: str | None,
         machine_id: str | None,
         on_progress: Progress | None,
-    ) -> Answer:
+    ) -> views.UploadView:
         if machine_id is not None and machine_id not in self.service.ownership.machine_ids:
             raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
         newest = await self.service.outbox(queries.rows, None, 1)
@@ -167,7 +171,7 @@ class S3BucketProxy:
         finally:
             self._waiting[row.id] -= 1
             self._waiting += Counter()  # forget those for whom nobody waits
-        return views.uploaded(self.service.settings, done)
+        return views.upload_view(self.service.settings, done)
 
     async def list_files(
         self, prefix: str | None = None, max_keys: int = 100, *, token: str | None = None
@@ -177,9 +181,9 @@ class S3BucketProxy:
         ``token``: the ``next_token`` of the answer before.
         """
 
-        async def listed() -> Answer:
+        async def listed() -> views.ListView:
             whole, page = await self._objects.page(prefix, limit=max_keys, token=token)
-            return views.listing(self.service.settings, whole, page)
+            return views.list_view(self.service.settings, whole, page)
 
         return await self._answer(listed())
 
@@ -189,40 +193,36 @@ class S3BucketProxy:
         ``proof`` in the answer says what was compared; empty: the size alone.
         """
 
-        async def downloaded() -> Answer:
+        async def downloaded() -> views.DownloadView:
             size, proof = await self._objects.download(s3_key, Path(local_path))
-            return {
-                "success": True,
-                "local_path": str(local_path),
-                "file_size": size,
-                "s3_key": s3_key,
-                "proof": proof,
-            }
+            return views.DownloadView(
+                local_path=str(local_path), file_size=size, s3_key=s3_key, proof=proof
+            )
 
         return await self._answer(downloaded(), S3DownloadError.of)
 
     async def delete_file(self, s3_key: str) -> Answer:
         """Delete an object of this machine; its row becomes cancelled."""
 
-        async def delete() -> Answer:
-            return views.deleted(await self._objects.delete(s3_key))
+        async def delete() -> views.DeleteView:
+            return views.DeleteView(s3_key=await self._objects.delete(s3_key))
 
         return await self._answer(delete())
 
     async def move_file(self, source_key: str, dest_key: str) -> Answer:
         """Rename an object of this machine; its row follows."""
 
-        async def move() -> Answer:
+        async def move() -> views.MoveView:
             await self._objects.move(source_key, dest_key)
-            return views.moved(source_key, dest_key)
+            return views.MoveView(source_key=source_key, dest_key=dest_key)
 
         return await self._answer(move())
 
     async def head_object(self, s3_key: str) -> Answer:
         """Metadata of an object; a missing one is the dict ``{"error": "File not found"}``."""
 
-        async def head() -> Answer:
-            return views.head(await self._objects.head(s3_key))
+        async def head() -> views.HeadView:
+            return views.head_view(await self._objects.head(s3_key))
 
         return await self._answer(head())
 
@@ -231,7 +231,7 @@ class S3BucketProxy:
     async def enqueue(self, path: Path | str, **more: Any) -> Answer:
         """Enter a log into the outbox, durably, and return its row at once."""
 
-        async def enter() -> Answer:
+        async def enter() -> RowView:
             row = await self.service.enqueue(path, **more)
             return await self.service.row(row.id)
 
@@ -239,12 +239,14 @@ class S3BucketProxy:
 
     async def status(self, id: int | None = None) -> Answer:
         """How things are, or one row."""
-        return await self._answer(self.service.status() if id is None else self.service.row(id))
+        if id is None:
+            return await self._answer(self.service.status())
+        return await self._answer(self.service.row(id))
 
     async def wait(self, id: int) -> Answer:
         """Return the row once it is settled, however long that takes."""
 
-        async def settled() -> Answer:
+        async def settled() -> RowView:
             row = await self.service.wait(id, patience_s=float("inf"))
             return await self.service.row(row.id)
 
@@ -253,7 +255,7 @@ class S3BucketProxy:
     async def cancel(self, id: int) -> Answer:
         """Give a row up."""
 
-        async def give_up() -> Answer:
+        async def give_up() -> RowView:
             row = await self.service.cancel(id)
             return await self.service.row(row.id)
 
@@ -276,7 +278,7 @@ class S3BucketProxy:
         it. ``headers`` must be sent along.
         """
 
-        async def signed() -> Answer:
+        async def signed() -> views.PresignView:
             return await signing.presign(
                 self.service, key, url_life_s(expiration_hours), method=method
             )
@@ -314,9 +316,9 @@ class S3BucketProxy:
         cancelled, who may have had the only copy. What breaks off before leaves nothing.
         """
 
-        async def sent() -> Answer:
+        async def sent() -> views.UploadView:
             row = await self.service.receive(chunks, Path(filename).name, key=custom_s3_key)
-            return views.uploaded(self.service.settings, await self.service.wait(row.id))
+            return views.upload_view(self.service.settings, await self.service.wait(row.id))
 
         return await self._answer(sent(), S3UploadError.of)
 
@@ -364,13 +366,13 @@ class S3BucketProxy:
 
     async def _answer(
         self,
-        work: Awaitable[Answer],
+        work: Awaitable[BaseModel],
         wrap: Callable[[S3IntegrationError], S3IntegrationError] | None = None,
     ) -> Answer:
         try:
             if not self.is_ready:
                 await self.start()
-            return await work
+            return (await work).model_dump()
         except S3FileNotFoundError as error:
             if error.message == "File not found":
                 return {"error": "File not found"}

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from petal_s3.errors import S3UploadError
-from petal_s3.service import sessions, views
+from petal_s3.service import sessions
 from petal_s3.service import temporary_files as handover
 from petal_s3.service.service import Service
+from petal_s3.service.views.objects import SessionEndView, SessionLogsView, file_view
+from petal_s3.service.views.sessions import CompleteUploadView, SessionLogView
 
 Answer = dict[str, Any]
 Answered = Callable[..., Awaitable[Answer]]
@@ -32,10 +34,9 @@ class Sessions:
         The file may be written to meanwhile: what it held when this was called is sent.
         """
 
-        async def sent() -> Answer:
-            return _as_dict(
-                await sessions.upload_log(self._service, file_path, session_id, description)
-            )
+        async def sent() -> SessionLogView:
+            log = await sessions.upload_log(self._service, file_path, session_id, description)
+            return SessionLogView(**log.model_dump())
 
         return await self._answered(sent(), S3UploadError.of)
 
@@ -44,18 +45,19 @@ class Sessions:
     ) -> Answer:
         """Bring the result of an analysis into the bucket as JSON, as :meth:`upload_log`."""
 
-        async def sent() -> Answer:
-            return _as_dict(await sessions.save_result(self._service, session_id, result, name))
+        async def sent() -> SessionLogView:
+            log = await sessions.save_result(self._service, session_id, result, name)
+            return SessionLogView(**log.model_dump())
 
         return await self._answered(sent(), S3UploadError.of)
 
     async def list_logs(self, session_id: str) -> Answer:
         """``files`` of a session that are in the bucket."""
 
-        async def listed() -> Answer:
+        async def listed() -> SessionLogsView:
             found = await sessions.list_logs(self._service, session_id)
-            files = [views.file(self._service.settings, item) for item in found]
-            return {"success": True, "session_id": session_id, "files": files}
+            files = [file_view(self._service.settings, item) for item in found]
+            return SessionLogsView(session_id=session_id, files=files)
 
         return await self._answered(listed())
 
@@ -70,12 +72,11 @@ class Sessions:
     ) -> Answer:
         """The fields of ``FileUploadMetadata`` of what was put to its URL."""
 
-        async def completed() -> Answer:
-            return _as_dict(
-                await handover.complete(
-                    self._service, session_id, s3_key, index=index, page_count=page_count
-                )
+        async def completed() -> CompleteUploadView:
+            file = await handover.complete(
+                self._service, session_id, s3_key, index=index, page_count=page_count
             )
+            return CompleteUploadView(**file.model_dump())
 
         return await self._answered(completed())
 
@@ -89,12 +90,8 @@ class Sessions:
     async def end(self, session_id: str) -> Answer:
         """A session has ended: ``deleted`` objects were handed over in it."""
 
-        async def ended() -> Answer:
+        async def ended() -> SessionEndView:
             deleted = await handover.end(self._service, session_id)
-            return {"success": True, "session_id": session_id, "deleted": deleted}
+            return SessionEndView(session_id=session_id, deleted=deleted)
 
         return await self._answered(ended())
-
-
-def _as_dict(found: sessions.S3LogMetadata | handover.FileUploadMetadata) -> Answer:
-    return {"success": True, **found.model_dump()}

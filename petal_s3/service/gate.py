@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from petal_s3.core.clock import Clock
 from petal_s3.intake.flight_state import FlightState
+from petal_s3.service.reasons import Reason
 from petal_s3.upload.worker import Drainer
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why nothing is sent: a stable code, and the one sentence that every front end shows."""
-
-    code: str
-    sentence: str
 
 
 class FlightGate:

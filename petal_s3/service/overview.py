@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.outbox import deletions, metadata, queries
@@ -15,7 +14,9 @@ from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import row_json, summary, why_not
+from petal_s3.service.status import read_report, reason_of, summary
+from petal_s3.service.views.rows import RowView, row_view
+from petal_s3.service.views.status import StatusView
 from petal_s3.service.waiting import Waiting
 
 
@@ -31,38 +32,38 @@ class Overview:
         self._reporter = reporter
         self._waiting = waiting
 
-    async def rows(self, state: str | None, limit: int, token: int | None) -> list[dict[str, Any]]:
+    async def rows(self, state: str | None, limit: int, token: int | None) -> list[RowView]:
         """At most ``limit`` rows with ids below ``token``, the latest first."""
         found = await self._base.outbox(queries.rows, state, limit, token)
         drained = await self._is_drained()
         return [self.view(row, drained=drained) for row in found]
 
-    async def row(self, row_id: int) -> dict[str, Any]:
+    async def row(self, row_id: int) -> RowView:
         """One row; raises :class:`S3FileNotFoundError`."""
         row = await self._base.outbox(queries.get, row_id)
         return self.view(row, drained=await self._is_drained())
 
-    def view(self, row: Row, *, drained: bool) -> dict[str, Any]:
+    def view(self, row: Row, *, drained: bool) -> RowView:
         """A row as it is shown; ``drained``: whether a process drains the outbox."""
         own = self._parts.gate.reason()
         held_up = "" if own is None else own.sentence
-        shown = row_json(row, self._base.now(), moved=self._waiting.moved(row))
-        return {**shown, "reason": why_not(row, held_up, drained=drained)}
+        reason = reason_of(row, held_up, drained=drained)
+        return row_view(row, self._base.now(), reason, moved=self._waiting.moved(row))
 
     async def _is_drained(self) -> bool:
         lock = self._parts.lock
         return lock.held or await self._base.files.run(lock.holder) is not None
 
-    async def status(self) -> dict[str, Any]:
-        """The one JSON that says how things are."""
+    async def status(self) -> StatusView:
+        """How things are."""
         base, lock = self._base, self._parts.lock
         bucket = bucket_name_of(base.settings)
         if lock.held:
             return await base.outbox(summary, self._reporter.report(), os.getpid(), bucket)
-        said = await base.outbox(metadata.said)
-        found = await base.outbox(summary, said, await base.files.run(lock.holder), bucket)
-        if found["drained_by"] is None and self._draining.deferred:
-            found["reason"] = self._draining.deferred
+        report = read_report(await base.outbox(metadata.said))
+        found = await base.outbox(summary, report, await base.files.run(lock.holder), bucket)
+        if found.drained_by is None and self._draining.deferred:
+            return found.model_copy(update={"reason": self._draining.deferred})
         return found
 
     async def metrics(self) -> str:
@@ -73,10 +74,10 @@ class Overview:
         free = {str(d): number for d, number in measured.items() if number is not None}
         return exposition(
             Figures(
-                rows=status["counts"],
-                backlog_bytes=status["backlog_bytes"],
-                oldest_unsent_s=status["oldest_unsent_s"] or 0,
-                link_up=status["link"] == "up",
+                rows={str(state): number for state, number in status.counts.items()},
+                backlog_bytes=status.backlog_bytes,
+                oldest_unsent_s=status.oldest_unsent_s or 0,
+                link_up=status.link == "up",
                 sent_bytes=uploader.sent_bytes,
                 parts_sent=uploader.parts_sent,
                 parts_resent=uploader.parts_resent,

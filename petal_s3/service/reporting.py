@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
 
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import metadata
 from petal_s3.service.assembly import Parts
-from petal_s3.service.gate import Reason
-from petal_s3.service.status import Rate
+from petal_s3.service.reasons import Reason
+from petal_s3.service.status import NO_REPORT, Rate, Report
+from petal_s3.service.views.view import Credentials
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
 _NOTHING = Reason("", "")
@@ -23,14 +23,14 @@ class Reporter:
         self._base = parts.base
         self._parts = parts
         self._rate = Rate()
-        self._published: dict[str, Any] = {}
+        self._published = NO_REPORT
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """How the drain of this process is now."""
         parts, base = self._parts, self._base
         now = base.now()
         reason = parts.gate.reason() or _NOTHING
-        return {
+        found = {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
             "link": parts.drainer.link,
@@ -44,24 +44,25 @@ class Reporter:
             "trouble": parts.intake.trouble,
             "advice": [*parts.orphans.advice, *parts.retention.advice],
         }
+        return Report.model_validate(found)
 
     async def publish(self) -> None:
         """Write the report into the outbox; raises :class:`LocalStorageError`."""
-        await self._base.outbox(metadata.say, self.report())
+        await self._base.outbox(metadata.say, self.report().model_dump())
 
     def forget(self) -> None:
         """Another drain begins: what was published before counts no more."""
-        self._published = {}
+        self._published = NO_REPORT
 
     async def publish_changes(self) -> None:
         """Write the report where it differs from the last; a disk that fails is tried again."""
         report = self.report()
         if _differs(report, self._published):
             with contextlib.suppress(S3IntegrationError):
-                await self._base.outbox(metadata.say, report)
+                await self._base.outbox(metadata.say, report.model_dump())
         self._published = report
 
-    def _credentials(self) -> str:
+    def _credentials(self) -> Credentials:
         block, tokens = self._parts.drainer.block, self._base.tokens
         code = block.code if block is not None else ""
         if code in _REFUSED:
@@ -73,6 +74,6 @@ class Reporter:
         return "ok" if tokens.current is not None else "none"
 
 
-def _differs(report: dict[str, Any], published: dict[str, Any]) -> bool:
-    still = {"clock_offset_s"}
-    return any(report.get(name) != published.get(name) for name in report.keys() - still)
+def _differs(report: Report, published: Report) -> bool:
+    """The clock's offset alone is no reason to write."""
+    return report != published.model_copy(update={"clock_offset_s": report.clock_offset_s})

@@ -24,6 +24,8 @@ from petal_s3.service.assembly import Seams, build
 from petal_s3.service.draining import Draining
 from petal_s3.service.overview import Overview
 from petal_s3.service.reporting import Reporter
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.status import LandedView, StatusView
 from petal_s3.service.waiting import Progress, Waiting
 from petal_s3.upload.attempt import ended
 
@@ -135,11 +137,11 @@ class Service:
         """Look through the log directories; return how many new files are waited for."""
         return await self.intake.scan()
 
-    async def landed(self) -> dict[str, int]:
-        """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
+    async def landed(self) -> LandedView:
+        """A flight has ended: scan now, take what has settled."""
         found, enqueued = await self.intake.landed()
         await self.drainer.hurry()
-        return {"found": found, "enqueued": enqueued}
+        return LandedView(found=found, enqueued=enqueued)
 
     async def enqueue(
         self,
@@ -217,16 +219,16 @@ class Service:
 
     async def rows(
         self, *, state: str | None = None, limit: int = 100, token: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Rows as JSON, the latest first."""
+    ) -> list[RowView]:
+        """Rows, the latest first."""
         return await self.overview.rows(state, limit, token)
 
-    async def row(self, row_id: int) -> dict[str, Any]:
-        """One row as JSON; raises :class:`S3FileNotFoundError`."""
+    async def row(self, row_id: int) -> RowView:
+        """One row; raises :class:`S3FileNotFoundError`."""
         return await self.overview.row(row_id)
 
-    async def status(self) -> dict[str, Any]:
-        """The one JSON that says how things are."""
+    async def status(self) -> StatusView:
+        """How things are."""
         return await self.overview.status()
 
     async def metrics(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petal_s3.s3.responses import Presigned
-from petal_s3.service import views
+from petal_s3.service.views.objects import PresignView, presign_view
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 async def presign(
     service: Service, key: str, expires_s: int, *, method: str = "GET"
-) -> dict[str, Any]:
-    """A URL for one object as JSON, with the moment until which it really lives."""
+) -> PresignView:
+    """A URL for one object, with the moment until which it really lives."""
     made = await service.objects.presign(key, expires_s, method=method)
-    return views.presigned(service.objects.own(key), made, ends_at(service, made))
+    return presign_view(service.objects.own(key), made, ends_at(service, made))
 
 
 def ends_at(service: Service, made: Presigned) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from petal_s3.errors import Conflict
 from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.service.service import Service
+from petal_s3.service.views.view import Flight
 
 
-def declare(service: Service, *, armed: bool) -> str:
+def declare(service: Service, *, armed: bool) -> Flight:
     """Take in what a caller says of the flight; returns the flight state.
 
     Raises :class:`Conflict` where an autopilot is heard.
@@ -17,7 +20,7 @@ def declare(service: Service, *, armed: bool) -> str:
         raise Conflict("An autopilot is heard: it says itself whether the vehicle is armed.")
     if was_closed:
         _send_if_open(service)
-    return service.flight.state(service.now())
+    return cast("Flight", service.flight.state(service.now()))
 
 
 def heartbeat(service: Service, beat: Heartbeat) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from petal_s3.errors import NotNow
 from petal_s3.outbox import metadata, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import REPORT_S
-from petal_s3.service.status import Rate
+from petal_s3.service.reasons import NOT_YET, Reason
+from petal_s3.service.status import Rate, read_report
 
 _HEARD_S = 2 * REPORT_S + 1.0
 _LOOK_S = 0.5
@@ -55,26 +55,25 @@ class Waiting:
 
     async def _not_now(self, row: Row) -> NotNow:
         """Why the row is not sent."""
-        heard, own = await self._heard(), self._parts.gate.reason()
-        why = heard.get("reason") or (own and own.sentence) or row.reason or "It is not sent yet."
-        code = heard.get("code") or (own and own.code) or row.code or "not_now"
-        sentence = f"{why} It stays in the outbox and is sent later."
-        return NotNow(sentence, row_id=row.id, code=code)
+        own = Reason(row.code or NOT_YET.code, row.reason or NOT_YET.sentence)
+        reason = await self._heard() or self._parts.gate.reason() or own
+        sentence = f"{reason.sentence} It stays in the outbox and is sent later."
+        return NotNow(sentence, row_id=row.id, code=reason.code)
 
     async def _is_held_up(self, row: Row, still_s: float) -> bool:
         """Whether nothing at all is sent now, by whichever process drains."""
         if self._parts.gate.closed() is not None:
             return True
         # What another process said may be over, and it needs a moment to see a new row.
-        return row.state == "queued" and still_s >= _HEARD_S and bool(await self._heard())
+        return row.state == "queued" and still_s >= _HEARD_S and await self._heard() is not None
 
-    async def _heard(self) -> dict[str, Any]:
-        """Why another process that drains sends nothing: reason and code; else empty."""
+    async def _heard(self) -> Reason | None:
+        """Why another process that drains sends nothing; none when it sends."""
         lock = self._parts.lock
         if lock.held or await self._base.files.run(lock.holder) is None:
-            return {}
-        said = await self._base.outbox(metadata.said)
-        return said if said.get("reason") else {}
+            return None
+        report = read_report(await self._base.outbox(metadata.said))
+        return Reason(report.code, report.reason) if report.reason else None
 
     async def is_sending(self, row: Row) -> bool:
         """Whether a row only waits its turn, or for another process that sends it."""

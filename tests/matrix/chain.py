@@ -239,7 +239,7 @@ async def presign(chain: Chain) -> None:
     """A URL that was made opens the object, for whoever has it."""
     log = chain.log("parts")
     made = await signing.presign(chain.drone.service, log.row.key, 600)
-    status, body = await chain.drone.place.get(made["url"])
+    status, body = await chain.drone.place.get(made.url)
     if chain.personality.how("archive"):
         return
     if (status, body) != (200, log.body):

@@ -173,8 +173,8 @@ class Drone:
     async def _why(self, row: Row) -> tuple[str, str]:
         """Code and reason why a row is not up yet; all that is told is heard."""
         status = await self.service.status()
-        told = (await self.service.row(row.id))["reason"]
-        for text in (told, status["reason"], *status["advice"], row.reason):
+        told = (await self.service.row(row.id)).reason
+        for text in (told, status.reason, *status.advice, row.reason):
             self.ears.say(str(text))
         reason = self.service.gate.reason()
         return (reason.code if reason is not None else "") or row.code, told

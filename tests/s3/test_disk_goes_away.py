@@ -47,7 +47,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
 async def told(service: Service) -> str:
     """What status says, or why it cannot say anything."""
     try:
-        return str((await service.status())["reason"])
+        return str((await service.status()).reason)
     except LocalStorageError as error:
         assert error.status == 507
         return error.message

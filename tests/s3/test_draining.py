@@ -493,7 +493,7 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     row = await robot.land(size=THREE_PARTS)
     await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
     await until(robot.flying)
-    held_by_us, drained_by = service.lock.held, (await service.status())["drained_by"]
+    held_by_us, drained_by = service.lock.held, (await service.status()).drained_by
 
     other.kill()
     await other.wait()

@@ -720,6 +720,6 @@ async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(
     second = await robot.service.landed()
     await robot.step()
 
-    assert (first["enqueued"], second["enqueued"]) == (150, 0)
+    assert (first.enqueued, second.enqueued) == (150, 0)
     verified = await robot.service.outbox(queries.rows, "verified")
     assert [row.name for row in verified] == ["14_02_29.ulg"]

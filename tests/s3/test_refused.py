@@ -113,8 +113,8 @@ async def test_status_says_that_credentials_are_expired(robot: Robot) -> None:
 
     status = await robot.service.status()
     assert block_of(robot).code == "credentials_expired"
-    assert status["credentials"] == "expired"
-    assert "credentials" in status["reason"]
+    assert status.credentials == "expired"
+    assert "credentials" in status.reason
 
 
 @pytest.mark.parametrize("status", [400, 403])
