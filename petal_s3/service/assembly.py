@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +12,22 @@ from typing import ParamSpec, TypeVar
 from petal_s3.cleanup.retention import Retention
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import valid_machine_id
+from petal_s3.core.threads import run_in
 from petal_s3.errors import ConfigError
-from petal_s3.intake.enqueue import Intake
+from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_state import FlightState
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.watcher import Watcher
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.capabilities import bucket_name_of
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.http_session import ServerClock
+from petal_s3.s3.credentials import TokenService, token_service
+from petal_s3.s3.server_time import ServerClock
 from petal_s3.service.changes import Changes
 from petal_s3.service.gate import FlightGate, UploadGate
 from petal_s3.upload.attempt import Uploader
@@ -45,8 +47,7 @@ class Files:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in one of the threads."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, lambda: work(*args, **kwargs))
+        return await run_in(self.threads, work, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Parts:
     gate: UploadGate
     retention: Retention
     intake: Intake
+    watcher: Watcher
 
 
 def build(
@@ -105,6 +107,7 @@ def build(
     flight_gate = FlightGate(flight, while_flying=settings.upload_while_flying, now=now)
     drainer = _drainer(base, uploader, orphans, flight_gate, changes)
     gate = UploadGate(flight_gate, drainer, now=now)
+    intake = _intake(base, drainer)
     return Parts(
         base=base,
         flight=flight,
@@ -118,13 +121,14 @@ def build(
         flight_gate=flight_gate,
         gate=gate,
         retention=_retention(base, gate),
-        intake=_intake(base, flight, drainer),
+        intake=intake,
+        watcher=Watcher(intake, flight, now=now),
     )
 
 
 def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base:
     ids = machine_ids(settings.machine_id, host_machine_id)
-    tokens = _tokens(settings, seams)
+    tokens = token_service(settings, seams.now)
     return Base(
         settings=settings,
         now=seams.now,
@@ -136,29 +140,11 @@ def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base
     )
 
 
-def _tokens(settings: Settings, seams: Seams) -> TokenService | None:
-    if not settings.session_token_url:
-        return None
-    return TokenService(
-        settings.session_token_url,
-        timeout_s=settings.request_timeout,
-        ignore_dates=settings.tls_ignore_dates,
-        clock=seams.now,
-    )
-
-
 def _s3(settings: Settings, tokens: TokenService | None, seams: Seams) -> S3:
-    return S3(
-        bucket=settings.bucket_name,
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        tokens=tokens,
-        sse=settings.sse,
-        timeout_s=settings.request_timeout,
+    return S3.from_settings(
+        settings,
+        tokens,
         connections=settings.concurrency + 6,
-        max_rate=settings.max_rate,
-        ignore_dates=settings.tls_ignore_dates,
-        address_style=settings.address_style,
         server_clock=ServerClock(steady=seams.now, wall=seams.wall),
         now=seams.now,
     )
@@ -217,15 +203,13 @@ def _retention(base: Base, gate: UploadGate) -> Retention:
     )
 
 
-def _intake(base: Base, flight: FlightState, drainer: Drainer) -> Intake:
+def _intake(base: Base, drainer: Drainer) -> Intake:
     return Intake(
         base.settings,
         base.ownership,
         base.outbox,
-        flight,
         base.files.threads,
-        on_landed=drainer.new_log,
-        now=base.now,
+        on_enqueued=drainer.new_log,
     )
 
 

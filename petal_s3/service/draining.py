@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.objects.download import to_end
 from petal_s3.outbox import queries, transitions
-from petal_s3.outbox.storage import DAMAGED
+from petal_s3.outbox.database import DAMAGED
+from petal_s3.outbox.state_dir import prepare
 from petal_s3.service.assembly import Parts
 from petal_s3.service.reporting import Reporter
 from petal_s3.upload.attempt import ended
@@ -46,6 +48,7 @@ class Draining:
         self._drainer = parts.drainer
         self._retention = parts.retention
         self._intake = parts.intake
+        self._watcher = parts.watcher
         self._reporter = reporter
         self._callers = 0
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +70,7 @@ class Draining:
         """
         try:
             if await self._outbox.missing():
-                await self._run(spool.prepare, self._settings.state_dir)
+                await self._run(prepare, self._settings.state_dir)
                 await self._open_outbox()
                 await self._learner.load()
         except LocalStorageError as error:
@@ -141,7 +144,7 @@ class Draining:
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self._lock.give()
             self._drainer.block = None
-            self._intake.ask_scan()
+            self._watcher.ask_scan()
 
     async def _took_lock(self) -> bool:
         """Whether the outbox is ours to drain now; a disk that fails is asked again."""
@@ -153,7 +156,7 @@ class Draining:
             if not await to_end(self._run(self._lock.take)):
                 return False
             await self._outbox(transitions.release_claims)
-            await self._intake.adopt_copies()
+            await adopt_copies(self._intake)
             needed = await self._outbox(queries.spooled)
             await self._run(spool.sweep, self._settings.state_dir / "spool", needed)
         except (OSError, LocalStorageError) as error:
@@ -205,9 +208,9 @@ class Draining:
             if damaged or not self._outbox.is_open:
                 await self._outbox.rebuild()
             await self._drainer.hurry()
-            await self._intake.adopt_copies()
+            await adopt_copies(self._intake)
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
             return
         self._rebuilding = False
-        self._intake.ask_scan()
+        self._watcher.ask_scan()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from petal_s3.cleanup.retention import free_bytes
-from petal_s3.outbox import deletions, metadata, queries
+from petal_s3.outbox import deletions, drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
@@ -60,7 +60,7 @@ class Overview:
         bucket = bucket_name_of(base.settings)
         if lock.held:
             return await base.outbox(summary, self._reporter.report(), os.getpid(), bucket)
-        report = read_report(await base.outbox(metadata.said))
+        report = read_report(await base.outbox(drain_status.last))
         found = await base.outbox(summary, report, await base.files.run(lock.holder), bucket)
         if found.drained_by is None and self._draining.deferred:
             return found.model_copy(update={"reason": self._draining.deferred})
@@ -78,7 +78,7 @@ class Overview:
                 backlog_bytes=status.backlog_bytes,
                 oldest_unsent_s=status.oldest_unsent_s or 0,
                 link_up=status.link == "up",
-                sent_bytes=uploader.sent_bytes,
+                sent_bytes=base.s3.sent.total,
                 parts_sent=uploader.parts_sent,
                 parts_resent=uploader.parts_resent,
                 token_fetches=base.tokens.tries if base.tokens is not None else 0,

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from petal_s3.errors import S3IntegrationError
-from petal_s3.outbox import metadata
+from petal_s3.outbox import drain_status
 from petal_s3.service.assembly import Parts
 from petal_s3.service.reasons import Reason
 from petal_s3.service.status import NO_REPORT, Rate, Report
@@ -39,16 +39,16 @@ class Reporter:
             "flight_state": parts.flight.state(now),
             "reason": reason.sentence,
             "code": reason.code,
-            "rate_bytes_s": self._rate.take(now, parts.uploader.sent_bytes),
-            "settling": parts.intake.settling.paths[:20],
-            "trouble": parts.intake.trouble,
+            "rate_bytes_s": self._rate.take(now, base.s3.sent.total),
+            "settling": parts.watcher.settling.paths[:20],
+            "trouble": parts.watcher.trouble,
             "advice": [*parts.orphans.advice, *parts.retention.advice],
         }
         return Report.model_validate(found)
 
     async def publish(self) -> None:
         """Write the report into the outbox; raises :class:`LocalStorageError`."""
-        await self._base.outbox(metadata.say, self.report().model_dump())
+        await self._base.outbox(drain_status.publish, self.report().model_dump())
 
     def forget(self) -> None:
         """Another drain begins: what was published before counts no more."""
@@ -59,7 +59,7 @@ class Reporter:
         report = self.report()
         if _differs(report, self._published):
             with contextlib.suppress(S3IntegrationError):
-                await self._base.outbox(metadata.say, report.model_dump())
+                await self._base.outbox(drain_status.publish, report.model_dump())
         self._published = report
 
     def _credentials(self) -> Credentials:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncIterable, Callable
 from typing import Any
 
 from petal_s3.core import clock
@@ -14,8 +14,10 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
-from petal_s3.intake.enqueue import PRIORITY_ASKED
+from petal_s3.intake.enqueue import enqueue
+from petal_s3.intake.entry import PRIORITY_ASKED, RowOptions
 from petal_s3.intake.flight_state import FlightState
+from petal_s3.intake.receive import receive
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.outbox import deletions, requests
 from petal_s3.outbox.rows import Row
@@ -71,6 +73,7 @@ class Service:
         self.gate = parts.gate
         self.retention = parts.retention
         self.intake = parts.intake
+        self.watcher = parts.watcher
         self.reporter = Reporter(parts)
         self.drain = Draining(parts, self.reporter)
         self.waiting = Waiting(parts)
@@ -108,10 +111,7 @@ class Service:
                 await self.s3.open()
         await self.drain.begin()
         if watch:
-            self._spawn(self.intake.watch())
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+            self._tasks.append(asyncio.create_task(self.watcher.watch()))
 
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
@@ -135,11 +135,11 @@ class Service:
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        return await self.intake.scan()
+        return await self.watcher.scan()
 
     async def landed(self) -> LandedView:
         """A flight has ended: scan now, take what has settled."""
-        found, enqueued = await self.intake.landed()
+        found, enqueued = await self.watcher.scan_and_accept()
         await self.drainer.hurry()
         return LandedView(found=found, enqueued=enqueued)
 
@@ -150,10 +150,16 @@ class Service:
         key: str | None = None,
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
+        inside_only: bool = False,
         **more: Any,
     ) -> Row:
-        """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
-        return await self.intake.enqueue(path, key=key, name=name, priority=priority, **more)
+        """Enter a file by its path, durably, without waiting for its upload.
+
+        ``more``: ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`. Raises as
+        :func:`petal_s3.intake.enqueue.enqueue`.
+        """
+        options = RowOptions(name=name, key=key or "", priority=priority, **more)
+        return await enqueue(self.intake, path, options, inside_only=inside_only)
 
     async def receive(
         self,
@@ -163,10 +169,14 @@ class Service:
         key: str | None = None,
         **more: Any,
     ) -> Row:
-        """Enter a body that comes in pieces, durably. As :meth:`Intake.receive`."""
-        return await self.intake.receive(
-            chunks, name, key=key, idle_s=self.settings.request_timeout, **more
-        )
+        """Enter a body that comes in pieces, durably.
+
+        ``more``: ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
+        Raises as :func:`petal_s3.intake.receive.receive`.
+        """
+        options = RowOptions(key=key or "", **more)
+        idle_s = self.settings.request_timeout
+        return await receive(self.intake, chunks, name, options, idle_s=idle_s)
 
     # -- rows
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find
-from petal_s3.intake.spool import DrainLock
-from petal_s3.outbox import metadata, queries
+from petal_s3.intake.log_directories import find_logs
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.service.status import NO_REPORT, Report, read_report, reason_of, summary
 from petal_s3.service.views.rows import row_view
 from petal_s3.service.views.status import SnapshotView
@@ -35,7 +35,7 @@ def read_status(settings: Settings, limit: int) -> SnapshotView:
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
-        report = read_report(metadata.said(outbox))
+        report = read_report(drain_status.last(outbox))
         holder = DrainLock(settings.state_dir).holder()
         found = summary(outbox, report, holder, bucket_name_of(settings))
         drained = found.drained_by is not None
@@ -49,12 +49,12 @@ def read_status(settings: Settings, limit: int) -> SnapshotView:
 def last_report(settings: Settings) -> Report:
     """What the process that drained last said of itself; an empty one when there was none."""
     with _reading(settings.outbox_path) as outbox:
-        return NO_REPORT if outbox is None else read_report(metadata.said(outbox))
+        return NO_REPORT if outbox is None else read_report(drain_status.last(outbox))
 
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find(settings)
+    files = find_logs(settings)
     if not files:
         directories = ", ".join(str(directory) for directory in settings.directories)
         return [

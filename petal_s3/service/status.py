@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError
 
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
-from petal_s3.outbox.storage import no_room
 from petal_s3.s3 import capabilities
 from petal_s3.service.reasons import ITS_TURN, NO_DRAIN
 from petal_s3.service.views.status import StatusView, capabilities_view

@@ -28,12 +28,12 @@ def heartbeat(service: Service, beat: Heartbeat) -> None:
     was_closed = service.flight_gate.reason() is not None
     service.flight.heartbeat(beat, service.now())
     if service.flight.may_be_ending:
-        service.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
+        service.watcher.ask_scan()  # the wait for files to settle runs beside the confirmation
     if was_closed:
         _send_if_open(service)
 
 
 def _send_if_open(service: Service) -> None:
     if service.flight_gate.reason() is None:
-        service.intake.ask_scan()
+        service.watcher.ask_scan()
         service.drainer.wake()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from petal_s3.errors import NotNow
-from petal_s3.outbox import metadata, queries
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import REPORT_S
@@ -72,7 +72,7 @@ class Waiting:
         lock = self._parts.lock
         if lock.held or await self._base.files.run(lock.holder) is None:
             return None
-        report = read_report(await self._base.outbox(metadata.said))
+        report = read_report(await self._base.outbox(drain_status.last))
         return Reason(report.code, report.reason) if report.reason else None
 
     async def is_sending(self, row: Row) -> bool:
