@@ -18,9 +18,9 @@ from petal_s3.outbox import transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import look
-from petal_s3.service.status import NOBODY_DRAINS
+from petal_s3.service.snapshot import read_status
 
 WRITES = {
     *("land", "claim", "plan", "remember", "progress", "verified", "defer", "rekey"),
@@ -109,7 +109,7 @@ async def bring(robot: Robot, service: Service, filling: Filling, at: int | str)
 
     await until(lambda: filling.failed or filling.proven)
     if at:
-        while "full" not in (await service.status())["reason"]:
+        while "full" not in (await service.status()).reason:
             await until(filling.failed_again)
         assert robot.sql("PRAGMA integrity_check") == [("ok",)]
         assert path.read_bytes() == content
@@ -199,13 +199,13 @@ async def test_who_looks_from_outside_sees_that_the_disk_is_full(
         robot.state = disk
         service = await robot.restart()
         await robot.land()
-        before = look(service.settings, 10)["reason"]
+        before = read_status(service.settings, 10).reason
         await service.outbox(disks.empty_log)
         disks.fill(disk)
-        full = look(service.settings, 10)["reason"]
+        full = read_status(service.settings, 10).reason
         disks.free(disk)
-        after = look(service.settings, 10)["reason"]
+        after = read_status(service.settings, 10).reason
         await service.stop()
 
     assert full == f"The disk of {disk} is full: free some space."
-    assert before == after == NOBODY_DRAINS
+    assert before == after == NO_DRAIN.sentence
