@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from petal_s3.errors import plain
-from petal_s3.logs.log_file import shown_name
+from petal_s3.logs.sniff import shown_name
 
 Json = Mapping[str, Any]
 

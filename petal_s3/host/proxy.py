@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from petal_s3.core import clock
+from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import (
     BadInput,
@@ -24,7 +25,6 @@ from petal_s3.errors import (
     as_json,
 )
 from petal_s3.host.proxy_sessions import Sessions
-from petal_s3.logs.log_file import LOG_SUFFIXES
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.outbox import queries

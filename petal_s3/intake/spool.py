@@ -16,7 +16,7 @@ from pathlib import Path
 from petal_s3.core.files import check_descriptors, create_private, sync
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import LocalStorageError
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import log_suffix, named_like
 
 _COPY_BYTES = 1024 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Row, columns, row_of

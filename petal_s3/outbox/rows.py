@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from petal_s3.core import clock
-from petal_s3.logs.log_file import Identity, content_type_of
+from petal_s3.logs.log_file import content_type_of
+from petal_s3.logs.opening import Identity
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from datetime import timezone
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3UploadError
-from petal_s3.logs.log_file import LOG_SUFFIXES
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 

@@ -20,7 +20,7 @@ import pytest
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spool import bring_in, copy_path, discard, same_bytes, sweep
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.state_dir import DrainLock, prepare
 
 PACKAGE = Path(__file__).resolve().parents[2]
