@@ -19,10 +19,10 @@ from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
 from petal_s3.intake.log_directories import find_named, log_directories
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox.storage import no_room
-from petal_s3.s3.calls import own_credentials
+from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.connection import own_credentials
+from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.service.snapshot import look
 
 _LITTLE_BYTES = 100 * MIB
@@ -38,15 +38,10 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
         for finding in await asyncio.to_thread(_careful, local, settings, ownership):
             yield finding
     async with contextlib.AsyncExitStack() as stack:
-        tokens = None
-        if settings.session_token_url:
-            tokens = TokenService(
-                settings.session_token_url,
-                timeout_s=settings.request_timeout,
-                ignore_dates=settings.tls_ignore_dates,
-            )
+        tokens = token_service(settings)
+        if tokens is not None:
             stack.push_async_callback(tokens.close)
-        s3 = _s3(settings, tokens)
+        s3 = S3.from_settings(settings, tokens, connections=2)
         stack.push_async_callback(s3.close)
         credentials = await _credentials(tokens)
         yield credentials
@@ -58,20 +53,6 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)
-
-
-def _s3(settings: Settings, tokens: TokenService | None) -> S3:
-    return S3(
-        bucket=settings.bucket_name,
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        tokens=tokens,
-        sse=settings.sse,
-        timeout_s=settings.request_timeout,
-        connections=2,
-        ignore_dates=settings.tls_ignore_dates,
-        address_style=settings.address_style,
-    )
 
 
 Local = Callable[[Settings, KeyOwnership], Iterator[Finding]]

@@ -18,8 +18,7 @@ from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log
 from petal_s3.intake.spool import Description
 from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import open_log
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import facts, queries
 from petal_s3.outbox.rows import Row, printable
 
 log = logging.getLogger("petal_s3")
@@ -91,13 +90,13 @@ async def adopt_copies(intake: Intake) -> None:
 
     Done once for each outbox. Raises :class:`LocalStorageError`.
     """
-    if await intake.outbox(memory.knows, "copies adopted"):
+    if await intake.outbox(facts.noted, "copies adopted"):
         return
     async with intake.spool_lock:
         for copy in await run_in(intake.files, spool.copies, intake.spool):
             if not await intake.outbox(queries.at_path, str(copy)):
                 await _adopt(intake, copy)
-    await intake.outbox(memory.note, "copies adopted")
+    await intake.outbox(facts.note, "copies adopted")
 
 
 async def _adopt(intake: Intake, copy: Path) -> None:

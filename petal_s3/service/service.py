@@ -31,19 +31,17 @@ from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import deletions as journal
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries, requests, transitions
+from petal_s3.outbox import deletions, drain_status, queries, requests, transitions
 from petal_s3.outbox.capabilities import bucket_name_of
+from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock, prepare
-from petal_s3.outbox.storage import DAMAGED
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.http_session import ServerClock
+from petal_s3.s3.credentials import token_service
 from petal_s3.s3.responses import Presigned
+from petal_s3.s3.server_time import ServerClock
 from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
@@ -110,27 +108,11 @@ class Service:
 
     def _build(self, capabilities: Capabilities | None) -> None:
         settings = self.settings
-        self.tokens = (
-            TokenService(
-                settings.session_token_url,
-                timeout_s=settings.request_timeout,
-                ignore_dates=settings.tls_ignore_dates,
-                clock=self._now,
-            )
-            if settings.session_token_url
-            else None
-        )
-        self.s3 = S3(
-            bucket=settings.bucket_name,
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            tokens=self.tokens,
-            sse=settings.sse,
-            timeout_s=settings.request_timeout,
+        self.tokens = token_service(settings, self._now)
+        self.s3 = S3.from_settings(
+            settings,
+            self.tokens,
             connections=settings.concurrency + 6,
-            max_rate=settings.max_rate,
-            ignore_dates=settings.tls_ignore_dates,
-            address_style=settings.address_style,
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
@@ -455,7 +437,7 @@ class Service:
         """Why another process that drains sends nothing: reason and code; else empty."""
         if self.lock.held or await self.run(self.lock.holder) is None:
             return {}
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         return said if said.get("reason") else {}
 
     async def is_sending(self, row: Row) -> bool:
@@ -529,7 +511,7 @@ class Service:
         bucket = bucket_name_of(self.settings)
         if self.lock.held:
             return await self.outbox(summary, self._says(), os.getpid(), bucket)
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         found = await self.outbox(summary, said, await self.run(self.lock.holder), bucket)
         if found["drained_by"] is None and self._deferred:
             found["reason"] = self._deferred
@@ -546,12 +528,12 @@ class Service:
                 backlog_bytes=status["backlog_bytes"],
                 oldest_unsent_s=status["oldest_unsent_s"] or 0,
                 link_up=status["link"] == "up",
-                sent_bytes=self.uploader.sent_bytes,
+                sent_bytes=self.s3.sent.total,
                 parts_sent=self.uploader.parts_sent,
                 parts_resent=self.uploader.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
                 free_bytes=free,
-                deletions=await self.outbox(journal.totals),
+                deletions=await self.outbox(deletions.totals),
             )
         )
 
@@ -598,7 +580,7 @@ class Service:
 
     async def pin(self, row_id: int, *, pinned: bool) -> Row:
         """Keep the file of a row as long as the disk allows, or let it go like any other."""
-        return await self.outbox(journal.pin, row_id, pinned=pinned)
+        return await self.outbox(deletions.pin, row_id, pinned=pinned)
 
     async def _on_settled(self, row: Row) -> None:
         if row.state == "verified":
@@ -608,7 +590,7 @@ class Service:
         self._changed.set()
 
     def _says(self) -> dict[str, Any]:
-        rate = self._rate.take(self._now(), self.uploader.sent_bytes)
+        rate = self._rate.take(self._now(), self.s3.sent.total)
         return {
             "pid": os.getpid(),
             "machine_id": self.machine_id,
@@ -653,7 +635,7 @@ class Service:
 
     async def _say(self) -> None:
         self._changed.set()
-        await self.outbox(memory.say, self._says())
+        await self.outbox(drain_status.publish, self._says())
 
     async def _say_while_ours(self) -> None:
         last: dict[str, Any] = {}
@@ -671,7 +653,7 @@ class Service:
         says = self._says()
         if _differs(says, last):
             with contextlib.suppress(S3IntegrationError):
-                await self.outbox(memory.say, says)
+                await self.outbox(drain_status.publish, says)
         return says
 
 

@@ -12,8 +12,7 @@ from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.log_directories import find_logs
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -37,7 +36,7 @@ def look(settings: Settings, limit: int) -> Json:
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
-        said = memory.said(outbox)
+        said = drain_status.last(outbox)
         holder = DrainLock(settings.state_dir).holder()
         found = summary(outbox, said, holder, bucket_name_of(settings))
         drained = found["drained_by"] is not None
@@ -53,7 +52,7 @@ def _row(row: Row, held_up: str, *, drained: bool) -> Json:
 def last_said(settings: Settings) -> Json:
     """What the process that drained last said of itself; empty when there was none."""
     with _reading(settings.outbox_path) as outbox:
-        return {} if outbox is None else memory.said(outbox)
+        return {} if outbox is None else drain_status.last(outbox)
 
 
 def hints(settings: Settings) -> list[str]:

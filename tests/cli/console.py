@@ -21,8 +21,7 @@ from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row
 from petal_s3.outbox.state_dir import DrainLock
@@ -200,7 +199,7 @@ class Console:
         with self.outbox() as outbox:
             lock = DrainLock(self.state)
             assert lock.take()
-            memory.say(outbox, says)
+            drain_status.publish(outbox, says)
             try:
                 yield
             finally:

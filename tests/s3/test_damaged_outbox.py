@@ -13,8 +13,8 @@ from robot import BUCKET, DEADLINE_S, TWO_PARTS, Robot, until
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import set_aside
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.storage import set_aside
 from petal_s3.service.service import Service
 
 

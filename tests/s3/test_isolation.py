@@ -128,8 +128,8 @@ async def drone(tmp: Path, *, host: str | None = None, **given: Any) -> Drone:
     service = Service(settings, host_machine_id=host)
     wire = Wire()
     s3: Any = service.s3
-    s3._call = s3._call_if_absent = wire.call
-    s3._caller.open = wire.open
+    s3.server.call = wire.call
+    s3.server.calls.connection.open = wire.open
     await service.open()
 
     async def proven(row_id: int, **_: Any) -> Row:

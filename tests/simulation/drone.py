@@ -219,8 +219,8 @@ class Drone:
 def in_this_world(world: World) -> Iterator[None]:
     """Let everything that petal-s3 touches outside be of this world."""
 
-    async def session(_self: object, _proxy: object) -> wire._Guard:
-        return wire._Guard(Air(world))  # type: ignore[arg-type]
+    async def session(_self: object, _proxy: object) -> wire.GuardedSession:
+        return wire.GuardedSession(Air(world))  # type: ignore[arg-type]
 
     with (
         mock.patch.object(wire.Session, "_get_session", session),
