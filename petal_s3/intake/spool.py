@@ -70,7 +70,7 @@ def describe(copy: Path, description: Description) -> None:
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no space left in the state directory ({error.strerror})."
+            f"The state directory cannot be written to ({error.strerror})."
         ) from error
 
 
@@ -129,7 +129,7 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no space left to keep a copy of {path.name} ({error.strerror})."
+            f"A copy of {path.name} cannot be kept in the spool ({error.strerror})."
         ) from error
 
 

@@ -33,7 +33,8 @@ def log_time(path: Path, mtime_ns: int, *, compact: bool = False) -> datetime:
     found += [match.groups() for match in _COMPACT.finditer(path.name) if compact]
     for parts in found:
         try:
-            moment = datetime(*map(int, parts), tzinfo=timezone.utc)  # type: ignore[misc,arg-type]
+            year, month, day, hour, minute, second = map(int, parts)
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
         except ValueError:
             continue
         if moment >= _EPOCH:

@@ -361,7 +361,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(LocalStorageError) as caught:
         brought_in(spool, log)
     assert caught.value.message == (
-        f"There is no space left to keep a copy of {log.name} ({os.strerror(reason)})."
+        f"A copy of {log.name} cannot be kept in the spool ({os.strerror(reason)})."
     )
     assert list(spool.iterdir()) == []
     assert log.read_bytes() == CONTENT
