@@ -10,7 +10,7 @@
     │   ├── UploadGone             S3 no longer knows the multipart upload
     │   ├── NotFinished            the file is still being written
     │   ├── SourceAway             the file cannot be read now (unmounted, I/O error)
-    │   ├── SourceChanged          the file is no longer the one that was enqueued
+    │   ├── SourceChanged          the file changed since it was enqueued
     │   ├── NotNow                 the outbox holds it; it could not be sent in time
     │   ├── LocalStorageError      the state directory is full or not writable
     │   ├── S3CredentialsError     no valid session credentials      (stops the whole drain)
@@ -92,10 +92,8 @@ class S3IntegrationError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         """Keep the sentence; ``code`` and ``status`` replace those of the class."""
-        # It is logged and printed, and a file may be called anything.
-        message = plain(message)
-        super().__init__(message)
-        self.message = message
+        self.message = plain(message)  # it is logged and printed; a file may be called anything
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
         if code is not None:
             self.code = code
@@ -188,7 +186,7 @@ class SourceAway(Transient):
 
 
 class SourceChanged(Transient):
-    """The file is no longer the one that was enqueued: it is examined again, its upload restarts."""
+    """The file changed since it was enqueued: it is examined again and its upload restarts."""
 
     code = "source_changed"
     status = 409
