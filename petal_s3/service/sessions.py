@@ -14,7 +14,8 @@ from typing import Any
 from petal_s3.core.kinds import TEXT_KINDS
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError
 from petal_s3.intake.enqueue import locate
-from petal_s3.logs.log_file import log_time, open_log
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import open_log
 from petal_s3.logs.sniff import kind_of, refused, shown_name
 from petal_s3.objects.key_names import session_folder, stamped
 from petal_s3.objects.user_metadata import DESCRIPTION
@@ -68,7 +69,9 @@ async def enter_log(
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     session_folder(service.ownership.machine_prefix, session_id)
-    real, _ = await service.run(locate, service.intake, path, inside_only)
+    real, _ = await service.run(
+        lambda: locate(path, service.intake.directories, inside_only=inside_only)
+    )
     name = Path(more.pop("name", None) or os.fspath(path)).name
     status = await service.run(_status, real)
     check_text(name, status.st_size)
