@@ -17,9 +17,10 @@ from console import Answer, Console, until
 
 from petal_s3.core import settings as config
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 pytest.importorskip("petal_app_manager")
 

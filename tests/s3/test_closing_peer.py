@@ -16,7 +16,7 @@ from petal_s3.errors import Offline, S3IntegrationError, Throttled
 from petal_s3.s3.checksums import digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.http_session import Window
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 SIZE = 16 * MIB  # more than all buffers on the way
 SLOW_DOWN = (
