@@ -24,7 +24,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.s3.calls import Caller
+from petal_s3.s3.calls import Calls
 
 Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
 Want = Callable[[Any], Any]
@@ -78,15 +78,15 @@ async def setup_steps(
     if wish.access_logs is not None and wish.access_logs[0] == wish.bucket:
         raise BadInput("A bucket that keeps its own access logs never rests: name another one.")
     targets = (wish.access_logs[0],) if wish.access_logs is not None else ()
-    async with on_wire.callers(settings, wish.bucket, *targets) as (caller, *others):
-        async for step in _steps(caller, *others, wish=wish, dry_run=dry_run):
+    async with on_wire.calls_for(settings, wish.bucket, *targets) as (calls, *others):
+        async for step in _steps(calls, *others, wish=wish, dry_run=dry_run):
             yield step
 
 
 async def _steps(
-    caller: Caller, target: Caller | None = None, *, wish: Wish, dry_run: bool
+    calls: Calls, target: Calls | None = None, *, wish: Wish, dry_run: bool
 ) -> AsyncIterator[Step]:
-    first = await _bucket(caller, wish, dry_run=dry_run)
+    first = await _bucket(calls, wish, dry_run=dry_run)
     yield first
     to_come = first.outcome == "to change"  # then there is nothing to read
     if not first.fine:
@@ -99,7 +99,7 @@ async def _steps(
         if not log:
             yield Step("access logs", "skipped", reason="Their bucket does not take them.")
     for setting, want in _wanted(wish, log=log):
-        yield await _step(caller, setting, want, dry_run=dry_run, to_come=to_come)
+        yield await _step(calls, setting, want, dry_run=dry_run, to_come=to_come)
 
 
 def _wanted(wish: Wish, *, log: bool) -> list[tuple[Setting, Want]]:
@@ -119,15 +119,15 @@ def _wanted(wish: Wish, *, log: bool) -> list[tuple[Setting, Want]]:
     return steps
 
 
-async def _bucket(caller: Caller, wish: Wish, *, dry_run: bool) -> Step:
+async def _bucket(calls: Calls, wish: Wish, *, dry_run: bool) -> Step:
     try:
-        region = await _region(caller, wish)
+        region = await _region(calls, wish)
         if region is not None:
             return Step("bucket", "unchanged")
         change = (f"creates {wish.bucket} in {wish.region}",)
         if dry_run:
             return Step("bucket", "to change", change)
-        await on_wire.create(caller, wish.region)
+        await on_wire.create(calls, wish.region)
     except Conflict as error:
         if error.code != "bucket_is_yours":
             raise
@@ -141,15 +141,15 @@ async def _bucket(caller: Caller, wish: Wish, *, dry_run: bool) -> Step:
     return Step("bucket", "changed", change)
 
 
-async def _region(caller: Caller, wish: Wish) -> str | None:
+async def _region(calls: Calls, wish: Wish) -> str | None:
     """The region that the bucket is in; none where there is no such bucket."""
     try:
-        region = await on_wire.region_of(caller)
+        region = await on_wire.region_of(calls)
     except S3BucketError as error:
         if error.code != "forbidden":
             raise
         try:
-            await on_wire.is_ours(caller)
+            await on_wire.is_ours(calls)
         except S3BucketError as again:
             if again.code != "forbidden":
                 raise
@@ -167,7 +167,7 @@ async def _region(caller: Caller, wish: Wish) -> str | None:
     return region
 
 
-async def _log_target(target: Caller, wish: Wish, *, dry_run: bool) -> Step:
+async def _log_target(target: Calls, wish: Wish, *, dry_run: bool) -> Step:
     """Let S3 write access logs into their bucket, which must be there."""
     assert wish.access_logs is not None
     name, prefix = wish.access_logs
@@ -190,7 +190,7 @@ async def _log_target(target: Caller, wish: Wish, *, dry_run: bool) -> Step:
 
 
 async def _step(
-    caller: Caller,
+    calls: Calls,
     setting: Setting,
     want: Want,
     *,
@@ -202,13 +202,13 @@ async def _step(
     name = name or setting.name
     needed = setting.may_get
     try:
-        now = None if to_come else await on_wire.read(caller, setting)
+        now = None if to_come else await on_wire.read(calls, setting)
         wanted = want(now)
         changes = wishes.differences(now, wanted)
         if not changes or dry_run:
             return Step(name, "to change" if changes else "unchanged", changes)
         needed = setting.may_put
-        await on_wire.write(caller, setting, wanted)
+        await on_wire.write(calls, setting, wanted)
     except S3IntegrationError as error:
         return _failed(name, error, needed)
     return Step(name, "changed", changes)

@@ -15,6 +15,7 @@ from petal_s3.errors import (
     S3IntegrationError,
 )
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.s3 import lifecycle, multipart
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
 from petal_s3.upload.learning import no_encryption
@@ -117,7 +118,9 @@ class _Trial:
     async def uploads(self) -> list[Finding]:
         """Begin a multipart upload as a log would be, list its one part, abort it."""
         try:
-            upload_id, _ = await self._s3.begin(self._key, content_type=_TYPE, metadata={})
+            upload_id, _ = await multipart.begin(
+                self._s3, self._key, content_type=_TYPE, metadata={}
+            )
         except S3IntegrationError as error:
             later = [Finding(one, "skipped", f"needs {PUT}") for one in (PARTS, ABORT)]
             return [*await self._not_begun(error), *later]
@@ -140,7 +143,7 @@ class _Trial:
 
     async def _abort(self, upload_id: str) -> Finding:
         try:
-            await self._s3.abort(self._key, upload_id)
+            await multipart.abort(self._s3, self._key, upload_id)
         except S3IntegrationError as error:
             left = " One empty upload was left, which a lifecycle rule collects."
             return self._advise.objects(ABORT, error, left)
@@ -148,7 +151,7 @@ class _Trial:
 
     async def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
         """What it was that the server refused: the encryption, where it takes one without."""
-        if self._s3.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
+        if self._s3.server.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
             refused = no_encryption(f"{error.told}, and without it was accepted")
             self._s3.learn("encryption", offered=False, by=str(error.told))
             return [
@@ -241,7 +244,7 @@ class _Trial:
                 self._encryption(error),
                 Finding(FEATURES, "skipped", f"needs {ENCRYPTION}"),
             ]
-        takes = "and the bucket takes it" if self._s3.encrypts else "and none is asked for"
+        takes = "and the bucket takes it" if self._s3.server.encrypts else "and none is asked for"
         return [
             Finding(ENCRYPTION, "ok", f"PETAL_S3_SSE is {self._sse}, {takes}"),
             Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
@@ -250,7 +253,7 @@ class _Trial:
     async def stale_uploads(self) -> list[Finding]:
         """Whether the bucket collects what is never completed."""
         try:
-            told = await self._s3.stale_upload_rule(self._home)
+            told = await lifecycle.stale_upload_rule(self._s3, self._home)
         except S3IntegrationError as error:
             return [self._advise.trouble(STALE, error)]
         fine = "a lifecycle rule collects uploads that are never completed"

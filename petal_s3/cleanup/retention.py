@@ -19,9 +19,8 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.proof import still_proven
-from petal_s3.outbox import deletions as journal
-from petal_s3.outbox import queries
-from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Place
+from petal_s3.outbox import deletions, queries
+from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Cursor
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
@@ -102,10 +101,10 @@ class Retention:
 
     async def recover(self) -> None:
         """End what a killed process had begun: what was only moved aside is put back."""
-        for entry in await self._outbox(journal.unfinished):
+        for entry in await self._outbox(deletions.unfinished):
             state = await self._run(removal.undo, Path(entry.path), entry.aside)
             await self._outbox(
-                journal.end, entry.id, state, "The process ended in between.", self._server_s()
+                deletions.end, entry.id, state, "The process ended in between.", self._server_s()
             )
             log.warning("deletion recovered path=%s state=%s", ascii(entry.path), state)
 
@@ -163,8 +162,8 @@ class Retention:
             return False  # not mounted: there is nothing to free
 
     async def _proven(self, *, pinned: bool) -> AsyncIterator[tuple[Row, Receipt]]:
-        after: Place = (-1, 0)
-        while page := await self._outbox(journal.proven, pinned=pinned, after=after):
+        after: Cursor = (-1, 0)
+        while page := await self._outbox(deletions.proven, pinned=pinned, after=after):
             for after, row in page:  # noqa: B007 - the next page begins behind it
                 if row.receipt is not None and self._inside(row.path):
                     yield row, row.receipt
@@ -183,7 +182,7 @@ class Retention:
         except KeptBack as kept:
             log.info("file kept path=%s reason=%s", ascii(row.path), kept)
             if kept.for_good:
-                await self._outbox(journal.left_alone, row)
+                await self._outbox(deletions.left_alone, row)
             return False
 
     async def _examine(self, held: Opened, row: Row, receipt: Receipt, rung: str) -> None:
@@ -203,18 +202,18 @@ class Retention:
         if any(not other.settled for other in others):
             raise KeptBack("another row still waits for this file")
         aside = f".petal-s3-{row.id}-{secrets.token_hex(4)}"
-        entry = await self._outbox(journal.begin, row, aside, rung, self._server_s())
+        entry = await self._outbox(deletions.begin, row, aside, rung, self._server_s())
         try:
             proven = await self._run(removal.remove, held, aside)
         except (KeptBack, OSError) as error:
-            await self._outbox(journal.end, entry, KEPT, str(error), self._server_s())
+            await self._outbox(deletions.end, entry, KEPT, str(error), self._server_s())
             raise KeptBack(str(error)) from error
         state, reason = DONE, ""
         if not proven:
             saved = await self._run(removal.rescue, held)
             state, reason = UNSENT, f"It was written to in the last moment; saved as {saved.name}."
             log.critical("unproven bytes lost their name path=%s saved=%s", row.path, saved)
-        await self._outbox(journal.end, entry, state, reason, self._server_s())
+        await self._outbox(deletions.end, entry, state, reason, self._server_s())
         log.info(
             "file deleted path=%s size=%d key=%s why=%s", ascii(row.path), row.size, row.key, rung
         )

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta, timezone
 
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import facts, queries
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.responses import OpenUpload
+from petal_s3.s3 import lifecycle, multipart
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import OpenUpload, withheld
 
 log = logging.getLogger("petal_s3")
 
@@ -56,14 +56,14 @@ class Orphans:
         """
         fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.home}"
         if not self._made:
-            left_s = await self._left_s(await self._outbox(memory.told, fact))
+            left_s = await self._left_s(await self._outbox(facts.value, fact))
             if left_s > 0:
                 return left_s
         await self.collect()
         self._made = True
         if self._s3.clock.offset_s is not None:
             made = {"at": self._server_s(), "advised": bool(self.advice)}
-            await self._outbox(memory.tell, fact, json.dumps(made))
+            await self._outbox(facts.keep, fact, json.dumps(made))
         return EVERY_S
 
     async def _left_s(self, told: str) -> float:
@@ -108,7 +108,7 @@ class Orphans:
         refused = False
         for root in self._ownership.listed:
             try:
-                found += await self._s3.uploads_below(root)
+                found += await multipart.uploads_below(self._s3, root)
             except S3BucketError as error:
                 if not withheld(error):
                     raise
@@ -129,7 +129,7 @@ class Orphans:
         try:
             for upload in orphans:
                 if await self._rests(upload):
-                    await self._s3.abort(upload.key, upload.upload_id)
+                    await multipart.abort(self._s3, upload.key, upload.upload_id)
                     log.warning("orphan aborted key=%s begun_at=%s", upload.key, upload.begun_at)
                     aborted += 1
                     self.aborted += 1
@@ -165,7 +165,7 @@ class Orphans:
     async def _rests(self, upload: OpenUpload) -> bool:
         """Whether no part came lately either: a slow link takes days for one log."""
         try:
-            parts = await self._s3.parts(upload.key, upload.upload_id)
+            parts = await multipart.parts(self._s3, upload.key, upload.upload_id)
         except UploadGone:
             return False  # its owner has just completed or aborted it
         return all(part.stored_at is None or self._is_old(part.stored_at) for part in parts)
@@ -178,7 +178,7 @@ class Orphans:
         return clock.utcnow() - told >= timedelta(seconds=self._age_s)
 
     async def _ask_for_rule(self) -> None:
-        has_rule = await self._s3.stale_upload_rule(self._ownership.home)
+        has_rule = await lifecycle.stale_upload_rule(self._s3, self._ownership.home)
         advice = [_advice(self._ownership.prefix)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:

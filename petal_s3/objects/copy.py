@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, S3IntegrationError, Transient
 from petal_s3.objects.proof import copy_differs
+from petal_s3.s3 import multipart
 from petal_s3.s3.checksums import etag_parts, multipart_etag
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart, ObjectInfo
@@ -71,22 +72,31 @@ class Copier:
     async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
         """Copy range by range; return the ETag that the copy must have."""
         part_size = _part_size(source)
-        upload_id, checksummed = await self.s3.begin(
+        upload_id, checksummed = await multipart.begin(
+            self.s3,
             target,
             content_type=source.content_type or "application/octet-stream",
             metadata={**source.metadata, "part-size": str(part_size)},
         )
         try:
             parts = [
-                await self.s3.copy_part(source, target, upload_id, number, first, last)
+                await multipart.copy_part(
+                    self.s3, source, target, upload_id, number, range(first, last + 1)
+                )
                 for number, first, last in _ranges(source.size, part_size)
             ]
             if not all(part.crc32 for part in parts):
                 # moto and some others tell no checksum of a copied part, and yet want it named.
                 checksummed = False
                 parts = [replace(part, crc32="") for part in parts]
-            await self.s3.complete(
-                target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
+            await multipart.complete(
+                self.s3,
+                target,
+                upload_id,
+                parts,
+                crc32=None,
+                size=source.size,
+                checksummed=checksummed,
             )
         except BaseException:
             await self._forsake(target, upload_id)
@@ -96,7 +106,7 @@ class Copier:
     async def _forsake(self, key: str, upload_id: str) -> None:
         """Leave nothing half-copied; what cannot be aborted now is found later as an orphan."""
         try:
-            await self.s3.abort(key, upload_id)
+            await multipart.abort(self.s3, key, upload_id)
         except S3IntegrationError as error:
             log.warning("abort given up key=%s reason=%s", key, error.message)
 

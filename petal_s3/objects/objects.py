@@ -25,6 +25,7 @@ from petal_s3.objects.ownership import KeyOwnership, header_value
 from petal_s3.objects.proof import copy_differs
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart, presign
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 
@@ -173,13 +174,13 @@ class Objects:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
             raise BadInput("A URL lives for at least one second.")
-        make = self._s3.presign if method == "GET" else self._s3.presign_put
-        return await make(self.own(key), expires_s)
+        make = presign.get_url if method == "GET" else presign.put_url
+        return await make(self._s3, self.own(key), expires_s)
 
     async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
         """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
         settled."""
-        return await self._s3.presign_put(self.own(key), expires_s, **about)
+        return await presign.put_url(self._s3, self.own(key), expires_s, **about)
 
     async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
         """Add a small object out of memory; raises :class:`Conflict` where one stands."""
@@ -248,8 +249,8 @@ class Objects:
         """Abort what a copy by ranges that died has left open; nothing depends on it."""
         try:
             owned = await self._outbox(queries.upload_ids)
-            for upload_id in await self._s3.uploads(key):
+            for upload_id in await multipart.uploads(self._s3, key):
                 if upload_id not in owned:
-                    await self._s3.abort(key, upload_id)
+                    await multipart.abort(self._s3, key, upload_id)
         except S3IntegrationError as error:
             log.warning("abort given up key=%s reason=%s", key, error.message)

@@ -6,10 +6,10 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from petal_s3.logs.log_file import Identity
 from petal_s3.outbox import requests
+from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns
 
@@ -118,11 +118,11 @@ def _may_be_stored(row: Row, identity: Identity) -> bool:
     return _may_be_open(row) or (row.part_size is not None and row.size == identity.size)
 
 
-def _file(entry: Entry) -> dict[str, Any]:
+def _file(entry: Entry) -> dict[str, Value]:
     return {"path": entry.path, **columns(entry.identity), "asked_key": entry.asked_key}
 
 
-def _about(entry: Entry) -> dict[str, Any]:
+def _about(entry: Entry) -> dict[str, Value]:
     return {
         "key": entry.key,
         "name": entry.name,

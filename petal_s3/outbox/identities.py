@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from petal_s3.logs.log_file import Identity
 from petal_s3.outbox import requests
+from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Row, columns, row_of
 
@@ -55,7 +55,7 @@ def reidentify(
 
 
 def _take_up(
-    outbox: Outbox, row: Row, identity: Identity, always: str, about: Mapping[str, Any]
+    outbox: Outbox, row: Row, identity: Identity, always: str, about: Mapping[str, Value]
 ) -> Row:
     file = columns(identity)
     with outbox.sql.write():

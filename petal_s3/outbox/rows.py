@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.logs.log_file import Identity, content_type_of
+from petal_s3.outbox.database import Record
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def printable(text: str) -> str:
 _COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def row_of(record: Mapping[str, Any]) -> Row:
+def row_of(record: Record) -> Row:
     """The row that a record of the table ``log`` stands for."""
     values = {name: record[name] for name in _COLUMNS}
     values["facts"] = json.loads(values["facts"])

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox.database import GONE, file_id_of, in_turn, is_away, set_aside, storage_errors
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.storage import GONE, in_turn, is_away, place_of, set_aside, storage_errors
 
 log = logging.getLogger("petal_s3")
 
@@ -48,7 +48,7 @@ class OutboxThread:
         if self._outbox is None:
             return True
         with storage_errors(self._path):
-            there, known = place_of(self._path), self._outbox.sql.place
+            there, known = file_id_of(self._path), self._outbox.sql.file_id
             if there is None and known is not None and is_away(self._path, known[0]):
                 raise LocalStorageError(
                     f"The disk that holds the outbox {self._path} is not mounted: mount it again.",
@@ -71,7 +71,7 @@ class OutboxThread:
                 old.close()
 
     async def rebuild(self) -> None:
-        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
+        """Set a damaged database aside and begin a new one; only while the drain lock is held."""
         outbox, self._outbox = self._outbox, None
         loop = asyncio.get_running_loop()
         self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
@@ -87,7 +87,7 @@ class OutboxThread:
     async def __call__(
         self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a method of :class:`Outbox` on the thread: ``await db(queries.get, row_id)``.
+        """Run a function on the outbox on the thread: ``await outbox(queries.get, row_id)``.
 
         A cancelled caller does not undo the call: what was started is committed.
         """

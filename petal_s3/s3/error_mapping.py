@@ -8,17 +8,14 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from petal_s3.core.files import no_descriptors
 from petal_s3.errors import (
-    BadInput,
     ClockSkew,
-    Conflict,
-    Mismatch,
     NotS3,
     Offline,
     Refused,
@@ -27,15 +24,14 @@ from petal_s3.errors import (
     S3FileNotFoundError,
     S3IntegrationError,
     SourceAway,
-    Throttled,
     Told,
     Transient,
-    UploadGone,
-    no_descriptors,
 )
+from petal_s3.s3.error_codes import BUCKET, NO, STATUSES, TABLE, UNWELL, Meaning
 from petal_s3.s3.evidence import root_of
-from petal_s3.s3.headers import FROM_CACHE, from_cache, patience_s
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
+from petal_s3.s3.server_time import FROM_CACHE, from_cache, retry_after_s
+from petal_s3.s3.shapes import Answer
 
 _LOGIN = {407, 511}
 # Nothing depends on these; a server without them may say so in its own way.
@@ -60,191 +56,14 @@ _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNO
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
-# In each sentence {told} is what was asked and what came. A sentence blames nothing that the
-# answer does not say: docs/decisions/0026 has the evidence that each word needs.
-_EXPIRED = "S3 does not accept the session credentials ({told})."
-_KEYS = "S3 does not accept the access key ({told})."
-_FORBIDDEN = "S3 does not allow it to this machine ({told}): check its permissions."
-_BUCKET = "The bucket cannot be used ({told}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION."
-_FULL = "The bucket has no room left ({told})."
-_CLOCK = "S3 does not accept the time of the request ({told})."
-_SLOW = "S3 asks to slow down ({told})."
-_GONE = "S3 no longer knows the multipart upload ({told}); it begins anew."
-_DIGEST = "S3 says that the bytes do not fit their checksum ({told}); they are sent again."
-_TAKEN = "S3 says that an object stands at this key already ({told})."
 _NO_CREDENTIALS = (
     "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL, or AWS_ACCESS_KEY_ID and"
     " AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (AWS_PROFILE chooses a profile), or give"
     " this machine an instance role."
 )
-_NO = "S3 refuses this request ({told})."
-_NOT_OFFERED = "The server does not offer what was asked of it ({told})."
-_ENCRYPTION = (
-    "The server does not encrypt as it is asked to ({told}): set PETAL_S3_SSE to what it offers,"
-    " or to none."
-)
-_ADDRESS = (
-    "The server does not take the bucket where it was named ({told}): set PETAL_S3_ADDRESS_STYLE."
-)
-_ARCHIVED = "The object is archived and has to be restored before it can be read ({told})."
-_OTHERS = "The bucket belongs to another account ({told}): choose another PETAL_S3_BUCKET_NAME."
-_UNWELL = "S3 could not do it ({told}); it is tried again."
-_WORDLESS = "S3 did not say why ({told}); it is tried again."
 _NO_CODE = "An answer came in which S3 would name a code ({told})."
 _LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
-
-_Kind = type[S3IntegrationError]
-
-TABLE: dict[str, tuple[_Kind, str, str]] = {
-    **dict.fromkeys(
-        (
-            "ExpiredToken",
-            "ExpiredTokenException",
-            "TokenRefreshRequired",
-            "InvalidToken",
-            "RequestExpired",
-        ),
-        (S3CredentialsError, "credentials_expired", _EXPIRED),
-    ),
-    **dict.fromkeys(
-        ("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"),
-        (S3CredentialsError, "credentials_refused", _KEYS),
-    ),
-    **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), (ClockSkew, "clock", _CLOCK)),
-    **dict.fromkeys(
-        (
-            "AccessDenied",
-            "AllAccessDisabled",
-            "AccountProblem",
-            "InvalidSecurity",
-            "NotSignedUp",
-        ),
-        (S3BucketError, "forbidden", _FORBIDDEN),
-    ),
-    **dict.fromkeys(
-        (
-            "NoSuchBucket",
-            "InvalidBucketName",
-            "PermanentRedirect",
-            "TemporaryRedirect",
-            "IllegalLocationConstraintException",
-            "AuthorizationHeaderMalformed",
-            "InvalidLocationConstraint",
-            "InvalidBucketState",
-        ),
-        (S3BucketError, "bucket", _BUCKET),
-    ),
-    **dict.fromkeys(
-        ("NotImplemented", "MethodNotAllowed"), (S3BucketError, "not_implemented", _NOT_OFFERED)
-    ),
-    **dict.fromkeys(
-        ("InvalidEncryptionAlgorithmError", "KMSNotConfigured"),
-        (S3BucketError, "encryption", _ENCRYPTION),
-    ),
-    **dict.fromkeys(
-        ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "PathStyleRequestNotAllowed"),
-        (S3BucketError, "address_style", _ADDRESS),
-    ),
-    "InvalidObjectState": (Refused, "archived", _ARCHIVED),
-    **dict.fromkeys(
-        (
-            "QuotaExceeded",
-            "InsufficientStorage",
-            "XMinioStorageFull",
-            "ServiceQuotaExceeded",
-            "ServiceQuotaExceededException",
-        ),
-        (S3BucketError, "bucket_full", _FULL),
-    ),
-    **dict.fromkeys(
-        (
-            "SlowDown",
-            "ServiceUnavailable",
-            "RequestLimitExceeded",
-            "Throttling",
-            "ThrottlingException",
-            "TooManyRequests",
-            "TooManyRequestsException",
-            "BandwidthLimitExceeded",
-            "RequestThrottled",
-        ),
-        (Throttled, "throttled", _SLOW),
-    ),
-    **dict.fromkeys(
-        ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"),
-        (UploadGone, "upload_gone", _GONE),
-    ),
-    **dict.fromkeys(
-        ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
-        (Mismatch, "digest_refused", _DIGEST),
-    ),
-    "InvalidRange": (
-        BadInput,
-        "no_such_range",
-        "Nothing of the object lies in this range ({told}).",
-    ),
-    "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
-    **dict.fromkeys(
-        ("NoSuchKey", "NoSuchVersion"),
-        (S3FileNotFoundError, "not_found", "There is no such object."),
-    ),
-    "NoSuchLifecycleConfiguration": (
-        S3FileNotFoundError,
-        "no_lifecycle",
-        "The bucket has no lifecycle rules ({told}).",
-    ),
-    **dict.fromkeys(
-        (
-            "NoSuchBucketPolicy",
-            "NoSuchCORSConfiguration",
-            "ServerSideEncryptionConfigurationNotFoundError",
-        ),
-        (S3FileNotFoundError, "not_set", "The bucket has no such setting ({told})."),
-    ),
-    "BucketAlreadyExists": (Conflict, "bucket_of_another", _OTHERS),
-    "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({told})."),
-    **dict.fromkeys(
-        (
-            "EntityTooLarge",
-            "KeyTooLongError",
-            "MetadataTooLarge",
-            "InvalidArgument",
-            "InvalidRequest",
-            "MalformedXML",
-            "UnsupportedHeader",
-            "MalformedPolicy",
-            "InvalidTargetBucketForLogging",
-            "CrossLocationLoggingProhibited",
-            "TooManyBuckets",
-        ),
-        (Refused, "s3_refused", _NO),
-    ),
-    **dict.fromkeys(
-        (
-            "InternalError",
-            "RequestTimeout",
-            "IncompleteBody",
-            "OperationAborted",
-            "ConditionalRequestConflict",
-        ),
-        (Transient, "s3_unwell", _UNWELL),
-    ),
-}
-
-_STATUS: dict[int, tuple[_Kind, str, str]] = {
-    301: (S3BucketError, "bucket", _BUCKET),
-    401: (S3BucketError, "forbidden", _NO),
-    403: (S3BucketError, "forbidden", _NO),
-    404: (S3FileNotFoundError, "not_found", "There is no such object."),
-    405: (S3BucketError, "not_implemented", _NOT_OFFERED),
-    407: (NotS3, "not_s3", "A proxy on the way asks for a login ({told})."),
-    412: (Conflict, "key_taken", _TAKEN),
-    429: (Throttled, "throttled", _SLOW),
-    501: (S3BucketError, "not_implemented", _NOT_OFFERED),
-    503: (Throttled, "throttled", _SLOW),
-    507: (S3BucketError, "bucket_full", _FULL),
-    511: (NotS3, "not_s3", "The network asks for a login ({told})."),
-}
+_WORDLESS = "S3 did not say why ({told}); it is tried again."
 # A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
 _OF_AN_UPLOAD = {
     "UploadPart",
@@ -253,6 +72,26 @@ _OF_AN_UPLOAD = {
     "CompleteMultipartUpload",
     "AbortMultipartUpload",
 }
+
+
+class ErrorTranslation:
+    """A ``with`` block that lets only our errors out; cancellation passes as it is.
+
+    ``options``: what the request carried beside the necessary, in words.
+    """
+
+    def __init__(self, peer: tuple[str, int] | None, options: str = "") -> None:
+        self._peer = peer
+        self._options = options
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            ours = translate(error, peer=self._peer, options=self._options)
+            if ours is not error:
+                raise ours from error
 
 
 def translate(
@@ -292,7 +131,7 @@ def _misnamed(error: BaseException) -> S3IntegrationError | None:
         )
     if isinstance(error, boto.ParamValidationError):
         if "Invalid bucket name" in str(error):
-            return S3BucketError(_BUCKET.format(told="InvalidBucketName"), code="bucket")
+            return S3BucketError(BUCKET.format(told="InvalidBucketName"), code="bucket")
         return Refused(f"The request is malformed: {_plain(error)}")
     on_the_way = boto.HTTPClientError | boto.ConnectionError | ResponseParserError
     if isinstance(error, boto.BotoCoreError) and not isinstance(error, on_the_way):
@@ -327,7 +166,7 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
 
 
 def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
-    answer: Mapping[str, Any] = error.response
+    answer: Answer = error.response
     details = answer.get("Error", {})
     meta = answer.get("ResponseMetadata", {})
     code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
@@ -345,7 +184,7 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
     if our_code == "not_implemented" and "server-side-encryption" in told.asked:
         sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
-    found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
+    found = kind(sentence.format(told=told), code=our_code, retry_after_s=retry_after_s(headers))
     found.told = told
     return found
 
@@ -367,7 +206,7 @@ def _told(error: boto.ClientError, status: int, options: str) -> Told:
     return Told(asked, status, code, _plain(message)[:120] if message else "")
 
 
-def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
+def _meaning(operation: str, code: str, told: Told) -> Meaning:
     if code.startswith("KMS."):
         denied = "AccessDenied" in code
         code = "AccessDenied" if denied else "InvalidEncryptionAlgorithmError"
@@ -381,10 +220,10 @@ def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
         code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told.message) else code
     if code in TABLE:
         return TABLE[code]
-    unknown = _UNWELL if told.code else _WORDLESS
+    unknown = UNWELL if told.code else _WORDLESS
     if told.code and told.status == 400:
-        return Transient, "s3_refused", _NO  # its own words say more than we know
-    return _STATUS.get(told.status) or (Transient, "s3_unwell", unknown)
+        return Transient, "s3_refused", NO  # its own words say more than we know
+    return STATUSES.get(told.status) or (Transient, "s3_unwell", unknown)
 
 
 def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError:

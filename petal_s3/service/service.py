@@ -17,28 +17,31 @@ from petal_s3.cleanup.retention import Retention, free_bytes
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import ConfigError, Conflict, LocalStorageError, NotNow, S3IntegrationError
 from petal_s3.intake import spool
-from petal_s3.intake.enqueue import PRIORITY_ASKED, Intake
+from petal_s3.intake.enqueue import enqueue
+from petal_s3.intake.entry import PRIORITY_ASKED, Intake, RowOptions
 from petal_s3.intake.flight_state import FlightState, Heartbeat
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.receive import receive
+from petal_s3.intake.spooling import adopt_copies
+from petal_s3.intake.watcher import Watcher
 from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import deletions as journal
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries, requests, transitions
+from petal_s3.outbox import deletions, drain_status, queries, requests, transitions
 from petal_s3.outbox.capabilities import bucket_name_of
+from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.rows import Row
-from petal_s3.outbox.storage import DAMAGED
+from petal_s3.outbox.state_dir import DrainLock, prepare
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.http_session import ServerClock
+from petal_s3.s3.credentials import token_service
 from petal_s3.s3.responses import Presigned
+from petal_s3.s3.server_time import ServerClock
 from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
@@ -105,27 +108,11 @@ class Service:
 
     def _build(self, capabilities: Capabilities | None) -> None:
         settings = self.settings
-        self.tokens = (
-            TokenService(
-                settings.session_token_url,
-                timeout_s=settings.request_timeout,
-                ignore_dates=settings.tls_ignore_dates,
-                clock=self._now,
-            )
-            if settings.session_token_url
-            else None
-        )
-        self.s3 = S3(
-            bucket=settings.bucket_name,
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            tokens=self.tokens,
-            sse=settings.sse,
-            timeout_s=settings.request_timeout,
+        self.tokens = token_service(settings, self._now)
+        self.s3 = S3.from_settings(
+            settings,
+            self.tokens,
             connections=settings.concurrency + 6,
-            max_rate=settings.max_rate,
-            ignore_dates=settings.tls_ignore_dates,
-            address_style=settings.address_style,
             server_clock=ServerClock(steady=self._now, wall=self._wall),
             now=self._now,
         )
@@ -174,11 +161,10 @@ class Service:
             settings,
             self.ownership,
             self.outbox,
-            self.flight,
             self._files,
-            on_landed=self.drainer.new_log,
-            now=self._now,
+            on_enqueued=self.drainer.new_log,
         )
+        self.watcher = Watcher(self.intake, self.flight, now=self._now)
 
     # -- life
 
@@ -189,7 +175,7 @@ class Service:
         """
         try:
             if await self.outbox.missing():
-                await self.run(spool.prepare, self.settings.state_dir)
+                await self.run(prepare, self.settings.state_dir)
                 await self._open_outbox()
                 await self.learner.load()
         except LocalStorageError as error:
@@ -222,7 +208,7 @@ class Service:
                 await self.s3.open()
         await self.begin_draining()
         if watch:
-            self._spawn(self.intake.watch())
+            self._spawn(self.watcher.watch())
 
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
@@ -287,7 +273,7 @@ class Service:
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
             self.drainer.block = None
-            self.intake.ask_scan()
+            self.watcher.ask_scan()
 
     async def _take_over(self) -> bool:
         """Whether the outbox is ours to drain now; a disk that fails is asked again."""
@@ -299,7 +285,7 @@ class Service:
             if not await to_end(self.run(self.lock.take)):
                 return False
             await self.outbox(transitions.release_claims)
-            await self.intake.adopt_copies()
+            await adopt_copies(self.intake)
             await self.run(spool.sweep, self._spool, await self.outbox(queries.spooled))
         except (OSError, LocalStorageError) as error:
             self._defer(error)
@@ -336,22 +322,22 @@ class Service:
             if damaged or not self.outbox.is_open:
                 await self.outbox.rebuild()
             await self.drainer.hurry()
-            await self.intake.adopt_copies()
+            await adopt_copies(self.intake)
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
             return
         self._rebuilding = False
-        self.intake.ask_scan()
+        self.watcher.ask_scan()
 
     # -- verbs
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        return await self.intake.scan()
+        return await self.watcher.scan()
 
     async def landed(self) -> dict[str, int]:
         """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
-        found, enqueued = await self.intake.landed()
+        found, enqueued = await self.watcher.scan_and_accept()
         await self.drainer.hurry()
         return {"found": found, "enqueued": enqueued}
 
@@ -362,10 +348,16 @@ class Service:
         key: str | None = None,
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
+        inside_only: bool = False,
         **more: Any,
     ) -> Row:
-        """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
-        return await self.intake.enqueue(path, key=key, name=name, priority=priority, **more)
+        """Enter a file by its path, durably, without waiting for its upload.
+
+        ``more``: ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`. Raises as
+        :func:`petal_s3.intake.enqueue.enqueue`.
+        """
+        options = RowOptions(name=name, key=key or "", priority=priority, **more)
+        return await enqueue(self.intake, path, options, inside_only=inside_only)
 
     async def receive(
         self,
@@ -375,10 +367,14 @@ class Service:
         key: str | None = None,
         **more: Any,
     ) -> Row:
-        """Enter a body that comes in pieces, durably. As :meth:`Intake.receive`."""
-        return await self.intake.receive(
-            chunks, name, key=key, idle_s=self.settings.request_timeout, **more
-        )
+        """Enter a body that comes in pieces, durably.
+
+        ``more``: ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
+        Raises as :func:`petal_s3.intake.receive.receive`.
+        """
+        options = RowOptions(key=key or "", **more)
+        idle_s = self.settings.request_timeout
+        return await receive(self.intake, chunks, name, options, idle_s=idle_s)
 
     def fly(self, *, armed: bool) -> str:
         """Take in what somebody says of the flight; returns the flight state.
@@ -441,7 +437,7 @@ class Service:
         """Why another process that drains sends nothing: reason and code; else empty."""
         if self.lock.held or await self.run(self.lock.holder) is None:
             return {}
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         return said if said.get("reason") else {}
 
     async def is_sending(self, row: Row) -> bool:
@@ -515,7 +511,7 @@ class Service:
         bucket = bucket_name_of(self.settings)
         if self.lock.held:
             return await self.outbox(summary, self._says(), os.getpid(), bucket)
-        said = await self.outbox(memory.said)
+        said = await self.outbox(drain_status.last)
         found = await self.outbox(summary, said, await self.run(self.lock.holder), bucket)
         if found["drained_by"] is None and self._deferred:
             found["reason"] = self._deferred
@@ -532,12 +528,12 @@ class Service:
                 backlog_bytes=status["backlog_bytes"],
                 oldest_unsent_s=status["oldest_unsent_s"] or 0,
                 link_up=status["link"] == "up",
-                sent_bytes=self.uploader.sent_bytes,
+                sent_bytes=self.s3.sent.total,
                 parts_sent=self.uploader.parts_sent,
                 parts_resent=self.uploader.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
                 free_bytes=free,
-                deletions=await self.outbox(journal.totals),
+                deletions=await self.outbox(deletions.totals),
             )
         )
 
@@ -546,12 +542,12 @@ class Service:
         before = self.send_blocked_reason()
         self.flight.heartbeat(beat, self._now())
         if self.flight.may_be_ending:
-            self.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
+            self.watcher.ask_scan()  # the wait for files to settle runs beside the confirmation
         self._may_send_again(before)
 
     def _may_send_again(self, before: str | None) -> None:
         if before is not None and self.send_blocked_reason() is None:
-            self.intake.ask_scan()
+            self.watcher.ask_scan()
             self.drainer.wake()
 
     # -- what the rooms ask and tell
@@ -584,7 +580,7 @@ class Service:
 
     async def pin(self, row_id: int, *, pinned: bool) -> Row:
         """Keep the file of a row as long as the disk allows, or let it go like any other."""
-        return await self.outbox(journal.pin, row_id, pinned=pinned)
+        return await self.outbox(deletions.pin, row_id, pinned=pinned)
 
     async def _on_settled(self, row: Row) -> None:
         if row.state == "verified":
@@ -594,7 +590,7 @@ class Service:
         self._changed.set()
 
     def _says(self) -> dict[str, Any]:
-        rate = self._rate.take(self._now(), self.uploader.sent_bytes)
+        rate = self._rate.take(self._now(), self.s3.sent.total)
         return {
             "pid": os.getpid(),
             "machine_id": self.machine_id,
@@ -605,8 +601,8 @@ class Service:
             "reason": self._reason(),
             "code": self._code(),
             "rate_bytes_s": rate,
-            "settling": self.intake.settling.paths[:20],
-            "trouble": self.intake.trouble,
+            "settling": self.watcher.settling.paths[:20],
+            "trouble": self.watcher.trouble,
             "advice": [*self.orphans.advice, *self.retention.advice],
         }
 
@@ -639,7 +635,7 @@ class Service:
 
     async def _say(self) -> None:
         self._changed.set()
-        await self.outbox(memory.say, self._says())
+        await self.outbox(drain_status.publish, self._says())
 
     async def _say_while_ours(self) -> None:
         last: dict[str, Any] = {}
@@ -657,7 +653,7 @@ class Service:
         says = self._says()
         if _differs(says, last):
             with contextlib.suppress(S3IntegrationError):
-                await self.outbox(memory.say, says)
+                await self.outbox(drain_status.publish, says)
         return says
 
 

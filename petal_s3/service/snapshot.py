@@ -11,13 +11,12 @@ from typing import Any
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find
-from petal_s3.intake.spool import DrainLock
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.intake.log_directories import find_logs
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.service.status import row_json, summary, why_not
 
 Json = dict[str, Any]
@@ -37,7 +36,7 @@ def look(settings: Settings, limit: int) -> Json:
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
-        said = memory.said(outbox)
+        said = drain_status.last(outbox)
         holder = DrainLock(settings.state_dir).holder()
         found = summary(outbox, said, holder, bucket_name_of(settings))
         drained = found["drained_by"] is not None
@@ -53,12 +52,12 @@ def _row(row: Row, held_up: str, *, drained: bool) -> Json:
 def last_said(settings: Settings) -> Json:
     """What the process that drained last said of itself; empty when there was none."""
     with _reading(settings.outbox_path) as outbox:
-        return {} if outbox is None else memory.said(outbox)
+        return {} if outbox is None else drain_status.last(outbox)
 
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find(settings)
+    files = find_logs(settings)
     if not files:
         directories = ", ".join(str(directory) for directory in settings.directories)
         return [

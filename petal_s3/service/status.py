@@ -9,9 +9,9 @@ from typing import Any
 
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
-from petal_s3.outbox.storage import no_room
 from petal_s3.s3 import capabilities
 
 _WINDOW_S = 10.0

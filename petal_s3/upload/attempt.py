@@ -33,10 +33,10 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, MAX_PARTS, Copier
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import DESCRIPTION, metadata
 from petal_s3.objects.proof import FromObject, judge, part_differs
-from petal_s3.outbox import identities, queries, transitions
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import identities, queries, remote_objects, transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import (
     Digest,
@@ -46,8 +46,8 @@ from petal_s3.s3.checksums import (
     whole_crc32,
 )
 from petal_s3.s3.client import S3
-from petal_s3.s3.http_session import Window
 from petal_s3.s3.options import is_vague, may_be_refusal
+from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import HeldPart, ObjectInfo
 from petal_s3.upload.duplicates import Duplicate, DuplicateFinder, still_there
 from petal_s3.upload.learning import Learner
@@ -83,7 +83,7 @@ class Live:
     confirmed: int = 0
     sent: bool = False
     compared: int = 0  # bytes read again, to be compared with what S3 has confirmed
-    windows: set[Window] = field(default_factory=set)
+    windows: set[FilePart] = field(default_factory=set)
 
     @property
     def moved(self) -> int:
@@ -125,7 +125,6 @@ class Uploader:
         now: Clock = clock.now,
     ) -> None:
         self.live: dict[int, Live] = {}
-        self.sent_bytes = 0
         self.parts_sent = 0
         self.parts_resent = 0
         self._s3 = s3
@@ -144,7 +143,7 @@ class Uploader:
     @property
     def answered(self) -> int:
         """How many calls S3 has answered well."""
-        return self._s3.answered
+        return self._s3.server.answered
 
     async def attempt(self, row: Row) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
@@ -258,7 +257,7 @@ class Uploader:
         """Abort the multipart upload of a row that gives it up."""
         try:
             for upload_id in await self._uploads_of(row):
-                await self._s3.abort(row.key, upload_id)
+                await multipart.abort(self._s3, row.key, upload_id)
         except S3BucketError as error:
             if error.code != "forbidden":
                 raise
@@ -281,7 +280,9 @@ class Uploader:
         if row.part_size is None or row.size <= row.part_size:
             return []
         others = {other.upload_id for other in await self._outbox(queries.at_key, row.key)}
-        return [found for found in await self._s3.uploads(row.key) if found not in others]
+        return [
+            found for found in await multipart.uploads(self._s3, row.key) if found not in others
+        ]
 
     # -- one attempt
 
@@ -340,7 +341,7 @@ class Uploader:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             # It may be another's: the key is looked at before anything is sent there.
-            await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+            await self._outbox(remote_objects.add, info.key, info.size, info.etag)
             return None
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
@@ -398,7 +399,6 @@ class Uploader:
                 await self._s3.put(
                     row.key,
                     window,
-                    whole,
                     content_type=row.media_type,
                     metadata=self._about(row),
                     replace=replace,
@@ -463,7 +463,7 @@ class Uploader:
         info = await self._s3.head(row.key)
         if info is None:
             raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
-        await self._outbox(memory.remember_object, info.key, info.size, info.etag)
+        await self._outbox(remote_objects.add, info.key, info.size, info.etag)
         raise Transient(
             f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error
@@ -481,7 +481,7 @@ class Uploader:
             lacked = {one for one in options if self._s3.capabilities.lacks(one)}
             await self._learner.again()
             learnt = any(self._s3.capabilities.lacks(one) for one in options if one not in lacked)
-            unsure = self._s3.unsure_of(*options)
+            unsure = self._s3.server.unsure_of(*options)
             if not learnt and not unsure:
                 raise  # it is refused for something else
             if not learnt and is_vague(error) and not repeated:
@@ -498,7 +498,9 @@ class Uploader:
         about = self._about(row)
         upload_id, checksummed = await self._accepted(
             row,
-            lambda *_, **__: self._s3.begin(row.key, content_type=row.media_type, metadata=about),
+            lambda *_, **__: multipart.begin(
+                self._s3, row.key, content_type=row.media_type, metadata=about
+            ),
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
@@ -511,7 +513,7 @@ class Uploader:
 
     async def _forsake(self, key: str, upload_id: str) -> None:
         try:
-            await self._s3.abort(key, upload_id)
+            await multipart.abort(self._s3, key, upload_id)
         except S3IntegrationError as error:
             log.warning("abort given up key=%s reason=%s", key, error.message)
 
@@ -519,7 +521,10 @@ class Uploader:
         """S3 is asked which parts it holds; those that agree with the file are kept."""
         assert row.upload_id is not None
         try:
-            held = {part.number: part for part in await self._s3.parts(row.key, row.upload_id)}
+            held = {
+                part.number: part
+                for part in await multipart.parts(self._s3, row.key, row.upload_id)
+            }
         except S3BucketError as error:
             known = self._s3.capabilities
             doubted = known.offers("list_parts") or (
@@ -566,7 +571,8 @@ class Uploader:
 
         async def join(_: S3IntegrationError | None, *, again: bool = resumed) -> None:
             await self._check_free(row, "complete_condition", free=replace, again=again)
-            await self._s3.complete(
+            await multipart.complete(
+                self._s3,
                 row.key,
                 upload_id,
                 [part.held for part in parts],
@@ -610,7 +616,7 @@ class Uploader:
         assert row.upload_id is not None
         assert row.part_size is not None
         try:
-            held = await self._s3.parts(row.key, row.upload_id)
+            held = await multipart.parts(self._s3, row.key, row.upload_id)
         except UploadGone:
             return False
         return bool(held) and len({part.number for part in held}) < -(-row.size // row.part_size)
@@ -685,7 +691,7 @@ class Uploader:
     async def _check_listed(self, row: Row) -> None:
         """Some servers take parts of an upload that is no more, and keep none of them."""
         assert row.upload_id is not None
-        if not await self._s3.parts(row.key, row.upload_id):
+        if not await multipart.parts(self._s3, row.key, row.upload_id):
             raise UploadGone(f"S3 took a part of {row.key}, and lists none.", code=_UNLISTED)
 
     def _differs(self, part: HeldPart, whole: Digest) -> bool:
@@ -719,8 +725,8 @@ class Uploader:
         async def send(refusal: S3IntegrationError | None, **_: bool) -> HeldPart:
             window = self._window(source, offset, whole, live)
             try:
-                return await self._s3.upload_part(
-                    row.key, upload_id, number, window, whole, refusal=refusal
+                return await multipart.upload_part(
+                    self._s3, row.key, upload_id, number, window, refusal=refusal
                 )
             finally:
                 live.windows.discard(window)
@@ -744,25 +750,14 @@ class Uploader:
             resent=int(resent),
         )
 
-    def _window(self, source: SourceFile, offset: int, whole: Digest, live: Live) -> Window:
-        window = Window(
-            source.fd,
-            offset,
-            whole.size,
-            sha256=whole.sha256,
-            limit=self._s3.limit,
-            on_read=self._count,
-            now=self._now,
-        )
+    def _window(self, source: SourceFile, offset: int, whole: Digest, live: Live) -> FilePart:
+        window = self._s3.file_part(source.fd, offset, whole)
         live.windows.add(window)
         return window
 
-    def _count(self, size: int) -> None:
-        self.sent_bytes += size
-
     async def _digest(self, source: SourceFile, offset: int, size: int) -> Digest:
         return await self._run(
-            lambda: digest(source.fd, offset, size, sha256=self._s3.signs_bodies)
+            lambda: digest(source.fd, offset, size, sha256=self._s3.server.signs_bodies)
         )
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:

@@ -18,14 +18,13 @@ from petal_s3.errors import (
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import KeyOwnership, key_with_crc
 from petal_s3.objects.proof import judge
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import queries, remote_objects
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.checksums import etag_parts
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.responses import ObjectInfo
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import ObjectInfo, withheld
 from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import SourceFile
@@ -113,10 +112,10 @@ class DuplicateFinder:
         """
         unsent = row.part_size is None and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
-        if unasked and await self._outbox(memory.inventory_taken):
+        if unasked and await self._outbox(remote_objects.listed_once):
             rows = await self._outbox(queries.at_key, row.key)
             others = any(other.id != row.id for other in rows)
-            if not others and not await self._outbox(memory.object_at, row.key):
+            if not others and not await self._outbox(remote_objects.exists, row.key):
                 return None
         return await self._s3.head(row.key)
 

@@ -16,8 +16,8 @@ from petal_s3.errors import S3BucketError, S3IntegrationError
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.local_bytes import part_sizes
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.metadata import Held
+from petal_s3.outbox import remote_objects
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.checksums import etag_parts
@@ -51,7 +51,7 @@ class Inventory:
 
     async def take(self) -> None:
         """List what there is, once; where it was cut it goes on, also in another process."""
-        if self._now() < self.list_at or await self._outbox(memory.inventory_taken):
+        if self._now() < self.list_at or await self._outbox(remote_objects.listed_once):
             return
         try:
             for root in self._ownership.listed:
@@ -62,10 +62,10 @@ class Inventory:
             # It may be allowed later. Until then only a log's own keys are looked at.
             self.list_at = self._now() + _REFUSED_S
             return
-        await self._outbox(memory.take_inventory)
+        await self._outbox(remote_objects.complete_listing)
 
     async def _list(self, root: str) -> None:
-        while (token := await self._outbox(memory.listed_to, root)) != "":
+        while (token := await self._outbox(remote_objects.next_page, root)) != "":
             if self._pages[root] >= _MOST_PAGES:
                 log.warning("inventory cut off prefix=%s", root)
                 return
@@ -76,7 +76,7 @@ class Inventory:
                 for item in page.objects
                 if self._ownership.owns(item.key) and not self._ownership.is_temporary(item.key)
             ]
-            await self._outbox(memory.list_on, root, ours, page.next_token or "")
+            await self._outbox(remote_objects.record_page, root, ours, page.next_token or "")
             self._pages[root] += 1
 
     async def _page(self, root: str, token: str | None) -> Page:
@@ -84,7 +84,7 @@ class Inventory:
             return await self._s3.page(root, limit=_PAGE, token=token)
         except S3IntegrationError as error:
             if not error.blocks_drain:  # not the link: S3 may no longer know the place
-                await self._outbox(memory.list_anew, root)
+                await self._outbox(remote_objects.restart_listing, root)
             raise
 
     # -- what may be the same
@@ -95,13 +95,13 @@ class Inventory:
         The part size is 0 where none does: then S3 has to be asked.
         """
         found = []
-        for held in await self._outbox(memory.held_of_size, size):
+        for held in await self._outbox(remote_objects.of_size, size):
             part_size = await self._likely(held, size, expected)
             if part_size is not None:
                 found.append((held.key, part_size))
         return found
 
-    async def _likely(self, held: Held, size: int, expected: FileBytes) -> int | None:
+    async def _likely(self, held: RemoteObject, size: int, expected: FileBytes) -> int | None:
         if held.crc32 and held.crc32 != await expected.crc32():
             return None
         parts = etag_parts(held.etag)
@@ -119,10 +119,10 @@ class Inventory:
     async def heard(self, key: str, info: ObjectInfo | None) -> None:
         """Remember what S3 told of an object of the inventory."""
         if info is None:
-            await self._outbox(memory.no_longer_held, key)
+            await self._outbox(remote_objects.remove, key)
             return
-        held = Held(key, info.etag, info.part_size or 0, info.crc32)
-        await self._outbox(memory.hold, held, info.size)
+        held = RemoteObject(key, info.etag, info.part_size or 0, info.crc32)
+        await self._outbox(remote_objects.describe, held, info.size)
 
 
 def tells_bytes(etag: str, size: int, capabilities: Capabilities) -> bool:

@@ -22,6 +22,7 @@ from petal_s3.errors import (
 from petal_s3.objects.ownership import temporary_folder
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart, trials
 from petal_s3.s3.capabilities import Capabilities, Feature, read, written
 from petal_s3.s3.checksums import Digest, digest_of, multipart_etag
 from petal_s3.s3.client import S3
@@ -64,7 +65,7 @@ class Learner:
         self._owed = False  # an answer contradicts what is known, and no trial came to its end
         self._one = asyncio.Lock()
         if given is not None:
-            s3.adopt(given)
+            s3.server.adopt(given)
 
     async def ready(self) -> None:
         """Know what the server offers; raises what the link raises, and where it cannot encrypt.
@@ -74,7 +75,7 @@ class Learner:
         if self._given:
             return
         async with self._one:
-            unencrypted = self._s3.encrypts and self._s3.capabilities.lacks("encryption")
+            unencrypted = self._s3.server.encrypts and self._s3.capabilities.lacks("encryption")
             rested = self._steady() >= self._again_at
             if unencrypted or self._owed or (rested and await self._is_due()):
                 await self._try_all()
@@ -111,7 +112,7 @@ class Learner:
         self._untidy = bool(await self._outbox(kept.known_of, f"{self._bucket} trial"))
         # What this process has seen meanwhile is newer.
         known = {**self._kept.known, **self._s3.capabilities.known}
-        self._s3.adopt(replace(self._kept, known=known))
+        self._s3.server.adopt(replace(self._kept, known=known))
 
     def _now(self) -> int:
         return int(self._s3.clock.utcnow().timestamp())
@@ -120,14 +121,14 @@ class Learner:
 
     async def _try_all(self) -> None:
         before = self._s3.capabilities
-        self._s3.capabilities = Capabilities(
+        self._s3.server.capabilities = Capabilities(
             {name: one for name, one in before.known.items() if name in _NOT_TRIED}
         )
         try:
             await self._trial()
         except S3IntegrationError as error:
             known = {**before.known, **self._s3.capabilities.known}
-            self._s3.capabilities = replace(before, known=known)
+            self._s3.server.capabilities = replace(before, known=known)
             if error.blocks_drain or error.told is None:
                 # On a link that breaks all the time logs come first.
                 self._again_at = self._steady() + _PAUSE_S
@@ -136,15 +137,15 @@ class Learner:
         finally:
             await self._tidy()
         self._owed = False
-        self._s3.capabilities = replace(self._s3.capabilities, asked_at=self._now())
+        self._s3.server.capabilities = replace(self._s3.capabilities, asked_at=self._now())
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)
         await self.keep()
 
     async def _trial(self) -> None:
         await self._tidy()
-        for lost in await self._s3.uploads(self._key):  # its id was never heard
-            await self._s3.abort(self._key, lost)
+        for lost in await multipart.uploads(self._s3, self._key):  # its id was never heard
+            await multipart.abort(self._s3, self._key, lost)
         deletes = await self._may_delete()
         upload_id = await self._begin()
         part = await self._part(upload_id)
@@ -183,9 +184,11 @@ class Learner:
 
     async def _begin(self) -> str:
         try:
-            upload_id, _ = await self._s3.begin(self._key, content_type=_TYPE, metadata={})
+            upload_id, _ = await multipart.begin(
+                self._s3, self._key, content_type=_TYPE, metadata={}
+            )
         except S3IntegrationError as error:
-            if not self._s3.encrypts or not may_be_refusal(error):
+            if not self._s3.server.encrypts or not may_be_refusal(error):
                 raise
             raise await self._unencrypted(error) from error
         await self._outbox(kept.keep, f"{self._bucket} trial", upload_id)
@@ -194,19 +197,21 @@ class Learner:
     async def _unencrypted(self, refusal: S3IntegrationError) -> S3IntegrationError:
         """Whether it is the encryption that the server refuses: what to say then."""
         try:
-            upload_id = await self._s3.try_begin(self._key, encrypted=False)
+            upload_id = await trials.begin(self._s3, self._key, encrypted=False)
         except S3IntegrationError:
             return refusal
-        await self._s3.abort(self._key, upload_id)
+        await multipart.abort(self._s3, self._key, upload_id)
         if is_vague(refusal):
             with contextlib.suppress(S3IntegrationError):
-                await self._s3.abort(self._key, await self._s3.try_begin(self._key, encrypted=True))
+                await multipart.abort(
+                    self._s3, self._key, await trials.begin(self._s3, self._key, encrypted=True)
+                )
                 return refusal  # it was in trouble for a moment
         self._learn("encryption", False, str(refusal.told))
         return no_encryption(f"{refusal.told}, and without it was accepted")
 
     async def _part(self, upload_id: str) -> HeldPart:
-        part = await self._s3.try_part(self._key, upload_id, _BYTE, _DIGEST.crc32)
+        part = await trials.send_part(self._s3, self._key, upload_id, _BYTE, _DIGEST.crc32)
         if not self._s3.capabilities.lacks("body_checksums"):
             self._learn("body_checksums", True, "UploadPart with a checksum was accepted")
         md5 = part.etag == _DIGEST.etag
@@ -215,8 +220,8 @@ class Learner:
 
     async def _join(self, upload_id: str, part: HeldPart) -> None:
         checked = not self._s3.capabilities.lacks("full_checksums")
-        await self._s3.complete(
-            self._key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
+        await multipart.complete(
+            self._s3, self._key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
         )
 
     async def _stored(self) -> ObjectInfo | None:
@@ -235,9 +240,9 @@ class Learner:
 
     async def _put(self) -> None:
         """Store a body where nothing stands, and once more where it stands."""
-        etag = await self._s3.try_put(self._key, _BYTE)
+        etag = await trials.put(self._s3, self._key, _BYTE)
         self._learn("md5_etags", etag == _DIGEST.etag, f"a body of one byte got the ETag {etag}")
-        if self._s3.encrypts and not self._s3.capabilities.offers("encryption"):
+        if self._s3.server.encrypts and not self._s3.capabilities.offers("encryption"):
             # A HEAD is no evidence: some servers tell there whatever they were told.
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
@@ -246,7 +251,7 @@ class Learner:
         if not stands:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
         try:
-            await self._s3.try_put(self._key, _BYTE, taken=True)
+            await trials.put(self._s3, self._key, _BYTE, taken=True)
         except Conflict as error:
             self._learn("put_condition", True, str(error.told))
             return
@@ -264,14 +269,14 @@ class Learner:
             return
         upload_id = await self._begin()
         try:
-            await self._s3.try_false_part(self._key, upload_id, _BYTE)
+            await trials.send_false_part(self._s3, self._key, upload_id, _BYTE)
         except S3IntegrationError as error:
             if not may_be_refusal(error):
                 raise
             self._learn("checked_checksums", True, str(error.told))
         else:
             self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
-        await self._s3.abort(self._key, upload_id)
+        await multipart.abort(self._s3, self._key, upload_id)
 
     async def _join_again(self) -> None:
         """Whether joining parts refuses to overwrite, as storing a body does."""
@@ -296,7 +301,7 @@ class Learner:
             return
         with contextlib.suppress(S3IntegrationError):  # then before the next log
             with contextlib.suppress(UploadGone):
-                await self._s3.abort(self._key, left)
+                await multipart.abort(self._s3, self._key, left)
             if self._s3.capabilities.offers("deletion"):
                 await self._delete()
             await self._outbox(kept.keep, f"{self._bucket} trial", "")

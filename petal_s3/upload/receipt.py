@@ -57,7 +57,7 @@ class Receipts:
                 await self._outbox(transitions.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (
-            self._s3.encrypts
+            self._s3.server.encrypts
             and not info.encryption
             and not self._s3.capabilities.offers("encryption")
         ):

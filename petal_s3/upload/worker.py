@@ -33,7 +33,7 @@ from petal_s3.logs.log_file import FlightLog
 from petal_s3.outbox import identities, queries, requests, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.calls import reachable
+from petal_s3.s3.connection import reachable
 from petal_s3.upload.attempt import LEASE_S, Uploader, ended
 from petal_s3.upload.source_file import missing
 

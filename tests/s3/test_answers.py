@@ -17,8 +17,9 @@ from robot import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Robot
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotS3, S3IntegrationError
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import multipart
 
 ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
 HTML = {"Content_Type": "text/html"}
@@ -204,10 +205,13 @@ UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListParts": hold_a_part,
 }
 OTHER_CALLS: dict[str, tuple[Callable[[Robot, Liar], Awaitable[Row]], Callable[..., Any]]] = {
-    "ListMultipartUploads": (hold_a_part, lambda robot, row: robot.service.s3.uploads(row.key)),
+    "ListMultipartUploads": (
+        hold_a_part,
+        lambda robot, row: multipart.uploads(robot.service.s3, row.key),
+    ),
     "AbortMultipartUpload": (
         hold_a_part,
-        lambda robot, row: robot.service.s3.abort(row.key, row.upload_id),
+        lambda robot, row: multipart.abort(robot.service.s3, row.key, row.upload_id),
     ),
     "DeleteObject": (finish_small, lambda robot, row: robot.service.objects.delete(row.key)),
     "CopyObject": (
@@ -292,7 +296,7 @@ async def test_no_redirect_is_followed(robot: Robot, op: str) -> None:
     async with strangers() as (url, visits), between(robot, concurrency=1) as liar:
         row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](robot, liar)
         if op == "HeadObject":  # else the listing tells what HEAD does not
-            await robot.service.outbox(memory.take_inventory)
+            await robot.service.outbox(remote_objects.complete_listing)
             liar.lie("ListObjectsV2", always(raw(307, Location=url)))
         told = {
             f"{status} {sorted(more)}": always(raw(status, Location=url, **more))
@@ -558,11 +562,11 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: 
     async with between(robot, request_timeout=0.3) as liar:
         liar.hold_open = True
         liar.lie(op, always(raw(200, b"<", length=1000, **XML)))
-        robot.service.s3._caller._now = later
+        robot.service.s3.server.calls.now = later
         row = await robot.land()
         told = await robot.attempt(row)
         liar.repent()
-        robot.service.s3._caller._now = robot.service._now
+        robot.service.s3.server.calls.now = robot.service._now
         done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")

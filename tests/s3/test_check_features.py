@@ -15,6 +15,7 @@ from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.capabilities import LACKS
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.s3_settings import S3Settings
 from tests.matrix.sentences import Said, unfounded
 from tests.support.personality import ODDITIES, Personality
 from tests.support.server import FaultServer
@@ -51,7 +52,7 @@ NOT_PERMITTED = "list-parts=403 AccessDenied"
 async def checking(server: FaultServer, sse: str = "AES256") -> AsyncIterator[S3]:
     tokens = TokenService(server.token_url, timeout_s=30)
     url = server.url.replace("127.0.0.1", "localhost")
-    s3 = S3(bucket="logs", region="us-east-1", endpoint_url=url, tokens=tokens, sse=sse)
+    s3 = S3(S3Settings("logs", endpoint_url=url, sse=sse), tokens)
     try:
         yield s3
     finally:

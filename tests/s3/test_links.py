@@ -11,19 +11,21 @@ from robot import DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Link, Shape
-from petal_s3.s3 import calls as caller
-from petal_s3.s3 import client as s3
 from petal_s3.s3 import http_session as wire
-from petal_s3.s3.calls import reachable
+from petal_s3.s3 import multipart
+from petal_s3.s3.connection import reachable
+from petal_s3.s3.stalls import Patience
 from petal_s3.upload import inventory
 from petal_s3.upload import worker as drainer
 
 SLOWEST = 8_000  # bytes per second: 64 kbit/s
 
 
-def hasty(robot: Robot, *, stall_s: float = 0.5, probe_s: float = 0.2) -> None:
+def hasty(
+    robot: Robot, *, stall_s: float = 0.5, answer_s: float = 120.0, probe_s: float = 0.2
+) -> None:
     """Give up soon, as a test must; the same guards as ever decide."""
-    robot.service.s3._caller._stall_s = stall_s
+    robot.service.s3.server.calls.patience = Patience(stall_s, answer_s)
     robot.service.drainer._probe = functools.partial(reachable, timeout_s=probe_s)
 
 
@@ -195,10 +197,9 @@ async def test_a_stall_in_a_part_is_given_up_and_goes_on_from_there(
     "given up; S3 is asked whether it arrived before a byte is sent again",
 )
 async def test_a_body_without_an_answer_is_asked_for_before_it_is_sent_again(
-    robot: Robot, chaos: Link, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link
 ) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.2)
-    hasty(robot, stall_s=0.3)
+    hasty(robot, stall_s=0.3, answer_s=0.2)
     row = await robot.land()
 
     async def answer_is_lost(_: Request) -> None:
@@ -257,14 +258,11 @@ async def test_no_request_waits_for_100_continue(robot: Robot) -> None:
     "64 kbit/s: a body takes longer than every deadline",
     "it arrives at the first attempt: what moves is not given up",
 )
-async def test_a_slow_link_that_moves_is_never_given_up(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
+async def test_a_slow_link_that_moves_is_never_given_up(robot: Robot) -> None:
     slow = Shape(up_bytes_s=SLOWEST, down_bytes_s=SLOWEST)
     async with Link(robot.link.url, buffer_bytes=4 * 1024, shape=slow) as chaos:
         await robot.restart(endpoint_url=chaos.url, request_timeout=2)
-        hasty(robot, stall_s=3)
+        hasty(robot, stall_s=3, answer_s=0.0)
         row = await robot.land(size=120_000)
 
         done = await robot.attempt(row)
@@ -278,7 +276,7 @@ async def test_a_slow_link_that_moves_is_never_given_up(
 
 async def test_no_option_of_the_kernel_ends_a_slow_upload() -> None:
     """With TCP_USER_TIMEOUT Linux ends one that moves, when the peer's window opens in steps."""
-    made = wire._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)))
+    made = wire.new_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)))
     with made:
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -292,7 +290,7 @@ async def test_no_option_of_the_kernel_ends_a_slow_upload() -> None:
 async def test_confirmed_parts_are_listed_in_short_pages(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_PARTS_PAGE", 1)
+    monkeypatch.setattr(multipart, "PARTS_PAGE", 1)
     await robot.restart(concurrency=1)
     robot.fault("UploadPart", DROP, part=3)
     row = await robot.attempt(await robot.land(size=THREE_PARTS))

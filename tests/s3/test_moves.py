@@ -98,7 +98,7 @@ async def test_whatever_the_parts_were_a_moved_object_can_be_proven(
     body = wired.put(KEY, noise(SIZE), part_size=part_size)
     if opaque:
         wired.server.mind.opaque = True
-        wired.service.s3._sse = {"ServerSideEncryption": "aws:kms"}
+        wired.service.s3.server.encryption = {"ServerSideEncryption": "aws:kms"}
     target = wired.tmp / "got.ulg"
 
     await wired.objects.move(KEY, OTHER)

@@ -34,6 +34,7 @@ from petal_s3.demo.ledger import Request
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import lifecycle, multipart
 from petal_s3.service import snapshot as look
 
 DENIED = refusal(403, "AccessDenied")
@@ -206,7 +207,7 @@ async def test_a_key_that_escapes_its_folder_is_never_touched(robot: Robot) -> N
 )
 async def test_a_young_upload_is_left_alone(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        robot.service.s3.clock.wall = lambda off=device_is_ahead: ago(-off).timestamp()
         upload_id = begin(robot)
 
         say(robot, listing((LOST, upload_id, ago(DAY - timedelta(minutes=2)))))
@@ -240,7 +241,7 @@ async def test_an_old_upload_to_which_somebody_adds_is_left_alone(robot: Robot) 
 )
 async def test_without_the_time_of_s3_nothing_is_old(robot: Robot) -> None:
     upload_id = begin(robot)
-    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.service.s3.clock.wall = lambda: ago(-9 * 365 * DAY).timestamp()
     robot.fault(LISTING, listing((LOST, upload_id, ago(9 * DAY)), Date="nonsense"))
     robot.fault(LISTING, listing(Date="nonsense"), times=3)
 
@@ -504,8 +505,8 @@ async def test_a_listing_of_many_pages_is_read_to_its_end(robot: Robot, paged: P
     paged.uploads.append((f"{HOME}2.ulg.more", "9"))
     paged.uploads.append(("flight_logs/drone-002/lost.ulg", "9"))
 
-    below = await robot.service.s3.uploads_below(HOME)
-    of_one = await robot.service.s3.uploads(f"{HOME}2.ulg")
+    below = await multipart.uploads_below(robot.service.s3, HOME)
+    of_one = await multipart.uploads(robot.service.s3, f"{HOME}2.ulg")
 
     assert [(one.key, one.upload_id) for one in below] == paged.uploads[:10]
     assert of_one == ["9", "8", "7"]
@@ -518,8 +519,8 @@ async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
     paged.uploads = [(LOST, "1"), (LOST, "2"), (LOST, "3")]
     paged.whole_keys_only = True
 
-    assert await robot.service.s3.uploads_below(HOME) == []
-    assert await robot.service.s3.uploads(LOST) == ["1", "2", "3"]
+    assert await multipart.uploads_below(robot.service.s3, HOME) == []
+    assert await multipart.uploads(robot.service.s3, LOST) == ["1", "2", "3"]
 
 
 # -- when it is looked
@@ -555,12 +556,12 @@ async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
     """The date of the device may be anything."""
     await robot.service.drainer._turn()
     advice = robot.service.orphans.advice
-    wall = robot.service.s3.clock._wall
+    wall = robot.service.s3.clock.wall
     asked = []
 
     for _ in range(3):
         service = await robot.restart()
-        service.s3.clock._wall = lambda: wall() + years * 365 * DAY.total_seconds()
+        service.s3.clock.wall = lambda: wall() + years * 365 * DAY.total_seconds()
         robot.ledger.clear()
         left_s = await robot.service.orphans.look()
         asked.append(questions(robot))
@@ -810,14 +811,14 @@ async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(robot: Rob
     for rule, covers in rules:
         put_rule(robot, **rule)
 
-        assert await robot.service.s3.stale_upload_rule(HOME) is covers, rule
+        assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is covers, rule
 
 
 async def test_a_rule_for_large_objects_only_does_not_count(robot: Robot) -> None:
     large = "<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>"
     robot.fault(RULES, xml("LifecycleConfiguration", f"<Rule>{ENABLED}{large}</Rule>"))
 
-    assert await robot.service.s3.stale_upload_rule(HOME) is False
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is False
 
 
 async def test_one_rule_of_many_is_enough(robot: Robot) -> None:
@@ -827,11 +828,11 @@ async def test_one_rule_of_many_is_enough(robot: Robot) -> None:
     )
     robot.fault(RULES, xml("LifecycleConfiguration", rules))
 
-    assert await robot.service.s3.stale_upload_rule(HOME) is True
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is True
 
 
 async def test_a_bucket_without_any_rule_has_none(robot: Robot) -> None:
-    assert await robot.service.s3.stale_upload_rule(HOME) is False
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is False
 
 
 @pytest.mark.guarantee(
@@ -912,14 +913,14 @@ async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
 ) -> None:
     robot.always(LISTING, DENIED)
     row = await robot.land(size=TWO_PARTS)
-    begin = robot.service.s3.begin
+    begin = multipart.begin
 
     async def cancelled_meanwhile(*args: Any, **more: Any) -> Any:
         begun = await begin(*args, **more)
         robot.sql("UPDATE log SET state = 'cancelled', lease = NULL, reason = 'asked'")
         return begun
 
-    monkeypatch.setattr(robot.service.s3, "begin", cancelled_meanwhile)
+    monkeypatch.setattr(multipart, "begin", cancelled_meanwhile)
     robot.fault("AbortMultipartUpload", DROP)
     await robot.step()
     not_yet = robot.open_uploads()
@@ -984,7 +985,7 @@ async def test_killed_between_the_id_and_its_note_it_is_aborted(
 
     row = await robot.land(size=TWO_PARTS)
     with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
-        patch.setattr(robot.service.s3, "begin", killed(robot, die))
+        patch.setattr(multipart, "begin", killed(robot, die))
         await robot.step()
     left = robot.open_uploads()
     await robot.restart()
@@ -994,7 +995,7 @@ async def test_killed_between_the_id_and_its_note_it_is_aborted(
 
 
 def killed(robot: Robot, die: Any) -> Any:
-    begin = robot.service.s3.begin
+    begin = multipart.begin
 
     async def call(*args: Any, **more: Any) -> Any:
         await begin(*args, **more)
@@ -1167,7 +1168,7 @@ def page(*found: tuple[str, datetime | None], following: str = "", **headers: st
 )
 async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        robot.service.s3.clock.wall = lambda off=device_is_ahead: ago(-off).timestamp()
         robot.put(TEMPORARY, b"left")
 
         robot.fault("ListObjectsV2", page((TEMPORARY, ago(DAY - timedelta(minutes=2)))))
@@ -1216,7 +1217,7 @@ async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robo
 
 async def test_without_the_time_of_s3_nothing_temporary_is_old(robot: Robot) -> None:
     robot.put(TEMPORARY, b"x")
-    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.service.s3.clock.wall = lambda: ago(-9 * 365 * DAY).timestamp()
     robot.fault(LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.roots))
     robot.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
 

@@ -24,6 +24,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotS3, Transient
+from petal_s3.s3.stalls import Patience
 
 EMPTY = says(200)
 PAGE = says(200, PORTAL_PAGE, {"Content-Type": "text/html"})
@@ -515,7 +516,7 @@ async def test_the_wrong_region_is_a_plain_reason(robot: Robot) -> None:
     "given up with the reason; then the log arrives",
 )
 async def test_a_link_that_stalls_is_given_up(robot: Robot) -> None:
-    robot.service.s3._caller._stall_s = 0.5
+    robot.service.s3.server.calls.patience = Patience(stall_s=0.5)
 
     async def crawl(_: Request) -> None:
         robot.link.rate_bytes_s = 1

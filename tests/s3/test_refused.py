@@ -21,7 +21,7 @@ from robot import (
 
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import remote_objects
 from tests.support.known import CONDITIONAL
 
 EXPIRED = refusal(400, "ExpiredToken")
@@ -138,7 +138,7 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(
     for op in ("HeadObject", "HeadBucket", "ListObjectsV2"):
         robot.always(op, dead)
     row = await robot.land()
-    await robot.service.outbox(memory.take_inventory)
+    await robot.service.outbox(remote_objects.complete_listing)
 
     done = await robot.attempt(row)
 
@@ -486,7 +486,7 @@ async def test_a_time_that_s3_refuses_twice_blocks_the_drain(robot: Robot) -> No
 async def test_a_device_in_1970_sends_with_the_time_of_s3(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    robot.service.s3.clock._wall = lambda: 86_400.0 * 30
+    robot.service.s3.clock.wall = lambda: 86_400.0 * 30
     robot.fault("ListObjectsV2", SKEWED)
     row = await robot.land()
 

@@ -16,7 +16,7 @@ from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.flight_state import FlightState, Heartbeat
-from petal_s3.outbox import deletions as journal
+from petal_s3.outbox import deletions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 
@@ -57,8 +57,8 @@ class Ladder:
             "SELECT path, why, state, receipt IS NOT NULL FROM deletion ORDER BY id"
         )
 
-    async def totals(self) -> journal.Totals:
-        return await self.robot.service.outbox(journal.totals)
+    async def totals(self) -> deletions.Totals:
+        return await self.robot.service.outbox(deletions.totals)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_an_old_proven_log_goes_and_the_journal_tells_why(
 
     assert files(robot) == ["young.ulg"]
     assert ladder.entries() == [(old.path, "age", "done", 1)]
-    assert await ladder.totals() == journal.Totals(1, old.size, 0)
+    assert await ladder.totals() == deletions.Totals(1, old.size, 0)
     kept = await robot.row(old)
     assert (kept.state, kept.local) == ("verified", "deleted")
     assert (await robot.row(young)).local == "kept"
@@ -313,7 +313,7 @@ async def test_a_change_in_the_last_moment_is_seen(
     assert changed != b""
     assert files(robot) == ["flight.ulg"]
     assert [state for _, _, state, _ in ladder.entries()] == ["kept"]
-    assert (await ladder.totals()) == journal.Totals(0, 0, 0)
+    assert (await ladder.totals()) == deletions.Totals(0, 0, 0)
 
 
 async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
@@ -429,12 +429,12 @@ async def test_age_is_told_by_the_clock_of_s3(robot: Robot, ladder: Ladder) -> N
     row = await up(robot)
     await robot.service.stop()
     await robot.open(retention_days=7)
-    robot.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
+    robot.service.s3.clock.wall = lambda: 4_000_000_000.0  # the year 2096
     assert await ladder.step() == 0
     await robot.service.objects.head(row.key)  # now S3's clock is known
     assert await ladder.step() == 0
     await age(robot, row)
-    robot.service.s3.clock._wall = lambda: 0.0  # 1970
+    robot.service.s3.clock.wall = lambda: 0.0  # 1970
     assert await ladder.step() == 1
 
 

@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 from robot import Robot, until
 
 from petal_s3.demo.link import Link, Shape
-from petal_s3.s3 import calls as caller
+from petal_s3.s3.connection import reachable
+from petal_s3.s3.stalls import Patience
 from petal_s3.upload import worker as drainer
 
 DAY = timedelta(days=1)
@@ -124,12 +125,9 @@ async def poured(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> 
     "slow over TLS, where buffers take the body in one gulp",
     "it arrives at the first attempt: what the peer acknowledges counts as movement",
 )
-async def test_over_tls_too_what_moves_is_not_given_up(
-    robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
+async def test_over_tls_too_what_moves_is_not_given_up(robot: Robot, authority: Authority) -> None:
     async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
-        robot.service.s3._caller._stall_s = 1.5
+        robot.service.s3.server.calls.patience = Patience(stall_s=1.5, answer_s=0.0)
         chaos.shape(Shape(up_bytes_s=150_000))
         row = await robot.land(size=450_000)
 
@@ -146,7 +144,7 @@ async def test_over_tls_too_what_moves_is_not_given_up(
 )
 async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authority) -> None:
     async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
-        robot.service.s3._caller._stall_s = 0.5
+        robot.service.s3.server.calls.patience = Patience(stall_s=0.5)
         chaos.stall_after(up=300_000)
         row = await robot.land(size=2_000_000)
 
@@ -310,7 +308,7 @@ async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: N
 async def test_a_resolver_that_never_answers_is_given_up(robot: Robot, names: Names) -> None:
     names.answer = names.silent
     service = await robot.restart(request_timeout=0.3)
-    service.drainer._probe = lambda peer: caller.reachable(peer, 0.2)
+    service.drainer._probe = lambda peer: reachable(peer, 0.2)
     row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "offline")

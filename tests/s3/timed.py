@@ -10,7 +10,7 @@ from robot import Robot
 
 from petal_s3.core import clock
 from petal_s3.outbox import transitions
-from petal_s3.s3.headers import date_s
+from petal_s3.s3.server_time import date_s
 from petal_s3.service.service import Service
 from tests.support.known import KNOWN
 

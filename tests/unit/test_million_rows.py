@@ -16,8 +16,15 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
 
-from petal_s3.outbox import entering, identities, queries, requests, transitions
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import (
+    drain_status,
+    entering,
+    identities,
+    queries,
+    remote_objects,
+    requests,
+    transitions,
+)
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
 from petal_s3.service.status import summary
@@ -153,9 +160,9 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
         lambda box: queries.rows(box, "verified", 100, 500_000),
         5_000,
     ),
-    "said": (memory.said, 100),
-    "say": (lambda box: memory.say(box, {"reason": "No link."}), 300),
-    "held_of_size": (lambda box: memory.held_of_size(box, SIZE), 100),
+    "said": (drain_status.last, 100),
+    "say": (lambda box: drain_status.publish(box, {"reason": "No link."}), 300),
+    "held_of_size": (lambda box: remote_objects.of_size(box, SIZE), 100),
 }
 # An index that holds only the few rows which are asked for may be read from end to end.
 _OF_FEW = ("claimable", "leftover", "copy", "one_upload_per_key")

@@ -23,10 +23,18 @@ from outbox_rows import (
 
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.logs.log_file import Identity
-from petal_s3.outbox import entering, identities, queries, requests, transitions
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.metadata import Held
+from petal_s3.outbox import (
+    drain_status,
+    entering,
+    facts,
+    identities,
+    queries,
+    remote_objects,
+    requests,
+    transitions,
+)
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
@@ -697,19 +705,19 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
 def test_what_the_draining_process_says_is_read_by_others(
     outbox: Outbox, elsewhere: Outbox
 ) -> None:
-    assert memory.said(elsewhere) == {}
-    memory.say(outbox, {"link": "down", "pid": 7})
-    memory.say(outbox, {"link": "up", "pid": 7})
-    assert memory.said(elsewhere) == {"link": "up", "pid": 7}
+    assert drain_status.last(elsewhere) == {}
+    drain_status.publish(outbox, {"link": "down", "pid": 7})
+    drain_status.publish(outbox, {"link": "up", "pid": 7})
+    assert drain_status.last(elsewhere) == {"link": "up", "pid": 7}
 
 
 def test_the_inventory_of_the_bucket_is_taken_once(outbox: Outbox) -> None:
-    assert not memory.inventory_taken(outbox)
-    memory.take_inventory(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
-    memory.take_inventory(outbox, [("k1", 10, "e3")])
-    assert memory.inventory_taken(outbox)
-    assert memory.held_of_size(outbox, 10) == [Held("k1", "e3")]
-    assert memory.held_of_size(outbox, 30) == []
+    assert not remote_objects.listed_once(outbox)
+    remote_objects.complete_listing(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
+    remote_objects.complete_listing(outbox, [("k1", 10, "e3")])
+    assert remote_objects.listed_once(outbox)
+    assert remote_objects.of_size(outbox, 10) == [RemoteObject("k1", "e3")]
+    assert remote_objects.of_size(outbox, 30) == []
 
 
 def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
@@ -718,49 +726,49 @@ def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
         raise RuntimeError("the link was cut")
 
     with pytest.raises(RuntimeError):
-        memory.take_inventory(outbox, listing())
-    assert not memory.inventory_taken(outbox)
-    assert memory.held_of_size(outbox, 10) == []
+        remote_objects.complete_listing(outbox, listing())
+    assert not remote_objects.listed_once(outbox)
+    assert remote_objects.of_size(outbox, 10) == []
     assert entering.enqueue(outbox, entry()).state == "queued"
 
 
 def test_a_listing_goes_on_where_it_was_cut(outbox: Outbox, elsewhere: Outbox) -> None:
-    assert memory.listed_to(outbox, "m-1/") is None
-    memory.list_on(outbox, "m-1/", [("k1", 10, "e1")], "after k1")
-    assert memory.listed_to(elsewhere, "m-1/") == "after k1"
-    assert memory.listed_to(elsewhere, "deleted/m-1/") is None
-    memory.list_on(elsewhere, "m-1/", [("k2", 10, "e2")], "")
-    assert memory.listed_to(outbox, "m-1/") == ""
-    assert not memory.inventory_taken(outbox)
-    memory.take_inventory(outbox)
-    assert memory.inventory_taken(outbox)
-    assert memory.listed_to(outbox, "m-1/") is None
-    assert {held.key for held in memory.held_of_size(outbox, 10)} == {"k1", "k2"}
+    assert remote_objects.next_page(outbox, "m-1/") is None
+    remote_objects.record_page(outbox, "m-1/", [("k1", 10, "e1")], "after k1")
+    assert remote_objects.next_page(elsewhere, "m-1/") == "after k1"
+    assert remote_objects.next_page(elsewhere, "deleted/m-1/") is None
+    remote_objects.record_page(elsewhere, "m-1/", [("k2", 10, "e2")], "")
+    assert remote_objects.next_page(outbox, "m-1/") == ""
+    assert not remote_objects.listed_once(outbox)
+    remote_objects.complete_listing(outbox)
+    assert remote_objects.listed_once(outbox)
+    assert remote_objects.next_page(outbox, "m-1/") is None
+    assert {held.key for held in remote_objects.of_size(outbox, 10)} == {"k1", "k2"}
 
 
 def test_a_listing_begins_anew_where_its_place_is_forgotten(outbox: Outbox) -> None:
-    memory.list_on(outbox, "m-1/", [], "a token")
-    memory.list_anew(outbox, "m-1/")
-    assert memory.listed_to(outbox, "m-1/") is None
+    remote_objects.record_page(outbox, "m-1/", [], "a token")
+    remote_objects.restart_listing(outbox, "m-1/")
+    assert remote_objects.next_page(outbox, "m-1/") is None
 
 
 def test_what_s3_told_of_an_object_is_kept_while_its_etag_is_the_same(outbox: Outbox) -> None:
-    memory.take_inventory(outbox, [("k", 10, "e-2")])
-    asked = Held("k", "e-2", 5, "")
-    memory.hold(outbox, asked, 10)
-    memory.list_on(outbox, "", [("k", 10, "e-2")], "")
-    assert memory.held_of_size(outbox, 10) == [asked]
-    memory.list_on(outbox, "", [("k", 10, "other")], "")
-    assert memory.held_of_size(outbox, 10) == [Held("k", "other")]
-    memory.no_longer_held(outbox, "k")
-    assert memory.held_of_size(outbox, 10) == []
+    remote_objects.complete_listing(outbox, [("k", 10, "e-2")])
+    asked = RemoteObject("k", "e-2", 5, "")
+    remote_objects.describe(outbox, asked, 10)
+    remote_objects.record_page(outbox, "", [("k", 10, "e-2")], "")
+    assert remote_objects.of_size(outbox, 10) == [asked]
+    remote_objects.record_page(outbox, "", [("k", 10, "other")], "")
+    assert remote_objects.of_size(outbox, 10) == [RemoteObject("k", "other")]
+    remote_objects.remove(outbox, "k")
+    assert remote_objects.of_size(outbox, 10) == []
 
 
 def test_a_fact_says_what_it_was_told_last(outbox: Outbox) -> None:
-    assert memory.told(outbox, "looked") == ""
-    memory.tell(outbox, "looked", "1")
-    memory.tell(outbox, "looked", "2")
-    assert memory.told(outbox, "looked") == "2"
+    assert facts.value(outbox, "looked") == ""
+    facts.keep(outbox, "looked", "1")
+    facts.keep(outbox, "looked", "2")
+    assert facts.value(outbox, "looked") == "2"
 
 
 def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:

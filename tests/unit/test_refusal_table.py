@@ -39,11 +39,12 @@ from test_refusals import (
     came,
 )
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.rows import Row
-from petal_s3.s3.error_mapping import _STATUS, TABLE, translate
+from petal_s3.s3.error_codes import STATUSES, TABLE
+from petal_s3.s3.error_mapping import translate
 from petal_s3.service.service import Service
 from tests.support import known
 
@@ -215,7 +216,7 @@ def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A service with one row in its outbox; what its attempts end with is for the test to say."""
     made = Service(
-        config.load(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
+        load_settings(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
         capabilities=known.KNOWN,
     )
     made.drainer._spread = lambda: 1.0
@@ -286,12 +287,12 @@ def test_the_table_has_every_code_that_is_known_and_every_code_that_is_translate
 def test_the_table_has_every_status_that_is_translated_without_its_code() -> None:
     without = {status for code, status, _ in CODES if code not in TABLE}
 
-    assert set(_STATUS) <= without
+    assert set(STATUSES) <= without
 
 
 def test_every_meaning_has_its_effect() -> None:
     meanings = {meaning for _, _, meaning in CODES}
 
     assert meanings - {NOT_S3} == set(EFFECTS)
-    translated = {(kind, code) for kind, code, _ in [*TABLE.values(), *_STATUS.values()]}
+    translated = {(kind, code) for kind, code, _ in [*TABLE.values(), *STATUSES.values()]}
     assert translated <= meanings
