@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class OutboxThread:
-    """An outbox whose every call is made on one thread, and awaited."""
+    """An outbox whose calls run on one thread, and are awaited."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

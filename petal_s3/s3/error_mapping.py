@@ -122,7 +122,7 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
 
 
 def _misnamed(error: BaseException) -> S3IntegrationError | None:
-    """What a setting that no request can be made of is to say; none for any other error."""
+    """The error for a setting of which no request can be made; none for any other error."""
     misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
     if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
         return S3BucketError(
@@ -174,7 +174,7 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     if from_cache(headers):
         return NotS3(FROM_CACHE)
     told = _told(error, status, options)
-    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
+    # The empty answer to a HEAD does not show what answers, and some servers label it HTML.
     wordless = error.operation_name in _HEADS
     kind, our_code, sentence = _meaning(error.operation_name, code, told)
     if code not in TABLE and not wordless and status not in _LOGIN:
@@ -190,7 +190,7 @@ def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
 
 
 def login_page(told: Told) -> NotS3:
-    """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
+    """The error for a web page in place of an answer: it shows nothing of S3."""
     error = NotS3(_LOGIN_PAGE.format(told=told))
     error.page = told
     return error
@@ -227,7 +227,7 @@ def _meaning(operation: str, code: str, told: Told) -> Meaning:
 
 
 def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError:
-    # The library of TLS says what is wrong with it; those above add the whole address.
+    # The TLS library says what is wrong with it; the libraries above add the whole address.
     said = (str(getattr(one, "verify_message", "")) for one in causes)
     text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:

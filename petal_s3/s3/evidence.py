@@ -1,19 +1,23 @@
-"""What was really answered: noted beside each parsed answer, and said in words for a reason."""
+"""What really came as an answer: noted beside what was parsed of it, and put into words."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+from petal_s3.s3.shapes import Answer, Params
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
 
 _ROOT = "Root"
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<(?:[\w.-]+:)?([\w.-]+)")
 _IN_WORDS = {"": "nothing", "html": "a web page", "ListBucketResult": "a listing of the bucket"}
 
 
-def send_md5(model: Any, params: Mapping[str, Any], **_: Any) -> None:
+def send_md5(model: OperationModel, params: Params, **_: object) -> None:
     """Send the md5 of a setting beside the CRC32 that botocore sends.
 
     Ceph and others know only ``Content-MD5``, and refuse a lifecycle without it; botocore has
@@ -26,9 +30,9 @@ def send_md5(model: Any, params: Mapping[str, Any], **_: Any) -> None:
 
 
 def note_root(
-    response_dict: Mapping[str, Any] | None = None,
-    parsed_response: Mapping[str, Any] | None = None,
-    **_: Any,
+    response_dict: Answer | None = None,
+    parsed_response: Answer | None = None,
+    **_: object,
 ) -> None:
     """Keep the name of the answer's outermost element: the parser takes any for the right one.
 
@@ -41,12 +45,12 @@ def note_root(
         parsed_response["ResponseMetadata"][_ROOT] = "html" if name.lower() == "html" else name
 
 
-def root_of(answer: Mapping[str, Any]) -> str:
+def root_of(answer: Answer) -> str:
     """The outermost element of an answer; ``text`` where it is none, empty for nothing at all."""
     return str(answer.get("ResponseMetadata", {}).get(_ROOT, ""))
 
 
-def came(answer: Mapping[str, Any]) -> str:
+def came(answer: Answer) -> str:
     """What an answer was, for a sentence: ``200 and a listing of the bucket``."""
     root = root_of(answer)
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "an answer")
