@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.logs import write_bag
 from petal_s3.service.service import Service
 from tests.faults.chaos import Chaos, Shape
@@ -64,7 +64,7 @@ def _dying(bytes_s: float, every_s: float, what: str) -> Measure:
         async with FaultServer() as server, Chaos(server.url) as link:
             link.shape(Shape(up_bytes_s=bytes_s, latency_s=0.02))
             link.schedule(up_s=every_s, down_s=2.0)
-            service = Service(config.load(**_settings(room, server, link.url)))
+            service = Service(load_settings(**_settings(room, server, link.url)))
             await service.start(watch=False)
             began = time.monotonic()
             row = await service.enqueue(path)

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from petal_s3.core import settings as config
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import (
     BadInput,
     NotNow,
@@ -76,7 +76,7 @@ class S3Client:
             "endpoint_url": endpoint_url,
         }
         given = {name: value for name, value in named.items() if value is not None}
-        self._service = local_service(config.load(**given, **settings), only_reads=True)
+        self._service = local_service(load_settings(**given, **settings), only_reads=True)
         self._opening = asyncio.Lock()
         self._thread = LoopThread("petal-s3", at_end=self._service.stop)
 

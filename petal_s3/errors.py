@@ -34,13 +34,10 @@ Every class carries a stable ``code``, the HTTP ``status`` the doors answer with
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="S3IntegrationError")
-NO_DESCRIPTORS = "too_many_files"
 
 
 def plain(text: str) -> str:
@@ -342,25 +339,3 @@ def _wrapped(kind: type[_E], cause: S3IntegrationError) -> _E:
     error.row_id = cause.row_id
     error.__cause__ = cause
     return error
-
-
-def no_descriptors(error: OSError) -> LocalStorageError | None:
-    """What ``error`` means where no more files can be opened; none where it means another thing.
-
-    It says nothing about the file or the peer that was to be opened.
-    """
-    if error.errno is None or error.errno not in {errno.EMFILE, errno.ENFILE}:
-        return None
-    return LocalStorageError(
-        f"petal-s3 cannot open any more files ({os.strerror(error.errno)}): raise the limit of its"
-        " process (ulimit -n, LimitNOFILE).",
-        code=NO_DESCRIPTORS,
-        status=503,
-    )
-
-
-def check_descriptors(error: OSError) -> None:
-    """Raise what :func:`no_descriptors` finds."""
-    found = no_descriptors(error)
-    if found is not None:
-        raise found from error

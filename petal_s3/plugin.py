@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from petal_s3 import __version__
 from petal_s3.core import clock
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import ConfigError, S3IntegrationError, as_json
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 
@@ -89,7 +89,7 @@ class PetalS3(Petal):  # type: ignore[misc]
     def _build(self) -> None:
         if _unfit is not None:
             raise _unfit
-        settings = config.load()
+        settings = load_settings()
         listens = "ext_mavlink" in self._proxies and not settings.upload_while_flying
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)

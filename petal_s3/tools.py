@@ -17,8 +17,8 @@ from typing import Any, ParamSpec
 from pydantic import ValidationError, validate_call
 
 from petal_s3.client import S3Client
-from petal_s3.core import settings as config
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
 from petal_s3.logs import text as texts
 from petal_s3.service.sessions import MIB, megabytes
@@ -41,7 +41,7 @@ class _Kept:
         self._held: tuple[Settings, S3Client] | None = None
 
     def client(self) -> S3Client:
-        settings = config.load()
+        settings = load_settings()
         with self._lock:
             # Not closed: a call of another thread may still work with it, and it ends with that.
             if self._held is None or self._held[0] != settings or self._held[1].closed:

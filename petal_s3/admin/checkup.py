@@ -14,10 +14,10 @@ from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.permission_checks import CHECKS, try_all
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
-from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file
+from petal_s3.core.settings import MIB, Settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
-from petal_s3.intake.log_directories import origins
-from petal_s3.intake.settling import find_logs
+from petal_s3.intake.log_directories import find_named, log_directories
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
@@ -143,9 +143,9 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     check = "log directories"
     if not settings.log_dirs:
         yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
-    for origin in origins(settings):
-        directory = origin.directory
-        named = "sources" if origin.template else "PETAL_S3_LOG_DIRS"
+    for place in log_directories(settings):
+        directory = place.directory
+        named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
         try:
             os.scandir(directory).close()
         except FileNotFoundError:
@@ -155,7 +155,7 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
             found = f"{directory} cannot be read ({error.strerror})"
             yield Finding(check, "failed", found, "Let this user read it.")
         else:
-            number = len(find_logs([directory], origin.kinds))
+            number = len(find_named([directory], place.kinds))
             yield Finding(check, "ok", f"{directory} holds {number} logs")
 
 

@@ -21,9 +21,10 @@ from petal_s3.cli.exit_codes import (
     print_json,
     run,
 )
-from petal_s3.core import settings as config
 from petal_s3.core.packages import unfit
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from petal_s3.host import install as hostfiles
 from petal_s3.objects.ownership import KeyOwnership
@@ -68,7 +69,7 @@ def setup(
     """Bring the bucket and its settings to the wanted state; a second run changes nothing."""
     from petal_s3.admin.bucket_setup import Wish  # noqa: PLC0415 - slow, and only for this
 
-    settings = config.load()
+    settings = load_settings()
     wish = Wish(
         bucket=settings.bucket_name,
         region=settings.region,
@@ -178,7 +179,7 @@ def policy_(
     ] = False,
 ) -> None:
     """Print the least that IAM must allow one machine; asks nobody."""
-    settings = config.load()
+    settings = load_settings()
     document = policy.machine_policy(
         _ownership(settings, machine), region=settings.region, sse=settings.sse, delete=delete
     )
@@ -210,7 +211,7 @@ _SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skip
 
 def check(for_programs: ForPrograms = False) -> None:
     """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
-    settings = config.load()
+    settings = load_settings()
     findings: list[Finding] = []
     wrong = unfit()
     if wrong is None:

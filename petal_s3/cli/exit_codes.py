@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import BadInput, ConfigError, LocalStorageError, S3IntegrationError
 
 DONE, FAILED, WRONG_USE, NOT_NOW, INTERRUPTED = 0, 1, 2, 3, 130
@@ -29,7 +29,7 @@ class Sentences(TyperGroup):
         except S3IntegrationError as error:
             complain(error.message)
             if isinstance(error, ConfigError):
-                file = config.config_file() or f"no settings file ({config.CONFIG_FILE})"
+                file = config_file() or f"no settings file ({CONFIG_FILE})"
                 complain(f"Settings come from the environment and {file}.")
             raise typer.Exit(exit_code(error)) from None
 

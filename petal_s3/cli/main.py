@@ -20,9 +20,10 @@ from petal_s3.cli import admin_commands as cli_admin
 from petal_s3.cli import object_commands as cli_objects
 from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import DONE, FAILED, NOT_NOW, Sentences, complain, print_json, run
-from petal_s3.core import settings as config
 from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
 from petal_s3.host import install as hostfiles
 from petal_s3.host import settings_file as settingsfile
@@ -105,7 +106,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
 ) -> None:
     """Are my logs up, and if not, why? Disturbs nobody."""
-    settings = config.load()
+    settings = load_settings()
     with contextlib.suppress(KeyboardInterrupt):
         if for_programs:
             for found in _looks(settings, _JSON_ROWS, watch=watch):
@@ -150,7 +151,7 @@ def enqueue(
     """Put flight logs into the outbox; whoever drains it sends them."""
     if key is not None and len(paths) > 1:
         raise typer.BadParameter("--key is for one file.")
-    service = _service(config.load())
+    service = _service(load_settings())
     if key is not None:
         service.ownership.check(key)
     raise typer.Exit(run(_enqueue(service, paths, key, for_programs=for_programs)))
@@ -195,7 +196,7 @@ def drain(
     patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
 ) -> None:
     """Send everything, or watch who does; 0 when all is proven, 3 after 60 s without progress."""
-    service = _service(config.load())
+    service = _service(load_settings())
     patience = None if wait else patience_s
     raise typer.Exit(run(_drain(service, patience, for_programs=for_programs)))
 
@@ -227,7 +228,7 @@ def serve(
     ] = None,
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
-    settings = config.load()
+    settings = load_settings()
     service = _service(settings)
     from petal_s3.web.server import (  # noqa: PLC0415 - slow, and only for this
         check_binding,
@@ -276,7 +277,7 @@ def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
 
 
 async def _pin(ids: list[int], *, pinned: bool, for_programs: bool) -> int:
-    service = _service(config.load())
+    service = _service(load_settings())
     try:
         await service.open()
         rows = [await service.pin(row_id, pinned=pinned) for row_id in ids]
@@ -314,11 +315,11 @@ def install(
 ) -> None:
     """Load the petal at the host's next start, and give host and command line one outbox."""
     given, left_out = settingsfile.given_now(os.environ, settings or [])
-    named = os.environ.get(f"{config.PREFIX}CONFIG")
-    file = Path(os.path.abspath(named)) if named else config.CONFIG_FILE  # noqa: PTH100
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
     said = hostfiles.install(hostfiles.find_root(root), file, given, force=force)
     if named:
-        said.append(f"Host and shells must have {config.PREFIX}CONFIG={file} in their environment.")
+        said.append(f"Host and shells must have {PREFIX}CONFIG={file} in their environment.")
     for sentence in [*said, *left_out]:
         typer.echo(sentence)
 

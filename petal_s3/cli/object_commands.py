@@ -15,7 +15,7 @@ from rich.filesize import decimal
 
 from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, run
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import views
@@ -40,7 +40,7 @@ def _with_service(
         local_service,
     )
 
-    service = local_service(config.load(), only_reads=only_reads)
+    service = local_service(load_settings(), only_reads=only_reads)
 
     async def whole() -> T:
         try:

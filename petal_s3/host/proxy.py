@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from petal_s3.core import clock
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import (
     BadInput,
     Offline,
@@ -67,7 +67,7 @@ class S3BucketProxy:
         self._own = service is None
         if service is None:
             service = Service(
-                config.load(
+                load_settings(
                     session_token_url=session_token_url,
                     bucket_name=bucket_name,
                     region=region,

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from petal_s3.core.settings import HOST_TOKEN_URL, PREFIX, Settings, SourceSettings, judge
+from petal_s3.core.settings import Settings, SourceSettings
+from petal_s3.core.settings_loading import check_settings
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
 from petal_s3.errors import BadInput, Conflict
 from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten
 
@@ -95,9 +97,9 @@ def note(
     exists = file.is_file()
     text, old = read(file) if exists else (_TITLE, {})
     wanted = {**{n: v for n, v in _places().items() if n not in old}, **given}
-    judged = judge({"bucket_name": _ANY_BUCKET, **old, **wanted})
+    judged = check_settings({"bucket_name": _ANY_BUCKET, **old, **wanted})
     if not force:
-        before = judge({"bucket_name": _ANY_BUCKET, **old})
+        before = check_settings({"bucket_name": _ANY_BUCKET, **old})
         differing = [n for n in wanted if n in old and getattr(judged, n) != getattr(before, n)]
         if differing:
             raise Conflict(

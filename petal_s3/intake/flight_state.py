@@ -44,13 +44,13 @@ class Heartbeat:
 class FlightState:
     """State, not edges: messages are lost, so each one is taken for what it says now.
 
-    All times are seconds of one steady clock, passed in. ``landings`` counts ended flights;
+    All times are seconds of one steady clock, passed in. ``flights_ended`` counts flights;
     ``ended_at`` is when the last one ended: at the first of the heartbeats that confirmed it.
     """
 
     def __init__(self, *, listening_since: float | None = None) -> None:
         """``listening_since``: when listening began; none where no autopilot can be heard."""
-        self.landings = 0
+        self.flights_ended = 0
         self.ended_at: float | None = None
         self._listening_since = listening_since
         self._system: int | None = None
@@ -158,5 +158,5 @@ class FlightState:
     def _end(self, ended_at: float) -> None:
         self._armed = False
         self._disarmed_in_a_row = 0
-        self.landings += 1
+        self.flights_ended += 1
         self.ended_at = ended_at

@@ -30,13 +30,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.core.kinds import FLIGHT_KINDS, LOG_SUFFIXES
 from petal_s3.errors import (
     NotFinished,
     S3FileNotFoundError,
     S3IntegrationError,
     SourceAway,
-    check_descriptors,
 )
 from petal_s3.logs import rosbag, ulog
 from petal_s3.logs import text as texts

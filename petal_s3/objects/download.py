@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.errors import (
     BadInput,
     Conflict,
     LocalStorageError,
     Mismatch,
     Offline,
-    check_descriptors,
 )
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.proof import judge

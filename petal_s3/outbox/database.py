@@ -16,7 +16,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from petal_s3.errors import LocalStorageError, check_descriptors
+from petal_s3.core.files import check_descriptors
+from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.schema import migrations
 
 Record = Mapping[str, Any]

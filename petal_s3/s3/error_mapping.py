@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from petal_s3.core.files import no_descriptors
 from petal_s3.errors import (
     ClockSkew,
     NotS3,
@@ -25,7 +26,6 @@ from petal_s3.errors import (
     SourceAway,
     Told,
     Transient,
-    no_descriptors,
 )
 from petal_s3.s3.error_codes import BUCKET, NO, STATUSES, TABLE, UNWELL, Meaning
 from petal_s3.s3.evidence import root_of

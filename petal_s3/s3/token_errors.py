@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import aiohttp
 from pydantic import ValidationError
 
-from petal_s3.errors import S3CredentialsError, no_descriptors
+from petal_s3.core.files import no_descriptors
+from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.server_time import retry_after_s
 
 

@@ -17,12 +17,16 @@ from petal_s3.cleanup.retention import Retention, free_bytes
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import ConfigError, Conflict, LocalStorageError, NotNow, S3IntegrationError
 from petal_s3.intake import spool
-from petal_s3.intake.enqueue import PRIORITY_ASKED, Intake
+from petal_s3.intake.enqueue import enqueue
+from petal_s3.intake.entry import PRIORITY_ASKED, Intake, RowOptions
 from petal_s3.intake.flight_state import FlightState, Heartbeat
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.receive import receive
+from petal_s3.intake.spooling import adopt_copies
+from petal_s3.intake.watcher import Watcher
 from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
@@ -31,6 +35,7 @@ from petal_s3.outbox import deletions, drain_status, queries, requests, transiti
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock, prepare
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.client import S3
@@ -156,11 +161,10 @@ class Service:
             settings,
             self.ownership,
             self.outbox,
-            self.flight,
             self._files,
-            on_landed=self.drainer.new_log,
-            now=self._now,
+            on_enqueued=self.drainer.new_log,
         )
+        self.watcher = Watcher(self.intake, self.flight, now=self._now)
 
     # -- life
 
@@ -171,7 +175,7 @@ class Service:
         """
         try:
             if await self.outbox.missing():
-                await self.run(spool.prepare, self.settings.state_dir)
+                await self.run(prepare, self.settings.state_dir)
                 await self._open_outbox()
                 await self.learner.load()
         except LocalStorageError as error:
@@ -204,7 +208,7 @@ class Service:
                 await self.s3.open()
         await self.begin_draining()
         if watch:
-            self._spawn(self.intake.watch())
+            self._spawn(self.watcher.watch())
 
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
@@ -269,7 +273,7 @@ class Service:
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
             self.drainer.block = None
-            self.intake.ask_scan()
+            self.watcher.ask_scan()
 
     async def _take_over(self) -> bool:
         """Whether the outbox is ours to drain now; a disk that fails is asked again."""
@@ -281,7 +285,7 @@ class Service:
             if not await to_end(self.run(self.lock.take)):
                 return False
             await self.outbox(transitions.release_claims)
-            await self.intake.adopt_copies()
+            await adopt_copies(self.intake)
             await self.run(spool.sweep, self._spool, await self.outbox(queries.spooled))
         except (OSError, LocalStorageError) as error:
             self._defer(error)
@@ -318,22 +322,22 @@ class Service:
             if damaged or not self.outbox.is_open:
                 await self.outbox.rebuild()
             await self.drainer.hurry()
-            await self.intake.adopt_copies()
+            await adopt_copies(self.intake)
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
             return
         self._rebuilding = False
-        self.intake.ask_scan()
+        self.watcher.ask_scan()
 
     # -- verbs
 
     async def scan(self) -> int:
         """Look through the log directories; return how many new files are waited for."""
-        return await self.intake.scan()
+        return await self.watcher.scan()
 
     async def landed(self) -> dict[str, int]:
         """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
-        found, enqueued = await self.intake.landed()
+        found, enqueued = await self.watcher.scan_and_accept()
         await self.drainer.hurry()
         return {"found": found, "enqueued": enqueued}
 
@@ -344,10 +348,16 @@ class Service:
         key: str | None = None,
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
+        inside_only: bool = False,
         **more: Any,
     ) -> Row:
-        """Enter a file by name, durably; returns at once. As :meth:`Intake.enqueue`."""
-        return await self.intake.enqueue(path, key=key, name=name, priority=priority, **more)
+        """Enter a file by its path, durably, without waiting for its upload.
+
+        ``more``: ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`. Raises as
+        :func:`petal_s3.intake.enqueue.enqueue`.
+        """
+        options = RowOptions(name=name, key=key or "", priority=priority, **more)
+        return await enqueue(self.intake, path, options, inside_only=inside_only)
 
     async def receive(
         self,
@@ -357,10 +367,14 @@ class Service:
         key: str | None = None,
         **more: Any,
     ) -> Row:
-        """Enter a body that comes in pieces, durably. As :meth:`Intake.receive`."""
-        return await self.intake.receive(
-            chunks, name, key=key, idle_s=self.settings.request_timeout, **more
-        )
+        """Enter a body that comes in pieces, durably.
+
+        ``more``: ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
+        Raises as :func:`petal_s3.intake.receive.receive`.
+        """
+        options = RowOptions(key=key or "", **more)
+        idle_s = self.settings.request_timeout
+        return await receive(self.intake, chunks, name, options, idle_s=idle_s)
 
     def fly(self, *, armed: bool) -> str:
         """Take in what somebody says of the flight; returns the flight state.
@@ -528,12 +542,12 @@ class Service:
         before = self.send_blocked_reason()
         self.flight.heartbeat(beat, self._now())
         if self.flight.may_be_ending:
-            self.intake.ask_scan()  # the wait for files to settle runs beside the confirmation
+            self.watcher.ask_scan()  # the wait for files to settle runs beside the confirmation
         self._may_send_again(before)
 
     def _may_send_again(self, before: str | None) -> None:
         if before is not None and self.send_blocked_reason() is None:
-            self.intake.ask_scan()
+            self.watcher.ask_scan()
             self.drainer.wake()
 
     # -- what the rooms ask and tell
@@ -587,8 +601,8 @@ class Service:
             "reason": self._reason(),
             "code": self._code(),
             "rate_bytes_s": rate,
-            "settling": self.intake.settling.paths[:20],
-            "trouble": self.intake.trouble,
+            "settling": self.watcher.settling.paths[:20],
+            "trouble": self.watcher.trouble,
             "advice": [*self.orphans.advice, *self.retention.advice],
         }
 

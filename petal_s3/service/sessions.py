@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from petal_s3.core.kinds import TEXT_KINDS
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError
+from petal_s3.intake.enqueue import locate
 from petal_s3.logs.log_file import log_time, open_log
 from petal_s3.logs.sniff import kind_of, refused, shown_name
 from petal_s3.objects.ownership import DESCRIPTION, session_folder, stamped
@@ -83,7 +84,7 @@ async def enter_log(
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     session_folder(service.ownership.home, session_id)
-    real, _ = await service.run(service.intake.located, path, inside_only)
+    real, _ = await service.run(locate, service.intake, path, inside_only)
     name = Path(more.pop("name", None) or os.fspath(path)).name
     status = await service.run(_status, real)
     check_text(name, status.st_size)

@@ -11,12 +11,12 @@ from typing import Any
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.log_directories import find_logs
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.service.status import row_json, summary, why_not
 
 Json = dict[str, Any]
@@ -57,7 +57,7 @@ def last_said(settings: Settings) -> Json:
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find(settings)
+    files = find_logs(settings)
     if not files:
         directories = ", ".join(str(directory) for directory in settings.directories)
         return [

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from petal_s3 import __version__
 from petal_s3.core.kinds import ALL_KINDS, SUFFIXES, TEXT_KINDS
 from petal_s3.errors import BadInput
-from petal_s3.intake.enqueue import PRIORITY_ASKED
+from petal_s3.intake.entry import PRIORITY_ASKED
 from petal_s3.logs.sniff import log_suffix
 from petal_s3.objects.ownership import valid_session_id
 from petal_s3.service import sessions, views

@@ -13,7 +13,7 @@ from console import HOME, MACHINE, Answer, Console, Sea
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.state_dir import DrainLock
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [

@@ -39,8 +39,8 @@ from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Fault
-from petal_s3.intake.spool import DrainLock
 from petal_s3.outbox import transitions
+from petal_s3.outbox.state_dir import DrainLock
 from tests.faults.mind import Many
 from tests.faults.server import FaultServer
 

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.settling import open_for_writing
+from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -43,7 +43,7 @@ class Drone:
     """A service, and logs that are moved into its log directory: that takes no descriptor."""
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
-        self.service = Service(config.load(**settings), capabilities=KNOWN)
+        self.service = Service(load_settings(**settings), capabilities=KNOWN)
         self.service.drainer._spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs
@@ -97,8 +97,8 @@ class Drone:
         with only(0):
             await begin()
             name = self.put()
-            self.service.intake.ask_scan()
-            while not self.service.intake.trouble:  # the parent does not wait for ever
+            self.service.watcher.ask_scan()
+            while not self.service.watcher.trouble:  # the parent does not wait for ever
                 await asyncio.sleep(0.01)
             said = (await self.service.status())["reason"]
         while not [row for row in await self.rows(name) if row.state == "verified"]:
@@ -120,7 +120,7 @@ async def main(drone: Drone) -> None:
     await service.open()
     rounds = {
         "scan": await drone.starved(0, nothing, service.landed),
-        "/proc": await drone.starved(0, service.scan, service.intake._accept_settled),
+        "/proc": await drone.starved(0, service.scan, service.watcher.accept_settled),
         "source": await drone.starved(0, service.landed, service.drainer.step),
     }
     for left in range(1, 20):

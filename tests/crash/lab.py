@@ -14,8 +14,8 @@ from typing import Any
 
 from crash_child import bring
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
@@ -128,7 +128,7 @@ class Lab:
 
     def service(self, state: Path) -> Service:
         """A service in this process."""
-        service = Service(config.load(**self.settings(state)), capabilities=KNOWN)
+        service = Service(load_settings(**self.settings(state)), capabilities=KNOWN)
         service.drainer._spread = lambda: 0.0
         return service
 

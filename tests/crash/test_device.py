@@ -17,7 +17,7 @@ from lab import SMALL, THREE_PARTS, TWO_PARTS, Lab
 from test_power_cut import Disk, bring_watched
 
 from petal_s3.cli.screen import headline
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.snapshot import look
@@ -128,7 +128,7 @@ async def test_what_a_killed_process_had_begun_is_not_said_to_be_on_its_way(lab:
     lab.start()
     while not lab.ledger.requests("UploadPart"):
         await asyncio.sleep(0.005)
-    settings = config.load(**lab.settings())
+    settings = load_settings(**lab.settings())
     alive = look(settings, 10)
     lab.kill()
     lab.ended()

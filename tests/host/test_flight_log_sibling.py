@@ -263,7 +263,7 @@ def test_cancelling_its_job_keeps_a_log_that_was_in_the_outbox_before(
     assert host.post("outbox", {"path": str(path), "key": key}).status == 200
     until(lambda: host.ledger.requests("UploadPart", key))
     started = upload(host, path, key, wait=False).json
-    until(lambda: host.host.log_text().count(f"landed key={key}") == 2)  # asked for again
+    until(lambda: host.host.log_text().count(f"enqueued key={key}") == 2)  # asked for again
     assert host.post(f"{SIBLING}/jobs/{started['job_id']}/cancel").status == 200
     assert job(host, key)["status"] == "cancelled"
     assert row_at(host, key)["state"] == "uploading"

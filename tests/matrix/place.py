@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from petal_s3.core import clock
-from petal_s3.core import settings as config
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.service.service import Service
 from petal_s3.upload import worker
@@ -227,4 +227,4 @@ def settings_for(where: Mapping[str, str], part: int, **more: Any) -> Settings:
         **where,
         **more,
     }
-    return config.load(**given).model_copy(update={"part_size": part})
+    return load_settings(**given).model_copy(update={"part_size": part})

@@ -21,8 +21,8 @@ import boto3
 import pytest
 from pydantic import BaseModel
 
-from petal_s3.core import settings as config
 from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
@@ -354,7 +354,7 @@ def standing(
         }
         with pytest.MonkeyPatch.context() as bare:
             bare.setenv("PETAL_S3_CONFIG", "")
-            kept = config.load(**given)
+            kept = load_settings(**given)
 
         async def make() -> tuple[Service, Server]:
             service = Service(kept, capabilities=KNOWN)

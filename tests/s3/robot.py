@@ -14,8 +14,8 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, Link
 from petal_s3.demo.logs import write_bag, write_ulog
@@ -112,7 +112,7 @@ class Robot:
             "log_dirs": str(self.logs),
             "settle_seconds": 0,
         }
-        loaded = config.load(**{**given, **self.given, **settings})
+        loaded = load_settings(**{**given, **self.given, **settings})
         service = Service(loaded, capabilities=self.known)
         # No jitter: what failed is due again at once, so that a test steps on without waiting.
         service.drainer._spread = lambda: 0.0

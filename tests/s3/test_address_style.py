@@ -14,7 +14,8 @@ from aiohttp import web
 from petal_s3.admin.bucket_settings import calls_for, region_of
 from petal_s3.admin.bucket_setup import Wish, setup_steps
 from petal_s3.admin.checkup import checkup
-from petal_s3.core.settings import AddressStyle, Settings, judge
+from petal_s3.core.settings import AddressStyle, Settings
+from petal_s3.core.settings_loading import check_settings
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3 import presign
@@ -98,7 +99,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[OneStyle]:
 
 
 def settings_for(server: OneStyle, style: str, tmp_path: Any) -> Settings:
-    return judge(
+    return check_settings(
         {
             "bucket_name": "logs",
             "endpoint_url": server.url,
@@ -232,7 +233,7 @@ async def test_bucket_setup_names_the_setting_where_the_path_is_not_taken(
 
 def test_another_style_is_refused_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(S3IntegrationError) as caught:
-        judge({"bucket_name": "logs", "address_style": "hosted"})
+        check_settings({"bucket_name": "logs", "address_style": "hosted"})
     assert caught.value.message == (
         "PETAL_S3_ADDRESS_STYLE is 'hosted': Input should be 'auto', 'path' or 'virtual'."
     )

@@ -11,6 +11,7 @@ import pytest
 from robot import BUCKET, DEADLINE_S, TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import queries
 from petal_s3.outbox.database import set_aside
 from petal_s3.outbox.outbox import Outbox
@@ -33,7 +34,7 @@ def forget_pages(outbox: Outbox) -> None:
 async def reopened(robot: Robot) -> Service:
     """A new process, that scans and takes over as the host's does."""
     service = await robot.open()
-    await service.intake.adopt_copies()
+    await adopt_copies(service.intake)
     await service.scan()
     await service.landed()
     return service

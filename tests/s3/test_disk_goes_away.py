@@ -15,8 +15,9 @@ from robot import SMALL, THREE_PARTS, Robot, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.service.service import Service
 
@@ -26,12 +27,12 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
     for name in (
         "upload.worker._PROBE_S",
-        "intake.enqueue._AGAIN_S",
         "service.service._STORAGE_S",
         "service.service._LOCK_S",
     ):
         monkeypatch.setattr(f"petal_s3.{name}", 0.05)
     monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
+    monkeypatch.setattr(Watcher, "retry_s", 0.05)
 
 
 @contextlib.asynccontextmanager
@@ -171,7 +172,7 @@ async def test_logs_on_a_read_only_disk_are_sent_as_ever(robot: Robot, tmp_path:
 async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> None:
     async with running(robot) as service:
         paths = [robot.write("up.ulg", seed=1)]
-        service.intake.ask_scan()
+        service.watcher.ask_scan()
         await until(lambda: proven(robot) == 1)
         robot.link.cut()
         paths.append(robot.write("waits.ulg", seed=2))

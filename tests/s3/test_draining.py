@@ -15,7 +15,7 @@ from robot import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
-from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.state_dir import DrainLock
 
 # A row of another process and a link that is back are noticed within about 2 s; where nobody
 # looked, it would take a minute. In between lies what a busy machine may add.

@@ -21,7 +21,6 @@ from robot import DROP, PART, SMALL, TWO_PARTS, Robot, until
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog
-from petal_s3.intake import enqueue as intake
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 
@@ -607,16 +606,16 @@ async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_is_sent(
     "refused by where the opened file really lies; no row",
 )
 async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_lands(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch, outside: Path, how: str
+    robot: Robot, outside: Path, how: str
 ) -> None:
-    check = intake.open_for_writing
+    check = robot.service.intake.open_for_writing
 
     def late(paths: Any) -> set[str]:
         found = check(paths)
         swapped(robot.logs / "day", outside.parent)
         return found
 
-    monkeypatch.setattr(intake, "open_for_writing", late)
+    robot.service.intake.open_for_writing = late
     if how == "by name":
         with pytest.raises(NotAFlightLog) as caught:
             await robot.service.enqueue(robot.logs / "day/flight.ulg", inside_only=True)

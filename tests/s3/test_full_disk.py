@@ -13,6 +13,7 @@ import pytest
 from robot import TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -77,8 +78,8 @@ def filling(
 ) -> Iterator[Filling]:
     """A robot of which the disk can be filled; it looks again soon, not after seconds."""
     monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake.enqueue._AGAIN_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake.enqueue._SETTLING_S", 0.05)
+    monkeypatch.setattr(Watcher, "retry_s", 0.05)
+    monkeypatch.setattr(Watcher, "poll_s", 0.05)
     with contextlib.ExitStack() as stack:
         if request.param == "counted in pages":
             made = Filling(disks.limit, disks.lift)
@@ -104,7 +105,7 @@ async def bring(robot: Robot, service: Service, filling: Filling, at: int | str)
     filling.again(at)
     path = robot.write(f"{at}.ulg", TWO_PARTS, seed=crc32(str(at).encode()))
     content = path.read_bytes()
-    service.intake.ask_scan()
+    service.watcher.ask_scan()
 
     await until(lambda: filling.failed or filling.proven)
     if at:

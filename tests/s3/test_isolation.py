@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from robot import BUCKET, HOME, MACHINE
 from wired import KEY, OTHER, Wired, noise
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
@@ -122,7 +122,7 @@ MACHINES: list[dict[str, Any]] = [
 
 
 async def drone(tmp: Path, *, host: str | None = None, **given: Any) -> Drone:
-    settings = config.load(
+    settings = load_settings(
         bucket_name=BUCKET, state_dir=tmp / "state", log_dirs=str(tmp), settle_seconds=0, **given
     )
     service = Service(settings, host_machine_id=host)

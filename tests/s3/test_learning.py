@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from robot import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, until
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
@@ -87,7 +87,7 @@ class Drone:
     async def open(self, **settings: Any) -> None:
         """A new process on the outbox."""
         self.logs.mkdir(exist_ok=True)
-        loaded = config.load(
+        loaded = load_settings(
             **{
                 "bucket_name": BUCKET,
                 "session_token_url": self.server.token_url,

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from robot import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Robot, refusal
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
 from petal_s3.errors import S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
 
@@ -298,6 +298,6 @@ async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(robot: Robot) -
     shown = "".join(f"{thing!r} {thing!s}" for thing in ours)
 
     assert len({type(thing) for thing in ours}) > 20
-    assert any(isinstance(thing, config.Settings) for thing in ours)
+    assert any(isinstance(thing, Settings) for thing in ours)
     assert "s3cr3t-api" not in shown
     assert_nothing_leaked(robot, shown)

@@ -16,6 +16,7 @@ import pytest
 from robot import DROP, HOME, LOSE_ANSWER, PART, Robot, refusal, until
 
 from petal_s3.errors import S3IntegrationError
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions
 from petal_s3.service.sessions import MIB, S3LogMetadata
@@ -267,7 +268,7 @@ async def test_a_lost_outbox_loses_neither_session_nor_description(robot: Robot)
     for file in robot.state.glob("outbox.db*"):
         file.unlink()
     service = await robot.open()
-    await service.intake.adopt_copies()
+    await adopt_copies(service.intake)
 
     done = await robot.finish(1)
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from robot import BUCKET, HOME, MACHINE
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import Objects
 from petal_s3.outbox import queries, transitions
@@ -135,7 +135,7 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     """Everything open; nothing drains by itself."""
     async with FaultServer(keep=True) as server, Chaos(server.url) as link:
-        loaded = config.load(**settings(server, link.url, tmp, **more))
+        loaded = load_settings(**settings(server, link.url, tmp, **more))
         service = Service(loaded, capabilities=KNOWN)
         service.drainer._spread = service.objects._spread = lambda: 0.0
         await service.open()

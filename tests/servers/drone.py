@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
@@ -103,7 +103,7 @@ class Drone:
 
     async def open(self, **settings: Any) -> Service:
         """A new process, as it were: what the one before had claimed is due."""
-        service = Service(config.load(**self.settings(**settings)))
+        service = Service(load_settings(**self.settings(**settings)))
         service.drainer._spread = lambda: 0.0
         self._services.append(service)
         await service.open()

@@ -12,9 +12,10 @@ from unittest import mock
 
 from petal_s3.cleanup import deletion
 from petal_s3.core import clock
-from petal_s3.core import settings as config
-from petal_s3.intake import enqueue as intake
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.intake import entry
 from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -82,7 +83,7 @@ class Drone:
         """Start the process on what lies on the disk."""
         world = self._world
         self._died = asyncio.Event()
-        settings = config.load(
+        settings = load_settings(
             bucket_name=BUCKET,
             endpoint_url=ENDPOINT,
             session_token_url=TOKENS,
@@ -225,12 +226,12 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(wire.Session, "_get_session", session),
         mock.patch.object(clock, "boot_id", lambda: world.boot),
         # Polled less often than in the real world: most of a life would be spent on it.
-        mock.patch.object(intake, "_SETTLING_S", 1.0),
+        mock.patch.object(Watcher, "poll_s", 1.0),
         mock.patch.object(drainer, "_LOOK_S", 1.0),
         mock.patch.object(drainer, "_POLL_S", 2.0),
         mock.patch.object(service, "_SAY_S", 5.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
-        mock.patch.object(intake, "open_for_writing", _none_of),
+        mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),
         found_out_once(),
     ):

@@ -38,7 +38,7 @@ class Logs:
         if self.rng.random() < 0.1:
             self._stranger(path)
         if self.drone.up and self.rng.random() < 0.7:
-            self.drone.service.intake.ask_scan()
+            self.drone.service.watcher.ask_scan()
 
     def _fresh(self, directory: Path) -> Path:
         self._count += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from petal_s3.core.settings import judge
+from petal_s3.core.settings_loading import check_settings
 from petal_s3.outbox.capabilities import bucket_name_of, keep, known_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import Capabilities, read, written
@@ -30,7 +30,7 @@ KNOWN = Capabilities(asked_at=1_760_000_000).with_(
     ],
 )
 def test_a_bucket_is_known_by_its_server_and_its_name(given: dict[str, Any], name: str) -> None:
-    assert bucket_name_of(judge({"bucket_name": "logs", **given})) == name
+    assert bucket_name_of(check_settings({"bucket_name": "logs", **given})) == name
 
 
 def test_what_is_known_of_one_bucket_is_not_told_of_another(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from test_refusals import (
     came,
 )
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.rows import Row
@@ -216,7 +216,7 @@ def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A service with one row in its outbox; what its attempts end with is for the test to say."""
     made = Service(
-        config.load(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
+        load_settings(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
         capabilities=known.KNOWN,
     )
     made.drainer._spread = lambda: 1.0
