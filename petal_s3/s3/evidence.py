@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from typing import TYPE_CHECKING
 
-from petal_s3.s3.shapes import Answer, Params
-
-if TYPE_CHECKING:
-    from botocore.model import OperationModel
+from petal_s3.s3.shapes import Answer
 
 _ROOT = "Root"
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<(?:[\w.-]+:)?([\w.-]+)")
 _IN_WORDS = {"": "nothing", "html": "a web page", "ListBucketResult": "a listing of the bucket"}
-
-
-def send_md5(model: OperationModel, params: Params, **_: object) -> None:
-    """Send the md5 of a setting beside the CRC32 that botocore sends.
-
-    Ceph and others know only ``Content-MD5``, and refuse a lifecycle without it; botocore has
-    left it out since 1.36. For its event ``before-call``.
-    """
-    body = params.get("body")
-    if model.http_checksum.get("requestChecksumRequired") and isinstance(body, bytes):
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        params["headers"].setdefault("Content-MD5", base64.b64encode(md5).decode())
 
 
 def note_root(
@@ -55,3 +37,8 @@ def came(answer: Answer) -> str:
     root = root_of(answer)
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", "an answer")
     return f"{status} and {_IN_WORDS.get(root, root)}"
+
+
+def short_line(text: object) -> str:
+    """One short line of printable text out of what a server or library said."""
+    return re.sub(r"[^\x20-\x7e]+", " ", str(text or "no reason given"))[:200]
