@@ -20,7 +20,8 @@ from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
 from petal_s3.errors import BadInput, Permanent
 from petal_s3.host import settings_file as settingsfile
-from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten, write
+from petal_s3.host.yaml_editing import Json, rewritten
+from petal_s3.host.yaml_file import Change, backup_of, read, write
 
 PROXIES = "proxies.yaml"
 

@@ -14,7 +14,8 @@ from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.core.settings_loading import check_settings
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
 from petal_s3.errors import BadInput, Conflict
-from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten
+from petal_s3.host.yaml_editing import Json, rewritten
+from petal_s3.host.yaml_file import Change, backup_of, read
 
 _TITLE = "# Settings of petal-s3, for the host and the command line alike.\n"
 _ANY_BUCKET = "not-yet-named"

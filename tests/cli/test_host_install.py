@@ -98,6 +98,20 @@ def test_comments_stay_where_something_is_only_added(onboard: Onboard) -> None:
     assert onboard.proxies.read_text().startswith(EARLIER)
 
 
+def test_only_our_lines_are_added_where_others_have_theirs(onboard: Onboard) -> None:
+    written = (
+        f"{EARLIER}petals:\n  a: 'a:A'  # quoted\n\n# loaded at once\nstartup_petals:\n- a\n# end\n"
+    )
+    onboard.proxies.write_text(written)
+    onboard.install()
+    assert onboard.proxies.read_text() == written.replace(
+        "# quoted\n", "# quoted\n  petal-s3: petal_s3.plugin:PetalS3\n"
+    ).replace("- a\n", "- a\n- petal-s3\n")
+    onboard.backup.unlink()
+    onboard.remove()
+    assert onboard.proxies.read_text() == written
+
+
 def test_other_petals_stay_beside_ours(onboard: Onboard) -> None:
     others = {"petals": {"a": "a:A"}, "startup_petals": ["a"], "enabled_proxies": ["bucket"]}
     onboard.proxies.write_text(json.dumps(others))

@@ -239,7 +239,7 @@ async def test_a_cancelled_upload_leaves_nothing_half_done(
     await until(lambda: not robot.open_uploads())
 
     assert robot.sql("SELECT state, reason FROM log") == [
-        ("cancelled", "The caller gave the upload up.")
+        ("cancelled", "The caller cancelled the upload.")
     ]
     assert all(request.body_bytes < PART for request in robot.ledger.requests("UploadPart"))
     assert robot.stored() == []
