@@ -88,7 +88,7 @@ def _retry_given_up(outbox: Outbox, row: Row) -> None:
         requests.retry_inside(outbox, row.id)
 
 
-def follow(outbox: Outbox, row: Row, path: str) -> Row | None:
+def change_path(outbox: Outbox, row: Row, path: str) -> Row | None:
     """Record the new path of a rotated file; none where ``path`` has a row of its own."""
     return outbox.first(
         "UPDATE OR IGNORE log SET path = :path, local = 'kept' WHERE id = :id RETURNING *",
@@ -108,7 +108,7 @@ def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
     return row_of(found[0]) if found else None
 
 
-def known_again(outbox: Outbox, row: Row, identity: Identity) -> None:
+def update_identity(outbox: Outbox, row: Row, identity: Identity) -> None:
     """Record that the file of a proven row has another time or inode, and the same bytes.
 
     Every row that was proven of this file takes on the new identity, except where that has a row.
@@ -126,7 +126,7 @@ def known_again(outbox: Outbox, row: Row, identity: Identity) -> None:
     )
 
 
-def found_at(outbox: Outbox, row: Row, identity: Identity) -> Row:
+def note_inode(outbox: Outbox, row: Row, identity: Identity) -> Row:
     """Record under which inode the file of a claimed row was opened: at each mount another one.
 
     Its size and time are those of the row. Where another row has this very file, nothing changes.

@@ -26,7 +26,9 @@ def next_due_s(outbox: Outbox, now: float) -> float | None:
     return None if record["due"] is None else max(0.0, float(record["due"]) - now)
 
 
-def unknown(outbox: Outbox, files: Sequence[tuple[str, Identity]]) -> list[tuple[str, Identity]]:
+def without_row(
+    outbox: Outbox, files: Sequence[tuple[str, Identity]]
+) -> list[tuple[str, Identity]]:
     """The files that have no row.
 
     Among them are: a file that was deleted and is back, one that could not be read, and
@@ -53,7 +55,7 @@ def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
     return bool(found)
 
 
-def named_otherwise(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
+def rotated_from(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
     """Rows of a file, not a flight log, that has another path there: it was rotated."""
     return outbox.select(
         "SELECT * FROM log INDEXED BY by_file WHERE kind NOT IN ('ulog', 'rosbag')"

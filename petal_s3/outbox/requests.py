@@ -74,7 +74,7 @@ def make_due(outbox: Outbox, now: float) -> int:
     )
 
 
-def swept(outbox: Outbox, row: Row) -> None:
+def clear_upload(outbox: Outbox, row: Row) -> None:
     """Record that nothing is left of the upload of ``row``."""
     outbox.sql.change(
         "UPDATE log SET upload_id = NULL, part_size = NULL WHERE id = :id"

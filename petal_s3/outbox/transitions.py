@@ -49,7 +49,7 @@ def plan(outbox: Outbox, row: Row, part_size: int) -> Row:
     return outbox.settle(row, "part_size = :part_size", part_size=part_size)
 
 
-def remember(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> Row:
+def remember_upload(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> Row:
     """Record the multipart upload, before its first part leaves.
 
     A row that was given up meanwhile gets the id too: by it the upload is aborted.
@@ -72,7 +72,7 @@ def remember(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> 
         raise
 
 
-def forget(outbox: Outbox, row: Row) -> Row:
+def forget_upload(outbox: Outbox, row: Row) -> Row:
     """Record that the multipart upload is gone: the next one begins anew."""
     return outbox.settle(
         row, "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"

@@ -188,7 +188,7 @@ class Uploader:
         except (SourceChanged, SourceGone) as error:
             rotated = real and row.kind not in FLIGHT_KINDS
             now = await self._run(renamed, path, row.identity) if rotated else None
-            followed = await self._outbox(identities.follow, row, str(now)) if now else None
+            followed = await self._outbox(identities.change_path, row, str(now)) if now else None
             if followed is None:
                 if rotated and not row.asked_key and await self._run(replaced, path, row.identity):
                     # What has its name now lands by itself; this one was never that.
@@ -205,7 +205,7 @@ class Uploader:
         if source.identity == row.identity:
             return row
         try:
-            return await self._outbox(identities.found_at, row, source.identity)
+            return await self._outbox(identities.note_inode, row, source.identity)
         except BaseException:
             source.close()
             raise
@@ -312,7 +312,9 @@ class Uploader:
             awaited = info is None
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
-            return row if row.stored_at is None else await self._outbox(transitions.forget, row)
+            return (
+                row if row.stored_at is None else await self._outbox(transitions.forget_upload, row)
+            )
         if row.code == "source_changed" and await self._duplicates.elsewhere(row, source):
             return await self._start_over(row)  # it became a copy of a log that is proven
         try:
@@ -349,7 +351,7 @@ class Uploader:
     async def _start_over(self, row: Row) -> Row:
         """Other bytes stand at the key: what was sent there must not be joined over them."""
         await self.abandon(row)
-        return await self._outbox(transitions.forget, row)
+        return await self._outbox(transitions.forget_upload, row)
 
     def _wait_for_it(self, row: Row, *, awaited: bool) -> None:
         """What S3 stored and does not show at once must not travel again for that."""
@@ -504,7 +506,9 @@ class Uploader:
         )
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
-            return await self._outbox(transitions.remember, row, upload_id, checksummed=checksummed)
+            return await self._outbox(
+                transitions.remember_upload, row, upload_id, checksummed=checksummed
+            )
         except Exception:
             # The lease or the disk is lost: nobody else may know this id, and S3 may not let us
             # look for it.
@@ -606,7 +610,7 @@ class Uploader:
             receipt = await self._receipts.receipt(row, source, expected, ours=False)
         except Mismatch:
             await self.abandon(row)
-            row = await self._outbox(transitions.forget, row)
+            row = await self._outbox(transitions.forget_upload, row)
             await self._other_key(row, error)
         await self._tidy(row)  # where somebody else brought the same bytes, ours is still open
         return await self._verified(row, receipt)
@@ -625,7 +629,7 @@ class Uploader:
         """S3 forgot the upload. It may be complete: look() finds that; else it begins anew."""
         log.warning("upload forgotten by S3 key=%s reason=%s", row.key, error.message)
         await self.abandon(row)
-        return await self._outbox(transitions.forget, row)
+        return await self._outbox(transitions.forget_upload, row)
 
     async def _prove(self, row: Row, source: SourceFile, expected: FileBytes) -> Row:
         return await self._verified(row, await self._receipts.receipt(row, source, expected))

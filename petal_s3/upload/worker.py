@@ -398,7 +398,7 @@ class Drainer:
                 if error.blocks_drain:
                     await self._blocked(error)
                 return
-            await self._outbox(requests.swept, row)
+            await self._outbox(requests.clear_upload, row)
 
     async def _tidy(self) -> None:
         """Look for orphans, seldom, and only while there is nothing else to do.
