@@ -12,7 +12,7 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 
 from petal_s3 import S3Client
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.service.service import Service
 
 from .robot import Robot, robot
@@ -25,7 +25,7 @@ def run(times: int = 500) -> list[str]:
     logging.getLogger("petal_s3").addHandler(logging.NullHandler())
     with robot() as on:
         given = _given(on)
-        service = Service(config.load(**given))
+        service = Service(load_settings(**given))
         loop = asyncio.new_event_loop()
 
         def awaited(call: Callable[[], Awaitable[object]]) -> float:

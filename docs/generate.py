@@ -11,7 +11,8 @@ from typer.main import get_command
 
 from petal_s3 import errors
 from petal_s3.cli.main import app
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_yaml import PREFIX
 from petal_s3.web.routes import ROUTES
 
 
@@ -35,8 +36,8 @@ def commands() -> str:
 def settings() -> str:
     """The table of settings."""
     lines = ["", "| variable | default | meaning |", "|---|---|---|"]
-    for name, field in config.Settings.model_fields.items():
-        variable = f"`{config.PREFIX}{name.upper()}`"
+    for name, field in Settings.model_fields.items():
+        variable = f"`{PREFIX}{name.upper()}`"
         if name == "session_token_url":
             variable += " or `PETAL_SESSION_TOKEN_URL`"
         default = "required" if field.is_required() else f"`{_shown(field.default)}`"

@@ -10,17 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from petal_s3.core import settings as config
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3IntegrationError, S3UploadError
 from petal_s3.host.local_service import local_service, prove, run_in, stay_out
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import sessions, temporary_files
+from petal_s3.service import sessions, signing, temporary_files
 from petal_s3.service.file_info import S3FileInfo, file_info
 from petal_s3.service.service import Service
-from petal_s3.service.sessions import S3LogMetadata
+from petal_s3.service.views.sessions import S3LogMetadata
 
 __all__ = ["S3Client", "S3FileInfo"]
 
@@ -54,7 +54,7 @@ class S3Client:
         named = {"bucket_name": bucket_name, "session_token_url": session_token_url}
         named |= {"region": region, "endpoint_url": endpoint_url}
         given = {name: value for name, value in named.items() if value is not None}
-        self._service = local_service(config.load(**given, **settings), only_reads=True)
+        self._service = local_service(load_settings(**given, **settings), only_reads=True)
         self._opening = asyncio.Lock()
         self._thread = LoopThread("petal-s3", at_end=self._service.stop)
 
@@ -87,7 +87,7 @@ class S3Client:
 
     def _run(
         self,
-        work: Coroutine[None, None, _T],
+        work: Coroutine[object, object, _T],
         kind: type[S3UploadError | S3DownloadError] | None = None,
     ) -> _T:
         """Run in the thread; errors are raised as ``kind``, except that an object is missing."""
@@ -222,7 +222,8 @@ class S3Client:
         ``expires_in`` (s) and ``expires_at`` (ISO 8601, UTC).
         """
         life_s = url_life_s(expiration_hours)
-        return self._run(self._service.presign(s3_key, life_s, method=method))
+        made = self._run(signing.presign(self._service, s3_key, life_s, method=method))
+        return made.model_dump()
 
     # -- changing
 

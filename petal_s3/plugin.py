@@ -14,7 +14,7 @@ from petal_app_manager.plugins.decorators import http_action
 
 from petal_s3 import __version__
 from petal_s3.core import clock
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import ConfigError, S3IntegrationError, as_json
 from petal_s3.host.guarded import guarded
 from petal_s3.intake.flight_state import FlightState, Heartbeat
@@ -24,6 +24,7 @@ _unfit: S3IntegrationError | None = None
 try:
     from petal_s3.host import rest
     from petal_s3.host.proxy import S3BucketProxy
+    from petal_s3.service import vehicle
     from petal_s3.service.service import Service
     from petal_s3.web.openapi import asked_of, responses_of
     from petal_s3.web.routes import ROUTES
@@ -86,7 +87,7 @@ class PetalS3(Petal):  # type: ignore[misc]
     def _build(self) -> None:
         if _unfit is not None:
             raise _unfit
-        settings = config.load()
+        settings = load_settings()
         listens = "ext_mavlink" in self._proxies and not settings.upload_while_flying
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)
@@ -161,7 +162,7 @@ class PetalS3(Petal):  # type: ignore[misc]
                 base_mode=message.base_mode,
             )
             if self._service is not None:
-                self._service.heartbeat(beat)
+                vehicle.heartbeat(self._service, beat)
 
     async def _on_landed_state(self, message: Any) -> None:
         with guarded("EXTENDED_SYS_STATE not understood"):

@@ -17,7 +17,8 @@ from typing import Any, ParamSpec
 from pydantic import ValidationError, validate_call
 
 from petal_s3.client import S3Client
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
 from petal_s3.logs.text import readable
 from petal_s3.service.sessions import MIB, megabytes
@@ -35,11 +36,11 @@ class ProcessClient:
     def forget(self) -> None:
         """Start afresh: after a fork the lock may be held by a thread that is gone."""
         self.lock = threading.Lock()
-        self.held: tuple[config.Settings, S3Client] | None = None
+        self.held: tuple[Settings, S3Client] | None = None
 
     def get(self) -> S3Client:
         """The client for the settings as they are now."""
-        settings = config.load()
+        settings = load_settings()
         with self.lock:
             # Not closed: a call of another thread may still work with it, and it ends with that.
             if self.held is None or self.held[0] != settings or self.held[1].closed:

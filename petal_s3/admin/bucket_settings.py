@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petal_s3.errors import NotS3, S3BucketError, S3FileNotFoundError, S3IntegrationError
-from petal_s3.s3.calls import Caller
+from petal_s3.s3.calls import Calls
 from petal_s3.s3.evidence import came, root_of
 from petal_s3.s3.responses import status
 
@@ -123,7 +123,7 @@ POLICY = Setting(
 )
 
 
-async def read(caller: Caller, setting: Setting) -> Any:
+async def read(calls: Calls, setting: Setting) -> Any:
     """The value of a setting; none where it was never set.
 
     Raises :class:`S3BucketError` ``not_implemented`` where the server answers something else: it
@@ -131,7 +131,7 @@ async def read(caller: Caller, setting: Setting) -> Any:
     not be read as "no rules": a write would then remove the rules of others.
     """
     try:
-        answer = await caller.call(setting.get, {})
+        answer = await calls.call(setting.get, {})
     except S3FileNotFoundError as error:
         if error.code in _NEVER_SET:
             return None
@@ -155,40 +155,40 @@ def _another(
     )
 
 
-async def write(caller: Caller, setting: Setting, value: Any) -> None:
+async def write(calls: Calls, setting: Setting, value: Any) -> None:
     """Set it, in one request; raises :class:`NotS3` where nothing says that it is set now."""
-    answer = await caller.call(setting.put, setting.given(value))
+    answer = await calls.call(setting.put, setting.given(value))
     if root_of(answer) and setting.word not in root_of(answer).lower():
         raise _another(answer, setting.name, "asked to set it")
     # S3 answers nothing but a request id. Reading it back is no better proof: AWS may go on to
     # tell the old value for a while. So that is asked only where there is no id.
-    if not _by_s3(answer) and await read(caller, setting) != value:
+    if not _by_s3(answer) and await read(calls, setting) != value:
         raise NotS3(
             f"Setting {setting.name} was answered by {came(answer)}, and nothing is set afterwards."
         )
 
 
-async def region_of(caller: Caller) -> str | None:
+async def region_of(calls: Calls) -> str | None:
     """The region that a bucket is in, empty where the server does not say; none: no bucket.
 
     Raises :class:`S3BucketError` with code ``forbidden`` where it may not be looked at.
     """
     try:
-        answer = await caller.call("head_bucket", {})
+        answer = await calls.call("head_bucket", {})
     except S3FileNotFoundError:
         return None
     return str(answer.get("BucketRegion") or "")
 
 
-async def is_ours(caller: Caller) -> None:
+async def is_ours(calls: Calls) -> None:
     """Ask once more, in words, after a HEAD was refused without any; errors as in S3."""
-    await caller.call("get_bucket_location", {})
+    await calls.call("get_bucket_location", {})
 
 
-async def create(caller: Caller, region: str) -> None:
+async def create(calls: Calls, region: str) -> None:
     """Create the bucket; raises :class:`Conflict` ``bucket_of_another`` or ``bucket_is_yours``."""
     where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    answer = await caller.call("create_bucket", {} if region == _DEFAULT_REGION else where)
+    answer = await calls.call("create_bucket", {} if region == _DEFAULT_REGION else where)
     if not answer.get("Location") and not _by_s3(answer):
         raise NotS3("The answer to creating a bucket is not one of S3.")
 

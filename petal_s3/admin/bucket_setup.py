@@ -9,8 +9,8 @@ from typing import Any, Literal
 from petal_s3.admin import bucket_settings as on_wire
 from petal_s3.admin import desired_settings
 from petal_s3.admin import iam_policy as policy
+from petal_s3.admin.administrator_calls import calls_for
 from petal_s3.admin.bucket_settings import Setting
-from petal_s3.admin.callers import callers
 from petal_s3.core.settings import Settings
 from petal_s3.errors import (
     BadInput,
@@ -25,7 +25,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.s3.calls import Caller
+from petal_s3.s3.calls import Calls
 
 Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
 Want = Callable[[Any], Any]
@@ -81,15 +81,15 @@ async def setup_steps(
             "A bucket cannot take its own access logs, each of which is an access: name another."
         )
     targets = (desired.access_logs[0],) if desired.access_logs is not None else ()
-    async with callers(settings, desired.bucket, *targets) as (caller, *others):
-        async for step in _steps(caller, *others, desired=desired, dry_run=dry_run):
+    async with calls_for(settings, desired.bucket, *targets) as (calls, *others):
+        async for step in _steps(calls, *others, desired=desired, dry_run=dry_run):
             yield step
 
 
 async def _steps(
-    caller: Caller, target: Caller | None = None, *, desired: DesiredBucket, dry_run: bool
+    calls: Calls, target: Calls | None = None, *, desired: DesiredBucket, dry_run: bool
 ) -> AsyncIterator[Step]:
-    first = await _bucket(caller, desired, dry_run=dry_run)
+    first = await _bucket(calls, desired, dry_run=dry_run)
     yield first
     to_come = first.outcome == "to change"  # then there is nothing to read
     if not first.fine:
@@ -102,7 +102,7 @@ async def _steps(
         if not log:
             yield Step("access logs", "skipped", reason="Their bucket does not take them.")
     for setting, want in _wanted(desired, log=log):
-        yield await _step(caller, setting, want, dry_run=dry_run, to_come=to_come)
+        yield await _step(calls, setting, want, dry_run=dry_run, to_come=to_come)
 
 
 def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
@@ -124,15 +124,15 @@ def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
     return steps
 
 
-async def _bucket(caller: Caller, desired: DesiredBucket, *, dry_run: bool) -> Step:
+async def _bucket(calls: Calls, desired: DesiredBucket, *, dry_run: bool) -> Step:
     try:
-        region = await _region(caller, desired)
+        region = await _region(calls, desired)
         if region is not None:
             return Step("bucket", "unchanged")
         change = (f"creates {desired.bucket} in {desired.region}",)
         if dry_run:
             return Step("bucket", "to change", change)
-        await on_wire.create(caller, desired.region)
+        await on_wire.create(calls, desired.region)
     except Conflict as error:
         if error.code != "bucket_is_yours":
             raise
@@ -146,15 +146,15 @@ async def _bucket(caller: Caller, desired: DesiredBucket, *, dry_run: bool) -> S
     return Step("bucket", "changed", change)
 
 
-async def _region(caller: Caller, desired: DesiredBucket) -> str | None:
+async def _region(calls: Calls, desired: DesiredBucket) -> str | None:
     """The region that the bucket is in; none where there is no such bucket."""
     try:
-        region = await on_wire.region_of(caller)
+        region = await on_wire.region_of(calls)
     except S3BucketError as error:
         if error.code != "forbidden":
             raise
         try:
-            await on_wire.is_ours(caller)
+            await on_wire.is_ours(calls)
         except S3BucketError as again:
             if again.code != "forbidden":
                 raise
@@ -173,7 +173,7 @@ async def _region(caller: Caller, desired: DesiredBucket) -> str | None:
     return region
 
 
-async def _log_target(target: Caller, desired: DesiredBucket, *, dry_run: bool) -> Step:
+async def _log_target(target: Calls, desired: DesiredBucket, *, dry_run: bool) -> Step:
     """Let S3 write access logs into their bucket, which must be there."""
     assert desired.access_logs is not None
     name, prefix = desired.access_logs
@@ -196,7 +196,7 @@ async def _log_target(target: Caller, desired: DesiredBucket, *, dry_run: bool) 
 
 
 async def _step(
-    caller: Caller,
+    calls: Calls,
     setting: Setting,
     want: Want,
     *,
@@ -208,13 +208,13 @@ async def _step(
     name = name or setting.name
     needed = setting.may_get
     try:
-        now = None if to_come else await on_wire.read(caller, setting)
+        now = None if to_come else await on_wire.read(calls, setting)
         wanted = want(now)
         changes = desired_settings.differences(now, wanted)
         if not changes or dry_run:
             return Step(name, "to change" if changes else "unchanged", changes)
         needed = setting.may_put
-        await on_wire.write(caller, setting, wanted)
+        await on_wire.write(calls, setting, wanted)
     except S3IntegrationError as error:
         return _failed(name, error, needed)
     return Step(name, "changed", changes)

@@ -20,12 +20,13 @@ from petal_s3.cli.exit_codes import (
     run,
 )
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core import settings as config
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from petal_s3.host import install as host_files
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
 
 if TYPE_CHECKING:
     from petal_s3.admin.bucket_setup import DesiredBucket, Step
@@ -63,7 +64,7 @@ def setup(
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""
-    settings = config.load()
+    settings = load_settings()
     desired = _desired(settings, machines or [], origins or [], access_logs, tls_only=tls_only)
     if tls_only and (settings.endpoint_url or "").startswith("http:"):
         complain(
@@ -120,10 +121,10 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
 
 def _known(settings: Settings) -> str | None:
     """The id that the host has, or had when it drained last."""
-    said: Json = {}
+    known = ""
     with contextlib.suppress(LocalStorageError):  # of another user: it has no part in this
-        said = last_said(settings)
-    return said.get("machine_id") or host_files.host_machine_id()
+        known = last_report(settings).machine_id
+    return known or host_files.host_machine_id()
 
 
 def _log_target(text: str | None) -> tuple[str, str] | None:
@@ -186,7 +187,7 @@ def policy_(
     ] = False,
 ) -> None:
     """Print the least that IAM must allow one machine; sends no request."""
-    settings = config.load()
+    settings = load_settings()
     document = iam_policy.machine_policy(
         ownership_of(settings, machine), region=settings.region, sse=settings.sse, delete=delete
     )
@@ -201,7 +202,7 @@ def policy_(
 
 def ownership_of(settings: Settings, machine: str | None = None) -> KeyOwnership:
     """The keys of ``machine``, else of this machine; raises :class:`BadInput`."""
-    from petal_s3.service.service import (  # noqa: PLC0415 - slow, and not for every command
+    from petal_s3.service.assembly import (  # noqa: PLC0415 - slow, and not for every command
         machine_ids,
     )
 

@@ -10,9 +10,9 @@ from petal_s3.admin.finding import Finding, trouble
 from petal_s3.cli.admin_commands import ownership_of
 from petal_s3.cli.exit_codes import DONE, FAILED, NOT_NOW, print_json, run
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core import settings as config
 from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import plain
 from petal_s3.objects.ownership import KeyOwnership
 
@@ -21,7 +21,7 @@ _SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skip
 
 def check(for_programs: ForPrograms = False) -> None:
     """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
-    settings = config.load()
+    settings = load_settings()
     findings: list[Finding] = []
     wrong = unfit()
     if wrong is None:

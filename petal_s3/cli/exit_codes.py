@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import BadInput, ConfigError, LocalStorageError, S3IntegrationError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Sentences(TyperGroup):
         except S3IntegrationError as error:
             complain(error.message)
             if isinstance(error, ConfigError):
-                file = config.config_file() or f"no settings file ({config.CONFIG_FILE})"
+                file = config_file() or f"no settings file ({CONFIG_FILE})"
                 complain(f"Settings come from the environment and {file}.")
             raise typer.Exit(exit_code(error)) from None
 
@@ -81,7 +82,7 @@ def with_service(
         local_service,
     )
 
-    service = local_service(config.load(), only_reads=only_reads)
+    service = local_service(load_settings(), only_reads=only_reads)
 
     async def whole() -> T:
         try:

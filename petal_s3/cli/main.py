@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -19,19 +19,22 @@ from petal_s3 import __version__
 from petal_s3.cli import admin_commands, check_command, object_commands, row_commands, screen
 from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json, run
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core import settings as config
 from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX
 from petal_s3.host import install as host_files
 from petal_s3.host import settings_file
-from petal_s3.service.snapshot import hints, look
+from petal_s3.service.snapshot import hints, read_status
+
+if TYPE_CHECKING:
+    from petal_s3.service.views.status import SnapshotView
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
 _SHOWN_ROWS = 20
 _JSON_ROWS = 1000
 _LOOK_S = 1.0
 
-Json = dict[str, Any]
 Root = Annotated[
     Path | None,
     typer.Option("--root", help="Where the host looks for proxies.yaml; else it is found."),
@@ -99,20 +102,20 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
 ) -> None:
     """Are my logs up, and if not, why? Changes nothing, needs no running host."""
-    settings = config.load()
+    settings = load_settings()
     with contextlib.suppress(KeyboardInterrupt):
         if for_programs:
             for found in _looks(settings, _JSON_ROWS, watch=watch):
-                print_json(found, indent=None if watch else 2)
+                print_json(found.model_dump(), indent=None if watch else 2)
         else:
             _show_status(settings, watch=watch)
 
 
-def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[Json]:
-    yield look(settings, rows)
+def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotView]:
+    yield read_status(settings, rows)
     while watch:
         time.sleep(_LOOK_S)
-        yield look(settings, rows)
+        yield read_status(settings, rows)
 
 
 def _show_status(settings: Settings, *, watch: bool) -> None:
@@ -123,12 +126,12 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
     if watch and console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             for found in looks:
-                live.update(Group(*screen.status_view(found, found["rows"], notes)), refresh=True)
+                live.update(Group(*screen.status_view(found, found.rows, notes)), refresh=True)
         return
     before = None
     for found in looks:
         if found != before:
-            screen.show(console, screen.status_view(found, found["rows"], notes))
+            screen.show(console, screen.status_view(found, found.rows, notes))
         before = found
 
 
@@ -148,7 +151,7 @@ def serve(
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
     from petal_s3.web.server import check_binding, serve  # noqa: PLC0415 - slow
 
-    settings = config.load()
+    settings = load_settings()
     service = local_service(settings)
     bound = address or settings.api_host
     check_binding(bound, settings.api_token)
@@ -187,11 +190,11 @@ def install(
 ) -> None:
     """Load the petal at the host's next start, and give host and command line one outbox."""
     given, left_out = settings_file.given_now(os.environ, settings or [])
-    named = os.environ.get(f"{config.PREFIX}CONFIG")
-    file = Path(os.path.abspath(named)) if named else config.CONFIG_FILE  # noqa: PTH100
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
     said = host_files.install(host_files.find_root(root), file, given, force=force)
     if named:
-        said.append(f"Host and shells must have {config.PREFIX}CONFIG={file} in their environment.")
+        said.append(f"Host and shells must have {PREFIX}CONFIG={file} in their environment.")
     for sentence in [*said, *left_out]:
         typer.echo(sentence)
 

@@ -18,7 +18,8 @@ from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
 from petal_s3.errors import plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing
+from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
@@ -54,7 +55,7 @@ async def _list_for_programs(service: Service, prefix: str) -> None:
     """One object a line, as they come: memory stays flat."""
     before = "["
     async for found in service.objects.walk(prefix):
-        typer.echo(f"{before}\n{json.dumps(views.stored(found))}", nl=False)
+        typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
         before = ","
     typer.echo("[]" if before == "[" else "\n]")
 
@@ -94,14 +95,13 @@ def presign(
     for_programs: ForPrograms = False,
 ) -> None:
     """Print a URL that reads one object without credentials, until it ends."""
-    made = with_service(lambda service: service.presign(key, expires_s), only_reads=True)
+    made = with_service(lambda service: signing.presign(service, key, expires_s), only_reads=True)
     if for_programs:
-        print_json(made)
+        print_json(made.model_dump())
         return
-    typer.echo(made["url"])
+    typer.echo(made.url)
     complain(
-        f"It opens the object without credentials until {made['expires_at']}"
-        f" ({made['expires_in']} s)."
+        f"It opens the object without credentials until {made.expires_at} ({made.expires_in} s)."
     )
 
 

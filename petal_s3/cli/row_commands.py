@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,15 +20,16 @@ from petal_s3.cli.exit_codes import (
 )
 from petal_s3.cli.options import ForPrograms, RowIds
 from petal_s3.cli.progress_bars import Bars
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
+from petal_s3.service.reasons import NO_DRAIN
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
+    from petal_s3.service.views.rows import RowView
 
 _PATIENCE_S = 60.0
 
-Json = dict[str, Any]
 app = typer.Typer()
 
 
@@ -43,7 +44,7 @@ def enqueue(
         raise typer.BadParameter("--key is for one file.")
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
 
-    service = local_service(config.load())
+    service = local_service(load_settings())
     if key is not None:
         service.ownership.check(key)
     raise typer.Exit(run(_enqueue(service, paths, key, for_programs=for_programs)))
@@ -52,7 +53,7 @@ def enqueue(
 async def _enqueue(
     service: Service, paths: list[Path], key: str | None, *, for_programs: bool
 ) -> int:
-    rows: list[Json] = []
+    rows: list[RowView] = []
     refused: list[tuple[Path, S3IntegrationError]] = []
     try:
         await service.open()
@@ -68,14 +69,14 @@ async def _enqueue(
             rows.append(await service.row(row.id))
             if not for_programs:
                 typer.echo(f"{row.id}  {row.state}  {row.key}")
-        drained = (await service.status())["drained_by"] is not None
+        drained = (await service.status()).drained_by is not None
     finally:
         await service.stop()
     if for_programs:
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
-        print_json({"rows": rows, "refused": said})
+        print_json({"rows": [row.model_dump() for row in rows], "refused": said})
     elif rows and not drained:
-        complain("No process is uploading. Start the host, or run `petal-s3 drain`.")
+        complain(NO_DRAIN.sentence)
     if not refused:
         return DONE
     return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
@@ -102,9 +103,10 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     rows = [await service.row(row.id) for row in end.settled]
     code = FAILED if end.died else DONE if end.empty else NOT_NOW
     if for_programs:
-        print_json({**end.status, "rows": rows, "done": code == DONE, "reason": end.reason})
+        shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
+        print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(screen.headline({**end.status, "reason": end.reason}))
+        typer.echo(screen.headline(end.status.model_copy(update={"reason": end.reason})))
     return code
 
 
@@ -123,7 +125,7 @@ def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
 async def _pin(service: Service, ids: list[int], *, pinned: bool, for_programs: bool) -> None:
     rows = [await service.pin(row_id, pinned=pinned) for row_id in ids]
     if for_programs:
-        print_json({"rows": [await service.row(row.id) for row in rows]})
+        print_json({"rows": [(await service.row(row.id)).model_dump() for row in rows]})
         return
     for row in rows:
         typer.echo(f"{row.id}  {'pinned' if row.pinned else 'not pinned'}  {row.key}")
@@ -152,7 +154,7 @@ async def _each(
         await verb(row_id)
     rows = [await service.row(row_id) for row_id in ids]
     if for_programs:
-        print_json({"rows": rows})
+        print_json({"rows": [row.model_dump() for row in rows]})
         return
     for row in rows:
-        typer.echo(f"{row['id']}  {row['state']}  {row['key']}")
+        typer.echo(f"{row.id}  {row.state}  {row.key}")

@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from petal_s3.core.settings import HOST_TOKEN_URL, valid_machine_id
+from petal_s3.core.settings_rules import valid_machine_id
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL
 from petal_s3.errors import BadInput, Permanent
 from petal_s3.host import settings_file as settings
 from petal_s3.host.yaml_editing import Json, rewritten

@@ -17,7 +17,7 @@ from petal_s3.host import install as host_files
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
 
 T = TypeVar("T")
 
@@ -31,9 +31,9 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
     if not only_reads:
         stay_out(settings.state_dir)
     unread: LocalStorageError | None = None
-    known = None
+    known: str | None = None
     try:
-        known = last_said(settings).get("machine_id")
+        known = last_report(settings).machine_id
     except LocalStorageError as error:
         unread = error
     known = known or host_files.host_machine_id()
@@ -70,7 +70,7 @@ async def prove(service: Service, row: Row) -> Row:
     """
     if row.failures and not row.settled:  # asked for again: its backoff does not count
         row = await service.outbox(requests.retry, row.id)
-        service.drainer.new_log()
+        service.drainer.pause.new_log()
     if not row.settled:
         async with service.draining():
             row = await _settled(service, row)
@@ -87,11 +87,11 @@ async def _settled(service: Service, row: Row) -> Row:
             return await service.wait(row.id, while_blocked=False)
         except NotNow:
             now = await service.outbox(queries.get, row.id)
-            if not await service.is_sending(now):
+            if not await service.waiting.is_sending(now):
                 raise
 
 
-def run_in(thread: LoopThread, work: Coroutine[None, None, T]) -> T:
+def run_in(thread: LoopThread, work: Coroutine[object, object, T]) -> T:
     """Run ``work`` in the thread of a client; raises :class:`BadInput` when that has ended."""
     if not thread.is_alive:
         work.close()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from petal_s3.core.settings import HOST_TOKEN_URL, PREFIX, Settings, SourceSettings, judge
+from petal_s3.core.settings import Settings, SourceSettings
+from petal_s3.core.settings_loading import check_settings
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
 from petal_s3.errors import BadInput, Conflict
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup_of, read
@@ -96,9 +98,9 @@ def plan(
     exists = file.is_file()
     text, old = read(file) if exists else (_TITLE, {})
     wanted = {**{n: v for n, v in _default_directories().items() if n not in old}, **given}
-    judged = judge({"bucket_name": _ANY_BUCKET, **old, **wanted})
+    judged = check_settings({"bucket_name": _ANY_BUCKET, **old, **wanted})
     if not force:
-        before = judge({"bucket_name": _ANY_BUCKET, **old})
+        before = check_settings({"bucket_name": _ANY_BUCKET, **old})
         differing = [n for n in wanted if n in old and getattr(judged, n) != getattr(before, n)]
         if differing:
             raise Conflict(

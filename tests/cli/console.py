@@ -18,14 +18,13 @@ from typer.testing import CliRunner
 
 from petal_s3.cli.main import app
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.intake.spool import DrainLock
-from petal_s3.logs.log_file import Identity
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.logs.opening import Identity
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row
+from petal_s3.outbox.state_dir import DrainLock
 
 T = TypeVar("T")
 
@@ -200,7 +199,7 @@ class Console:
         with self.outbox() as outbox:
             lock = DrainLock(self.state)
             assert lock.take()
-            memory.say(outbox, says)
+            drain_status.publish(outbox, says)
             try:
                 yield
             finally:

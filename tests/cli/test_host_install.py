@@ -15,11 +15,14 @@ import pytest
 import yaml
 from console import Answer, Console, until
 
-from petal_s3.core import settings as config
+import petal_s3
+from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 pytest.importorskip("petal_app_manager")
 
@@ -246,7 +249,7 @@ def test_the_host_is_found_three_directories_above_its_code(onboard: Onboard) ->
         "host",
         "install",
         PETAL_S3_CONFIG=str(onboard.settings),
-        PYTHONPATH=f"{onboard.root}/site-packages:{Path(config.__file__).parents[2]}",
+        PYTHONPATH=f"{onboard.root}/site-packages:{Path(petal_s3.__file__).parents[1]}",
     )
     assert found.end() == 0, found.said
     assert meaning(onboard.proxies)["petals"] == OURS
@@ -271,7 +274,7 @@ def test_the_settings_file_holds_absolute_directories_and_what_was_given(
     }
     assert "Still to be set" not in answer.out
     monkeypatch.setenv("PETAL_S3_CONFIG", str(onboard.settings))
-    assert config.load().part_size == 8 * config.MIB
+    assert load_settings().part_size == 8 * MIB
 
 
 def test_relative_directories_become_absolute(onboard: Onboard) -> None:

@@ -20,14 +20,13 @@ import pytest
 from robot import HOME, until
 from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
 from petal_s3.host.proxy import S3BucketProxy
-from petal_s3.intake import receive as reception
-from petal_s3.intake import spool
+from petal_s3.intake import receive, spool
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.outbox import Outbox
-from tests.faults.wire import Answer, Fault, refusal
 
 HERE = Path(__file__).parent
 SMALL = 300_000
@@ -66,7 +65,7 @@ async def assert_nothing_is_left(wired: Wired) -> None:
 @contextlib.asynccontextmanager
 async def draining(wired: Wired) -> AsyncIterator[S3BucketProxy]:
     """The service drains by itself."""
-    wired.service.drainer._spread = lambda: 0.05
+    wired.service.drainer.timing.spread = lambda: 0.05
     await wired.service.start(watch=False)
     yield wired.proxy
 
@@ -243,14 +242,14 @@ async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
 ) -> None:
     body = log_bytes(wired.tmp)
     begun, may_end = threading.Event(), threading.Event()
-    land = entering.enqueue
+    enqueue = entering.enqueue
 
     def slow(box: Outbox, entry: Any) -> Any:
         begun.set()
         may_end.wait(30)
-        return land(box, entry)
+        return enqueue(box, entry)
 
-    monkeypatch.setattr(Outbox, "land", slow)
+    monkeypatch.setattr(entering, "enqueue", slow)
     work = asyncio.create_task(wired.service.receive(pieces(body), "flight.ulg"))
     await until(begun.is_set)
     work.cancel()
@@ -292,7 +291,7 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
                 disks.fill(disk)
             else:
                 with monkeypatch.context() as patch:
-                    patch.setattr(Outbox, "land", _no_room)
+                    patch.setattr(entering, "enqueue", _disk_full)
                     answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
             if step == "write":
                 answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
@@ -305,8 +304,8 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
             assert Path(row.path).read_bytes() == body
 
 
-def _no_room(*_: object) -> None:
-    raise LocalStorageError("There is no room in the state directory.")
+def _disk_full(*_: object) -> None:
+    raise LocalStorageError("There is no space left in the state directory.")
 
 
 @pytest.mark.parametrize(
@@ -431,7 +430,7 @@ async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
 )
 async def test_a_sweep_spares_a_slow_stream(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second stands for ten minutes."""
-    monkeypatch.setattr(reception, "_GATHERED_S", 0.05)
+    monkeypatch.setattr(receive, "GATHERED_S", 0.05)
     body = log_bytes(wired.tmp, MIB + 20_000)
     place = wired.tmp / "state" / "spool"
     swept = 0

@@ -6,7 +6,7 @@ import pytest
 
 from petal_s3.admin.bucket_setup import DesiredBucket, Step, setup_steps
 from petal_s3.admin.permission_checks import Finding, try_all
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from tests.servers.drone import MACHINE, Drone
 
 ALL = [
@@ -26,7 +26,7 @@ WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
 
 
 async def set_up(drone: Drone) -> list[Step]:
-    settings = config.load(**drone.settings())
+    settings = load_settings(**drone.settings())
     desired = DesiredBucket(
         bucket=drone.bucket,
         region=settings.region,

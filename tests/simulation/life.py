@@ -212,7 +212,7 @@ class Life:
             if drone.dead:
                 continue
             rows, _ = drone.rows()
-            if not len(drone.service.intake.settling) and all(row.settled for row in rows):
+            if not len(drone.service.watcher.settling) and all(row.settled for row in rows):
                 known = {row.path for row in rows}
                 if all(path in known for path in self.logs.living):
                     break

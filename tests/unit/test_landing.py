@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from petal_s3.intake.settling import Settling, find_logs, locked, open_for_writing
-from petal_s3.logs.log_file import Identity
+from petal_s3.intake.log_directories import find_named
+from petal_s3.intake.settling import StableFiles
+from petal_s3.intake.writers import locked, open_for_writing
+from petal_s3.logs.opening import Identity
 
 OPENS_AND_WAITS = """
 import os, sys
@@ -31,7 +33,7 @@ def made(path: Path, content: bytes = b"x") -> str:
 
 
 def names(*directories: Path) -> list[str]:
-    return sorted(Path(path).name for path, _ in find_logs(directories))
+    return sorted(Path(path).name for path, _ in find_named(directories))
 
 
 # -- finding
@@ -47,7 +49,7 @@ def test_logs_are_found_by_their_names_at_any_depth(tmp_path: Path) -> None:
 
 def test_a_file_is_found_with_its_identity(tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg", b"twelve bytes")
-    assert find_logs([tmp_path]) == [(path, Identity.of(os.lstat(path)))]
+    assert find_named([tmp_path]) == [(path, Identity.of(os.lstat(path)))]
 
 
 def test_directories_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
@@ -76,14 +78,14 @@ def test_links_to_files_and_directories_are_not_followed(tmp_path: Path) -> None
 def test_a_log_directory_may_itself_be_a_link(tmp_path: Path) -> None:
     path = made(tmp_path / "card/logs/a.ulg")
     (tmp_path / "logs").symlink_to(tmp_path / "card/logs")
-    assert [found for found, _ in find_logs([tmp_path / "logs"])] == [os.path.realpath(path)]
+    assert [found for found, _ in find_named([tmp_path / "logs"])] == [os.path.realpath(path)]
 
 
 def test_one_file_has_one_path_however_it_is_reached(tmp_path: Path) -> None:
     path = made(tmp_path / "logs/deep/a.ulg")
     (tmp_path / "again").symlink_to(tmp_path / "logs")
     roots = [tmp_path / "logs", tmp_path / "again", tmp_path / "logs/deep", tmp_path / "again/deep"]
-    assert [found for found, _ in find_logs(roots)] == [path]
+    assert [found for found, _ in find_named(roots)] == [path]
 
 
 def test_what_is_no_regular_file_is_no_log(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_what_is_no_regular_file_is_no_log(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text_is_found_all_the_same(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/\xff.ulg"
     os.close(os.open(raw, os.O_CREAT | os.O_WRONLY))
-    assert [os.fsencode(path) for path, _ in find_logs([tmp_path])] == [raw]
+    assert [os.fsencode(path) for path, _ in find_named([tmp_path])] == [raw]
 
 
 def test_depth_is_bounded(tmp_path: Path) -> None:
@@ -245,11 +247,11 @@ SETTLE_S = 10.0
 
 
 @pytest.fixture
-def settling() -> Settling:
-    return Settling(SETTLE_S)
+def settling() -> StableFiles:
+    return StableFiles(SETTLE_S)
 
 
-def watched(settling: Settling, path: str, now: float = 0.0) -> int:
+def watched(settling: StableFiles, path: str, now: float = 0.0) -> int:
     return settling.watch([(path, Identity.of(os.lstat(path)))], now)
 
 
@@ -271,17 +273,17 @@ def put_another_in_its_place(path: str) -> None:
 
 
 def test_a_file_is_ready_once_it_has_been_still_for_the_settle_time(
-    settling: Settling, tmp_path: Path
+    settling: StableFiles, tmp_path: Path
 ) -> None:
     path = made(tmp_path / "a.ulg")
     assert watched(settling, path, 100.0) == 1
-    settling.look(109.9)
+    settling.check(109.9)
     assert settling.ready(109.9, not_before=None) == []
-    settling.look(110.0)
+    settling.check(110.0)
     assert settling.ready(110.0, not_before=None) == [path]
 
 
-def test_a_file_is_watched_once(settling: Settling, tmp_path: Path) -> None:
+def test_a_file_is_watched_once(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path, 0.0)
     assert watched(settling, path, 9.0) == 0
@@ -291,27 +293,27 @@ def test_a_file_is_watched_once(settling: Settling, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [grow, touch, put_another_in_its_place])
 def test_any_change_begins_the_wait_anew(
-    settling: Settling, tmp_path: Path, change: Callable[[str], None]
+    settling: StableFiles, tmp_path: Path, change: Callable[[str], None]
 ) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     change(path)
-    settling.look(9.0)
+    settling.check(9.0)
     assert settling.ready(18.9, not_before=None) == []
-    settling.look(18.0)
+    settling.check(18.0)
     assert settling.ready(19.0, not_before=None) == [path]
 
 
-def test_a_file_that_changes_for_ever_is_never_ready(settling: Settling, tmp_path: Path) -> None:
+def test_a_file_that_changes_for_ever_is_never_ready(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     for second in range(1, 60):
         grow(path)
-        settling.look(float(second))
+        settling.check(float(second))
         assert settling.ready(float(second), not_before=None) == []
 
 
-def test_the_wait_counts_from_the_end_of_the_flight(settling: Settling, tmp_path: Path) -> None:
+def test_the_wait_counts_from_the_end_of_the_flight(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     assert settling.ready(104.9, not_before=95.0) == []
@@ -319,26 +321,26 @@ def test_the_wait_counts_from_the_end_of_the_flight(settling: Settling, tmp_path
 
 
 def test_a_flight_that_ended_long_ago_does_not_shorten_the_wait(
-    settling: Settling, tmp_path: Path
+    settling: StableFiles, tmp_path: Path
 ) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path, 100.0)
     assert settling.ready(109.0, not_before=1.0) == []
 
 
-def test_a_file_that_vanished_is_waited_for_no_more(settling: Settling, tmp_path: Path) -> None:
+def test_a_file_that_vanished_is_waited_for_no_more(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     Path(path).unlink()
-    settling.look(1.0)
+    settling.check(1.0)
     assert (len(settling), settling.ready(99.0, not_before=None)) == (0, [])
 
 
-def test_a_file_that_came_back_is_watched_anew(settling: Settling, tmp_path: Path) -> None:
+def test_a_file_that_came_back_is_watched_anew(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     Path(path).unlink()
-    settling.look(1.0)
+    settling.check(1.0)
     made(tmp_path / "a.ulg")
     assert watched(settling, path, 50.0) == 1
     assert settling.ready(59.0, not_before=None) == []
@@ -348,7 +350,7 @@ def test_a_file_that_came_back_is_watched_anew(settling: Settling, tmp_path: Pat
 def test_a_busy_file_is_looked_at_again_soon(
     tmp_path: Path, settle_s: float, soon_s: float
 ) -> None:
-    settling, path = Settling(settle_s), made(tmp_path / "a.ulg")
+    settling, path = StableFiles(settle_s), made(tmp_path / "a.ulg")
     watched(settling, path)
     assert settling.ready(100.0, not_before=None) == [path]
     settling.busy(path, 100.0)
@@ -356,7 +358,7 @@ def test_a_busy_file_is_looked_at_again_soon(
     assert settling.ready(100.0 + soon_s, not_before=None) == [path]
 
 
-def test_what_is_done_is_waited_for_no_more(settling: Settling, tmp_path: Path) -> None:
+def test_what_is_done_is_waited_for_no_more(settling: StableFiles, tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     watched(settling, path)
     settling.done(path)
@@ -368,4 +370,4 @@ def test_what_is_done_is_waited_for_no_more(settling: Settling, tmp_path: Path) 
 def test_a_log_in_a_wastebasket_is_not_found(tmp_path: Path) -> None:
     (tmp_path / ".Trash-1000").mkdir()
     (tmp_path / ".Trash-1000" / "deleted.ulg").write_bytes(b"x")
-    assert find_logs([tmp_path]) == []
+    assert find_named([tmp_path]) == []

@@ -35,7 +35,8 @@ from petal_s3.errors import (
     Transient,
     UploadGone,
 )
-from petal_s3.s3.error_mapping import TABLE, translate
+from petal_s3.s3.error_codes import TABLE
+from petal_s3.s3.error_mapping import translate
 from petal_s3.s3.http_session import UnexpectedRedirect
 
 PEER = ("s3.example", 443)
