@@ -19,6 +19,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_rules import valid_machine_id
+from petal_s3.core.tasks import cancel_and_wait, to_end
 from petal_s3.errors import ConfigError, Conflict, LocalStorageError, NotNow, S3IntegrationError
 from petal_s3.intake import spool
 from petal_s3.intake.enqueue import enqueue
@@ -27,7 +28,6 @@ from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.receive import receive
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.intake.watcher import Watcher
-from petal_s3.objects.download import to_end
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
@@ -45,10 +45,12 @@ from petal_s3.s3.server_time import ServerClock
 from petal_s3.service import views
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.status import Rate, row_json, summary, why_not
-from petal_s3.upload.attempt import Uploader, ended
+from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
-from petal_s3.upload.worker import Drainer
+from petal_s3.upload.pause import Timing
+from petal_s3.upload.plan import UploadPlan
+from petal_s3.upload.worker import Drainer, DrainHooks
 
 log = logging.getLogger("petal_s3")
 
@@ -120,7 +122,7 @@ class Service:
         self.learner = Learner(
             self.s3,
             self.outbox,
-            self.ownership.home,
+            self.ownership.machine_prefix,
             bucket=bucket_name_of(settings),
             given=capabilities,
             now=self._now,
@@ -128,33 +130,28 @@ class Service:
         self.uploader = Uploader(
             self.s3,
             self.outbox,
-            DuplicateFinder(self.s3, self.outbox, self._files, self.ownership, now=self._now),
             self._files,
-            part_size=settings.part_size,
-            concurrency=settings.concurrency,
-            machine_id=self.machine_id,
+            duplicates=DuplicateFinder(
+                self.s3, self.outbox, self._files, self.ownership, now=self._now
+            ),
             learner=self.learner,
-            now=self._now,
+            plan=UploadPlan(self.machine_id, settings.part_size, settings.concurrency, self._now),
         )
         self.orphans = Orphans(self.s3, self.outbox, self.ownership)
         self.drainer = Drainer(
+            settings,
             self.outbox,
             self.uploader,
             self.orphans,
-            may_send=self.send_blocked_reason,
-            settle_s=settings.settle_seconds,
-            max_file_size=settings.max_file_size,
-            on_change=self._say,
-            on_settled=self._on_settled,
-            now=self._now,
+            DrainHooks(self.send_blocked_reason, self._say, self._on_settled),
+            Timing(self._now),
         )
-
         self.retention = Retention(
             settings,
             self.outbox,
             self.s3,
             self._files,
-            may_not=self._may_not_delete,
+            delete_blocked_reason=self._may_not_delete,
             now=self._now,
         )
         self.intake = Intake(
@@ -162,7 +159,7 @@ class Service:
             self.ownership,
             self.outbox,
             self._files,
-            on_enqueued=self.drainer.new_log,
+            on_enqueued=self.drainer.pause.new_log,
         )
         self.watcher = Watcher(self.intake, self.flight, now=self._now)
 
@@ -216,7 +213,7 @@ class Service:
         tasks, self._tasks = self._tasks, []
         if self._draining is not None:
             tasks.append(self._draining)
-        await ended(*tasks)
+        await cancel_and_wait(*tasks)
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
@@ -234,7 +231,7 @@ class Service:
         self._drains += 1
         async with self._turning:
             if self._draining is None and self._drains:
-                self.drainer.block = None  # what held up the drain before is asked anew
+                self.drainer.pause.block = None  # what held up the drain before is asked anew
                 self._draining = asyncio.create_task(self._drain())
 
     async def end_draining(self) -> None:
@@ -246,7 +243,7 @@ class Service:
         async with self._turning:
             if self._drains or self._draining is None:
                 return
-            await ended(self._draining)
+            await cancel_and_wait(self._draining)
             self._draining = None
             self.lock.give()
 
@@ -269,10 +266,10 @@ class Service:
             try:
                 await self._say_while_ours()
             finally:
-                await ended(*works)
+                await cancel_and_wait(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self.lock.give()
-            self.drainer.block = None
+            self.drainer.pause.block = None
             self.watcher.ask_scan()
 
     async def _take_over(self) -> bool:
@@ -321,7 +318,7 @@ class Service:
         try:
             if damaged or not self.outbox.is_open:
                 await self.outbox.rebuild()
-            await self.drainer.hurry()
+            await self.drainer.pause.retry_now()
             await adopt_copies(self.intake)
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
@@ -338,7 +335,7 @@ class Service:
     async def landed(self) -> dict[str, int]:
         """A flight has ended: scan now, take what has settled; ``{found, enqueued}``."""
         found, enqueued = await self.watcher.scan_and_accept()
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return {"found": found, "enqueued": enqueued}
 
     async def enqueue(
@@ -467,13 +464,13 @@ class Service:
         """Give a row up; what was sent of it is aborted."""
         row = await self.outbox(requests.cancel, row_id, reason)
         await self._on_settled(row)
-        self.drainer.wake()
+        self.drainer.pause.wake()
         return row
 
     async def retry(self, row_id: int) -> Row:
         """Try a row now, or again."""
         row = await self.outbox(requests.retry, row_id)
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return row
 
     async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> dict[str, Any]:
@@ -529,8 +526,8 @@ class Service:
                 oldest_unsent_s=status["oldest_unsent_s"] or 0,
                 link_up=status["link"] == "up",
                 sent_bytes=self.s3.sent.total,
-                parts_sent=self.uploader.parts_sent,
-                parts_resent=self.uploader.parts_resent,
+                parts_sent=self.uploader.traffic.parts_sent,
+                parts_resent=self.uploader.traffic.parts_resent,
                 token_fetches=self.tokens.tries if self.tokens is not None else 0,
                 free_bytes=free,
                 deletions=await self.outbox(deletions.totals),
@@ -548,7 +545,7 @@ class Service:
     def _may_send_again(self, before: str | None) -> None:
         if before is not None and self.send_blocked_reason() is None:
             self.watcher.ask_scan()
-            self.drainer.wake()
+            self.drainer.pause.wake()
 
     # -- what the rooms ask and tell
 

@@ -16,9 +16,10 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
-from petal_s3.objects.download import to_end
-from petal_s3.objects.ownership import key_name, metadata, temporary_folder
+from petal_s3.objects.key_names import key_name, temporary_folder
+from petal_s3.objects.user_metadata import metadata
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import views
 from petal_s3.service.service import Service
@@ -83,7 +84,7 @@ async def complete(
     other bytes than were announced: those are deleted.
     """
     key = service.objects.own(key)
-    if not key.startswith(temporary_folder(service.ownership.home, session_id)):
+    if not key.startswith(temporary_folder(service.ownership.machine_prefix, session_id)):
         raise NotAllowed("This key does not belong to a file that was handed over in this session.")
     try:
         info = await service.objects.head(key)
@@ -169,7 +170,7 @@ async def processing(
 
 async def end(service: Service, session_id: str) -> int:
     """A session has ended: delete what was handed over in it; how many objects that were."""
-    folder = temporary_folder(service.ownership.home, session_id)
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     keys = [item.key async for item in service.objects.walk(folder)]
     for key in keys:
         await service.objects.delete(key)
@@ -196,7 +197,7 @@ def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict
 
 
 def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
-    folder = temporary_folder(service.ownership.home, session_id)
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     return f"{folder}{file_id}_{key_name(name)}"
 
 

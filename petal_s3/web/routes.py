@@ -17,7 +17,7 @@ from petal_s3.core.kinds import ALL_KINDS, SUFFIXES, TEXT_KINDS
 from petal_s3.errors import BadInput
 from petal_s3.intake.entry import PRIORITY_ASKED
 from petal_s3.logs.sniff import log_suffix
-from petal_s3.objects.ownership import valid_session_id
+from petal_s3.objects.key_names import valid_session_id
 from petal_s3.service import sessions, views
 from petal_s3.service import temporary_files as handover
 from petal_s3.service.metrics import CONTENT_TYPE

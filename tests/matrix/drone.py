@@ -14,7 +14,7 @@ from typing import Any
 
 from petal_s3.demo.faults import Fault
 from petal_s3.demo.logs import write_ulog
-from petal_s3.objects.ownership import log_key
+from petal_s3.objects.key_names import log_key
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service

@@ -20,7 +20,7 @@ from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.service.service import Service
-from petal_s3.upload import worker
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Reply, World
 from tests.support.mind import Mind
@@ -108,9 +108,9 @@ class VirtualPlace(World):
             now=self.boottime,
             wall=self.wall,
         )
-        service.drainer._spread = lambda: _SPREAD
-        service.drainer._probe = self.probe
-        service.objects._spread = lambda: _SPREAD
+        service.drainer.timing.spread = lambda: _SPREAD
+        service.drainer.timing.probe = self.probe
+        service.objects.spread = lambda: _SPREAD
         assert service.tokens is not None
         service.tokens._post = self.token_post  # type: ignore[method-assign]
         return service
@@ -187,7 +187,7 @@ class WirePlace:
 
     def serve(self, settings: Settings) -> Service:
         service = Service(settings)
-        service.drainer._spread = lambda: 0.01
+        service.drainer.timing.spread = lambda: 0.01
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:
@@ -206,7 +206,7 @@ def _names_of_this_host() -> Iterator[None]:
 
     with (
         mock.patch.object(socket, "getaddrinfo", find),
-        mock.patch.object(worker, "_LOOK_S", 0.02),
+        mock.patch.object(pause, "LOOK_S", 0.02),
     ):
         yield
 

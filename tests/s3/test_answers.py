@@ -232,7 +232,7 @@ async def believed(robot: Robot, row: Row, op: str) -> str:
             return f"answered {await OTHER_CALLS[op][1](robot, row)}"
         except S3IntegrationError as error:
             return "" if error.message and error.waiting_helps else repr(error)
-    await robot.service.drainer.hurry()
+    await robot.service.drainer.pause.retry_now()
     now = await robot.attempt(row)
     return "" if now.state == "queued" and now.reason else f"{now.state} {now.reason}"
 

@@ -26,7 +26,7 @@ from petal_s3.service.service import Service
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
     for name in (
-        "upload.worker._PROBE_S",
+        "upload.pause.PROBE_S",
         "service.service._STORAGE_S",
         "service.service._LOCK_S",
     ):
@@ -41,7 +41,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
     await robot.service.stop()
     robot.state = state or robot.state
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.start()
     try:
         yield service

@@ -77,7 +77,7 @@ def filling(
     request: pytest.FixtureRequest, robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Filling]:
     """A robot of which the disk can be filled; it looks again soon, not after seconds."""
-    monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
     monkeypatch.setattr(Watcher, "retry_s", 0.05)
     monkeypatch.setattr(Watcher, "poll_s", 0.05)
     with contextlib.ExitStack() as stack:
@@ -130,7 +130,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
 ) -> None:
     await robot.service.stop()
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
     await service.outbox(disks.weigh)
     await service.start()

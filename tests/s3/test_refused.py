@@ -373,7 +373,7 @@ async def test_throttling_blocks_the_drain_and_the_link_is_up(robot: Robot, faul
 async def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(robot: Robot) -> None:
     robot.known = CONDITIONAL
     await robot.restart()
-    robot.service.drainer._spread = lambda: 1.0
+    robot.service.drainer.timing.spread = lambda: 1.0
     robot.fault("PutObject", UNWELL, times=8)
     row = await robot.land()
 

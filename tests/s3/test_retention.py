@@ -35,8 +35,8 @@ class Ladder:
     @property
     def room(self) -> Retention:
         service = self.robot.service
-        service.retention._free = self.store
-        service.retention._may_not = lambda: self.may_not
+        service.retention.free = self.store
+        service.retention.delete_blocked_reason = lambda: self.may_not
         return service.retention
 
     async def step(self) -> int:
@@ -322,15 +322,15 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     await robot.restart(min_free_bytes=10**15)
     row = await up(robot)
     path = Path(row.path)
-    idle = removal._idle
+    idle = removal.check_idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
             robot.store.copy(path, SMALL, 7)
-            raise removal.KeptBack("somebody writes to it")
+            raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
-    monkeypatch.setattr(removal, "_idle", newer_appears)
+    monkeypatch.setattr(removal, "check_idle", newer_appears)
     assert await ladder.step() == 0
     assert files(robot) == ["flight-2.ulg", "flight.ulg"]
     assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
@@ -461,7 +461,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
     await robot.service.stop()
     service = robot.build(min_free_bytes=10**15)
     row = None
-    service.retention._free = lambda _: 0
+    service.retention.free = lambda _: 0
     await service.open()
     row = await robot.land()
     await service.start(watch=False)

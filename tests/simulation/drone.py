@@ -22,7 +22,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
 from petal_s3.service import service
 from petal_s3.service.service import Service
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.once import found_out_once
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
@@ -102,9 +102,9 @@ class Drone:
             now=world.boottime,
             wall=world.wall,
         )
-        service.drainer._spread = world.rng.random
-        service.drainer._probe = world.probe
-        service.retention._free = lambda _: world.free_bytes
+        service.drainer.timing.spread = world.rng.random
+        service.drainer.timing.probe = world.probe
+        service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
         service.tokens._post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
@@ -227,8 +227,8 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(clock, "boot_id", lambda: world.boot),
         # Polled less often than in the real world: most of a life would be spent on it.
         mock.patch.object(Watcher, "poll_s", 1.0),
-        mock.patch.object(drainer, "_LOOK_S", 1.0),
-        mock.patch.object(drainer, "_POLL_S", 2.0),
+        mock.patch.object(pause, "LOOK_S", 1.0),
+        mock.patch.object(pause, "POLL_S", 2.0),
         mock.patch.object(service, "_SAY_S", 5.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
