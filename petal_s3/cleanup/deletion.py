@@ -12,7 +12,7 @@ from pathlib import Path
 from petal_s3.core.files import flush_to_disk
 from petal_s3.errors import SourceChanged
 from petal_s3.intake.writers import locked, open_for_writing
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.checksums import crc32_base64, digest
 

@@ -15,7 +15,8 @@ from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.errors import ConfigError
 from petal_s3.intake.settling import FoundFile
-from petal_s3.logs.log_file import Identity, log_time
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
 from petal_s3.objects.key_names import key_name, key_with_crc, log_key, stamped
 from petal_s3.objects.ownership import KeyOwnership

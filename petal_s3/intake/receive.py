@@ -185,5 +185,5 @@ def _storage_errors() -> Iterator[None]:
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no space left in the state directory for this log ({error.strerror})."
+            f"The state directory cannot hold this log ({error.strerror})."
         ) from error

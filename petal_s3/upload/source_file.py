@@ -13,7 +13,7 @@ from petal_s3.errors import (
     SourceChanged,
     SourceGone,
 )
-from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.logs.opening import Identity, open_log
 from petal_s3.outbox.rows import printable
 
 

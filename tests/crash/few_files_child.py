@@ -100,7 +100,7 @@ class Drone:
             self.service.watcher.ask_scan()
             while not self.service.watcher.trouble:  # the parent does not wait for ever
                 await asyncio.sleep(0.01)
-            said = (await self.service.status())["reason"]
+            said = (await self.service.status()).reason
         while not [row for row in await self.rows(name) if row.state == "verified"]:
             await asyncio.sleep(0.01)
         return str(said)

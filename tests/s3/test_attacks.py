@@ -70,8 +70,9 @@ async def shown(robot: Robot) -> str:
         file=out, width=200, force_terminal=True, color_system=None, legacy_windows=False
     )
     rows = await robot.service.rows()
-    status = {**await robot.service.status(), "settling": [row["path"] for row in rows]}
-    screen.show(drawn, screen.status_view(status, rows, [row["path"] for row in rows]))
+    paths = [row.path for row in rows]
+    status = (await robot.service.status()).model_copy(update={"settling": paths})
+    screen.show(drawn, screen.status_view(status, rows, paths))
     bars = screen.Bars(drawn)
     for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
@@ -109,7 +110,8 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     assert all(line.isprintable() for line in said(heard))
     assert all(row.reason.isprintable() for row in rows)
     assert all(char.isprintable() or char == "\n" for char in await shown(robot))
-    assert json.dumps(await robot.service.rows()).isprintable()
+    shown_rows = [row.model_dump() for row in await robot.service.rows()]
+    assert json.dumps(shown_rows).isprintable()
     assert not Path("owned").exists()
 
 

@@ -199,7 +199,7 @@ async def test_a_drain_that_waits_does_not_spin(robot: Robot) -> None:
 
 async def test_nothing_is_sent_while_the_vehicle_is_armed(robot: Robot) -> None:
     service = await robot.run()
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     row = await robot.land()
 
     with pytest.raises(NotNow) as refused:
@@ -222,7 +222,7 @@ async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_th
     robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
     await until(robot.flying)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     armed_at = time.monotonic()
     paused = await robot.until_state(row, "queued")
     took_s = time.monotonic() - armed_at
@@ -242,12 +242,12 @@ async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_th
 
 def land(robot: Robot) -> None:
     for _ in range(3):
-        robot.service.flight.told(armed=False, now=robot.service._now())
+        robot.service.flight.told(armed=False, now=robot.service.now())
 
 
 async def test_uploads_while_flying_are_a_setting(robot: Robot) -> None:
     service = await robot.run(upload_while_flying=True)
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
 
     row = await robot.land()
 
@@ -493,7 +493,7 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     row = await robot.land(size=THREE_PARTS)
     await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
     await until(robot.flying)
-    held_by_us, drained_by = service.lock.held, (await service.status())["drained_by"]
+    held_by_us, drained_by = service.lock.held, (await service.status()).drained_by
 
     other.kill()
     await other.wait()

@@ -177,7 +177,7 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await robot.run()
-    compare, moved = service.uploader.parts.read_again, service.moved
+    compare, moved = service.uploader.parts.read_again, service.waiting.moved
     now, looks = 0.0, 0
 
     def count_looks(row: Row) -> int:
@@ -194,8 +194,8 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
             await until(lambda seen=seen: looks > seen + 1)  # type: ignore[misc]
         return await compare(transfer, pieces)
 
-    monkeypatch.setattr(service, "_now", lambda: now)
-    monkeypatch.setattr(service, "moved", count_looks)
+    monkeypatch.setattr(service.waiting, "now", lambda: now)
+    monkeypatch.setattr(service.waiting, "moved", count_looks)
     monkeypatch.setattr(PartSender, "read_again", slow)
 
     done = await service.wait((await robot.land(size=TWO_PARTS)).id, patience_s=30)
@@ -721,6 +721,6 @@ async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(
     second = await robot.service.landed()
     await robot.step()
 
-    assert (first["enqueued"], second["enqueued"]) == (150, 0)
+    assert (first.enqueued, second.enqueued) == (150, 0)
     verified = await robot.service.outbox(queries.rows, "verified")
     assert [row.name for row in verified] == ["14_02_29.ulg"]

@@ -20,7 +20,8 @@ from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import MOST_READERS
 from petal_s3.service import sessions
 from petal_s3.service import temporary_files as handover
-from petal_s3.service.temporary_files import INLINE_BYTES, FileUploadMetadata
+from petal_s3.service.temporary_files import INLINE_BYTES
+from petal_s3.service.views.sessions import FileUploadMetadata
 
 BODY = b"%PDF-1.7 a report\n" * 10_000
 DENIED = refusal(403, "AccessDenied")

@@ -602,7 +602,7 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
     step = asyncio.create_task(service.drainer.step())
     await until(lambda: len(ranges(drone, row)) == 2)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     await step
     held = await service.outbox(queries.get, row.id)
     mark = drone.mark
@@ -611,7 +611,7 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
 
     assert (held.state, held.code) == ("queued", "paused")
     assert drone.since(mark) == []
-    service.flight.told(armed=False, now=service._now())
+    service.flight.told(armed=False, now=service.now())
     done = await drone.bring(row)
     assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
     assert done.receipt is not None

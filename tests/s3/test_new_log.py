@@ -11,7 +11,7 @@ async def test_a_new_log_is_tried_at_once_though_the_drain_is_blocked(robot: Rob
     await robot.attempt(await robot.land("first.ulg"))
     blocked = robot.service.drainer.block
     assert blocked is not None
-    assert blocked.until > robot.service._now()
+    assert blocked.until > robot.service.now()
 
     new = await robot.land("second.ulg", seed=1)
     await robot.service.drainer.turn()

@@ -35,7 +35,7 @@ from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import lifecycle, multipart
-from petal_s3.service import snapshot as look
+from petal_s3.service.snapshot import read_status
 
 DENIED = refusal(403, "AccessDenied")
 LISTING = "ListMultipartUploads"
@@ -683,7 +683,7 @@ async def test_a_log_that_lands_ends_the_look_for_orphans(robot: Robot) -> None:
 
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
     assert robot.count(LISTING) == 1
-    assert service.drainer.housekeeping.tidy_at - service._now() < 60  # it is made later
+    assert service.drainer.housekeeping.tidy_at - service.now() < 60  # it is made later
 
 
 async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
@@ -696,7 +696,7 @@ async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
     service = await robot.run(request_timeout=1000)
     await until(lambda: robot.count(LISTING) == 1)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     await until(lambda: service.drainer.housekeeping.tidy_at > 0)
     over.set()
 
@@ -865,17 +865,17 @@ async def test_a_bucket_without_a_rule_brings_advice(
 ) -> None:
     service = robot.service
     service.lock.take()
-    before = (await service.status())["advice"]
+    before = (await service.status()).advice
     for _ in range(2):
         service.drainer.housekeeping.tidy_at = 0.0
         await service.drainer.turn()
-    await service._say()
+    await service.reporter.publish()
 
-    told = (await service.status())["advice"]
+    told = (await service.status()).advice
     seen = io.StringIO()
-    found = look.look(service.settings, 10)
+    found = read_status(service.settings, 10)
     shown = Console(file=seen, width=80)
-    screen.show(shown, screen.status_view(found, found["rows"], []))
+    screen.show(shown, screen.status_view(found, found.rows, []))
 
     assert before == []
     [sentence] = told
@@ -897,7 +897,7 @@ async def test_advice_that_was_followed_is_no_longer_given(robot: Robot) -> None
 
 
 async def test_without_a_drain_there_is_no_advice_but_its_name(robot: Robot) -> None:
-    assert (await robot.service.status())["advice"] == []
+    assert (await robot.service.status()).advice == []
 
 
 # -- no upload is left without a row

@@ -15,10 +15,11 @@ from petal_s3.cleanup.retention import Retention
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.outbox import deletions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.service import vehicle
 
 LATER_S = 10 * 86_400.0
 
@@ -147,7 +148,7 @@ async def test_an_unsent_log_stays_whatever_the_pressure(robot: Robot, ladder: L
     assert unseen.exists()
     assert "no proven log is left to delete" in ladder.room.advice[0]
     assert (await ladder.totals()).unsent == 0
-    assert robot.service._says()["advice"] == ladder.room.advice
+    assert robot.service.reporter.report().advice == ladder.room.advice
 
 
 @pytest.mark.guarantee(
@@ -411,12 +412,11 @@ async def test_nothing_is_deleted_in_flight(robot: Robot) -> None:
     await robot.restart(min_free_bytes=10**15)
     await up(robot)
     service = robot.service
-    service.flight = FlightState()
     armed = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=128)
-    service.heartbeat(armed)
+    vehicle.heartbeat(service, armed)
     assert await service.retention.step() == 0
     for _ in range(3):
-        service.heartbeat(Heartbeat(1, 1, 12, 2, 0))
+        vehicle.heartbeat(service, Heartbeat(1, 1, 12, 2, 0))
     assert await service.retention.step() == 1
 
 

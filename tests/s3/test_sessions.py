@@ -20,7 +20,8 @@ from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions
-from petal_s3.service.sessions import MIB, S3LogMetadata
+from petal_s3.service.sessions import MIB
+from petal_s3.service.views.sessions import S3LogMetadata
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 STAMP = "20250727_143022"

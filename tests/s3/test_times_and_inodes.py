@@ -106,7 +106,7 @@ async def test_a_file_whose_time_moved_settles_before_it_is_read_again(robot: Ro
 
     moved = await robot.attempt(row)
 
-    assert moved.next_attempt_s(robot.service._now()) > 500  # type: ignore[operator]
+    assert moved.next_attempt_s(robot.service.now()) > 500  # type: ignore[operator]
     await robot.service.drainer.pause.retry_now()
     assert not await robot.service.drainer.step()
 

@@ -20,7 +20,8 @@ from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
-from petal_s3.service import service
+from petal_s3.service import vehicle
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
@@ -104,6 +105,7 @@ class Drone:
         )
         service.drainer.timing.spread = world.rng.random
         service.drainer.timing.probe = world.probe
+        service.drain.timing = Timing(report_s=5.0)
         service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
         service.tokens._post = world.token_post  # type: ignore[method-assign]
@@ -136,7 +138,7 @@ class Drone:
             await asyncio.wait(tasks, timeout=1.0)
         service, self._service = self.service, None
         await service.s3.close()
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is not None:
             with contextlib.suppress(Exception):
                 outbox.close()
@@ -170,9 +172,9 @@ class Drone:
     def fill(self, full: bool) -> None:
         """The database finds no room from now on, or has room again."""
         self.full = full
-        if self._service is None or self._service.outbox._outbox is None:
+        if self._service is None or self._service.outbox.opened is None:
             return
-        conn = self._service.outbox._outbox.sql.db.conn
+        conn = self._service.outbox.opened.sql.db.conn
         pages = conn.execute("PRAGMA page_count").fetchone()[0] if full else _NO_LIMIT
         conn.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -188,7 +190,7 @@ class Drone:
     def _beat(self) -> None:
         if self._service is not None and not self.dead:
             mode = 128 if self.armed else 0
-            self._service.heartbeat(Heartbeat(**_AUTOPILOT, base_mode=mode))
+            vehicle.heartbeat(self._service, Heartbeat(**_AUTOPILOT, base_mode=mode))
         self._loop.call_later(1.0, self._beat)
 
     # -- what its outbox says
@@ -196,12 +198,12 @@ class Drone:
     def rows(self) -> tuple[list[Row], dict[int, str]]:
         """All rows, and why each of them waits."""
         service = self.service
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is None:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
+        return rows, {row.id: service.overview.view(row, drained=True).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
@@ -211,7 +213,7 @@ class Drone:
     @property
     def version(self) -> tuple[int, int]:
         """Something else whenever the outbox has changed."""
-        outbox = self._service.outbox._outbox if self._service is not None else None
+        outbox = self._service.outbox.opened if self._service is not None else None
         return self.kills, -1 if outbox is None else outbox.sql.db.conn.total_changes
 
 
@@ -229,7 +231,6 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(Watcher, "poll_s", 1.0),
         mock.patch.object(pause, "LOOK_S", 1.0),
         mock.patch.object(pause, "POLL_S", 2.0),
-        mock.patch.object(service, "_SAY_S", 5.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

@@ -17,6 +17,7 @@ from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
 from petal_s3.objects.proof import Judgement
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
+from petal_s3.service.gate import FlightGate
 from petal_s3.service.service import Service
 from petal_s3.upload import receipt
 from petal_s3.upload.duplicates import DuplicateFinder, FreeKey
@@ -104,7 +105,6 @@ def _mark_dead_what_is_refused() -> Any:
 async def _discard_at_once(self: Any, row: Row) -> None:
     if row.spooled:
         Path(row.path).unlink()
-    self._changed.set()
 
 
 async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
@@ -123,7 +123,7 @@ SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     "a refused row is marked dead": mock.patch.object(
         FailedAttempts, "settle", _mark_dead_what_is_refused()
     ),
-    "it sends in flight": mock.patch.object(Service, "send_blocked_reason", lambda self: None),
+    "it sends in flight": mock.patch.object(FlightGate, "reason", lambda self: None),
     "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
 }
 
