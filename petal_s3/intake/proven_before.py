@@ -9,7 +9,7 @@ from pathlib import Path
 
 from petal_s3.core.threads import run_in
 from petal_s3.errors import S3IntegrationError
-from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.logs.opening import Identity, open_log
 from petal_s3.objects.local_bytes import holds
 from petal_s3.outbox import identities, queries
 from petal_s3.outbox.rows import Row

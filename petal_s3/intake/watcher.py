@@ -18,7 +18,7 @@ from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of, find_logs
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.writers import locked
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
 from petal_s3.outbox import identities, queries
 from petal_s3.outbox.rows import printable

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petal_s3.errors import S3FileNotFoundError
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.outbox import OPEN, STATES, Outbox
 from petal_s3.outbox.rows import Row, printable, signed
 

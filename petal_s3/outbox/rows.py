@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from petal_s3.core import clock
-from petal_s3.logs.log_file import Identity, content_type_of
+from petal_s3.logs.log_file import content_type_of
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.database import Record
 
 

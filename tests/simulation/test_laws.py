@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import entering
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import entering, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Receipt, Row

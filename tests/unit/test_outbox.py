@@ -22,7 +22,7 @@ from outbox_rows import (
 )
 
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import (
     drain_status,
     entering,
