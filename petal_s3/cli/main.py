@@ -234,10 +234,8 @@ def serve(
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
     settings = load_settings()
     service = _service(settings)
-    from petal_s3.web.server import (  # noqa: PLC0415 - slow, and only for this
-        check_binding,
-        serve,
-    )
+    from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow, and only for this
+    from petal_s3.web.server import serve  # noqa: PLC0415 - slow, and only for this
 
     bound = address or settings.api_host
     check_binding(bound, settings.api_token)

@@ -29,10 +29,11 @@ from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
 from petal_s3.service.service import Service
 from petal_s3.service.views.rows import RowView
+from petal_s3.web.guard import HEAD_S, MOST_CONNECTIONS
 from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
-from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
+from petal_s3.web.server import Server
 from tests.faults.known import KNOWN
 from tests.host.aboard import aboard
 
