@@ -148,7 +148,7 @@ class S3Client:
         service = self._service
         if row.failures and not row.settled:  # somebody asks: its backoff does not count
             row = await service.outbox(requests.retry, row.id)
-            service.drainer.new_log()
+            service.drainer.pause.new_log()
         if not row.settled:
             async with service.draining():
                 row = await self._settled(row)

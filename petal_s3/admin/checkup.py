@@ -74,7 +74,7 @@ def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Find
         "configuration",
         "ok",
         f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
-        f" logs go to {ownership.home}",
+        f" logs go to {ownership.machine_prefix}",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from petal_s3.core import clock
-from petal_s3.logs.log_file import shown_name
+from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from petal_s3.errors import plain
-from petal_s3.logs.log_file import shown_name
+from petal_s3.logs.sniff import shown_name
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import StatusView
 from petal_s3.service.views.view import View

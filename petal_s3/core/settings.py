@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         " (https://bucket.server/key), auto (virtual on AWS, else what the server takes)",
     )
     machine_id: Annotated[str, AfterValidator(rules.valid_machine_id)] | None = Field(
-        None, description="who we are in keys; none: the host's machine id, else /etc/machine-id"
+        None, description="its part of every key; none: the host's machine id, else /etc/machine-id"
     )
     upload_prefix: Annotated[str, AfterValidator(rules.normal_prefix)] = Field(
         "flight_logs/", description="first part of every key"

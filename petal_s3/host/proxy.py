@@ -8,13 +8,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3UploadError, as_json
 from petal_s3.host import health
 from petal_s3.host.proxy_answers import Fail, answered, raised
 from petal_s3.host.proxy_sessions import SessionsProxy
 from petal_s3.host.proxy_uploads import AwaitedUploads, Progress
-from petal_s3.logs.log_file import LOG_SUFFIXES
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.s3.responses import url_life_s
 from petal_s3.service import signing

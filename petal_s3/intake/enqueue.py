@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,9 @@ async def enqueue(
     :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     options = intake.with_checked_key(options)
-    real, directory = await run_in(intake.files, locate, intake, path, inside_only)
+    real, directory = await run_in(
+        intake.files, locate, path, intake.directories, inside_only=inside_only
+    )
     if await run_in(intake.files, intake.open_for_writing, [str(real)]):
         raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
     name = Path(options.name or os.fspath(path)).name
@@ -45,18 +48,18 @@ async def enqueue(
 
 
 def locate(
-    intake: Intake, path: str | os.PathLike[str], inside_only: bool = False
+    path: str | os.PathLike[str], directories: Sequence[LogDirectory], *, inside_only: bool = False
 ) -> tuple[Path, LogDirectory | None]:
-    """The real path of a file, and the log directory that it belongs to; blocking.
+    """The real path of a file, and which of ``directories`` it belongs to; blocking.
 
-    Raises :class:`BadInput`, :class:`NotAllowed` with ``inside_only`` for a file outside of all
-    log directories, and :class:`S3FileNotFoundError`.
+    Raises :class:`BadInput` and :class:`S3FileNotFoundError`; with ``inside_only`` first
+    :class:`NotAllowed` for any path outside of all: that never tells whether there is a file.
     """
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
         raise BadInput("This is not a path.", code="bad_path")
     real = Path(os.path.realpath(text))
-    directory = directory_of(real, intake.directories)
+    directory = directory_of(real, directories)
     if inside_only and directory is None:
         raise NotAllowed("Only files inside the log directories can be enqueued this way.")
     if not real.exists():

@@ -21,7 +21,8 @@ from petal_s3.errors import NotAFlightLog
 from petal_s3.intake.log_directories import LogDirectory, checked_log_directories
 from petal_s3.intake.proven_before import known_again
 from petal_s3.intake.writers import open_for_writing
-from petal_s3.logs.log_file import FlightLog, Identity
+from petal_s3.logs.log_file import FlightLog
+from petal_s3.logs.opening import Identity
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering
 from petal_s3.outbox.rows import Entry, Row, printable

@@ -63,13 +63,13 @@ class FlightState:
         self._declared: bool | None = None
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
-        """Take in a HEARTBEAT of anybody."""
+        """Take in a HEARTBEAT of any sender."""
         if not beat.from_autopilot:
             return
         self._give_up(now)
         another = self._system is not None and beat.system != self._system
         if another and (self._armed or now - self._heard_at <= SILENT_S):
-            return  # another vehicle on the same network: it cannot land ours
+            return  # another vehicle on the same network: it says nothing about ours
         self._system = beat.system
         self.told(armed=bool(beat.base_mode & _ARMED_FLAG), now=now)
 

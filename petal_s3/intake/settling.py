@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 
 FoundFile = tuple[str, Identity]
 """The real path of a file, and its state when it was found."""

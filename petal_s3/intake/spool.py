@@ -16,7 +16,7 @@ from pathlib import Path
 from petal_s3.core.files import check_descriptors, create_private, sync
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import LocalStorageError
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import log_suffix, named_like
 
 _COPY_BYTES = 1024 * 1024
@@ -70,7 +70,7 @@ def describe(copy: Path, description: Description) -> None:
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no space left in the state directory ({error.strerror})."
+            f"The state directory cannot be written to ({error.strerror})."
         ) from error
 
 
@@ -129,7 +129,7 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no space left to keep a copy of {path.name} ({error.strerror})."
+            f"A copy of {path.name} cannot be kept in the spool ({error.strerror})."
         ) from error
 
 

@@ -16,7 +16,8 @@ from petal_s3.errors import LocalStorageError, S3IntegrationError
 from petal_s3.intake import spool
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log
 from petal_s3.intake.spool import Description
-from petal_s3.logs.log_file import FlightLog, open_log
+from petal_s3.logs.log_file import FlightLog
+from petal_s3.logs.opening import open_log
 from petal_s3.outbox import facts, queries
 from petal_s3.outbox.rows import Row, printable
 

@@ -18,7 +18,7 @@ FROM_CACHE = "A cache on the way answers in place of S3: it must let S3 through.
 
 
 def date_s(date: str) -> float | None:
-    """Seconds since 1970 of an HTTP date, whose zone is GMT unless it says otherwise."""
+    """Seconds since 1970 of an HTTP date, in GMT unless it says otherwise; none for no date."""
     try:
         told = parsedate_to_datetime(date)
         return told.replace(tzinfo=told.tzinfo or timezone.utc).timestamp()
@@ -67,6 +67,10 @@ class ServerClock:
         """The server's time now, in UTC; the device's while none was learnt."""
         seconds = self.wall() if self._base_s is None else self._base_s + self.steady()
         return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+
+    def seconds(self) -> int:
+        """S3's time in whole seconds since 1970; the device's own while that is unknown."""
+        return int(self.utcnow().timestamp())
 
     @property
     def offset_s(self) -> float | None:

@@ -33,7 +33,9 @@ from petal_s3.service.gate import FlightGate, UploadGate
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
-from petal_s3.upload.worker import Drainer
+from petal_s3.upload.pause import Timing
+from petal_s3.upload.plan import UploadPlan
+from petal_s3.upload.worker import Drainer, DrainHooks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,7 +156,7 @@ def _learner(base: Base, given: Capabilities | None) -> Learner:
     return Learner(
         base.s3,
         base.outbox,
-        base.ownership.home,
+        base.ownership.machine_prefix,
         bucket=bucket_name_of(base.settings),
         given=given,
         now=base.now,
@@ -166,13 +168,15 @@ def _uploader(base: Base, learner: Learner) -> Uploader:
     return Uploader(
         base.s3,
         base.outbox,
-        DuplicateFinder(base.s3, base.outbox, threads, base.ownership, now=base.now),
         threads,
-        part_size=base.settings.part_size,
-        concurrency=base.settings.concurrency,
-        machine_id=base.ownership.machine_ids[0],
+        duplicates=DuplicateFinder(base.s3, base.outbox, threads, base.ownership, now=base.now),
         learner=learner,
-        now=base.now,
+        plan=UploadPlan(
+            base.ownership.machine_ids[0],
+            base.settings.part_size,
+            base.settings.concurrency,
+            base.now,
+        ),
     )
 
 
@@ -180,15 +184,12 @@ def _drainer(
     base: Base, uploader: Uploader, orphans: Orphans, flight_gate: FlightGate, changes: Changes
 ) -> Drainer:
     return Drainer(
+        base.settings,
         base.outbox,
         uploader,
         orphans,
-        may_send=flight_gate.sentence,
-        settle_s=base.settings.settle_seconds,
-        max_file_size=base.settings.max_file_size,
-        on_change=changes.changed,
-        on_settled=changes.settled,
-        now=base.now,
+        DrainHooks(flight_gate.sentence, changes.changed, changes.settled),
+        Timing(base.now),
     )
 
 
@@ -198,7 +199,7 @@ def _retention(base: Base, gate: UploadGate) -> Retention:
         base.outbox,
         base.s3,
         base.files.threads,
-        may_not=gate.closed_sentence,
+        delete_blocked_reason=gate.closed_sentence,
         now=base.now,
     )
 
@@ -209,7 +210,7 @@ def _intake(base: Base, drainer: Drainer) -> Intake:
         base.ownership,
         base.outbox,
         base.files.threads,
-        on_enqueued=drainer.new_log,
+        on_enqueued=drainer.pause.new_log,
     )
 
 

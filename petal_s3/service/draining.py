@@ -8,16 +8,15 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from petal_s3.core.tasks import cancel_and_wait, to_end
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
 from petal_s3.intake.spooling import adopt_copies
-from petal_s3.objects.download import to_end
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.service.assembly import Parts
 from petal_s3.service.reporting import Reporter
-from petal_s3.upload.attempt import ended
 
 log = logging.getLogger("petal_s3")
 
@@ -103,7 +102,7 @@ class Draining:
         self._callers += 1
         async with self._switching:
             if self._task is None and self._callers:
-                self._drainer.block = None  # what held up the drain before is asked anew
+                self._drainer.pause.block = None  # what held up the drain before is asked anew
                 self._task = asyncio.create_task(self._drain())
 
     async def end(self) -> None:
@@ -115,7 +114,7 @@ class Draining:
         async with self._switching:
             if self._callers or self._task is None:
                 return
-            await ended(self._task)
+            await cancel_and_wait(self._task)
             self._task = None
             self._lock.give()
 
@@ -140,10 +139,10 @@ class Draining:
             try:
                 await self._report_while_ours()
             finally:
-                await ended(*works)
+                await cancel_and_wait(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self._lock.give()
-            self._drainer.block = None
+            self._drainer.pause.block = None
             self._watcher.ask_scan()
 
     async def _took_lock(self) -> bool:
@@ -185,14 +184,14 @@ class Draining:
             try:
                 await asyncio.wait({report})
             finally:
-                await ended(report)
+                await cancel_and_wait(report)
             error = None if report.cancelled() else report.exception()
             if error is not None:  # of whatever kind: the uploads go on
                 log.error("drain could not say how things are", exc_info=error)
             await asyncio.sleep(self.timing.report_s)
 
     async def _mend_and_report(self) -> None:
-        block = self._drainer.block
+        block = self._drainer.pause.block
         damaged = block is not None and block.code == DAMAGED
         if damaged or self._rebuilding:
             await self._rebuild(damaged=damaged)
@@ -207,7 +206,7 @@ class Draining:
         try:
             if damaged or not self._outbox.is_open:
                 await self._outbox.rebuild()
-            await self._drainer.hurry()
+            await self._drainer.pause.retry_now()
             await adopt_copies(self._intake)
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)

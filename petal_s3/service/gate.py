@@ -43,13 +43,13 @@ class UploadGate:
 
     def reason(self) -> Reason | None:
         """Why nothing was sent at the last try, though the next one may be due; none if it was."""
-        block = self._drainer.block
+        block = self._drainer.pause.block
         blocked = None if block is None else Reason(block.code, block.reason)
         return self._flight.reason() or blocked
 
     def closed(self) -> Reason | None:
         """Why nothing is sent at this moment; none while an attempt is made or due."""
-        block = self._drainer.block
+        block = self._drainer.pause.block
         if block is not None and block.until > self._now():
             return self.reason()
         return self._flight.reason()

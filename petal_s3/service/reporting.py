@@ -63,7 +63,7 @@ class Reporter:
         self._published = report
 
     def _credentials(self) -> Credentials:
-        block, tokens = self._parts.drainer.block, self._base.tokens
+        block, tokens = self._parts.drainer.pause.block, self._base.tokens
         code = block.code if block is not None else ""
         if code in _REFUSED:
             return "refused"

@@ -12,6 +12,7 @@ from typing import Any
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
+from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
 from petal_s3.intake.enqueue import enqueue
@@ -29,7 +30,6 @@ from petal_s3.service.reporting import Reporter
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import LandedView, StatusView
 from petal_s3.service.waiting import Progress, Waiting
-from petal_s3.upload.attempt import ended
 
 
 class Service:
@@ -120,7 +120,7 @@ class Service:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
         self.stopping = True
         tasks, self._tasks = self._tasks, []
-        await ended(*tasks, *self.drain.tasks)
+        await cancel_and_wait(*tasks, *self.drain.tasks)
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
@@ -143,7 +143,7 @@ class Service:
     async def landed(self) -> LandedView:
         """A flight has ended: scan now, take what has settled."""
         found, enqueued = await self.watcher.scan_and_accept()
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return LandedView(found=found, enqueued=enqueued)
 
     async def enqueue(
@@ -209,13 +209,13 @@ class Service:
         """Give a row up; what was sent of it is aborted."""
         row = await self.outbox(requests.cancel, row_id, reason)
         await self._changes.settled(row)
-        self.drainer.wake()
+        self.drainer.pause.wake()
         return row
 
     async def retry(self, row_id: int) -> Row:
         """Try a row now, or again."""
         row = await self.outbox(requests.retry, row_id)
-        await self.drainer.hurry()
+        await self.drainer.pause.retry_now()
         return row
 
     async def pin(self, row_id: int, *, pinned: bool) -> Row:

@@ -14,9 +14,11 @@ from typing import Any
 from petal_s3.core.kinds import TEXT_KINDS
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError
 from petal_s3.intake.enqueue import locate
-from petal_s3.logs.log_file import log_time, open_log
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import open_log
 from petal_s3.logs.sniff import kind_of, refused, shown_name
-from petal_s3.objects.ownership import DESCRIPTION, session_folder, stamped
+from petal_s3.objects.key_names import session_folder, stamped
+from petal_s3.objects.user_metadata import DESCRIPTION
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo
@@ -66,13 +68,15 @@ async def enter_log(
     :class:`BadInput` (``bad_session``), :class:`NotAFlightLog`, :class:`NotAllowed`,
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
-    session_folder(service.ownership.home, session_id)
-    real, _ = await service.run(locate, service.intake, path, inside_only)
+    session_folder(service.ownership.machine_prefix, session_id)
+    real, _ = await service.run(
+        lambda: locate(path, service.intake.directories, inside_only=inside_only)
+    )
     name = Path(more.pop("name", None) or os.fspath(path)).name
     status = await service.run(_status, real)
     check_text(name, status.st_size)
     moment = log_time(real.with_name(name), status.st_mtime_ns, compact=True)
-    folder = session_folder(service.ownership.home, session_id, "logs")
+    folder = session_folder(service.ownership.machine_prefix, session_id, "logs")
     async with contextlib.aclosing(_read(service, real, status.st_size)) as blocks:
         return await service.receive(
             blocks,
@@ -142,7 +146,7 @@ async def enter_result(
     It stands at ``…/sessions/{session_id}/analysis/{time of receipt}_{name}.json``. Raises
     :class:`BadInput` for what is no JSON or larger than 16 MiB, else as :func:`enter_log`.
     """
-    folder = session_folder(service.ownership.home, session_id, "analysis")
+    folder = session_folder(service.ownership.machine_prefix, session_id, "analysis")
     if not _RESULT_NAME.fullmatch(name):
         raise BadInput(
             "The name of a result has 1 to 100 letters, digits, spaces, dots, - and _, and does not"
@@ -212,7 +216,7 @@ async def list_logs(service: Service, session_id: str) -> list[ObjectInfo]:
     Raises :class:`S3FileNotFoundError` (``no_session``) for a session of which neither bucket nor
     outbox know anything.
     """
-    folder = session_folder(service.ownership.home, session_id)
+    folder = session_folder(service.ownership.machine_prefix, session_id)
     found = [item async for item in service.objects.walk(f"{folder}logs/")]
     if not found and not await waiting(service, session_id):
         _, page = await service.objects.page(folder, limit=1)

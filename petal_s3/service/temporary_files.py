@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator
 from pathlib import PurePath
 from urllib.parse import unquote
 
+from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
-from petal_s3.objects.download import to_end
-from petal_s3.objects.ownership import key_name, metadata, temporary_folder
+from petal_s3.objects.key_names import key_name, temporary_folder
+from petal_s3.objects.user_metadata import metadata
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import signing
 from petal_s3.service.service import Service
@@ -67,7 +68,7 @@ async def complete(
     other bytes than were announced: those are deleted.
     """
     key = service.objects.own(key)
-    if not key.startswith(temporary_folder(service.ownership.home, session_id)):
+    if not key.startswith(temporary_folder(service.ownership.machine_prefix, session_id)):
         raise NotAllowed("This key does not belong to a file that was handed over in this session.")
     try:
         info = await service.objects.head(key)
@@ -157,7 +158,7 @@ async def processing(
 
 async def end(service: Service, session_id: str) -> int:
     """Delete all temporary objects of a session; returns how many there were."""
-    folder = temporary_folder(service.ownership.home, session_id)
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     keys = [item.key async for item in service.objects.walk(folder)]
     for key in keys:
         await service.objects.delete(key)
@@ -184,7 +185,7 @@ def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict
 
 
 def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
-    folder = temporary_folder(service.ownership.home, session_id)
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     return f"{folder}{file_id}_{key_name(name)}"
 
 

@@ -36,4 +36,4 @@ def heartbeat(service: Service, beat: Heartbeat) -> None:
 def _send_if_open(service: Service) -> None:
     if service.flight_gate.reason() is None:
         service.watcher.ask_scan()
-        service.drainer.wake()
+        service.drainer.pause.wake()

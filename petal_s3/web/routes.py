@@ -12,7 +12,7 @@ from petal_s3 import __version__
 from petal_s3.core.kinds import ALL_KINDS, SUFFIXES, TEXT_KINDS
 from petal_s3.intake.entry import PRIORITY_ASKED
 from petal_s3.logs.sniff import log_suffix
-from petal_s3.objects.ownership import valid_session_id
+from petal_s3.objects.key_names import valid_session_id
 from petal_s3.service import sessions, vehicle
 from petal_s3.service.metrics import CONTENT_TYPE
 from petal_s3.service.service import Service

@@ -10,7 +10,7 @@ from typing import Any
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -26,7 +26,7 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     service = Service(load_settings(**settings), capabilities=KNOWN)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
 
     def watch(outbox: Outbox) -> None:

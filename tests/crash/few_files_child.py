@@ -18,7 +18,7 @@ from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 LIMIT = 256
 
@@ -44,7 +44,7 @@ class Drone:
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
         self.service = Service(load_settings(**settings), capabilities=KNOWN)
-        self.service.drainer._spread = lambda: 0.0
+        self.service.drainer.timing.spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs
 
@@ -85,7 +85,7 @@ class Drone:
             codes = await self.attempt(*works)
             met = [(row.state, row.code) for row in await self.rows(name)]
             link = self.service.drainer.link
-        await self.service.drainer.hurry()
+        await self.service.drainer.pause.retry_now()
         for _ in range(3):
             await self.attempt(self.service.landed, self.service.drainer.step)
         [row] = await self.rows(name)

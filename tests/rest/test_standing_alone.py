@@ -41,7 +41,7 @@ LARGE = 24_000_000
 def _stand(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     directory = tmp_path_factory.mktemp("stand")
     with standing(_s3_server, directory, most=40, head_s=1.0) as stand:
-        stand.service.objects._spread = lambda: 0.0
+        stand.service.objects.spread = lambda: 0.0
         yield stand
 
 
@@ -533,7 +533,7 @@ def test_a_download_that_breaks_off_never_looks_whole(api: Api, large: str) -> N
             while block := wire.recv(1 << 20):
                 got += len(block)
     assert got < LARGE
-    api.link.restore()
+    api.link.forward()
 
 
 def test_it_stops_at_once_though_somebody_listens(_s3_server: EmbeddedS3, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from petal_s3.cli import follow, screen
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
-from petal_s3.objects.ownership import header_value, metadata
+from petal_s3.objects.user_metadata import header_value, metadata
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.upload import inventory
@@ -266,11 +266,11 @@ async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -
 async def test_a_listing_that_never_ends_is_cut_off(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
+    monkeypatch.setattr(inventory, "MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
         number = robot.count("ListObjectsV2")
-        prefix = robot.service.ownership.roots[(number - 1) // 5]
+        prefix = robot.service.ownership.owned_prefixes[(number - 1) // 5]
         body = (
             "<ListBucketResult><Name>logs</Name><IsTruncated>true</IsTruncated>"
             f"<NextContinuationToken>{number}</NextContinuationToken><Contents>"
@@ -284,7 +284,7 @@ async def test_a_listing_that_never_ends_is_cut_off(
 
     done = await robot.attempt(row)
 
-    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.roots)
+    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.owned_prefixes)
     assert sum(line.startswith("inventory cut off") for line in said(heard)) == 4
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
 

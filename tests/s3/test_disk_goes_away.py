@@ -26,7 +26,7 @@ from petal_s3.service.service import Service
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
-    monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
     monkeypatch.setattr(Watcher, "retry_s", 0.05)
 
 
@@ -36,7 +36,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
     await robot.service.stop()
     robot.state = state or robot.state
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     service.drain.timing = Timing(lock_s=0.05, storage_s=0.05, report_s=0.1)
     await service.start()
     try:
@@ -177,7 +177,7 @@ async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> 
         shutil.rmtree(robot.state)
         paths.append(robot.write("after.ulg", seed=3))
         row = await entered(robot, paths[2])
-        await robot.link.restore()
+        robot.link.forward()
         await until(lambda: proven(robot) == 3)
         await until(lambda: service.lock.held)
 
@@ -211,7 +211,7 @@ async def test_a_disk_that_is_pulled_out_is_waited_for(robot: Robot, tmp_path: P
             said = await told(service)
             left_there = list(state.iterdir())
             assert disks.run("mount", "--bind", str(disk), str(state)).returncode == 0
-            await robot.link.restore()
+            robot.link.forward()
             await until(lambda: proven(robot) == 2)
             done = await robot.row(row)
 

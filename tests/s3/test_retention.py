@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot import DROP, HOME, SMALL, TWO_PARTS, Fault, Robot, refusal
+from robot import DROP, HOME, SMALL, TWO_PARTS, Robot, refusal
 
 from petal_s3.cleanup import deletion as removal
 from petal_s3.cleanup.retention import Retention
-from petal_s3.demo.link import Fault as LinkFault
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.flight_state import Heartbeat
@@ -36,8 +36,8 @@ class Ladder:
     @property
     def room(self) -> Retention:
         service = self.robot.service
-        service.retention._free = self.store
-        service.retention._may_not = lambda: self.may_not
+        service.retention.free = self.store
+        service.retention.delete_blocked_reason = lambda: self.may_not
         return service.retention
 
     async def step(self) -> int:
@@ -199,10 +199,10 @@ async def test_a_pinned_log_goes_last(robot: Robot, ladder: Ladder) -> None:
     [
         refusal(404, "NoSuchKey"),
         refusal(403, "AccessDenied"),
-        LinkFault(200),
-        LinkFault(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
-        LinkFault(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
-        LinkFault(302, headers={"Location": "http://portal.invalid/"}),
+        says(200),
+        says(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
+        says(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
+        says(302, headers={"Location": "http://portal.invalid/"}),
         DROP,
     ],
 )
@@ -323,15 +323,15 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     await robot.restart(min_free_bytes=10**15)
     row = await up(robot)
     path = Path(row.path)
-    idle = removal._idle
+    idle = removal.check_idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
             robot.store.copy(path, SMALL, 7)
-            raise removal.KeptBack("somebody writes to it")
+            raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
-    monkeypatch.setattr(removal, "_idle", newer_appears)
+    monkeypatch.setattr(removal, "check_idle", newer_appears)
     assert await ladder.step() == 0
     assert files(robot) == ["flight-2.ulg", "flight.ulg"]
     assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
@@ -461,7 +461,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
     await robot.service.stop()
     service = robot.build(min_free_bytes=10**15)
     row = None
-    service.retention._free = lambda _: 0
+    service.retention.free = lambda _: 0
     await service.open()
     row = await robot.land()
     await service.start(watch=False)

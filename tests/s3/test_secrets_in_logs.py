@@ -224,7 +224,7 @@ async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
         row = await robot.land(f"{op}.ulg", size=size)
         for fault in FAULTS.values():
             robot.fault(op, fault)
-            await robot.service.drainer.hurry()
+            await robot.service.drainer.pause.retry_now()
             await robot.service.drainer.step()
             robot.heal()
             told += "".join(row.model_dump_json() for row in await robot.service.rows())
@@ -251,7 +251,7 @@ async def test_no_crash_tells_a_secret(
     for fault in FAULTS.values():
         robot.always("HeadObject", fault)
         try:
-            await robot.service.s3.head(robot.service.ownership.home + "x.ulg")
+            await robot.service.s3.head(robot.service.ownership.machine_prefix + "x.ulg")
         except S3IntegrationError as error:
             caught.append(error)
         robot.heal()

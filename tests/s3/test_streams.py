@@ -20,13 +20,13 @@ import pytest
 from robot import HOME, until
 from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.intake import receive, spool
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.outbox import Outbox
-from tests.faults.wire import Answer, Fault, refusal
 
 HERE = Path(__file__).parent
 SMALL = 300_000
@@ -65,7 +65,7 @@ async def assert_nothing_is_left(wired: Wired) -> None:
 @contextlib.asynccontextmanager
 async def draining(wired: Wired) -> AsyncIterator[S3BucketProxy]:
     """The service drains by itself."""
-    wired.service.drainer._spread = lambda: 0.05
+    wired.service.drainer.timing.spread = lambda: 0.05
     await wired.service.start(watch=False)
     yield wired.proxy
 

@@ -23,7 +23,7 @@ from petal_s3.s3 import http_session as wire
 from petal_s3.service import vehicle
 from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.once import found_out_once
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
@@ -103,10 +103,10 @@ class Drone:
             now=world.boottime,
             wall=world.wall,
         )
-        service.drainer._spread = world.rng.random
-        service.drainer._probe = world.probe
+        service.drainer.timing.spread = world.rng.random
+        service.drainer.timing.probe = world.probe
         service.drain.timing = Timing(report_s=5.0)
-        service.retention._free = lambda _: world.free_bytes
+        service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
         service.tokens._post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
@@ -138,7 +138,7 @@ class Drone:
             await asyncio.wait(tasks, timeout=1.0)
         service, self._service = self.service, None
         await service.s3.close()
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is not None:
             with contextlib.suppress(Exception):
                 outbox.close()
@@ -172,9 +172,9 @@ class Drone:
     def fill(self, full: bool) -> None:
         """The database finds no room from now on, or has room again."""
         self.full = full
-        if self._service is None or self._service.outbox._outbox is None:
+        if self._service is None or self._service.outbox.opened is None:
             return
-        conn = self._service.outbox._outbox.sql.db.conn
+        conn = self._service.outbox.opened.sql.db.conn
         pages = conn.execute("PRAGMA page_count").fetchone()[0] if full else _NO_LIMIT
         conn.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -198,7 +198,7 @@ class Drone:
     def rows(self) -> tuple[list[Row], dict[int, str]]:
         """All rows, and why each of them waits."""
         service = self.service
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is None:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
@@ -213,7 +213,7 @@ class Drone:
     @property
     def version(self) -> tuple[int, int]:
         """Something else whenever the outbox has changed."""
-        outbox = self._service.outbox._outbox if self._service is not None else None
+        outbox = self._service.outbox.opened if self._service is not None else None
         return self.kills, -1 if outbox is None else outbox.sql.db.conn.total_changes
 
 
@@ -229,8 +229,8 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(clock, "boot_id", lambda: world.boot),
         # Polled less often than in the real world: most of a life would be spent on it.
         mock.patch.object(Watcher, "poll_s", 1.0),
-        mock.patch.object(drainer, "_LOOK_S", 1.0),
-        mock.patch.object(drainer, "_POLL_S", 2.0),
+        mock.patch.object(pause, "LOOK_S", 1.0),
+        mock.patch.object(pause, "POLL_S", 2.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

@@ -16,7 +16,7 @@ import pytest
 from petal_s3.intake.log_directories import find_named
 from petal_s3.intake.settling import StableFiles
 from petal_s3.intake.writers import locked, open_for_writing
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 
 OPENS_AND_WAITS = """
 import os, sys

@@ -20,7 +20,7 @@ import pytest
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spool import bring_in, copy_path, discard, same_bytes, sweep
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.state_dir import DrainLock, prepare
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -361,7 +361,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(LocalStorageError) as caught:
         brought_in(spool, log)
     assert caught.value.message == (
-        f"There is no space left to keep a copy of {log.name} ({os.strerror(reason)})."
+        f"A copy of {log.name} cannot be kept in the spool ({os.strerror(reason)})."
     )
     assert list(spool.iterdir()) == []
     assert log.read_bytes() == CONTENT

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings import Settings
-from petal_s3.logs.log_file import LOG_SUFFIXES
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
