@@ -119,6 +119,11 @@ class Gate:
         """What it asked is answered; aiohttp closes it when it asks nothing more for long."""
         self._resting.add(protocol)
 
+    @property
+    def watched(self) -> int:
+        """How many connections are silent or at rest."""
+        return len(self._silent) + len(self._resting)
+
     def _make_room(self) -> None:
         here = [one for one in self._server.connections if _is_open(one)]
         self._resting.intersection_update(here)
@@ -301,6 +306,16 @@ class Server:
     def _rests(self, protocol: Any) -> None:
         if self._gate is not None:
             self._gate.rests(protocol)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._runner.server.connections) if self._runner.server is not None else 0
+
+    @property
+    def watched(self) -> int:
+        """How many connections may be closed to make room for others."""
+        return 0 if self._gate is None else self._gate.watched
 
     async def stop(self) -> None:
         """Let nobody in, end what runs on."""
