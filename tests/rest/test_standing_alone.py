@@ -30,7 +30,8 @@ from apis import (
 
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.errors import ConfigError
-from petal_s3.web.server import Guard, Server, check_binding, is_loopback
+from petal_s3.web.guard import Guard, check_binding, is_loopback
+from petal_s3.web.server import Server
 
 TOKEN = "a-token-of-forty-characters-or-so-0123456"
 LARGE = 24_000_000
