@@ -27,9 +27,9 @@ from petal_s3.host.local_service import local_service, stay_out
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo, url_life_s
-from petal_s3.service import sessions
+from petal_s3.service import sessions, signing
 from petal_s3.service import temporary_files as handover
-from petal_s3.service.sessions import S3LogMetadata
+from petal_s3.service.views.sessions import S3LogMetadata
 
 _T = TypeVar("_T")
 _Path = str | os.PathLike[str]
@@ -148,7 +148,7 @@ class S3Client:
         service = self._service
         if row.failures and not row.settled:  # somebody asks: its backoff does not count
             row = await service.outbox(requests.retry, row.id)
-            service.drainer.new_log()
+            service.drainer.pause.new_log()
         if not row.settled:
             async with service.draining():
                 row = await self._settled(row)
@@ -202,7 +202,7 @@ class S3Client:
                 return await self._service.wait(row.id, while_blocked=False)
             except NotNow:
                 now = await self._service.outbox(queries.get, row.id)
-                if not await self._service.is_sending(now):
+                if not await self._service.waiting.is_sending(now):
                     raise
 
     async def _open_outbox(self) -> None:
@@ -292,7 +292,8 @@ class S3Client:
         ``expires_at`` (ISO 8601, UTC): the real end.
         """
         life_s = url_life_s(expiration_hours)
-        return self._run(self._service.presign(s3_key, life_s, method=method))
+        made = self._run(signing.presign(self._service, s3_key, life_s, method=method))
+        return made.model_dump()
 
     # -- changing
 

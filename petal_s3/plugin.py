@@ -24,6 +24,7 @@ _unfit: S3IntegrationError | None = None
 try:
     from petal_s3.host import rest
     from petal_s3.host.proxy import S3BucketProxy
+    from petal_s3.service import vehicle
     from petal_s3.service.service import Service
     from petal_s3.web.openapi import asked_of, responses_of
     from petal_s3.web.routes import ROUTES
@@ -161,7 +162,7 @@ class PetalS3(Petal):  # type: ignore[misc]
                 base_mode=message.base_mode,
             )
             if self._service is not None:
-                self._service.heartbeat(beat)
+                vehicle.heartbeat(self._service, beat)
 
     async def _on_landed_state(self, message: Any) -> None:
         with guarded("EXTENDED_SYS_STATE not understood"):

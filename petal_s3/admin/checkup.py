@@ -23,7 +23,7 @@ from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
 from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
-from petal_s3.service.snapshot import look
+from petal_s3.service.snapshot import read_status
 
 _LITTLE_BYTES = 100 * MIB
 _SKEW_S = 15 * 60.0
@@ -74,7 +74,7 @@ def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Find
         "configuration",
         "ok",
         f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
-        f" logs go to {ownership.home}",
+        f" logs go to {ownership.machine_prefix}",
     )
 
 
@@ -170,14 +170,14 @@ def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     if not exists:
         yield Finding("outbox", "ok", f"{path} is not there yet; the first log makes it")
         return
-    seen = look(settings, 0)
-    told = ", ".join(f"{number} {state}" for state, number in seen["counts"].items() if number)
+    seen = read_status(settings, 0)
+    told = ", ".join(f"{number} {state}" for state, number in seen.counts.items() if number)
     found = f"{path} opens: {told or 'no log has landed yet'}"
-    if seen["drained_by"] is None:
+    if seen.drained_by is None:
         advice = "Start the host, or run petal-s3 serve or petal-s3 drain."
         yield Finding("outbox", "warning", f"{found}; nobody drains it", advice)
     else:
-        yield Finding("outbox", "ok", f"{found}; process {seen['drained_by']} drains it")
+        yield Finding("outbox", "ok", f"{found}; process {seen.drained_by} drains it")
 
 
 # -- beyond

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petal_s3.errors import Refused
-from petal_s3.objects.ownership import temporary_folder
+from petal_s3.objects.key_names import temporary_folder
 from petal_s3.s3.lifecycle import aborts_stale_uploads
 
 Json = dict[str, Any]

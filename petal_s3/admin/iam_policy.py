@@ -45,7 +45,7 @@ def machine_policy(
     would show the keys of all machines.
     """
     bucket = f"arn:{partition(region)}:s3:::{ownership.bucket}"
-    roots = [_literal(root) for root in ownership.roots]
+    roots = [_literal(root) for root in ownership.owned_prefixes]
     actions = [
         "s3:PutObject",
         "s3:GetObject",

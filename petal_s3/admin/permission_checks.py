@@ -18,7 +18,7 @@ from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3 import lifecycle, multipart
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
-from petal_s3.upload.learning import no_encryption
+from petal_s3.upload.trial import no_encryption
 
 ENCRYPTION, PUT, PARTS, ABORT = (
     "encryption",
@@ -83,10 +83,10 @@ class _Trial:
 
     def __init__(self, s3: S3, ownership: KeyOwnership, region: str, sse: str) -> None:
         self._s3 = s3
-        self._home = ownership.home
-        self._advise = Advisor(region, ownership.bucket, ownership.home)
+        self._home = ownership.machine_prefix
+        self._advise = Advisor(region, ownership.bucket, ownership.machine_prefix)
         self._sse = sse
-        self._tried = TrialObjects(s3, ownership.home)
+        self._tried = TrialObjects(s3, ownership.machine_prefix)
         self._key = self._tried.key
         self._stands = ""
         """A key that is taken."""

@@ -14,7 +14,7 @@ from petal_s3.errors import (
     S3FileNotFoundError,
     S3IntegrationError,
 )
-from petal_s3.objects.ownership import temporary_folder
+from petal_s3.objects.key_names import temporary_folder
 from petal_s3.s3 import multipart, trials
 from petal_s3.s3.checksums import digest_of
 from petal_s3.s3.client import S3

@@ -28,7 +28,7 @@ from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
 from petal_s3.host import install as hostfiles
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
 
 if TYPE_CHECKING:
     from petal_s3.admin import bucket_setup as admin
@@ -113,10 +113,10 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
 
 def _known(settings: Settings) -> str | None:
     """The id that the host has, or had when it drained last."""
-    said: Json = {}
+    known = ""
     with contextlib.suppress(LocalStorageError):  # of another user: it has no part in this
-        said = last_said(settings)
-    return said.get("machine_id") or hostfiles.host_machine_id()
+        known = last_report(settings).machine_id
+    return known or hostfiles.host_machine_id()
 
 
 def _log_target(text: str | None) -> tuple[str, str] | None:
@@ -193,7 +193,7 @@ def policy_(
 
 
 def _ownership(settings: Settings, machine: str | None) -> KeyOwnership:
-    from petal_s3.service.service import (  # noqa: PLC0415 - slow, and not for every command
+    from petal_s3.service.assembly import (  # noqa: PLC0415 - slow, and not for every command
         machine_ids,
     )
 

@@ -27,10 +27,13 @@ from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
 from petal_s3.host import install as hostfiles
 from petal_s3.host import settings_file as settingsfile
-from petal_s3.service.snapshot import hints, look
+from petal_s3.service.reasons import NO_DRAIN
+from petal_s3.service.snapshot import hints, read_status
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
+    from petal_s3.service.views.rows import RowView
+    from petal_s3.service.views.status import SnapshotView
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
 _SHOWN_ROWS = 20
@@ -110,16 +113,16 @@ def status(
     with contextlib.suppress(KeyboardInterrupt):
         if for_programs:
             for found in _looks(settings, _JSON_ROWS, watch=watch):
-                print_json(found, indent=None if watch else 2)
+                print_json(found.model_dump(), indent=None if watch else 2)
         else:
             _show_status(settings, watch=watch)
 
 
-def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[Json]:
-    yield look(settings, rows)
+def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotView]:
+    yield read_status(settings, rows)
     while watch:
         time.sleep(_LOOK_S)
-        yield look(settings, rows)
+        yield read_status(settings, rows)
 
 
 def _show_status(settings: Settings, *, watch: bool) -> None:
@@ -130,12 +133,12 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
     if watch and console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             for found in looks:
-                live.update(Group(*screen.status_view(found, found["rows"], notes)), refresh=True)
+                live.update(Group(*screen.status_view(found, found.rows, notes)), refresh=True)
         return
     before = None
     for found in looks:
         if found != before:
-            screen.show(console, screen.status_view(found, found["rows"], notes))
+            screen.show(console, screen.status_view(found, found.rows, notes))
         before = found
 
 
@@ -160,7 +163,7 @@ def enqueue(
 async def _enqueue(
     service: Service, paths: list[Path], key: str | None, *, for_programs: bool
 ) -> int:
-    rows: list[Json] = []
+    rows: list[RowView] = []
     refused: list[tuple[Path, S3IntegrationError]] = []
     try:
         await service.open()
@@ -176,14 +179,14 @@ async def _enqueue(
             rows.append(await service.row(row.id))
             if not for_programs:
                 typer.echo(f"{row.id}  {row.state}  {row.key}")
-        drained = (await service.status())["drained_by"] is not None
+        drained = (await service.status()).drained_by is not None
     finally:
         await service.stop()
     if for_programs:
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
-        print_json({"rows": rows, "refused": said})
+        print_json({"rows": [row.model_dump() for row in rows], "refused": said})
     elif rows and not drained:
-        complain("Nobody drains this outbox: start the host, or run petal-s3 drain.")
+        complain(NO_DRAIN.sentence)
     if not refused:
         return DONE
     return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
@@ -212,9 +215,10 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         await service.stop()
     code = FAILED if end.died else DONE if end.empty else NOT_NOW
     if for_programs:
-        print_json({**end.status, "rows": rows, "done": code == DONE, "reason": end.reason})
+        shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
+        print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(screen.headline({**end.status, "reason": end.reason}))
+        typer.echo(screen.headline(end.status.model_copy(update={"reason": end.reason})))
     return code
 
 
@@ -285,7 +289,7 @@ async def _pin(ids: list[int], *, pinned: bool, for_programs: bool) -> int:
     finally:
         await service.stop()
     if for_programs:
-        print_json({"rows": shown})
+        print_json({"rows": [row.model_dump() for row in shown]})
     for row in rows if not for_programs else []:
         typer.echo(f"{row.id}  {'pinned' if row.pinned else 'not pinned'}  {row.key}")
     return DONE

@@ -18,7 +18,8 @@ from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, run
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing
+from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
@@ -81,7 +82,7 @@ async def _list_for_programs(service: Service, prefix: str) -> None:
     """One object a line, as they come: memory stays flat."""
     before = "["
     async for found in service.objects.walk(prefix):
-        typer.echo(f"{before}\n{json.dumps(views.stored(found))}", nl=False)
+        typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
         before = ","
     typer.echo("[]" if before == "[" else "\n]")
 
@@ -121,12 +122,12 @@ def presign(
     for_programs: ForPrograms = False,
 ) -> None:
     """Print a URL that reads one object without credentials, until it ends."""
-    made = _with_service(lambda service: service.presign(key, expires_s), only_reads=True)
+    made = _with_service(lambda service: signing.presign(service, key, expires_s), only_reads=True)
     if for_programs:
-        print_json(made)
+        print_json(made.model_dump())
         return
-    typer.echo(made["url"])
-    complain(f"Anybody who has it may read until {made['expires_at']} ({made['expires_in']} s).")
+    typer.echo(made.url)
+    complain(f"Anybody who has it may read until {made.expires_at} ({made.expires_in} s).")
 
 
 @app.command()
@@ -212,7 +213,7 @@ async def _each(
         await verb(row_id)
     rows = [await service.row(row_id) for row_id in ids]
     if for_programs:
-        print_json({"rows": rows})
+        print_json({"rows": [row.model_dump() for row in rows]})
     for row in rows if not for_programs else []:
-        typer.echo(f"{row['id']}  {row['state']}  {row['key']}")
+        typer.echo(f"{row.id}  {row.state}  {row.key}")
     return DONE

@@ -23,6 +23,15 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), "wb")
 
 
+def flush_to_disk(file: BinaryIO) -> None:
+    """Write out what is buffered of an open file, so that it survives a power cut.
+
+    Blocking; raises ``OSError``.
+    """
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def sync(path: Path) -> None:
     """Make the bytes of a file, or the names in a directory, survive a power cut.
 

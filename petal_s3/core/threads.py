@@ -12,10 +12,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def run_in(executor: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in(
+    executor: Executor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Call ``work`` on a thread of ``executor``; returns what it returns, raises what it raises.
 
-    A caller that is cancelled stops waiting; work that has begun goes on to its end.
+    None: asyncio's own threads. A caller that is cancelled stops waiting; work that has begun
+    goes on to its end.
     """
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(executor, partial(work, *args, **kwargs))

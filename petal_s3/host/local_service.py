@@ -11,7 +11,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError, NotAllowed
 from petal_s3.host import install as hostfiles
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
 
 
 def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
@@ -23,9 +23,9 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
     if not only_reads:
         stay_out(settings.state_dir)
     unread: LocalStorageError | None = None
-    known = None
+    known: str | None = None
     try:
-        known = last_said(settings).get("machine_id")
+        known = last_report(settings).machine_id
     except LocalStorageError as error:
         unread = error
     known = known or hostfiles.host_machine_id()

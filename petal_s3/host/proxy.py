@@ -12,13 +12,16 @@ from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3UploadError, as_json
 from petal_s3.host import health
-from petal_s3.host.proxy_answers import Answer, Fail, answered, raised
+from petal_s3.host.proxy_answers import Fail, answered, raised
 from petal_s3.host.proxy_sessions import SessionsProxy
 from petal_s3.host.proxy_uploads import AwaitedUploads, Progress
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import views
+from petal_s3.service import signing
 from petal_s3.service.service import Service
+from petal_s3.service.views import objects as views
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.status import StatusView
 
 
 class S3BucketProxy:
@@ -110,7 +113,7 @@ class S3BucketProxy:
         *,
         machine_id: str | None = None,
         on_progress: Progress | None = None,
-    ) -> Answer:
+    ) -> views.UploadView:
         """Enter a log into the outbox and return when S3 has proven it.
 
         ``on_progress`` gets bytes moved, size, and bytes per second. A caller that is cancelled
@@ -124,71 +127,67 @@ class S3BucketProxy:
             machine_id=machine_id,
             on_progress=on_progress,
         )
-        return views.uploaded(self.service.settings, row)
+        return views.upload_view(self.service.settings, row)
 
     @answered()
     async def list_files(
         self, prefix: str | None = None, max_keys: int = 100, *, token: str | None = None
-    ) -> Answer:
+    ) -> views.ListView:
         """Up to ``max_keys`` objects of this machine; ``prefix`` relative to its folder, or whole.
 
         ``token``: the ``next_token`` of the answer before.
         """
         whole, page = await self.service.objects.page(prefix, limit=max_keys, token=token)
-        return views.listing(self.service.settings, whole, page)
+        return views.list_view(self.service.settings, whole, page)
 
     @answered(S3DownloadError.of)
-    async def download_file(self, s3_key: str, local_path: Path | str) -> Answer:
+    async def download_file(self, s3_key: str, local_path: Path | str) -> views.DownloadView:
         """Download an object and verify its checksum; nothing is kept if it does not match.
 
         ``proof`` in the answer says what was compared; empty: the size alone.
         """
         size, proof = await self.service.objects.download(s3_key, Path(local_path))
-        return {
-            "success": True,
-            "local_path": str(local_path),
-            "file_size": size,
-            "s3_key": s3_key,
-            "proof": proof,
-        }
+        return views.DownloadView(
+            local_path=str(local_path), file_size=size, s3_key=s3_key, proof=proof
+        )
 
     @answered()
-    async def delete_file(self, s3_key: str) -> Answer:
+    async def delete_file(self, s3_key: str) -> views.DeleteView:
         """Delete an object of this machine; its row becomes cancelled."""
-        return views.deleted(await self.service.objects.delete(s3_key))
+        return views.DeleteView(s3_key=await self.service.objects.delete(s3_key))
 
     @answered()
-    async def move_file(self, source_key: str, dest_key: str) -> Answer:
+    async def move_file(self, source_key: str, dest_key: str) -> views.MoveView:
         """Rename an object of this machine; its row follows."""
         await self.service.objects.move(source_key, dest_key)
-        return views.moved(source_key, dest_key)
+        return views.MoveView(source_key=source_key, dest_key=dest_key)
 
     @answered()
-    async def head_object(self, s3_key: str) -> Answer:
+    async def head_object(self, s3_key: str) -> views.HeadView:
         """Metadata of an object; a missing one is the dict ``{"error": "File not found"}``."""
-        return views.head(await self.service.objects.head(s3_key))
+        return views.head_view(await self.service.objects.head(s3_key))
 
     # -- the outbox
 
     @answered()
-    async def enqueue(self, /, path: Path | str, **more: Any) -> Answer:
+    async def enqueue(self, /, path: Path | str, **more: Any) -> RowView:
         """Enter a log into the outbox, durably, and return its row at once."""
         row = await self.service.enqueue(path, **more)
         return await self.service.row(row.id)
 
     @answered()
-    async def status(self, id: int | None = None) -> Answer:
+    async def status(self, id: int | None = None) -> StatusView | RowView:
         """The state of the whole service, or one row."""
-        return await (self.service.status() if id is None else self.service.row(id))
+        return await (self.service.row(id) if id is not None else self.service.status())
 
     @answered()
-    async def wait(self, id: int) -> Answer:
+    async def wait(self, id: int) -> RowView:
         """Return the row once it is settled, however long that takes."""
         row = await self.service.wait(id, patience_s=float("inf"))
         return await self.service.row(row.id)
 
     @answered()
-    async def cancel(self, id: int) -> Answer:
+    async def cancel(self, id: int) -> RowView:
         """Cancel a row; what was sent of it is aborted."""
         row = await self.service.cancel(id)
         return await self.service.row(row.id)
@@ -206,13 +205,13 @@ class S3BucketProxy:
     @answered()
     async def generate_presigned_url(
         self, key: str, expiration_hours: float = 1, *, method: str = "GET"
-    ) -> Answer:
+    ) -> views.PresignView:
         """A ``url`` to read an object, or with ``method="PUT"`` to add one where none stands.
 
         ``expires_in`` (s) and ``expires_at`` are true: a URL ends with the credentials that sign
         it. ``headers`` must be sent along.
         """
-        return await self.service.presign(key, url_life_s(expiration_hours), method=method)
+        return await signing.presign(self.service, key, url_life_s(expiration_hours), method=method)
 
     async def get_file_range(self, key: str, start: int, end: int) -> bytes:
         """As :meth:`S3Client.get_file_range`; raises on failure."""
@@ -231,14 +230,14 @@ class S3BucketProxy:
     @answered(S3UploadError.of)
     async def stream_upload(
         self, chunks: AsyncIterable[bytes], filename: str, *, custom_s3_key: str | None = None
-    ) -> Answer:
+    ) -> views.UploadView:
         """Receive a log piece by piece, and return when S3 has proven it.
 
         Memory stays flat at any size. Once received whole it stays in the outbox, also when its
         caller is cancelled, and fails as :meth:`upload_file`. A stream cut short leaves nothing.
         """
         row = await self._uploads.stream(chunks, filename, custom_s3_key)
-        return views.uploaded(self.service.settings, row)
+        return views.upload_view(self.service.settings, row)
 
     # -- what the host's health service and /test/bucket/info read, by these names
 

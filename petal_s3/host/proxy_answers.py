@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from pydantic import BaseModel
+
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 
 log = logging.getLogger("petal_s3")
@@ -34,22 +36,24 @@ A = TypeVar("A", bound=Answering)
 def answered(
     wrap: Wrap | None = None,
 ) -> Callable[
-    [Callable[Concatenate[A, P], Awaitable[Answer]]],
+    [Callable[Concatenate[A, P], Awaitable[BaseModel]]],
     Callable[Concatenate[A, P], Coroutine[None, None, Answer]],
 ]:
-    """Answer errors of a method as ``fail`` does; ``wrap`` turns them into another class before.
+    """Answer the view of a method as a dict, and its errors as ``fail`` does.
+
+    ``wrap`` turns an error into one of another class before.
 
     A missing object is always the dict ``{"error": "File not found"}``.
     """
 
     def decorate(
-        method: Callable[Concatenate[A, P], Awaitable[Answer]],
+        method: Callable[Concatenate[A, P], Awaitable[BaseModel]],
     ) -> Callable[Concatenate[A, P], Coroutine[None, None, Answer]]:
         @functools.wraps(method)
         async def answer(self: A, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
             try:
                 await self.ensure_started()
-                return await method(self, *args, **kwargs)
+                return (await method(self, *args, **kwargs)).model_dump()
             except S3FileNotFoundError as error:
                 if error.message == "File not found":
                     return {"error": "File not found"}

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 from petal_s3.errors import S3UploadError
-from petal_s3.host.proxy_answers import Answer, Answering, answered
-from petal_s3.service import sessions, temporary_files, views
+from petal_s3.host.proxy_answers import Answering, answered
+from petal_s3.service import sessions, temporary_files
 from petal_s3.service.service import Service
+from petal_s3.service.views.objects import (
+    PresignUploadView,
+    SessionEndView,
+    SessionLogsView,
+    file_view,
+)
+from petal_s3.service.views.sessions import CompleteUploadView, SessionLogView
 
 
 class _Proxy(Answering, Protocol):
@@ -28,46 +35,45 @@ class SessionsProxy:
     @answered(S3UploadError.of)
     async def upload_log(
         self, file_path: Path | str, session_id: str, description: str = ""
-    ) -> Answer:
+    ) -> SessionLogView:
         """Upload a text log; the fields of ``S3LogMetadata`` when it is proven.
 
         The file may be written to meanwhile: what it held when this was called is sent.
         """
-        return _as_dict(
-            await sessions.upload_log(self._service, file_path, session_id, description)
-        )
+        log = await sessions.upload_log(self._service, file_path, session_id, description)
+        return SessionLogView(**log.model_dump())
 
     @answered(S3UploadError.of)
     async def save_result(
         self, session_id: str, result: Mapping[str, object], name: str = "analysis"
-    ) -> Answer:
+    ) -> SessionLogView:
         """Upload the result of an analysis as JSON, as :meth:`upload_log` does."""
-        return _as_dict(await sessions.save_result(self._service, session_id, result, name))
+        log = await sessions.save_result(self._service, session_id, result, name)
+        return SessionLogView(**log.model_dump())
 
     @answered()
-    async def list_logs(self, session_id: str) -> Answer:
+    async def list_logs(self, session_id: str) -> SessionLogsView:
         """``files`` of a session that are in the bucket."""
         found = await sessions.list_logs(self._service, session_id)
-        files = [views.file(self._service.settings, item) for item in found]
-        return {"success": True, "session_id": session_id, "files": files}
+        files = [file_view(self._service.settings, item) for item in found]
+        return SessionLogsView(session_id=session_id, files=files)
 
     @answered()
     async def presign_upload(
         self, session_id: str, name: str, size: int, type: str | None = None
-    ) -> Answer:
+    ) -> PresignUploadView:
         """A ``url`` and ``headers`` to put a large file to, and its ``s3_key``."""
         return await temporary_files.begin(self._service, session_id, name, size, type)
 
     @answered()
     async def complete_upload(
         self, session_id: str, s3_key: str, *, index: int = 0, page_count: int | None = None
-    ) -> Answer:
+    ) -> CompleteUploadView:
         """The fields of ``FileUploadMetadata`` of what was put to its URL."""
-        return _as_dict(
-            await temporary_files.complete(
-                self._service, session_id, s3_key, index=index, page_count=page_count
-            )
+        file = await temporary_files.complete(
+            self._service, session_id, s3_key, index=index, page_count=page_count
         )
+        return CompleteUploadView(**file.model_dump())
 
     @contextlib.asynccontextmanager
     async def processing(self, s3_key: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -77,11 +83,7 @@ class SessionsProxy:
             yield blocks
 
     @answered()
-    async def end(self, session_id: str) -> Answer:
+    async def end(self, session_id: str) -> SessionEndView:
         """End a session: ``deleted`` temporary files were in it."""
         deleted = await temporary_files.end(self._service, session_id)
-        return {"success": True, "session_id": session_id, "deleted": deleted}
-
-
-def _as_dict(found: sessions.S3LogMetadata | temporary_files.FileUploadMetadata) -> Answer:
-    return {"success": True, **found.model_dump()}
+        return SessionEndView(session_id=session_id, deleted=deleted)

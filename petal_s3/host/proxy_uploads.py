@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 
+from petal_s3.core.tasks import cancelled_meanwhile
 from petal_s3.errors import BadInput
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
@@ -44,7 +45,7 @@ class AwaitedUploads:
             raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
         newest = await service.outbox(queries.rows, None, 1)
         entering = asyncio.ensure_future(service.enqueue(path, key=key, name=name))
-        given_up = await _cancelled_meanwhile(entering)
+        given_up = await cancelled_meanwhile(entering)
         row = entering.result()
         self._waiting[row.id] += 1
         try:
@@ -67,16 +68,3 @@ class AwaitedUploads:
         """
         row = await self._service.receive(chunks, Path(filename).name, key=key)
         return await self._service.wait(row.id)
-
-
-async def _cancelled_meanwhile(work: asyncio.Future[Row]) -> bool:
-    """Let ``work`` end, and return whether the caller was cancelled while it went on."""
-    given_up = False
-    while not work.done():
-        try:
-            await asyncio.wait({work})
-        except asyncio.CancelledError:
-            given_up = True
-    if given_up and work.exception() is not None:
-        raise asyncio.CancelledError
-    return given_up

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import S3IntegrationError
-from petal_s3.upload.attempt import ended
 
 log = logging.getLogger("petal_s3")
 
@@ -52,7 +52,7 @@ class ClosedStream(StreamingResponse):
                 self._break_off("the host stops")
                 _abort(receive)
         finally:
-            await ended(sending)
+            await cancel_and_wait(sending)
         if self._broken:
             _abort(receive)
         elif not sending.cancelled():

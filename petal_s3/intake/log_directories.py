@@ -18,7 +18,8 @@ from petal_s3.intake.settling import FoundFile
 from petal_s3.logs.log_time import log_time
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
-from petal_s3.objects.ownership import KeyOwnership, key_name, key_with_crc, log_key, stamped
+from petal_s3.objects.key_names import key_name, key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership
 
 _MAX_DEPTH = 16
 _STAMPED = "{timestamp}_{name}"
@@ -45,7 +46,9 @@ class LogDirectory:
     def key(self, ownership: KeyOwnership, name: str, logged_at: datetime, kind: str) -> str:
         """The key of a log found here; ``logged_at`` in UTC."""
         if kind not in _OTHER_KINDS and not self.template:
-            return log_key(ownership.home, name, logged_at, date_folders=self.date_folders)
+            return log_key(
+                ownership.machine_prefix, name, logged_at, date_folders=self.date_folders
+            )
         date = logged_at.strftime("%Y/%m/%d")
         template = (self.template or _STAMPED).replace("{filename}", "{name}")
         made = template.replace(_STAMPED, "{stamped}").format(
@@ -58,7 +61,7 @@ class LogDirectory:
             stamped=stamped(name, logged_at),
         )
         if not self.template.startswith("{upload_prefix}"):
-            made = ownership.home + made
+            made = ownership.machine_prefix + made
         folder, _, last = made.rpartition("/")
         return f"{folder}/{date}/{last}" if self.date_folders else made
 

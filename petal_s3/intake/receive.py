@@ -14,13 +14,13 @@ from typing import BinaryIO
 
 from petal_s3.core.files import check_descriptors, create_private, sync
 from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
 from petal_s3.errors import BadInput, LocalStorageError
 from petal_s3.intake.entry import Intake, RowOptions
 from petal_s3.intake.spooling import enter_copy
 from petal_s3.logs import rosbag
 from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name
-from petal_s3.objects.download import to_end
 from petal_s3.outbox.rows import Row
 
 _HEAD_BYTES = 64

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from petal_s3.core.settings import MIB
-from petal_s3.errors import Mismatch, S3IntegrationError, Transient
-from petal_s3.objects.proof import copy_differs
+from petal_s3.errors import Mismatch, Transient
+from petal_s3.objects.abort import abort_quietly
+from petal_s3.objects.proof import copied_etag, copy_differs
 from petal_s3.s3 import multipart
-from petal_s3.s3.checksums import etag_parts, multipart_etag
+from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
-from petal_s3.s3.responses import HeldPart, ObjectInfo
-
-log = logging.getLogger("petal_s3")
+from petal_s3.s3.responses import ObjectInfo
 
 # S3 User Guide, "Copying objects": one request copies up to 5 GB; ranges of 5 MiB to 5 GiB
 # may be parts, at most 10,000.
@@ -78,7 +77,8 @@ class Copier:
             content_type=source.content_type or "application/octet-stream",
             metadata={**source.metadata, "part-size": str(part_size)},
         )
-        try:
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(abort_quietly, self.s3, target, upload_id)
             parts = [
                 await multipart.copy_part(
                     self.s3, source, target, upload_id, number, range(first, last + 1)
@@ -98,17 +98,8 @@ class Copier:
                 size=source.size,
                 checksummed=checksummed,
             )
-        except BaseException:
-            await self._forsake(target, upload_id)
-            raise
-        return _expected(source, part_size, parts)
-
-    async def _forsake(self, key: str, upload_id: str) -> None:
-        """Leave nothing half-copied; what cannot be aborted now is found later as an orphan."""
-        try:
-            await multipart.abort(self.s3, key, upload_id)
-        except S3IntegrationError as error:
-            log.warning("abort given up key=%s reason=%s", key, error.message)
+            on_failure.pop_all()
+        return copied_etag(source, part_size, parts)
 
 
 def _part_size(source: ObjectInfo) -> int:
@@ -126,21 +117,13 @@ def _ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
         yield number, first, min(first + part_size, size) - 1
 
 
-def _expected(source: ObjectInfo, part_size: int, parts: list[HeldPart]) -> str:
-    if source.part_size == part_size and etag_parts(source.etag) == len(parts):
-        return source.etag
-    if any(etag_parts(part.etag) != 0 for part in parts):
-        return ""  # no md5 (SSE-KMS): size and checksum have to tell
-    return multipart_etag([bytes.fromhex(part.etag) for part in parts])
-
-
 def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
     """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
     about = dict(more)
-    room = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
+    left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
     for name, value in source.metadata.items():
         size = len(name) + len(value)
-        if name not in about and size <= room:
+        if name not in about and size <= left:
             about[name] = value
-            room -= size
+            left -= size
     return replace(source, metadata=about)

@@ -56,7 +56,7 @@ class Server:
 
     def learn(self, feature: Feature, *, offered: bool, by: str) -> None:
         """Remember what an answer has shown; ``by`` is that answer, in a sentence."""
-        at = int(self.clock.utcnow().timestamp())
+        at = self.clock.seconds()
         self.capabilities = self.capabilities.with_(feature, offered=offered, at=at, by=by)
 
     def learn_encryption(self, answer: Answer) -> None:

@@ -68,6 +68,10 @@ class ServerClock:
         seconds = self.wall() if self._base_s is None else self._base_s + self.steady()
         return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
 
+    def seconds(self) -> int:
+        """S3's time in whole seconds since 1970; the device's own while that is unknown."""
+        return int(self.utcnow().timestamp())
+
     @property
     def offset_s(self) -> float | None:
         """How far the server is ahead of the device; none while nothing was learnt."""

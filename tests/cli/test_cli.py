@@ -148,7 +148,7 @@ def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
     answer = console.type("status")
-    assert answer.out.startswith("1 log is up, 1 is waiting: Nobody drains this outbox")
+    assert answer.out.startswith("1 log is up, 1 is waiting: No process is uploading.")
     assert "drained by nobody." in answer.out
 
 
@@ -309,7 +309,7 @@ def test_enqueue_prints_id_and_key_and_the_row_is_there(console: Console) -> Non
     assert answer.code == 0
     assert answer.out == f"{row.id}  queued  {row.key}\n"
     assert (row.path, row.state, row.key.startswith(HOME)) == (str(path), "queued", True)
-    assert "Nobody drains this outbox" in answer.err
+    assert "No process is uploading." in answer.err
 
 
 def test_enqueue_keeps_a_copy_of_a_file_from_elsewhere(console: Console) -> None:

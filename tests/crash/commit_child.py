@@ -26,7 +26,7 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     service = Service(load_settings(**settings), capabilities=KNOWN)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
 
     def watch(outbox: Outbox) -> None:

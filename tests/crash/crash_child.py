@@ -22,7 +22,7 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     service = Service(load_settings(**settings), capabilities=KNOWN)
-    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.start(watch=False)
     client = await service.s3.server.calls.connection.open()
     answers = 0

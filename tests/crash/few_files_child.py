@@ -44,7 +44,7 @@ class Drone:
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
         self.service = Service(load_settings(**settings), capabilities=KNOWN)
-        self.service.drainer._spread = lambda: 0.0
+        self.service.drainer.timing.spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs
 
@@ -85,7 +85,7 @@ class Drone:
             codes = await self.attempt(*works)
             met = [(row.state, row.code) for row in await self.rows(name)]
             link = self.service.drainer.link
-        await self.service.drainer.hurry()
+        await self.service.drainer.pause.retry_now()
         for _ in range(3):
             await self.attempt(self.service.landed, self.service.drainer.step)
         [row] = await self.rows(name)
@@ -100,7 +100,7 @@ class Drone:
             self.service.watcher.ask_scan()
             while not self.service.watcher.trouble:  # the parent does not wait for ever
                 await asyncio.sleep(0.01)
-            said = (await self.service.status())["reason"]
+            said = (await self.service.status()).reason
         while not [row for row in await self.rows(name) if row.state == "verified"]:
             await asyncio.sleep(0.01)
         return str(said)

@@ -129,7 +129,7 @@ class Lab:
     def service(self, state: Path) -> Service:
         """A service in this process."""
         service = Service(load_settings(**self.settings(state)), capabilities=KNOWN)
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         return service
 
     def assert_arrived_once(self, state: Path | None = None) -> None:

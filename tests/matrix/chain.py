@@ -10,6 +10,7 @@ from pathlib import Path
 from petal_s3.admin.verify import verify
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox.rows import Row
+from petal_s3.service import signing
 from tests.faults.mind import Part, Thing, Upload
 from tests.faults.personality import Personality
 from tests.matrix.drone import DEAF, HANG, HOME, Blocked, Drone, NotProven
@@ -237,8 +238,8 @@ async def download(chain: Chain) -> None:
 async def presign(chain: Chain) -> None:
     """A URL that was made opens the object, for whoever has it."""
     log = chain.log("parts")
-    made = await chain.drone.service.presign(log.row.key, 600)
-    status, body = await chain.drone.place.get(made["url"])
+    made = await signing.presign(chain.drone.service, log.row.key, 600)
+    status, body = await chain.drone.place.get(made.url)
     if chain.personality.how("archive"):
         return
     if (status, body) != (200, log.body):

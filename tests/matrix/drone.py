@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from petal_s3.demo.logs import write_ulog
-from petal_s3.objects.ownership import log_key
+from petal_s3.objects.key_names import log_key
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.service.gate import Reason
 from petal_s3.service.service import Service
 from tests.faults.wire import Fault
 from tests.matrix.place import Place, settings_for
@@ -158,13 +159,13 @@ class Drone:
             new = place.seen[since:]
             if any(one.op == op and one.part == part and one.fault for one in new):
                 return
-            code, reason = self.service._code(), self.service._reason()
-            self.ears.say(reason)
-            blocked_s = blocked_s + look_s if self._is_block(reason) else 0.0
+            reason = self.service.gate.reason() or Reason("", "")
+            self.ears.say(reason.sentence)
+            blocked_s = blocked_s + look_s if self._is_block(reason.sentence) else 0.0
             if blocked_s >= min(_BLOCKED_S, place.patience_s / 4):
-                raise Blocked(code, reason)
+                raise Blocked(reason.code, reason.sentence)
             await asyncio.sleep(look_s)
-        raise NotProven(f"{op} {part or ''} was never asked: {self.service._reason()}")
+        raise NotProven(f"{op} {part or ''} was never asked: {self.service.gate.reason()}")
 
     def _is_block(self, reason: str) -> bool:
         return self.service.drainer.block is not None and bool(_NAMED.search(reason))
@@ -172,10 +173,11 @@ class Drone:
     async def _why(self, row: Row) -> tuple[str, str]:
         """Code and reason why a row is not up yet; all that is told is heard."""
         status = await self.service.status()
-        told = (await self.service.row(row.id))["reason"]
-        for text in (told, status["reason"], *status["advice"], row.reason):
+        told = (await self.service.row(row.id)).reason
+        for text in (told, status.reason, *status.advice, row.reason):
             self.ears.say(str(text))
-        return self.service._code() or row.code, told
+        reason = self.service.gate.reason()
+        return (reason.code if reason is not None else "") or row.code, told
 
     # -- what was sent
 

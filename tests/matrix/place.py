@@ -18,7 +18,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.service.service import Service
-from petal_s3.upload import worker
+from petal_s3.upload import pause
 from tests.faults.mind import Mind
 from tests.faults.personality import Personality
 from tests.faults.server import FaultServer, Seen
@@ -106,9 +106,9 @@ class VirtualPlace(World):
             now=self.boottime,
             wall=self.wall,
         )
-        service.drainer._spread = lambda: _SPREAD
-        service.drainer._probe = self.probe
-        service.objects._spread = lambda: _SPREAD
+        service.drainer.timing.spread = lambda: _SPREAD
+        service.drainer.timing.probe = self.probe
+        service.objects.spread = lambda: _SPREAD
         assert service.tokens is not None
         service.tokens._post = self.token_post  # type: ignore[method-assign]
         return service
@@ -183,7 +183,7 @@ class WirePlace:
 
     def serve(self, settings: Settings) -> Service:
         service = Service(settings)
-        service.drainer._spread = lambda: 0.01
+        service.drainer.timing.spread = lambda: 0.01
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:
@@ -202,7 +202,7 @@ def _names_of_this_host() -> Iterator[None]:
 
     with (
         mock.patch.object(socket, "getaddrinfo", find),
-        mock.patch.object(worker, "_LOOK_S", 0.02),
+        mock.patch.object(pause, "LOOK_S", 0.02),
     ):
         yield
 

@@ -28,7 +28,8 @@ from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
 from petal_s3.service.service import Service
-from petal_s3.web import requests as models
+from petal_s3.service.views.rows import RowView
+from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
 from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
@@ -266,12 +267,12 @@ def check(method: str, path: str, answer: Answer) -> None:
     assert b"Traceback" not in answer.body
     if answer.status >= 400:
         assert answer.status in {*route.errors, 401, 503}, (route.name, answer)
-        problem = models.Problem.model_validate_json(answer.body, strict=True)
+        problem = Problem.model_validate_json(answer.body, strict=True)
         assert problem.status == answer.status
         assert not set(answer.json) - {"error", "code", "status", "id"}
         assert problem.error.endswith(".") or problem.error == "File not found"
     elif route.name == "upload" and answer.status == 202:
-        models.RowAnswer.model_validate_json(answer.body, strict=True)
+        RowView.model_validate_json(answer.body, strict=True)
     elif route.name == "download":
         assert answer.status in {200, 206}
     else:

@@ -39,7 +39,7 @@ from petal_s3.objects.objects import MOST_READERS
 from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import LACKS, Capabilities, written
-from petal_s3.web import requests as models
+from petal_s3.service.views.status import InfoView, StatusView
 
 LARGE = 24_000_000
 
@@ -892,7 +892,7 @@ def test_what_is_known_of_the_server_is_told(api: Api) -> None:
     outbox = Outbox(api.state / "outbox.db")
     keep(outbox, f"{api.link.url} {api.bucket}", written(known))
     outbox.close()
-    for path, model in (("/status", models.StatusAnswer), ("/bucket/info", models.InfoAnswer)):
+    for path, model in (("/status", StatusView), ("/bucket/info", InfoView)):
         told = api.get(path).json
         assert told["capabilities"] == known.as_json()
         read = model.model_validate(told).capabilities

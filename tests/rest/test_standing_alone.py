@@ -40,7 +40,7 @@ LARGE = 24_000_000
 def _stand(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     directory = tmp_path_factory.mktemp("stand")
     with standing(_s3_server, directory, most=40, head_s=1.0) as stand:
-        stand.service.objects._spread = lambda: 0.0
+        stand.service.objects.spread = lambda: 0.0
         yield stand
 
 

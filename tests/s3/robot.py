@@ -115,7 +115,7 @@ class Robot:
         loaded = load_settings(**{**given, **self.given, **settings})
         service = Service(loaded, capabilities=self.known)
         # No jitter: what failed is due again at once, so that a test steps on without waiting.
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         return service
 
@@ -137,7 +137,7 @@ class Robot:
         """
         await self.service.stop()
         service = self.build(**settings)
-        service.drainer._spread = lambda: spread
+        service.drainer.timing.spread = lambda: spread
         await service.start(watch=False)
         return service
 
@@ -192,7 +192,7 @@ class Robot:
             now = await self.row(row)
             if now.settled:
                 return now
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.step()
         return await self.row(row)
 

@@ -231,7 +231,7 @@ async def test_a_listing_whose_place_s3_no_longer_knows_begins_anew(
 
 async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) -> None:
     ownership = KeyOwnership("deleted/", (MACHINE,), BUCKET)
-    robot.service.uploader._duplicates.inventory._ownership = ownership
+    robot.service.uploader.duplicates.inventory.ownership = ownership
 
     await robot.finish(await robot.land(size=SMALL))
 
@@ -240,4 +240,4 @@ async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) 
         f"{MACHINE}/",
         f"deleted/deleted/{MACHINE}/",
     )
-    assert (len(ownership.roots), robot.count(LISTING)) == (4, 3)
+    assert (len(ownership.owned_prefixes), robot.count(LISTING)) == (4, 3)

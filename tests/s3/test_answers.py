@@ -232,7 +232,7 @@ async def believed(robot: Robot, row: Row, op: str) -> str:
             return f"answered {await OTHER_CALLS[op][1](robot, row)}"
         except S3IntegrationError as error:
             return "" if error.message and error.waiting_helps else repr(error)
-    await robot.service.drainer.hurry()
+    await robot.service.drainer.pause.retry_now()
     now = await robot.attempt(row)
     return "" if now.state == "queued" and now.reason else f"{now.state} {now.reason}"
 
@@ -557,7 +557,7 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: 
         """The clock of who watches the body: an hour passes between two looks."""
         nonlocal looks
         looks += liar.told[op] > 0
-        return robot.service._now() + looks * 3600.0
+        return robot.service.now() + looks * 3600.0
 
     async with between(robot, request_timeout=0.3) as liar:
         liar.hold_open = True
@@ -566,7 +566,7 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: 
         row = await robot.land()
         told = await robot.attempt(row)
         liar.repent()
-        robot.service.s3.server.calls.now = robot.service._now
+        robot.service.s3.server.calls.now = robot.service.now
         done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")

@@ -24,7 +24,7 @@ from petal_s3.cli import follow, screen
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
-from petal_s3.objects.ownership import header_value, metadata
+from petal_s3.objects.user_metadata import header_value, metadata
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.upload import inventory
@@ -70,8 +70,9 @@ async def shown(robot: Robot) -> str:
         file=out, width=200, force_terminal=True, color_system=None, legacy_windows=False
     )
     rows = await robot.service.rows()
-    status = {**await robot.service.status(), "settling": [row["path"] for row in rows]}
-    screen.show(drawn, screen.status_view(status, rows, [row["path"] for row in rows]))
+    paths = [row.path for row in rows]
+    status = (await robot.service.status()).model_copy(update={"settling": paths})
+    screen.show(drawn, screen.status_view(status, rows, paths))
     bars = screen.Bars(drawn)
     for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
@@ -109,7 +110,8 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     assert all(line.isprintable() for line in said(heard))
     assert all(row.reason.isprintable() for row in rows)
     assert all(char.isprintable() or char == "\n" for char in await shown(robot))
-    assert json.dumps(await robot.service.rows()).isprintable()
+    shown_rows = [row.model_dump() for row in await robot.service.rows()]
+    assert json.dumps(shown_rows).isprintable()
     assert not Path("owned").exists()
 
 
@@ -264,11 +266,11 @@ async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -
 async def test_a_listing_that_never_ends_is_cut_off(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
+    monkeypatch.setattr(inventory, "MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
         number = robot.count("ListObjectsV2")
-        prefix = robot.service.ownership.roots[(number - 1) // 5]
+        prefix = robot.service.ownership.owned_prefixes[(number - 1) // 5]
         body = (
             "<ListBucketResult><Name>logs</Name><IsTruncated>true</IsTruncated>"
             f"<NextContinuationToken>{number}</NextContinuationToken><Contents>"
@@ -282,7 +284,7 @@ async def test_a_listing_that_never_ends_is_cut_off(
 
     done = await robot.attempt(row)
 
-    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.roots)
+    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.owned_prefixes)
     assert sum(line.startswith("inventory cut off") for line in said(heard)) == 4
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
 

@@ -183,7 +183,7 @@ async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
 )
 async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Chaos) -> None:
     await robot.restart(request_timeout=0.3)
-    robot.service.objects._spread = lambda: 0.0
+    robot.service.objects.spread = lambda: 0.0
     robot.put(KEY, b"x" * PART)
     target = robot.tmp / "got" / "got.ulg"
     chaos.stall_after(down=PART // 2)

@@ -135,7 +135,7 @@ async def test_no_wait_hangs_on_the_date(robot: Robot, jump_s: float) -> None:
     wait_s = row.due_at - now.at
 
     wall.at += jump_s
-    while not (pause_s := await service.drainer._turn()):
+    while not (pause_s := await service.drainer.turn()):
         pass  # tidying up, while there is nothing else to do
     now.at += wait_s - 0.1
     too_early = await service.drainer.step()

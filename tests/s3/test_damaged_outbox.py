@@ -108,7 +108,7 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(robot: R
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 2:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     assert list(robot.state.glob("outbox.db.damaged-*"))
 
@@ -159,7 +159,7 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 1:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     assert refused
 
@@ -182,7 +182,7 @@ async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(robot: Robot)
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 1:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     [key] = robot.stored()
     assert robot.body(key) == path.read_bytes()

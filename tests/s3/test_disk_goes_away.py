@@ -19,19 +19,14 @@ from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
-    for name in (
-        "upload.worker._PROBE_S",
-        "service.service._STORAGE_S",
-        "service.service._LOCK_S",
-    ):
-        monkeypatch.setattr(f"petal_s3.{name}", 0.05)
-    monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
     monkeypatch.setattr(Watcher, "retry_s", 0.05)
 
 
@@ -41,7 +36,8 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
     await robot.service.stop()
     robot.state = state or robot.state
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
+    service.drain.timing = Timing(lock_s=0.05, storage_s=0.05, report_s=0.1)
     await service.start()
     try:
         yield service
@@ -52,7 +48,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
 async def told(service: Service) -> str:
     """What status says, or why it cannot say anything."""
     try:
-        return str((await service.status())["reason"])
+        return str((await service.status()).reason)
     except LocalStorageError as error:
         assert error.status == 507
         return error.message

@@ -18,9 +18,9 @@ from petal_s3.outbox import transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import look
-from petal_s3.service.status import NOBODY_DRAINS
+from petal_s3.service.snapshot import read_status
 
 WRITES = {
     *("enqueue", "claim", "plan", "remember", "progress", "verified", "defer", "change_key"),
@@ -77,7 +77,7 @@ def filling(
     request: pytest.FixtureRequest, robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Filling]:
     """A robot of which the disk can be filled; it looks again soon, not after seconds."""
-    monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
     monkeypatch.setattr(Watcher, "retry_s", 0.05)
     monkeypatch.setattr(Watcher, "poll_s", 0.05)
     with contextlib.ExitStack() as stack:
@@ -109,7 +109,7 @@ async def bring(robot: Robot, service: Service, filling: Filling, at: int | str)
 
     await until(lambda: filling.failed or filling.proven)
     if at:
-        while "full" not in (await service.status())["reason"]:
+        while "full" not in (await service.status()).reason:
             await until(filling.failed_again)
         assert robot.sql("PRAGMA integrity_check") == [("ok",)]
         assert path.read_bytes() == content
@@ -130,7 +130,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
 ) -> None:
     await robot.service.stop()
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
     await service.outbox(disks.weigh)
     await service.start()
@@ -199,13 +199,13 @@ async def test_who_looks_from_outside_sees_that_the_disk_is_full(
         robot.state = disk
         service = await robot.restart()
         await robot.land()
-        before = look(service.settings, 10)["reason"]
+        before = read_status(service.settings, 10).reason
         await service.outbox(disks.empty_log)
         disks.fill(disk)
-        full = look(service.settings, 10)["reason"]
+        full = read_status(service.settings, 10).reason
         disks.free(disk)
-        after = look(service.settings, 10)["reason"]
+        after = read_status(service.settings, 10).reason
         await service.stop()
 
     assert full == f"The disk of {disk} is full: free some space."
-    assert before == after == NOBODY_DRAINS
+    assert before == after == NO_DRAIN.sentence

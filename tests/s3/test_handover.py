@@ -20,7 +20,8 @@ from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import MOST_READERS
 from petal_s3.service import sessions
 from petal_s3.service import temporary_files as handover
-from petal_s3.service.temporary_files import INLINE_BYTES, FileUploadMetadata
+from petal_s3.service.temporary_files import INLINE_BYTES
+from petal_s3.service.views.sessions import FileUploadMetadata
 
 BODY = b"%PDF-1.7 a report\n" * 10_000
 DENIED = refusal(403, "AccessDenied")
@@ -423,7 +424,7 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
     assert robot.stored() == [key]
     await robot.service.orphans.collect()
     assert robot.stored() == [key], "a day has not gone by"
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     await robot.service.orphans.collect()
     nothing_stays(robot)
 
@@ -432,11 +433,11 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
 async def test_what_could_not_be_opened_stays_to_be_asked_for_again(robot: Robot, why: str) -> None:
     key = await handed(robot)
     objects = robot.service.objects
-    objects._patience_s = 0.01
+    objects.patience_s = 0.01
     async with contextlib.AsyncExitStack() as stack:
         if why == "readers":
             for _ in range(MOST_READERS):
-                await stack.enter_async_context(objects._reader())
+                await stack.enter_async_context(objects.reader())
         else:
             robot.always("GetObject", DENIED)
         with pytest.raises(S3IntegrationError):

@@ -102,7 +102,7 @@ class Drone:
             }
         )
         service = Service(loaded, wall=self.date)
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         await service.open()
         await service.outbox(transitions.release_claims)
@@ -121,7 +121,7 @@ class Drone:
 
     async def attempt(self, row: Row) -> Row:
         """One attempt, whatever was to be waited for."""
-        await self.service.drainer.hurry()
+        await self.service.drainer.pause.retry_now()
         assert await self.service.drainer.step()
         return await self.service.outbox(queries.get, row.id)
 
@@ -481,7 +481,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
     mark = drone.mark
 
     for _ in range(9):
-        await drone.service.drainer.hurry()
+        await drone.service.drainer.pause.retry_now()
         await drone.service.drainer.step()
 
     bodies = [one.body_bytes for one in drone.since(mark) if one.op in BODIES]
@@ -492,7 +492,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
     assert block is not None
     assert "PETAL_S3_BUCKET_NAME" in block.reason
     drone.server.mind.exists = True
-    await drone.service.drainer.hurry()
+    await drone.service.drainer.pause.retry_now()
     while await drone.service.drainer.step():
         pass
     told = [await drone.service.outbox(queries.get, row.id) for row in rows]
@@ -601,16 +601,16 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
     step = asyncio.create_task(service.drainer.step())
     await until(lambda: len(ranges(drone, row)) == 2)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     await step
     held = await service.outbox(queries.get, row.id)
     mark = drone.mark
     for _ in range(3):
-        await service.drainer._turn()
+        await service.drainer.turn()
 
     assert (held.state, held.code) == ("queued", "paused")
     assert drone.since(mark) == []
-    service.flight.told(armed=False, now=service._now())
+    service.flight.told(armed=False, now=service.now())
     done = await drone.bring(row)
     assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
     assert done.receipt is not None

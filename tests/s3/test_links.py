@@ -14,8 +14,7 @@ from petal_s3.s3 import http_session as wire
 from petal_s3.s3 import multipart
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.stalls import Patience
-from petal_s3.upload import inventory
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import inventory, pause
 from tests.faults.chaos import Chaos, Shape
 
 SLOWEST = 8_000  # bytes per second: 64 kbit/s
@@ -26,7 +25,7 @@ def hasty(
 ) -> None:
     """Give up soon, as a test must; the same guards as ever decide."""
     robot.service.s3.server.calls.patience = Patience(stall_s, answer_s)
-    robot.service.drainer._probe = functools.partial(reachable, timeout_s=probe_s)
+    robot.service.drainer.timing.probe = functools.partial(reachable, timeout_s=probe_s)
 
 
 def most_in_flight(robot: Robot, requests: list[Request]) -> int:
@@ -329,7 +328,7 @@ async def test_waiting_for_our_own_limit_is_no_stall(robot: Robot) -> None:
 async def test_a_listing_goes_on_over_a_link_that_dies(
     robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inventory, "_PAGE", 5)
+    monkeypatch.setattr(inventory, "PAGE", 5)
     path = robot.write()
     robot.put(f"{HOME}20200101_000000_before.ulg", path.read_bytes())
     for number in range(29):
@@ -381,8 +380,8 @@ async def test_a_link_that_lives_for_one_part_brings_one_part_each_time(
 async def test_a_link_that_comes_and_goes_is_used_each_time(
     robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
-        monkeypatch.setattr(drainer, name, 0.05)  # to the scale of the other times
+    for name in ("POLL_S", "PROBE_FIRST_S", "PROBE_S"):
+        monkeypatch.setattr(pause, name, 0.05)  # to the scale of the other times
     chaos.shape(Shape(up_bytes_s=8e6))  # one part in 0.65 s, two in 1.3 s
     chaos.schedule(up_s=1.2, down_s=0.1)
     await robot.run(spread=1.0)

@@ -35,7 +35,7 @@ from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import lifecycle, multipart
-from petal_s3.service import snapshot as look
+from petal_s3.service.snapshot import read_status
 
 DENIED = refusal(403, "AccessDenied")
 LISTING = "ListMultipartUploads"
@@ -90,7 +90,7 @@ def ago(age: timedelta) -> datetime:
 def say(robot: Robot, first: Fault) -> None:
     """One pass hears this of home, and that nothing is open below the other roots."""
     robot.fault(LISTING, first)
-    others = len(robot.service.ownership.roots) - 1
+    others = len(robot.service.ownership.owned_prefixes) - 1
     robot.fault(LISTING, listing(), times=others)
 
 
@@ -124,7 +124,7 @@ async def test_an_upload_that_no_row_owns_is_aborted(
     begin(robot)
 
     with caplog.at_level(logging.INFO, "petal_s3"):
-        await robot.service.drainer._turn()
+        await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
     assert robot.service.orphans.aborted == 1
@@ -132,7 +132,7 @@ async def test_an_upload_that_no_row_owns_is_aborted(
 
 
 async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: Robot) -> None:
-    roots = robot.service.ownership.roots
+    roots = robot.service.ownership.owned_prefixes
     for root in roots:
         begin(robot, root + "lost.ulg")
 
@@ -147,7 +147,7 @@ async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: 
 )
 async def test_an_upload_that_a_row_owns_is_left_alone(robot: Robot) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
 
     found = await collect(robot)
     done = await robot.finish(row)
@@ -160,7 +160,7 @@ async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(
     robot: Robot,
 ) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     await robot.service.cancel(row.id)
 
     found = await collect(robot)
@@ -355,9 +355,9 @@ async def test_another_refusal_is_no_missing_permission(robot: Robot) -> None:
     await robot.service.cancel(row.id)
     robot.fault(LISTING, refusal(404, "NoSuchBucket"))
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
     not_yet = robot.open_uploads()
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert len(not_yet) == 1
     assert robot.open_uploads() == []
@@ -370,7 +370,7 @@ async def test_a_row_that_was_given_up_does_not_wait_for_the_permission_to_list(
     await robot.service.cancel(row.id)
     robot.fault(LISTING, refusal(501, "NotImplemented"))
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert (await robot.row(row)).part_size is None
     assert (await collect(robot)).aborted == 1
@@ -529,12 +529,12 @@ async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
 async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(robot: Robot) -> None:
     later_s = 0.0
     drainer = robot.service.drainer
-    now = drainer._now
-    drainer._now = lambda: now() + later_s
+    now = drainer.timing.now
+    drainer.timing.now = lambda: now() + later_s
     asked = []
 
     for later_s in (0.0, 1.0, 86_000.0, 86_500.0, 86_600.0):  # noqa: B007 - read by the clock
-        await drainer._turn()
+        await drainer.turn()
         asked.append(robot.count(LISTING))
 
     assert asked == [4, 4, 4, 8, 8]
@@ -554,7 +554,7 @@ async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
     robot: Robot, years: int
 ) -> None:
     """The date of the device may be anything."""
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     advice = robot.service.orphans.advice
     wall = robot.service.s3.clock.wall
     asked = []
@@ -563,7 +563,7 @@ async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
         service = await robot.restart()
         service.s3.clock.wall = lambda: wall() + years * 365 * DAY.total_seconds()
         robot.ledger.clear()
-        left_s = await robot.service.orphans.look()
+        left_s = await robot.service.orphans.collect_if_due()
         asked.append(questions(robot))
 
     assert asked == [["ListObjectsV2"]] * 3
@@ -579,56 +579,56 @@ async def a_day_passes(robot: Robot) -> None:
 
 
 async def test_a_start_a_day_later_looks_again(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await a_day_passes(robot)
     begin(robot)
     await robot.restart()
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
 
 
 async def test_a_look_that_failed_is_made_at_the_next_start(robot: Robot) -> None:
     robot.fault(RULES, UNWELL)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     begin(robot)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
 
 
 async def test_a_start_looks_where_s3_does_not_tell_its_time(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     robot.fault("ListObjectsV2", page(Date="nonsense"))
     robot.fault(LISTING, listing(Date="nonsense"))
     before = robot.count(LISTING)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before + len(robot.service.ownership.listed)
 
 
 async def test_a_start_that_may_not_list_learns_the_time_from_the_refusal(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     robot.fault("ListObjectsV2", DENIED)
     before = robot.count(LISTING)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before
 
 
 async def test_what_was_looked_for_in_another_bucket_says_nothing(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     before = robot.count(LISTING)
     await robot.restart(upload_prefix="elsewhere/")
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before + 4
 
@@ -647,7 +647,7 @@ async def test_nothing_is_looked_for_while_rows_are_due(robot: Robot) -> None:
     seen = []
 
     for _ in range(3):
-        await robot.service.drainer._turn()
+        await robot.service.drainer.turn()
         seen.append((robot.count("PutObject"), robot.count(LISTING)))
 
     assert seen == [(1, 0), (2, 0), (2, 4)]
@@ -658,7 +658,7 @@ async def test_nothing_is_looked_for_while_the_drain_is_blocked(robot: Robot) ->
     await robot.service.cancel(row.id)
     robot.fault("AbortMultipartUpload", refusal(503, "SlowDown", Retry_After="90"))
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.service.drainer.block is not None
     assert robot.count(LISTING) == 0
@@ -683,7 +683,7 @@ async def test_a_log_that_lands_ends_the_look_for_orphans(robot: Robot) -> None:
 
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
     assert robot.count(LISTING) == 1
-    assert service.drainer._tidy_at - service._now() < 60  # it is made later
+    assert service.drainer.housekeeping.tidy_at - service.now() < 60  # it is made later
 
 
 async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
@@ -696,8 +696,8 @@ async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
     service = await robot.run(request_timeout=1000)
     await until(lambda: robot.count(LISTING) == 1)
 
-    service.flight.told(armed=True, now=service._now())
-    await until(lambda: service.drainer._tidy_at > 0)
+    service.flight.told(armed=True, now=service.now())
+    await until(lambda: service.drainer.housekeeping.tidy_at > 0)
     over.set()
 
     assert robot.count(LISTING) == 1
@@ -723,7 +723,7 @@ async def test_stopping_in_the_middle_of_a_look_stops(robot: Robot) -> None:
 async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
     begin(robot)
     drainer = robot.service.drainer
-    drainer._spread = lambda: 1.0
+    drainer.timing.spread = lambda: 1.0
 
     for op, fault in (
         (LISTING, DROP),
@@ -732,7 +732,7 @@ async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
         (RULES, UNWELL),
     ):
         robot.always(op, fault)
-        drainer._tidy_at, drainer._untidy = 0.0, 0
+        drainer.housekeeping.tidy_at, drainer.housekeeping.failures = 0.0, 0
         waits = [await look_once(robot) for _ in range(3)]
         robot.heal()
 
@@ -746,18 +746,18 @@ async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
 async def look_once(robot: Robot) -> int:
     """Turn once when a look is due; returns seconds until the next one."""
     drainer = robot.service.drainer
-    drainer._tidy_at = 0.0
-    await drainer._turn()
-    return round(drainer._tidy_at - drainer._now())
+    drainer.housekeeping.tidy_at = 0.0
+    await drainer.turn()
+    return round(drainer.housekeeping.tidy_at - drainer.timing.now())
 
 
 async def test_s3_may_ask_for_patience_with_the_look(robot: Robot) -> None:
     robot.fault(LISTING, refusal(503, "SlowDown", Retry_After="3000"))
     drainer = robot.service.drainer
 
-    await drainer._turn()
+    await drainer.turn()
 
-    assert 2990 < drainer._tidy_at - drainer._now() <= 3000
+    assert 2990 < drainer.housekeeping.tidy_at - drainer.timing.now() <= 3000
 
 
 async def test_a_look_that_crashes_harms_nothing(
@@ -768,7 +768,7 @@ async def test_a_look_that_crashes_harms_nothing(
 
     monkeypatch.setattr(robot.service.orphans, "collect", crash)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     done = await robot.attempt(await robot.land())
 
     assert "looking for orphans crashed" in caplog.text
@@ -865,17 +865,17 @@ async def test_a_bucket_without_a_rule_brings_advice(
 ) -> None:
     service = robot.service
     service.lock.take()
-    before = (await service.status())["advice"]
+    before = (await service.status()).advice
     for _ in range(2):
-        service.drainer._tidy_at = 0.0
-        await service.drainer._turn()
-    await service._say()
+        service.drainer.housekeeping.tidy_at = 0.0
+        await service.drainer.turn()
+    await service.reporter.publish()
 
-    told = (await service.status())["advice"]
+    told = (await service.status()).advice
     seen = io.StringIO()
-    found = look.look(service.settings, 10)
+    found = read_status(service.settings, 10)
     shown = Console(file=seen, width=80)
-    screen.show(shown, screen.status_view(found, found["rows"], []))
+    screen.show(shown, screen.status_view(found, found.rows, []))
 
     assert before == []
     [sentence] = told
@@ -897,7 +897,7 @@ async def test_advice_that_was_followed_is_no_longer_given(robot: Robot) -> None
 
 
 async def test_without_a_drain_there_is_no_advice_but_its_name(robot: Robot) -> None:
-    assert (await robot.service.status())["advice"] == []
+    assert (await robot.service.status()).advice == []
 
 
 # -- no upload is left without a row
@@ -924,7 +924,7 @@ async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
     robot.fault("AbortMultipartUpload", DROP)
     await robot.step()
     not_yet = robot.open_uploads()
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert len(not_yet) == 1
     assert (await robot.row(row)).state == "cancelled"
@@ -946,7 +946,7 @@ async def test_an_upload_that_s3_begins_after_the_sweep_is_collected(robot: Robo
 
     robot.fault("CreateMultipartUpload", act_late)
     await robot.step()
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     swept.set()
     await until(robot.open_uploads)
 
@@ -1075,7 +1075,7 @@ async def test_an_unheard_upload_goes_when_the_file_is_gone(robot: Robot) -> Non
     (robot.logs / "flight.ulg").unlink()
 
     dead = await robot.attempt(row)
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert dead.state == "dead"
     assert robot.open_uploads() == []
@@ -1137,7 +1137,7 @@ async def test_an_abort_that_s3_refuses_is_made_again(robot: Robot) -> None:
     robot.fault("AbortMultipartUpload", UNWELL, times=2)
 
     for _ in range(3):
-        await robot.service.drainer._sweep()
+        await robot.service.drainer.housekeeping.sweep()
 
     assert robot.open_uploads() == []
     assert (await robot.row(row)).upload_id is None
@@ -1181,7 +1181,7 @@ async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -
 
 
 async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     row = await robot.finish(await robot.land())
     kept = [
         row.key,
@@ -1206,8 +1206,8 @@ async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
 
 async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robot: Robot) -> None:
     ownership = KeyOwnership("flight_logs/", (MACHINE, "host-id"), BUCKET)
-    robot.service.orphans._ownership = ownership
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.ownership = ownership
+    robot.service.orphans.age_s = -60
     robot.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
 
     await collect(robot)
@@ -1218,7 +1218,9 @@ async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robo
 async def test_without_the_time_of_s3_nothing_temporary_is_old(robot: Robot) -> None:
     robot.put(TEMPORARY, b"x")
     robot.service.s3.clock.wall = lambda: ago(-9 * 365 * DAY).timestamp()
-    robot.fault(LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.roots))
+    robot.fault(
+        LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.owned_prefixes)
+    )
     robot.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
 
     await collect(robot)
@@ -1275,7 +1277,7 @@ async def test_a_listing_of_temporary_objects_that_never_ends_ends(robot: Robot)
 async def test_temporary_objects_that_s3_withholds_stop_nothing(
     robot: Robot, op: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     robot.put(TEMPORARY, b"x")
     begin(robot)
     robot.always(op, DENIED)

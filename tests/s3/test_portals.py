@@ -46,7 +46,7 @@ ANSWERS = pytest.mark.parametrize(
 async def never_verified_until_healed(robot: Robot, row: Any, op: str, portal: Fault) -> None:
     robot.fault(op, portal, times=100)
     for _ in range(3):
-        await robot.service.drainer.hurry()
+        await robot.service.drainer.pause.retry_now()
         now = await robot.attempt(row)
         assert now.state == "queued"
         assert now.reason
@@ -126,9 +126,9 @@ async def test_a_portal_is_not_believed_about_an_abort(robot: Robot, portal: Fau
     await robot.service.cancel(row.id)
     robot.fault("AbortMultipartUpload", portal)
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
     not_yet = await robot.row(row)
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert not_yet.upload_id == row.upload_id
     assert (await robot.row(row)).upload_id is None

@@ -55,7 +55,7 @@ async def proxy(robot: Robot) -> AsyncIterator[S3BucketProxy]:
         state_dir=robot.state,
         log_dirs=str(robot.logs),
     )
-    made.service.drainer._spread = lambda: 0.1
+    made.service.drainer.timing.spread = lambda: 0.1
     robot._services.append(made.service)
     await made.start()
     yield made

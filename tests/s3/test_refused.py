@@ -113,8 +113,8 @@ async def test_status_says_that_credentials_are_expired(robot: Robot) -> None:
 
     status = await robot.service.status()
     assert block_of(robot).code == "credentials_expired"
-    assert status["credentials"] == "expired"
-    assert "credentials" in status["reason"]
+    assert status.credentials == "expired"
+    assert "credentials" in status.reason
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -341,7 +341,7 @@ async def test_what_s3_refuses_for_good_waits_with_its_reason(robot: Robot) -> N
 async def test_retry_after_is_honoured(robot: Robot) -> None:
     robot.fault("PutObject", refusal(503, "SlowDown", Retry_After="90"))
     row = await robot.land()
-    now = robot.service._now()
+    now = robot.service.now()
 
     told = await robot.attempt(row)
 
@@ -373,14 +373,14 @@ async def test_throttling_blocks_the_drain_and_the_link_is_up(robot: Robot, faul
 async def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(robot: Robot) -> None:
     robot.known = CONDITIONAL
     await robot.restart()
-    robot.service.drainer._spread = lambda: 1.0
+    robot.service.drainer.timing.spread = lambda: 1.0
     robot.fault("PutObject", UNWELL, times=8)
     row = await robot.land()
 
     for wait_s in [1, 2, 4, 8, 16, 32, 60, 60]:
-        begun = robot.service._now()
+        begun = robot.service.now()
         waited = await robot.attempt(row)
-        assert begun <= waited.due_at - wait_s <= robot.service._now()
+        assert begun <= waited.due_at - wait_s <= robot.service.now()
         robot.sql("UPDATE log SET due_at = 0")
     assert robot.count("PutObject") == 8
 

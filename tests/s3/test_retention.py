@@ -15,10 +15,11 @@ from petal_s3.cleanup.retention import Retention
 from petal_s3.demo.link import Fault as LinkFault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.outbox import deletions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.service import vehicle
 
 LATER_S = 10 * 86_400.0
 
@@ -35,8 +36,8 @@ class Ladder:
     @property
     def room(self) -> Retention:
         service = self.robot.service
-        service.retention._free = self.store
-        service.retention._may_not = lambda: self.may_not
+        service.retention.free = self.store
+        service.retention.delete_blocked_reason = lambda: self.may_not
         return service.retention
 
     async def step(self) -> int:
@@ -147,7 +148,7 @@ async def test_an_unsent_log_stays_whatever_the_pressure(robot: Robot, ladder: L
     assert unseen.exists()
     assert "no proven log is left to delete" in ladder.room.advice[0]
     assert (await ladder.totals()).unsent == 0
-    assert robot.service._says()["advice"] == ladder.room.advice
+    assert robot.service.reporter.report().advice == ladder.room.advice
 
 
 @pytest.mark.guarantee(
@@ -322,15 +323,15 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     await robot.restart(min_free_bytes=10**15)
     row = await up(robot)
     path = Path(row.path)
-    idle = removal._idle
+    idle = removal.check_idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
             robot.store.copy(path, SMALL, 7)
-            raise removal.KeptBack("somebody writes to it")
+            raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
-    monkeypatch.setattr(removal, "_idle", newer_appears)
+    monkeypatch.setattr(removal, "check_idle", newer_appears)
     assert await ladder.step() == 0
     assert files(robot) == ["flight-2.ulg", "flight.ulg"]
     assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
@@ -411,12 +412,11 @@ async def test_nothing_is_deleted_in_flight(robot: Robot) -> None:
     await robot.restart(min_free_bytes=10**15)
     await up(robot)
     service = robot.service
-    service.flight = FlightState()
     armed = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=128)
-    service.heartbeat(armed)
+    vehicle.heartbeat(service, armed)
     assert await service.retention.step() == 0
     for _ in range(3):
-        service.heartbeat(Heartbeat(1, 1, 12, 2, 0))
+        vehicle.heartbeat(service, Heartbeat(1, 1, 12, 2, 0))
     assert await service.retention.step() == 1
 
 
@@ -461,7 +461,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
     await robot.service.stop()
     service = robot.build(min_free_bytes=10**15)
     row = None
-    service.retention._free = lambda _: 0
+    service.retention.free = lambda _: 0
     await service.open()
     row = await robot.land()
     await service.start(watch=False)

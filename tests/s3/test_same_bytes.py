@@ -436,7 +436,7 @@ async def test_a_listing_that_was_refused_is_made_later(robot: Robot) -> None:
     robot.put(f"{HOME}20200101_000000_before.ulg", robot.write("one.ulg", seed=7).read_bytes())
     robot.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
     other = await robot.attempt(await robot.land("other.ulg", seed=8))
-    robot.service.uploader._duplicates.inventory.list_at = 0.0  # ten minutes have passed
+    robot.service.uploader.duplicates.inventory.list_at = 0.0  # ten minutes have passed
 
     row = await robot.attempt(await robot.land("one.ulg", seed=7))
 

@@ -84,7 +84,7 @@ async def test_no_refusal_is_the_end_of_a_log(robot: Robot, op: str) -> None:
         if {(op, code), (op, status)} & ANSWERS:
             continue
         robot.always(op, Fault(status) if op == "HeadObject" else refusal(status, code))
-        await robot.service.drainer.hurry()
+        await robot.service.drainer.pause.retry_now()
         now = await robot.attempt(row)
         robot.heal()
         robot.late_reads_are_over()
@@ -163,7 +163,7 @@ async def test_nobody_waits_for_years(robot: Robot) -> None:
     rows, pauses = [], []
     for seed, retry_after in enumerate([*too_long, *nonsense]):
         robot.fault("PutObject", refusal(503, "SlowDown", Retry_After=retry_after))
-        service.drainer._failures = 0
+        service.drainer.pause.failures = 0
         rows.append(await robot.attempt(await robot.land(f"{seed}.ulg", seed=seed)))
         block = service.drainer.block
         assert block is not None

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from robot import DROP, HOME, LOSE_ANSWER, PART, Robot, refusal, until
 
+from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions
-from petal_s3.service.sessions import MIB, S3LogMetadata
-from petal_s3.upload.attempt import ended
+from petal_s3.service.sessions import MIB
+from petal_s3.service.views.sessions import S3LogMetadata
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 STAMP = "20250727_143022"
@@ -558,7 +559,7 @@ async def test_who_is_cancelled_while_it_is_copied_leaves_nothing(
     begun = asyncio.create_task(enter(robot, written(robot, b"before\n" * 1_000_000)))
     await until(lambda: spool(robot))
 
-    await ended(begun)  # asked more than once: Python 3.11 may lose a cancellation
+    await cancel_and_wait(begun)  # asked more than once: Python 3.11 may lose a cancellation
     assert begun.cancelled()
 
     nothing_stays(robot)

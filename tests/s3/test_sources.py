@@ -45,7 +45,7 @@ async def having(robot: Robot, *sources: dict[str, Any], **settings: Any) -> Ser
 async def scanned(robot: Robot) -> None:
     """A scan takes what has settled, and attempts are made until nothing is due."""
     await robot.service.landed()
-    await robot.service.drainer.hurry()
+    await robot.service.drainer.pause.retry_now()
     for _ in range(50):
         if not await robot.service.drainer.step():
             return
@@ -430,7 +430,7 @@ async def test_a_file_that_is_mounted_anew_twice_goes_on(robot: Robot) -> None:
     for part, moved_s in ((1, 0), (2, 3600)):
         mtime_ns = path.stat().st_mtime_ns
         robot.fault("UploadPart", DROP, part=part)
-        await robot.service.drainer.hurry()
+        await robot.service.drainer.pause.retry_now()
         await robot.step()
         copy = path.with_name("copy")
         if not moved_s:

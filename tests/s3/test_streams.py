@@ -65,7 +65,7 @@ async def assert_nothing_is_left(wired: Wired) -> None:
 @contextlib.asynccontextmanager
 async def draining(wired: Wired) -> AsyncIterator[S3BucketProxy]:
     """The service drains by itself."""
-    wired.service.drainer._spread = lambda: 0.05
+    wired.service.drainer.timing.spread = lambda: 0.05
     await wired.service.start(watch=False)
     yield wired.proxy
 

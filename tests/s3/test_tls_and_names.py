@@ -22,7 +22,7 @@ from robot import Robot, until
 
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.stalls import Patience
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import pause
 from tests.faults.chaos import Chaos, Shape
 
 DAY = timedelta(days=1)
@@ -273,8 +273,8 @@ async def names(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Names:
     """A resolver under the test's hand; S3 goes by a name."""
     made = Names()
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", made.getaddrinfo)
-    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
-        monkeypatch.setattr(drainer, name, 0.05)
+    for name in ("POLL_S", "PROBE_FIRST_S", "PROBE_S"):
+        monkeypatch.setattr(pause, name, 0.05)
     robot.given = {**robot.given, "endpoint_url": f"http://cloud:{robot.link.port}"}
     return made
 
@@ -286,9 +286,9 @@ async def names(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Names:
 )
 async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: Names) -> None:
     service = await robot.run(spread=1.0)
-    service.drainer._failures = 6  # the backoff says a minute
+    service.drainer.pause.failures = 6  # the backoff says a minute
     row = await robot.land()
-    block = await until(lambda: service.drainer._seen_down and service.drainer.block)
+    block = await until(lambda: service.drainer.pause.seen_down and service.drainer.block)
     waiting = await robot.row(row)
 
     names.answer = names.known
@@ -308,7 +308,7 @@ async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: N
 async def test_a_resolver_that_never_answers_is_given_up(robot: Robot, names: Names) -> None:
     names.answer = names.silent
     service = await robot.restart(request_timeout=0.3)
-    service.drainer._probe = lambda peer: reachable(peer, 0.2)
+    service.drainer.timing.probe = lambda peer: reachable(peer, 0.2)
     row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "offline")

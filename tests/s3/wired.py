@@ -105,7 +105,7 @@ class Wired:
             row = await self.service.outbox(queries.get, row_id)
             if row.settled:
                 return row
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.service.drainer.step()
         raise AssertionError(row.reason)
 
@@ -137,7 +137,7 @@ async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     async with FaultServer(keep=True) as server, Chaos(server.url) as link:
         loaded = load_settings(**settings(server, link.url, tmp, **more))
         service = Service(loaded, capabilities=KNOWN)
-        service.drainer._spread = service.objects._spread = lambda: 0.0
+        service.drainer.timing.spread = service.objects.spread = lambda: 0.0
         await service.open()
         await service.outbox(transitions.release_claims)
         proxy = S3BucketProxy(service=service)

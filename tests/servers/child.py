@@ -31,14 +31,14 @@ def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:
 
 async def _bring(settings: Settings, path: Path) -> None:
     service = Service(settings)
-    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.open()
     await service.outbox(transitions.release_claims)
     row = await service.enqueue(path)
     for _ in range(ATTEMPTS):
         if row.settled:
             break
-        await service.drainer.hurry()
+        await service.drainer.pause.retry_now()
         await service.drainer.step()
         row = await service.outbox(queries.get, row.id)
     await service.stop()

@@ -104,7 +104,7 @@ class Drone:
     async def open(self, **settings: Any) -> Service:
         """A new process, as it were: what the one before had claimed is due."""
         service = Service(load_settings(**self.settings(**settings)))
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         await service.open()
         await service.outbox(transitions.release_claims)
@@ -128,7 +128,7 @@ class Drone:
             row = await self.service.outbox(queries.get, row.id)
             if row.settled:
                 break
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.service.drainer.step()
         return await self.service.outbox(queries.get, row.id)
 

@@ -20,9 +20,10 @@ from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
-from petal_s3.service import service
+from petal_s3.service import vehicle
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.once import found_out_once
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
@@ -102,9 +103,10 @@ class Drone:
             now=world.boottime,
             wall=world.wall,
         )
-        service.drainer._spread = world.rng.random
-        service.drainer._probe = world.probe
-        service.retention._free = lambda _: world.free_bytes
+        service.drainer.timing.spread = world.rng.random
+        service.drainer.timing.probe = world.probe
+        service.drain.timing = Timing(report_s=5.0)
+        service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
         service.tokens._post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
@@ -188,7 +190,7 @@ class Drone:
     def _beat(self) -> None:
         if self._service is not None and not self.dead:
             mode = 128 if self.armed else 0
-            self._service.heartbeat(Heartbeat(**_AUTOPILOT, base_mode=mode))
+            vehicle.heartbeat(self._service, Heartbeat(**_AUTOPILOT, base_mode=mode))
         self._loop.call_later(1.0, self._beat)
 
     # -- what its outbox says
@@ -201,7 +203,7 @@ class Drone:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
+        return rows, {row.id: service.overview.view(row, drained=True).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
@@ -227,9 +229,8 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(clock, "boot_id", lambda: world.boot),
         # Polled less often than in the real world: most of a life would be spent on it.
         mock.patch.object(Watcher, "poll_s", 1.0),
-        mock.patch.object(drainer, "_LOOK_S", 1.0),
-        mock.patch.object(drainer, "_POLL_S", 2.0),
-        mock.patch.object(service, "_SAY_S", 5.0),
+        mock.patch.object(pause, "LOOK_S", 1.0),
+        mock.patch.object(pause, "POLL_S", 2.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.objects.ownership import log_key
+from petal_s3.objects.key_names import log_key
 from petal_s3.service import sessions
 from tests.faults.wire import Ask
 from tests.simulation.drone import Drone

@@ -17,11 +17,13 @@ from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
 from petal_s3.objects.proof import Judgement
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
+from petal_s3.service.gate import FlightGate
 from petal_s3.service.service import Service
-from petal_s3.upload import attempt as uploader
 from petal_s3.upload import receipt
-from petal_s3.upload import worker as drainer
 from petal_s3.upload.duplicates import DuplicateFinder, FreeKey
+from petal_s3.upload.failed_attempts import FailedAttempts
+from petal_s3.upload.multipart_upload import MultipartUpload
+from petal_s3.upload.progress import Transfer
 from tests.simulation.idle import idle_hour
 from tests.simulation.life import live
 from tests.simulation.many import lives
@@ -80,8 +82,8 @@ def _lived(seed: int, hash_seed: str) -> str:
 # -- a law that nothing can break proves nothing: take one guard away, and a life must notice
 
 
-async def _resume_from_nothing(self: Any, row: Row, opened: Any, on_its_way: Any) -> Row:
-    done: Row = await self._finish(row, opened, on_its_way, {})
+async def _resume_from_nothing(self: MultipartUpload, row: Row, transfer: Transfer) -> Row:
+    done: Row = await self.finish(row, transfer, {})
     return done
 
 
@@ -89,22 +91,20 @@ async def _look_nowhere(self: Any, row: Row, opened: Any) -> FreeKey:
     return FreeKey(row.key)
 
 
-def _bury_what_is_refused() -> Any:
-    failed = drainer.Drainer._failed
+def _mark_dead_what_is_refused() -> Any:
+    settle = FailedAttempts.settle
 
-    async def bury(self: Any, row: Row, error: S3IntegrationError) -> Row | None:
+    async def mark_dead(self: FailedAttempts, row: Row, error: S3IntegrationError) -> Row | None:
         if isinstance(error, S3BucketError | Refused):
-            buried: Row = await self._bury(row, error)
-            return buried
-        return await failed(self, row, error)
+            return await self.mark_dead(row, error)
+        return await settle(self, row, error)
 
-    return bury
+    return mark_dead
 
 
 async def _discard_at_once(self: Any, row: Row) -> None:
     if row.spooled:
         Path(row.path).unlink()
-    self._changed.set()
 
 
 async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
@@ -114,16 +114,16 @@ async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
 SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     "what S3 holds is believed unseen": mock.patch.object(receipt, "judge", _believe_unseen),
     "held parts are not asked for": mock.patch.object(
-        uploader.Uploader, "_resume", _resume_from_nothing
+        MultipartUpload, "resume", _resume_from_nothing
     ),
     "nobody looks what is there": mock.patch.object(DuplicateFinder, "find", _look_nowhere),
     "what a dead process claimed stays claimed": mock.patch.object(
         transitions, "release_claims", lambda _: 0
     ),
-    "a refused row is buried": mock.patch.object(
-        drainer.Drainer, "_failed", _bury_what_is_refused()
+    "a refused row is marked dead": mock.patch.object(
+        FailedAttempts, "settle", _mark_dead_what_is_refused()
     ),
-    "it sends in flight": mock.patch.object(Service, "send_blocked_reason", lambda self: None),
+    "it sends in flight": mock.patch.object(FlightGate, "reason", lambda self: None),
     "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
 }
 

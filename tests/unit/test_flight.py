@@ -22,6 +22,8 @@ from petal_s3.intake.flight_state import (
     FlightState,
     Heartbeat,
 )
+from petal_s3.service import vehicle
+from petal_s3.service.gate import Reason
 from petal_s3.service.service import Service
 
 ARMED, DISARMED = 0b1000_0001, 0b0000_0001
@@ -453,14 +455,14 @@ def service(tmp_path: Path) -> Service:
 
 
 def test_a_word_against_an_autopilot_is_a_conflict(service: Service) -> None:
-    assert service.fly(armed=True) == "armed"
-    assert service.send_blocked_reason() == IS_SAID
-    assert service.fly(armed=False) == "disarmed"
-    assert service.send_blocked_reason() is None
+    assert vehicle.declare(service, armed=True) == "armed"
+    assert service.gate.reason() == Reason("armed", IS_SAID)
+    assert vehicle.declare(service, armed=False) == "disarmed"
+    assert service.gate.reason() is None
 
-    service.heartbeat(Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
+    vehicle.heartbeat(service, Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
     with pytest.raises(Conflict, match="An autopilot is heard") as refused:
-        service.fly(armed=True)
+        vehicle.declare(service, armed=True)
     assert refused.value.status == 409
     assert service.flight.state(1000.0) == "disarmed"
 

@@ -219,7 +219,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         load_settings(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
         capabilities=known.KNOWN,
     )
-    made.drainer._spread = lambda: 1.0
+    made.drainer.timing.spread = lambda: 1.0
     await made.open()
     await made.outbox(entering.enqueue, entry())
     yield made
@@ -233,8 +233,8 @@ async def attempt(service: Service, error: S3IntegrationError, failures: int) ->
         raise error
 
     service.uploader.attempt = fail  # type: ignore[method-assign]
-    service.drainer._now = lambda: 1000.0
-    service.drainer.block, service.drainer.link = None, "unknown"
+    service.drainer.timing.now = lambda: 1000.0
+    service.drainer.pause.block, service.drainer.pause.link = None, "unknown"
     await service.outbox(
         lambda box: box.sql.change(
             "UPDATE log SET due_at = 0, attempts = 0, code = '', reason = '', failures = :n",

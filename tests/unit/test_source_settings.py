@@ -28,7 +28,8 @@ from petal_s3.intake.log_directories import (
 from petal_s3.intake.spool import Description, copy_path, describe, described
 from petal_s3.logs.log_time import log_time
 from petal_s3.logs.opening import Identity
-from petal_s3.objects.ownership import KeyOwnership, key_with_crc, log_key, stamped
+from petal_s3.objects.key_names import key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import hints
 
 MACHINE = "drone-001"
