@@ -110,7 +110,7 @@ async def _link_back(on: Robot) -> list[str]:
         if skip_s:
             await asyncio.sleep(2.5)  # do not come back just when a probe is due
         back = time.monotonic()
-        await asyncio.to_thread(on.link.restore)
+        await asyncio.to_thread(on.link.forward)
         while _first_byte(on, back) is None:
             await asyncio.sleep(0.005)
         lines.append(

@@ -182,7 +182,7 @@ class Show:
     def resume(self) -> None:
         self.screen.act("Link and host come back")
         began = time.monotonic()
-        self.stage.link.restore()
+        self.stage.link.forward()
         self.stage.host.start()
         self.stage.host.wait_ready(_PATIENCE_S)
         ready = time.monotonic()

@@ -18,8 +18,9 @@ from typing import Any
 from petal_s3.core.settings import MIB
 from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
+from petal_s3.demo.tokens import TokenService
 
 BUCKET = "demo-logs"
 MACHINE = "demo-drone"

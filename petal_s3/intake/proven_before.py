@@ -30,7 +30,7 @@ async def known_again(outbox: OutboxThread, files: Executor, path: str, identity
     origin = row if row.same_as is None else await outbox(queries.get, row.same_as)
     if not await run_in(files, _is_still, row, identity, origin.part_size):
         return False
-    await outbox(identities.known_again, row, identity)
+    await outbox(identities.update_identity, row, identity)
     log.info("proven file known again path=%s key=%s", ascii(path), row.key)
     return True
 

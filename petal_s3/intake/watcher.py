@@ -106,7 +106,7 @@ class Watcher:
         files = await run_in(intake.files, find_logs, intake.settings)
         fresh: list[FoundFile] = []
         for start in range(0, len(files), _CHUNK):
-            fresh += await intake.outbox(queries.unknown, files[start : start + _CHUNK])
+            fresh += await intake.outbox(queries.without_row, files[start : start + _CHUNK])
         fresh = [file for file in fresh if not await self._was_rotated(*file)]
         return self.settling.watch(fresh, self._now())
 
@@ -115,9 +115,9 @@ class Watcher:
         if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
             return False
         intake, followed = self._intake, False
-        for row in await intake.outbox(queries.named_otherwise, path, identity):
+        for row in await intake.outbox(queries.rotated_from, path, identity):
             if not await run_in(intake.files, _has_name, row.path, identity):
-                followed |= await intake.outbox(identities.follow, row, path) is not None
+                followed |= await intake.outbox(identities.change_path, row, path) is not None
         return followed
 
     async def scan_and_accept(self) -> tuple[int, int]:

@@ -31,7 +31,7 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Totals:
-    """What was deleted since this outbox was created; ``unsent`` is 0 or petal-s3 is broken."""
+    """What was deleted since this outbox was created; ``unsent`` is 0 or petal-s3 has a fault."""
 
     files: int
     size_bytes: int

@@ -16,9 +16,10 @@ from petal_s3.errors import (
     S3IntegrationError,
     Told,
 )
+from petal_s3.s3.answered_errors import login_page
 from petal_s3.s3.connection import Connection
 from petal_s3.s3.credentials import Credentials, TokenService
-from petal_s3.s3.error_mapping import ErrorTranslation, login_page
+from petal_s3.s3.error_mapping import ErrorTranslation
 from petal_s3.s3.evidence import root_of
 from petal_s3.s3.options import spoken
 from petal_s3.s3.request_body import FilePart

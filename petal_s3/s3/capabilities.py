@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 Feature = Literal[
     "path_addresses",
@@ -104,7 +104,7 @@ class Capabilities:
             if self.lacks(feature):
                 yield feature, self.known[feature]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For status and info: ``{asked_at, features: {name: {offered, since, by, means}}}``."""
         features = {
             name: {

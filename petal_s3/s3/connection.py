@@ -22,13 +22,13 @@ from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
-from petal_s3.s3.evidence import note_root, send_md5
+from petal_s3.s3.evidence import note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import DatelessSession, Session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
-from petal_s3.s3.signing import register_signer
+from petal_s3.s3.signing import register_signer, send_md5
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client

@@ -1,4 +1,4 @@
-"""Translate what the S3 client raises into our errors, once, by a table; unknown is transient."""
+"""Translate what the S3 client raises into our errors, once; an unknown one is transient."""
 
 from __future__ import annotations
 
@@ -21,38 +21,14 @@ from petal_s3.errors import (
     Refused,
     S3BucketError,
     S3CredentialsError,
-    S3FileNotFoundError,
     S3IntegrationError,
     SourceAway,
-    Told,
-    Transient,
 )
-from petal_s3.s3.error_codes import BUCKET, NO, STATUSES, TABLE, UNWELL, Meaning
-from petal_s3.s3.evidence import root_of
+from petal_s3.s3.answered_errors import answered
+from petal_s3.s3.error_codes import BUCKET
+from petal_s3.s3.evidence import short_line
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
-from petal_s3.s3.server_time import FROM_CACHE, from_cache, retry_after_s
-from petal_s3.s3.shapes import Answer
 
-_LOGIN = {407, 511}
-# Nothing depends on these; a server without them may say so in its own way.
-_OPTIONAL = {
-    "ListMultipartUploads",
-    *(
-        f"{verb}Bucket{setting}"
-        for verb in ("Get", "Put")
-        for setting in (
-            "Versioning",
-            "Encryption",
-            "Logging",
-            "LifecycleConfiguration",
-            "Cors",
-            "Policy",
-        )
-    ),
-}
-# Their answers have no body, and so no code.
-_HEADS = {"HeadObject", "HeadBucket"}
-_CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
@@ -61,17 +37,6 @@ _NO_CREDENTIALS = (
     " AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (AWS_PROFILE chooses a profile), or give"
     " this machine an instance role."
 )
-_NO_CODE = "An answer came in which S3 would name a code ({told})."
-_LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
-_WORDLESS = "S3 did not say why ({told}); it is tried again."
-# A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
-_OF_AN_UPLOAD = {
-    "UploadPart",
-    "UploadPartCopy",
-    "ListParts",
-    "CompleteMultipartUpload",
-    "AbortMultipartUpload",
-}
 
 
 class ErrorTranslation:
@@ -106,7 +71,7 @@ def translate(
     if ours is not None:
         return ours
     if isinstance(error, boto.ClientError):
-        return _answered(error, options)
+        return answered(error, options)
     return _not_sent(error) or _not_s3(error, causes) or _unanswered(causes, peer)
 
 
@@ -116,13 +81,14 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.PartialCredentialsError | boto.ProfileNotFound):
         # Names of settings and profiles, no values.
         return S3CredentialsError(
-            f"The credentials cannot be used: {_plain(error).rstrip('.')}.", code="no_credentials"
+            f"The credentials cannot be used: {short_line(error).rstrip('.')}.",
+            code="no_credentials",
         )
     return _misnamed(error)
 
 
 def _misnamed(error: BaseException) -> S3IntegrationError | None:
-    """What a setting that no request can be made of is to say; none for any other error."""
+    """The error for a setting of which no request can be made; none for any other error."""
     misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
     if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
         return S3BucketError(
@@ -132,7 +98,7 @@ def _misnamed(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.ParamValidationError):
         if "Invalid bucket name" in str(error):
             return S3BucketError(BUCKET.format(told="InvalidBucketName"), code="bucket")
-        return Refused(f"The request is malformed: {_plain(error)}")
+        return Refused(f"The request is malformed: {short_line(error)}")
     on_the_way = boto.HTTPClientError | boto.ConnectionError | ResponseParserError
     if isinstance(error, boto.BotoCoreError) and not isinstance(error, on_the_way):
         # A profile, a region, a file of the AWS settings: nothing was sent.
@@ -144,7 +110,7 @@ def unusable_settings(error: BaseException) -> S3BucketError:
     """What is wrong with the AWS settings of this machine, so that no request can be made."""
     return S3BucketError(
         f"The AWS settings of this machine (AWS_... variables, ~/.aws) cannot be used:"
-        f" {_plain(error).rstrip('.')}.",
+        f" {short_line(error).rstrip('.')}.",
         code="aws_settings",
     )
 
@@ -165,69 +131,8 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
     return None
 
 
-def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
-    answer: Answer = error.response
-    details = answer.get("Error", {})
-    meta = answer.get("ResponseMetadata", {})
-    code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
-    headers = meta.get("HTTPHeaders") or {}
-    if from_cache(headers):
-        return NotS3(FROM_CACHE)
-    told = _told(error, status, options)
-    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
-    wordless = error.operation_name in _HEADS
-    kind, our_code, sentence = _meaning(error.operation_name, code, told)
-    if code not in TABLE and not wordless and status not in _LOGIN:
-        if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
-            return login_page(told)
-        if not code:
-            kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
-    if our_code == "not_implemented" and "server-side-encryption" in told.asked:
-        sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
-    found = kind(sentence.format(told=told), code=our_code, retry_after_s=retry_after_s(headers))
-    found.told = told
-    return found
-
-
-def login_page(told: Told) -> NotS3:
-    """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
-    error = NotS3(_LOGIN_PAGE.format(told=told))
-    error.page = told
-    return error
-
-
-def _told(error: boto.ClientError, status: int, options: str) -> Told:
-    details = error.response.get("Error", {})
-    code = str(details.get("Code") or "")
-    # botocore puts the status in place of a code that is not there.
-    code = "" if code == str(status) else _plain(code)[:80] if code else ""
-    message = str(details.get("Message") or "") if code else ""
-    asked = f"{error.operation_name} with {options}" if options else error.operation_name
-    return Told(asked, status, code, _plain(message)[:120] if message else "")
-
-
-def _meaning(operation: str, code: str, told: Told) -> Meaning:
-    if code.startswith("KMS."):
-        denied = "AccessDenied" in code
-        code = "AccessDenied" if denied else "InvalidEncryptionAlgorithmError"
-    if told.status == 404 and operation in _OF_AN_UPLOAD and code != "NoSuchBucket":
-        code = "NoSuchUpload"
-    if told.status == 405 and operation in _OPTIONAL:
-        code = "NotImplemented"
-    if code == "NoSuchUpload" and operation == "ListMultipartUploads":
-        return S3FileNotFoundError, "no_uploads", "There are no open uploads ({told})."  # rclone
-    if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:
-        code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told.message) else code
-    if code in TABLE:
-        return TABLE[code]
-    unknown = UNWELL if told.code else _WORDLESS
-    if told.code and told.status == 400:
-        return Transient, "s3_refused", NO  # its own words say more than we know
-    return STATUSES.get(told.status) or (Transient, "s3_unwell", unknown)
-
-
 def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError:
-    # The library of TLS says what is wrong with it; those above add the whole address.
+    # The TLS library says what is wrong with it; the libraries above add the whole address.
     said = (str(getattr(one, "verify_message", "")) for one in causes)
     text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:
@@ -236,8 +141,9 @@ def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3Integ
             "PETAL_S3_TLS_IGNORE_DATES=true.",
             code="tls_dates",
         )
+    wrong = short_line(text).rstrip(".")
     return NotS3(
-        f"The certificate that came is not one for the address of S3 ({_plain(text).rstrip('.')}).",
+        f"The certificate that came is not one for the address of S3 ({wrong}).",
         code="tls",
     )
 
@@ -288,8 +194,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         inner = kept.get("error") if isinstance(kept, dict) else None
         waiting += [inner if isinstance(inner, BaseException) else None]
         waiting.append(one.__cause__)
-
-
-def _plain(text: object) -> str:
-    """One short line of printable text out of what a server or library said."""
-    return re.sub(r"[^\x20-\x7e]+", " ", str(text or "no reason given"))[:200]

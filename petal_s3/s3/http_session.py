@@ -21,7 +21,7 @@ _LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class UnexpectedRedirect(HTTPClientError):
-    """A redirect: to follow it would hand body and session token to a stranger."""
+    """A redirect: to follow it would hand body and session token to an unknown server."""
 
     fmt = "redirected (HTTP {status}) to another address"
 
@@ -71,8 +71,8 @@ class _BoundedResponse(aiohttp.ClientResponse):
             body += block
             if len(body) > _LONGEST_ANSWER_BYTES:
                 raise EndlessAnswer(limit=_LONGEST_ANSWER_BYTES)
-        # S3 defines no entities; a few lines of them grow to gigabytes when they are parsed, and
-        # the parsers of older systems let them. In UTF-16 a zero stands between the letters.
+        # S3 defines no entities; a few lines of them grow to gigabytes when they are parsed, which
+        # the parsers of older systems permit. In UTF-16 a zero stands between the letters.
         if b"<!ENTITY" in body.replace(b"\0", b""):
             raise EndlessAnswer(limit=_LONGEST_ANSWER_BYTES)
         return bytes(body)

@@ -19,7 +19,7 @@ from petal_s3.errors import (
     Transient,
 )
 from petal_s3.s3.options import may_be_refusal, offered, without
-from petal_s3.s3.responses import ObjectInfo, Page, about, bears, storage_class, text
+from petal_s3.s3.responses import ObjectInfo, Page, about, body_sizes, storage_class, text
 from petal_s3.s3.server import Server
 from petal_s3.s3.shapes import Answer, Params
 
@@ -164,7 +164,7 @@ async def read(
         raise BadInput(error.message, code=error.code, status=416) from error
     body = answer["Body"]
     async with body:  # whatever the answer is, its connection is given back
-        size, whole_size = bears(answer, first, last)
+        size, whole_size = body_sizes(answer, first, last)
         info = ObjectInfo(
             key=key,
             size=size,

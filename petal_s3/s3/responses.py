@@ -1,4 +1,4 @@
-"""What S3 says: the values of its answers, and the checks that only S3 can pass."""
+"""The values of S3's answers, and checks that only an answer of S3 passes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 class ObjectInfo:
     """What S3 says about an object; ``crc32`` only when it covers the whole object.
 
-    ``size``: bytes of the object, or of the stretch that was asked for; then ``whole_size`` is
+    ``size``: bytes of the object, or of the range that was asked for; then ``whole_size`` is
     that of the object.
     """
 
@@ -86,7 +86,7 @@ def encryption(sse: str) -> dict[str, str]:
 
 
 def encryption_headers(parameters: Mapping[str, str]) -> dict[str, str]:
-    """What :func:`encryption` asks for, as headers of a request that somebody else makes."""
+    """What :func:`encryption` asks for, as headers of a request that is made elsewhere."""
     return {_ENCRYPTION_HEADERS[name]: value for name, value in parameters.items()}
 
 
@@ -129,12 +129,12 @@ def status(answer: Answer) -> int:
 
 
 def gone(answer: Answer) -> bool:
-    """Whether S3 says that it removed what was asked: a portal may answer 204 as well."""
+    """Whether S3 says that it removed an object: its request id tells it from a portal."""
     return status(answer) == 204 and bool(answer["ResponseMetadata"].get("RequestId"))
 
 
-def bears(answer: Answer, first: int | None, last: int | None) -> tuple[int, int]:
-    """How many bytes follow, and of how many; the latter is 0 where that is not told.
+def body_sizes(answer: Answer, first: int | None, last: int | None) -> tuple[int, int]:
+    """The bytes that follow, and those of the whole object, 0 where that is not told.
 
     Raises :class:`NotS3` unless they are those that were asked for.
     """

@@ -18,7 +18,7 @@ FROM_CACHE = "A cache on the way answers in place of S3: it must let S3 through.
 
 
 def date_s(date: str) -> float | None:
-    """Seconds since 1970 of an HTTP date, whose zone is GMT unless it says otherwise."""
+    """Seconds since 1970 of an HTTP date, in GMT unless it says otherwise; none for no date."""
     try:
         told = parsedate_to_datetime(date)
         return told.replace(tzinfo=told.tzinfo or timezone.utc).timestamp()

@@ -62,7 +62,7 @@ def hints(settings: Settings) -> list[str]:
             " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
         ]
     with _reading(settings.outbox_path) as outbox:
-        new = len(files if outbox is None else queries.unknown(outbox, files))
+        new = len(files if outbox is None else queries.without_row(outbox, files))
     if not new:
         return []
     return [

@@ -145,7 +145,9 @@ class Uploader:
             awaited = info is None
         if row.upload_id is None:
             self._wait_for_it(row, awaited=awaited)
-            return row if row.stored_at is None else await self._outbox(transitions.forget, row)
+            return (
+                row if row.stored_at is None else await self._outbox(transitions.forget_upload, row)
+            )
         if row.code == "source_changed" and await self.duplicates.elsewhere(row, source):
             return await self._multipart.forget(row)  # it became a copy of a log that is proven
         return await self._resume(row, transfer, awaited=awaited)

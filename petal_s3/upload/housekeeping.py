@@ -51,7 +51,7 @@ class Housekeeping:
                 if error.blocks_drain:
                     await self._pause.blocked(error)
                 return
-            await self._outbox(requests.swept, row)
+            await self._outbox(requests.clear_upload, row)
 
     async def tidy(self, is_idle: Callable[[], Awaitable[bool]]) -> None:
         """Look for orphans, seldom, and only while there is nothing else to do.

@@ -55,7 +55,9 @@ class MultipartUpload:
         upload_id, checksummed = await send_with_fallback(self.s3, self.learner, row, create)
         log.info("upload started key=%s size=%d part_size=%d", row.key, row.size, part_size)
         try:
-            return await self.outbox(transitions.remember, row, upload_id, checksummed=checksummed)
+            return await self.outbox(
+                transitions.remember_upload, row, upload_id, checksummed=checksummed
+            )
         except S3IntegrationError:
             # The lease or the disk is lost: no other process may know this id, and S3 may not let
             # us look for it.
@@ -161,7 +163,7 @@ class MultipartUpload:
     async def forget(self, row: Row) -> Row:
         """Abort the row's upload and begin at nothing the next time."""
         await abandon(self.s3, self.outbox, row)
-        return await self.outbox(transitions.forget, row)
+        return await self.outbox(transitions.forget_upload, row)
 
     async def lacks_parts(self, row: Row) -> bool:
         """Whether S3 still knows the upload, and has lost some of its parts."""

@@ -54,14 +54,14 @@ class SourceOpener:
             return row
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(source.close)
-            row = await self.outbox(identities.found_at, row, source.identity)
+            row = await self.outbox(identities.note_inode, row, source.identity)
             on_failure.pop_all()
         return row
 
     async def _followed(self, row: Row) -> Row | None:
         """The row with the name that its file has now; none where it is not found."""
         now = await run_in(self.files, renamed, Path(row.path), row.identity)
-        return await self.outbox(identities.follow, row, str(now)) if now else None
+        return await self.outbox(identities.change_path, row, str(now)) if now else None
 
     async def _is_replaced(self, row: Row) -> bool:
         return await run_in(self.files, replaced, Path(row.path), row.identity)

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from petal_s3.cli.main import app
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
+from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.outbox import Outbox

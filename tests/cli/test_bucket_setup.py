@@ -15,8 +15,8 @@ from account import Account, allow, deny
 from botocore.exceptions import ClientError
 from console import MACHINE, Answer, Console, Sea
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.host import install as hostfiles
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
@@ -270,7 +270,7 @@ def test_a_missing_bucket_for_access_logs_fails_only_that_step(
 def test_what_a_server_does_not_offer_stops_no_other_step(
     console: Console, sea: Sea, bucket: Any, method: str, status: int, body: bytes
 ) -> None:
-    when(sea, method, "lifecycle", Fault(status=status, body=body, headers=XML))
+    when(sea, method, "lifecycle", says(status=status, body=body, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -288,9 +288,9 @@ def reads_past(names: set[str], code: bytes, *, told: bool = True) -> Meet:
         if request.query.rstrip("=") not in names:
             return None
         if request.method == "GET":
-            return Fault(status=200, body=LISTING, headers=headers)
+            return says(status=200, body=LISTING, headers=headers)
         body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
-        return Fault(status=409, body=body, headers=headers)
+        return says(status=409, body=body, headers=headers)
 
     return meet
 
@@ -343,7 +343,7 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
     console: Console, sea: Sea, bucket: Any, code: bytes
 ) -> None:
     body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
-    when(sea, "PUT", "lifecycle", Fault(status=409, body=body, headers=XML))
+    when(sea, "PUT", "lifecycle", says(status=409, body=body, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -359,13 +359,13 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (Fault(status=404, body=b"<html><h1>Not Found</h1></html>", headers=HTML), "not offered"),
-        (Fault(status=405, body=b"<html><p>No method</html>", headers=HTML), "not offered"),
-        (Fault(status=404, body=b"", headers=XML), "not offered"),
-        (Fault(status=200, body=b"", headers=XML), "not offered"),
-        (Fault(status=200, body=b"<ListAllMyBucketsResult/>", headers=XML), "not offered"),
-        (Fault(status=500, body=INTERNAL, headers=XML), "failed"),
-        (Fault(status=400, body=b"", headers=XML), "failed"),
+        (says(status=404, body=b"<html><h1>Not Found</h1></html>", headers=HTML), "not offered"),
+        (says(status=405, body=b"<html><p>No method</html>", headers=HTML), "not offered"),
+        (says(status=404, body=b"", headers=XML), "not offered"),
+        (says(status=200, body=b"", headers=XML), "not offered"),
+        (says(status=200, body=b"<ListAllMyBucketsResult/>", headers=XML), "not offered"),
+        (says(status=500, body=INTERNAL, headers=XML), "failed"),
+        (says(status=400, body=b"", headers=XML), "failed"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
@@ -383,7 +383,7 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
 
 
 def test_rules_that_were_all_removed_are_no_rules(console: Console, sea: Sea, bucket: Any) -> None:
-    when(sea, "GET", "lifecycle", Fault(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
+    when(sea, "GET", "lifecycle", says(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
 
     answer = setup(console, "--json")
 
@@ -395,7 +395,7 @@ def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
     page = b"<html><body>Log in to the network</body></html>"
-    when(sea, "GET", "versioning", Fault(status=200, body=page, headers=HTML))
+    when(sea, "GET", "versioning", says(status=200, body=page, headers=HTML))
 
     answer = setup(console, "--json")
 
@@ -423,7 +423,7 @@ def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(
 ) -> None:
     taken = b"<Error><Code>BucketAlreadyExists</Code><Message>Taken.</Message></Error>"
     bucket.delete_bucket(Bucket="logs")
-    when(sea, "PUT", "", Fault(status=409, body=taken, headers=XML))
+    when(sea, "PUT", "", says(status=409, body=taken, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -439,8 +439,8 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(
 
     async def race(request: Request) -> Fault | None:
         if request.op == "HeadBucket":
-            return Fault(status=next(missing), headers=XML)
-        return Fault(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
+            return says(status=next(missing), headers=XML)
+        return says(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
 
     sea.link.link.on_request = race
     answer = setup(console, "--json")
@@ -452,7 +452,7 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(
 def test_a_bucket_that_is_elsewhere_names_the_region(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
-    moved = Fault(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
+    moved = says(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
     when(sea, "HEAD", "", moved)
 
     answer = setup(console)
@@ -520,7 +520,7 @@ def test_the_administrators_own_credentials_come_first(
 def test_an_empty_answer_is_never_taken_for_no_rules(
     console: Console, sea: Sea, bucket: Any, setting: str
 ) -> None:
-    when(sea, "GET", setting, Fault(status=200))
+    when(sea, "GET", setting, says(status=200))
 
     answer = setup(console, "--json")
 
@@ -532,7 +532,7 @@ def test_an_empty_answer_is_never_taken_for_no_rules(
 def test_an_empty_yes_that_is_not_from_s3_is_not_believed(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
-    when(sea, "PUT", "versioning", Fault(status=200))
+    when(sea, "PUT", "versioning", says(status=200))
 
     answer = setup(console, "--json")
 

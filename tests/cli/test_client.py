@@ -37,12 +37,12 @@ from petal_s3 import (
 from petal_s3.core import clock
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.outbox import transitions
 from petal_s3.outbox.state_dir import DrainLock
-from tests.faults.mind import Many
-from tests.faults.server import FaultServer
+from tests.support.mind import Many
+from tests.support.server import FaultServer
 
 BIG = 12 * MIB + 12_345
 KEY = f"{HOME}20250727_143022_flight.ulg"
@@ -534,7 +534,7 @@ def test_without_a_link_it_fails_with_the_row_which_is_found_again(
     assert (error.code, error.status, error.row_id) == ("offline", 503, row.id)
     assert error.waiting_helps
     assert isinstance(error.__cause__, errors.NotNow)
-    sea.link.restore()
+    sea.link.forward()
     assert client.upload_file(log) == row.key
     assert [(one.id, one.state) for one in console.rows()] == [(row.id, "verified")]
 
@@ -574,7 +574,7 @@ def test_a_row_that_dies_is_named(console: Console, sea: Sea, client: S3Client) 
         if request.op != "PutObject":
             return None
         log.unlink()
-        return Fault(status=500)
+        return says(status=500)
 
     sea.link.link.on_request = vanish
     with pytest.raises(S3UploadError) as caught:

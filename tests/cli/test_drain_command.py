@@ -83,7 +83,7 @@ def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(
     assert answer.code == 3
     assert re.search(r"No log is up, 1 is .*: No link to 127\.0\.0\.1", answer.out)
     assert [row.state for row in console.rows()] == ["queued"]
-    sea.link.restore()
+    sea.link.forward()
     assert console.type("drain").code == 0
 
 
@@ -93,7 +93,7 @@ def test_waiting_outlasts_the_patience(console: Console, sea: Sea) -> None:
     drain = console.start("drain", "--wait", "--patience", "0")
     drain.until_said("waiting   No link")
     assert runs_on(drain)
-    sea.link.restore()
+    sea.link.forward()
     assert drain.end() == 0, drain.said
 
 

@@ -19,9 +19,10 @@ import petal_s3
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 pytest.importorskip("petal_app_manager")
 

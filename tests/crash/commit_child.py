@@ -10,7 +10,7 @@ from typing import Any
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 

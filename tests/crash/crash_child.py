@@ -9,7 +9,7 @@ from typing import Any
 
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:

@@ -18,7 +18,7 @@ from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 LIMIT = 256
 

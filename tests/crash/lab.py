@@ -16,12 +16,14 @@ from crash_child import bring
 
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3
+from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 BUCKET = "logs"
 PART = 5 * MIB

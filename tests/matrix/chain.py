@@ -11,9 +11,9 @@ from petal_s3.admin.verify import verify
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox.rows import Row
 from petal_s3.service import signing
-from tests.faults.mind import Part, Thing, Upload
-from tests.faults.personality import Personality
 from tests.matrix.drone import DEAF, HANG, HOME, Blocked, Drone, NotProven
+from tests.support.mind import Part, Thing, Upload
+from tests.support.personality import Personality
 
 SMALL = 9_000
 _DAY_S = 86_400.0
@@ -101,7 +101,7 @@ class Chain:
         more = set(mind.things) - set(self.expected) - self.allowed
         if more and not self.personality.how("deletion"):
             self.fail(f"left behind: {sorted(more)}")
-        tries = sum(one.body_bytes == 1 for one in self.drone.place.seen)
+        tries = sum(one.body_bytes == 1 for one in self.drone.place.ledger.requests())
         if tries > _TRIES:
             self.fail(f"{tries} times a single byte was sent to try something")
 

@@ -12,13 +12,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.objects.key_names import log_key
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.gate import Reason
 from petal_s3.service.service import Service
-from tests.faults.wire import Fault
 from tests.matrix.place import Place, settings_for
 from tests.matrix.sentences import Said
 
@@ -153,10 +153,11 @@ class Drone:
 
     async def until_asked(self, op: str, *, part: int = 0) -> None:
         """Wait until a request was made; raises as :meth:`proven`."""
-        place, begun, since, blocked_s = self.place, self.place.case_s(), len(self.place.seen), 0.0
+        place, begun, blocked_s = self.place, self.place.case_s(), 0.0
+        since = len(place.ledger.requests())
         look_s = place.tick_s / 10
         while place.case_s() - begun < place.patience_s:
-            new = place.seen[since:]
+            new = place.ledger.requests()[since:]
             if any(one.op == op and one.part == part and one.fault for one in new):
                 return
             reason = self.service.gate.reason() or Reason("", "")
@@ -184,13 +185,13 @@ class Drone:
     def begin(self, operation: str) -> None:
         """What is sent and said from now on belongs to this operation."""
         self.ears.during = operation
-        self._since = len(self.place.seen)
+        self._since = len(self.place.ledger.requests())
 
     def sent(self) -> int:
         """Bytes of bodies since the operation began, but for single bytes that try something."""
         return sum(
             one.body_bytes
-            for one in self.place.seen[self._since :]
+            for one in self.place.ledger.requests()[self._since :]
             if one.op in _BODIES and one.body_bytes > 1
         )
 
@@ -198,7 +199,7 @@ class Drone:
         """Bytes of parts that were confirmed since the operation began."""
         return sum(
             one.body_bytes
-            for one in self.place.seen[self._since :]
+            for one in self.place.ledger.requests()[self._since :]
             if one.op == "UploadPart" and one.status == 200 and one.body_bytes > 1
         )
 

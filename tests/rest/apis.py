@@ -24,17 +24,18 @@ from pydantic import BaseModel
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
 from petal_s3.service.views.rows import RowView
 from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
 from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
-from tests.faults.known import KNOWN
 from tests.host.aboard import aboard
+from tests.support.known import KNOWN
 
 T = TypeVar("T")
 
@@ -246,7 +247,7 @@ class Api:
     def mend(self) -> None:
         """Put the world right again."""
         if self.link.link._listener is None:
-            self.link.restore()
+            self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
         until(lambda: self.spool() == [])

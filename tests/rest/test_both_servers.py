@@ -108,7 +108,7 @@ def test_the_same_bytes_twice_are_one_row_and_one_object(api: Api) -> None:
     first = api.upload(content, "same.ulg", wait="false").json
     second = api.upload(content, "same.ulg", wait="false").json
     assert first["id"] == second["id"]
-    api.link.restore()
+    api.link.forward()
     api.in_state(first["id"], "verified")
     assert len(api.stored_keys()) == keys + 1
     assert api.spool() == []
@@ -269,7 +269,7 @@ def test_an_upload_without_a_link_is_kept_and_sent_later(api: Api) -> None:
     assert (again.status, again.json["id"]) == (503, row["id"])
     assert again.took_s < 1.5, "the drain is blocked: nobody has to wait to hear that"
 
-    api.link.restore()
+    api.link.forward()
     found = api.in_state(row["id"], "verified")
     assert api.object(found["key"]) == content
 
@@ -860,7 +860,7 @@ def test_health_says_that_the_link_is_down(api: Api) -> None:
     row_id = api.upload(log(), "unwell.ulg").json["id"]
     found = api.get("/health").json
     assert (found["status"], found["link"], bool(found["reason"])) == ("degraded", "down", True)
-    api.link.restore()
+    api.link.forward()
     api.in_state(row_id, "verified")
 
 

@@ -232,7 +232,7 @@ def test_offline_a_sentence_comes_back_and_later_it_works(api: Api, session: str
         complete(api, session, s3_key=made["s3Key"]),
         end(api, session),
     ]
-    api.link.restore()
+    api.link.forward()
 
     for answer in told:
         assert answer.status == 503

@@ -532,7 +532,7 @@ def test_a_download_that_breaks_off_never_looks_whole(api: Api, large: str) -> N
             while block := wire.recv(1 << 20):
                 got += len(block)
     assert got < LARGE
-    api.link.restore()
+    api.link.forward()
 
 
 def test_it_stops_at_once_though_somebody_listens(_s3_server: EmbeddedS3, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.objects.copy import Copier
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 async def main(settings: str, source: str, target: str, limit: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from robot import BUCKET, DROP, HOME, MACHINE, SMALL, Robot, refusal
 
 from petal_s3.core.settings import MIB
-from petal_s3.demo.link import Fault
+from petal_s3.demo.faults import Fault, says
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
@@ -186,7 +186,7 @@ def page(key: str, following: str = "") -> Fault:
         f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{more}<Contents>"
         f"<Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents></ListBucketResult>"
     )
-    return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+    return says(200, body.encode(), {"Content-Type": "application/xml"})
 
 
 def tokens(robot: Robot) -> list[str | None]:

@@ -14,8 +14,8 @@ import pytest
 from liar import REQUEST_ID, Heard, Liar, Lie, between, raw, xml
 from robot import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Robot
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
 from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
@@ -336,7 +336,7 @@ def aged(robot: Robot, key: str, age: int) -> Fault:
         "Age": str(age),
         **{f"x-amz-meta-{name}": value for name, value in told["Metadata"].items()},
     }
-    return Fault(200, headers=headers)
+    return says(200, headers=headers)
 
 
 @pytest.mark.guarantee(
@@ -368,8 +368,8 @@ async def test_an_object_that_only_a_cache_remembers_is_no_proof(robot: Robot) -
 )
 async def test_what_a_cache_does_not_know_is_not_sent_again(robot: Robot, op: str) -> None:
     nothing = {
-        "ListObjectsV2": Fault(200, listing().encode(), {"Age": "30", **TEXT_XML}),
-        "HeadObject": Fault(404, headers={"Age": "30"}),
+        "ListObjectsV2": says(200, listing().encode(), {"Age": "30", **TEXT_XML}),
+        "HeadObject": says(404, headers={"Age": "30"}),
     }
     robot.fault(op, nothing[op])
     row = await robot.land()
@@ -393,7 +393,7 @@ async def test_an_answer_that_a_proxy_has_just_fetched_is_believed(robot: Robot)
 
 async def test_a_download_from_a_cache_gives_its_connection_back(robot: Robot) -> None:
     row = await robot.finish(await robot.land())
-    robot.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
+    robot.fault("GetObject", says(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
 
     for _ in range(12):
         with pytest.raises(NotS3, match="cache"):
@@ -413,14 +413,14 @@ async def wrong_crc(robot: Robot, request: Request) -> Fault | None:
         return None
     told = aged(robot, request.key, age=0)
     more = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
-    return Fault(200, headers={**told.headers, **more})
+    return says(200, headers={**told.headers, **more})
 
 
 async def other_bytes(request: Request) -> Fault:
     """The range that was asked for, of an object of zeros."""
     first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
     headers = {"ETag": request.headers["If-Match"], "Content-Range": f"bytes {first}-{last}/*"}
-    return Fault(206, bytes(last - first + 1), headers)
+    return says(206, bytes(last - first + 1), headers)
 
 
 @pytest.mark.parametrize("scene", ["proof", "recognised", "copied"])

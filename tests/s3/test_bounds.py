@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from robot import BUCKET, HOME, PART, Robot, until
 
+from petal_s3.demo.link import Link, Shape
 from petal_s3.errors import Conflict, Offline, S3CredentialsError
 from petal_s3.s3 import lifecycle, multipart, trials
 from petal_s3.s3.checksums import digest
@@ -22,7 +23,6 @@ from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import HeldPart, ObjectInfo
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.stalls import Patience
-from tests.faults.chaos import Chaos, Shape
 
 SHORT_S = 0.1
 HANGS_S = 30.0  # far beyond every bound below: only a call without one comes near
@@ -84,7 +84,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    robot: Robot, chaos: Chaos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """A client in a hurry, on a link that may fall silent."""
     robot.put(KEY, WHOLE)
@@ -137,8 +137,8 @@ async def outcomes(bench: Bench) -> dict[str, Any]:
 
 
 SILENCES = {
-    "the SYN is lost": Chaos.lose,
-    "taken, never answered": Chaos.black_hole,
+    "the SYN is lost": Link.lose,
+    "taken, never answered": Link.black_hole,
     "taken, never read": lambda chaos: chaos.stall_after(up=0, each=True),
     "in the request": lambda chaos: chaos.stall_after(up=100, each=True),
     "in the answer": lambda chaos: chaos.stall_after(down=30, each=True),
@@ -153,7 +153,7 @@ DRIPS = {"drips": lambda chaos: chaos.shape(Shape(down_bytes_s=20))}
 )
 @pytest.mark.parametrize("where", SILENCES)
 async def test_every_operation_ends_when_the_peer_falls_silent(
-    chaos: Chaos, bench: Bench, where: str
+    chaos: Link, bench: Bench, where: str
 ) -> None:
     SILENCES[where](chaos)
 
@@ -181,7 +181,7 @@ async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
     "S3 stops in the middle of an object that is downloaded",
     "the download ends in time and leaves no half file",
 )
-async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Chaos) -> None:
+async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Link) -> None:
     await robot.restart(request_timeout=0.3)
     robot.service.objects.spread = lambda: 0.0
     robot.put(KEY, b"x" * PART)
@@ -205,7 +205,7 @@ async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chao
 )
 @pytest.mark.parametrize("where", {**SILENCES, **DRIPS})
 async def test_the_token_service_is_not_waited_for_longer(robot: Robot, where: str) -> None:
-    async with Chaos(robot.tokens.url) as chaos:
+    async with Link(robot.tokens.url) as chaos:
         {**SILENCES, **DRIPS}[where](chaos)
         tokens = TokenService(f"{chaos.url}/session-token", timeout_s=SHORT_S)
         ended = await asyncio.gather(*(outcome(tokens.get()) for _ in range(3)))
@@ -223,7 +223,7 @@ async def test_the_token_service_is_not_waited_for_longer(robot: Robot, where: s
     "stopped while the peer is silent",
     "the service stops at once; the row waits where it was",
 )
-async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Chaos) -> None:
+async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Link) -> None:
     chaos.stall_after(up=1_000_000)
     service = await robot.run()
     row = await robot.land(size=PART)
@@ -240,7 +240,7 @@ async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Ch
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 async def test_a_part_that_is_cancelled_sends_no_more(
-    robot: Robot, chaos: Chaos, times: int
+    robot: Robot, chaos: Link, times: int
 ) -> None:
     """Not what the buffer of its connection holds either, however often it is cancelled."""
     chaos.stall_after(up=1_000_000)

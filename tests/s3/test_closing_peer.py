@@ -19,7 +19,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.stalls import Patience
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 SIZE = 16 * MIB  # more than all buffers on the way
 SLOW_DOWN = (

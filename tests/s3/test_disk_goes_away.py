@@ -177,7 +177,7 @@ async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> 
         shutil.rmtree(robot.state)
         paths.append(robot.write("after.ulg", seed=3))
         row = await entered(robot, paths[2])
-        await robot.link.restore()
+        robot.link.forward()
         await until(lambda: proven(robot) == 3)
         await until(lambda: service.lock.held)
 
@@ -211,7 +211,7 @@ async def test_a_disk_that_is_pulled_out_is_waited_for(robot: Robot, tmp_path: P
             said = await told(service)
             left_there = list(state.iterdir())
             assert disks.run("mount", "--bind", str(disk), str(state)).returncode == 0
-            await robot.link.restore()
+            robot.link.forward()
             await until(lambda: proven(robot) == 2)
             done = await robot.row(row)
 

@@ -13,6 +13,7 @@ import pytest
 from robot import until
 from wired import KEY, MIB, PART, Wired, noise
 
+from petal_s3.demo.faults import Answer, Fault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import (
     Conflict,
@@ -24,7 +25,6 @@ from petal_s3.errors import (
     Throttled,
 )
 from petal_s3.objects.objects import MOST_READERS
-from tests.faults.wire import Answer, Fault
 
 SIZE = 4 * MIB
 CUT = Fault("cut", cut_answer_at=MIB)

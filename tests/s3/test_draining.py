@@ -127,7 +127,7 @@ async def test_a_link_that_is_back_is_used_soon(robot: Robot) -> None:
     block = service.drainer.block
     before = len(robot.ledger.requests())
 
-    await robot.link.restore()
+    robot.link.forward()
     back_at = time.monotonic()
     await until(lambda: len(robot.ledger.requests()) > before)
 
@@ -324,7 +324,7 @@ async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_dra
     await until(lambda: robot.sql("SELECT code FROM log") == [("offline",)])
 
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
-    await robot.link.restore()
+    robot.link.forward()
     await until(lambda: service.drainer.block and service.drainer.block.code == "storage_full")
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
     await service.drainer.pause.retry_now()

@@ -465,7 +465,7 @@ async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
     }
 
     assert set(ends.values()) <= REFUSED
-    assert wired.server.seen == []
+    assert wired.server.ledger.requests() == []
     with contextlib.suppress(FileNotFoundError):
         assert list((tmp_path / "state" / "spool").iterdir()) == []
 
@@ -477,5 +477,5 @@ async def test_a_uri_of_our_own_names_our_own_object(wired: Wired) -> None:
 
     await wired.objects.move(f"s3://{BUCKET}/{KEY}", f"s3://{BUCKET}/{OTHER}")
 
-    assert {one.key for one in wired.server.seen} == {KEY, OTHER}
+    assert {one.key for one in wired.server.ledger.requests()} == {KEY, OTHER}
     assert set(wired.things) == {OTHER}

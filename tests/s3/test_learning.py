@@ -16,13 +16,14 @@ from robot import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, unt
 
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Answer, Fault, refusal
+from petal_s3.demo.ledger import Request
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
 from petal_s3.service.service import Service
-from tests.faults.personality import Personality
-from tests.faults.server import FaultServer, Seen
-from tests.faults.wire import Answer, Fault, refusal
+from tests.support.personality import Personality
+from tests.support.server import FaultServer
 
 TRIAL = f"{HOME}tmp/capabilities"
 BODIES = {"PutObject", "UploadPart"}
@@ -141,22 +142,22 @@ class Drone:
         await self.bring(await self.land("first.ulg", seed=99))
         return self.service.s3.capabilities
 
-    def since(self, mark: int) -> list[Seen]:
+    def since(self, mark: int) -> list[Request]:
         """What the server saw after so many requests."""
-        return self.server.seen[mark:]
+        return self.server.ledger.requests()[mark:]
 
     @property
     def mark(self) -> int:
-        return len(self.server.seen)
+        return len(self.server.ledger.requests())
 
-    def trial(self, mark: int = 0) -> list[Seen]:
+    def trial(self, mark: int = 0) -> list[Request]:
         """The requests that were only trials."""
         return [one for one in self.since(mark) if one.key == TRIAL]
 
     def sent(self, row: Row) -> int:
         """Bytes of bodies of one log."""
         return sum(
-            one.body_bytes for one in self.server.seen if one.op in BODIES and one.key == row.key
+            one.body_bytes for op in BODIES for one in self.server.ledger.requests(op, row.key)
         )
 
     def nothing_is_left(self) -> bool:
@@ -194,7 +195,7 @@ async def test_a_trial_costs_a_byte_at_a_time_and_leaves_nothing(drone: Drone, o
     be(drone, odd)
     row = await drone.bring(await drone.land(size=THREE_PARTS))
 
-    bodies = [one for one in drone.server.seen if one.op in BODIES]
+    bodies = [one for one in drone.server.ledger.requests() if one.op in BODIES]
     tried = [one for one in bodies if one.key == TRIAL]
     assert tried == bodies[: len(tried)]  # the log's own come after
     assert {one.body_bytes for one in tried} == {1}
@@ -555,7 +556,7 @@ LARGE = 2 * PIECE + 300_000
 
 
 def ranges(drone: Drone, row: Row) -> list[str]:
-    return [one.range for one in drone.server.seen if one.op == "GetObject" and one.key == row.key]
+    return [one.range for one in drone.server.ledger.requests("GetObject", row.key)]
 
 
 WHOLE = [f"bytes=0-{PIECE - 1}", f"bytes={PIECE}-{2 * PIECE - 1}", f"bytes={2 * PIECE}-{LARGE - 1}"]

@@ -29,8 +29,8 @@ from robot import (
 
 from petal_s3.cleanup.stale_uploads import Pass
 from petal_s3.cli import screen
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
@@ -43,9 +43,9 @@ RULES = "Other"  # the ledger has no name for the question after lifecycle rules
 LOST = HOME + "lost.ulg"
 DAY = timedelta(days=1)
 PORTALS = (
-    Fault(200),
-    Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
-    Fault(200, b"<html><body/></html>"),
+    says(200),
+    says(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
+    says(200, b"<html><body/></html>"),
 )
 
 
@@ -56,7 +56,7 @@ def begin(robot: Robot, key: str = LOST) -> str:
 
 def xml(name: str, inner: str, **headers: str) -> Fault:
     body = f"<?xml version='1.0'?><{name}>{inner}</{name}>"
-    return Fault(200, body.encode(), {"Content-Type": "application/xml", **headers})
+    return says(200, body.encode(), {"Content-Type": "application/xml", **headers})
 
 
 def listing(
@@ -845,8 +845,8 @@ async def test_what_s3_does_not_say_is_unknown(robot: Robot) -> None:
         refusal(405, "MethodNotAllowed"),
         refusal(404, "NotHere"),
         refusal(400, "InvalidRequest"),
-        Fault(200),
-        Fault(200, b"<html><body/></html>"),
+        says(200),
+        says(200, b"<html><body/></html>"),
         xml("LifecycleConfiguration", ""),
     ):
         robot.fault(RULES, answer)

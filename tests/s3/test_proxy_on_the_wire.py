@@ -25,8 +25,8 @@ from robot import (
 )
 
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.host.proxy import S3BucketProxy
 
 KEY = f"{HOME}20250727_143022_mission_log.ulg"
@@ -185,7 +185,7 @@ async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_la
     path = robot.write()
 
     refused = await proxy.upload_file(path)
-    await robot.link.restore()
+    robot.link.forward()
     again = await proxy.upload_file(path)
 
     assert (refused["status"], refused["code"]) == (503, "offline")

@@ -19,10 +19,10 @@ from robot import (
     until,
 )
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.outbox import remote_objects
-from tests.faults.known import CONDITIONAL
+from tests.support.known import CONDITIONAL
 
 EXPIRED = refusal(400, "ExpiredToken")
 DENIED = refusal(403, "AccessDenied")
@@ -133,7 +133,7 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(
         first.append(request.headers[TOKEN])
         if request.headers[TOKEN] != first[0]:
             return None
-        return Fault(status) if request.op.startswith("Head") else EXPIRED
+        return says(status) if request.op.startswith("Head") else EXPIRED
 
     for op in ("HeadObject", "HeadBucket", "ListObjectsV2"):
         robot.always(op, dead)
@@ -153,10 +153,10 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(
 )
 async def test_a_head_that_is_refused_for_its_option_is_no_dead_token(robot: Robot) -> None:
     async def picky(request: Request) -> Fault | None:
-        return Fault(400) if "x-amz-checksum-mode" in request.headers else None
+        return says(400) if "x-amz-checksum-mode" in request.headers else None
 
     robot.always("HeadObject", picky)
-    robot.always("HeadBucket", Fault(400))
+    robot.always("HeadBucket", says(400))
 
     done = [await robot.attempt(await robot.land(f"{seed}.ulg", seed=seed)) for seed in range(2)]
 
@@ -243,7 +243,7 @@ async def test_a_bad_bucket_blocks_the_drain_and_no_row_dies(
     "refusals", "reading objects is not granted", "the proof is read from the listing"
 )
 async def test_a_machine_that_may_not_read_proves_by_the_listing(robot: Robot, size: int) -> None:
-    robot.always("HeadObject", Fault(403))
+    robot.always("HeadObject", says(403))
     row = await robot.land(size=size)
 
     done = await robot.attempt(row)
@@ -352,7 +352,7 @@ async def test_retry_after_is_honoured(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [refusal(503, "SlowDown"), refusal(429, "TooManyRequests"), Fault(503)]
+    "fault", [refusal(503, "SlowDown"), refusal(429, "TooManyRequests"), says(503)]
 )
 @pytest.mark.guarantee("refusals", "503 or 429", "every row waits; the link counts as up")
 async def test_throttling_blocks_the_drain_and_the_link_is_up(robot: Robot, fault: Fault) -> None:
@@ -455,7 +455,7 @@ async def test_parts_in_flight_learn_the_time_together(robot: Robot) -> None:
 async def test_a_head_refused_for_its_time_is_redone(robot: Robot) -> None:
     """A HEAD carries no code: only the date tells."""
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
-    robot.fault("HeadObject", dated(Fault(403), ahead))
+    robot.fault("HeadObject", dated(says(403), ahead))
     row = await robot.land()
 
     done = await robot.attempt(row)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot import DROP, HOME, SMALL, TWO_PARTS, Fault, Robot, refusal
+from robot import DROP, HOME, SMALL, TWO_PARTS, Robot, refusal
 
 from petal_s3.cleanup import deletion as removal
 from petal_s3.cleanup.retention import Retention
-from petal_s3.demo.link import Fault as LinkFault
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.flight_state import Heartbeat
@@ -199,10 +199,10 @@ async def test_a_pinned_log_goes_last(robot: Robot, ladder: Ladder) -> None:
     [
         refusal(404, "NoSuchKey"),
         refusal(403, "AccessDenied"),
-        LinkFault(200),
-        LinkFault(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
-        LinkFault(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
-        LinkFault(302, headers={"Location": "http://portal.invalid/"}),
+        says(200),
+        says(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
+        says(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
+        says(302, headers={"Location": "http://portal.invalid/"}),
         DROP,
     ],
 )

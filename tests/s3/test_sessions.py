@@ -223,7 +223,7 @@ async def test_offline_the_row_is_told_and_the_log_arrives_later(robot: Robot) -
         await sessions.upload_log(robot.service, path, "s1", "no network")
     path.unlink()
     waiting = await sessions.waiting(robot.service, "s1")
-    await robot.link.restore()
+    robot.link.forward()
 
     assert (told.value.status, told.value.waiting_helps) == (503, True)
     assert [row.id for row in waiting] == [told.value.row_id]

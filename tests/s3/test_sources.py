@@ -403,7 +403,7 @@ async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
     await robot.step()
     [row] = await rows(robot)
     assert (row.state, row.parts_sent) == ("queued", 1)
-    await robot.link.restore()
+    robot.link.forward()
     await robot.restart()
 
     rotate(path, XML, MTIME + 1)

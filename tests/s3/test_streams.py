@@ -20,13 +20,13 @@ import pytest
 from robot import HOME, until
 from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.intake import receive, spool
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.outbox import Outbox
-from tests.faults.wire import Answer, Fault, refusal
 
 HERE = Path(__file__).parent
 SMALL = 300_000

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from robot import Robot, until
 
+from petal_s3.demo.link import Link, Shape
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.stalls import Patience
 from petal_s3.upload import pause
-from tests.faults.chaos import Chaos, Shape
 
 DAY = timedelta(days=1)
 
@@ -92,7 +92,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Chaos]:
+async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Link]:
     """The drone's link ends at a server that speaks TLS, which passes on to the counting link."""
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +101,7 @@ async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Cha
 
     server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    async with Chaos(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
+    async with Link(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
         robot.given = {**robot.given, "endpoint_url": chaos.url}
         await robot.restart()
         yield chaos
@@ -182,13 +182,13 @@ async def test_a_certificate_of_somebody_else_gets_nothing(
         robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
-BREAKS: dict[str, Callable[[Chaos], None]] = {
+BREAKS: dict[str, Callable[[Link], None]] = {
     "reset after a byte": lambda chaos: chaos.cut_after(up=1),
     "closed in our greeting": lambda chaos: chaos.cut_after(up=200, reset=False),
     "reset after a byte of theirs": lambda chaos: chaos.cut_after(down=1),
     "closed in their certificate": lambda chaos: chaos.cut_after(down=500, reset=False),
     "silent in their certificate": lambda chaos: chaos.stall_after(down=500),
-    "never answered": Chaos.black_hole,
+    "never answered": Link.black_hole,
 }
 
 

@@ -23,8 +23,9 @@ from robot import BUCKET, HOME, refusal
 
 from petal_s3 import tools
 from petal_s3.client import S3Client
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 FOUR = (
     tools.upload_log_to_s3,
@@ -310,7 +311,7 @@ def test_offline_the_answer_carries_the_row(bench: Bench) -> None:
     bench.link.cut()
 
     told = [tools.upload_log_to_s3(path, "s1") for _ in range(2)]
-    bench.link.restore()
+    bench.link.forward()
     made = tools.upload_log_to_s3(path, "s1")
 
     assert all(one["success"] is False and one["status"] == 503 for one in told)

@@ -12,7 +12,7 @@ from petal_s3.core import clock
 from petal_s3.outbox import transitions
 from petal_s3.s3.server_time import date_s
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 HOUR_S = 3600.0
 _YEAR_2100_S = 4_102_444_800

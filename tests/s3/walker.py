@@ -11,7 +11,7 @@ from pathlib import Path
 from robot import HOME
 from wired import on_the_shore
 
-from tests.faults.mind import Many
+from tests.support.mind import Many
 
 COUNT = 100_000
 SETTLED = 20_000  # caches of every kind are full by then
@@ -34,7 +34,7 @@ async def main(tmp: Path) -> None:
             if count == SETTLED:
                 base = peak_bytes()
             if count % 1000 == 0:
-                wired.server.seen[:-1] = []  # the server's own notes
+                wired.server.ledger.clear()  # the server's own notes
         told = {
             "count": count,
             "different": different,

@@ -17,16 +17,17 @@ from robot import BUCKET, HOME, MACHINE
 
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Link
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import Objects
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.checksums import multipart_etag
 from petal_s3.service.service import Service
-from tests.faults.chaos import Chaos
-from tests.faults.known import KNOWN
-from tests.faults.mind import Thing
-from tests.faults.server import FaultServer, Seen
+from tests.support.known import KNOWN
+from tests.support.mind import Thing
+from tests.support.server import FaultServer
 
 KEY = f"{HOME}20250727_143022_flight.ulg"
 OTHER = f"{HOME}new.ulg"
@@ -44,7 +45,7 @@ class Wired:
     """The world of one test."""
 
     server: FaultServer
-    link: Chaos
+    link: Link
     service: Service
     proxy: S3BucketProxy
     tmp: Path
@@ -84,12 +85,12 @@ class Wired:
         )
         return body
 
-    def asked(self, op: str) -> list[Seen]:
+    def asked(self, op: str) -> list[Request]:
         """The requests of one operation, in their order."""
-        return [one for one in self.server.seen if one.op == op]
+        return self.server.ledger.requests(op)
 
     def ops(self) -> list[str]:
-        return [one.op for one in self.server.seen]
+        return [one.op for one in self.server.ledger.requests()]
 
     async def land(self, key: str, body: bytes, name: str = "flight.ulg") -> Row:
         """A proven row, and its object at ``key``, sent by the service itself."""
@@ -134,7 +135,7 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 @contextlib.asynccontextmanager
 async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     """Everything open; nothing drains by itself."""
-    async with FaultServer(keep=True) as server, Chaos(server.url) as link:
+    async with FaultServer(keep=True) as server, Link(server.url) as link:
         loaded = load_settings(**settings(server, link.url, tmp, **more))
         service = Service(loaded, capabilities=KNOWN)
         service.drainer.timing.spread = service.objects.spread = lambda: 0.0

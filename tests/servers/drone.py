@@ -18,9 +18,10 @@ from botocore.exceptions import ClientError
 
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
+from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -203,7 +204,7 @@ class Drone:
             if came != number:
                 return None
             watching.append(asyncio.create_task(watch(request)))
-            return Fault(lose_answer=True)
+            return Fault(deaf=True)
 
         self.act(act)
 

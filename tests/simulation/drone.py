@@ -138,7 +138,7 @@ class Drone:
             await asyncio.wait(tasks, timeout=1.0)
         service, self._service = self.service, None
         await service.s3.close()
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is not None:
             with contextlib.suppress(Exception):
                 outbox.close()
@@ -172,9 +172,9 @@ class Drone:
     def fill(self, full: bool) -> None:
         """The database finds no room from now on, or has room again."""
         self.full = full
-        if self._service is None or self._service.outbox._outbox is None:
+        if self._service is None or self._service.outbox.opened is None:
             return
-        conn = self._service.outbox._outbox.sql.db.conn
+        conn = self._service.outbox.opened.sql.db.conn
         pages = conn.execute("PRAGMA page_count").fetchone()[0] if full else _NO_LIMIT
         conn.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -198,7 +198,7 @@ class Drone:
     def rows(self) -> tuple[list[Row], dict[int, str]]:
         """All rows, and why each of them waits."""
         service = self.service
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is None:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
@@ -213,7 +213,7 @@ class Drone:
     @property
     def version(self) -> tuple[int, int]:
         """Something else whenever the outbox has changed."""
-        outbox = self._service.outbox._outbox if self._service is not None else None
+        outbox = self._service.outbox.opened if self._service is not None else None
         return self.kills, -1 if outbox is None else outbox.sql.db.conn.total_changes
 
 

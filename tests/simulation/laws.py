@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from petal_s3.demo.faults import Answer, Fault
 from petal_s3.outbox.rows import Row
-from tests.faults.wire import Answer, Ask, Fault
 from tests.simulation.options import OPTIONS, Provoked
 from tests.simulation.waste import BODIES, HOME, Waste, is_probe, is_temporary
+from tests.support.wire import Ask
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

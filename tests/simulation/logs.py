@@ -12,11 +12,11 @@ from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.key_names import log_key
 from petal_s3.service import sessions
-from tests.faults.wire import Ask
 from tests.simulation.drone import Drone
 from tests.simulation.laws import Accepted
 from tests.simulation.waste import HOME
 from tests.simulation.world import PART, World
+from tests.support.wire import Ask
 
 _SIZES = (9_000, 12_000, PART, PART + 1, 2 * PART, 40_000, 70_000, 100_000)
 

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.faults.mind import Mind
-from tests.faults.wire import Answer, Ask, refusal
+from petal_s3.demo.faults import Answer, refusal
+from tests.support.mind import Mind
+from tests.support.wire import Ask
 
 _LATE_S = 25.0  # how long a HEAD may miss what was stored
 _STORES = {"PutObject", "CompleteMultipartUpload", "CopyObject"}

@@ -14,12 +14,12 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox import entering
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry
 from petal_s3.s3.checksums import crc32_base64
-from tests.faults.wire import Answer, Fault, refusal
 from tests.simulation.drone import Drone
 from tests.simulation.laws import Accepted, LawBroken
 from tests.simulation.life import ACTS, Life

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.errors import S3IntegrationError
-from tests.faults.wire import PORTAL, TROUBLE, TWISTS, Answer, Fault, refusal
 from tests.simulation.drone import Drone
 from tests.simulation.logs import Logs
 from tests.simulation.world import RATE, World
+from tests.support.wire import PORTAL, TROUBLE, TWISTS
 
 _OPS = (
     "PutObject",
@@ -50,7 +51,8 @@ class Troubles:
         world.kill_at, self.drone.kill_at_statement = None, 0
         world.mind.exists, world.mind.quota_bytes = True, None
         world.mind.forbidden.clear()
-        world.tokens.ill, world.tokens.down, world.tokens.revoked = None, False, False
+        world.tokens.heal()
+        world.tokens.revoked = False
         world.options.heal()
         self.drone.fill(False)
         self.disarm()
@@ -141,16 +143,17 @@ class Troubles:
             Answer(302, b"", {"location": "http://x.test"}),
         )
         if self.rng.random() < 0.4:
-            tokens.down = True
+            tokens.drop = True
         elif self.rng.random() < 0.5:
-            tokens.ill = self.rng.choice(ill)
+            tokens.says = self.rng.choice(ill)
         else:
             tokens.revoked = True
         self._for_a_while(120, self._tokens_well)
 
     def _tokens_well(self) -> None:
         tokens = self.world.tokens
-        tokens.down, tokens.ill, tokens.revoked = False, None, False
+        tokens.heal()
+        tokens.revoked = False
 
     def clock_jump(self) -> None:
         self.world.wall_offset_s = self.rng.choice((0.0, -1.7e9, 1.5e8, 86_400.0, -7_200.0))

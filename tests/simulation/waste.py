@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.faults.wire import Answer, Ask
+from petal_s3.demo.faults import Answer
 from tests.simulation.options import Provoked
+from tests.support.wire import Ask
 
 HOME = "flight_logs/drone-1/"
 BODIES = {"PutObject", "UploadPart"}

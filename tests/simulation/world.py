@@ -14,13 +14,14 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDict
 
-from tests.faults.mind import Mind, Thing
-from tests.faults.tokens import Tokens
-from tests.faults.wire import Answer, Ask, Fault, ask
+from petal_s3.demo.faults import Answer, Fault
+from petal_s3.demo.tokens import TokenService
 from tests.simulation.laws import Laws
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.options import Options
 from tests.simulation.waste import is_temporary
+from tests.support.mind import Mind, Thing
+from tests.support.wire import Ask, ask
 
 BUCKET = "logs"
 ENDPOINT = "http://s3.test"
@@ -38,7 +39,7 @@ class World:
     def __init__(self, rng: random.Random, loop: VirtualLoop) -> None:
         self.loop = loop
         self.rng = rng
-        self.tokens = Tokens(self.true_time)
+        self.tokens = TokenService(now=self.true_time)
         self.mind = Mind(
             BUCKET, now=self.true_time, min_part=PART, keep=True, accepts=self.tokens.accepts
         )
@@ -98,9 +99,9 @@ class World:
     async def token_post(self, _proxy: str | None = None) -> tuple[int, dict[str, str], bytes]:
         """In place of one POST to the token service."""
         await asyncio.sleep(self.latency_s)
-        if self.tokens.down or not self.up:
+        if self.tokens.drop or not self.up:
             raise aiohttp.ClientConnectionError("no link")
-        answer = self.tokens.issue()
+        answer = self.tokens.answer()
         self.note("token", self.tokens.fetches, answer.status)
         return answer.status, dict(answer.headers), answer.body
 

@@ -44,7 +44,7 @@ def claim(outbox: Outbox, now: float = 0.0) -> Row:
 
 def with_upload(outbox: Outbox, row: Row) -> Row:
     """A claimed row whose multipart upload has begun and holds 400 confirmed bytes."""
-    row = transitions.remember(
+    row = transitions.remember_upload(
         outbox, transitions.plan(outbox, row, 500), "upload-1", checksummed=True
     )
     return transitions.progress(outbox, row, 0.0, LEASE_S, sent_bytes=400, sent=1, resent=0)

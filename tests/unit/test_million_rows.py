@@ -104,7 +104,7 @@ def one_log(box: Outbox) -> None:
     """All that the drain writes of one log, from its claim to its proof."""
     row = transitions.claim(box, 0.0, LEASE_S)
     assert row is not None
-    row = transitions.remember(
+    row = transitions.remember_upload(
         box, transitions.plan(box, row, 500), f"upload-{row.id}", checksummed=True
     )
     row = transitions.progress(box, row, 0.0, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
@@ -136,7 +136,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "proven_like": (lambda box: queries.proven_like(box, SIZE, "crc32:AAAAAA=="), 4_000),
     "upload_ids": (queries.upload_ids, 1_000),
     "get": (lambda box: queries.get(box, 500_000), 200),
-    "unknown": (lambda box: queries.unknown(box, [known(7)]), 100),  # type: ignore[list-item]
+    "unknown": (lambda box: queries.without_row(box, [known(7)]), 100),  # type: ignore[list-item]
     "proven_at": (lambda box: identities.proven_at(box, known(7)[0], SIZE), 100),
     "land": (lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))), 1_000),
     "land again": (
@@ -192,7 +192,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
     files = [known(number) for number in range(1, MILLION, 100)]
     files[500] = ("/logs/unseen.ulg", identity(1 << 42))
     found: list[object] = []
-    took = steps(crowd, lambda: found.extend(queries.unknown(crowd, files)))  # type: ignore[arg-type]
+    took = steps(crowd, lambda: found.extend(queries.without_row(crowd, files)))  # type: ignore[arg-type]
     assert found == [files[500]]
     assert took <= 60 * len(files)
 

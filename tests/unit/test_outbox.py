@@ -42,8 +42,8 @@ Verb = Callable[[Outbox, Row], Row]
 
 SETTLING: dict[str, Verb] = {
     "plan": lambda outbox, row: transitions.plan(outbox, row, 500),
-    "remember": lambda outbox, row: transitions.remember(outbox, row, "u", checksummed=True),
-    "forget": transitions.forget,
+    "remember": lambda outbox, row: transitions.remember_upload(outbox, row, "u", checksummed=True),
+    "forget": transitions.forget_upload,
     "progress": lambda outbox, row: transitions.progress(
         outbox, row, 0.0, LEASE_S, sent_bytes=1, sent=1, resent=0
     ),
@@ -110,7 +110,7 @@ def test_an_inode_number_of_64_bits_survives(outbox: Outbox) -> None:
     huge = identity((1 << 64) - 3)
     assert entering.enqueue(outbox, entry(file=huge)).identity == huge
     assert entering.enqueue(outbox, entry(file=huge)).id == 1
-    assert queries.unknown(outbox, [("/logs/a.ulg", huge)]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", huge)]) == []
 
 
 def test_asking_again_may_raise_the_priority_but_never_lowers_it(outbox: Outbox) -> None:
@@ -223,7 +223,7 @@ def test_a_refused_file_that_became_a_log_is_queued_in_the_same_row(outbox: Outb
 def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
     entering.enqueue(outbox, entry())
     known, changed = ("/logs/a.ulg", identity()), ("/logs/a.ulg", identity(mtime_ns=6))
-    assert queries.unknown(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
+    assert queries.without_row(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
         changed,
         ("/logs/b.ulg", identity()),
     ]
@@ -232,26 +232,26 @@ def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_scan_looks_again_at_a_deleted_file_that_is_back(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)  # dead here means: its file was gone
-    looked_at = queries.unknown(outbox, [("/logs/a.ulg", identity())])
+    looked_at = queries.without_row(outbox, [("/logs/a.ulg", identity())])
     assert bool(looked_at) == (state == "dead")
 
 
 def test_a_scan_does_not_look_again_at_what_is_no_log(outbox: Outbox) -> None:
     entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) == []
 
 
 def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox) -> None:
     odd = ("/logs/\udcff.ulg", identity())
-    assert queries.unknown(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
+    assert queries.without_row(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
     entering.enter_refused(outbox, entry(path=printable(odd[0])), "bad_name", "Rename it.")
-    assert queries.unknown(outbox, [odd]) == []
+    assert queries.without_row(outbox, [odd]) == []
     assert queries.at_path(outbox, r"/logs/\xff.ulg") != []
 
 
 def test_an_upload_that_somebody_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) != []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) != []
 
 
 # -- claiming
@@ -375,16 +375,16 @@ def test_the_holder_of_the_lease_may_do_everything(outbox: Outbox, verb: str) ->
 def test_an_upload_is_written_down_before_its_first_part(outbox: Outbox) -> None:
     row = transitions.plan(outbox, row_in(outbox, "uploading"), 500)
     assert (row.part_size, row.upload_id) == (500, None)
-    row = transitions.remember(outbox, row, "upload-1", checksummed=True)
+    row = transitions.remember_upload(outbox, row, "upload-1", checksummed=True)
     assert (row.part_size, row.upload_id, row.checksummed) == (500, "upload-1", True)
-    row = transitions.forget(outbox, row)
+    row = transitions.forget_upload(outbox, row)
     assert (row.part_size, row.upload_id, row.sent_bytes) == (None, None, 0)
 
 
 def test_an_upload_id_needs_a_plan(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
     with pytest.raises(sqlite3.IntegrityError):
-        transitions.remember(outbox, row, "upload-1", checksummed=True)
+        transitions.remember_upload(outbox, row, "upload-1", checksummed=True)
 
 
 def test_progress_counts_parts_extends_the_lease_and_forgives_failures(outbox: Outbox) -> None:
@@ -506,7 +506,7 @@ def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> No
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
     assert queries.leftovers(outbox) == [dead]
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.leftovers(outbox) == []
     assert queries.get(outbox, dead.id).part_size is None
 
@@ -516,10 +516,10 @@ def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox, 
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
     requests.retry(outbox, row.id)
-    newer = transitions.remember(outbox, claim(outbox), "upload-2", checksummed=False)
+    newer = transitions.remember_upload(outbox, claim(outbox), "upload-2", checksummed=False)
     if ends == "given up again":
         newer = transitions.mark_dead(outbox, newer, "source_gone", "Deleted.")
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.get(outbox, row.id) == newer
 
 
@@ -528,7 +528,7 @@ def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> No
         outbox, with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted."
     )
     again = requests.retry(outbox, dead.id)
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.get(outbox, dead.id) == again
 
 

@@ -116,7 +116,7 @@ def test_one_key_has_one_upload(outbox: Outbox, sql: sqlite3.Connection) -> None
     first = with_upload(outbox, row_in(outbox, "uploading"))
     second = transitions.plan(outbox, row_in(outbox, "uploading", "b.ulg", key=first.key), 500)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
-        transitions.remember(outbox, second, "upload-2", checksummed=True)
+        transitions.remember_upload(outbox, second, "upload-2", checksummed=True)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
         sql.execute("UPDATE log SET upload_id = 'u' WHERE id = 2")
 
@@ -250,7 +250,7 @@ def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None
         assert {row.state for row in found} == {"queued", "uploading", "dead", "cancelled"}
         assert {(row.content_type, row.media_type) for row in found} == {("", "application/x-ulog")}
         assert sum(queries.counts(outbox).values()) == 4
-        assert queries.named_otherwise(outbox, "/logs/b.ulg", identity()) == []
+        assert queries.rotated_from(outbox, "/logs/b.ulg", identity()) == []
 
 
 @pytest.mark.guarantee(
@@ -279,7 +279,7 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "rows": queries.rows,
     "at_path": lambda box: queries.at_path(box, "/logs/a.ulg"),
     "at_key": lambda box: queries.at_key(box, "k"),
-    "unknown": lambda box: queries.unknown(box, [("/logs/a.ulg", identity())]),
+    "unknown": lambda box: queries.without_row(box, [("/logs/a.ulg", identity())]),
     "next_due_s": lambda box: queries.next_due_s(box, 0.0),
     "has_proven": lambda box: queries.has_proven(box, 1),
     "proven_like": lambda box: queries.proven_like(box, 1, "crc32:x"),

@@ -46,7 +46,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.s3.error_codes import STATUSES, TABLE
 from petal_s3.s3.error_mapping import translate
 from petal_s3.service.service import Service
-from tests.faults import known
+from tests.support import known
 
 MINUTE_S, QUARTER_S = 60.0, 900.0
 

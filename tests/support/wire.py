@@ -1,14 +1,14 @@
-"""Values between listener and mind of the fault server: what is asked, answered, planned."""
+"""What is asked of the fault server, and the faults that it is often told to plan."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from petal_s3.demo.ledger import operation
+from petal_s3.demo.faults import Answer, Fault, refusal
+from petal_s3.demo.ledger import target
 
 _KEPT_BYTES = 1024 * 1024
 
@@ -80,73 +80,13 @@ def ask(
 
     ``bucket``: taken out of the host name where it stands there (``{bucket}.s3.example``).
     """
-    url = urlsplit(raw_path)
-    path = unquote(url.path).lstrip("/")
-    query = parse_qs(url.query, keep_blank_values=True)
     lower = {name.lower(): value for name, value in headers.items()}
-    hosted = bool(bucket) and lower.get("host", "").startswith(f"{bucket}.")
-    if hosted:
-        key = path
-    else:
-        bucket, _, key = path.partition("/")
-    op = operation(method, key, query, copy="x-amz-copy-source" in lower)
-    if op == "Other" and "lifecycle" in query:
+    asked = target(method, raw_path, lower, bucket=bucket)
+    op = asked.op
+    if op == "Other" and "lifecycle" in asked.query:
         op = "PutBucketLifecycle" if method == "PUT" else "GetBucketLifecycle"
-    return Ask(method, bucket, key, query, lower, Body(keep=keep), op, hosted)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer, as it goes over the wire."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    lengthless: bool = False
-    """Nothing tells how long the body is."""
-
-    def but(self, status: int = 0, body: bytes | None = None, **headers: str) -> Answer:
-        """The same answer with something changed; underscores in header names are dashes."""
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return replace(
-            self,
-            status=status or self.status,
-            body=self.body if body is None else body,
-            headers={**self.headers, **more},
-        )
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to one request instead of the plain thing.
-
-    ``cut_at``: the connection is reset when so many bytes of the body have passed.
-    ``drop``: it is reset before anything is done. ``deaf``: everything is done, the answer is
-    lost. ``say``: this answer is given and nothing is done. ``twist``: everything is done, and
-    the answer is changed on its way. ``cut_answer_at``: the connection is reset when so many
-    bytes of the answer's body have gone. ``hang``: nothing is ever answered.
-    """
-
-    name: str = ""
-    cut_at: int | None = None
-    cut_answer_at: int | None = None
-    drop: bool = False
-    deaf: bool = False
-    hang: bool = False
-    delay_s: float = 0.0
-    say: Answer | None = None
-    twist: Callable[[Answer], Answer] | None = None
-
-    @property
-    def honest(self) -> bool:
-        """Whether an answer that arrives is the one that S3 gave."""
-        return self.say is None and self.twist is None
-
-
-def refusal(status: int, code: str, **headers: str) -> Answer:
-    """An error as S3 words it."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
-    return Answer(status, body.encode(), {"Content-Type": "application/xml"}).but(**headers)
+    body = Body(keep=keep)
+    return Ask(method, asked.bucket, asked.key, asked.query, lower, body, op, asked.hosted)
 
 
 _PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><p>Log in</body></html>"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 _BACKLOG = 512
 _SEGMENT_BYTES = 1460
+_SMALL_BYTES = 64 * 1024
 
 
 class Listener:
@@ -59,13 +60,17 @@ class Listener:
     def _bound(self) -> socket.socket:
         made = socket.socket()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # As on a real link; loopback has segments larger than a whole small window.
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
+        self._shorten(made)
         # Set before it listens, so that what it accepts begins with a small window.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
         made.bind((self.host, self.port))
         made.setblocking(False)
         return made
+
+    def _shorten(self, sock: socket.socket) -> None:
+        """Segments as on a real link; those of loopback are larger than a small window."""
+        if self._buffer_bytes <= _SMALL_BYTES:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
 
     def _accept(
         self,
@@ -75,7 +80,7 @@ class Listener:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             client, _ = listener.accept()
             onward = socket.socket()
-            onward.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
+            self._shorten(onward)
             onward.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
             for side in (client, onward):
                 side.setblocking(False)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.faults.chaos import Chaos, Shape
-from tests.faults.chaos_thread import ChaosThread
+from petal_s3.demo.link import Link, Shape
+from petal_s3.demo.recorded_link import LinkThread
 
 DEADLINE_S = 20.0
 MIB = 1024 * 1024
@@ -80,13 +80,13 @@ async def target() -> AsyncIterator[Target]:
 
 
 @pytest.fixture
-async def chaos(target: Target) -> AsyncIterator[Chaos]:
-    async with Chaos(target.url, buffer_bytes=16 * 1024) as made:
+async def chaos(target: Target) -> AsyncIterator[Link]:
+    async with Link(target.url, buffer_bytes=16 * 1024) as made:
         yield made
 
 
 @pytest.fixture
-async def call(chaos: Chaos) -> AsyncIterator[Callable[[], Caller]]:
+async def call(chaos: Link) -> AsyncIterator[Callable[[], Caller]]:
     made: list[Caller] = []
 
     async def dial() -> Caller:
@@ -109,7 +109,7 @@ async def until(true: Callable[[], object]) -> None:
 
 
 async def test_bytes_pass_unchanged_and_are_counted(
-    chaos: Chaos, target: Target, call: Call
+    chaos: Link, target: Target, call: Call
 ) -> None:
     data = bytes(range(256)) * 4096
     one, other = await call(), await call()
@@ -124,7 +124,7 @@ async def test_bytes_pass_unchanged_and_are_counted(
     assert (chaos.up_bytes, chaos.down_bytes) == (len(data) + 4, len(data) + 4)
 
 
-async def test_an_end_is_passed_on(chaos: Chaos, target: Target, call: Call) -> None:
+async def test_an_end_is_passed_on(chaos: Link, target: Target, call: Call) -> None:
     caller = await call()
     caller.say(b"all")
     caller.writer.write_eof()
@@ -135,7 +135,7 @@ async def test_an_end_is_passed_on(chaos: Chaos, target: Target, call: Call) -> 
     await until(lambda: not chaos.open)
 
 
-async def test_a_refusal_is_a_refusal_and_the_port_stays(chaos: Chaos, call: Call) -> None:
+async def test_a_refusal_is_a_refusal_and_the_port_stays(chaos: Link, call: Call) -> None:
     before = await call()
     chaos.refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -149,7 +149,7 @@ async def test_a_refusal_is_a_refusal_and_the_port_stays(chaos: Chaos, call: Cal
     assert await after.hear(4) == b"here"
 
 
-async def test_a_lost_syn_is_neither_accepted_nor_refused(chaos: Chaos, call: Call) -> None:
+async def test_a_lost_syn_is_neither_accepted_nor_refused(chaos: Link, call: Call) -> None:
     chaos.lose()
     for _ in range(3):
         with pytest.raises(asyncio.TimeoutError):
@@ -162,7 +162,7 @@ async def test_a_lost_syn_is_neither_accepted_nor_refused(chaos: Chaos, call: Ca
 
 
 async def test_a_black_hole_takes_everything_and_says_nothing(
-    chaos: Chaos, target: Target, call: Call
+    chaos: Link, target: Target, call: Call
 ) -> None:
     before = await call()
     before.say(b"one")
@@ -178,7 +178,7 @@ async def test_a_black_hole_takes_everything_and_says_nothing(
     assert target.got == [b"one"]
 
 
-async def test_silence_tells_nobody_and_may_end(chaos: Chaos, target: Target, call: Call) -> None:
+async def test_silence_tells_nobody_and_may_end(chaos: Link, target: Target, call: Call) -> None:
     caller = await call()
     caller.say(b"a")
     await caller.hear(1)
@@ -195,9 +195,9 @@ async def test_silence_tells_nobody_and_may_end(chaos: Chaos, target: Target, ca
     assert await caller.hear(1) == b"b"
 
 
-@pytest.mark.parametrize(("verb", "told"), [(Chaos.reset, "rst"), (Chaos.hang_up, "fin")])
+@pytest.mark.parametrize(("verb", "told"), [(Link.reset, "rst"), (Link.hang_up, "fin")])
 async def test_all_connections_end_now_as_they_are_told(
-    chaos: Chaos, target: Target, call: Call, verb: Callable[[Chaos], None], told: str
+    chaos: Link, target: Target, call: Call, verb: Callable[[Link], None], told: str
 ) -> None:
     callers = [await call(), await call()]
     for caller in callers:
@@ -214,7 +214,7 @@ async def test_all_connections_end_now_as_they_are_told(
     assert await again.hear(1) == b"b"
 
 
-async def test_a_cut_refuses_too(chaos: Chaos, call: Call) -> None:
+async def test_a_cut_refuses_too(chaos: Link, call: Call) -> None:
     caller = await call()
     await until(lambda: chaos.open)
     chaos.cut()
@@ -226,7 +226,7 @@ async def test_a_cut_refuses_too(chaos: Chaos, call: Call) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 100_000])
 async def test_a_cut_comes_after_exactly_so_many_bytes(
-    chaos: Chaos, target: Target, call: Call, size: int
+    chaos: Link, target: Target, call: Call, size: int
 ) -> None:
     caller, idle = await call(), await call()
     idle.say(b"x")
@@ -244,7 +244,7 @@ async def test_a_cut_comes_after_exactly_so_many_bytes(
 
 
 async def test_a_cut_may_count_each_connection_by_itself(
-    chaos: Chaos, target: Target, call: Call
+    chaos: Link, target: Target, call: Call
 ) -> None:
     chaos.cut_after(up=1000, each=True)
     first, second = await call(), await call()
@@ -260,7 +260,7 @@ async def test_a_cut_may_count_each_connection_by_itself(
     assert await second.end() == "rst"
 
 
-async def test_an_answer_may_be_cut_to_the_byte(chaos: Chaos, call: Call) -> None:
+async def test_an_answer_may_be_cut_to_the_byte(chaos: Link, call: Call) -> None:
     chaos.cut_after(down=5)
     caller = await call()
     caller.say(b"0123456789")
@@ -270,7 +270,7 @@ async def test_an_answer_may_be_cut_to_the_byte(chaos: Chaos, call: Call) -> Non
 
 
 async def test_a_stall_stops_the_sender_and_may_end(
-    chaos: Chaos, target: Target, call: Call
+    chaos: Link, target: Target, call: Call
 ) -> None:
     chaos.stall_after(up=50_000)
     caller = await call()
@@ -287,7 +287,7 @@ async def test_a_stall_stops_the_sender_and_may_end(
 
 @pytest.mark.parametrize("slow", [Shape(up_bytes_s=100_000), Shape(down_bytes_s=100_000)])
 async def test_a_slow_link_is_slow_and_holds_the_sender_back(
-    chaos: Chaos, call: Call, slow: Shape
+    chaos: Link, call: Call, slow: Shape
 ) -> None:
     chaos.shape(slow)
     caller = await call()
@@ -302,7 +302,7 @@ async def test_a_slow_link_is_slow_and_holds_the_sender_back(
     assert len(await caller.hear(MIB)) == MIB
 
 
-async def test_all_connections_share_one_rate(chaos: Chaos, call: Call) -> None:
+async def test_all_connections_share_one_rate(chaos: Link, call: Call) -> None:
     chaos.shape(Shape(up_bytes_s=100_000))
     callers = [await call() for _ in range(4)]
     began = time.monotonic()
@@ -315,7 +315,7 @@ async def test_all_connections_share_one_rate(chaos: Chaos, call: Call) -> None:
 
 
 async def test_a_slow_link_does_not_swallow_megabytes_ahead(target: Target) -> None:
-    async with Chaos(target.url, buffer_bytes=8 * 1024, shape=Shape(up_bytes_s=1)) as chaos:
+    async with Link(target.url, buffer_bytes=8 * 1024, shape=Shape(up_bytes_s=1)) as chaos:
         with socket.socket() as sender:
             sender.setblocking(False)
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * 1024)
@@ -330,7 +330,7 @@ async def test_a_slow_link_does_not_swallow_megabytes_ahead(target: Target) -> N
     assert taken < 256 * 1024
 
 
-async def test_latency_delays_and_does_not_slow(chaos: Chaos, call: Call) -> None:
+async def test_latency_delays_and_does_not_slow(chaos: Link, call: Call) -> None:
     chaos.shape(Shape(latency_s=0.1))
     caller = await call()
     began = time.monotonic()
@@ -344,7 +344,7 @@ async def test_latency_delays_and_does_not_slow(chaos: Chaos, call: Call) -> Non
     assert last_s < 2.0  # one block after the other would take 4 s
 
 
-async def test_a_schedule_lives_and_dies_by_itself(chaos: Chaos, call: Call) -> None:
+async def test_a_schedule_lives_and_dies_by_itself(chaos: Link, call: Call) -> None:
     chaos.schedule(up_s=0.05, down_s=0.05)
     ends = []
     for _ in range(3):
@@ -363,7 +363,7 @@ async def test_a_schedule_lives_and_dies_by_itself(chaos: Chaos, call: Call) -> 
 
 
 async def test_two_links_take_turns_and_a_switch_ends_what_the_old_one_had(
-    chaos: Chaos, call: Call
+    chaos: Link, call: Call
 ) -> None:
     fast, slow = Shape(up_bytes_s=1e6), Shape(up_bytes_s=1e5)
     seen = set()
@@ -380,7 +380,7 @@ async def test_two_links_take_turns_and_a_switch_ends_what_the_old_one_had(
 async def test_a_target_that_is_away_resets_who_calls(target: Target) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        async with Chaos(f"127.0.0.1:{nobody.getsockname()[1]}") as chaos:
+        async with Link(f"127.0.0.1:{nobody.getsockname()[1]}") as chaos:
             reader, writer = await asyncio.open_connection("127.0.0.1", chaos.port)
             caller = Caller(reader, writer)
             assert await caller.end() == "rst"
@@ -389,7 +389,7 @@ async def test_a_target_that_is_away_resets_who_calls(target: Target) -> None:
 
 async def test_nothing_is_left_running(target: Target) -> None:
     before = asyncio.all_tasks()
-    chaos = Chaos(target.url)
+    chaos = Link(target.url)
     await chaos.start()
     chaos.alternate([(Shape(), 60)])
     chaos.black_hole()
@@ -408,13 +408,13 @@ async def test_nothing_is_left_running(target: Target) -> None:
 def test_code_without_a_loop_has_it_in_a_thread() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with ChaosThread(f"127.0.0.1:{port}") as far:
-            near = socket.create_connection(("127.0.0.1", far.chaos.port), DEADLINE_S)
+        with LinkThread(f"http://127.0.0.1:{port}") as far:
+            near = socket.create_connection(("127.0.0.1", far.link.port), DEADLINE_S)
+            near.sendall(b"GET / HTTP/1.1\r\nHost: there\r\n\r\n")
             with near, server.accept()[0] as there:
-                near.sendall(b"hello")
-                assert there.recv(5) == b"hello"
-                far.tell(Chaos.cut)
+                assert there.recv(5) == b"GET /"
+                far.cut()
                 with pytest.raises(ConnectionResetError):
                     near.recv(1)
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", far.chaos.port), DEADLINE_S)
+                socket.create_connection(("127.0.0.1", far.link.port), DEADLINE_S)

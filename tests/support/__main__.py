@@ -9,9 +9,11 @@ import signal
 import sys
 from collections.abc import Callable
 
-from tests.faults.chaos import Chaos, Shape
-from tests.faults.server import FaultServer, Seen
-from tests.faults.wire import PORTAL, TROUBLE, TWISTS, Fault
+from petal_s3.demo.faults import Fault
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Link, Shape
+from tests.support.server import FaultServer
+from tests.support.wire import PORTAL, TROUBLE, TWISTS
 
 FAULTS = {
     fault.name: fault
@@ -42,7 +44,7 @@ _HELP = """\
 class Console:
     """Translates one typed line into one verb of the server or the link."""
 
-    def __init__(self, server: FaultServer, link: Chaos) -> None:
+    def __init__(self, server: FaultServer, link: Link) -> None:
         self._server = server
         self._link = link
         tokens, mind = server.tokens, server.mind
@@ -92,13 +94,13 @@ class Console:
         elif verb == "die":
             self._link.schedule(up_s=float(given[0]), down_s=float(given[1]))
         elif verb == "seen":
-            return "\n".join(told(one) for one in self._server.seen)
+            return "\n".join(told(one) for one in self._server.ledger.requests())
         else:
             raise KeyError(verb)
         return "done"
 
 
-def told(one: Seen) -> str:
+def told(one: Request) -> str:
     """One request in one line."""
     part = f" part {one.part}" if one.part else ""
     fault = f"  <- {one.fault}" if one.fault else ""
@@ -110,7 +112,7 @@ async def serve(given: argparse.Namespace) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    async with FaultServer(given.bucket) as server, Chaos(server.url, port=given.port) as link:
+    async with FaultServer(given.bucket) as server, Link(server.url, port=given.port) as link:
         server.tokens.life_s = given.token_life
         console = Console(server, link)
         for line in given.do:
@@ -123,8 +125,11 @@ async def serve(given: argparse.Namespace) -> None:
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
-        parts = server.count("UploadPart")
-        print(f"{len(server.seen)} requests, {parts} parts, {server.resent} of them re-sent")
+        ledger = server.ledger
+        requests, parts = len(ledger.requests()), ledger.count("UploadPart")
+        print(
+            f"{requests} requests, {parts} parts, {ledger.resent_confirmed_parts} of them re-sent"
+        )
 
 
 async def _listen(console: Console, ended: asyncio.Event) -> None:

@@ -16,10 +16,10 @@ from email.utils import format_datetime
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
+from petal_s3.demo.tokens import secret_of
 from petal_s3.s3.checksums import Digest, whole_crc32
 
 from .personality import GOOD, Personality
-from .tokens import secret_of
 from .wire import Answer, Ask, Body, refusal
 
 MIN_PART = 5 * 1024 * 1024

@@ -6,42 +6,24 @@ Bodies are counted and digested, not kept, so that gigabytes may pass.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
-import socket
 import ssl
 import struct
 import termios
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
 
-from tests.faults.mind import MIN_PART, Mind
-from tests.faults.personality import GOOD, Personality
-from tests.faults.tokens import Tokens
-from tests.faults.wire import Answer, Ask, Fault, ask
+from petal_s3.demo.faults import Answer, Fault
+from petal_s3.demo.ledger import Ledger, Request
+from petal_s3.demo.recorder import reset
+from petal_s3.demo.tokens import TOKEN_PATH, TokenService
+from tests.support.mind import MIN_PART, Mind
+from tests.support.personality import GOOD, Personality
+from tests.support.wire import Ask, ask
 
-TOKEN_PATH = "/session-token"
 _FOREVER_S = 1e6
-
-
-@dataclass
-class Seen:
-    """One request as the server saw it; ``status`` is 0 when it was never answered."""
-
-    op: str
-    key: str
-    upload_id: str
-    part: int
-    begun: float
-    fault: str = ""
-    body_bytes: int = 0
-    crc32: int = 0
-    status: int = 0
-    range: str = ""
 
 
 class FaultServer:
@@ -56,7 +38,7 @@ class FaultServer:
         keep: bool = False,
         personality: Personality = GOOD,
     ) -> None:
-        self.tokens = Tokens(now)
+        self.tokens = TokenService(now=now)
         self.mind = Mind(
             bucket,
             now=now,
@@ -66,10 +48,8 @@ class FaultServer:
             personality=personality,
         )
         self.url = ""
-        self.seen: list[Seen] = []
-        self.resent = 0
-        """Parts that arrived whole although they were confirmed before, in the same upload."""
-        self._confirmed: set[tuple[str, int, int]] = set()
+        self.ledger = Ledger()
+        """What has arrived; only parts whose answer was sent count as confirmed."""
         self._planned: list[tuple[str, int, Fault]] = []
         self._always: list[tuple[str, int, Fault]] = []
 
@@ -91,15 +71,6 @@ class FaultServer:
         """Nothing is planned any more."""
         self._planned.clear()
         self._always.clear()
-
-    def count(self, op: str) -> int:
-        """How many requests of this operation have arrived."""
-        return sum(one.op == op for one in self.seen)
-
-    @property
-    def body_bytes(self) -> int:
-        """Bytes of all bodies so far, those that broke off included."""
-        return sum(one.body_bytes for one in self.seen)
 
     def _fault(self, asked: Ask) -> Fault:
         for number, (op, part, fault) in enumerate(self._planned):
@@ -140,7 +111,7 @@ class FaultServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == TOKEN_PATH:
-            return await self._token(request)
+            return await self.tokens.respond(request)
         asked = ask(
             request.method,
             request.raw_path,
@@ -149,57 +120,49 @@ class FaultServer:
             bucket=self.mind.bucket,
         )
         fault = self._fault(asked)
-        seen = Seen(asked.op, asked.key, asked.upload_id, asked.part, time.monotonic(), fault.name)
-        seen.range = asked.headers.get("range", "")
-        self.seen.append(seen)
+        record = self.ledger.arrived(
+            request.method, request.raw_path, asked.headers, bucket=self.mind.bucket
+        )
+        record.op, record.fault = asked.op, fault.name
         try:
-            await self._read(request, asked, fault, seen)
-            return await self._answer(request, asked, fault, seen)
+            await self._read(request, asked, fault, record)
+            return await self._answer(request, asked, fault, record)
         except (ConnectionError, asyncio.IncompleteReadError, web.RequestPayloadError):
-            _reset(request)
-            return web.Response(status=500)  # nobody hears it
+            reset(request.transport)
+            return web.Response(status=500)  # is not sent: the connection is gone
+        finally:
+            record.finished = time.monotonic()
 
-    async def _token(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self.tokens.down:
-            self.tokens.fetches += 1
-            _reset(request)
-            return web.Response(status=500)
-        return await _tell(request, self.tokens.issue())
-
-    async def _read(self, request: web.BaseRequest, asked: Ask, fault: Fault, seen: Seen) -> None:
+    async def _read(
+        self, request: web.BaseRequest, asked: Ask, fault: Fault, record: Request
+    ) -> None:
         if fault.drop:
             raise ConnectionResetError
         if fault.cut_at == 0:
             raise ConnectionResetError
         async for block in request.content.iter_any():
-            seen.body_bytes += len(block)
+            record.body_bytes += len(block)
             asked.body.feed(block)
-            if fault.cut_at is not None and seen.body_bytes >= fault.cut_at:
+            if fault.cut_at is not None and record.body_bytes >= fault.cut_at:
                 raise ConnectionResetError
         asked.body.end()
-        seen.crc32 = asked.body.crc32
+        record.crc32 = asked.body.crc32
 
     async def _answer(
-        self, request: web.BaseRequest, asked: Ask, fault: Fault, seen: Seen
+        self, request: web.BaseRequest, asked: Ask, fault: Fault, record: Request
     ) -> web.StreamResponse:
         if fault.hang:
             await asyncio.sleep(_FOREVER_S)
-        answer = fault.say if fault.say is not None else self._done(asked)
+        answer = fault.say if fault.say is not None else self.mind.answer(asked)
         if fault.twist is not None:
             answer = fault.twist(answer)
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault.deaf:
             raise ConnectionResetError
-        seen.status = answer.status
-        if asked.op == "UploadPart" and answer.status == 200 and fault.honest:
-            self._confirmed.add((asked.upload_id, asked.part, asked.body.crc32))
+        self.ledger.told(record, answer.status, confirms=fault.honest)
+        record.answered = True
         return await _tell(request, answer, fault.cut_answer_at)
-
-    def _done(self, asked: Ask) -> Answer:
-        if (asked.upload_id, asked.part, asked.body.crc32) in self._confirmed:
-            self.resent += asked.op == "UploadPart"
-        return self.mind.answer(asked)
 
 
 async def _tell(
@@ -231,24 +194,3 @@ async def _gone(request: web.BaseRequest) -> None:
         if not way.get_write_buffer_size() + waits:
             return
         await asyncio.sleep(0.001)
-
-
-def _reset(request: web.BaseRequest) -> None:
-    transport = request.transport
-    if transport is None:
-        return
-    wire: Any = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError, AttributeError):
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[FaultServer]:
-    """A fault server while the block runs."""
-    server = FaultServer(**options)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
