@@ -75,7 +75,7 @@ class PetalS3(Petal):  # type: ignore[misc]
         """Check the settings, and register our proxy only when they are sound.
 
         It is registered also where the state directory cannot be used now: the host's own proxy
-        would report lost logs as sent. Ours answers with the reason until the disk has room again.
+        would report lost logs as sent. Ours answers with the reason until the disk has space again.
         """
         with guarded("petal-s3 is not active"):
             try:

@@ -1,67 +1,23 @@
-"""The wire of an administrator: a bucket and its settings, read and written, answers checked."""
+"""Read and write a bucket and its settings over the wire; every answer is checked."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from petal_s3.core.settings import Settings
-from petal_s3.errors import (
-    NotS3,
-    S3BucketError,
-    S3CredentialsError,
-    S3FileNotFoundError,
-    S3IntegrationError,
-)
+from petal_s3.errors import NotS3, S3BucketError, S3FileNotFoundError, S3IntegrationError
 from petal_s3.s3.calls import Calls
-from petal_s3.s3.connection import own_credentials
-from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.s3.evidence import came, root_of
 from petal_s3.s3.responses import status
-from petal_s3.s3.s3_settings import s3_settings
-from petal_s3.s3.server_time import ServerClock
 
 Json = dict[str, Any]
 _NEVER_SET = {"not_set", "no_lifecycle"}
 # What also something on the way answers; the rest only a server that knows S3.
 _OF_ANYBODY = {"", "text", "html"}
 _DEFAULT_REGION = "us-east-1"
-
-
-@contextlib.asynccontextmanager
-async def calls_for(settings: Settings, *buckets: str) -> AsyncIterator[list[Calls]]:
-    """Calls for each bucket, with an administrator's credentials.
-
-    His own come first (AWS's chain): those of a machine, from the token service, may hardly do
-    this. Raises :class:`S3CredentialsError` where neither has any.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        tokens = await _tokens(settings)
-        if tokens is not None:
-            stack.push_async_callback(tokens.close)
-        made = [_calls(settings, name, tokens) for name in buckets]
-        for calls in made:
-            stack.push_async_callback(calls.close)
-        yield made
-
-
-async def _tokens(settings: Settings) -> TokenService | None:
-    if await own_credentials():
-        return None
-    if settings.session_token_url is None:
-        raise S3CredentialsError(
-            "There are no credentials: neither AWS's own chain (environment, ~/.aws, instance"
-            " role) nor PETAL_S3_SESSION_TOKEN_URL has any.",
-            code="no_credentials",
-        )
-    return token_service(settings)
-
-
-def _calls(settings: Settings, bucket: str, tokens: TokenService | None) -> Calls:
-    return Calls(s3_settings(settings, connections=2, bucket=bucket), tokens, ServerClock())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Look at everything that a log needs on its way, and say what to do about what is missing."""
+"""Check everything that a log needs on its way, and say what to do about what is missing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         )
         return
     if not stat.S_ISDIR(found.st_mode):
-        yield Finding(check, "failed", f"{directory} is no directory", "Set PETAL_S3_STATE_DIR.")
+        yield Finding(check, "failed", f"{directory} is not a directory", "Set PETAL_S3_STATE_DIR.")
     elif not _ours(found.st_uid) or not os.access(directory, os.W_OK | os.X_OK):
         yield Finding(
             check,
@@ -112,7 +112,7 @@ def _to_be_made(check: str, directory: Path) -> Finding:
         return Finding(
             check,
             "failed",
-            f"{directory} is not there, and {nearest} lets nobody make it",
+            f"{directory} is not there, and this user cannot make it in {nearest}",
             "Set PETAL_S3_STATE_DIR to a directory that can be written.",
         )
     return Finding(check, "ok", f"{directory} is not there yet; it is made when it is needed")
@@ -160,7 +160,7 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
 
 
 def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    """Open it as ``status`` does: nothing is made, and whoever drains is not disturbed."""
+    """Open it as ``status`` does: nothing is created, and a draining process is not disturbed."""
     path = settings.outbox_path
     try:
         exists = path.is_file()
@@ -172,10 +172,10 @@ def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         return
     seen = read_status(settings, 0)
     told = ", ".join(f"{number} {state}" for state, number in seen.counts.items() if number)
-    found = f"{path} opens: {told or 'no log has landed yet'}"
+    found = f"{path} opens: {told or 'no log has been found yet'}"
     if seen.drained_by is None:
         advice = "Start the host, or run petal-s3 serve or petal-s3 drain."
-        yield Finding("outbox", "warning", f"{found}; nobody drains it", advice)
+        yield Finding("outbox", "warning", f"{found}; no process drains it", advice)
     else:
         yield Finding("outbox", "ok", f"{found}; process {seen.drained_by} drains it")
 

@@ -21,15 +21,15 @@ _SETTLED: tuple[RowState, ...] = ("verified", "dead", "cancelled")
 
 
 class Screen(Protocol):
-    """Where it is told what happens."""
+    """Where progress is shown."""
 
     def say(self, sentence: str) -> None:
-        """Tell one thing that has happened."""
+        """Show one event."""
 
     def draw(
         self, left_bytes: int, on_way_bytes: int, moving: dict[int, tuple[str, int, int]]
     ) -> None:
-        """Show how far things are; per row on its way its name, bytes moved, size."""
+        """Show progress; ``moving``: per row on its way its name, bytes moved, size."""
 
 
 @dataclass
@@ -48,14 +48,14 @@ class Followed:
 
     @property
     def died(self) -> list[Row]:
-        """The rows that were buried meanwhile."""
+        """The rows that were marked dead meanwhile."""
         return [row for row in self.settled if row.state == "dead"]
 
 
 async def until_empty(service: Service, screen: Screen, *, patience_s: float | None) -> Followed:
-    """Drain, or watch who drains, until nothing is left or nothing moves for ``patience_s``.
+    """Drain, or watch another process, until nothing is left or moves for ``patience_s``.
 
-    Where nobody drains, the log directories are scanned first, as after a landing.
+    Where no process drains, the log directories are scanned first, as after a landing.
     """
     await service.open()
     watch = _Watch(service, screen)
@@ -92,7 +92,7 @@ class _Watch:
         self._last_id = newest[0].id if newest else 0
 
     async def take_part(self) -> None:
-        """Drain here as soon as nobody else does; say who does."""
+        """Drain here unless another process does; say which."""
         service = self._service
         if service.lock.held:
             return

@@ -1,23 +1,13 @@
-"""Draw rows and progress on a terminal."""
+"""Write the status of the outbox for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +19,6 @@ from petal_s3.service.views.view import View
 
 V = TypeVar("V", bound=View)
 
-_NAME_CHARS = 40
 _NAME_WIDTH = 31
 _SHOWN_DEAD = 10
 _STYLES = {"verified": "green", "uploading": "yellow", "dead": "red", "cancelled": "dim"}
@@ -50,15 +39,15 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def headline(status: StatusView) -> str:
-    """Are my logs up, and if not, why? In one sentence."""
+    """One sentence: are my logs up, and if not, why?"""
     status = _harmless(status)
     counts = status.counts
     up, going, waiting = counts["verified"], counts["uploading"], counts["queued"]
     dead = f" {counts['dead']} cannot be sent." if counts["dead"] else ""
-    if status.drained_by is None:  # what a killed process had begun is on no way
+    if status.drained_by is None:  # what a killed process had begun waits
         going, waiting = 0, waiting + going
     if not any(counts.values()):
-        return str(status.reason or "No log has landed yet.")
+        return str(status.reason or "No log has been found yet.")
     if not going and not waiting:
         return f"{'The log is' if up == 1 else f'All {up} logs are'} up.{dead}" if up else dead[1:]
     said = [f"{_logs(up)} up"]
@@ -93,7 +82,7 @@ def status_view(
 
 
 def _harmless(view: V) -> V:
-    """The same with every text made plain: names of files and words of servers are anybody's."""
+    """The same with every text made plain: file names and answers of servers may hold anything."""
     return type(view).model_validate(_plain(view.model_dump()))
 
 
@@ -148,12 +137,12 @@ def _dead(status: StatusView, rows: Sequence[RowView]) -> list[str]:
     lines = [f"  {row.id}  {shown_name(row.path)}: {row.reason}" for row in rows]
     hidden = status.counts["dead"] - _SHOWN_DEAD
     more = [f"  ... and {hidden} more."] if hidden > 0 else []
-    return ["No flight log, or lost; nothing is sent of:", *lines[:_SHOWN_DEAD], *more, ""]
+    return ["Not a flight log, or lost; these are not sent:", *lines[:_SHOWN_DEAD], *more, ""]
 
 
 def _settling(status: StatusView) -> list[str]:
     names = [shown_name(Path(path).name) for path in status.settling]
-    return [f"Still being written, or just now: {', '.join(names)}."] if names else []
+    return [f"Still being written, or changed a moment ago: {', '.join(names)}."] if names else []
 
 
 def _facts(status: StatusView) -> list[str]:
@@ -169,7 +158,7 @@ def _facts(status: StatusView) -> list[str]:
             f"Link {status.link}, credentials {status.credentials}, vehicle"
             f" {status.flight_state}{clock}."
         )
-    return [*facts, f"Outbox {status.outbox}, drained by {who(status.drained_by)}."]
+    return [*facts, f"Outbox {status.outbox}, drained by {process_name(status.drained_by)}."]
 
 
 def _lacks(status: StatusView) -> list[str]:
@@ -182,105 +171,11 @@ def _lacks(status: StatusView) -> list[str]:
     ]
 
 
-def who(pid: int | None) -> str:
+def process_name(pid: int | None) -> str:
     """Name a process for a sentence; 0 is one that did not say."""
     if not pid:
-        return "nobody" if pid is None else "another process"
+        return "no process" if pid is None else "another process"
     try:
         return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
     except OSError:
         return f"process {pid}"
-
-
-# -- drain
-
-
-def _progress(screen: Console) -> Progress:
-    """Bars; none at all where there is no terminal."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-
-
-class Bars:
-    """One bar for each row on its way and one for all; only lines where there is no terminal."""
-
-    def __init__(self, screen: Console) -> None:
-        self._console = screen
-        self._bars = _progress(screen)
-        self._tasks: dict[int, TaskID] = {}
-        self._total: TaskID | None = None
-        self._bytes = self._left = 0
-
-    def say(self, sentence: str) -> None:
-        """Print a line; the bars stay below it."""
-        self._console.print(plain(sentence), soft_wrap=True)
-
-    def draw(
-        self, left_bytes: int, on_way_bytes: int, moving: Mapping[int, tuple[str, int, int]]
-    ) -> None:
-        """Draw all bars.
-
-        ``left_bytes``: of all rows, not yet confirmed; ``on_way_bytes`` of them are handed to the
-        network. ``moving``: per row on its way its name, bytes moved, size.
-        """
-        if self._total is None:
-            self._total = self._bars.add_task("all", total=None)
-        self._bytes += max(0, left_bytes - self._left)
-        self._left = left_bytes
-        done = self._bytes - left_bytes + on_way_bytes
-        self._bars.update(self._total, total=self._bytes, completed=done)
-        for gone in self._tasks.keys() - moving.keys():
-            self._bars.remove_task(self._tasks.pop(gone))
-        for row_id, (name, moved, size) in moving.items():
-            if row_id not in self._tasks:
-                name = plain(name)  # noqa: PLW2901
-                short = name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 3]}..."
-                self._tasks[row_id] = self._bars.add_task(short, total=size)
-            self._bars.update(self._tasks[row_id], completed=moved)
-
-    def __enter__(self) -> Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-
-# -- get
-
-
-class Bar:
-    """One bar for one transfer; none where there is no terminal."""
-
-    def __init__(self, screen: Console, name: str) -> None:
-        self._bar = _progress(screen)
-        self._task = self._bar.add_task(plain(name), total=None)
-
-    def draw(self, done: int, size: int) -> None:
-        """So many bytes of so many have come."""
-        self._bar.update(self._task, completed=done, total=size)
-
-    def __enter__(self) -> Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()

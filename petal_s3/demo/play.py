@@ -15,9 +15,11 @@ from rich.filesize import decimal
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.audit import Bucket, Finding, find
-from petal_s3.demo.logs import BagRecorder, UlogRecorder, recorder
+from petal_s3.demo.bag_recorder import BagRecorder
+from petal_s3.demo.logs import recorder
 from petal_s3.demo.screen import Bar, Screen
 from petal_s3.demo.stage import BUCKET, MACHINE, PART_BYTES, SETTLE_S, Stage
+from petal_s3.demo.ulog_recorder import UlogRecorder
 
 _SMALL_BYTES = 3 * MIB
 _TICKS = 24

@@ -72,7 +72,7 @@ class Stage:
 
 @contextlib.contextmanager
 def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
-    """Make a stage with room for so many bytes of logs; at the end everything of it is gone.
+    """Make a stage with space for so many bytes of logs; at the end everything of it is deleted.
 
     The vehicle is armed from its first word. Raises ``RuntimeError`` when the disk is too full,
     and ``KeyboardInterrupt`` not only on Ctrl-C but whenever the process is asked to end.
@@ -161,7 +161,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _hear_no_signal() -> None:
-    """Whoever asks a second time must not stop the cleaning, which takes a second at most."""
+    """A second signal must not stop the cleaning, which takes a second at most."""
     if threading.current_thread() is threading.main_thread():
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Stream an answer out of the host's server, and end it when nobody reads or the host stops."""
+"""Stream an answer out of the host's server; end it when the client or the host stops."""
 
 from __future__ import annotations
 

@@ -105,6 +105,11 @@ class Gate:
         """What it asked is answered; aiohttp closes it when it asks nothing more for long."""
         self._resting.add(protocol)
 
+    @property
+    def watched(self) -> int:
+        """How many connections are silent or at rest."""
+        return len(self._silent) + len(self._resting)
+
     def _make_room(self) -> None:
         here = [one for one in self._server.connections if is_open(one)]
         self._resting.intersection_update(here)

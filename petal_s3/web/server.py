@@ -197,6 +197,16 @@ class Server:
         if self._gate is not None:
             self._gate.rests(protocol)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._runner.server.connections) if self._runner.server is not None else 0
+
+    @property
+    def watched(self) -> int:
+        """How many connections may be closed to make room for others."""
+        return 0 if self._gate is None else self._gate.watched
+
     async def stop(self) -> None:
         """Take no new connection, end what runs on."""
         if self._listening is not None:

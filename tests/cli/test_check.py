@@ -324,7 +324,7 @@ def test_an_outbox_that_nobody_drains_is_a_warning(console: Console, at_sea: Sea
     answer = check(console)
 
     assert answer.code == 0
-    assert "nobody drains it" in state(answer, "warning")["outbox"]["found"]
+    assert "no process drains it" in state(answer, "warning")["outbox"]["found"]
 
 
 def test_a_damaged_outbox_is_a_failure(console: Console, at_sea: Sea) -> None:

@@ -149,7 +149,7 @@ def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
         entering.enqueue(outbox, entry("waits.ulg", number=2))
     answer = console.type("status")
     assert answer.out.startswith("1 log is up, 1 is waiting: No process is uploading.")
-    assert "drained by nobody." in answer.out
+    assert "drained by no process." in answer.out
 
 
 def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
@@ -161,7 +161,7 @@ def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
     assert found.startswith(f"No log is up, 1 is waiting: {ARMED}\n")
     assert f"drained by process {os.getpid()} (" in found
     assert "Link up, credentials ok, vehicle armed." in found
-    assert "Still being written, or just now: 'still.ulg'." in found
+    assert "Still being written, or changed a moment ago: 'still.ulg'." in found
     assert ARMED not in console.type("status").out
 
 
@@ -183,7 +183,7 @@ def test_a_row_shows_how_far_it_is_and_why_or_its_proof(console: Console) -> Non
         entering.enqueue(outbox, entry("half.ulg", number=2))
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        transitions.progress(outbox, row, 0, 900, sent_bytes=500, sent=1, resent=0)
+        transitions.progress(outbox, row, 900, sent_bytes=500, sent=1, resent=0)
         transitions.defer(outbox, row, 0, "offline", "No link to S3.")
     lines = console.type("status", COLUMNS="120").out.splitlines()
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued +50% No link to S3", s) for s in lines)

@@ -59,7 +59,7 @@ def test_what_was_enqueued_is_sent(console: Console, sea: Sea) -> None:
 
 def test_an_empty_outbox_is_done_at_once(console: Console, sea: Sea) -> None:
     answer = console.type("drain")
-    assert (answer.code, answer.out) == (0, "No log has landed yet.\n")
+    assert (answer.code, answer.out) == (0, "No log has been found yet.\n")
     assert sea.ledger.requests("PutObject") == []
 
 

@@ -417,7 +417,7 @@ def test_the_real_host_loads_the_petal_and_shares_its_outbox(
             assert json.load(answer)["outbox"] == str(console.state / "outbox.db")
         _share(console, host)
         assert host.terminate() == -15
-    assert "drained by nobody" in console.type("status").out
+    assert "drained by no process" in console.type("status").out
 
 
 def _share(console: Console, host: Host) -> None:

@@ -11,7 +11,7 @@ import pytest
 import petal_s3
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import check_settings
-from petal_s3.host import install as hostfiles
+from petal_s3.host import install as host_files
 
 tomllib = pytest.importorskip("tomllib")
 
@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    return hostfiles.manifest()
+    return host_files.manifest()
 
 
 @pytest.fixture

@@ -247,8 +247,7 @@ class Api:
 
     def mend(self) -> None:
         """Put the world right again."""
-        if self.link.link._listener is None:
-            self.link.forward()
+        self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
         until(lambda: self.spool() == [])

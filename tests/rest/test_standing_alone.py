@@ -435,7 +435,7 @@ def test_a_thousand_silent_connections_lock_nobody_out(stand: Standing) -> None:
             if number % 100 == 99:
                 told = api.get("/health")
                 assert (told.status, told.took_s < 5) == (200, True)
-                most = max(most, len(stand.server._runner.server.connections))
+                most = max(most, stand.server.connections)
         until(lambda: wires(api) <= 41)
         assert most <= 40 + 128, "those that are accepted in one turn come on top"
         assert api.get("/health").status == 200
@@ -464,9 +464,7 @@ def test_connections_that_were_answered_once_lock_nobody_out(api: Api) -> None:
 def test_those_that_left_at_once_take_no_place(stand: Standing) -> None:
     for _ in range(300):
         socket.create_connection(stand.api.address).close()
-    gate = stand.server._gate
-    assert gate is not None
-    until(lambda: len(gate._silent) + len(gate._resting) <= 80, 5)
+    until(lambda: stand.server.watched <= 80)
     test_a_thousand_silent_connections_lock_nobody_out(stand)
 
 

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from petal_s3.admin.bucket_settings import calls_for, region_of
-from petal_s3.admin.bucket_setup import Wish, setup_steps
+from petal_s3.admin.administrator_calls import calls_for
+from petal_s3.admin.bucket_settings import region_of
+from petal_s3.admin.bucket_setup import DesiredBucket, setup_steps
 from petal_s3.admin.checkup import checkup
 from petal_s3.core.settings import AddressStyle, Settings
 from petal_s3.core.settings_loading import check_settings
@@ -224,8 +225,8 @@ async def test_bucket_setup_names_the_setting_where_the_path_is_not_taken(
     server: OneStyle, tmp_path: Any
 ) -> None:
     settings = settings_for(server, "auto", tmp_path)
-    wish = Wish("logs", "us-east-1", "AES256", "flight_logs/", on_aws=False)
-    (step,) = [one async for one in setup_steps(settings, wish)]
+    desired = DesiredBucket("logs", "us-east-1", "AES256", "flight_logs/", on_aws=False)
+    (step,) = [one async for one in setup_steps(settings, desired)]
     assert (step.name, step.outcome) == ("bucket", "failed")
     assert "set PETAL_S3_ADDRESS_STYLE" in step.reason
     assert "permission" not in step.reason

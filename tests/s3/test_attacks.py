@@ -21,6 +21,7 @@ from rich.console import Console
 from robot import HOME, SMALL, TWO_PARTS, Fault, Robot
 
 from petal_s3.cli import follow, screen
+from petal_s3.cli.progress_bars import Bars
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
@@ -73,7 +74,7 @@ async def shown(robot: Robot) -> str:
     paths = [row.path for row in rows]
     status = (await robot.service.status()).model_copy(update={"settling": paths})
     screen.show(drawn, screen.status_view(status, rows, paths))
-    bars = screen.Bars(drawn)
+    bars = Bars(drawn)
     for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
         bars.say(row.name)

@@ -75,9 +75,9 @@ def bench(
         }.items():
             monkeypatch.setenv(f"PETAL_S3_{name.upper()}", str(value))
         yield Bench(link, tokens, cloud, tmp_path)
-        if tools._kept._held is not None:
-            tools._kept._held[1].close()
-        tools._kept.forget()
+        if tools.process_client.held is not None:
+            tools.process_client.held[1].close()
+        tools.process_client.forget()
 
 
 def failed(answer: Answer, code: str, status: int) -> bool:
@@ -374,7 +374,7 @@ def test_several_threads_share_one_client(bench: Bench) -> None:
 def test_after_a_fork_parent_and_child_go_on(bench: Bench) -> None:
     assert tools.upload_log_to_s3(bench.write(), "s1")["success"] is True
     reader, writer = os.pipe()
-    held = tools._kept._lock
+    held = tools.process_client.lock
     held.acquire()  # as another thread might; in the child nobody gives it back
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

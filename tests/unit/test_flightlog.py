@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.demo.logs import BagRecorder, UlogRecorder, recorder, write_bag, write_ulog
+from petal_s3.demo.bag_recorder import BagRecorder
+from petal_s3.demo.logs import recorder, write_bag, write_ulog
+from petal_s3.demo.ulog_recorder import UlogRecorder
 from petal_s3.errors import (
     NotAFlightLog,
     NotFinished,

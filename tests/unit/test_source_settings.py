@@ -18,7 +18,7 @@ from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
 from petal_s3.core.settings import SourceSettings
 from petal_s3.core.settings_loading import check_settings, load_settings
 from petal_s3.errors import ConfigError
-from petal_s3.host import settings_file as settingsfile
+from petal_s3.host import settings_file
 from petal_s3.intake.log_directories import (
     LogDirectory,
     checked_log_directories,
@@ -200,7 +200,7 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     said = [{"directory": str(tmp_path), "kinds": ["xml"], "key": "e/{name}", "date_folders": True}]
     file = tmp_path / "petal-s3.yaml"
 
-    changes, _, _ = settingsfile.note(file, {"sources": json.dumps(said)})
+    changes, _, _ = settings_file.plan(file, {"sources": json.dumps(said)})
 
     written = yaml.safe_load(changes[-1].text)
     assert written["sources"] == said

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from petal_s3.admin import desired_settings as wishes
+from petal_s3.admin import desired_settings
 from petal_s3.admin import iam_policy as policy
 from petal_s3.errors import Refused
 
@@ -16,7 +16,7 @@ THEIRS = {
     "Filter": {"Prefix": "a/"},
     "Expiration": {"Days": 9},
 }
-TMP = wishes.tmp_rule("flight_logs/", "m-1")
+TMP = desired_settings.tmp_rule("flight_logs/", "m-1")
 ABORTS = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3}}
 MARKERS = {"Expiration": {"ExpiredObjectDeleteMarker": True}}
 TLS = policy.tls_only("logs", "us-east-1")
@@ -34,11 +34,11 @@ def ids(lifecycle: dict[str, Any]) -> list[str]:
 
 
 def test_our_rules_are_added_once_and_others_stay() -> None:
-    once = wishes.ruled({"Rules": [THEIRS]}, [TMP])
+    once = desired_settings.ruled({"Rules": [THEIRS]}, [TMP])
 
-    assert once["Rules"] == [THEIRS, wishes.stale_rule(), TMP]
-    assert wishes.ruled(once, [TMP]) == once
-    assert wishes.differences(once, wishes.ruled(once, [TMP])) == []
+    assert once["Rules"] == [THEIRS, desired_settings.stale_rule(), TMP]
+    assert desired_settings.ruled(once, [TMP]) == once
+    assert desired_settings.differences(once, desired_settings.ruled(once, [TMP])) == []
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ def test_our_rules_are_added_once_and_others_stay() -> None:
     ],
 )
 def test_a_rule_that_the_server_writes_otherwise_is_the_same(written: dict[str, Any]) -> None:
-    told = {"Rules": [{**wishes.stale_rule(), **written}, TMP]}
+    told = {"Rules": [{**desired_settings.stale_rule(), **written}, TMP]}
 
-    assert wishes.ruled(told, [TMP]) == told
+    assert desired_settings.ruled(told, [TMP]) == told
 
 
 def test_rules_of_others_that_collect_everything_are_enough() -> None:
     theirs = {"Rules": [rule("a", **ABORTS), rule("b", **MARKERS)]}
 
-    assert wishes.ruled(theirs, []) == theirs
+    assert desired_settings.ruled(theirs, []) == theirs
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,25 @@ def test_rules_of_others_that_collect_everything_are_enough() -> None:
     ],
 )
 def test_rules_of_others_that_fall_short_get_ours_beside_them(short: list[Any]) -> None:
-    found = wishes.ruled({"Rules": short}, [])
+    found = desired_settings.ruled({"Rules": short}, [])
 
-    assert found["Rules"] == [*short, wishes.stale_rule()]
+    assert found["Rules"] == [*short, desired_settings.stale_rule()]
 
 
 def test_a_rule_of_ours_that_was_changed_is_put_back_in_its_place() -> None:
     changed = {**TMP, "Status": "Disabled"}
 
-    found = wishes.ruled({"Rules": [wishes.stale_rule(), changed, THEIRS]}, [TMP])
+    found = desired_settings.ruled(
+        {"Rules": [desired_settings.stale_rule(), changed, THEIRS]}, [TMP]
+    )
 
-    assert found["Rules"] == [wishes.stale_rule(), TMP, THEIRS]
+    assert found["Rules"] == [desired_settings.stale_rule(), TMP, THEIRS]
 
 
 def test_a_prefix_in_the_old_way_becomes_a_filter_when_something_is_written() -> None:
     old = {"ID": "old", "Status": "Enabled", "Prefix": "a/", "Expiration": {"Days": 9}}
 
-    found = wishes.ruled({"Rules": [old]}, [])
+    found = desired_settings.ruled({"Rules": [old]}, [])
 
     assert found["Rules"][0] == {**THEIRS, "ID": "old"}
 
@@ -97,21 +99,24 @@ def test_a_prefix_in_the_old_way_becomes_a_filter_when_something_is_written() ->
 def test_what_is_said_beside_the_rules_stays() -> None:
     more = {"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
 
-    found = wishes.ruled({"Rules": [THEIRS], **more}, [TMP])
+    found = desired_settings.ruled({"Rules": [THEIRS], **more}, [TMP])
 
     assert found["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
 
 
 def test_more_rules_than_s3_takes_are_refused_before_anything_is_written() -> None:
-    fits = [wishes.tmp_rule("", f"m-{number}") for number in range(wishes.MOST_RULES - 1)]
+    fits = [
+        desired_settings.tmp_rule("", f"m-{number}")
+        for number in range(desired_settings.MOST_RULES - 1)
+    ]
 
-    assert len(wishes.ruled(None, fits)["Rules"]) == wishes.MOST_RULES
+    assert len(desired_settings.ruled(None, fits)["Rules"]) == desired_settings.MOST_RULES
     with pytest.raises(Refused, match="1000"):
-        wishes.ruled({"Rules": [THEIRS]}, fits)
+        desired_settings.ruled({"Rules": [THEIRS]}, fits)
 
 
 def test_a_machine_is_told_from_one_whose_id_begins_alike() -> None:
-    assert wishes.tmp_rule("p/", "m-1")["Filter"]["Prefix"] == "p/m-1/tmp/"
+    assert desired_settings.tmp_rule("p/", "m-1")["Filter"]["Prefix"] == "p/m-1/tmp/"
 
 
 # -- encryption
@@ -136,7 +141,7 @@ KEYED = {"BucketKeyEnabled": True}
     ],
 )
 def test_an_encryption_that_is_fine_stays(now: list[Any], sse: str) -> None:
-    assert wishes.encrypted(now, sse) == now
+    assert desired_settings.encrypted(now, sse) == now
 
 
 @pytest.mark.parametrize(
@@ -152,8 +157,8 @@ def test_an_encryption_that_is_fine_stays(now: list[Any], sse: str) -> None:
     ],
 )
 def test_another_encryption_is_set(now: Any, sse: str, wanted: list[Any]) -> None:
-    assert wishes.encrypted(now, sse) == wanted
-    assert wishes.encrypted(wanted, sse) == wanted
+    assert desired_settings.encrypted(now, sse) == wanted
+    assert desired_settings.encrypted(wanted, sse) == wanted
 
 
 # -- pages, logs, differences
@@ -161,27 +166,27 @@ def test_another_encryption_is_set(now: Any, sse: str, wanted: list[Any]) -> Non
 
 def test_pages_are_set_once_and_kept_when_none_are_named() -> None:
     page = {"ID": "page", "AllowedMethods": ["GET"], "AllowedOrigins": ["https://a"]}
-    once = wishes.for_browsers([page], ["https://b", "https://c"])
+    once = desired_settings.for_browsers([page], ["https://b", "https://c"])
 
-    assert [one["ID"] for one in once] == ["page", wishes.BROWSER]
-    assert wishes.for_browsers(once, []) == once
+    assert [one["ID"] for one in once] == ["page", desired_settings.BROWSER]
+    assert desired_settings.for_browsers(once, []) == once
     told = [page, {**once[1], "AllowedOrigins": ["https://c", "https://b"]}]
-    assert wishes.for_browsers(told, ["https://b", "https://c"]) == told
-    assert wishes.for_browsers(once, ["*"])[1]["AllowedOrigins"] == ["*"]
+    assert desired_settings.for_browsers(told, ["https://b", "https://c"]) == told
+    assert desired_settings.for_browsers(once, ["*"])[1]["AllowedOrigins"] == ["*"]
 
 
 def test_access_logs_keep_how_they_are_written_only_in_the_same_bucket() -> None:
     now = {"TargetBucket": "a", "TargetPrefix": "x/", "TargetObjectKeyFormat": {"SimplePrefix": {}}}
 
-    assert wishes.logged(now, "a", "x/") == now
-    assert wishes.logged(now, "a", "y/") == {**now, "TargetPrefix": "y/"}
-    assert wishes.logged(now, "b", "") == {"TargetBucket": "b", "TargetPrefix": ""}
+    assert desired_settings.logged(now, "a", "x/") == now
+    assert desired_settings.logged(now, "a", "y/") == {**now, "TargetPrefix": "y/"}
+    assert desired_settings.logged(now, "b", "") == {"TargetBucket": "b", "TargetPrefix": ""}
 
 
 def test_a_difference_is_one_line_for_each_part() -> None:
-    assert wishes.differences(None, "Enabled") == ["never set -> Enabled"]
-    now = wishes.ruled(None, [])
-    (line,) = wishes.differences(now, wishes.ruled(now, [TMP]))
+    assert desired_settings.differences(None, "Enabled") == ["never set -> Enabled"]
+    now = desired_settings.ruled(None, [])
+    (line,) = desired_settings.differences(now, desired_settings.ruled(now, [TMP]))
     assert line.startswith("adds petal-s3-tmp-m-1: ")
 
 
