@@ -149,7 +149,8 @@ def serve(
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
-    from petal_s3.web.server import check_binding, serve  # noqa: PLC0415 - slow
+    from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
+    from petal_s3.web.server import serve  # noqa: PLC0415 - slow
 
     settings = load_settings()
     service = local_service(settings)

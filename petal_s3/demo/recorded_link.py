@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from types import TracebackType
 
@@ -39,6 +40,10 @@ class RecordedLink(Link):
         """Listen and forward; returns the URL to use instead of the target."""
         self.lead_to(await self._recorder.start())
         return await super().start()
+
+    async def serve_tls(self, context: ssl.SSLContext) -> str:
+        """The far end, behind TLS on a port of its own; returns its URL."""
+        return await self._recorder.serve(context)
 
     async def stop(self) -> None:
         """End everything; nothing is left running."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -56,16 +57,23 @@ class Recorder:
             max_line_size=_LONG_HEADER_BYTES,
             max_field_size=_LONG_HEADER_BYTES,
         )
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._server, "127.0.0.1", 0, backlog=512
-        )
-        host, port = self._listener.sockets[0].getsockname()
-        self.url = f"http://{host}:{port}"
+        self._listeners: list[asyncio.Server] = []
+        self.url = await self.serve()
         return self.url
+
+    async def serve(self, tls: ssl.SSLContext | None = None) -> str:
+        """Listen on one more port; returns its URL."""
+        listener = await asyncio.get_running_loop().create_server(
+            self._server, "127.0.0.1", 0, backlog=512, ssl=tls
+        )
+        self._listeners.append(listener)
+        host, port = listener.sockets[0].getsockname()
+        return f"{'http' if tls is None else 'https'}://{host}:{port}"
 
     async def stop(self) -> None:
         """End all connections, and stop listening."""
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for connection in self._server.connections:
             reset(connection.transport)
         await self._server.shutdown(timeout=1)

@@ -11,7 +11,9 @@ from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, Transient
 from petal_s3.objects.abort import abort_quietly
 from petal_s3.objects.proof import copied_etag, copy_differs
+from petal_s3.objects.user_metadata import header_value
 from petal_s3.s3 import multipart
+from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
@@ -20,6 +22,8 @@ from petal_s3.s3.responses import ObjectInfo
 # may be parts, at most 10,000.
 MAX_COPY_BYTES = 5_000_000_000
 MAX_PARTS = 10_000
+_MOVED_FROM = "moved-from"
+_MOVED_ETAG = "moved-etag"
 _LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
 _LEAST_BYTES = 5 * MIB
 _RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
@@ -100,6 +104,25 @@ class Copier:
             )
             on_failure.pop_all()
         return copied_etag(source, part_size, parts)
+
+
+def move_marks(source: ObjectInfo) -> dict[str, str]:
+    """The metadata by which the copy that a move makes of ``source`` is known again."""
+    return {_MOVED_FROM: header_value(source.key), _MOVED_ETAG: source.etag}
+
+
+def was_moved_from(there: ObjectInfo, key: str) -> bool:
+    """Whether an object says that a move made it of the object at ``key``."""
+    return there.metadata.get(_MOVED_FROM) == header_value(key)
+
+
+def is_own_copy(source: ObjectInfo, there: ObjectInfo, capabilities: Capabilities) -> bool:
+    """Whether an object is a copy that an earlier move made of ``source``, its answer lost."""
+    marks = move_marks(source)
+    marked = all(there.metadata.get(name) == value for name, value in marks.items())
+    # Where a copy keeps the metadata of its source, the same bytes have to do.
+    unmarked = capabilities.lacks("copy_metadata") and there.etag == source.etag
+    return (marked or unmarked) and not copy_differs(source, there, capabilities)
 
 
 def _part_size(source: ObjectInfo) -> int:

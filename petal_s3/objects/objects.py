@@ -17,11 +17,9 @@ from petal_s3.errors import (
     Throttled,
 )
 from petal_s3.objects.abort import abort_unowned
-from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
+from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, is_own_copy, move_marks, was_moved_from
 from petal_s3.objects.download import download, reading
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.objects.proof import copy_differs
-from petal_s3.objects.user_metadata import header_value
 from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import presign
@@ -32,8 +30,6 @@ MAX_RANGE_BYTES = 64 * 1024 * 1024
 MOST_READERS = 4  # at once; connections are left for what has to be sent
 _PAGE = 1000
 _LONGEST_TOKEN = 2048
-_MOVED_FROM = "moved-from"
-_MOVED_ETAG = "moved-etag"
 
 
 class Objects:
@@ -226,30 +222,18 @@ class Objects:
         info = await self._s3.head(source)
         there = await self._s3.head(target)
         if info is None:
-            if there is None or there.metadata.get(_MOVED_FROM) != header_value(source):
+            if there is None or not was_moved_from(there, source):
                 raise S3FileNotFoundError("File not found")
             return  # done before; only the answer was lost
-        if there is not None and not self._our_copy(info, there):
+        if there is not None and not is_own_copy(info, there, self._s3.capabilities):
             raise Conflict("Another object stands at the destination.")
         if there is None:
-            marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
-            there = await self.copier.copy(info, target, marks)  # compared, or it raises
+            there = await self.copier.copy(info, target, move_marks(info))  # compared, or it raises
         await self._outbox(requests.move_proven, source, target, there.etag)
         await self._s3.delete(source)
         if info.size > self.copier.limit:
             # What a copy by ranges that died has left open.
             await abort_unowned(self._s3, self._outbox, target)
-
-    def _our_copy(self, source: ObjectInfo, there: ObjectInfo) -> bool:
-        """Whether an object is a copy that a move before has made, and did not hear of."""
-        marked = (
-            there.metadata.get(_MOVED_FROM) == header_value(source.key)
-            and there.metadata.get(_MOVED_ETAG) == source.etag
-        )
-        # Where a copy keeps the metadata of its source, the same bytes have to do.
-        unmarked = self._s3.capabilities.lacks("copy_metadata") and there.etag == source.etag
-        same = not copy_differs(source, there, self._s3.capabilities)
-        return (marked or unmarked) and same
 
     @contextlib.asynccontextmanager
     async def _alone(self, *keys: str) -> AsyncIterator[None]:

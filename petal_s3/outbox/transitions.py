@@ -97,8 +97,8 @@ def note_read_back(outbox: Outbox, row: Row, note: str) -> Row:
     return outbox.settle(row, "read_back = :note", note=note)
 
 
-def progress(  # noqa: PLR0913 - what was sent, and when
-    outbox: Outbox, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
+def progress(
+    outbox: Outbox, row: Row, leased_until: float, *, sent_bytes: int, sent: int, resent: int
 ) -> Row:
     """Record confirmed bytes, count parts sent and re-sent, and extend the lease.
 
@@ -108,14 +108,13 @@ def progress(  # noqa: PLR0913 - what was sent, and when
     return outbox.settle(
         row,
         "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
-        " parts_resent = parts_resent + :resent, due_at = :now + :lease_s,"
+        " parts_resent = parts_resent + :resent, due_at = :leased_until,"
         " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0"
         " ELSE failures END",
         sent_bytes=sent_bytes,
         sent=sent,
         resent=resent,
-        now=now,
-        lease_s=lease_s,
+        leased_until=leased_until,
     )
 
 

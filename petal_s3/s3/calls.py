@@ -82,21 +82,21 @@ class Calls:
         part: FilePart | None = None,
         slow: bool = False,
     ) -> Answer:
-        """Make one call; once more at once with new credentials or the server's time."""
+        """Make one call; repeat it once, at once, with new credentials or the server's time."""
         for again in (True, False):
             held = await self._tokens.get() if self._tokens is not None else None
             offset_s = self._clock.offset_s or 0.0
             try:
                 return await self._try(operation, part, slow=slow, params=params)
             except (S3CredentialsError, S3BucketError, ClockSkew) as error:
-                # Whatever it was called: when our time moved meanwhile, the signature was wrong.
+                # The clock was corrected meanwhile: then the signature was wrong, whatever it says.
                 moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
                 if not again:
-                    self._after_renewal(error)
+                    self._blame_token_service(error)
                     raise
-                if moved_s <= _CLOCK_LIMIT_S and not self._worth_another(operation, error, held):
-                    self._of_static_keys(error)
-                    self._after_renewal(error)  # lately: fresh ones were refused before
+                if moved_s <= _CLOCK_LIMIT_S and not self._can_be_mended(operation, error, held):
+                    self._blame_static_keys(error)
+                    self._blame_token_service(error)  # fresh ones were refused lately
                     raise
                 if part is not None and error.code == "forbidden":
                     raise  # the next request has new credentials; a body does not travel for that
@@ -105,25 +105,25 @@ class Calls:
                 part.seek(0)
         raise AssertionError("unreachable")
 
-    def _after_renewal(self, error: S3IntegrationError) -> None:
-        """Raise another sentence where fresh credentials failed as well: now they are to blame."""
+    def _blame_token_service(self, error: S3IntegrationError) -> None:
+        """Raise the error in other words where fresh credentials failed as well."""
         if isinstance(error, S3CredentialsError) and self._tokens is not None and error.told:
-            raise _said_anew(
+            raise _worded(
                 error,
                 f"S3 accepts neither the session credentials nor fresh ones ({error.told}): check"
                 " that the token service (PETAL_S3_SESSION_TOKEN_URL) gives some for this S3.",
             ) from error
 
-    def _of_static_keys(self, error: S3IntegrationError) -> None:
-        """Raise another sentence where keys were refused that no token service can renew."""
+    def _blame_static_keys(self, error: S3IntegrationError) -> None:
+        """Raise the error in other words where the refused keys cannot be renewed."""
         if isinstance(error, S3CredentialsError) and self._tokens is None and error.told:
-            raise _said_anew(
+            raise _worded(
                 error,
                 f"S3 does not accept the access key of this machine ({error.told}): check"
                 " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws.",
             ) from error
 
-    def _worth_another(
+    def _can_be_mended(
         self, operation: str, error: S3IntegrationError, held: Credentials | None
     ) -> bool:
         if isinstance(error, ClockSkew) or self._tokens is None or held is None:
@@ -169,7 +169,7 @@ class Calls:
         return ErrorTranslation(self.connection.peer, options)
 
 
-def _said_anew(error: S3IntegrationError, message: str) -> S3CredentialsError:
+def _worded(error: S3IntegrationError, message: str) -> S3CredentialsError:
     anew = S3CredentialsError(message, code=error.code, retry_after_s=error.retry_after_s)
     anew.told = error.told
     return anew

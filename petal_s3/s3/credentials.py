@@ -146,7 +146,7 @@ class TokenService:
                 f"{where} cannot be reached. {error.message}", code="token_service_down"
             ) from error
         try:
-            status, headers, body = await self._post(proxy)
+            status, headers, body = await self.post(proxy)
         except asyncio.TimeoutError:
             raise S3CredentialsError(
                 f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
@@ -164,7 +164,8 @@ class TokenService:
             raise nonsense(where, error, headers) from None  # the cause carries the body: a secret
         return answer, _life_s(answer.expiration, headers)
 
-    async def _post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
+    async def post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
+        """Make one request for credentials; gives status, headers and body."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),

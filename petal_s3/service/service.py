@@ -23,7 +23,7 @@ from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.outbox import deletions, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import Capabilities
-from petal_s3.service.assembly import Seams, build
+from petal_s3.service.assembly import Parts, Seams, build
 from petal_s3.service.draining import Draining
 from petal_s3.service.overview import Overview
 from petal_s3.service.reporting import Reporter
@@ -74,19 +74,22 @@ class Service:
         self.retention = parts.retention
         self.intake = parts.intake
         self.watcher = parts.watcher
-        self.reporter = Reporter(parts)
-        self.drain = Draining(parts, self.reporter)
-        self.waiting = Waiting(parts)
-        self.overview = Overview(parts, self.drain, self.reporter, self.waiting)
         self.stopping = False
         self.listeners = 0
         """How many clients are told of every change."""
         self.flight_gate = parts.flight_gate
         self._threads = base.files.threads
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connect(parts)
+
+    def _connect(self, parts: Parts) -> None:
+        self.reporter = Reporter(parts)
+        self.drain = Draining(parts, self.reporter)
+        self.waiting = Waiting(parts)
+        self.overview = Overview(parts, self.drain, self.reporter, self.waiting)
         self._changes = parts.changes
         self._changes.on_changed.append(self.reporter.publish)
         self._changes.on_settled.append(self._on_settled)
-        self._tasks: list[asyncio.Task[None]] = []
 
     # -- life
 
@@ -240,10 +243,6 @@ class Service:
     async def status(self) -> StatusView:
         """How things are."""
         return await self.overview.status()
-
-    async def metrics(self) -> str:
-        """The figures of ``/metrics``, in Prometheus' text format."""
-        return await self.overview.metrics()
 
     def bytes_of(self, fd: int, size: int) -> FileBytes:
         """The bytes of an open file, to be compared with an object."""

@@ -37,7 +37,7 @@ _RESULT_NAME = re.compile(r"[A-Za-z0-9_ -][A-Za-z0-9._ -]{0,99}")
 
 
 def megabytes(size: int) -> float:
-    """Bytes as people say them here: a megabyte has 1024 * 1024."""
+    """Bytes in megabytes of 1024 * 1024."""
     return size / MIB
 
 
@@ -90,7 +90,7 @@ async def enter_log(
 
 
 def _said(description: str) -> str:
-    """What a row keeps of a description: as much as metadata hold, and no half character."""
+    """A description as a row keeps it: cut to what metadata hold, never inside a character."""
     text = description[:_DESCRIPTION_CHARS]
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -104,7 +104,7 @@ def _status(real: Path) -> os.stat_result:
 
 
 async def _read(service: Service, real: Path, size: int) -> AsyncGenerator[bytes, None]:
-    """The first ``size`` bytes of a file: what is added meanwhile belongs to the next time."""
+    """The first ``size`` bytes of a file; what is added meanwhile is left for the next upload."""
     fd = await service.run(lambda: open_log(real, real=True))
     try:
         at = 0
@@ -121,7 +121,7 @@ async def _read(service: Service, real: Path, size: int) -> AsyncGenerator[bytes
 async def upload_log(
     service: Service, path: str | os.PathLike[str], session_id: str, description: str = ""
 ) -> S3LogMetadata:
-    """Bring a text log into the bucket and return when it is proven.
+    """Upload a text log and return when it is proven.
 
     Raises as :func:`enter_log`; :class:`NotNow` when nothing can be sent now: it stays in the
     outbox and is sent later.
@@ -131,7 +131,7 @@ async def upload_log(
 
 
 async def save_result(
-    service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
+    service: Service, session_id: str, result: Mapping[str, object], name: str = "analysis"
 ) -> S3LogMetadata:
     """As :func:`enter_result`, and return when it is proven, as :func:`upload_log` does."""
     row = await enter_result(service, session_id, result, name)
@@ -139,7 +139,7 @@ async def save_result(
 
 
 async def enter_result(
-    service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
+    service: Service, session_id: str, result: Mapping[str, object], name: str = "analysis"
 ) -> Row:
     """Enter the result of an analysis into the outbox as JSON, durably; returns at once.
 
@@ -164,7 +164,7 @@ async def enter_result(
     )
 
 
-def _as_json(result: Mapping[str, Any]) -> bytes:
+def _as_json(result: Mapping[str, object]) -> bytes:
     try:
         text = json.dumps(dict(result), ensure_ascii=False, allow_nan=False, indent=1)
         body = text.encode()
@@ -185,7 +185,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
-    """What a settled row brought into the bucket; raises :class:`S3UploadError` for nothing.
+    """Describe the proven log of a settled row; raises :class:`S3UploadError` if it is not proven.
 
     Without a URL where none can be signed now: the log is proven all the same.
     """

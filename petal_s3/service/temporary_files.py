@@ -1,4 +1,4 @@
-"""Hand a large file over by its key: a URL to put it, what it is, and its end."""
+"""Temporary objects of a session: a URL to put a large file to, what it is, and its end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FILE_ID = re.compile(r"([0-9a-f]{32})_")
 async def begin(
     service: Service, session_id: str, name: str, size: int, media_type: str | None = None
 ) -> PresignUploadView:
-    """A URL to which the file is put, and the key under which it then stands for a day at most.
+    """Sign a URL to put a file to, and name its key; the object is deleted after a day.
 
     The URL takes ``size`` bytes, no more and no less. Raises :class:`BadInput`.
     """
@@ -61,7 +61,7 @@ async def begin(
 async def complete(
     service: Service, session_id: str, key: str, *, index: int = 0, page_count: int | None = None
 ) -> FileUploadMetadata:
-    """What was put under ``key``; looked at in S3.
+    """Describe the file that was put under ``key``, as S3 has it.
 
     Raises :class:`NotAllowed` for a key of anything else than a file handed over in this session,
     :class:`S3FileNotFoundError` (``not_uploaded``), and :class:`Conflict` (``incomplete``) for
@@ -138,7 +138,7 @@ def _too_large() -> BadInput:
 async def processing(
     service: Service, key: str
 ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
-    """Read a file that was handed over; it is deleted afterwards, however that ends.
+    """Read a temporary object; it is deleted afterwards, also after an error.
 
     Where it cannot be opened it stays, to be asked for again. Raises :class:`NotAllowed` for a
     key that is not a temporary one.
@@ -157,7 +157,7 @@ async def processing(
 
 
 async def end(service: Service, session_id: str) -> int:
-    """A session has ended: delete what was handed over in it; how many objects that were."""
+    """Delete all temporary objects of a session; returns how many there were."""
     folder = temporary_folder(service.ownership.machine_prefix, session_id)
     keys = [item.key async for item in service.objects.walk(folder)]
     for key in keys:
@@ -166,7 +166,7 @@ async def end(service: Service, session_id: str) -> int:
 
 
 async def _forget(service: Service, key: str) -> None:
-    """Delete what nobody needs; where that fails now, the next daily look does it."""
+    """Delete an object that is no longer needed; where that fails, the daily clean-up does it."""
     try:
         await service.objects.delete(key)
     except S3IntegrationError as error:
@@ -174,7 +174,7 @@ async def _forget(service: Service, key: str) -> None:
 
 
 def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict[str, str]]:
-    """A new file id, the media type, and the metadata that say both name and size again."""
+    """A new file id, the media type, and metadata with name and size."""
     named = name.isprintable() and PurePath(name).name == name != ".."
     if not named or not name.strip() or len(name.encode()) > _NAME_BYTES:
         raise BadInput("This is not a file name.", code="bad_name")

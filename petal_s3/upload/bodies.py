@@ -60,8 +60,7 @@ class Bodies:
         await self.outbox(
             transitions.progress,
             row,
-            self.now(),
-            LEASE_S,
+            self.now() + LEASE_S,
             sent_bytes=transfer.progress.confirmed,
             sent=sent,
             resent=resent,

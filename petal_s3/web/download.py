@@ -49,7 +49,7 @@ async def download(service: Service, ask: KeyAsk, call: Call) -> Reply:
         return Reply(b"", headers=headers, content_type="application/octet-stream")
     stack = contextlib.AsyncExitStack()
     wanted = {} if first is None else {"first": first, "last": last}
-    # Opened before anything is answered: until then a failure can still be told as one.
+    # Opened before anything is answered: until then a failure can still be answered as one.
     _, blocks = await stack.enter_async_context(
         service.objects.read(info.key, etag=info.etag, **wanted)
     )

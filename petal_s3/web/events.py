@@ -18,19 +18,19 @@ _LOOK_S = 0.5
 _MOST_LISTENERS = 20
 _OPEN = ("queued", "uploading")
 _QUIET_S = 10.0  # after so long a comment is sent: a client that is gone is noticed
-_LIFE_S = 300.0  # then the browser connects again; nothing is missed, the state is told anew
+_LIFE_S = 300.0  # then the browser connects again; nothing is missed, the state is sent again
 _NOISE = {"clock_offset_s", "oldest_unsent_s", "rate_bytes_s", "eta_s"}
 
 
 class _Trouble(View):
-    """Why nothing can be said now."""
+    """Why the status cannot be read now."""
 
     error: str
     code: str
 
 
 class _Mark(NamedTuple):
-    """What of a row is worth an event when it changes."""
+    """The fields of a row whose change is an event."""
 
     state: str
     sent_bytes: int
@@ -85,7 +85,7 @@ def _calm(status: StatusView) -> dict[str, object]:
 def listen(
     service: Service, leaving: Callable[[], bool], *, life_s: float = _LIFE_S
 ) -> AsyncGenerator[bytes, None]:
-    """Server-sent events (HTML Living Standard, 9.2), until the listener or the host leaves.
+    """Server-sent events (HTML Living Standard, 9.2), until the client or the server stops.
 
     A listener counts from the first event on. Raises :class:`Throttled` when too many listen.
     """
@@ -106,8 +106,8 @@ async def _stream(
             try:
                 found, trouble = await news.take(), ""
             except S3IntegrationError as error:
-                told = _Trouble(error=error.message, code=error.code)
-                found = [("trouble", told)] if error.message != trouble else []
+                said = _Trouble(error=error.message, code=error.code)
+                found = [("trouble", said)] if error.message != trouble else []
                 trouble = error.message
             for name, view in found:
                 yield f"event: {name}\ndata: {json.dumps(view.model_dump())}\n\n".encode()

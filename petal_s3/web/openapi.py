@@ -1,4 +1,4 @@
-"""Describe the routes in the words of OpenAPI 3.1, from the models that check the requests."""
+"""Describe the routes for OpenAPI 3.1, from the models of requests and answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def path_names(route: Route) -> set[str]:
-    """What stands in the path."""
+    """Names of the parameters in the path."""
     return set(_IN_PATH.findall(route.path))
 
 
@@ -70,7 +70,7 @@ def responses_of(route: Route) -> dict[int | str, Json]:
     if route.name == "upload":
         found[202] = {"description": "Safe in the outbox", "model": RowView}
     if route.name == "download":
-        found[206] = {"description": "A stretch of it", "content": content}
+        found[206] = {"description": "A part of it", "content": content}
     for status in route.errors:
         found[status] = {"description": _SPOKEN[status], "model": Problem}
     return found

@@ -1,4 +1,4 @@
-"""What REST is asked, as types: requests are checked by them, OpenAPI is made of them."""
+"""Requests of REST as types: they check what comes in, and OpenAPI is made of them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Text = Annotated[str, Field(max_length=4096)]
 
 
 class Ask(BaseModel):
-    """What stands in path and query: a name that is not known is passed over."""
+    """Parameters of path and query; unknown ones are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Body(BaseModel):
-    """A JSON body: a name that is not known is a mistake of the caller."""
+    """A JSON body; an unknown name is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Nothing(Ask):
-    """Nothing is asked."""
+    """No parameters."""
 
 
 class RowAsk(Ask):
@@ -96,7 +96,7 @@ Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class PresignUploadBody(Body):
-    """A file that is to be handed over by key."""
+    """A file that will be put to a URL."""
 
     session_id: SessionId
     name: Annotated[str, Field(min_length=1, max_length=255)]
@@ -132,11 +132,11 @@ class MoveBody(Body):
 
 
 class FlightBody(Body):
-    """What is said of the flight."""
+    """The flight state, from a caller that knows it."""
 
     armed: bool = Field(strict=True)
 
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Its JSON schema, flat: models of requests refer to no others."""
+    """Its JSON schema; flat, as models of requests refer to no others."""
     return model.model_json_schema()

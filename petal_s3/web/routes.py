@@ -51,7 +51,7 @@ async def get_health(service: Service, _: asks.Nothing, __: Call) -> Reply:
 
 async def get_metrics(service: Service, _: asks.Nothing, __: Call) -> Reply:
     """The text that Prometheus reads."""
-    return Reply((await service.metrics()).encode(), content_type=CONTENT_TYPE)
+    return Reply((await service.overview.metrics()).encode(), content_type=CONTENT_TYPE)
 
 
 async def get_info(service: Service, _: asks.Nothing, __: Call) -> Reply:
@@ -62,10 +62,10 @@ async def get_info(service: Service, _: asks.Nothing, __: Call) -> Reply:
 
 async def get_events(service: Service, _: asks.Nothing, call: Call) -> Reply:
     """Server-sent events: ``progress`` with a row, ``status``."""
-    told = events.listen(service, call.leaving)
-    begun = await anext(told, b"")  # counted from here on, until it ends
+    stream = events.listen(service, call.leaving)
+    begun = await anext(stream, b"")  # counted from here on, until it ends
     return Reply(
-        joined(begun, told),
+        joined(begun, stream),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         content_type="text/event-stream",
     )

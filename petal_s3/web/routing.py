@@ -65,7 +65,7 @@ class Reply:
 
     @property
     def content(self) -> bytes | AsyncIterator[bytes]:
-        """What goes over the wire."""
+        """The bytes of the body, or a stream of them."""
         if isinstance(self.body, BaseModel):
             text = json.dumps(self.body.model_dump(), ensure_ascii=False)
             return text.encode("utf-8", "replace")
@@ -93,11 +93,11 @@ class Route:
 
     @property
     def takes_json(self) -> bool:
-        """Whether what is asked stands in a JSON body."""
+        """Whether it reads a JSON body."""
         return issubclass(self.ask, Body)
 
     async def __call__(self, service: Service, call: Call) -> Reply:
-        """Check what is asked, and do it; raises our errors only."""
+        """Check the request and run the operation; raises our errors only."""
         return await self.run(service, await self._asked(service, call), call)
 
     async def _asked(self, service: Service, call: Call) -> BaseModel:
@@ -147,14 +147,14 @@ async def joined(begun: bytes, coming: AsyncGenerator[bytes, None]) -> AsyncGene
 
 
 async def no_bytes() -> AsyncIterator[bytes]:
-    """The body of a call that has none."""
+    """The body of a call without one."""
     empty: tuple[bytes, ...] = ()
     for block in empty:
         yield block
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first mistake, without a word of what was given."""
+    """The first mistake; never quotes what was given."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":  # its name is the caller's
         return "There is a name in the body that is not known."
@@ -163,7 +163,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
-    """Headers that belong to an error."""
+    """Headers that an error is answered with."""
     if isinstance(error, NoSuchRange):
         yield "Content-Range", f"bytes */{error.size}"
     if error.status == 503 and error.retry_after_s:

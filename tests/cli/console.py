@@ -137,7 +137,7 @@ class Console:
     def start(self, *words: str | Path, **env: str) -> Running:
         """Run a command in a process of its own, beside others."""
         log = self.directory / f"command-{len(self._started)}.log"
-        whole = self._environment(env)
+        whole = self.environment(env)
         self._started.append(Running(tuple(map(str, words)), whole, log))
         return self._started[-1]
 
@@ -147,7 +147,7 @@ class Console:
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "petal_s3", *words],
-            env={**self._environment(env), "TERM": "xterm", "LINES": "40"},
+            env={**self.environment(env), "TERM": "xterm", "LINES": "40"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -161,7 +161,7 @@ class Console:
             process.wait()
             os.close(ours)
 
-    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(_CHECKOUT), **self.env, **env}
 
     def clear(self) -> None:

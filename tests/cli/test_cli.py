@@ -183,7 +183,7 @@ def test_a_row_shows_how_far_it_is_and_why_or_its_proof(console: Console) -> Non
         entering.enqueue(outbox, entry("half.ulg", number=2))
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        transitions.progress(outbox, row, 0, 900, sent_bytes=500, sent=1, resent=0)
+        transitions.progress(outbox, row, 900, sent_bytes=500, sent=1, resent=0)
         transitions.defer(outbox, row, 0, "offline", "No link to S3.")
     lines = console.type("status", COLUMNS="120").out.splitlines()
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued +50% No link to S3", s) for s in lines)

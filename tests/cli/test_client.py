@@ -90,7 +90,7 @@ class Script:
     def __init__(self, console: Console, text: str, *words: object, **env: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", textwrap.dedent(text), *map(str, words)],
-            env={**console._environment(env)},
+            env={**console.environment(env)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -59,9 +59,11 @@ class Drone:
     async def unconnected(self) -> None:
         """No connection is open, and no token at hand."""
         await self.service.s3.close()
-        assert self.service.tokens is not None
-        await self.service.tokens.close()
-        self.service.tokens._current = None
+        tokens = self.service.tokens
+        assert tokens is not None
+        await tokens.close()
+        if tokens.current is not None:
+            tokens.invalidate(tokens.current.generation)
 
     async def attempt(self, *works: Callable[[], Awaitable[Any]]) -> list[str]:
         """Land and send with what there is; the codes of what failed."""

@@ -112,7 +112,7 @@ class VirtualPlace(World):
         service.drainer.timing.probe = self.probe
         service.objects.spread = lambda: _SPREAD
         assert service.tokens is not None
-        service.tokens._post = self.token_post  # type: ignore[method-assign]
+        service.tokens.post = self.token_post  # type: ignore[method-assign]
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:

@@ -30,10 +30,11 @@ from petal_s3.demo.services import EmbeddedS3, in_thread
 from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
 from petal_s3.service.views.rows import RowView
+from petal_s3.web.guard import HEAD_S, MOST_CONNECTIONS
 from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
-from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
+from petal_s3.web.server import Server
 from tests.host.aboard import aboard
 from tests.support.known import KNOWN
 
@@ -246,8 +247,7 @@ class Api:
 
     def mend(self) -> None:
         """Put the world right again."""
-        if self.link.link._listener is None:
-            self.link.forward()
+        self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
         until(lambda: self.spool() == [])

@@ -30,7 +30,8 @@ from apis import (
 
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.errors import ConfigError
-from petal_s3.web.server import Guard, Server, check_binding, is_loopback
+from petal_s3.web.guard import Guard, check_binding, is_loopback
+from petal_s3.web.server import Server
 
 TOKEN = "a-token-of-forty-characters-or-so-0123456"
 LARGE = 24_000_000
@@ -434,7 +435,7 @@ def test_a_thousand_silent_connections_lock_nobody_out(stand: Standing) -> None:
             if number % 100 == 99:
                 told = api.get("/health")
                 assert (told.status, told.took_s < 5) == (200, True)
-                most = max(most, len(stand.server._runner.server.connections))
+                most = max(most, stand.server.connections)
         until(lambda: wires(api) <= 41)
         assert most <= 40 + 128, "those that are accepted in one turn come on top"
         assert api.get("/health").status == 200
@@ -463,9 +464,7 @@ def test_connections_that_were_answered_once_lock_nobody_out(api: Api) -> None:
 def test_those_that_left_at_once_take_no_place(stand: Standing) -> None:
     for _ in range(300):
         socket.create_connection(stand.api.address).close()
-    gate = stand.server._gate
-    assert gate is not None
-    until(lambda: len(gate._silent) + len(gate._resting) <= 80, 5)
+    until(lambda: stand.server.watched <= 80)
     test_a_thousand_silent_connections_lock_nobody_out(stand)
 
 

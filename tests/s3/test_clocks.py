@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import ssl
@@ -301,10 +300,7 @@ def tls_context(
 @contextlib.asynccontextmanager
 async def over_tls(link: RecordedLink, context: ssl.SSLContext) -> AsyncIterator[str]:
     """The link, once more, behind TLS."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(link._server, "127.0.0.1", 0, ssl=context)
-    yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
+    yield await link.serve_tls(context)
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alo
     path = tmp_path / "outbox.db"
     thread = OutboxThread(path)
     await thread.open()
-    first = thread._outbox
+    first = thread.opened
     assert not await thread.missing()
 
     for file in tmp_path.glob("outbox.db*"):
@@ -234,7 +234,7 @@ async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alo
     assert await thread.missing()
     await thread.open()
 
-    assert thread._outbox is not first
+    assert thread.opened is not first
     assert not await thread.missing()
     assert path.exists()
     await thread.close()

@@ -264,7 +264,7 @@ async def forget(drone: Drone) -> None:
     await drone.service.outbox(
         lambda box: box.sql.change("DELETE FROM fact WHERE name LIKE 'capabilities %'")
     )
-    drone.service.s3.capabilities = Capabilities()
+    drone.service.s3.server.capabilities = Capabilities()
 
 
 async def of(drone: Drone, name: str) -> Row:
@@ -348,7 +348,7 @@ async def test_a_refused_body_waits_until_the_server_was_tried(drone: Drone) -> 
 async def test_after_a_trial_that_tells_nothing_one_body_more_is_enough(drone: Drone) -> None:
     await drone.learnt()
     asked_at = drone.service.s3.capabilities.asked_at
-    drone.service.s3.capabilities = Capabilities(asked_at=asked_at)
+    drone.service.s3.server.capabilities = Capabilities(asked_at=asked_at)
     be(drone, "put-condition=400 InvalidArgument")
     for _ in range(2):  # with a checksum, and without
         drone.server.plan("UploadPart", Fault("no", say=refusal(400, "InvalidRequest")))

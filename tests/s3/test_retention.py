@@ -360,7 +360,7 @@ async def test_bytes_that_lost_their_name_are_saved_and_counted(
         await ladder.step()
     assert (robot.logs / "flight.ulg").read_bytes() == robot.body(row.key) + b"more"
     assert (await ladder.totals()).unsent == 1
-    assert "petal_s3_unsent_deleted_total 1.0" in await robot.service.metrics()
+    assert "petal_s3_unsent_deleted_total 1.0" in await robot.service.overview.metrics()
 
 
 class Killed(BaseException):
@@ -477,7 +477,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
 async def test_the_figures_are_there_for_prometheus(robot: Robot) -> None:
     await up(robot)
     await robot.land("b.ulg", seed=1)
-    told = await robot.service.metrics()
+    told = await robot.service.overview.metrics()
     assert 'petal_s3_rows{state="verified"} 1.0' in told
     assert 'petal_s3_rows{state="queued"} 1.0' in told
     assert f"petal_s3_backlog_bytes {float(SMALL)}" in told

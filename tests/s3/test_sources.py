@@ -248,7 +248,7 @@ async def test_a_directory_that_is_not_there_yet_is_found_once_it_is(robot: Robo
     await having(robot, source(robot, "card/events"))
     await scanned(robot)
     assert await rows(robot) == []
-    assert "petal_s3_rows" in await robot.service.metrics()
+    assert "petal_s3_rows" in await robot.service.overview.metrics()
     path = put(robot.tmp / "card/events/a.xml", XML)
     await scanned(robot)
     [row] = await rows(robot)

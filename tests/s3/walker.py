@@ -40,7 +40,7 @@ async def main(tmp: Path) -> None:
             "different": different,
             "grown": peak_bytes() - base,
             "peak": peak_bytes(),
-            "requests": wired.server.mind._count,
+            "requests": wired.server.mind.answered,
         }
     sys.stdout.write(json.dumps(told))
 

@@ -108,7 +108,7 @@ class Drone:
         service.drain.timing = Timing(report_s=5.0)
         service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
-        service.tokens._post = world.token_post  # type: ignore[method-assign]
+        service.tokens.post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
         try:
             await self.do(service.start())

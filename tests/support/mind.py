@@ -136,7 +136,7 @@ class Mind:
         self._now = now
         self._min_part = min_part
         self._accepts = accepts
-        self._count = 0
+        self.answered = 0
 
     def answer(self, ask: Ask) -> Answer:
         """Do what is asked; the request's body has been read to its end."""
@@ -145,10 +145,10 @@ class Mind:
         except Refuse as no:
             found = no.answer.but(body=b"") if ask.method == "HEAD" else no.answer
         date = datetime.fromtimestamp(self._now(), timezone.utc)
-        self._count += 1
+        self.answered += 1
         return found.but(
             Date=format_datetime(date, usegmt=True),
-            x_amz_request_id=f"{self._count:016X}",
+            x_amz_request_id=f"{self.answered:016X}",
             Server="AmazonS3",
         )
 
@@ -357,9 +357,9 @@ class Mind:
     # -- multipart uploads
 
     def _CreateMultipartUpload(self, ask: Ask) -> Answer:  # noqa: N802
-        self._count += 1
-        digest = hashlib.sha256(f"{ask.key} {self._count}".encode()).hexdigest()
-        upload_id = f"upload-{self._count}-{digest[:12]}"
+        self.answered += 1
+        digest = hashlib.sha256(f"{ask.key} {self.answered}".encode()).hexdigest()
+        upload_id = f"upload-{self.answered}-{digest[:12]}"
         checksummed = ask.headers.get("x-amz-checksum-type") == "FULL_OBJECT"
         composite = self.personality.how("full-checksum") == "composite"
         self.uploads[upload_id] = Upload(

@@ -47,7 +47,7 @@ def with_upload(outbox: Outbox, row: Row) -> Row:
     row = transitions.remember_upload(
         outbox, transitions.plan(outbox, row, 500), "upload-1", checksummed=True
     )
-    return transitions.progress(outbox, row, 0.0, LEASE_S, sent_bytes=400, sent=1, resent=0)
+    return transitions.progress(outbox, row, LEASE_S, sent_bytes=400, sent=1, resent=0)
 
 
 def row_in(outbox: Outbox, state: str, name: str = "a.ulg", **more: Any) -> Row:

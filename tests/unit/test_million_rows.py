@@ -107,7 +107,7 @@ def one_log(box: Outbox) -> None:
     row = transitions.remember_upload(
         box, transitions.plan(box, row, 500), f"upload-{row.id}", checksummed=True
     )
-    row = transitions.progress(box, row, 0.0, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
+    row = transitions.progress(box, row, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
     transitions.verified(box, row, receipt(row))
 
 
@@ -261,9 +261,7 @@ def goes_on(outbox: Outbox, rng: random.Random, _: int) -> None:
     row = transitions.claim(outbox, 0.0, LEASE_S)
     if row is None:
         return
-    transitions.progress(
-        outbox, row, 0.0, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0
-    )
+    transitions.progress(outbox, row, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0)
     settle = rng.choice(("verified", "bury", "defer", "replan", "release", "nothing"))
     if settle == "verified":
         transitions.verified(outbox, row, receipt(row))

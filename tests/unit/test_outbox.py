@@ -45,7 +45,7 @@ SETTLING: dict[str, Verb] = {
     "remember": lambda outbox, row: transitions.remember_upload(outbox, row, "u", checksummed=True),
     "forget": transitions.forget_upload,
     "progress": lambda outbox, row: transitions.progress(
-        outbox, row, 0.0, LEASE_S, sent_bytes=1, sent=1, resent=0
+        outbox, row, LEASE_S, sent_bytes=1, sent=1, resent=0
     ),
     "rekey": lambda outbox, row: transitions.change_key(outbox, row, "flight_logs/m-1/other.ulg"),
     "restart": lambda outbox, row: identities.restart(
@@ -391,8 +391,8 @@ def test_progress_counts_parts_extends_the_lease_and_forgives_failures(outbox: O
     row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
     row = transitions.plan(outbox, claim(outbox), 500)
     assert row.failures == 1
-    row = transitions.progress(outbox, row, 30.0, LEASE_S, sent_bytes=500, sent=1, resent=0)
-    row = transitions.progress(outbox, row, 40.0, LEASE_S, sent_bytes=1000, sent=2, resent=1)
+    row = transitions.progress(outbox, row, 30.0 + LEASE_S, sent_bytes=500, sent=1, resent=0)
+    row = transitions.progress(outbox, row, 40.0 + LEASE_S, sent_bytes=1000, sent=2, resent=1)
     assert (row.sent_bytes, row.parts_sent, row.parts_resent) == (1000, 3, 1)
     assert (row.failures, row.due_at) == (0, 100.0)
 
