@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -43,6 +44,32 @@ def settings() -> str:
         default = "required" if field.is_required() else f"`{_shown(field.default)}`"
         lines.append(f"| {variable} | {default} | {field.description} |")
     return "\n".join([*lines, "", ""])
+
+
+def packages() -> str:
+    """One line per package, the highest first: what it holds, and its modules."""
+    import tomllib  # noqa: PLC0415 - from Python 3.11 on
+
+    contracts = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = " | ".join(contracts["contracts"][0]["layers"]).split(" | ")
+    lines = ["", "| package | holds | modules |", "|---|---|---|"]
+    for name in layers:
+        package = Path("petal_s3", name)
+        if package.is_dir():
+            files = (file for file in package.rglob("*.py") if file.stem[0] != "_")
+            modules = sorted(
+                ".".join(file.relative_to(package).with_suffix("").parts) for file in files
+            )
+            holds = _first_line(package / "__init__.py")
+            lines.append(f"| `{name}` | {holds} | {', '.join(f'`{one}`' for one in modules)} |")
+        elif name != "__main__":
+            lines.append(f"| `{name}` | {_first_line(package.with_suffix('.py'))} | |")
+    return "\n".join([*lines, "", ""])
+
+
+def _first_line(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    return text.partition("\n")[0].replace("``", "`").rstrip(".")
 
 
 def rest() -> str:

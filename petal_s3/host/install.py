@@ -18,7 +18,7 @@ import yaml
 
 from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
-from petal_s3.errors import BadInput, Permanent
+from petal_s3.errors import BadInput, Permanent, S3IntegrationError
 from petal_s3.host import settings_file as settings
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup_of, read, write
@@ -26,6 +26,11 @@ from petal_s3.host.yaml_file import Change, backup_of, read, write
 PROXIES = "proxies.yaml"
 
 _LISTS = ("startup_petals", "enabled_petals")
+# What the code of another version of the host may raise.
+_FOREIGN_ERRORS = (
+    *(AssertionError, AttributeError, ImportError, LookupError, OSError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError, S3IntegrationError, yaml.YAMLError),
+)
 _MAPPINGS = ("petals", "petal_dependencies")
 
 
@@ -197,7 +202,7 @@ def _host_default(root: Path) -> tuple[str, Json]:
             path = Path(directory, PROXIES)
             module.ensure_proxies_config_exists(path)
             return read(path)
-    except Exception as error:
+    except _FOREIGN_ERRORS as error:
         raise Permanent(
             f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
             f" there ({type(error).__name__}): start the host once, then install.",

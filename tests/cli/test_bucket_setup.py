@@ -376,7 +376,9 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
 
     answer = setup(console, "--json")
 
-    told = "changed" if method == "PUT" and fault.status == 200 and not fault.body else outcome
+    told = (
+        "changed" if method == "PUT" and fault.say.status == 200 and not fault.say.body else outcome
+    )
     assert answer.code == (0 if told == "changed" else 1), answer
     assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), "bucket": "unchanged", "cors": told}
     assert "login" not in answer.out

@@ -23,7 +23,7 @@ from petal_s3.service.service import Service
 from petal_s3.service.snapshot import read_status
 
 WRITES = {
-    *("enqueue", "claim", "plan", "remember", "progress", "verified", "defer", "change_key"),
+    *("enqueue", "claim", "plan", "remember_upload", "progress", "verified", "defer", "change_key"),
     *("release_claims", "complete_listing", "note"),
 }
 
@@ -143,7 +143,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
         assert filling.full_at == verb
 
     assert writes == [
-        *("enqueue", "claim", "plan", "remember"),
+        *("enqueue", "claim", "plan", "remember_upload"),
         *("progress", "progress", "progress", "verified"),
     ]
 
