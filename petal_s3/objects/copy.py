@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from petal_s3.core.settings import MIB
@@ -24,7 +24,7 @@ MAX_COPY_BYTES = 5_000_000_000
 MAX_PARTS = 10_000
 _MOVED_FROM = "moved-from"
 _MOVED_ETAG = "moved-etag"
-_LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
+LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
 _LEAST_BYTES = 5 * MIB
 _RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
 _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
@@ -32,10 +32,14 @@ _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined o
 
 @dataclass(frozen=True)
 class Copier:
-    """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes."""
+    """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes.
+
+    ``late_s``: the pauses in which a copy that was made is waited for, seconds.
+    """
 
     s3: S3
     limit: int = MAX_COPY_BYTES
+    late_s: Sequence[float] = LATE_S
 
     async def copy(
         self, source: ObjectInfo, target: str, more: Mapping[str, str] | None = None
@@ -62,7 +66,7 @@ class Copier:
 
     async def _shown(self, target: str) -> ObjectInfo:
         """What S3 says of a copy that it has made; it may show it late."""
-        for pause_s in _LATE_S:
+        for pause_s in self.late_s:
             there = await self.s3.head(target)
             if there is not None:
                 return there

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,6 +196,13 @@ async def finish_small(robot: Robot, liar: Liar) -> Row:
     return await robot.finish(await robot.land())
 
 
+async def finish_to_copy(robot: Robot, liar: Liar) -> Row:
+    row = await finish_small(robot, liar)
+    objects = robot.service.objects
+    objects.copier = replace(objects.copier, late_s=(0.1, 0.1))  # copies are shown at once
+    return row
+
+
 UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListObjectsV2": land_small,
     "HeadObject": land_small,
@@ -215,7 +223,7 @@ OTHER_CALLS: dict[str, tuple[Callable[[Robot, Liar], Awaitable[Row]], Callable[.
     ),
     "DeleteObject": (finish_small, lambda robot, row: robot.service.objects.delete(row.key)),
     "CopyObject": (
-        finish_small,
+        finish_to_copy,
         lambda robot, row: robot.service.objects.move(row.key, f"{HOME}elsewhere.ulg"),
     ),
     "GetObject": (
@@ -413,7 +421,8 @@ async def wrong_crc(robot: Robot, request: Request) -> Fault | None:
         return None
     told = aged(robot, request.key, age=0)
     more = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
-    return says(200, headers={**told.headers, **more})
+    assert told.say is not None
+    return says(200, headers={**told.say.headers, **more})
 
 
 async def other_bytes(request: Request) -> Fault:

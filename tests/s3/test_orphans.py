@@ -476,7 +476,8 @@ class Paged:
             found = found[found.index(marker) + 1 :]
         elif after:
             found = [u for u in found if u[0] > after]
-        page = listing(*((*u, ago(9 * DAY)) for u in found[:2]))
+        page = listing(*((*u, ago(9 * DAY)) for u in found[:2])).say
+        assert page is not None
         key, upload_id = found[:2][-1] if found else ("", "")
         more = (
             f"<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{upload_id}"

@@ -15,6 +15,7 @@ import pytest
 from robot import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Robot, refusal
 
 from petal_s3.core.settings import Settings
+from petal_s3.demo.faults import says
 from petal_s3.errors import S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
 
@@ -95,9 +96,10 @@ async def test_a_refused_token_does_not_appear_in_reasons(
 
     async def echo(request: object) -> object:
         token = robot.tokens.issued[-1]["sessionToken"]
-        fault = refusal(403, "InvalidToken")
+        no = refusal(403, "InvalidToken").say
+        assert no is not None
         more = f"<Token-0>{token}</Token-0></Error>".encode()
-        return type(fault)(403, fault.body.replace(b"</Error>", more), fault.headers)
+        return says(403, no.body.replace(b"</Error>", more), no.headers)
 
     robot.fault("PutObject", echo, times=2)  # type: ignore[arg-type]
     row = await robot.land()

@@ -28,7 +28,7 @@ from tests.simulation.idle import idle_hour
 from tests.simulation.life import live
 from tests.simulation.many import lives
 
-LIVES = 300
+LIVES = 200
 ENOUGH = 40  # lives within which a missing guard must have shown
 
 
