@@ -376,15 +376,9 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
 
     answer = setup(console, "--json")
 
-<<<<<<< HEAD
-    told = (
-        "changed" if method == "PUT" and fault.say.status == 200 and not fault.say.body else outcome
-    )
-=======
     said = fault.say
     assert said is not None
     told = "changed" if method == "PUT" and said.status == 200 and not said.body else outcome
->>>>>>> h-tests
     assert answer.code == (0 if told == "changed" else 1), answer
     assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), "bucket": "unchanged", "cors": told}
     assert "login" not in answer.out

@@ -125,20 +125,12 @@ async def test_a_dead_token_of_a_hundred_calls_costs_one_fetch(
     async def refuse_the_dead(request: Request) -> Fault | None:
         return refused if request.headers[TOKEN] == dead else None
 
-<<<<<<< HEAD
-    op = "ListObjectsV2" if refused.say.body else "HeadObject"
-    robot.always(op, refuse_the_dead)
-    s3 = robot.service.s3
-    robot.ledger.clear()
-    calls = [s3.page(HOME) if refused.say.body else s3.head(f"{HOME}x.ulg") for _ in range(100)]
-=======
     worded = refused.say is not None and refused.say.body
     op = "ListObjectsV2" if worded else "HeadObject"
     robot.always(op, refuse_the_dead)
     s3 = robot.service.s3
     robot.ledger.clear()
     calls = [s3.page(HOME) if worded else s3.head(f"{HOME}x.ulg") for _ in range(100)]
->>>>>>> h-tests
 
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
