@@ -22,6 +22,7 @@ from robot import HOME, SMALL, TWO_PARTS, Fault, Robot
 
 from petal_s3.cli import follow, screen
 from petal_s3.cli.progress_bars import Bars
+from petal_s3.demo.faults import says
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
@@ -131,12 +132,12 @@ async def test_a_key_that_somebody_else_made_up_is_not_repeated(
         f"<Key>{HOME}x%0A%1B%5B31mforged%E2%80%A8.ulg</Key><Size>{SMALL}</Size>"
         f"<ETag>{etag}</ETag></Contents></ListBucketResult>"
     )
-    robot.fault("ListObjectsV2", Fault(200, listed.encode(), {"Content-Type": "application/xml"}))
+    robot.fault("ListObjectsV2", says(200, listed.encode(), {"Content-Type": "application/xml"}))
 
     async def stands_there(request: Request) -> Fault | None:
         if "forged" not in request.key:
             return None
-        return Fault(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(SMALL)})
+        return says(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(SMALL)})
 
     robot.always("HeadObject", stands_there)
 
@@ -221,7 +222,7 @@ async def test_facts_of_a_header_add_no_header(
 def xml(body: str, *, entities: str, encoding: str = "utf-8") -> Fault:
     """An answer with a definition of entities; a parser that believes it may grow for ever."""
     text = f'<?xml version="1.0" encoding="{encoding}"?>\n<!DOCTYPE x [{entities}]>\n{body}'
-    return Fault(200, text.encode(encoding), {"Content-Type": "application/xml"})
+    return says(200, text.encode(encoding), {"Content-Type": "application/xml"})
 
 
 LAUGHS = '<!ENTITY a "ha">' + "".join(
@@ -278,7 +279,7 @@ async def test_a_listing_that_never_ends_is_cut_off(
             f"<Key>{prefix}{number:09}.ulg</Key><Size>1</Size><ETag>x</ETag></Contents>"
             "</ListBucketResult>"
         )
-        return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+        return says(200, body.encode(), {"Content-Type": "application/xml"})
 
     robot.always("ListObjectsV2", next_page)
     row = await robot.land()
@@ -309,7 +310,7 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None
             f"<UploadId>{request.upload_id}</UploadId><IsTruncated>true</IsTruncated>"
             f"<NextPartNumberMarker>{asked * 2000}</NextPartNumberMarker></ListPartsResult>"
         )
-        return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+        return says(200, body.encode(), {"Content-Type": "application/xml"})
 
     robot.fault("ListParts", next_page, times=6)
     told = await robot.attempt(row)
