@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from petal_s3.demo.carry import Carrier, Connection, Plan, Shape, Way
 from petal_s3.demo.listener import Listener
+from petal_s3.demo.programmes import alive_and_dead, in_turn
 
 __all__ = ["Connection", "Link", "Shape"]
 
@@ -203,27 +204,11 @@ class Link:
         self, *, up_s: float, down_s: float, down: Callable[[], object] | None = None
     ) -> None:
         """Alive for ``up_s``, then dead for ``down_s``, over and over; ``down``: how it dies."""
-
-        async def run() -> None:
-            while True:
-                self.forward()
-                await asyncio.sleep(up_s)
-                (down or self.cut)()
-                await asyncio.sleep(down_s)
-
-        self._run(run())
+        self._run(alive_and_dead(self.forward, up_s, down or self.cut, down_s))
 
     def alternate(self, turns: Sequence[tuple[Shape, float]]) -> None:
         """Several links in turn, each for its seconds; a switch resets what the old one had."""
-
-        async def run() -> None:
-            while True:
-                for shape, seconds in turns:
-                    self.shape(shape)
-                    await asyncio.sleep(seconds)
-                    self.reset()
-
-        self._run(run())
+        self._run(in_turn(turns, self.shape, self.reset))
 
     def heal(self) -> None:
         """Forget every plan, programme and shape; forward. What is open and silent goes on."""

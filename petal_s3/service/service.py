@@ -77,7 +77,6 @@ class Service:
         self.stopping = False
         self.listeners = 0
         """How many clients are told of every change."""
-        self.flight_gate = parts.flight_gate
         self._threads = base.files.threads
         self._tasks: list[asyncio.Task[None]] = []
         self._connect(parts)
@@ -87,6 +86,7 @@ class Service:
         self.drain = Draining(parts, self.reporter)
         self.waiting = Waiting(parts)
         self.overview = Overview(parts, self.drain, self.reporter, self.waiting)
+        self.flight_gate = parts.flight_gate
         self._changes = parts.changes
         self._changes.on_changed.append(self.reporter.publish)
         self._changes.on_settled.append(self._on_settled)
