@@ -191,7 +191,7 @@ def test_without_a_machine_it_says_that_nothing_expires(
     assert [*rules(bucket)] == ["petal-s3-stale-uploads"]
 
 
-def test_a_setting_that_somebody_has_changed_is_brought_back(console: Console, bucket: Any) -> None:
+def test_a_setting_that_was_changed_by_hand_is_brought_back(console: Console, bucket: Any) -> None:
     setup(console)
     bucket.put_bucket_versioning(Bucket="logs", VersioningConfiguration={"Status": "Suspended"})
 
@@ -393,7 +393,7 @@ def test_rules_that_were_all_removed_are_no_rules(console: Console, sea: Sea, bu
     assert steps(answer)["lifecycle"] == "changed"
 
 
-def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
+def test_a_page_of_another_owner_ends_it_and_nothing_is_written(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
     page = b"<html><body>Log in to the network</body></html>"
@@ -420,7 +420,7 @@ def test_settings_are_sent_with_the_checksum_that_older_servers_ask_for(
     assert "content-md5" in sent.headers["Authorization"]
 
 
-def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(
+def test_a_bucket_of_another_owner_is_one_sentence_and_nothing_is_tried(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
     taken = b"<Error><Code>BucketAlreadyExists</Code><Message>Taken.</Message></Error>"

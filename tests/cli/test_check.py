@@ -318,7 +318,7 @@ def test_a_running_host_is_not_disturbed(console: Console, at_sea: Sea) -> None:
     assert all(key.startswith(f"{HOME}tmp/check-") for key in stored), "no log is sent"
 
 
-def test_an_outbox_that_nobody_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
+def test_an_outbox_that_no_process_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
     console.type("enqueue", console.write("a.ulg"))
 
     answer = check(console)

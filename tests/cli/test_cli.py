@@ -61,7 +61,7 @@ def test_a_missing_setting_is_named_and_exit_code_2(console: Console, command: l
     assert not console.state.exists()
 
 
-def test_a_setting_that_nobody_knows_is_refused(console: Console) -> None:
+def test_a_setting_that_is_unknown_is_refused(console: Console) -> None:
     answer = console.type("status", PETAL_S3_BUCKET="logs")
     assert (answer.code, answer.out) == (2, "")
     assert "PETAL_S3_BUCKET is not a setting" in answer.err
@@ -143,7 +143,7 @@ def test_logs_that_no_row_knows_are_counted(console: Console) -> None:
 # -- status: rows
 
 
-def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
+def test_rows_without_a_drain_say_that_no_process_drains(console: Console) -> None:
     with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
@@ -152,7 +152,7 @@ def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
     assert "drained by no process." in answer.out
 
 
-def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
+def test_a_caller_that_drains_is_heard_while_it_drains(console: Console) -> None:
     with console.outbox() as outbox:
         entering.enqueue(outbox, entry("waits.ulg"))
     says = {"reason": ARMED, "link": "up", "credentials": "ok", "flight_state": "armed"}

@@ -268,7 +268,9 @@ def test_the_drain_lock_is_free_when_the_call_has_returned(
     assert is_free(console)
 
 
-def test_who_only_looks_drains_nothing(console: Console, sea: Sea, client: S3Client) -> None:
+def test_a_caller_that_only_looks_drains_nothing(
+    console: Console, sea: Sea, client: S3Client
+) -> None:
     console.type("enqueue", console.write("waits.ulg"))
     client.list_files()
     client.delete_file(KEY)
@@ -418,7 +420,7 @@ def test_a_script_ends_while_another_thread_of_it_still_uploads(console: Console
     assert is_free(console)
 
 
-def test_a_client_that_nobody_keeps_ends(console: Console, sea: Sea) -> None:
+def test_a_client_that_is_not_kept_ends(console: Console, sea: Sea) -> None:
     client = made(console)
     client.list_files()
     client.upload_file(elsewhere(console))
@@ -438,7 +440,7 @@ def test_a_closed_client_says_so(console: Console, sea: Sea, client: S3Client) -
     assert not ours()
 
 
-def test_who_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
+def test_a_caller_that_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
     crawling(sea)
     client = made(console)
     with ThreadPoolExecutor(1) as pool:
@@ -539,7 +541,7 @@ def test_without_a_link_it_fails_with_the_row_which_is_found_again(
     assert [(one.id, one.state) for one in console.rows()] == [(row.id, "verified")]
 
 
-def test_who_asks_again_does_not_wait_for_a_backoff(
+def test_a_caller_that_asks_again_does_not_wait_for_a_backoff(
     console: Console, sea: Sea, client: S3Client
 ) -> None:
     log = console.write("flight.ulg")

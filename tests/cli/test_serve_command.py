@@ -162,7 +162,7 @@ def test_killed_it_leaves_a_log_that_the_next_start_resumes(console: Console, se
     assert_proven_and_nothing_resent(console, sea, serve(console))
 
 
-def test_who_listens_to_events_does_not_keep_it(console: Console, sea: Sea) -> None:
+def test_a_caller_that_listens_to_events_does_not_keep_it(console: Console, sea: Sea) -> None:
     server = serve(console)
     with urllib.request.urlopen(f"http://{server.address}/events", timeout=30) as events:
         assert events.readline() == b"retry: 1000\n"

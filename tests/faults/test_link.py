@@ -178,7 +178,9 @@ async def test_a_black_hole_takes_everything_and_says_nothing(
     assert target.got == [b"one"]
 
 
-async def test_silence_tells_nobody_and_may_end(chaos: Link, target: Target, call: Call) -> None:
+async def test_silence_tells_neither_side_and_may_end(
+    chaos: Link, target: Target, call: Call
+) -> None:
     caller = await call()
     caller.say(b"a")
     await caller.hear(1)
@@ -377,7 +379,7 @@ async def test_two_links_take_turns_and_a_switch_ends_what_the_old_one_had(
     assert seen == {fast, slow}
 
 
-async def test_a_target_that_is_away_resets_who_calls(target: Target) -> None:
+async def test_a_target_that_is_away_resets_its_callers(target: Target) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         async with Link(f"127.0.0.1:{nobody.getsockname()[1]}") as chaos:

@@ -16,8 +16,8 @@ from tests.matrix.drone import Drone
 from tests.matrix.place import PART, Place, VirtualPlace, on_a_wire
 from tests.matrix.sentences import unfounded
 from tests.simulation.drone import in_this_world
-from tests.simulation.life import _end
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.simulation import _end
 from tests.support.personality import Personality
 
 # What may block the drain, the setting that its sentence names, and what an operator then sets.

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from robot import LogStore, Robot, opened
-from wired import Wired, on_the_shore
+from wired import Wired, wired_up
 
 from petal_s3.demo.link import Link
 from petal_s3.demo.services import EmbeddedS3
@@ -62,5 +62,5 @@ async def chaos(robot: Robot) -> AsyncIterator[Link]:
 @pytest.fixture
 async def wired(tmp_path: Path) -> AsyncIterator[Wired]:
     """A drone that looks at its objects, on a server and a link that a test may spoil."""
-    async with on_the_shore(tmp_path) as made:
+    async with wired_up(tmp_path) as made:
         yield made

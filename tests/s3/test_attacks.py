@@ -122,7 +122,7 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     "an object in our folder whose key holds line breaks and escapes, with the log's own bytes",
     "it is passed over: no log line and no receipt repeats its key",
 )
-async def test_a_key_that_somebody_else_made_up_is_not_repeated(
+async def test_a_key_that_another_process_made_up_is_not_repeated(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
     path = robot.write()
@@ -328,7 +328,7 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None
     "another user of the machine looks into the state directory",
     "it and everything in it is for one user alone, whatever the umask",
 )
-async def test_nobody_else_may_look_at_what_is_kept(robot: Robot) -> None:
+async def test_no_other_user_may_look_at_what_is_kept(robot: Robot) -> None:
     await robot.service.stop()
     old = os.umask(0)
     try:

@@ -30,7 +30,9 @@ async def knows_conditions(robot: Robot) -> None:
     "a 501 comes to a server that has understood If-None-Match before",
     "no write goes without the condition; the row waits",
 )
-async def test_who_understood_the_condition_once_is_never_asked_without_it(robot: Robot) -> None:
+async def test_a_caller_that_understood_the_condition_once_is_never_asked_without_it(
+    robot: Robot,
+) -> None:
     await knows_conditions(robot)
     await robot.attempt(await robot.land("a.ulg", seed=1))
     robot.fault("PutObject", NOT_HERE)

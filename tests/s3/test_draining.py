@@ -29,7 +29,7 @@ def sent_names(robot: Robot) -> list[str]:
 # -- who goes first
 
 
-async def test_what_somebody_waits_for_goes_first_then_the_newest_log(robot: Robot) -> None:
+async def test_what_is_waited_for_goes_first_then_the_newest_log(robot: Robot) -> None:
     for hour in (10, 12, 11):
         path = robot.write(f"2025-07-27-{hour}-00-00.ulg", seed=hour)
         await robot.service.enqueue(path, priority=0)
@@ -259,7 +259,7 @@ async def test_uploads_while_flying_are_a_setting(robot: Robot) -> None:
     "no link while somebody waits for a log",
     "he hears the reason; the row stays in the outbox",
 )
-async def test_who_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
+async def test_a_caller_that_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
     robot.link.cut()
     service = await robot.run(spread=1.0)
     row = await robot.land()
@@ -273,7 +273,7 @@ async def test_who_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
     assert (await robot.row(row)).state in {"queued", "uploading"}
 
 
-async def test_who_waits_hears_of_progress(robot: Robot) -> None:
+async def test_a_caller_that_waits_hears_of_progress(robot: Robot) -> None:
     service = await robot.run(concurrency=1)
     robot.link.rate_bytes_s = 4e6
     row = await robot.land(size=TWO_PARTS)
@@ -506,7 +506,7 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     assert robot.count("CreateMultipartUpload") == 1
 
 
-async def test_who_does_not_drain_still_waits_and_hears_the_reason(
+async def test_a_caller_that_does_not_drain_still_waits_and_hears_the_reason(
     robot: Robot, other: asyncio.subprocess.Process
 ) -> None:
     service = await robot.run()
@@ -584,7 +584,7 @@ async def test_a_drain_that_ends_releases_what_it_began(robot: Robot) -> None:
     robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
-async def test_who_begins_and_ends_at_once_leaves_no_lock(robot: Robot) -> None:
+async def test_a_caller_that_begins_and_ends_at_once_leaves_no_lock(robot: Robot) -> None:
     """Also when the lock was just being taken in another thread."""
     other = DrainLock(robot.state)
     for turns in range(40):

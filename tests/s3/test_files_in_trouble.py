@@ -173,7 +173,7 @@ async def test_what_moves_only_the_time_of_the_inode_disturbs_nothing(
     robot.assert_sent_once(done, path)
 
 
-async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
+async def test_a_caller_that_waits_is_not_sent_away_while_a_large_file_is_compared(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await robot.run()
@@ -660,7 +660,7 @@ def make_socket(path: Path) -> None:
     "a pipe, a socket or a folder with its name takes its place",
     "refused at once, without waiting for a writer; a scan passes it over",
 )
-async def test_what_is_no_file_holds_nobody_up(robot: Robot, make: Callable[[Path], None]) -> None:
+async def test_what_is_no_file_holds_nothing_up(robot: Robot, make: Callable[[Path], None]) -> None:
     row = await robot.land()
     flight(robot).unlink()
     make(flight(robot))

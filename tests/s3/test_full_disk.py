@@ -192,7 +192,7 @@ async def test_a_log_that_finds_the_spool_full_is_refused_and_accepted_later(
     "the disk is so full that the draining process cannot even write down why it waits",
     "petal-s3 status sees the full disk from outside, and says so",
 )
-async def test_who_looks_from_outside_sees_that_the_disk_is_full(
+async def test_a_caller_that_looks_from_outside_sees_that_the_disk_is_full(
     robot: Robot, tmp_path: Path
 ) -> None:
     with disks.small(tmp_path / "disk") as disk:

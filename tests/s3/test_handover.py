@@ -386,7 +386,7 @@ async def test_what_could_not_be_processed_is_deleted(robot: Robot) -> None:
     nothing_stays(robot)
 
 
-async def test_who_is_cancelled_while_processing_leaves_nothing(robot: Robot) -> None:
+async def test_a_caller_that_is_cancelled_while_processing_leaves_nothing(robot: Robot) -> None:
     key = await handed(robot)
     inside = asyncio.Event()
 

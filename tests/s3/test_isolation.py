@@ -452,7 +452,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
+async def test_nothing_arrives_at_the_server_for_a_key_of_another_owner(
     wired: Wired, tmp_path: Path, key: str
 ) -> None:
     log = tmp_path / "flight.ulg"

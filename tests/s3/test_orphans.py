@@ -224,7 +224,7 @@ async def test_a_young_upload_is_left_alone(robot: Robot) -> None:
     "a second outbox sends one log for days",
     "while its parts arrive it is left alone",
 )
-async def test_an_old_upload_to_which_somebody_adds_is_left_alone(robot: Robot) -> None:
+async def test_an_old_upload_to_which_parts_are_added_is_left_alone(robot: Robot) -> None:
     upload_id = begin(robot)
     robot.cloud.upload_part(Bucket=BUCKET, Key=LOST, UploadId=upload_id, PartNumber=1, Body=b"x")
 
@@ -1087,7 +1087,7 @@ async def test_an_unheard_upload_goes_when_the_file_is_gone(robot: Robot) -> Non
     "somebody else completes the same bytes first",
     "the log is proven by them, our own parts are aborted",
 )
-async def test_our_own_parts_go_when_somebody_else_brought_the_same_bytes(robot: Robot) -> None:
+async def test_our_own_parts_go_when_another_process_brought_the_same_bytes(robot: Robot) -> None:
     row = await robot.land(size=TWO_PARTS)
     path = robot.logs / "flight.ulg"
 

@@ -633,7 +633,7 @@ async def test_moving_a_thing_onto_itself_changes_nothing(
 # -- life
 
 
-async def test_a_proxy_that_nobody_started_starts_itself(robot: Robot) -> None:
+async def test_a_proxy_that_was_not_started_starts_itself(robot: Robot) -> None:
     await robot.service.stop()
     made = S3BucketProxy(
         robot.tokens.url,

@@ -156,7 +156,7 @@ async def test_a_storm_is_waited_out(robot: Robot, asks: Callable[[], dict[str, 
     "Retry-After says ten years, a past date or nonsense",
     "no log waits longer than an hour for it",
 )
-async def test_nobody_waits_for_years(robot: Robot) -> None:
+async def test_nothing_waits_for_years(robot: Robot) -> None:
     too_long = ["315360000", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"]
     nonsense = ["-1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "", "²", "1e9", "Mon, 99 99:99"]
     service, now = await timed(robot, spread=lambda: 1.0)

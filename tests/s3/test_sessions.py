@@ -493,7 +493,7 @@ async def test_a_result_that_is_no_json_is_refused(robot: Robot) -> None:
     nothing_stays(robot)
 
 
-async def test_a_session_that_nobody_knows_is_told(robot: Robot) -> None:
+async def test_a_session_that_is_unknown_is_told(robot: Robot) -> None:
     await robot.finish(await enter(robot, written(robot), "s10"))
 
     with pytest.raises(S3IntegrationError) as told:
@@ -544,7 +544,7 @@ async def test_whatever_is_said_of_a_log_it_arrives(robot: Robot, text: str) -> 
     assert len(json.dumps(dict(done.facts))) < 16_000, "a row is no place for a novel"
 
 
-async def test_who_is_cancelled_while_it_is_copied_leaves_nothing(
+async def test_a_caller_that_is_cancelled_while_it_is_copied_leaves_nothing(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = sessions._read

@@ -18,7 +18,7 @@ from typing import Any
 import disks
 import pytest
 from robot import HOME, until
-from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
+from wired import KEY, MIB, PART, Wired, noise, settings, wired_up
 
 from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.logs import write_bag, write_ulog
@@ -206,7 +206,7 @@ async def test_an_iterator_that_breaks_off_leaves_nothing(wired: Wired, after: i
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
-async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
+async def test_a_caller_that_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
     wired: Wired, steps: int
 ) -> None:
     """Whenever: also while a thread writes, renames, or enters the row."""
@@ -237,7 +237,7 @@ async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
     "who streams a log in is cancelled while its row is entered",
     "the row and its file stay together; the log is sent",
 )
-async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
+async def test_a_caller_that_is_cancelled_while_the_row_is_entered_has_entered_it(
     wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = log_bytes(wired.tmp)
@@ -270,7 +270,7 @@ async def test_a_stream_that_stops_coming_is_a_408_and_leaves_nothing(tmp_path: 
         yield body[: MIB + 1]
         await asyncio.Event().wait()
 
-    async with on_the_shore(tmp_path, request_timeout=0.3) as wired:
+    async with wired_up(tmp_path, request_timeout=0.3) as wired:
         answer = await wired.proxy.stream_upload(stops(), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (408, "body_stalled")
@@ -286,7 +286,7 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
 ) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
     with disks.small(tmp_path / "small", "8m") as disk:
-        async with on_the_shore(tmp_path, state_dir=disk / "state") as wired:
+        async with wired_up(tmp_path, state_dir=disk / "state") as wired:
             if step == "write":
                 disks.fill(disk)
             else:
@@ -345,7 +345,7 @@ async def test_what_is_no_log_is_refused_without_taking_the_rest(
 
 async def test_a_stream_beyond_the_limit_is_a_413_and_not_taken(tmp_path: Path) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
-    async with on_the_shore(tmp_path, max_file_size=2 * MIB) as wired:
+    async with wired_up(tmp_path, max_file_size=2 * MIB) as wired:
         answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (413, "too_large")
@@ -404,7 +404,7 @@ async def test_the_same_bytes_streamed_again_are_the_same_row(wired: Wired) -> N
     assert spooled(wired.tmp) == [Path(first.path).name]
 
 
-async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
+async def test_a_caller_that_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
     wired: Wired,
 ) -> None:
     """Nobody else may have it."""
@@ -483,7 +483,7 @@ async def test_an_upload_that_is_given_up_leaves_no_open_upload(wired: Wired, pa
     "two callers wait for one upload, one of them gives it up",
     "it goes on for the other",
 )
-async def test_who_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
+async def test_a_caller_that_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
     path = wired.tmp / "logs" / "flight.ulg"
     path.parent.mkdir()
     write_ulog(path, 3 * PART)

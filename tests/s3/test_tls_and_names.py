@@ -162,7 +162,7 @@ async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authori
     "nothing is sent, not even a head; it waits with the reason",
 )
 @pytest.mark.parametrize("wrong", ["issuer", "name"])
-async def test_a_certificate_of_somebody_else_gets_nothing(
+async def test_a_certificate_of_another_owner_gets_nothing(
     robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     if wrong == "issuer":

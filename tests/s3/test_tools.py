@@ -425,7 +425,7 @@ def test_settings_that_change_break_no_call_of_another_thread(
         assert slow.result()["file_size"] == 3_000_000
 
 
-def test_a_bucket_of_somebody_else_is_told(bench: Bench) -> None:
+def test_a_bucket_of_another_owner_is_told(bench: Bench) -> None:
     bench.link.link.on_request = denied
     path = bench.write()
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from robot import HOME
-from wired import on_the_shore
+from wired import wired_up
 
 from tests.support.mind import Many
 
@@ -23,7 +23,7 @@ def peak_bytes() -> int:
 
 
 async def main(tmp: Path) -> None:
-    async with on_the_shore(tmp) as wired:
+    async with wired_up(tmp) as wired:
         wired.server.mind.many = Many(HOME, COUNT)
         count = different = base = 0
         before = ""

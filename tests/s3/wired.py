@@ -133,7 +133,7 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 
 
 @contextlib.asynccontextmanager
-async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
+async def wired_up(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     """Everything open; nothing drains by itself."""
     async with FaultServer(keep=True) as server, Link(server.url) as link:
         loaded = load_settings(**settings(server, link.url, tmp, **more))

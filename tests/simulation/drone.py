@@ -78,7 +78,7 @@ class Drone:
     def dead(self) -> bool:
         return self._loop.dead
 
-    # -- life and death of the process
+    # -- simulation and death of the process
 
     async def boot(self) -> None:
         """Start the process on what lies on the disk."""
@@ -227,7 +227,7 @@ def in_this_world(world: World) -> Iterator[None]:
     with (
         mock.patch.object(wire.Session, "_get_session", session),
         mock.patch.object(clock, "boot_id", lambda: world.boot),
-        # Polled less often than in the real world: most of a life would be spent on it.
+        # Polled less often than in the real world: most of a simulation would be spent on it.
         mock.patch.object(Watcher, "poll_s", 1.0),
         mock.patch.object(pause, "LOOK_S", 1.0),
         mock.patch.object(pause, "POLL_S", 2.0),

@@ -85,7 +85,7 @@ class _Odd:
 
 
 class Options:
-    """The verbs are misfortunes; some last to the end of a life, as a server's nature does."""
+    """The verbs are misfortunes; some last to the end, as a server's nature does."""
 
     def __init__(self, rng: random.Random, loop: asyncio.AbstractEventLoop, mind: Mind) -> None:
         self.note: Callable[..., None] = lambda *_: None

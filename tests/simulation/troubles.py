@@ -160,13 +160,13 @@ class Troubles:
 
     def fly(self) -> None:
         self.drone.armed = True
-        if self.world.laws.armed_since is None:
-            self.world.laws.armed_since = self.world.loop.time() + 1.0
+        if self.world.invariants.armed_since is None:
+            self.world.invariants.armed_since = self.world.loop.time() + 1.0
         self._for_a_while(60, self.disarm)
 
     def disarm(self) -> None:
         self.drone.armed = False
-        self.world.laws.armed_since = None
+        self.world.invariants.armed_since = None
 
     # -- what befalls: the machine and people
 
@@ -234,9 +234,9 @@ class Troubles:
         if not rows:
             return None
         row = self.rng.choice(sorted(rows, key=lambda r: r.id))
-        self.world.laws.excused.add(row.name.split(".")[0])
+        self.world.invariants.excused.add(row.name.split(".")[0])
         if row.spooled:
-            self.world.laws.gone.add(row.path)  # a copy goes when its row is given up
+            self.world.invariants.gone.add(row.path)  # a copy goes when its row is given up
             self.logs.living.pop(row.path, None)
         return row.id
 

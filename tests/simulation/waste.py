@@ -51,7 +51,7 @@ class Waste:
     def begun(
         self, asked: Ask, process: int, begun_at: float, refused_since: Mapping[str, float]
     ) -> str:
-        """The law that a body breaks by being begun; empty for none.
+        """The invariant that a body breaks by being begun; empty for none.
 
         ``refused_since``: the options of it that the server refuses.
         """

@@ -47,7 +47,7 @@ def refusal(**given: Any) -> str:
 # -- defaults and parsing
 
 
-def test_what_nobody_decided_is_as_promised(tmp_path: Path) -> None:
+def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
     home = tmp_path / "home"
     expected = {
         "bucket_name": "logs",

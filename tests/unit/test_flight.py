@@ -299,7 +299,7 @@ def test_nothing_is_sent_while_it_may_be_that_an_autopilot_is_heard() -> None:
     assert (air.state, air.reason) == ("unknown", IS_LISTENING)
 
 
-def test_who_never_hears_an_autopilot_may_send_after_thirty_seconds() -> None:
+def test_a_caller_that_never_hears_an_autopilot_may_send_after_thirty_seconds() -> None:
     air = listening().passes(LISTEN_S)
     assert (air.state, air.reason, air.flights_ended) == ("unknown", None, 0)
 
@@ -321,7 +321,7 @@ def test_ground_stations_do_not_end_the_listening() -> None:
     assert air.reason == IS_LISTENING
 
 
-def test_after_a_lost_flight_nobody_listens_again() -> None:
+def test_after_a_lost_flight_it_does_not_listen_again() -> None:
     air = listening().says(ARMED).passes(HOLD_S)
     assert air.reason is None
 

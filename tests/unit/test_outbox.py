@@ -249,7 +249,7 @@ def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox
     assert queries.at_path(outbox, r"/logs/\xff.ulg") != []
 
 
-def test_an_upload_that_somebody_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
+def test_an_upload_that_was_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
     assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) != []
 
@@ -333,7 +333,7 @@ def test_a_row_says_when_it_is_tried_next(outbox: Outbox, monkeypatch: pytest.Mo
     assert replace(waiting, boot_id="boot-0").next_attempt_s(20.0) == 0.0
 
 
-def test_who_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> None:
+def test_a_caller_that_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     row_in(outbox, "verified", "b.ulg")
     assert transitions.release_claims(outbox) == 1
@@ -582,7 +582,7 @@ def test_a_retry_does_not_wait_for_the_backoff(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("verb", ["retry", "cancel"])
-def test_nobody_claims_a_row_while_a_person_decides_about_it(
+def test_no_worker_claims_a_row_while_a_person_decides_about_it(
     outbox: Outbox, elsewhere: Outbox, verb: str
 ) -> None:
     row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
@@ -771,7 +771,7 @@ def test_a_fact_says_what_it_was_told_last(outbox: Outbox) -> None:
     assert facts.value(outbox, "looked") == "2"
 
 
-def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:
+def test_the_version_tells_that_another_process_wrote(outbox: Outbox, elsewhere: Outbox) -> None:
     before = queries.version(outbox)
     entering.enqueue(outbox, entry("mine.ulg"))
     assert queries.version(outbox) == before

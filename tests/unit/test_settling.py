@@ -215,7 +215,7 @@ def test_a_name_with_odd_bytes_is_compared_as_it_is(tmp_path: Path) -> None:
         assert open_for_writing([path]) == {path}
 
 
-def test_nobody_writes_where_nothing_is_asked(tmp_path: Path) -> None:
+def test_no_writer_is_found_where_nothing_is_asked(tmp_path: Path) -> None:
     assert open_for_writing([]) == set()
     assert open_for_writing([str(tmp_path / "missing.ulg")]) == set()
 

@@ -532,7 +532,7 @@ def test_the_lock_holds_within_a_process_too(spool: Path) -> None:
     second.give()
 
 
-def test_who_only_asks_who_drains_does_not_take_the_lock(spool: Path) -> None:
+def test_a_caller_that_only_asks_who_drains_does_not_take_the_lock(spool: Path) -> None:
     asks, takes = DrainLock(spool.parent), DrainLock(spool.parent)
     assert asks.holder() is None  # there is no lock file yet
     assert list(spool.parent.glob("*.lock")) == []

@@ -59,7 +59,7 @@ def test_what_a_person_can_read_is_text(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_nobody_can_read_is_no_text(head: bytes) -> None:
+def test_what_is_not_readable_is_no_text(head: bytes) -> None:
     assert not texts.readable(head)
 
 

@@ -1,4 +1,4 @@
-"""The laws of the simulated lives, and the servers in them: each is broken by what breaks it."""
+"""The invariants of the simulations, and their servers: each is broken by what breaks it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry
 from petal_s3.s3.checksums import crc32_base64
 from tests.simulation.drone import Drone
-from tests.simulation.laws import Accepted, LawBroken
-from tests.simulation.life import ACTS, Life
+from tests.simulation.invariants import Accepted, InvariantBroken
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.options import _Odd
+from tests.simulation.simulation import ACTS, Simulation
 from tests.simulation.waste import HOME
 from tests.simulation.world import BUCKET, PART, Air, Reply, World
 
@@ -51,7 +51,7 @@ class Wire:
         self.loop = VirtualLoop()
         self.world = World(random.Random(0), self.loop)
         self.world.tokens.strict = False
-        self.world.laws.held_by(Accepted("/logs/log1x.ulg", len(BODY), 0), BODY)
+        self.world.invariants.held_by(Accepted("/logs/log1x.ulg", len(BODY), 0), BODY)
 
     def ask(
         self,
@@ -60,7 +60,7 @@ class Wire:
         body: bytes | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body and headers (lower case) of the answer; raises :class:`LawBroken`."""
+        """Status, body and headers (lower case) of the answer; raises :class:`InvariantBroken`."""
         if target == f"{HOME}copy":
             headers = {**headers, "x-amz-copy-source": f"/{BUCKET}/{KEY}"}
         url = URL(f"http://s3.test/{BUCKET}/{target}", encoded=True)
@@ -114,11 +114,11 @@ def test_an_object_and_a_part_of_one_byte_below_tmp_are_no_logs(wire: Wire) -> N
     for _ in range(2):
         assert wire.part(wire.begin(PROBE), PROBE, b"x") == 200
     assert wire.ask("DELETE", PROBE)[0] == 204
-    assert wire.world.laws.parts_sent == 0
+    assert wire.world.invariants.parts_sent == 0
 
 
 def test_anything_longer_below_tmp_is_what_no_file_ever_held(wire: Wire) -> None:
-    with pytest.raises(LawBroken, match="no file ever held"):
+    with pytest.raises(InvariantBroken, match="no file ever held"):
         wire.put(PROBE, b"xy")
 
 
@@ -126,7 +126,7 @@ def test_what_is_planned_for_a_log_does_not_meet_what_tries_the_server(wire: Wir
     wire.world.racing = True
     assert wire.put(PROBE, b"x") == 200
     assert wire.world.racing
-    assert wire.world.laws.strangers == {}
+    assert wire.world.invariants.strangers == {}
 
 
 # -- servers with odd options
@@ -205,7 +205,7 @@ def test_the_parts_of_a_gone_upload_are_spoken_of_in_other_words(
     assert b"<Part>" not in body
 
 
-# -- the laws
+# -- the invariants
 
 
 def test_a_body_that_was_refused_for_an_option_must_not_ask_for_it_again(wire: Wire) -> None:
@@ -213,7 +213,7 @@ def test_a_body_that_was_refused_for_an_option_must_not_ask_for_it_again(wire: W
     wire.put(**CRC32)
     wire.wait(1.0)
 
-    with pytest.raises(LawBroken, match="a body checksum that S3 had refused"):
+    with pytest.raises(InvariantBroken, match="a body checksum that S3 had refused"):
         wire.put(**CRC32)
 
 
@@ -230,7 +230,9 @@ def test_a_body_may_be_refused_once_in_each_process_and_each_time(wire: Wire) ->
 
 
 @pytest.mark.parametrize("how", ["a lie", "no answer", "no permission"])
-def test_whoever_could_not_try_the_server_may_send_one_more_body(wire: Wire, how: str) -> None:
+def test_a_process_that_could_not_try_the_server_may_send_one_more_body(
+    wire: Wire, how: str
+) -> None:
     wire.odd("body checksum", Answer(400))
     wire.put(**CRC32)
     wire.wait(1.0)
@@ -239,7 +241,7 @@ def test_whoever_could_not_try_the_server_may_send_one_more_body(wire: Wire, how
     assert wire.put(**CRC32) == 400
     wire.wait(1.0)
     assert wire.put(PROBE, b"x") == 200
-    with pytest.raises(LawBroken, match="a body checksum that S3 had refused"):
+    with pytest.raises(InvariantBroken, match="a body checksum that S3 had refused"):
         wire.put(**CRC32)
 
 
@@ -259,7 +261,7 @@ def test_what_s3_has_stored_must_not_come_again_for_a_while(wire: Wire) -> None:
     wire.put()
     wire.wait(100.0)
 
-    with pytest.raises(LawBroken, match="was stored and came again"):
+    with pytest.raises(InvariantBroken, match="was stored and came again"):
         wire.put()
 
 
@@ -283,7 +285,7 @@ def test_the_parts_of_a_completed_upload_must_not_come_again_because_it_is_gone(
     wire.complete(upload_id)
     assert wire.ask("GET", f"{KEY}?uploadId={upload_id}")[0] == 404
 
-    with pytest.raises(LawBroken, match="was confirmed and came again"):
+    with pytest.raises(InvariantBroken, match="was confirmed and came again"):
         wire.part(wire.begin())
 
 
@@ -303,7 +305,7 @@ def test_a_missing_bucket_does_not_say_that_an_upload_is_gone(wire: Wire) -> Non
     assert wire.ask("GET", f"{KEY}?uploadId={upload_id}")[0] == 404
     wire.world.mind.exists = True
 
-    with pytest.raises(LawBroken, match="was confirmed and came again"):
+    with pytest.raises(InvariantBroken, match="was confirmed and came again"):
         wire.part(wire.begin())
 
 
@@ -313,7 +315,7 @@ def test_no_part_is_begun_of_an_upload_that_was_called_gone(wire: Wire) -> None:
     assert wire.part(upload_id) == 404
     wire.wait(1.0)
 
-    with pytest.raises(LawBroken, match="called gone"):
+    with pytest.raises(InvariantBroken, match="called gone"):
         wire.part(upload_id)
 
 
@@ -325,7 +327,7 @@ def test_a_stranger_that_was_there_at_the_look_stays_also_without_conditions(
     _conditions_fail(wire, told_by)
     assert wire.ask("HEAD", KEY)[0] == 200
 
-    with pytest.raises(LawBroken, match="was a stranger's and is overwritten"):
+    with pytest.raises(InvariantBroken, match="was a stranger's and is overwritten"):
         wire.put(**UNLESS_THERE if told_by == "silence" else {})
 
 
@@ -380,7 +382,7 @@ def test_a_probe_that_shows_a_server_to_ignore_conditions_makes_a_look_due(wire:
         assert wire.put(PROBE, b"x", **UNLESS_THERE) == 200
 
     assert wire.ask("HEAD", KEY)[0] == 200
-    with pytest.raises(LawBroken, match="was a stranger's and is overwritten"):
+    with pytest.raises(InvariantBroken, match="was a stranger's and is overwritten"):
         wire.put()
 
 
@@ -405,7 +407,7 @@ def test_a_stranger_that_is_deleted_is_a_broken_law(wire: Wire, told_by: str) ->
     wire.ask("HEAD", KEY)
     wire.wait(0.1)
     wire.world.stranger(KEY)
-    with pytest.raises(LawBroken, match="was a stranger's"):
+    with pytest.raises(InvariantBroken, match="was a stranger's"):
         wire.ask("DELETE", KEY)
 
 
@@ -413,9 +415,9 @@ def test_a_stranger_that_is_deleted_is_a_broken_law(wire: Wire, told_by: str) ->
 def test_a_file_whose_time_or_inode_moved_has_one_row(
     wire: Wire, tmp_path: Path, ino: int, mtime_ns: int
 ) -> None:
-    laws, path = wire.world.laws, "/logs/log1x.ulg"
-    laws.held_by(Accepted(path, len(BODY), mtime_ns), BODY)
-    laws.gone.add(path)
+    invariants, path = wire.world.invariants, "/logs/log1x.ulg"
+    invariants.held_by(Accepted(path, len(BODY), mtime_ns), BODY)
+    invariants.gone.add(path)
     file = Identity(7, 1, len(BODY), 0)
     entry = Entry(path, file, KEY, "log1x.ulg", "ulog", "complete", {}, 0, 0)
     with contextlib.closing(Outbox(tmp_path / "outbox.db", boot_id="boot-1")) as outbox:
@@ -423,20 +425,20 @@ def test_a_file_whose_time_or_inode_moved_has_one_row(
     twin = replace(one, id=2, ino=ino, mtime_ns=mtime_ns)
     why = {1: "it waits", 2: "it waits"}
 
-    laws.on_rows([one, replace(twin, asked_key=f"{HOME}a.ulg")], why)  # that one has its own
-    with pytest.raises(LawBroken, match="more than one row"):
-        laws.on_rows([one, twin], why)
-    laws.excused.add("log1x")
-    laws.on_rows([one, twin], why)  # somebody has written to it
+    invariants.on_rows([one, replace(twin, asked_key=f"{HOME}a.ulg")], why)  # that one has its own
+    with pytest.raises(InvariantBroken, match="more than one row"):
+        invariants.on_rows([one, twin], why)
+    invariants.excused.add("log1x")
+    invariants.on_rows([one, twin], why)  # somebody has written to it
 
 
 # -- all of it can befall
 
 
 def test_every_act_is_a_verb(wire: Wire, tmp_path: Path) -> None:
-    life = Life(wire.world, Drone(wire.world, wire.loop, tmp_path), random.Random(0))
+    simulation = Simulation(wire.world, Drone(wire.world, wire.loop, tmp_path), random.Random(0))
     for name in ACTS:
-        assert callable(life._act(name))
+        assert callable(simulation._act(name))
 
 
 @pytest.mark.parametrize("moved_s", [0, 3600])
@@ -445,19 +447,19 @@ def test_cards_are_mounted_anew_with_the_same_bytes(
     wire: Wire, tmp_path: Path, seed: int, moved_s: int
 ) -> None:
     drone = Drone(wire.world, wire.loop, tmp_path)
-    life = Life(wire.world, drone, random.Random(seed))
-    life.logs.new_log()
-    life.logs.event()
+    simulation = Simulation(wire.world, drone, random.Random(seed))
+    simulation.logs.new_log()
+    simulation.logs.event()
     before = {path: (path.stat(), path.read_bytes()) for path in tmp_path.glob("*/*")}
 
-    life.logs.remount(moved_s, other_inodes=True)
+    simulation.logs.remount(moved_s, other_inodes=True)
 
     assert len(before) == 2
     for path, (was, body) in before.items():
         status = path.stat()
-        keeps = life.logs.events_keep if path.suffix == ".xml" else ""
+        keeps = simulation.logs.events_keep if path.suffix == ".xml" else ""
         assert (status.st_ino == was.st_ino) == (keeps == "inodes")
         assert status.st_mtime_ns - was.st_mtime_ns == (0 if keeps == "times" else moved_s * 10**9)
         assert path.read_bytes() == body
-        assert life.logs.living[str(path)].mtime_ns == status.st_mtime_ns
-    assert wire.world.laws.excused == set()
+        assert simulation.logs.living[str(path)].mtime_ns == status.st_mtime_ns
+    assert wire.world.invariants.excused == set()

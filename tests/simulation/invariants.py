@@ -1,4 +1,4 @@
-"""The laws that hold in every life, at every moment. A law that is broken ends the life."""
+"""Invariants checked after every simulation step; one that is broken ends the simulation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NOBODYS_S = 120.0  # a full disk lasts a minute, and a claim cannot be given back meanwhile
 
 
-class LawBroken(AssertionError):
+class InvariantBroken(AssertionError):
     """Something happened that must never happen."""
 
 
@@ -38,7 +38,7 @@ class Accepted:
     mtime_ns: int
 
 
-class Laws:
+class Invariants:
     """What was promised, and to whom."""
 
     def __init__(self, world: World) -> None:
@@ -83,11 +83,11 @@ class Laws:
         """Since when a claim has been carried by nobody: process, row, lease."""
         self.parts_sent = 0
 
-    def broken(self, law: str) -> None:
-        """End this life."""
-        self.verdict = self.verdict or law
-        self._world.note("LAW BROKEN", law)
-        raise LawBroken(law)
+    def broken(self, invariant: str) -> None:
+        """End this simulation."""
+        self.verdict = self.verdict or invariant
+        self._world.note("BROKEN", invariant)
+        raise InvariantBroken(invariant)
 
     def held_by(self, log: Accepted, body: bytes) -> None:
         """Write down what a file holds now."""
@@ -120,8 +120,8 @@ class Laws:
             self.broken("a body was begun in flight")
         world = self._world
         refused = world.options.refused_since(asked)
-        if law := self._waste.begun(asked, world.generation, begun_at, refused):
-            self.broken(law)
+        if invariant := self._waste.begun(asked, world.generation, begun_at, refused):
+            self.broken(invariant)
 
     def on_done(self, asked: Ask, answer: Answer) -> None:
         """What S3 now holds is one whole version of a file; nothing confirmed came again."""

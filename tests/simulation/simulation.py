@@ -1,4 +1,4 @@
-"""One life of a drone: what befalls it is decided by a seed, and so is all that follows."""
+"""One simulation of a drone: what befalls it is decided by a seed, and so is all that follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from petal_s3.outbox.rows import Row
 from tests.simulation.drone import SCAN_S, Drone, Killed, in_this_world
-from tests.simulation.laws import LawBroken
+from tests.simulation.invariants import InvariantBroken
 from tests.simulation.logs import Logs
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.troubles import Troubles
@@ -26,7 +26,7 @@ _HEAL_S = 1500.0  # a refused row waits a quarter of an hour at most
 
 @dataclass
 class Report:
-    """How a life went."""
+    """How a simulation went."""
 
     seed: int
     broken: str = ""
@@ -36,31 +36,31 @@ class Report:
     kills: int = 0
     requests: int = 0
     parts: int = 0
-    lived_s: float = 0.0
+    simulated_s: float = 0.0
 
 
-def live(seed: int, *, minutes: float = 6.0) -> Report:
-    """Live one whole life; ``broken`` names the law that was broken, if one was."""
+def simulate(seed: int, *, minutes: float = 6.0) -> Report:
+    """Live one whole simulation; ``broken`` names the invariant that was broken, if one was."""
     rng = random.Random(seed)
     room = next(place for place in _ROOMS if place.is_dir() and os.access(place, os.W_OK))
-    home = Path(tempfile.mkdtemp(prefix="petal-life-", dir=room))
+    home = Path(tempfile.mkdtemp(prefix="petal-simulation-", dir=room))
     loop = VirtualLoop(lambda: rng.random() * 0.004)
     world = World(rng, loop)
     report = Report(seed)
     try:
         with in_this_world(world):
-            life = Life(world, Drone(world, loop, home), rng)
-            loop.run_until_complete(life.whole(minutes * 60))
-    except LawBroken as broken:
+            simulation = Simulation(world, Drone(world, loop, home), rng)
+            loop.run_until_complete(simulation.whole(minutes * 60))
+    except InvariantBroken as broken:
         report.broken = str(broken)
     finally:
         loop.dead = True
         _end(loop)
         shutil.rmtree(home, ignore_errors=True)
     report.fingerprint, report.trace = world.fingerprint(), world.trace
-    report.logs, report.kills = len(world.laws.proven), life.drone.kills
-    report.requests, report.parts = world.requests, world.laws.parts_sent
-    report.lived_s = loop.time()
+    report.logs, report.kills = len(world.invariants.proven), simulation.drone.kills
+    report.requests, report.parts = world.requests, world.invariants.parts_sent
+    report.simulated_s = loop.time()
     return report
 
 
@@ -121,8 +121,8 @@ ACTS: dict[str, float] = {
 }
 
 
-class Life:
-    """What befalls the drone, and the laws looked at after each of it."""
+class Simulation:
+    """What befalls the drone, and the invariants looked at after each of it."""
 
     def __init__(self, world: World, drone: Drone, rng: random.Random) -> None:
         self.world = world
@@ -173,7 +173,7 @@ class Life:
         if self.troubles.spoil:
             self.troubles.spoil = False
             drone.spoil()
-            world.laws.outbox_lost()
+            world.invariants.outbox_lost()
             world.note("the outbox is damaged")
         if self.troubles.reboot:
             self.troubles.reboot = False
@@ -189,16 +189,16 @@ class Life:
         await drone.boot()
 
     def look(self) -> None:
-        """Hold every law against what is there now."""
-        if self.world.laws.verdict:
-            raise LawBroken(self.world.laws.verdict)
+        """Hold every invariant against what is there now."""
+        if self.world.invariants.verdict:
+            raise InvariantBroken(self.world.invariants.verdict)
         if not self.drone.up:
             return
         if self._seen != self.drone.version:
             self._seen = self.drone.version
             self._rows, reasons = self.drone.rows()
-            self.world.laws.on_rows(self._rows, reasons)
-        self.world.laws.on_claims(self.drone.kills, self._rows, self.drone.carried)
+            self.world.invariants.on_rows(self._rows, reasons)
+        self.world.invariants.on_claims(self.drone.kills, self._rows, self.drone.carried)
 
     async def until_well(self) -> None:
         """Everything outside is well from now on: every log must come up, by itself."""
@@ -218,5 +218,5 @@ class Life:
                     break
             if world.loop.time() > deadline:
                 break
-        world.laws.at_the_end(rows, self.logs.living)
+        world.invariants.at_the_end(rows, self.logs.living)
         await drone.do(drone.service.stop())
