@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries
 from petal_s3.service.service import Service
 
 
 async def main(paths: list[str]) -> None:
     """Enqueue ``paths``, drain, end when nothing waits any more."""
-    service = Service(config.load())
+    service = Service(load_settings())
     if paths[:1] == ["--enqueue"]:
         await service.open()
         for path in paths[1:]:

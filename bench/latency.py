@@ -9,7 +9,7 @@ import urllib.request
 from typing import Any
 
 from petal_s3.core import clock
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.logs import write_bag
@@ -87,7 +87,7 @@ def _in_host(on: Robot) -> list[str]:
 async def _link_back(on: Robot) -> list[str]:
     """The clock of the service is ours: an hour offline passes in seconds."""
     ahead = [0.0]
-    settings = config.load(
+    settings = load_settings(
         **{
             name.removeprefix("PETAL_S3_").lower(): value
             for name, value in on.settings(PETAL_S3_PART_SIZE="5MiB").items()
@@ -110,7 +110,7 @@ async def _link_back(on: Robot) -> list[str]:
         if skip_s:
             await asyncio.sleep(2.5)  # do not come back just when a probe is due
         back = time.monotonic()
-        await asyncio.to_thread(on.link.restore)
+        await asyncio.to_thread(on.link.forward)
         while _first_byte(on, back) is None:
             await asyncio.sleep(0.005)
         lines.append(

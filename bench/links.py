@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.link import Link, Shape
 from petal_s3.demo.logs import write_bag
 from petal_s3.service.service import Service
-from tests.faults.chaos import Chaos, Shape
-from tests.faults.server import FaultServer
 from tests.simulation.idle import idle_hour
+from tests.support.server import FaultServer
 
 MB = 1_000_000
 _SIZE = 200 * MB
@@ -61,22 +61,22 @@ def _dying(bytes_s: float, every_s: float, what: str) -> Measure:
     async def measure(room: Path) -> str:
         path = room / "logs" / "flight.bag"
         write_bag(path, _SIZE)
-        async with FaultServer() as server, Chaos(server.url) as link:
+        async with FaultServer() as server, Link(server.url) as link:
             link.shape(Shape(up_bytes_s=bytes_s, latency_s=0.02))
             link.schedule(up_s=every_s, down_s=2.0)
-            service = Service(config.load(**_settings(room, server, link.url)))
+            service = Service(load_settings(**_settings(room, server, link.url)))
             await service.start(watch=False)
             began = time.monotonic()
             row = await service.enqueue(path)
             done = await service.wait(row.id, patience_s=600)
             took_s = time.monotonic() - began
             await service.stop()
-        sent = server.body_bytes / _SIZE
+        sent = server.ledger.body_bytes / _SIZE
         passed = link.up_bytes / _SIZE
         return (
             f"{what}: {done.state} after {took_s:.0f} s; body bytes that arrived / file "
             f"{sent:.3f}, all bytes into the link / file {passed:.3f}; "
-            f"confirmed parts re-sent {server.resent}"
+            f"confirmed parts re-sent {server.ledger.resent_confirmed_parts}"
         )
 
     return measure
@@ -86,27 +86,27 @@ async def _restart(room: Path) -> str:
     """SIGKILL with 100 MB confirmed; from the new start to the first byte of a part."""
     path = room / "logs" / "flight.bag"
     write_bag(path, _SIZE)
-    async with FaultServer() as server, Chaos(server.url) as link:
+    async with FaultServer() as server, Link(server.url) as link:
         link.shape(Shape(up_bytes_s=40 * MB))
         given = _settings(room, server, link.url)
         child = await _child(given, path)
-        while sum(one.status == 200 for one in server.seen if one.part) < 20:
+        while sum(one.status == 200 for one in server.ledger.requests() if one.part) < 20:
             await asyncio.sleep(0.01)
         child.send_signal(signal.SIGKILL)
         await child.wait()
-        before = len(server.seen)
+        before = len(server.ledger.requests())
         began = time.monotonic()
         child = await _child(given, path)
-        while not any(one.part and one.body_bytes for one in server.seen[before:]):
+        while not any(one.part and one.body_bytes for one in server.ledger.requests()[before:]):
             await asyncio.sleep(0.005)
         process_s = time.monotonic() - began
-        asked = server.seen[before].begun
-        first = next(one for one in server.seen[before:] if one.part)
+        asked = server.ledger.requests()[before].started
+        first = next(one for one in server.ledger.requests()[before:] if one.part)
         await child.wait()
     return (
         f"SIGKILL with {20 * 5.24288:.0f} MB confirmed: first byte {process_s:.2f} s after the "
-        f"start of the new process, {first.begun - asked:.2f} s after its first request; "
-        f"confirmed parts re-sent {server.resent}"
+        f"start of the new process, {first.started - asked:.2f} s after its first request; "
+        f"confirmed parts re-sent {server.ledger.resent_confirmed_parts}"
     )
 
 

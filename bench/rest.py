@@ -20,8 +20,8 @@ import boto3  # type: ignore[import-untyped]
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.services import in_thread
 from petal_s3.host.proxy import S3BucketProxy
-from tests.faults.mind import Many
-from tests.faults.server import FaultServer
+from tests.support.mind import Many
+from tests.support.server import FaultServer
 
 from .robot import ROOT, Robot, robot, rss_mib, until
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
+from petal_s3.demo.tokens import TokenService
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024

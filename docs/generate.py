@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from typer.main import get_command
 
 from petal_s3 import errors
 from petal_s3.cli.main import app
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_yaml import PREFIX
 from petal_s3.web.routes import ROUTES
 
 
@@ -35,13 +37,39 @@ def commands() -> str:
 def settings() -> str:
     """The table of settings."""
     lines = ["", "| variable | default | meaning |", "|---|---|---|"]
-    for name, field in config.Settings.model_fields.items():
-        variable = f"`{config.PREFIX}{name.upper()}`"
+    for name, field in Settings.model_fields.items():
+        variable = f"`{PREFIX}{name.upper()}`"
         if name == "session_token_url":
             variable += " or `PETAL_SESSION_TOKEN_URL`"
         default = "required" if field.is_required() else f"`{_shown(field.default)}`"
         lines.append(f"| {variable} | {default} | {field.description} |")
     return "\n".join([*lines, "", ""])
+
+
+def packages() -> str:
+    """One line per package, the highest first: what it holds, and its modules."""
+    import tomllib  # noqa: PLC0415 - from Python 3.11 on
+
+    contracts = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = " | ".join(contracts["contracts"][0]["layers"]).split(" | ")
+    lines = ["", "| package | holds | modules |", "|---|---|---|"]
+    for name in layers:
+        package = Path("petal_s3", name)
+        if package.is_dir():
+            files = (file for file in package.rglob("*.py") if file.stem[0] != "_")
+            modules = sorted(
+                ".".join(file.relative_to(package).with_suffix("").parts) for file in files
+            )
+            holds = _first_line(package / "__init__.py")
+            lines.append(f"| `{name}` | {holds} | {', '.join(f'`{one}`' for one in modules)} |")
+        elif name != "__main__":
+            lines.append(f"| `{name}` | {_first_line(package.with_suffix('.py'))} | |")
+    return "\n".join([*lines, "", ""])
+
+
+def _first_line(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    return text.partition("\n")[0].replace("``", "`").rstrip(".")
 
 
 def rest() -> str:

@@ -1,7 +1,7 @@
 """Name everything that can go wrong, and say whether waiting helps.
 
     S3IntegrationError
-    ├── Transient                  wait; it is tried again, for ever
+    ├── Transient                  wait; it is tried again until it succeeds
     │   ├── Offline                no answer, a cut link, a 5xx, anything unknown
     │   │   └── NotS3              an answer that S3 cannot have given (captive portal, proxy)
     │   ├── Throttled              S3 asks for patience
@@ -10,7 +10,7 @@
     │   ├── UploadGone             S3 no longer knows the multipart upload
     │   ├── NotFinished            the file is still being written
     │   ├── SourceAway             the file cannot be read now (unmounted, I/O error)
-    │   ├── SourceChanged          the file is no longer the one that landed
+    │   ├── SourceChanged          the file changed since it was enqueued
     │   ├── NotNow                 the outbox holds it; it could not be sent in time
     │   ├── LocalStorageError      the state directory is full or not writable
     │   ├── S3CredentialsError     no valid session credentials      (stops the whole drain)
@@ -28,19 +28,16 @@
     ├── S3UploadError              an upload failed; carries the code and status of its cause
     └── S3DownloadError            a download failed; likewise
 
-Every class carries a stable ``code``, the HTTP ``status`` the doors answer with, whether
+Every class carries a stable ``code``, the HTTP ``status`` that the servers answer with, whether
 ``waiting_helps``, and whether it ``blocks_drain``: then every row waits, not only this one.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="S3IntegrationError")
-NO_DESCRIPTORS = "too_many_files"
 
 
 def plain(text: str) -> str:
@@ -95,19 +92,26 @@ class S3IntegrationError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         """Keep the sentence; ``code`` and ``status`` replace those of the class."""
-        # It is logged and printed, and a file may be called anything.
-        message = plain(message)
-        super().__init__(message)
-        self.message = message
+        self.message = plain(message)  # it is logged and printed; a file may be called anything
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
         if code is not None:
             self.code = code
         if status is not None:
             self.status = status
 
+    @classmethod
+    def of(cls: type[_E], cause: S3IntegrationError) -> _E:
+        """Wrap ``cause`` in this class, with its sentence, code, status and row."""
+        error = cls(cause.message, code=cause.code, status=cause.status)
+        error.waiting_helps = cause.waiting_helps
+        error.row_id = cause.row_id
+        error.__cause__ = cause
+        return error
+
 
 class Transient(S3IntegrationError):
-    """Waiting helps: the row stays in the outbox and is tried again, for ever."""
+    """Waiting helps: the row stays in the outbox and is tried again until it succeeds."""
 
     code = "not_now"
     status = 503
@@ -136,10 +140,10 @@ class Offline(Transient):
 
 
 class NotS3(Offline):
-    """Somebody answered, but not S3: a captive portal, a proxy, a wrong endpoint."""
+    """The answer did not come from S3: a captive portal, a proxy, a wrong endpoint."""
 
     code = "not_s3"
-    page: Told | None = None  # what a web page came instead of
+    page: Told | None = None  # the answer that came as a web page
 
 
 class Throttled(Transient):
@@ -182,7 +186,7 @@ class SourceAway(Transient):
 
 
 class SourceChanged(Transient):
-    """The file is no longer the one that landed: it is examined and planned anew."""
+    """The file changed since it was enqueued: it is examined again and its upload restarts."""
 
     code = "source_changed"
     status = 409
@@ -306,25 +310,15 @@ class S3UploadError(S3IntegrationError):
 
     code = "upload_failed"
 
-    @classmethod
-    def of(cls, cause: S3IntegrationError) -> S3UploadError:
-        """Wrap ``cause`` for a caller who asked for an upload."""
-        return _wrapped(cls, cause)
-
 
 class S3DownloadError(S3IntegrationError):
     """A download failed; code, status and whether waiting helps are those of the cause."""
 
     code = "download_failed"
 
-    @classmethod
-    def of(cls, cause: S3IntegrationError) -> S3DownloadError:
-        """Wrap ``cause`` for a caller who asked for a download."""
-        return _wrapped(cls, cause)
-
 
 def as_json(error: S3IntegrationError) -> dict[str, str | int]:
-    """How an error reads in every door: a plain sentence, a stable code, the HTTP status.
+    """How an error reads in every interface: a plain sentence, a stable code, the HTTP status.
 
     The ``id`` of the row is added where the log is safe in the outbox.
     """
@@ -334,33 +328,3 @@ def as_json(error: S3IntegrationError) -> dict[str, str | int]:
         "status": error.status,
     }
     return answer if error.row_id is None else {**answer, "id": error.row_id}
-
-
-def _wrapped(kind: type[_E], cause: S3IntegrationError) -> _E:
-    error = kind(cause.message, code=cause.code, status=cause.status)
-    error.waiting_helps = cause.waiting_helps
-    error.row_id = cause.row_id
-    error.__cause__ = cause
-    return error
-
-
-def no_descriptors(error: OSError) -> LocalStorageError | None:
-    """What ``error`` means where no more files can be opened; none where it means another thing.
-
-    It says nothing about the file or the peer that was to be opened.
-    """
-    if error.errno is None or error.errno not in {errno.EMFILE, errno.ENFILE}:
-        return None
-    return LocalStorageError(
-        f"petal-s3 cannot open any more files ({os.strerror(error.errno)}): raise the limit of its"
-        " process (ulimit -n, LimitNOFILE).",
-        code=NO_DESCRIPTORS,
-        status=503,
-    )
-
-
-def check_descriptors(error: OSError) -> None:
-    """Raise what :func:`no_descriptors` finds."""
-    found = no_descriptors(error)
-    if found is not None:
-        raise found from error

@@ -5,7 +5,7 @@ failure is ``{"success": False, "error": <one sentence>, "code": <stable>, "stat
 ``id`` of the outbox row where the log is safe and will be sent later.
 """
 
-# No postponed annotations: who wraps these functions reads the types themselves.
+# No postponed annotations: frameworks that wrap these functions read the types themselves.
 
 import contextlib
 import functools
@@ -17,47 +17,46 @@ from typing import Any, ParamSpec
 from pydantic import ValidationError, validate_call
 
 from petal_s3.client import S3Client
-from petal_s3.core import settings as config
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
-from petal_s3.logs import text as texts
+from petal_s3.logs.text import readable
 from petal_s3.service.sessions import MIB, megabytes
 
 P = ParamSpec("P")
 Answer = dict[str, Any]
 
-_MOST_MB = 1024
 
-
-class _Kept:
-    """One client for all calls of a process, made anew when the settings are others now."""
+class ProcessClient:
+    """One client for all calls of a process, made anew when the settings have changed."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: after a fork the lock may be held by a thread that is not here."""
-        self._lock = threading.Lock()
-        self._held: tuple[Settings, S3Client] | None = None
+        """Start afresh: after a fork the lock may be held by a thread that is gone."""
+        self.lock = threading.Lock()
+        self.held: tuple[Settings, S3Client] | None = None
 
-    def client(self) -> S3Client:
-        settings = config.load()
-        with self._lock:
+    def get(self) -> S3Client:
+        """The client for the settings as they are now."""
+        settings = load_settings()
+        with self.lock:
             # Not closed: a call of another thread may still work with it, and it ends with that.
-            if self._held is None or self._held[0] != settings or self._held[1].closed:
-                self._held = settings, S3Client()
-            return self._held[1]
+            if self.held is None or self.held[0] != settings or self.held[1].closed:
+                self.held = settings, S3Client()
+            return self.held[1]
 
 
-_kept = _Kept()
-os.register_at_fork(after_in_child=_kept.forget)
+process_client = ProcessClient()
+os.register_at_fork(after_in_child=process_client.forget)
 
 
-def _told(work: Callable[P, Answer]) -> Callable[P, Answer]:
+def _answered(work: Callable[P, Answer]) -> Callable[P, Answer]:
     checked = validate_call(work)  # an agent may give anything
 
     @functools.wraps(work)
-    def tell(*args: P.args, **kwargs: P.kwargs) -> Answer:
+    def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
         named = {name: _plain(value) for name, value in kwargs.items()}
         try:
             return checked(*map(_plain, args), **named)  # type: ignore[arg-type]
@@ -66,7 +65,7 @@ def _told(work: Callable[P, Answer]) -> Callable[P, Answer]:
         except S3IntegrationError as error:
             return {"success": False, **as_json(error)}
 
-    return tell
+    return answer
 
 
 def _plain(value: object) -> object:
@@ -78,7 +77,7 @@ def _mistake(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg'][:200]}."
 
 
-@_told
+@_answered
 def upload_log_to_s3(file_path: str, session_id: str, file_description: str = "") -> Answer:
     """Upload a text log of this machine to a diagnosis session, and return when it is proven.
 
@@ -94,20 +93,21 @@ def upload_log_to_s3(file_path: str, session_id: str, file_description: str = ""
         credentials) and presigned_url_expires (ISO 8601, UTC); these two are None where no URL
         can be signed now.
     """
-    client = _kept.client()
+    client = process_client.get()
     made = client.upload_session_log(file_path, session_id, file_description)
     opens: Answer = {"url": None, "expires_at": None}
     with contextlib.suppress(S3IntegrationError):  # the log is proven all the same
         opens = client.presigned(made.key)
+    size_mb = round(megabytes(made.file_size), 2)
     return {
         "success": True,
-        "message": f"Uploaded {made.file_name} ({_mb(made.file_size)}MB) to {made.s3_uri}.",
+        "message": f"Uploaded {made.file_name} ({size_mb}MB) to {made.s3_uri}.",
         "s3_uri": made.s3_uri,
         "bucket": made.bucket,
         "key": made.key,
         "file_name": made.file_name,
         "file_size": made.file_size,
-        "file_size_mb": _mb(made.file_size),
+        "file_size_mb": size_mb,
         "upload_timestamp": made.upload_timestamp,
         "session_id": made.session_id,
         "presigned_url": opens["url"],
@@ -115,7 +115,7 @@ def upload_log_to_s3(file_path: str, session_id: str, file_description: str = ""
     }
 
 
-@_told
+@_answered
 def get_s3_file_content(
     s3_uri: str | None = None, s3_key: str | None = None, max_size_mb: float = 50
 ) -> Answer:
@@ -131,31 +131,25 @@ def get_s3_file_content(
         file_size_mb, s3_key and s3_uri; or success (false), error, code, file_size, file_size_mb
         and a suggestion for an object that is too large or no text.
     """
-    if not 0 < max_size_mb <= _MOST_MB:
-        raise BadInput(f"max_size_mb is more than 0 and at most {_MOST_MB}.")
-    client, key = _kept.client(), _named(s3_uri, s3_key)
+    if not 0 < max_size_mb <= 1024:
+        raise BadInput("max_size_mb is more than 0 and at most 1024.")
+    client, key = process_client.get(), _named(s3_uri, s3_key)
     found = client.head_object(key)
-    about = {"file_size": found.size, "file_size_mb": _mb(found.size), **_where(client, found.key)}
+    size_mb = round(megabytes(found.size), 2)
+    about = {"file_size": found.size, "file_size_mb": size_mb, **_where(client, found.key)}
     if found.size > max_size_mb * MIB:
-        return {
-            "success": False,
-            "error": f"File too large: {megabytes(found.size):.1f}MB (max: {max_size_mb:g}MB).",
-            "code": "too_large",
-            "status": 413,
-            **about,
-            "suggestion": _STRETCH.format(key=found.key),
-        }
+        error = f"File too large: {megabytes(found.size):.1f}MB (max: {max_size_mb:g}MB)."
+        return _unread(error, "too_large", 413, about, _STRETCH.format(key=found.key))
     text = _text(client.read_file(found.key))
     if text is None:
-        return {
-            "success": False,
-            "error": "This object is not readable text.",
-            "code": "not_text",
-            "status": 422,
-            **about,
-            "suggestion": _WHOLE.format(key=found.key),
-        }
+        error = "This object is not readable text."
+        return _unread(error, "not_text", 422, about, _WHOLE.format(key=found.key))
     return {"success": True, "content": text, **about}
+
+
+def _unread(error: str, code: str, status: int, about: Answer, suggestion: str) -> Answer:
+    failed = {"success": False, "error": error, "code": code, "status": status}
+    return failed | about | {"suggestion": suggestion}
 
 
 _STRETCH = (
@@ -169,13 +163,13 @@ _WHOLE = (
 
 
 def _text(body: bytes) -> str | None:
-    if body and not texts.readable(body[:1024]):
+    if body and not readable(body[:1024]):
         return None
     encoding = "utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return body.decode(encoding, "replace")
 
 
-@_told
+@_answered
 def list_session_logs(session_id: str) -> Answer:
     """List the logs of a diagnosis session that this machine has in the bucket.
 
@@ -184,12 +178,12 @@ def list_session_logs(session_id: str) -> Answer:
 
     Returns:
         session_id, files_found, total_size_mb, files (each key, size in bytes, last_modified as
-        ISO 8601 in UTC, file_name) and message; for a session that nobody knows also success
+        ISO 8601 in UTC, file_name) and message; for an unknown session also success
         (false), error and code ``no_session``.
     """
     empty: Answer = {"session_id": session_id, "files_found": 0, "total_size_mb": 0.0, "files": []}
     try:
-        found, waiting = _kept.client().list_session_logs(session_id)
+        found, waiting = process_client.get().list_session_logs(session_id)
     except S3FileNotFoundError as error:
         return {"success": False, **empty, "message": error.message, **as_json(error)}
     files = [
@@ -201,20 +195,15 @@ def list_session_logs(session_id: str) -> Answer:
         }
         for one in found
     ]
-    total = sum(one.size for one in found)
     message = f"Found {len(files)} log{'s' * (len(files) != 1)} in session {session_id}."
     if waiting:
         message += f" {waiting} more in the outbox of this machine, not up yet."
-    return {
-        **empty,
-        "files_found": len(files),
-        "total_size_mb": _mb(total),
-        "files": files,
-        "message": message,
-    }
+    size_mb = round(megabytes(sum(one.size for one in found)), 2)
+    found_files = {"files_found": len(files), "total_size_mb": size_mb, "files": files}
+    return {**empty, **found_files, "message": message}
 
 
-@_told
+@_answered
 def generate_presigned_url(
     s3_uri: str | None = None, s3_key: str | None = None, expiration_hours: float = 1
 ) -> Answer:
@@ -230,8 +219,8 @@ def generate_presigned_url(
         success, presigned_url, s3_key, s3_uri, expires_in_hours (the real life) and expires_at
         (ISO 8601, UTC).
     """
-    client, key = _kept.client(), _named(s3_uri, s3_key)
-    found = client.head_object(key)  # a URL of nothing helps nobody
+    client, key = process_client.get(), _named(s3_uri, s3_key)
+    found = client.head_object(key)  # no URL for an object that does not exist
     made = client.presigned(found.key, expiration_hours)
     return {
         "success": True,
@@ -255,7 +244,3 @@ def _named(s3_uri: str | None, s3_key: str | None) -> str:
 
 def _where(client: S3Client, key: str) -> Answer:
     return {"s3_key": key, "s3_uri": f"s3://{client.bucket_name}/{key}"}
-
-
-def _mb(size: int) -> float:
-    return round(megabytes(size), 2)

@@ -1,25 +1,16 @@
-"""The wire of an administrator: a bucket and its settings, read and written, answers checked."""
+"""Read and write a bucket and its settings over the wire; every answer is checked."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from petal_s3.core.settings import Settings
-from petal_s3.errors import (
-    NotS3,
-    S3BucketError,
-    S3CredentialsError,
-    S3FileNotFoundError,
-    S3IntegrationError,
-)
-from petal_s3.s3.calls import Caller, own_credentials
-from petal_s3.s3.credentials import TokenService
+from petal_s3.errors import NotS3, S3BucketError, S3FileNotFoundError, S3IntegrationError
+from petal_s3.s3.calls import Calls
 from petal_s3.s3.evidence import came, root_of
-from petal_s3.s3.http_session import ServerClock
 from petal_s3.s3.responses import status
 
 Json = dict[str, Any]
@@ -27,55 +18,6 @@ _NEVER_SET = {"not_set", "no_lifecycle"}
 # What also something on the way answers; the rest only a server that knows S3.
 _OF_ANYBODY = {"", "text", "html"}
 _DEFAULT_REGION = "us-east-1"
-_STALL_S = 60.0
-
-
-@contextlib.asynccontextmanager
-async def callers(settings: Settings, *buckets: str) -> AsyncIterator[list[Caller]]:
-    """A caller for each bucket, with an administrator's credentials.
-
-    His own come first (AWS's chain): those of a machine, from the token service, may hardly do
-    this. Raises :class:`S3CredentialsError` where neither has any.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        tokens = await _tokens(settings)
-        if tokens is not None:
-            stack.push_async_callback(tokens.close)
-        made = [_caller(settings, name, tokens) for name in buckets]
-        for caller in made:
-            stack.push_async_callback(caller.close)
-        yield made
-
-
-async def _tokens(settings: Settings) -> TokenService | None:
-    if await own_credentials():
-        return None
-    if settings.session_token_url is None:
-        raise S3CredentialsError(
-            "There are no credentials: neither AWS's own chain (environment, ~/.aws, instance"
-            " role) nor PETAL_S3_SESSION_TOKEN_URL has any.",
-            code="no_credentials",
-        )
-    return TokenService(
-        settings.session_token_url,
-        timeout_s=settings.request_timeout,
-        ignore_dates=settings.tls_ignore_dates,
-    )
-
-
-def _caller(settings: Settings, bucket: str, tokens: TokenService | None) -> Caller:
-    return Caller(
-        bucket=bucket,
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        tokens=tokens,
-        timeout_s=settings.request_timeout,
-        connections=2,
-        ignore_dates=settings.tls_ignore_dates,
-        address_style=settings.address_style,
-        server_clock=ServerClock(),
-        stall_s=_STALL_S,
-    )
 
 
 @dataclass(frozen=True)
@@ -181,7 +123,7 @@ POLICY = Setting(
 )
 
 
-async def read(caller: Caller, setting: Setting) -> Any:
+async def read(calls: Calls, setting: Setting) -> Any:
     """The value of a setting; none where it was never set.
 
     Raises :class:`S3BucketError` ``not_implemented`` where the server answers something else: it
@@ -189,7 +131,7 @@ async def read(caller: Caller, setting: Setting) -> Any:
     not be read as "no rules": a write would then remove the rules of others.
     """
     try:
-        answer = await caller.call(setting.get, {})
+        answer = await calls.call(setting.get, {})
     except S3FileNotFoundError as error:
         if error.code in _NEVER_SET:
             return None
@@ -213,40 +155,40 @@ def _another(
     )
 
 
-async def write(caller: Caller, setting: Setting, value: Any) -> None:
+async def write(calls: Calls, setting: Setting, value: Any) -> None:
     """Set it, in one request; raises :class:`NotS3` where nothing says that it is set now."""
-    answer = await caller.call(setting.put, setting.given(value))
+    answer = await calls.call(setting.put, setting.given(value))
     if root_of(answer) and setting.word not in root_of(answer).lower():
         raise _another(answer, setting.name, "asked to set it")
     # S3 answers nothing but a request id. Reading it back is no better proof: AWS may go on to
     # tell the old value for a while. So that is asked only where there is no id.
-    if not _by_s3(answer) and await read(caller, setting) != value:
+    if not _by_s3(answer) and await read(calls, setting) != value:
         raise NotS3(
             f"Setting {setting.name} was answered by {came(answer)}, and nothing is set afterwards."
         )
 
 
-async def region_of(caller: Caller) -> str | None:
+async def region_of(calls: Calls) -> str | None:
     """The region that a bucket is in, empty where the server does not say; none: no bucket.
 
     Raises :class:`S3BucketError` with code ``forbidden`` where it may not be looked at.
     """
     try:
-        answer = await caller.call("head_bucket", {})
+        answer = await calls.call("head_bucket", {})
     except S3FileNotFoundError:
         return None
     return str(answer.get("BucketRegion") or "")
 
 
-async def is_ours(caller: Caller) -> None:
+async def is_ours(calls: Calls) -> None:
     """Ask once more, in words, after a HEAD was refused without any; errors as in S3."""
-    await caller.call("get_bucket_location", {})
+    await calls.call("get_bucket_location", {})
 
 
-async def create(caller: Caller, region: str) -> None:
+async def create(calls: Calls, region: str) -> None:
     """Create the bucket; raises :class:`Conflict` ``bucket_of_another`` or ``bucket_is_yours``."""
     where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    answer = await caller.call("create_bucket", {} if region == _DEFAULT_REGION else where)
+    answer = await calls.call("create_bucket", {} if region == _DEFAULT_REGION else where)
     if not answer.get("Location") and not _by_s3(answer):
         raise NotS3("The answer to creating a bucket is not one of S3.")
 

@@ -1,4 +1,4 @@
-"""Bring a bucket to the wanted state, step by step; where it is there already, write nothing."""
+"""Bring a bucket to the desired state, step by step; where nothing differs, write nothing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from petal_s3.admin import bucket_settings as on_wire
-from petal_s3.admin import desired_settings as wishes
+from petal_s3.admin import desired_settings
 from petal_s3.admin import iam_policy as policy
+from petal_s3.admin.administrator_calls import calls_for
 from petal_s3.admin.bucket_settings import Setting
 from petal_s3.core.settings import Settings
 from petal_s3.errors import (
@@ -24,7 +25,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.s3.calls import Caller
+from petal_s3.s3.calls import Calls
 
 Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
 Want = Callable[[Any], Any]
@@ -33,8 +34,8 @@ _NOT_HERE = {400, 404, 405, 501}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What an administrator wants of a bucket.
+class DesiredBucket:
+    """What an administrator wants a bucket to be.
 
     ``on_aws``: the region of the settings must be that of the bucket; other servers have names
     of their own for regions. ``access_logs``: bucket and prefix that take them, or none.
@@ -53,7 +54,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Step:
-    """What became of one step; ``changes`` are sentences, ``code`` that of the failure."""
+    """The result of one step; ``changes`` are sentences, ``code`` that of the failure."""
 
     name: str
     outcome: Outcome
@@ -68,66 +69,70 @@ class Step:
 
 
 async def setup_steps(
-    settings: Settings, wish: Wish, *, dry_run: bool = False
+    settings: Settings, desired: DesiredBucket, *, dry_run: bool = False
 ) -> AsyncIterator[Step]:
     """Make each step, and say what became of it.
 
     Raises what ends it all: :class:`Conflict` ``bucket_of_another``, :class:`ConfigError` for a
     wrong region, and whatever only waiting helps against (no network, no credentials).
     """
-    if wish.access_logs is not None and wish.access_logs[0] == wish.bucket:
-        raise BadInput("A bucket that keeps its own access logs never rests: name another one.")
-    targets = (wish.access_logs[0],) if wish.access_logs is not None else ()
-    async with on_wire.callers(settings, wish.bucket, *targets) as (caller, *others):
-        async for step in _steps(caller, *others, wish=wish, dry_run=dry_run):
+    if desired.access_logs is not None and desired.access_logs[0] == desired.bucket:
+        raise BadInput(
+            "A bucket cannot take its own access logs, each of which is an access: name another."
+        )
+    targets = (desired.access_logs[0],) if desired.access_logs is not None else ()
+    async with calls_for(settings, desired.bucket, *targets) as (calls, *others):
+        async for step in _steps(calls, *others, desired=desired, dry_run=dry_run):
             yield step
 
 
 async def _steps(
-    caller: Caller, target: Caller | None = None, *, wish: Wish, dry_run: bool
+    calls: Calls, target: Calls | None = None, *, desired: DesiredBucket, dry_run: bool
 ) -> AsyncIterator[Step]:
-    first = await _bucket(caller, wish, dry_run=dry_run)
+    first = await _bucket(calls, desired, dry_run=dry_run)
     yield first
     to_come = first.outcome == "to change"  # then there is nothing to read
     if not first.fine:
         return
     log = False
     if target is not None:
-        allowed = await _log_target(target, wish, dry_run=dry_run)
+        allowed = await _log_target(target, desired, dry_run=dry_run)
         yield allowed
         log = allowed.fine
         if not log:
             yield Step("access logs", "skipped", reason="Their bucket does not take them.")
-    for setting, want in _wanted(wish, log=log):
-        yield await _step(caller, setting, want, dry_run=dry_run, to_come=to_come)
+    for setting, want in _wanted(desired, log=log):
+        yield await _step(calls, setting, want, dry_run=dry_run, to_come=to_come)
 
 
-def _wanted(wish: Wish, *, log: bool) -> list[tuple[Setting, Want]]:
-    steps: list[tuple[Setting, Want]] = [(on_wire.VERSIONING, wishes.versioned)]
-    if wish.sse != "none":
-        steps.append((on_wire.ENCRYPTION, lambda now: wishes.encrypted(now, wish.sse)))
-    if log and wish.access_logs is not None:
-        target, prefix = wish.access_logs
-        steps.append((on_wire.LOGGING, lambda now: wishes.logged(now, target, prefix)))
-    tmp = [wishes.tmp_rule(wish.upload_prefix, machine) for machine in wish.machines]
-    steps.append((on_wire.LIFECYCLE, lambda now: wishes.ruled(now, tmp)))
-    steps.append((on_wire.CORS, lambda now: wishes.for_browsers(now, wish.origins)))
-    if wish.tls_only:
-        statement = policy.tls_only(wish.bucket, wish.region)
-        # The last: over http it may shut out who sets it.
+def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
+    steps: list[tuple[Setting, Want]] = [(on_wire.VERSIONING, desired_settings.versioned)]
+    if desired.sse != "none":
+        steps.append((on_wire.ENCRYPTION, lambda now: desired_settings.encrypted(now, desired.sse)))
+    if log and desired.access_logs is not None:
+        target, prefix = desired.access_logs
+        steps.append((on_wire.LOGGING, lambda now: desired_settings.logged(now, target, prefix)))
+    tmp = [
+        desired_settings.tmp_rule(desired.upload_prefix, machine) for machine in desired.machines
+    ]
+    steps.append((on_wire.LIFECYCLE, lambda now: desired_settings.ruled(now, tmp)))
+    steps.append((on_wire.CORS, lambda now: desired_settings.for_browsers(now, desired.origins)))
+    if desired.tls_only:
+        statement = policy.tls_only(desired.bucket, desired.region)
+        # The last: over http it may refuse our own next request.
         steps.append((on_wire.POLICY, lambda now: policy.with_statement(now, statement)))
     return steps
 
 
-async def _bucket(caller: Caller, wish: Wish, *, dry_run: bool) -> Step:
+async def _bucket(calls: Calls, desired: DesiredBucket, *, dry_run: bool) -> Step:
     try:
-        region = await _region(caller, wish)
+        region = await _region(calls, desired)
         if region is not None:
             return Step("bucket", "unchanged")
-        change = (f"creates {wish.bucket} in {wish.region}",)
+        change = (f"creates {desired.bucket} in {desired.region}",)
         if dry_run:
             return Step("bucket", "to change", change)
-        await on_wire.create(caller, wish.region)
+        await on_wire.create(calls, desired.region)
     except Conflict as error:
         if error.code != "bucket_is_yours":
             raise
@@ -141,36 +146,37 @@ async def _bucket(caller: Caller, wish: Wish, *, dry_run: bool) -> Step:
     return Step("bucket", "changed", change)
 
 
-async def _region(caller: Caller, wish: Wish) -> str | None:
+async def _region(calls: Calls, desired: DesiredBucket) -> str | None:
     """The region that the bucket is in; none where there is no such bucket."""
     try:
-        region = await on_wire.region_of(caller)
+        region = await on_wire.region_of(calls)
     except S3BucketError as error:
         if error.code != "forbidden":
             raise
         try:
-            await on_wire.is_ours(caller)
+            await on_wire.is_ours(calls)
         except S3BucketError as again:
             if again.code != "forbidden":
                 raise
             raise Conflict(
-                f"The bucket {wish.bucket} is closed to these credentials: it belongs to somebody"
-                " else, and another PETAL_S3_BUCKET_NAME is needed, or they lack s3:ListBucket.",
+                f"The bucket {desired.bucket} cannot be used with these credentials: it belongs to"
+                " somebody else, and another PETAL_S3_BUCKET_NAME is needed, or they lack"
+                " s3:ListBucket.",
                 code="bucket_of_another",
             ) from again
         return ""
-    if wish.on_aws and region and region != wish.region:
+    if desired.on_aws and region and region != desired.region:
         raise ConfigError(
-            f"The bucket {wish.bucket} is in {region}, not in {wish.region}: set"
+            f"The bucket {desired.bucket} is in {region}, not in {desired.region}: set"
             f" PETAL_S3_REGION={region}."
         )
     return region
 
 
-async def _log_target(target: Caller, wish: Wish, *, dry_run: bool) -> Step:
+async def _log_target(target: Calls, desired: DesiredBucket, *, dry_run: bool) -> Step:
     """Let S3 write access logs into their bucket, which must be there."""
-    assert wish.access_logs is not None
-    name, prefix = wish.access_logs
+    assert desired.access_logs is not None
+    name, prefix = desired.access_logs
     try:
         if await on_wire.region_of(target) is None:
             raise S3FileNotFoundError(
@@ -179,7 +185,7 @@ async def _log_target(target: Caller, wish: Wish, *, dry_run: bool) -> Step:
             )
     except S3IntegrationError as error:
         return _failed("log target", error, f"s3:ListBucket on {name}")
-    statement = policy.takes_access_logs(name, prefix, wish.bucket, wish.region)
+    statement = policy.takes_access_logs(name, prefix, desired.bucket, desired.region)
     return await _step(
         target,
         on_wire.POLICY,
@@ -190,7 +196,7 @@ async def _log_target(target: Caller, wish: Wish, *, dry_run: bool) -> Step:
 
 
 async def _step(
-    caller: Caller,
+    calls: Calls,
     setting: Setting,
     want: Want,
     *,
@@ -202,13 +208,13 @@ async def _step(
     name = name or setting.name
     needed = setting.may_get
     try:
-        now = None if to_come else await on_wire.read(caller, setting)
+        now = None if to_come else await on_wire.read(calls, setting)
         wanted = want(now)
-        changes = wishes.differences(now, wanted)
+        changes = desired_settings.differences(now, wanted)
         if not changes or dry_run:
             return Step(name, "to change" if changes else "unchanged", changes)
         needed = setting.may_put
-        await on_wire.write(caller, setting, wanted)
+        await on_wire.write(calls, setting, wanted)
     except S3IntegrationError as error:
         return _failed(name, error, needed)
     return Step(name, "changed", changes)

@@ -1,4 +1,4 @@
-"""Look at everything that a log needs on its way, and say what to do about what is missing."""
+"""Check everything that a log needs on its way, and say what to do about what is missing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.permission_checks import CHECKS, try_all
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
-from petal_s3.core.settings import CONFIG_FILE, MIB, Settings, config_file
+from petal_s3.core.settings import MIB, Settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
-from petal_s3.intake.log_directories import origins
-from petal_s3.intake.settling import find_logs
+from petal_s3.intake.log_directories import find_named, log_directories
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox.storage import no_room
-from petal_s3.s3.calls import own_credentials
+from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
-from petal_s3.s3.credentials import TokenService
-from petal_s3.service.snapshot import look
+from petal_s3.s3.connection import own_credentials
+from petal_s3.s3.credentials import TokenService, token_service
+from petal_s3.service.snapshot import read_status
 
 _LITTLE_BYTES = 100 * MIB
 _SKEW_S = 15 * 60.0
@@ -38,15 +38,10 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
         for finding in await asyncio.to_thread(_careful, local, settings, ownership):
             yield finding
     async with contextlib.AsyncExitStack() as stack:
-        tokens = None
-        if settings.session_token_url:
-            tokens = TokenService(
-                settings.session_token_url,
-                timeout_s=settings.request_timeout,
-                ignore_dates=settings.tls_ignore_dates,
-            )
+        tokens = token_service(settings)
+        if tokens is not None:
             stack.push_async_callback(tokens.close)
-        s3 = _s3(settings, tokens)
+        s3 = S3.from_settings(settings, tokens, connections=2)
         stack.push_async_callback(s3.close)
         credentials = await _credentials(tokens)
         yield credentials
@@ -58,20 +53,6 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)
-
-
-def _s3(settings: Settings, tokens: TokenService | None) -> S3:
-    return S3(
-        bucket=settings.bucket_name,
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        tokens=tokens,
-        sse=settings.sse,
-        timeout_s=settings.request_timeout,
-        connections=2,
-        ignore_dates=settings.tls_ignore_dates,
-        address_style=settings.address_style,
-    )
 
 
 Local = Callable[[Settings, KeyOwnership], Iterator[Finding]]
@@ -93,7 +74,7 @@ def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Find
         "configuration",
         "ok",
         f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
-        f" logs go to {ownership.home}",
+        f" logs go to {ownership.machine_prefix}",
     )
 
 
@@ -113,7 +94,7 @@ def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         )
         return
     if not stat.S_ISDIR(found.st_mode):
-        yield Finding(check, "failed", f"{directory} is no directory", "Set PETAL_S3_STATE_DIR.")
+        yield Finding(check, "failed", f"{directory} is not a directory", "Set PETAL_S3_STATE_DIR.")
     elif not _ours(found.st_uid) or not os.access(directory, os.W_OK | os.X_OK):
         yield Finding(
             check,
@@ -131,7 +112,7 @@ def _to_be_made(check: str, directory: Path) -> Finding:
         return Finding(
             check,
             "failed",
-            f"{directory} is not there, and {nearest} lets nobody make it",
+            f"{directory} is not there, and this user cannot make it in {nearest}",
             "Set PETAL_S3_STATE_DIR to a directory that can be written.",
         )
     return Finding(check, "ok", f"{directory} is not there yet; it is made when it is needed")
@@ -162,9 +143,9 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     check = "log directories"
     if not settings.log_dirs:
         yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
-    for origin in origins(settings):
-        directory = origin.directory
-        named = "sources" if origin.template else "PETAL_S3_LOG_DIRS"
+    for place in log_directories(settings):
+        directory = place.directory
+        named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
         try:
             os.scandir(directory).close()
         except FileNotFoundError:
@@ -174,12 +155,12 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
             found = f"{directory} cannot be read ({error.strerror})"
             yield Finding(check, "failed", found, "Let this user read it.")
         else:
-            number = len(find_logs([directory], origin.kinds))
+            number = len(find_named([directory], place.kinds))
             yield Finding(check, "ok", f"{directory} holds {number} logs")
 
 
 def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    """Open it as ``status`` does: nothing is made, and whoever drains is not disturbed."""
+    """Open it as ``status`` does: nothing is created, and a draining process is not disturbed."""
     path = settings.outbox_path
     try:
         exists = path.is_file()
@@ -189,14 +170,14 @@ def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     if not exists:
         yield Finding("outbox", "ok", f"{path} is not there yet; the first log makes it")
         return
-    seen = look(settings, 0)
-    told = ", ".join(f"{number} {state}" for state, number in seen["counts"].items() if number)
-    found = f"{path} opens: {told or 'no log has landed yet'}"
-    if seen["drained_by"] is None:
+    seen = read_status(settings, 0)
+    told = ", ".join(f"{number} {state}" for state, number in seen.counts.items() if number)
+    found = f"{path} opens: {told or 'no log has been found yet'}"
+    if seen.drained_by is None:
         advice = "Start the host, or run petal-s3 serve or petal-s3 drain."
-        yield Finding("outbox", "warning", f"{found}; nobody drains it", advice)
+        yield Finding("outbox", "warning", f"{found}; no process drains it", advice)
     else:
-        yield Finding("outbox", "ok", f"{found}; process {seen['drained_by']} drains it")
+        yield Finding("outbox", "ok", f"{found}; process {seen.drained_by} drains it")
 
 
 # -- beyond

@@ -1,4 +1,4 @@
-"""Say what a bucket's settings shall be, given what they are: pure, and others' rules stay."""
+"""Compute the desired settings of a bucket from the present ones; rules of others stay."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petal_s3.errors import Refused
-from petal_s3.objects.ownership import temporary_folder
-from petal_s3.s3.responses import aborts_stale_uploads
+from petal_s3.objects.key_names import temporary_folder
+from petal_s3.s3.lifecycle import aborts_stale_uploads
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ def encrypted(now: Sequence[Json] | None, sse: str) -> Sequence[Json]:
 
 
 def logged(now: Mapping[str, Any] | None, target: str, prefix: str) -> Mapping[str, Any]:
-    """Who used the bucket is written down in ``target`` below ``prefix``."""
+    """Access to the bucket is logged in ``target`` below ``prefix``."""
     wanted = {"TargetBucket": target, "TargetPrefix": prefix}
     kept = dict(now) if now is not None and now.get("TargetBucket") == target else {}
     return {**kept, **wanted}

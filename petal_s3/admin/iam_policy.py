@@ -45,7 +45,7 @@ def machine_policy(
     would show the keys of all machines.
     """
     bucket = f"arn:{partition(region)}:s3:::{ownership.bucket}"
-    roots = [_literal(root) for root in ownership.roots]
+    roots = [_literal(root) for root in ownership.owned_prefixes]
     actions = [
         "s3:PutObject",
         "s3:GetObject",
@@ -89,8 +89,8 @@ def _literal(text: str) -> str:
 def _key_statements(sse: str, region: str) -> list[Json]:
     """What the key of ``aws:kms:<key>`` needs, through S3 alone.
 
-    Plain ``aws:kms`` is the key that AWS manages for S3: its own policy lets in everybody of the
-    account who comes through S3, so nothing is granted here, least of all every key.
+    Plain ``aws:kms`` is the key that AWS manages for S3: its own policy allows the whole account to
+    use it through S3, so nothing is granted here, least of all every key.
     """
     key = sse.removeprefix("aws:kms:")
     if key == sse:
@@ -118,7 +118,7 @@ def _key_statements(sse: str, region: str) -> list[Json]:
 
 
 def tls_only(bucket: str, region: str) -> Json:
-    """The statement of a bucket's policy that refuses everybody who comes without TLS."""
+    """The statement of a bucket's policy that refuses requests without TLS."""
     arn = f"arn:{partition(region)}:s3:::{bucket}"
     return {
         "Sid": TLS_ONLY,
@@ -131,7 +131,7 @@ def tls_only(bucket: str, region: str) -> Json:
 
 
 def takes_access_logs(target: str, prefix: str, source: str, region: str) -> Json:
-    """The statement of ``target``'s policy that lets S3 write there who used ``source``."""
+    """The statement of ``target``'s policy that lets S3 write access logs of ``source`` there."""
     arn = f"arn:{partition(region)}:s3:::"
     # A Sid has letters and digits only; the sum keeps my-logs and mylogs apart.
     name = re.sub("[^A-Za-z0-9]", "", source)

@@ -8,61 +8,30 @@ from petal_s3.admin.feature_checks import kept, lacks, learn
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.permission_advice import Advisor
 from petal_s3.admin.trial_objects import TrialObjects
-from petal_s3.errors import (
-    BadInput,
-    Conflict,
-    S3FileNotFoundError,
-    S3IntegrationError,
-)
+from petal_s3.errors import BadInput, Conflict, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.s3 import lifecycle, multipart
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
-from petal_s3.upload.learning import no_encryption
+from petal_s3.upload.trial import no_encryption
 
-ENCRYPTION, PUT, PARTS, ABORT = (
-    "encryption",
-    "s3:PutObject",
-    "s3:ListMultipartUploadParts",
-    "s3:AbortMultipartUpload",
-)
-GET, DELETE, FEATURES, STALE = (
-    "s3:GetObject",
-    "s3:DeleteObject",
-    "server features",
-    "stale uploads",
-)
-CHECKS = (
-    "bucket",
-    "s3:ListBucket",
-    ENCRYPTION,
-    PUT,
-    PARTS,
-    ABORT,
-    GET,
-    DELETE,
-    FEATURES,
-    STALE,
-)
+PUT, GET, DELETE = "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
+PARTS, ABORT = "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"
+ENCRYPTION, FEATURES, STALE = "encryption", "server features", "stale uploads"
+CHECKS = ("bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE)
 _TYPE = "application/octet-stream"
 
 
 async def try_all(
     s3: S3, ownership: KeyOwnership, *, region: str, sse: str
 ) -> AsyncIterator[Finding]:
-    """The bucket, then each permission in its home; a later one is skipped when it needs another.
+    """Check the bucket, then each permission in the machine's folder.
 
-    Raises nothing but cancellation.
+    A check that needs another one is skipped when that failed. Raises nothing but cancellation.
     """
     trial = _Trial(s3, ownership, region, sse)
     left = list(CHECKS)
-    steps = (
-        trial.bucket,
-        trial.uploads,
-        trial.delete,
-        trial.get,
-        trial.features,
-        trial.stale_uploads,
-    )
+    steps = (trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale)
     for step in steps:
         findings = await step()
         for finding in findings:
@@ -82,10 +51,10 @@ class _Trial:
 
     def __init__(self, s3: S3, ownership: KeyOwnership, region: str, sse: str) -> None:
         self._s3 = s3
-        self._home = ownership.home
-        self._advise = Advisor(region, ownership.bucket, ownership.home)
+        self._home = ownership.machine_prefix
+        self._advise = Advisor(region, ownership.bucket, ownership.machine_prefix)
         self._sse = sse
-        self._tried = TrialObjects(s3, ownership.home)
+        self._tried = TrialObjects(s3, ownership.machine_prefix)
         self._key = self._tried.key
         self._stands = ""
         """A key that is taken."""
@@ -117,14 +86,16 @@ class _Trial:
     async def uploads(self) -> list[Finding]:
         """Begin a multipart upload as a log would be, list its one part, abort it."""
         try:
-            upload_id, _ = await self._s3.begin(self._key, content_type=_TYPE, metadata={})
+            upload_id, _ = await multipart.begin(
+                self._s3, self._key, content_type=_TYPE, metadata={}
+            )
         except S3IntegrationError as error:
             later = [Finding(one, "skipped", f"needs {PUT}") for one in (PARTS, ABORT)]
             return [*await self._not_begun(error), *later]
         found = [Finding(PUT, "ok", "an upload can be begun")]
         try:
             found.append(await self._listed(upload_id))
-        finally:  # also when somebody presses Ctrl-C
+        finally:  # also after Ctrl-C
             found.append(await self._abort(upload_id))
         return found
 
@@ -140,7 +111,7 @@ class _Trial:
 
     async def _abort(self, upload_id: str) -> Finding:
         try:
-            await self._s3.abort(self._key, upload_id)
+            await multipart.abort(self._s3, self._key, upload_id)
         except S3IntegrationError as error:
             left = " One empty upload was left, which a lifecycle rule collects."
             return self._advise.objects(ABORT, error, left)
@@ -148,7 +119,7 @@ class _Trial:
 
     async def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
         """What it was that the server refused: the encryption, where it takes one without."""
-        if self._s3.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
+        if self._s3.server.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
             refused = no_encryption(f"{error.told}, and without it was accepted")
             self._s3.learn("encryption", offered=False, by=str(error.told))
             return [
@@ -209,7 +180,7 @@ class _Trial:
             if error.code == "archived":
                 return Finding(GET, "ok", f"objects can be read; {self._stands} is archived")
             if error.code == "forbidden" and not self._stands:
-                # AWS says "not found" only to who may list without any condition.
+                # AWS says "not found" only to users who may list without any condition.
                 found = "it cannot be told: S3 refuses also what is not there"
                 return Finding(GET, "warning", found, "Check again when the first log is up.")
             return self._advise.objects(GET, error)
@@ -237,20 +208,17 @@ class _Trial:
         except S3IntegrationError as error:
             if error.code != "encryption":
                 return [self._advise.trouble(FEATURES, error)]
-            return [
-                self._encryption(error),
-                Finding(FEATURES, "skipped", f"needs {ENCRYPTION}"),
-            ]
-        takes = "and the bucket takes it" if self._s3.encrypts else "and none is asked for"
+            return [self._encryption(error), Finding(FEATURES, "skipped", f"needs {ENCRYPTION}")]
+        takes = "and the bucket takes it" if self._s3.server.encrypts else "and none is asked for"
         return [
             Finding(ENCRYPTION, "ok", f"PETAL_S3_SSE is {self._sse}, {takes}"),
             Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
         ]
 
-    async def stale_uploads(self) -> list[Finding]:
+    async def stale(self) -> list[Finding]:
         """Whether the bucket collects what is never completed."""
         try:
-            told = await self._s3.stale_upload_rule(self._home)
+            told = await lifecycle.stale_upload_rule(self._s3, self._home)
         except S3IntegrationError as error:
             return [self._advise.trouble(STALE, error)]
         fine = "a lifecycle rule collects uploads that are never completed"

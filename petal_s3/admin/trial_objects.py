@@ -14,7 +14,8 @@ from petal_s3.errors import (
     S3FileNotFoundError,
     S3IntegrationError,
 )
-from petal_s3.objects.ownership import temporary_folder
+from petal_s3.objects.key_names import temporary_folder
+from petal_s3.s3 import multipart, trials
 from petal_s3.s3.checksums import digest_of
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
@@ -55,10 +56,10 @@ class TrialObjects:
 
         Raises what S3 raises where it says that this machine may not.
         """
-        await self._s3.try_part(self.key, upload_id, _BODY, digest_of(_BODY).crc32)
+        await trials.send_part(self._s3, self.key, upload_id, _BODY, digest_of(_BODY).crc32)
         by = "ListParts did not name a part that was sent"
         try:
-            if await self._s3.parts(self.key, upload_id):
+            if await multipart.parts(self._s3, self.key, upload_id):
                 return ""
         except S3IntegrationError as error:
             if error.code not in {"not_implemented", "upload_gone"}:
@@ -71,7 +72,7 @@ class TrialObjects:
         """Look for an open upload in the list of all, where that is allowed: few need it."""
         by = "ListMultipartUploads did not name one that was open"
         try:
-            found = await self._s3.uploads_below(self.key)
+            found = await multipart.uploads_below(self._s3, self.key)
         except S3BucketError as error:
             if error.code != "not_implemented":
                 return
@@ -84,8 +85,8 @@ class TrialObjects:
     async def begins_plain(self) -> bool:
         """Whether an upload can be begun that is not to be encrypted; it is aborted."""
         with contextlib.suppress(S3IntegrationError):
-            upload_id = await self._s3.try_begin(self.key, encrypted=False)
-            await self._s3.abort(self.key, upload_id)
+            upload_id = await trials.begin(self._s3, self.key, encrypted=False)
+            await multipart.abort(self._s3, self.key, upload_id)
             return True
         return False
 

@@ -82,7 +82,7 @@ async def _compared(service: Service, row: Row) -> Compared:
     try:
         source = await service.run(lambda: SourceFile(Path(row.path), row.identity, real=True))
     except SourceGone:
-        return Compared(row.key)  # whoever deleted it had the proof
+        return Compared(row.key)  # retention deleted it, with the proof
     except SourceChanged:
         return Compared(row.key, differs=f"{row.name} on this disk is another file now.")
     try:

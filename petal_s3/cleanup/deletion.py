@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from petal_s3.core.files import flush_to_disk
 from petal_s3.errors import SourceChanged
-from petal_s3.intake.settling import locked, open_for_writing
-from petal_s3.logs.log_file import Identity
+from petal_s3.intake.writers import locked, open_for_writing
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.checksums import crc32_base64, digest
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class KeptBack(Exception):
+class NotDeleted(Exception):
     """This file stays; ``for_good``: there is no use in looking at it again."""
 
     def __init__(self, reason: str, *, for_good: bool = False) -> None:
@@ -48,7 +49,7 @@ class Opened:
 
 
 def open_proven(row: Row) -> Opened:
-    """Open the file of a proven row; raises :class:`KeptBack` when it is not that file.
+    """Open the file of a proven row; raises :class:`NotDeleted` when it is not that file.
 
     The inode is not compared: some file systems give new ones at each mount. The bytes are, later.
     """
@@ -56,16 +57,15 @@ def open_proven(row: Row) -> Opened:
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise KeptBack(f"its directory cannot be opened ({error.strerror})") from error
-    try:
+        raise NotDeleted(f"its directory cannot be opened ({error.strerror})") from error
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(os.close, directory)
         fd = _open(path.name, directory)
-    except BaseException:
-        os.close(directory)
-        raise
-    found = Opened(fd, directory, path.name, path, Identity.of(os.fstat(fd)))
-    if (found.identity.size, found.identity.mtime_ns) != (row.size, row.mtime_ns):
-        found.close()
-        raise KeptBack("it is no longer the file that was proven", for_good=True)
+        on_failure.callback(os.close, fd)
+        found = Opened(fd, directory, path.name, path, Identity.of(os.fstat(fd)))
+        if (found.identity.size, found.identity.mtime_ns) != (row.size, row.mtime_ns):
+            raise NotDeleted("it is no longer the file that was proven", for_good=True)
+        on_failure.pop_all()
     return found
 
 
@@ -73,45 +73,43 @@ def _open(name: str, directory: int) -> int:
     try:
         fd = os.open(name, _READ, dir_fd=directory)
     except FileNotFoundError as error:
-        raise KeptBack("it is gone", for_good=True) from error
+        raise NotDeleted("it is gone", for_good=True) from error
     except OSError as error:
-        raise KeptBack(f"it cannot be opened ({error.strerror})") from error
+        raise NotDeleted(f"it cannot be opened ({error.strerror})") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise KeptBack("it is no file any more", for_good=True)
+        raise NotDeleted("it is no file any more", for_good=True)
     return fd
 
 
 def examine(one: Opened, row: Row, receipt: Receipt) -> None:
     """Read the file to its end: only bytes that the receipt names may go."""
-    _idle(one.path)
+    check_idle(one.path)
     try:
         crc32 = digest(one.fd, 0, row.size).crc32
     except (SourceChanged, OSError) as error:
-        raise KeptBack("it cannot be read to its end") from error
+        raise NotDeleted("it cannot be read to its end") from error
     if f"crc32:{crc32_base64(crc32)}" != receipt.checksum:
-        raise KeptBack("it holds other bytes than were proven", for_good=True)
-    _unchanged(one)
+        raise NotDeleted("it holds other bytes than were proven", for_good=True)
+    _check_unchanged(one)
 
 
 def remove(one: Opened, aside: str) -> bool:
     """Move the file aside, look once more, delete it; whether what went was what was proven.
 
-    Raises :class:`KeptBack` when it was put back.
+    Raises :class:`NotDeleted` when it was put back.
     """
     os.rename(one.name, aside, src_dir_fd=one.directory, dst_dir_fd=one.directory)
     try:
-        moved = os.stat(aside, dir_fd=one.directory, follow_symlinks=False)
-        if not os.path.samestat(moved, os.fstat(one.fd)):
-            raise KeptBack("another file took its name meanwhile")  # noqa: TRY301
-        _idle(one.path.with_name(aside))
-        _unchanged(one)
-    except (KeptBack, OSError):
+        _check_moved(one, aside)
+        check_idle(one.path.with_name(aside))
+        _check_unchanged(one)
+    except (NotDeleted, OSError):
         put_back(one.path, aside, one.directory)
         raise
     os.unlink(aside, dir_fd=one.directory)
     os.fsync(one.directory)
-    # Whoever opened it in the last moment writes into what has no name any more.
+    # A process that opened it in the last moment writes into what has no name any more.
     return Identity.of(os.fstat(one.fd)) == one.identity
 
 
@@ -123,8 +121,7 @@ def rescue(one: Opened) -> Path:
             while block := os.pread(one.fd, 1024 * 1024, offset):
                 copy.write(block)
                 offset += len(block)
-            copy.flush()
-            os.fsync(copy.fileno())
+            flush_to_disk(copy)
             return candidate
     raise AssertionError("unreachable")
 
@@ -142,16 +139,15 @@ def put_back(path: Path, aside: str, directory: int) -> Path:
 
 
 def _name_again(aside: str, name: str, directory: int) -> None:
-    both = {"src_dir_fd": directory, "dst_dir_fd": directory}
     try:
-        os.link(aside, name, follow_symlinks=False, **both)
+        os.link(aside, name, follow_symlinks=False, src_dir_fd=directory, dst_dir_fd=directory)
     except FileExistsError:
         raise
     except OSError:  # cards with FAT know no second name
         with contextlib.suppress(FileNotFoundError):
             os.stat(name, dir_fd=directory, follow_symlinks=False)
             raise FileExistsError(name) from None
-        os.rename(aside, name, **both)  # noqa: PTH104
+        os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
         return
     os.unlink(aside, dir_fd=directory)
 
@@ -180,11 +176,18 @@ def _spellings(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
-def _idle(path: Path) -> None:
+def _check_moved(one: Opened, aside: str) -> None:
+    moved = os.stat(aside, dir_fd=one.directory, follow_symlinks=False)
+    if not os.path.samestat(moved, os.fstat(one.fd)):
+        raise NotDeleted("another file took its name meanwhile")
+
+
+def check_idle(path: Path) -> None:
+    """Raise :class:`NotDeleted` while a process has the file locked or open for writing."""
     if locked(str(path)) or open_for_writing([str(path)]):
-        raise KeptBack("somebody writes to it")
+        raise NotDeleted("a process writes to it")
 
 
-def _unchanged(one: Opened) -> None:
+def _check_unchanged(one: Opened) -> None:
     if Identity.of(os.fstat(one.fd)) != one.identity:
-        raise KeptBack("it changed while it was looked at")
+        raise NotDeleted("it changed while it was looked at")

@@ -1,4 +1,4 @@
-"""Tidy up what nobody owns: multipart uploads of no row, and what was handed over a day ago."""
+"""Abort multipart uploads that belong to no row, and have temporary objects deleted, daily."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 
+from petal_s3.cleanup.temporary_objects import delete_expired, is_older
 from petal_s3.errors import S3BucketError, UploadGone
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.outbox import facts, queries
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.responses import OpenUpload
+from petal_s3.s3 import lifecycle, multipart
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import OpenUpload, withheld
 
 log = logging.getLogger("petal_s3")
 
 AGE_S = 24 * 3600.0
 EVERY_S = 24 * 3600.0
-_MOST_PAGES = 100
 
 
 @dataclass(frozen=True)
@@ -38,32 +37,33 @@ class Orphans:
     def __init__(
         self, s3: S3, outbox: OutboxThread, ownership: KeyOwnership, *, age_s: float = AGE_S
     ) -> None:
-        """``age_s``: how long nobody must have added to an upload, by S3's clock: another outbox
-        may work under this machine's id.
+        """``age_s``: how long nothing must have been added to an upload, by S3's clock: another
+        outbox may work under this machine's id.
         """
         self.aborted = 0
         self.advice: list[str] = []
         self._made = False
         self._s3 = s3
         self._outbox = outbox
-        self._ownership = ownership
-        self._age_s = age_s
+        self.ownership = ownership
+        self.age_s = age_s
 
-    async def look(self) -> float:
+    async def collect_if_due(self) -> float:
         """Make a pass, unless a process before this one made it within a day by S3's clock.
 
         Returns in how many seconds the next one is due. Raises as :meth:`collect`.
         """
-        fact = f"orphans {self._s3.endpoint_url or ''} {self._s3.bucket} {self._ownership.home}"
+        place = f"{self._s3.endpoint_url or ''} {self._s3.bucket} {self.ownership.machine_prefix}"
+        fact = f"orphans {place}"
         if not self._made:
-            left_s = await self._left_s(await self._outbox(memory.told, fact))
+            left_s = await self._left_s(await self._outbox(facts.value, fact))
             if left_s > 0:
                 return left_s
         await self.collect()
         self._made = True
         if self._s3.clock.offset_s is not None:
-            made = {"at": self._server_s(), "advised": bool(self.advice)}
-            await self._outbox(memory.tell, fact, json.dumps(made))
+            made = {"at": self._s3.clock.seconds(), "advised": bool(self.advice)}
+            await self._outbox(facts.keep, fact, json.dumps(made))
         return EVERY_S
 
     async def _left_s(self, told: str) -> float:
@@ -73,22 +73,19 @@ class Orphans:
         made = json.loads(told)
         if self._s3.clock.offset_s is None:
             await self._learn_time()
-        since_s = self._server_s() - made["at"]
+        since_s = self._s3.clock.seconds() - made["at"]
         if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
             return 0.0
-        self.advice = [_advice(self._ownership.prefix)] if made["advised"] else []
+        self.advice = [_advice(self.ownership.prefix)] if made["advised"] else []
         return float(EVERY_S - since_s)
 
     async def _learn_time(self) -> None:
         """Ask S3 for next to nothing: every answer brings its time, a refusal, too."""
         try:
-            await self._s3.page(self._ownership.home, limit=1)
+            await self._s3.page(self.ownership.machine_prefix, limit=1)
         except S3BucketError as error:
             if not withheld(error):
                 raise
-
-    def _server_s(self) -> int:
-        return int(self._s3.clock.utcnow().timestamp())
 
     async def collect(self) -> Pass:
         """Make one pass, and look whether the bucket collects by itself what we cannot.
@@ -99,29 +96,30 @@ class Orphans:
         found, refused = await self._listed()
         aborted, refused_too = await self._abort(await self._orphans(found))
         log.info("orphans looked for uploads=%d aborted=%d", len(found), aborted)
-        await self._expire()
+        await delete_expired(self._s3, self.ownership, self.age_s)
         await self._ask_for_rule()
         return Pass(len(found), aborted, refused or refused_too)
 
     async def _listed(self) -> tuple[list[OpenUpload], bool]:
         found: list[OpenUpload] = []
         refused = False
-        for root in self._ownership.listed:
+        for prefix in self.ownership.listed:
             try:
-                found += await self._s3.uploads_below(root)
+                found += await multipart.uploads_below(self._s3, prefix)
             except S3BucketError as error:
                 if not withheld(error):
                     raise
                 refused = True
-        # Whatever a listing says: a key of anybody else is never touched.
-        return [upload for upload in found if self._ownership.owns(upload.key)], refused
+        # Whatever a listing says: a key of another machine is never touched.
+        return [upload for upload in found if self.ownership.owns(upload.key)], refused
 
     async def _orphans(self, found: Sequence[OpenUpload]) -> list[OpenUpload]:
         owned = await self._outbox(queries.upload_ids) if found else set()
         return [
             upload
             for upload in found
-            if upload.upload_id not in owned and self._is_old(upload.begun_at)
+            if upload.upload_id not in owned
+            and is_older(self._s3.clock, upload.begun_at, self.age_s)
         ]
 
     async def _abort(self, orphans: Sequence[OpenUpload]) -> tuple[int, bool]:
@@ -129,7 +127,7 @@ class Orphans:
         try:
             for upload in orphans:
                 if await self._rests(upload):
-                    await self._s3.abort(upload.key, upload.upload_id)
+                    await multipart.abort(self._s3, upload.key, upload.upload_id)
                     log.warning("orphan aborted key=%s begun_at=%s", upload.key, upload.begun_at)
                     aborted += 1
                     self.aborted += 1
@@ -140,46 +138,20 @@ class Orphans:
             return aborted, True
         return aborted, False
 
-    async def _expire(self) -> None:
-        """Delete what was handed over by key and left; a lifecycle rule may be faster."""
-        try:
-            for folder in self._ownership.temporary_folders:
-                await self._expire_below(folder)
-        except S3BucketError as error:
-            if not withheld(error):
-                raise
-            log.warning("temporary objects stay reason=%s", error.message)
-
-    async def _expire_below(self, folder: str) -> None:
-        token: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = await self._s3.page(folder, token=token)
-            for item in page.objects:
-                if self._ownership.owns(item.key) and self._is_old(item.last_modified):
-                    await self._s3.delete(item.key)
-                    log.info("temporary object deleted key=%s", item.key)
-            token = page.next_token
-            if token is None:
-                return
-
     async def _rests(self, upload: OpenUpload) -> bool:
         """Whether no part came lately either: a slow link takes days for one log."""
         try:
-            parts = await self._s3.parts(upload.key, upload.upload_id)
+            parts = await multipart.parts(self._s3, upload.key, upload.upload_id)
         except UploadGone:
             return False  # its owner has just completed or aborted it
-        return all(part.stored_at is None or self._is_old(part.stored_at) for part in parts)
-
-    def _is_old(self, moment: datetime | None) -> bool:
-        clock = self._s3.clock
-        if moment is None or clock.offset_s is None:
-            return False  # the device's own date may be years ahead
-        told = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-        return clock.utcnow() - told >= timedelta(seconds=self._age_s)
+        return all(
+            part.stored_at is None or is_older(self._s3.clock, part.stored_at, self.age_s)
+            for part in parts
+        )
 
     async def _ask_for_rule(self) -> None:
-        has_rule = await self._s3.stale_upload_rule(self._ownership.home)
-        advice = [_advice(self._ownership.prefix)] if has_rule is False else []
+        has_rule = await lifecycle.stale_upload_rule(self._s3, self.ownership.machine_prefix)
+        advice = [_advice(self.ownership.prefix)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:
                 log.warning("%s", sentence)

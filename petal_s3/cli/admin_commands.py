@@ -1,4 +1,4 @@
-"""The commands for who looks after bucket and machine: bucket setup, bucket policy, check."""
+"""The commands of an administrator: bucket setup and bucket policy."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from petal_s3.admin import iam_policy as policy
-from petal_s3.admin.finding import Finding, trouble
+from petal_s3.admin import iam_policy
 from petal_s3.cli.exit_codes import (
     DONE,
     FAILED,
-    NOT_NOW,
     Sentences,
     complain,
     exit_code,
     print_json,
     run,
 )
-from petal_s3.core import settings as config
-from petal_s3.core.packages import unfit
-from petal_s3.core.settings import Settings, valid_machine_id
+from petal_s3.cli.options import ForPrograms
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
-from petal_s3.host import install as hostfiles
+from petal_s3.host import install as host_files
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
 
 if TYPE_CHECKING:
-    from petal_s3.admin import bucket_setup as admin
+    from petal_s3.admin.bucket_setup import DesiredBucket, Step
 
 Json = dict[str, Any]
-ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 bucket = typer.Typer(
-    cls=Sentences, no_args_is_help=True, help="Set up the bucket, and who may do what in it."
+    cls=Sentences, no_args_is_help=True, help="Set up the bucket and its permissions."
 )
 
 
@@ -61,40 +59,51 @@ def setup(
         typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
     ] = None,
     tls_only: Annotated[
-        bool, typer.Option("--tls-only/--no-tls-only", help="Refuse who comes without TLS.")
+        bool, typer.Option("--tls-only/--no-tls-only", help="Refuse requests without TLS.")
     ] = True,
     for_programs: ForPrograms = False,
 ) -> None:
-    """Bring the bucket and its settings to the wanted state; a second run changes nothing."""
-    from petal_s3.admin.bucket_setup import Wish  # noqa: PLC0415 - slow, and only for this
-
-    settings = config.load()
-    wish = Wish(
-        bucket=settings.bucket_name,
-        region=settings.region,
-        sse=settings.sse,
-        upload_prefix=settings.upload_prefix,
-        on_aws=settings.endpoint_url is None,
-        machines=_machines(settings, machines or []),
-        origins=origins or [],
-        tls_only=tls_only,
-        access_logs=_log_target(access_logs),
-    )
+    """Bring the bucket and its settings to the desired state; a second run changes nothing."""
+    settings = load_settings()
+    desired = _desired(settings, machines or [], origins or [], access_logs, tls_only=tls_only)
     if tls_only and (settings.endpoint_url or "").startswith("http:"):
         complain(
             "Warning: PETAL_S3_ENDPOINT_URL is http://, and with the TLS-only policy a server that"
             " obeys it refuses petal-s3 there: use https://, or --no-tls-only."
         )
-    steps: list[admin.Step] = []
-    work = _setup(settings, wish, steps, dry_run=dry_run, aloud=not for_programs)
+    steps: list[Step] = []
+    work = _setup(settings, desired, steps, dry_run=dry_run, aloud=not for_programs)
     if for_programs:
-        raise typer.Exit(_setup_json(work, wish, steps, dry_run=dry_run))
+        raise typer.Exit(_setup_json(work, desired, steps, dry_run=dry_run))
     run(work)
-    if not wish.machines:
+    if not desired.machines:
         complain("No machine is known here, so no rule expires its tmp/: name some by --machine.")
     if dry_run:
         complain("Nothing was changed: this was a dry run.")
     raise typer.Exit(DONE if all(step.fine for step in steps) else FAILED)
+
+
+def _desired(
+    settings: Settings,
+    machines: list[str],
+    origins: list[str],
+    access_logs: str | None,
+    *,
+    tls_only: bool,
+) -> DesiredBucket:
+    from petal_s3.admin.bucket_setup import DesiredBucket  # noqa: PLC0415 - slow
+
+    return DesiredBucket(
+        bucket=settings.bucket_name,
+        region=settings.region,
+        sse=settings.sse,
+        upload_prefix=settings.upload_prefix,
+        on_aws=settings.endpoint_url is None,
+        machines=_machines(settings, machines),
+        origins=origins,
+        tls_only=tls_only,
+        access_logs=_log_target(access_logs),
+    )
 
 
 def _machines(settings: Settings, named: list[str]) -> list[str]:
@@ -103,7 +112,7 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
         ids = [valid_machine_id(one) for one in named]
     except ValueError as error:
         raise BadInput(f"--machine: {error}.") from None
-    # /etc/machine-id is not asked: an administrator sits at a desk, not in a drone.
+    # Not /etc/machine-id: an administrator's computer is no drone.
     ids = ids or [one for one in (settings.machine_id or _known(settings),) if one]
     for one in ids:
         KeyOwnership(settings.upload_prefix, (one,))  # refuses ids that name a shared folder
@@ -112,10 +121,10 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
 
 def _known(settings: Settings) -> str | None:
     """The id that the host has, or had when it drained last."""
-    said: Json = {}
+    known = ""
     with contextlib.suppress(LocalStorageError):  # of another user: it has no part in this
-        said = last_said(settings)
-    return said.get("machine_id") or hostfiles.host_machine_id()
+        known = last_report(settings).machine_id
+    return known or host_files.host_machine_id()
 
 
 def _log_target(text: str | None) -> tuple[str, str] | None:
@@ -128,20 +137,20 @@ def _log_target(text: str | None) -> tuple[str, str] | None:
 
 
 async def _setup(
-    settings: Settings, wish: admin.Wish, steps: list[admin.Step], *, dry_run: bool, aloud: bool
+    settings: Settings, desired: DesiredBucket, steps: list[Step], *, dry_run: bool, aloud: bool
 ) -> None:
     from petal_s3.admin.bucket_setup import (  # noqa: PLC0415 - slow, and only for this
         setup_steps,
     )
 
-    async for step in setup_steps(settings, wish, dry_run=dry_run):
+    async for step in setup_steps(settings, desired, dry_run=dry_run):
         steps.append(step)
         if aloud:
             _say(step)
 
 
 def _setup_json(
-    work: Coroutine[Any, Any, None], wish: admin.Wish, steps: list[admin.Step], *, dry_run: bool
+    work: Coroutine[None, None, None], desired: DesiredBucket, steps: list[Step], *, dry_run: bool
 ) -> int:
     code, error = DONE, {}
     try:
@@ -151,12 +160,12 @@ def _setup_json(
     if not all(step.fine for step in steps):
         code = code or FAILED
     said = [dataclasses.asdict(step) for step in steps]
-    found = {"bucket": wish.bucket, "dry_run": dry_run, "done": code == DONE, "steps": said}
+    found = {"bucket": desired.bucket, "dry_run": dry_run, "done": code == DONE, "steps": said}
     print_json({**found, **error})
     return code
 
 
-def _say(step: admin.Step) -> None:
+def _say(step: Step) -> None:
     typer.echo(f"{step.name:<12} {step.outcome:<12} {plain(step.reason)}".rstrip())
     for change in step.changes:
         typer.echo(f"{'':<12} {plain(change)}")
@@ -177,22 +186,23 @@ def policy_(
         bool, typer.Option("--json", help="It is JSON anyway.")
     ] = False,
 ) -> None:
-    """Print the least that IAM must allow one machine; asks nobody."""
-    settings = config.load()
-    document = policy.machine_policy(
-        _ownership(settings, machine), region=settings.region, sse=settings.sse, delete=delete
+    """Print the least that IAM must allow one machine; sends no request."""
+    settings = load_settings()
+    document = iam_policy.machine_policy(
+        ownership_of(settings, machine), region=settings.region, sse=settings.sse, delete=delete
     )
-    size = len(policy.packed(document))
-    if size > policy.SESSION_POLICY_CHARS:
+    size = len(iam_policy.packed(document))
+    if size > iam_policy.SESSION_POLICY_CHARS:
         complain(
             f"Packed, this policy has {size} characters: too long for a session policy"
-            f" ({policy.SESSION_POLICY_CHARS}); attach it to the machine's role."
+            f" ({iam_policy.SESSION_POLICY_CHARS}); attach it to the machine's role."
         )
     print_json(document)
 
 
-def _ownership(settings: Settings, machine: str | None) -> KeyOwnership:
-    from petal_s3.service.service import (  # noqa: PLC0415 - slow, and not for every command
+def ownership_of(settings: Settings, machine: str | None = None) -> KeyOwnership:
+    """The keys of ``machine``, else of this machine; raises :class:`BadInput`."""
+    from petal_s3.service.assembly import (  # noqa: PLC0415 - slow, and not for every command
         machine_ids,
     )
 
@@ -201,43 +211,3 @@ def _ownership(settings: Settings, machine: str | None) -> KeyOwnership:
     else:
         ids = tuple(_machines(settings, [machine]))
     return KeyOwnership(settings.upload_prefix, ids, settings.bucket_name)
-
-
-# -- check
-
-_SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
-
-
-def check(for_programs: ForPrograms = False) -> None:
-    """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
-    settings = config.load()
-    findings: list[Finding] = []
-    wrong = unfit()
-    if wrong is None:
-        ownership = _ownership(settings, None)
-        run(_check(settings, ownership, findings, aloud=not for_programs))
-    else:  # the checks themselves could not be loaded
-        _found(trouble("packages", wrong), findings, aloud=not for_programs)
-    failed = [one for one in findings if one.state == "failed"]
-    code = DONE if not failed else NOT_NOW if all(one.not_now for one in failed) else FAILED
-    if for_programs:
-        said = [dataclasses.asdict(one) for one in findings]
-        print_json({"done": code == DONE, "checks": said})
-    raise typer.Exit(code)
-
-
-async def _check(
-    settings: Settings, ownership: KeyOwnership, findings: list[Finding], *, aloud: bool
-) -> None:
-    from petal_s3.admin.checkup import checkup  # noqa: PLC0415 - slow, and only for this
-
-    async for finding in checkup(settings, ownership):
-        _found(finding, findings, aloud=aloud)
-
-
-def _found(finding: Finding, findings: list[Finding], *, aloud: bool) -> None:
-    findings.append(finding)
-    if aloud:
-        typer.echo(f"{_SIGNS[finding.state]:<8} {finding.check}: {plain(finding.found)}")
-        if finding.advice:
-            typer.echo(f"{'':<8} {plain(finding.advice)}")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
 from petal_s3.errors import BadInput, ConfigError, LocalStorageError, S3IntegrationError
+
+if TYPE_CHECKING:
+    from petal_s3.service.service import Service
 
 DONE, FAILED, WRONG_USE, NOT_NOW, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -29,7 +33,7 @@ class Sentences(TyperGroup):
         except S3IntegrationError as error:
             complain(error.message)
             if isinstance(error, ConfigError):
-                file = config.config_file() or f"no settings file ({config.CONFIG_FILE})"
+                file = config_file() or f"no settings file ({CONFIG_FILE})"
                 complain(f"Settings come from the environment and {file}.")
             raise typer.Exit(exit_code(error)) from None
 
@@ -44,7 +48,7 @@ def exit_code(error: S3IntegrationError) -> int:
 
 
 def complain(sentence: str) -> None:
-    """Say something that is not the answer."""
+    """Print a sentence that is not the answer, to standard error."""
     typer.echo(sentence, err=True)
 
 
@@ -54,7 +58,7 @@ def print_json(found: Any, *, indent: int | None = 2) -> None:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, or until a signal: then everything is put away, and the outbox stays."""
+    """Run to the end, or until a signal; then ``work`` is cancelled, and the outbox stays."""
 
     async def stoppable() -> T:
         task = asyncio.current_task()
@@ -68,3 +72,24 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         complain("Stopped; what is not proven stays in the outbox.")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def with_service(
+    work: Callable[[Service], Coroutine[Any, Any, T]], *, only_reads: bool = False
+) -> T:
+    """Do ``work`` with a service, whose outbox is open unless it only reads the bucket."""
+    from petal_s3.host.local_service import (  # noqa: PLC0415 - slow, and not for every command
+        local_service,
+    )
+
+    service = local_service(load_settings(), only_reads=only_reads)
+
+    async def whole() -> T:
+        try:
+            if not only_reads:
+                await service.open()
+            return await work(service)
+        finally:
+            await service.stop()
+
+    return run(whole())

@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from petal_s3.core import clock
-from petal_s3.logs.log_file import shown_name
+from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
+from petal_s3.service.views.status import StatusView
+from petal_s3.service.views.view import RowState
 
 _TICK_S = 0.5
 _MANY = 1000
-_SETTLED = ("verified", "dead", "cancelled")
-
-Json = dict[str, Any]
+_SETTLED: tuple[RowState, ...] = ("verified", "dead", "cancelled")
 
 
 class Screen(Protocol):
-    """Where it is told what happens."""
+    """Where progress is shown."""
 
     def say(self, sentence: str) -> None:
-        """Tell one thing that has happened."""
+        """Show one event."""
 
     def draw(
         self, left_bytes: int, on_way_bytes: int, moving: dict[int, tuple[str, int, int]]
     ) -> None:
-        """Show how far things are; per row on its way its name, bytes moved, size."""
+        """Show progress; ``moving``: per row on its way its name, bytes moved, size."""
 
 
 @dataclass
 class Followed:
     """What became of the outbox; ``settled`` are the rows that were settled meanwhile."""
 
-    status: Json = field(default_factory=dict)
-    settled: list[Row] = field(default_factory=list)
+    status: StatusView
+    settled: list[Row]
     reason: str = ""
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits any more, no file that settles either."""
-        counts = self.status["counts"]
-        return not (counts["queued"] or counts["uploading"] or self.status["settling"])
+        counts = self.status.counts
+        return not (counts["queued"] or counts["uploading"] or self.status.settling)
 
     @property
     def died(self) -> list[Row]:
-        """The rows that were buried meanwhile."""
+        """The rows that were marked dead meanwhile."""
         return [row for row in self.settled if row.state == "dead"]
 
 
 async def until_empty(service: Service, screen: Screen, *, patience_s: float | None) -> Followed:
-    """Drain, or watch who drains, until nothing is left or nothing moves for ``patience_s``.
+    """Drain, or watch another process, until nothing is left or moves for ``patience_s``.
 
-    Where nobody drains, the log directories are scanned first, as after a landing.
+    Where no process drains, the log directories are scanned first, as after a landing.
     """
     await service.open()
     watch = _Watch(service, screen)
@@ -65,7 +65,7 @@ async def until_empty(service: Service, screen: Screen, *, patience_s: float | N
         followed = await watch.look()
         if followed.empty:
             return followed
-        if patience_s is not None and watch.still_s() > patience_s:
+        if patience_s is not None and watch.still_s(followed.status) > patience_s:
             followed.reason = _why_not(followed.status, watch.waiting)
             return followed
         await asyncio.sleep(_TICK_S)
@@ -76,7 +76,7 @@ class _Watch:
         self.waiting: list[Row] = []
         self._service = service
         self._screen = screen
-        self._followed = Followed()
+        self._settled: list[Row] = []
         self._open: set[int] = set()
         self._last_id = 0
         self._told: int | None = None
@@ -92,7 +92,7 @@ class _Watch:
         self._last_id = newest[0].id if newest else 0
 
     async def take_part(self) -> None:
-        """Drain here as soon as nobody else does; say who does."""
+        """Drain here unless another process does; say which."""
         service = self._service
         if service.lock.held:
             return
@@ -105,44 +105,43 @@ class _Watch:
         if self._told is not None:
             self._screen.say(f"Process {self._told or '?'} drains no longer; going on here.")
         await service.start()
-        found = (await service.landed())["found"]
+        found = (await service.landed()).found
         if found:
             still = f"still for {service.settings.settle_seconds:g} s"
             self._screen.say(f"found     {found} new in the log directories; taken when {still}.")
 
     async def look(self) -> Followed:
         """Find out what has happened since the last look, and show it."""
-        followed = self._followed
-        followed.status = await self._service.status()
+        followed = Followed(await self._service.status(), self._settled)
         self.waiting = await self._rows()
         for row in await self._settled_since():
             followed.settled.append(row)
             self._screen.say(_told(row))
-        reason = followed.status["reason"]
+        reason = followed.status.reason
         if reason != self._reason and reason and self._service.lock.held:
             self._screen.say(f"waiting   {reason}")
         self._reason = reason
-        moved = {row.id: self._service.moved(row) for row in self.waiting if row.lease}
-        compared = self._service.compared
-        self._note_progress({r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease})
+        moved = {row.id: self._service.waiting.moved(row) for row in self.waiting if row.lease}
+        compared = self._service.waiting.compared
+        self._note_progress(
+            followed.status, {r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease}
+        )
         going = [row for row in self.waiting if row.id in moved]
         self._screen.draw(
-            followed.status["backlog_bytes"],
+            followed.status.backlog_bytes,
             sum(moved[row.id] - row.sent_bytes for row in going),
             {row.id: (row.name, moved[row.id], row.size) for row in going},
         )
         return followed
 
-    def still_s(self) -> float:
+    def still_s(self, status: StatusView) -> float:
         """Seconds since something moved; the time that files take to settle does not count."""
-        settling = self._followed.status["settling"]
-        grace_s = self._service.settings.settle_seconds if settling else 0.0
+        grace_s = self._service.settings.settle_seconds if status.settling else 0.0
         return clock.now() - self._moved_at - grace_s
 
-    def _note_progress(self, done: dict[int, int]) -> None:
-        status = self._followed.status
-        settled = sum(status["counts"][state] for state in _SETTLED)
-        mark = (settled, status["backlog_bytes"], len(status["settling"]))
+    def _note_progress(self, status: StatusView, done: dict[int, int]) -> None:
+        settled = sum(status.counts[state] for state in _SETTLED)
+        mark = (settled, status.backlog_bytes, len(status.settling))
         farther = [row_id for row_id, b in done.items() if b > self._best.get(row_id, -1)]
         self._best.update({row_id: done[row_id] for row_id in farther})
         if mark != self._mark or farther:
@@ -172,7 +171,7 @@ def _told(row: Row) -> str:
     return f"{row.state:9} {row.reason if name in row.reason else f'{name}: {row.reason}'}"
 
 
-def _why_not(status: Json, waiting: list[Row]) -> str:
-    reasons = [status["reason"], *(row.reason for row in waiting)]
-    reasons += [f"{shown_name(Path(path).name)} is being written." for path in status["settling"]]
+def _why_not(status: StatusView, waiting: list[Row]) -> str:
+    reasons = [status.reason, *(row.reason for row in waiting)]
+    reasons += [f"{shown_name(Path(path).name)} is being written." for path in status.settling]
     return str(next(filter(None, reasons), "Nothing moves."))

@@ -9,36 +9,32 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
 from rich.live import Live
 
 from petal_s3 import __version__
-from petal_s3.cli import admin_commands as cli_admin
-from petal_s3.cli import object_commands as cli_objects
-from petal_s3.cli import screen
-from petal_s3.cli.exit_codes import DONE, FAILED, NOT_NOW, Sentences, complain, print_json, run
-from petal_s3.core import settings as config
+from petal_s3.cli import admin_commands, check_command, object_commands, row_commands, screen
+from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json, run
+from petal_s3.cli.options import ForPrograms
 from petal_s3.core.packages import unfit
 from petal_s3.core.settings import Settings
-from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
-from petal_s3.host import install as hostfiles
-from petal_s3.host import settings_file as settingsfile
-from petal_s3.service.snapshot import hints, look
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX
+from petal_s3.host import install as host_files
+from petal_s3.host import settings_file
+from petal_s3.service.snapshot import hints, read_status
 
 if TYPE_CHECKING:
-    from petal_s3.service.service import Service
+    from petal_s3.service.views.status import SnapshotView
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
 _SHOWN_ROWS = 20
 _JSON_ROWS = 1000
 _LOOK_S = 1.0
-_PATIENCE_S = 60.0
 
-Json = dict[str, Any]
-ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Root = Annotated[
     Path | None,
     typer.Option("--root", help="Where the host looks for proxies.yaml; else it is found."),
@@ -55,9 +51,10 @@ app = typer.Typer(
 )
 host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
 app.add_typer(host, name="host")
-app.add_typer(cli_objects.app)
-app.add_typer(cli_admin.bucket, name="bucket")
-app.command()(cli_admin.check)
+app.add_typer(row_commands.app)
+app.add_typer(object_commands.app)
+app.add_typer(admin_commands.bucket, name="bucket")
+app.command()(check_command.check)
 
 
 def main() -> None:
@@ -104,21 +101,21 @@ def status(
     for_programs: ForPrograms = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
 ) -> None:
-    """Are my logs up, and if not, why? Disturbs nobody."""
-    settings = config.load()
+    """Are my logs up, and if not, why? Changes nothing, needs no running host."""
+    settings = load_settings()
     with contextlib.suppress(KeyboardInterrupt):
         if for_programs:
             for found in _looks(settings, _JSON_ROWS, watch=watch):
-                print_json(found, indent=None if watch else 2)
+                print_json(found.model_dump(), indent=None if watch else 2)
         else:
             _show_status(settings, watch=watch)
 
 
-def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[Json]:
-    yield look(settings, rows)
+def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotView]:
+    yield read_status(settings, rows)
     while watch:
         time.sleep(_LOOK_S)
-        yield look(settings, rows)
+        yield read_status(settings, rows)
 
 
 def _show_status(settings: Settings, *, watch: bool) -> None:
@@ -129,92 +126,16 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
     if watch and console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             for found in looks:
-                live.update(Group(*screen.status_view(found, found["rows"], notes)), refresh=True)
+                live.update(Group(*screen.status_view(found, found.rows, notes)), refresh=True)
         return
     before = None
     for found in looks:
         if found != before:
-            screen.show(console, screen.status_view(found, found["rows"], notes))
+            screen.show(console, screen.status_view(found, found.rows, notes))
         before = found
 
 
-# -- sending
-
-
-@app.command()
-def enqueue(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs.")],
-    key: Annotated[str | None, typer.Option(help="The key in the bucket, for one file.")] = None,
-    for_programs: ForPrograms = False,
-) -> None:
-    """Put flight logs into the outbox; whoever drains it sends them."""
-    if key is not None and len(paths) > 1:
-        raise typer.BadParameter("--key is for one file.")
-    service = _service(config.load())
-    if key is not None:
-        service.ownership.check(key)
-    raise typer.Exit(run(_enqueue(service, paths, key, for_programs=for_programs)))
-
-
-async def _enqueue(
-    service: Service, paths: list[Path], key: str | None, *, for_programs: bool
-) -> int:
-    rows: list[Json] = []
-    refused: list[tuple[Path, S3IntegrationError]] = []
-    try:
-        await service.open()
-        for path in paths:
-            try:
-                row = await service.enqueue(path, key=key)
-            except LocalStorageError:
-                raise  # the next file would fare no better
-            except S3IntegrationError as error:
-                complain(error.message)
-                refused.append((path, error))
-                continue
-            rows.append(await service.row(row.id))
-            if not for_programs:
-                typer.echo(f"{row.id}  {row.state}  {row.key}")
-        drained = (await service.status())["drained_by"] is not None
-    finally:
-        await service.stop()
-    if for_programs:
-        said = [{"path": str(path), **as_json(error)} for path, error in refused]
-        print_json({"rows": rows, "refused": said})
-    elif rows and not drained:
-        complain("Nobody drains this outbox: start the host, or run petal-s3 drain.")
-    if not refused:
-        return DONE
-    return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
-
-
-@app.command()
-def drain(
-    wait: Annotated[bool, typer.Option("--wait", help="Never give up.")] = False,
-    for_programs: ForPrograms = False,
-    patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
-) -> None:
-    """Send everything, or watch who does; 0 when all is proven, 3 after 60 s without progress."""
-    service = _service(config.load())
-    patience = None if wait else patience_s
-    raise typer.Exit(run(_drain(service, patience, for_programs=for_programs)))
-
-
-async def _drain(service: Service, patience_s: float | None, *, for_programs: bool) -> int:
-    from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow, and only for this
-
-    try:
-        with screen.Bars(screen.console(stderr=for_programs)) as bars:
-            end = await until_empty(service, bars, patience_s=patience_s)
-        rows = [await service.row(row.id) for row in end.settled]
-    finally:
-        await service.stop()
-    code = FAILED if end.died else DONE if end.empty else NOT_NOW
-    if for_programs:
-        print_json({**end.status, "rows": rows, "done": code == DONE, "reason": end.reason})
-    else:
-        typer.echo(screen.headline({**end.status, "reason": end.reason}))
-    return code
+# -- serving
 
 
 @app.command()
@@ -227,23 +148,17 @@ def serve(
     ] = None,
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
-    settings = config.load()
-    service = _service(settings)
-    from petal_s3.web.server import (  # noqa: PLC0415 - slow, and only for this
-        check_binding,
-        serve,
-    )
+    from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
+    from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
+    from petal_s3.web.server import serve  # noqa: PLC0415 - slow
 
+    settings = load_settings()
+    service = local_service(settings)
     bound = address or settings.api_host
     check_binding(bound, settings.api_token)
     answered = settings.api_port if port is None else port
-    raise typer.Exit(run(_serve(serve, service, bound, answered)))
-
-
-async def _serve(serve: Any, service: Service, address: str, port: int) -> int:
     with _logging():
-        await serve(service, host=address, port=port, said=typer.echo)
-    return DONE
+        run(serve(service, host=bound, port=answered, said=typer.echo))
 
 
 @contextlib.contextmanager
@@ -258,44 +173,6 @@ def _logging() -> Iterator[None]:
         yield
     finally:
         ours.removeHandler(handler)
-
-
-RowIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Rows, as status shows them.")]
-
-
-@app.command()
-def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Keep the files of these rows as long as the disk allows."""
-    raise typer.Exit(run(_pin(ids, pinned=True, for_programs=for_programs)))
-
-
-@app.command()
-def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Let the files of these rows go when their time comes."""
-    raise typer.Exit(run(_pin(ids, pinned=False, for_programs=for_programs)))
-
-
-async def _pin(ids: list[int], *, pinned: bool, for_programs: bool) -> int:
-    service = _service(config.load())
-    try:
-        await service.open()
-        rows = [await service.pin(row_id, pinned=pinned) for row_id in ids]
-        shown = [await service.row(row.id) for row in rows]
-    finally:
-        await service.stop()
-    if for_programs:
-        print_json({"rows": shown})
-    for row in rows if not for_programs else []:
-        typer.echo(f"{row.id}  {'pinned' if row.pinned else 'not pinned'}  {row.key}")
-    return DONE
-
-
-def _service(settings: Settings) -> Service:
-    from petal_s3.host.local_service import (  # noqa: PLC0415 - slow, and not for every command
-        local_service,
-    )
-
-    return local_service(settings)
 
 
 # -- the host
@@ -313,12 +190,12 @@ def install(
     ] = False,
 ) -> None:
     """Load the petal at the host's next start, and give host and command line one outbox."""
-    given, left_out = settingsfile.given_now(os.environ, settings or [])
-    named = os.environ.get(f"{config.PREFIX}CONFIG")
-    file = Path(os.path.abspath(named)) if named else config.CONFIG_FILE  # noqa: PTH100
-    said = hostfiles.install(hostfiles.find_root(root), file, given, force=force)
+    given, left_out = settings_file.given_now(os.environ, settings or [])
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
+    said = host_files.install(host_files.find_root(root), file, given, force=force)
     if named:
-        said.append(f"Host and shells must have {config.PREFIX}CONFIG={file} in their environment.")
+        said.append(f"Host and shells must have {PREFIX}CONFIG={file} in their environment.")
     for sentence in [*said, *left_out]:
         typer.echo(sentence)
 
@@ -326,5 +203,5 @@ def install(
 @host.command()
 def remove(root: Root = None) -> None:
     """Take the petal out of the host again; settings and outbox stay."""
-    for sentence in hostfiles.remove(hostfiles.find_root(root)):
+    for sentence in host_files.remove(host_files.find_root(root)):
         typer.echo(sentence)

@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
 
 from petal_s3.cli import screen
-from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, run
-from petal_s3.core import settings as config
+from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, with_service
+from petal_s3.cli.options import ForPrograms, Key
+from petal_s3.cli.progress_bars import Bar
 from petal_s3.errors import plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing
+from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
 
-T = TypeVar("T")
-
 app = typer.Typer()
-
-ForPrograms = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Key = Annotated[str, typer.Argument(metavar="KEY", help="A key, or s3://bucket/key.")]
-RowIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Rows, as status shows them.")]
-
-
-def _with_service(
-    work: Callable[[Service], Coroutine[Any, Any, T]], *, only_reads: bool = False
-) -> T:
-    """Do ``work`` with a service, whose outbox is open unless it only reads the bucket."""
-    from petal_s3.host.local_service import (  # noqa: PLC0415 - slow, and not for every command
-        local_service,
-    )
-
-    service = local_service(config.load(), only_reads=only_reads)
-
-    async def whole() -> T:
-        try:
-            if not only_reads:
-                await service.open()
-            return await work(service)
-        finally:
-            await service.stop()
-
-    return run(whole())
 
 
 # -- looking
@@ -65,7 +39,7 @@ def ls(
 ) -> None:
     """List what this machine has in the bucket: size, last change (UTC), key."""
     show = _list_for_programs if for_programs else _list
-    _with_service(lambda service: show(service, prefix), only_reads=True)
+    with_service(lambda service: show(service, prefix), only_reads=True)
 
 
 async def _list(service: Service, prefix: str) -> None:
@@ -81,7 +55,7 @@ async def _list_for_programs(service: Service, prefix: str) -> None:
     """One object a line, as they come: memory stays flat."""
     before = "["
     async for found in service.objects.walk(prefix):
-        typer.echo(f"{before}\n{json.dumps(views.stored(found))}", nl=False)
+        typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
         before = ","
     typer.echo("[]" if before == "[" else "\n]")
 
@@ -98,15 +72,15 @@ def get(
         Path | None, typer.Argument(help="Where to; else here, by the last part of the key.")
     ] = None,
 ) -> None:
-    """Bring an object to this machine, whole and compared with its checksum, or not at all."""
-    _with_service(lambda service: _get(service, key, file), only_reads=True)
+    """Download an object and verify its checksum; nothing is kept if it does not match."""
+    with_service(lambda service: _get(service, key, file), only_reads=True)
 
 
 async def _get(service: Service, key: str, file: Path | None) -> None:
     target = file if file is not None else Path()
     if target.is_dir():
         target /= service.objects.own(key).rpartition("/")[2]
-    with screen.Bar(screen.console(), target.name) as bar:
+    with Bar(screen.console(), target.name) as bar:
         size, proof = await service.objects.download(key, target, on_progress=bar.draw)
     shown = plain(str(target))
     typer.echo(f"got       {shown}  {size} bytes, {proof or 'the size alone was compared'}")
@@ -121,12 +95,14 @@ def presign(
     for_programs: ForPrograms = False,
 ) -> None:
     """Print a URL that reads one object without credentials, until it ends."""
-    made = _with_service(lambda service: service.presign(key, expires_s), only_reads=True)
+    made = with_service(lambda service: signing.presign(service, key, expires_s), only_reads=True)
     if for_programs:
-        print_json(made)
+        print_json(made.model_dump())
         return
-    typer.echo(made["url"])
-    complain(f"Anybody who has it may read until {made['expires_at']} ({made['expires_in']} s).")
+    typer.echo(made.url)
+    complain(
+        f"It opens the object without credentials until {made.expires_at} ({made.expires_in} s)."
+    )
 
 
 @app.command()
@@ -140,14 +116,14 @@ def verify(
     """Compare disk, outbox and bucket; 0 when all agree, 1 on any difference."""
     if bool(keys) == everything:
         raise typer.BadParameter("Name keys, or say --all.")
-    agreed = _with_service(lambda service: _verify(service, keys or [], for_programs=for_programs))
+    agreed = with_service(lambda service: _verify(service, keys or [], for_programs=for_programs))
     raise typer.Exit(DONE if agreed else FAILED)
 
 
 async def _verify(service: Service, keys: list[str], *, for_programs: bool) -> bool:
     from petal_s3.admin.verify import verify as compare  # noqa: PLC0415 - slow, and only for this
 
-    said: list[dict[str, Any]] = []
+    said: list[dict[str, object]] = []
     different = 0
     async for one in compare(service, keys):
         different += bool(one.differs)
@@ -172,47 +148,19 @@ def rm(
 ) -> None:
     """Delete an object from the bucket; its row in the outbox becomes cancelled."""
     if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("Nobody can be asked here: say --yes to delete.")
-    found = _with_service(lambda service: service.objects.head(key), only_reads=True)
+        raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
+    found = with_service(lambda service: service.objects.head(key), only_reads=True)
     if not yes:
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
-    typer.echo(f"deleted   {plain(_with_service(lambda service: service.objects.delete(key)))}")
+    typer.echo(f"deleted   {plain(with_service(lambda service: service.objects.delete(key)))}")
 
 
 @app.command()
 def mv(source: Key, dest: Key) -> None:
     """Rename an object inside the bucket; its row in the outbox follows."""
-    typer.echo(f"moved to  {plain(_with_service(lambda service: _move(service, source, dest)))}")
+    typer.echo(f"moved to  {plain(with_service(lambda service: _move(service, source, dest)))}")
 
 
 async def _move(service: Service, source: str, dest: str) -> str:
     await service.objects.move(source, dest)
     return service.objects.own(dest)
-
-
-# -- rows
-
-
-@app.command()
-def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now, or again when they were given up."""
-    _with_service(lambda service: _each(service, service.retry, ids, for_programs=for_programs))
-
-
-@app.command()
-def cancel(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Give these rows up: what was sent of them is aborted, their files stay."""
-    _with_service(lambda service: _each(service, service.cancel, ids, for_programs=for_programs))
-
-
-async def _each(
-    service: Service, verb: Callable[[int], Any], ids: list[int], *, for_programs: bool
-) -> int:
-    for row_id in ids:
-        await verb(row_id)
-    rows = [await service.row(row_id) for row_id in ids]
-    if for_programs:
-        print_json({"rows": rows})
-    for row in rows if not for_programs else []:
-        typer.echo(f"{row['id']}  {row['state']}  {row['key']}")
-    return DONE

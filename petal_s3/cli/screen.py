@@ -1,32 +1,24 @@
-"""Draw rows and progress on a terminal."""
+"""Write the status of the outbox for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from petal_s3.errors import plain
-from petal_s3.logs.log_file import shown_name
+from petal_s3.logs.sniff import shown_name
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.status import StatusView
+from petal_s3.service.views.view import View
 
-Json = Mapping[str, Any]
+V = TypeVar("V", bound=View)
 
-_NAME_CHARS = 40
 _NAME_WIDTH = 31
 _SHOWN_DEAD = 10
 _STYLES = {"verified": "green", "uploading": "yellow", "dead": "red", "cancelled": "dim"}
@@ -46,22 +38,22 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 # -- status
 
 
-def headline(status: Json) -> str:
-    """Are my logs up, and if not, why? In one sentence."""
+def headline(status: StatusView) -> str:
+    """One sentence: are my logs up, and if not, why?"""
     status = _harmless(status)
-    counts = status["counts"]
+    counts = status.counts
     up, going, waiting = counts["verified"], counts["uploading"], counts["queued"]
     dead = f" {counts['dead']} cannot be sent." if counts["dead"] else ""
-    if status["drained_by"] is None:  # what a killed process had begun is on no way
+    if status.drained_by is None:  # what a killed process had begun waits
         going, waiting = 0, waiting + going
     if not any(counts.values()):
-        return str(status["reason"] or "No log has landed yet.")
+        return str(status.reason or "No log has been found yet.")
     if not going and not waiting:
         return f"{'The log is' if up == 1 else f'All {up} logs are'} up.{dead}" if up else dead[1:]
     said = [f"{_logs(up)} up"]
     said += [f"{_are(going)} on the way"] if going else []
     said += [f"{_are(waiting)} waiting"] if waiting else []
-    reason = f": {status['reason']}" if status["reason"] else "."
+    reason = f": {status.reason}" if status.reason else "."
     return f"{', '.join(said)}{reason}{dead}"
 
 
@@ -73,32 +65,37 @@ def _are(count: int) -> str:
     return f"{count} {'is' if count == 1 else 'are'}"
 
 
-def status_view(status: Json, rows: Sequence[Json], notes: Iterable[str]) -> list[RenderableType]:
+def status_view(
+    status: StatusView, rows: Sequence[RowView], notes: Iterable[str]
+) -> list[RenderableType]:
     """The whole answer to ``petal-s3 status``; ``rows`` in the order to show."""
-    status, rows, notes = _harmless(status), _harmless(rows), _harmless(list(notes))
-    dead = [row for row in rows if row["state"] == "dead"]
+    status, rows = _harmless(status), [_harmless(row) for row in rows]
+    notes = [plain(note) for note in notes]
+    dead = [row for row in rows if row.state == "dead"]
     parts: list[RenderableType] = [Text(headline(status), style="bold")]
-    living = [row for row in rows if row["state"] != "dead"]
+    living = [row for row in rows if row.state != "dead"]
     if living:
         parts += ["", _table(status, living), *_not_shown(status, living), ""]
     parts += [*_dead(status, dead), *_settling(status), *_facts(status)]
-    parts += [*_lacks(status), *status["advice"], *notes]
+    parts += [*_lacks(status), *status.advice, *notes]
     return parts
 
 
-def _harmless(found: Any) -> Any:
-    """The same with every text made plain: names of files and words of servers are anybody's."""
+def _harmless(view: V) -> V:
+    """The same with every text made plain: file names and answers of servers may hold anything."""
+    return type(view).model_validate(_plain(view.model_dump()))
+
+
+def _plain(found: object) -> object:
     if isinstance(found, str):
         return plain(found)
-    if isinstance(found, Mapping):
-        return {name: _harmless(value) for name, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_harmless(value) for value in found]
-    return found
+    if isinstance(found, dict):
+        return {name: _plain(value) for name, value in found.items()}
+    return [_plain(value) for value in found] if isinstance(found, list) else found
 
 
-def _table(status: Json, rows: Sequence[Json]) -> Table:
-    names = [row["key"].rpartition("/")[2] for row in rows]
+def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
+    names = [row.key.rpartition("/")[2] for row in rows]
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("log", overflow="fold", width=min(_NAME_WIDTH, max(map(len, names))))
@@ -107,172 +104,78 @@ def _table(status: Json, rows: Sequence[Json]) -> Table:
     table.add_column("sent", justify="right", no_wrap=True)
     table.add_column("proof, or why not", overflow="fold")
     for row, name in zip(rows, names, strict=True):
-        share = 100 * row["sent_bytes"] // row["size"] if row["size"] else 100
+        share = 100 * row.sent_bytes // row.size if row.size else 100
         table.add_row(
-            str(row["id"]),
+            str(row.id),
             name,
-            decimal(row["size"]),
-            Text(row["state"], style=_STYLES.get(row["state"], "")),
+            decimal(row.size),
+            Text(row.state, style=_STYLES.get(row.state, "")),
             f"{share}%",
-            "see above" if row["reason"] and row["reason"] == status["reason"] else _why(row),
+            "see above" if row.reason and row.reason == status.reason else _why(row),
         )
     return table
 
 
-def _why(row: Json) -> str:
-    if row["state"] == "verified":
-        twin = f", the same as {row['same_as']}" if row["same_as"] is not None else ""
-        return f"{row['receipt']['proof']}{twin}"
-    if row["state"] == "queued" and row["next_attempt_s"] >= 1:
-        return f"{row['reason']} Next try in {row['next_attempt_s']:.0f} s.".strip()
-    return str(row["reason"])
+def _why(row: RowView) -> str:
+    if row.state == "verified" and row.receipt is not None:
+        twin = f", the same as {row.same_as}" if row.same_as is not None else ""
+        return f"{row.receipt.proof}{twin}"
+    if row.next_attempt_s is not None and row.next_attempt_s >= 1:
+        return f"{row.reason} Next try in {row.next_attempt_s:.0f} s.".strip()
+    return str(row.reason)
 
 
-def _not_shown(status: Json, rows: Sequence[Json]) -> list[str]:
-    everything = sum(count for state, count in status["counts"].items() if state != "dead")
+def _not_shown(status: StatusView, rows: Sequence[RowView]) -> list[str]:
+    everything = sum(count for state, count in status.counts.items() if state != "dead")
     hidden = everything - len(rows)
     return [f"... and {hidden} more."] if hidden > 0 else []
 
 
-def _dead(status: Json, rows: Sequence[Json]) -> list[str]:
+def _dead(status: StatusView, rows: Sequence[RowView]) -> list[str]:
     if not rows:
         return []
-    lines = [f"  {row['id']}  {shown_name(row['path'])}: {row['reason']}" for row in rows]
-    hidden = status["counts"]["dead"] - _SHOWN_DEAD
+    lines = [f"  {row.id}  {shown_name(row.path)}: {row.reason}" for row in rows]
+    hidden = status.counts["dead"] - _SHOWN_DEAD
     more = [f"  ... and {hidden} more."] if hidden > 0 else []
-    return ["No flight log, or lost; nothing is sent of:", *lines[:_SHOWN_DEAD], *more, ""]
+    return ["Not a flight log, or lost; these are not sent:", *lines[:_SHOWN_DEAD], *more, ""]
 
 
-def _settling(status: Json) -> list[str]:
-    names = [shown_name(Path(path).name) for path in status["settling"]]
-    return [f"Still being written, or just now: {', '.join(names)}."] if names else []
+def _settling(status: StatusView) -> list[str]:
+    names = [shown_name(Path(path).name) for path in status.settling]
+    return [f"Still being written, or changed a moment ago: {', '.join(names)}."] if names else []
 
 
-def _facts(status: Json) -> list[str]:
+def _facts(status: StatusView) -> list[str]:
     facts = []
-    if status["backlog_bytes"]:
-        pace = f" at {decimal(status['rate_bytes_s'])}/s" if status["rate_bytes_s"] else ""
-        left = f", about {status['eta_s']} s" if status["eta_s"] is not None else ""
-        facts.append(f"To send: {decimal(status['backlog_bytes'])}{pace}{left}.")
-    offset = status["clock_offset_s"]
-    if status["drained_by"] is not None:
+    if status.backlog_bytes:
+        pace = f" at {decimal(status.rate_bytes_s)}/s" if status.rate_bytes_s else ""
+        left = f", about {status.eta_s} s" if status.eta_s is not None else ""
+        facts.append(f"To send: {decimal(status.backlog_bytes)}{pace}{left}.")
+    offset = status.clock_offset_s
+    if status.drained_by is not None:
         clock = f", clock {offset:+.0f} s off S3's" if offset and abs(offset) >= 1 else ""
         facts.append(
-            f"Link {status['link']}, credentials {status['credentials']}, vehicle"
-            f" {status['flight_state']}{clock}."
+            f"Link {status.link}, credentials {status.credentials}, vehicle"
+            f" {status.flight_state}{clock}."
         )
-    return [*facts, f"Outbox {status['outbox']}, drained by {who(status['drained_by'])}."]
+    return [*facts, f"Outbox {status.outbox}, drained by {process_name(status.drained_by)}."]
 
 
-def _lacks(status: Json) -> list[str]:
+def _lacks(status: StatusView) -> list[str]:
     """What the server lacks and what that costs, each with the answer that showed it."""
-    features = (status["capabilities"] or {}).get("features", {})
+    features = {} if status.capabilities is None else status.capabilities.features
     return [
-        f"The server {one['means']} ({one['by'].rstrip('.')})."
+        f"The server {one.means} ({one.by.rstrip('.')})."
         for one in features.values()
-        if not one["offered"]
+        if not one.offered
     ]
 
 
-def who(pid: int | None) -> str:
+def process_name(pid: int | None) -> str:
     """Name a process for a sentence; 0 is one that did not say."""
     if not pid:
-        return "nobody" if pid is None else "another process"
+        return "no process" if pid is None else "another process"
     try:
         return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
     except OSError:
         return f"process {pid}"
-
-
-# -- drain
-
-
-def _progress(screen: Console) -> Progress:
-    """Bars; none at all where there is no terminal."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-
-
-class Bars:
-    """One bar for each row on its way and one for all; only lines where there is no terminal."""
-
-    def __init__(self, screen: Console) -> None:
-        self._console = screen
-        self._bars = _progress(screen)
-        self._tasks: dict[int, TaskID] = {}
-        self._total: TaskID | None = None
-        self._bytes = self._left = 0
-
-    def say(self, sentence: str) -> None:
-        """Print a line; the bars stay below it."""
-        self._console.print(plain(sentence), soft_wrap=True)
-
-    def draw(
-        self, left_bytes: int, on_way_bytes: int, moving: Mapping[int, tuple[str, int, int]]
-    ) -> None:
-        """Draw all bars.
-
-        ``left_bytes``: of all rows, not yet confirmed; ``on_way_bytes`` of them are handed to the
-        network. ``moving``: per row on its way its name, bytes moved, size.
-        """
-        if self._total is None:
-            self._total = self._bars.add_task("all", total=None)
-        self._bytes += max(0, left_bytes - self._left)
-        self._left = left_bytes
-        done = self._bytes - left_bytes + on_way_bytes
-        self._bars.update(self._total, total=self._bytes, completed=done)
-        for gone in self._tasks.keys() - moving.keys():
-            self._bars.remove_task(self._tasks.pop(gone))
-        for row_id, (name, moved, size) in moving.items():
-            if row_id not in self._tasks:
-                name = plain(name)  # noqa: PLW2901
-                short = name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 3]}..."
-                self._tasks[row_id] = self._bars.add_task(short, total=size)
-            self._bars.update(self._tasks[row_id], completed=moved)
-
-    def __enter__(self) -> Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-
-# -- get
-
-
-class Bar:
-    """One bar for one transfer; none where there is no terminal."""
-
-    def __init__(self, screen: Console, name: str) -> None:
-        self._bar = _progress(screen)
-        self._task = self._bar.add_task(plain(name), total=None)
-
-    def draw(self, done: int, size: int) -> None:
-        """So many bytes of so many have come."""
-        self._bar.update(self._task, completed=done, total=size)
-
-    def __enter__(self) -> Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()

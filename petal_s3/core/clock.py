@@ -1,4 +1,4 @@
-"""Tell time that nobody can set: seconds since boot, and which boot that is."""
+"""Tell time by a clock that cannot be set: seconds since boot, and which boot that is."""
 
 from __future__ import annotations
 

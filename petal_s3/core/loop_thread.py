@@ -19,67 +19,72 @@ _AtEnd = Callable[[], Awaitable[None]]
 class LoopThread:
     """An event loop in a daemon thread; nothing is left running when it ends.
 
-    It ends with :meth:`close`, when nobody refers to this object any more, or with the
+    It ends with :meth:`close`, when nothing refers to this object any more, or with the
     interpreter.
     """
 
     def __init__(self, name: str, at_end: _AtEnd | None = None) -> None:
-        """``at_end`` is awaited in the loop before it ends; it must not refer to this object."""
-        self._life = _Life(name, at_end)
-        self._ask_end = weakref.finalize(self, self._life.ask_end)
+        """``at_end`` is awaited in the loop before it ends; it must not refer to this object.
+
+        Raises ``OSError`` when the loop cannot open the files that it needs.
+        """
+        self._runner = _Runner(name, at_end)
+        self._ask_end = weakref.finalize(self, self._runner.ask_end)
         self._ask_end.atexit = False  # that would be too late: see below
 
     @property
     def is_alive(self) -> bool:
         """Whether work can be done: not after the end, nor in a process forked from this one."""
-        return self._ask_end.alive and self._life.thread.is_alive()
+        return self._ask_end.alive and self._runner.thread.is_alive()
 
-    def run(self, work: Coroutine[Any, Any, _T], timeout_s: float | None = None) -> _T:
-        """Wait for ``work``, done in the thread; whoever stops waiting has it cancelled first.
+    def run(self, work: Coroutine[object, object, _T], timeout_s: float | None = None) -> _T:
+        """Do ``work`` in the thread and wait for it; it is cancelled if the wait is broken off.
 
         Raises ``concurrent.futures.CancelledError`` when the loop ends meanwhile, and
         ``RuntimeError`` where it cannot run at all.
         """
-        life = self._life
-        if not self.is_alive or threading.current_thread() is life.thread:
+        runner = self._runner
+        if not self.is_alive or threading.current_thread() is runner.thread:
             work.close()
             raise RuntimeError("There is no loop here that this thread could wait for.")
         answer: Future[_T] = Future()
-        life.begin(work, answer)
+        runner.begin(work, answer)
         try:
             return answer.result(timeout_s)
-        except BaseException:
+        finally:
             if not answer.done():  # Ctrl-C, or the time is over
-                life.cancel(answer)
+                runner.cancel(answer)
                 wait([answer])
-            raise
 
     def close(self) -> None:
         """End the loop and wait for that; safe to call twice."""
         self._ask_end()
-        if threading.current_thread() is not self._life.thread:
-            self._life.thread.join()
+        if threading.current_thread() is not self._runner.thread:
+            self._runner.thread.join()
 
 
-class _Life:
-    """What the thread works on; it does not know the object that is the caller's."""
+class _Runner:
+    """The loop and its thread; it holds no reference to the caller's object."""
 
     def __init__(self, name: str, at_end: _AtEnd | None) -> None:
         self._at_end = at_end
         self._enough = asyncio.Event()
-        self._waiting: dict[Future[Any], asyncio.Task[Any] | Coroutine[Any, Any, Any]] = {}
-        self._ready: Future[asyncio.AbstractEventLoop] = Future()
-        self.thread = threading.Thread(target=self._whole, name=name, daemon=True)
-        _living.add(self)
-        self.thread.start()
-        self._loop = self._ready.result()
+        self._waiting: dict[Future[Any], asyncio.Task[Any] | Coroutine[object, object, Any]] = {}
+        self._loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._loop.close)
+            undo.callback(_running.discard, self)
+            _running.add(self)
+            self.thread.start()
+            undo.pop_all()
 
-    def begin(self, work: Coroutine[Any, Any, _T], answer: Future[_T]) -> None:
-        """Do ``work`` in the loop, and tell the ``answer``."""
+    def begin(self, work: Coroutine[object, object, _T], answer: Future[_T]) -> None:
+        """Do ``work`` in the loop, and put its result into ``answer``."""
 
         def in_loop() -> None:
             task = self._waiting[answer] = asyncio.get_running_loop().create_task(work)
-            task.add_done_callback(lambda done: self._tell(done, answer))
+            task.add_done_callback(lambda done: self._settle(done, answer))
             if self._enough.is_set():
                 task.cancel()
 
@@ -105,26 +110,19 @@ class _Life:
         with contextlib.suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._enough.set)
 
-    def _whole(self) -> None:
+    def _run(self) -> None:
+        """The whole of the thread's work."""
         try:
-            loop = asyncio.new_event_loop()
-            try:
-                loop.run_until_complete(self._until_enough())
-                loop.run_until_complete(_rest_of(loop))
-            finally:
-                # Not asyncio.run: it ends the executor with a new thread, which Python 3.12
-                # refuses when the interpreter ends.
-                loop.close()
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
+            self._loop.run_until_complete(self._until_enough())
+            self._loop.run_until_complete(_rest_of(self._loop))
         finally:
-            _living.discard(self)
+            # Not asyncio.run: it ends the executor with a new thread, which Python 3.12
+            # refuses when the interpreter ends.
+            self._loop.close()
+            _running.discard(self)
             self._give_up()
 
     async def _until_enough(self) -> None:
-        self._ready.set_result(asyncio.get_running_loop())
         await self._enough.wait()
         tasks = [task for task in self._waiting.values() if isinstance(task, asyncio.Task)]
         for task in tasks:
@@ -134,7 +132,7 @@ class _Life:
             await self._at_end()
 
     def _give_up(self) -> None:
-        """Tell those who wait that nothing is done any more."""
+        """Cancel every answer that is still waited for: the loop has ended."""
         while True:
             try:
                 answer, work = self._waiting.popitem()
@@ -144,7 +142,7 @@ class _Life:
                 work.close()  # it was never begun
             answer.set_exception(CancelledError())
 
-    def _tell(self, task: asyncio.Task[_T], answer: Future[_T]) -> None:
+    def _settle(self, task: asyncio.Task[_T], answer: Future[_T]) -> None:
         self._waiting.pop(answer, None)
         if task.cancelled():
             answer.set_exception(CancelledError())
@@ -162,13 +160,13 @@ async def _rest_of(loop: asyncio.AbstractEventLoop) -> None:
     await loop.shutdown_asyncgens()
 
 
-_living: set[_Life] = set()
+_running: set[_Runner] = set()
 
 
 def _end_all() -> None:
-    for life in list(_living):
-        life.ask_end()
-        life.thread.join()
+    for runner in list(_running):
+        runner.ask_end()
+        runner.thread.join()
 
 
 # A loop needs executors to end well, and ``atexit`` comes after the end of those. What comes before

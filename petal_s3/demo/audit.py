@@ -1,4 +1,4 @@
-"""Compare what S3 holds with the disk, asking S3 itself and trusting nobody on the way."""
+"""Compare what S3 holds with the disk, asking S3 itself, past the link and the host."""
 
 from __future__ import annotations
 

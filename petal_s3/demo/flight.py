@@ -42,7 +42,7 @@ class State(_Report, enum.Enum):
 class Flight:
     """An autopilot that repeats its state until told otherwise; a context manager.
 
-    It speaks UDP to whoever listens on `port` of loopback; nobody there does not disturb it.
+    It sends UDP to `port` of loopback, whether or not anything listens there.
     """
 
     def __init__(self, port: int, *, rate_hz: float = 4, leaf_status: bool = False) -> None:
@@ -149,5 +149,5 @@ class _Sender:
         self._to = to
 
     def write(self, message: bytes) -> None:
-        with contextlib.suppress(OSError):  # a vehicle does not mind who listens
+        with contextlib.suppress(OSError):  # nothing listens there
             self._wire.sendto(message, self._to)

@@ -10,8 +10,6 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from aiohttp import web
-
 # The first line that fits names the operation, so the most telling mark comes first.
 _OBJECT_OPS = (
     ("POST", "uploads", "CreateMultipartUpload"),
@@ -44,9 +42,36 @@ def operation(method: str, key: str, query: Mapping[str, list[str]], *, copy: bo
     return "Other"
 
 
+class Target(NamedTuple):
+    """What a request line asks for."""
+
+    op: str
+    bucket: str
+    key: str
+    query: Mapping[str, list[str]]
+    hosted: bool
+    """The bucket stood in the host name, not in the path."""
+
+
+def target(method: str, raw_path: str, headers: Mapping[str, str], *, bucket: str = "") -> Target:
+    """Read a request line; header names are in lower case, or in any.
+
+    ``bucket``: taken out of the host name where it stands there (``{bucket}.s3.example``).
+    """
+    url = urlsplit(raw_path)
+    path = unquote(url.path).lstrip("/")
+    query = parse_qs(url.query, keep_blank_values=True)
+    hosted = bool(bucket) and headers.get("host", "").startswith(f"{bucket}.")
+    key = path
+    if not hosted:
+        bucket, _, key = path.partition("/")
+    op = operation(method, key, query, copy="x-amz-copy-source" in headers)
+    return Target(op, bucket, key, query, hosted)
+
+
 @dataclass
 class Request:
-    """One request as the link saw it; times are monotonic seconds."""
+    """One request as a server or a proxy saw it; times are monotonic seconds."""
 
     method: str
     op: str
@@ -67,6 +92,15 @@ class Request:
     """The whole answer was handed to the client's connection."""
     refusal: bytes = field(default=b"", repr=False)
     """The body of an answer other than 2xx."""
+    fault: str = ""
+    """The name of the fault that it met."""
+    crc32: int = 0
+    """Of the body, where the server has read it."""
+
+    @property
+    def range(self) -> str:
+        """The range of bytes that was asked for, as the header has it."""
+        return self.headers.get("range", "")
 
 
 class Parts(NamedTuple):
@@ -103,6 +137,10 @@ class Ledger:
         confirmed = sum(1 for part in list(self.confirmed) if part[0] == key)
         return Parts(len(self.requests("UploadPart", key)), confirmed, self._resent[key])
 
+    def count(self, op: str) -> int:
+        """How many requests of this operation have arrived."""
+        return len(self.requests(op))
+
     @property
     def resent_confirmed_parts(self) -> int:
         return sum(self._resent.values())
@@ -111,29 +149,39 @@ class Ledger:
     def body_bytes(self) -> int:
         return sum(request.body_bytes for request in self.requests())
 
-    def arrived(self, request: web.BaseRequest) -> Request:
-        """Write down a request whose head has just been read."""
-        url = urlsplit(request.raw_path)
-        bucket, _, key = unquote(url.path).lstrip("/").partition("/")
-        query = parse_qs(url.query, keep_blank_values=True)
+    def arrived(
+        self,
+        method: str,
+        raw_path: str,
+        headers: Mapping[str, str],
+        *,
+        bucket: str = "",
+        at: float | None = None,
+    ) -> Request:
+        """Write down a request whose head has just been read; ``at``: when, if not now."""
+        asked = target(method, raw_path, headers, bucket=bucket)
         record = Request(
-            method=request.method,
-            op=operation(request.method, key, query, copy="x-amz-copy-source" in request.headers),
-            bucket=bucket,
-            key=key,
-            upload_id=query.get("uploadId", [""])[0],
-            part=int(query.get("partNumber", ["0"])[0]),
-            headers=request.headers,
-            started=time.monotonic(),
-            query=url.query,
+            method=method,
+            op=asked.op,
+            bucket=asked.bucket,
+            key=asked.key,
+            upload_id=asked.query.get("uploadId", [""])[0],
+            part=_number(asked.query.get("partNumber", [""])[0]),
+            headers=headers,
+            started=time.monotonic() if at is None else at,
+            query=urlsplit(raw_path).query,
         )
         self._requests.append(record)
         if record.op == "UploadPart" and self.confirmed[record.key, record.upload_id, record.part]:
             self._resent[record.key] += 1
         return record
 
-    def told(self, record: Request, status: int) -> None:
-        """Write down what S3 answered."""
+    def told(self, record: Request, status: int, *, confirms: bool = True) -> None:
+        """Write down what was answered; ``confirms``: S3 itself has said so."""
         record.status = status
-        if status == HTTPStatus.OK and record.op == "UploadPart":
+        if status == HTTPStatus.OK and record.op == "UploadPart" and confirms:
             self.confirmed[record.key, record.upload_id, record.part] += 1
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,255 +1,248 @@
-"""A link to S3 that can be cut, slowed and counted."""
+"""A bad link: a TCP proxy that knows no HTTP and misbehaves as it is told, at any moment.
+
+Two things are told apart. The listener decides about new connections (``forward``, ``refuse``,
+``lose``, ``black_hole``); those that are open go on until they are ended (``reset``, ``hang_up``)
+or fall silent (``silence``, ``go_on``). ``cut`` is both: refused and reset.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import struct
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp import web
-from yarl import URL
+from petal_s3.demo.carry import Carrier, Connection, Plan, Shape, Way
+from petal_s3.demo.listener import Listener
+from petal_s3.demo.programmes import alive_and_dead, in_turn
 
-from petal_s3.core.loop_thread import LoopThread
-from petal_s3.demo.ledger import Ledger, Request
-
-_BUFFER_BYTES = 256 * 1024
-_LONG_HEADER_BYTES = 64 * 1024
-# They speak of one connection, not of the message, so each side sets its own.
-_HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "expect"})
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to one request instead of plain forwarding."""
-
-    status: int = 0
-    """Answer with this, after the body was read; S3 never hears of the request."""
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    lose_answer: bool = False
-    """Forward, let S3 finish, then reset the connection."""
-    drop: bool = False
-    """Reset the connection before anything is forwarded."""
-
-
-Hook = Callable[[Request], Awaitable["Fault | None"]]
+__all__ = ["Connection", "Link", "Shape"]
 
 
 class Link:
-    """A reverse proxy on loopback in front of `target_url`."""
+    """The proxy. Its verbs are plain calls from its own loop and take effect at once."""
 
     def __init__(
         self,
-        target_url: str,
+        target: str = "",
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
-        rate_bytes_s: float = 0,
-        reset_on_cut: bool = True,
+        shape: Shape | None = None,
+        buffer_bytes: int = 64 * 1024,
     ) -> None:
-        self.target_url = target_url.rstrip("/")
-        self.port = port
-        self.rate_bytes_s = rate_bytes_s
-        self.ledger = Ledger()
-        self.on_request: Hook | None = None
-        self._reset_on_cut = reset_on_cut
-        self._listener: asyncio.Server | None = None
-        self._free_at = 0.0
+        """``target``: see `lead_to`. ``buffer_bytes``: what the kernel may hold for a
+        connection, each way; small, it keeps a sender from running far ahead of a slow link.
+        """
+        self.lead_to(target)
+        self.connections: list[Connection] = []
+        """All there ever were, in the order of their arrival."""
+        self._listener = Listener(host, port, buffer_bytes)
+        self._carrier = Carrier(shape or Shape(), buffer_bytes)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._programme: asyncio.Task[None] | None = None
+        self._swallows = False
+
+    def lead_to(self, target: str) -> None:
+        """From the next connection on; ``target``: ``host:port`` or a URL."""
+        where = urlsplit(target if "//" in target else f"tcp://{target}")
+        self.target = (str(where.hostname), int(where.port or 0))
+        self._scheme = where.scheme
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """What to use instead of the target."""
+        return f"{self._scheme}://{self._listener.host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
+
+    @property
+    def accepted(self) -> int:
+        return len(self.connections)
+
+    @property
+    def up_bytes(self) -> int:
+        return sum(one.up_bytes for one in self.connections)
+
+    @property
+    def down_bytes(self) -> int:
+        return sum(one.down_bytes for one in self.connections)
+
+    @property
+    def open(self) -> list[Connection]:
+        return [one for one in self.connections if one.is_open]
 
     async def start(self) -> str:
-        """Listen; returns the URL to use instead of `target_url`."""
-        # Bound for the whole life but never listening: while the link is cut nobody else can
-        # take the port, and a client that calls it is refused instead of meeting itself.
-        self._claim = _bound_socket(self.port)
-        self.port = self._claim.getsockname()[1]
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            read_bufsize=_BUFFER_BYTES,
-        )
-        # aiohttp quietly repeats a PUT; the link must pass on each request exactly once.
-        self._session._retry_connection = False
-        self._server = web.Server(
-            self._handle,
-            access_log=None,
-            auto_decompress=False,
-            read_bufsize=_BUFFER_BYTES,
-            max_line_size=_LONG_HEADER_BYTES,
-            max_field_size=_LONG_HEADER_BYTES,
-        )
-        await self.restore()
+        """Listen and forward; returns the URL to use instead of the target."""
+        self._listener.take_port()
+        self.forward()
         return self.url
 
     async def stop(self) -> None:
-        self.cut()
-        await self._server.shutdown(timeout=1)
-        await self._session.close()
-        self._claim.close()
+        """End everything; nothing is left running."""
+        self._stop_programme()
+        self.reset()
+        self._listener.give_port()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def cut(self) -> None:
-        """Refuse new connections and reset the open ones, at once; from the link's own loop."""
-        if self._listener is None:
-            return
-        self._listener.close()
-        self._listener = None
-        for connection in self._server.connections:
-            _abort(connection.transport, reset=self._reset_on_cut)
-
-    async def restore(self) -> None:
-        """Listen again on the same port."""
-        if self._listener is None:
-            loop = asyncio.get_running_loop()
-            listening = _bound_socket(self.port)
-            # The kernel would hold megabytes for a slow link, and hide how slow it is.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            self._listener = await loop.create_server(self._server, sock=listening, backlog=512)
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        record = self.ledger.arrived(request)
-        fault = (await self.on_request(record) if self.on_request else None) or Fault()
-        try:
-            # A connection accepted in the instant of the cut comes up only after it.
-            if fault.drop or self._listener is None:
-                raise ConnectionResetError
-            if request.headers.get("Expect", "").lower() == "100-continue":
-                await request.writer.write(_CONTINUE)
-                request.writer.output_size = 0
-            if fault.status:
-                return await self._answer(request, record, fault)
-            return await self._forward(request, record, lose_answer=fault.lose_answer)
-        except (ConnectionError, aiohttp.ClientError, web.RequestPayloadError):
-            _abort(request.transport, reset=True)
-            return web.Response(status=502)  # nobody hears it: the connection is gone
-        finally:
-            record.finished = time.monotonic()
-
-    async def _answer(
-        self, request: web.BaseRequest, record: Request, fault: Fault
-    ) -> web.StreamResponse:
-        async for _ in self._body(request, record):
-            pass
-        record.answered = True
-        return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
-
-    async def _forward(
-        self, request: web.BaseRequest, record: Request, *, lose_answer: bool
-    ) -> web.StreamResponse:
-        async with self._session.request(
-            request.method,
-            URL(self.target_url + request.raw_path, encoded=True),
-            headers=_end_to_end(request.headers),
-            data=self._body(request, record) if request.body_exists else None,
-            allow_redirects=False,
-        ) as told:
-            self.ledger.told(record, told.status)
-            if lose_answer:
-                await told.read()
-                raise ConnectionResetError
-            answer = web.StreamResponse(
-                status=told.status, reason=told.reason, headers=_end_to_end(told.headers)
-            )
-            await answer.prepare(request)
-            async for chunk in told.content.iter_any():
-                if told.status >= HTTPStatus.MULTIPLE_CHOICES:
-                    record.refusal += chunk
-                await answer.write(chunk)
-            await answer.write_eof()
-            record.answered = True
-            return answer
-
-    async def _body(self, request: web.BaseRequest, record: Request) -> AsyncIterator[bytes]:
-        while chunk := await request.content.read(self._mouthful()):
-            record.first_byte = record.first_byte or time.monotonic()
-            record.body_bytes += len(chunk)
-            if self.rate_bytes_s > 0:
-                now = time.monotonic()
-                self._free_at = max(self._free_at, now) + len(chunk) / self.rate_bytes_s
-                await asyncio.sleep(self._free_at - now)
-            yield chunk
-
-    def _mouthful(self) -> int:
-        """Bytes to take at once: about 50 ms' worth, so that a new rate is felt soon."""
-        if self.rate_bytes_s <= 0:
-            return _BUFFER_BYTES
-        return max(1, min(_BUFFER_BYTES, int(self.rate_bytes_s / 20)))
-
-
-class LinkThread:
-    """A `Link` in a thread of its own, with plain methods; a context manager."""
-
-    def __init__(self, target_url: str, **options: Any) -> None:
-        self.link = Link(target_url, **options)
-        self._thread = LoopThread("s3-link")
-
-    @property
-    def url(self) -> str:
-        return self.link.url
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.link.ledger
-
-    def start(self) -> str:
-        return self._thread.run(self.link.start())
-
-    def stop(self) -> None:
-        self._thread.run(self.link.stop())
-        self._thread.close()
-
-    def cut(self) -> None:
-        """Returns when new connections are refused and the open ones are reset."""
-        self._thread.run(self._cut())
-
-    async def _cut(self) -> None:
-        self.link.cut()
-        await asyncio.sleep(0)  # the loop closes the sockets in its next round
-
-    def restore(self) -> None:
-        self._thread.run(self.link.restore())
-
-    def __enter__(self) -> LinkThread:
-        self.start()
+    async def __aenter__(self) -> Link:
+        await self.start()
         return self
 
-    def __exit__(
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # -- the listener: what happens to new connections
+
+    def forward(self) -> None:
+        """New connections reach the target. What is silent or swallowed stays so."""
+        self._swallows = False
+        self._listener.listen(self._arrived)
+
+    def refuse(self) -> None:
+        """New connections are refused."""
+        self._listener.shut()
+
+    def lose(self) -> None:
+        """The SYN of a new connection is lost: neither accepted nor refused (Linux)."""
+        self._listener.lose()
+
+    def black_hole(self) -> None:
+        """All connections, new and open, take everything and never answer."""
+        for one in self.open:
+            one.swallows = True
+        self._swallows = True
+        self._listener.listen(self._arrived)
+
+    # -- the connections that are open
+
+    def silence(self) -> None:
+        """Nothing passes any more, neither way, and neither side is told."""
+        for one in self.open:
+            one.going.clear()
+
+    def go_on(self) -> None:
+        """What was silent or stalled goes on where it stopped."""
+        for one in self.open:
+            one.going.set()
+
+    def reset(self) -> None:
+        """End all connections with RST."""
+        for one in self.open:
+            one.end(reset=True)
+
+    def hang_up(self) -> None:
+        """End all connections with FIN."""
+        for one in self.open:
+            one.end(reset=False)
+
+    def cut(self) -> None:
+        """The link is gone: refuse, and reset."""
+        self._listener.shut()
+        self.reset()
+
+    # -- what happens later
+
+    def cut_after(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        *,
+        up: int | None = None,
+        down: int | None = None,
+        each: bool = False,
+        reset: bool = True,
+        then: Callable[[], object] = lambda: None,
     ) -> None:
-        self.stop()
+        """Reset when exactly so many more bytes have passed, in all or on ``each`` connection.
 
+        In all: every connection ends, once. ``reset=False``: politely. ``then``: what the link
+        does from there on, as ``link.refuse``; by itself it forwards again.
+        """
 
-def _bound_socket(port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(("127.0.0.1", port))
-    return made
+        def act(connection: Connection) -> None:
+            for one in [connection] if each else self.open:
+                one.end(reset=reset)
+            then()
 
+        self._plan(up, down, each, act)
 
-def _abort(transport: asyncio.Transport | None, *, reset: bool) -> None:
-    if transport is None:
-        return
-    wire: socket.socket | None = transport.get_extra_info("socket")
-    if reset and wire is not None:
-        with contextlib.suppress(OSError):  # closed already
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    def stall_after(
+        self, *, up: int | None = None, down: int | None = None, each: bool = False
+    ) -> None:
+        """As :meth:`cut_after`, but fall silent: nothing is read, the sender's window fills.
+        It ends with :meth:`go_on`; on ``each`` only with :meth:`heal`."""
 
+        def act(connection: Connection) -> None:
+            for one in [connection] if each else self.open:
+                one.going.clear()
 
-def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers.items() if name.lower() not in _HOP_HEADERS]
+        self._plan(up, down, each, act)
+
+    @property
+    def shaped(self) -> Shape:
+        return self._carrier.shape
+
+    def shape(self, shape: Shape) -> None:
+        """Carry bytes like this from now on."""
+        self._carrier.shape = shape
+
+    @property
+    def rate_bytes_s(self) -> float:
+        """Bytes per second towards the target; 0 is no limit. May be set from any thread."""
+        return self.shaped.up_bytes_s
+
+    @rate_bytes_s.setter
+    def rate_bytes_s(self, rate: float) -> None:
+        self.shape(replace(self.shaped, up_bytes_s=rate))
+
+    def schedule(
+        self, *, up_s: float, down_s: float, down: Callable[[], object] | None = None
+    ) -> None:
+        """Alive for ``up_s``, then dead for ``down_s``, over and over; ``down``: how it dies."""
+        self._run(alive_and_dead(self.forward, up_s, down or self.cut, down_s))
+
+    def alternate(self, turns: Sequence[tuple[Shape, float]]) -> None:
+        """Several links in turn, each for its seconds; a switch resets what the old one had."""
+        self._run(in_turn(turns, self.shape, self.reset))
+
+    def heal(self) -> None:
+        """Forget every plan, programme and shape; forward. What is open and silent goes on."""
+        self._stop_programme()
+        self._carrier.plans.clear()
+        self.shape(Shape())
+        self.go_on()
+        self.forward()
+
+    # -- how it is done
+
+    def _arrived(self, client: socket.socket, server: socket.socket) -> None:
+        connection = Connection(client, server, self._swallows)
+        connection.going.set()
+        self.connections.append(connection)
+        connection.task = self._keep(self._carrier.carry(connection, self.target))
+
+    def _plan(
+        self, up: int | None, down: int | None, each: bool, act: Callable[[Connection], None]
+    ) -> None:
+        wanted: list[tuple[Way, int | None]] = [("up", up), ("down", down)]
+        self._carrier.plans += [Plan(way, n, each, act) for way, n in wanted if n is not None]
+
+    def _run(self, programme: Coroutine[object, object, None]) -> None:
+        self._stop_programme()
+        self._programme = self._keep(programme)
+
+    def _stop_programme(self) -> None:
+        if self._programme is not None:
+            self._programme.cancel()
+            self._programme = None
+
+    def _keep(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from math import ceil
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.filesize import decimal
 
-from petal_s3.core.settings import MIB
 from petal_s3.demo.audit import Bucket, Finding, find
-from petal_s3.demo.logs import BagRecorder, UlogRecorder, recorder
-from petal_s3.demo.screen import Bar, Screen
+from petal_s3.demo.bag_recorder import BagRecorder
+from petal_s3.demo.flown_logs import Log, logs_of
+from petal_s3.demo.screen import Bar, Screen, footer
 from petal_s3.demo.stage import BUCKET, MACHINE, PART_BYTES, SETTLE_S, Stage
+from petal_s3.demo.ulog_recorder import UlogRecorder
 
-_SMALL_BYTES = 3 * MIB
 _TICKS = 24
 _TICK_S = 0.25
 _TAKE_OFF_TICK = 4
@@ -35,43 +33,6 @@ _Row = dict[str, Any]
 
 class ShowFailed(Exception):
     """What was promised did not come about."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """A log of the show."""
-
-    path: Path
-    kind: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @contextlib.contextmanager
-    def recorded(self) -> Iterator[UlogRecorder | BagRecorder]:
-        """A recorder for it, which at the latest stops with the context."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        made = recorder(self.path, self.kind, self.size, seed=self.size)
-        try:
-            yield made
-        finally:
-            made.lose_power()  # changes nothing once it is closed
-
-
-def logs_of(directory: Path, big_bytes: int, now: datetime) -> tuple[Log, list[Log]]:
-    """The log of an earlier flight, and those of this one; the second of these is the big one."""
-
-    def path(at: datetime, name: str) -> Path:
-        return directory / at.strftime("%Y-%m-%d") / at.strftime(name)
-
-    before = now - timedelta(days=1, hours=2, minutes=17, seconds=40)
-    return Log(path(before, "%H_%M_%S.ulg"), "ulog", big_bytes // 16), [
-        Log(path(now, "%H_%M_%S.ulg"), "ulog", big_bytes // 8),
-        Log(path(now, "%H_%M_%S_camera.bag"), "rosbag", big_bytes),
-        Log(path(now, "%H_%M_%S_gimbal.bag"), "rosbag", _SMALL_BYTES),
-    ]
 
 
 class Show:
@@ -182,7 +143,7 @@ class Show:
     def resume(self) -> None:
         self.screen.act("Link and host come back")
         began = time.monotonic()
-        self.stage.link.restore()
+        self.stage.link.forward()
         self.stage.host.start()
         self.stage.host.wait_ready(_PATIENCE_S)
         ready = time.monotonic()
@@ -240,7 +201,7 @@ class Show:
         with self.screen.board() as board:
             while True:
                 rows, status = self.stage.ask("/outbox")["rows"], self.stage.ask("/status")
-                board.show([self.bar(rows, status, log) for log in self.logs], _footer(status))
+                board.show([self.bar(rows, status, log) for log in self.logs], footer(status))
                 lost = [row for row in rows if row["state"] in {"dead", "cancelled"}]
                 if lost:
                     raise ShowFailed(f"{lost[0]['path']} was given up: {lost[0]['reason']}")
@@ -281,12 +242,3 @@ class Show:
             ),
             default=None,
         )
-
-
-def _footer(status: _Row) -> str:
-    counts = status["counts"]
-    waiting = counts["queued"] + counts["uploading"]
-    parts = [f"vehicle {status['flight_state']}", f"{counts['verified']} proven, {waiting} to go"]
-    if status["eta_s"]:
-        parts.append(f"about {status['eta_s']} s left")
-    return "; ".join([*parts, status["reason"]] if status["reason"] else parts)

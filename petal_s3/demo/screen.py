@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -144,3 +145,13 @@ def _table(prefix: str, findings: Sequence[Finding], *, wide: bool) -> Table:
             Text(one.trouble or "identical", "red" if one.trouble else "green"),
         )
     return table
+
+
+def footer(status: Mapping[str, Any]) -> str:
+    """One line about all logs, from the petal's status."""
+    counts = status["counts"]
+    waiting = counts["queued"] + counts["uploading"]
+    parts = [f"vehicle {status['flight_state']}", f"{counts['verified']} proven, {waiting} to go"]
+    if status["eta_s"]:
+        parts.append(f"about {status['eta_s']} s left")
+    return "; ".join([*parts, status["reason"]] if status["reason"] else parts)

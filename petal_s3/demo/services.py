@@ -1,9 +1,8 @@
-"""Stand-ins for the cloud: an S3 server and a session-token service, on loopback."""
+"""A stand-in for the cloud: an S3 server on loopback, in a process of its own."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import logging
 import os
@@ -11,12 +10,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
-
-from aiohttp import web
 
 from petal_s3.core.loop_thread import LoopThread
 
@@ -82,81 +78,6 @@ def start_s3(port: int = 0) -> EmbeddedS3:
         msg = f"the embedded S3 server did not start (exit code {process.returncode})"
         raise RuntimeError(msg)
     return EmbeddedS3(process, url)
-
-
-class TokenService:
-    """A session-token service whose moods can be set; an async context manager."""
-
-    def __init__(self, *, life_s: float = 3600) -> None:
-        self.life_s = life_s
-        self.fetches = 0
-        """Requests so far, refused ones included."""
-        self.issued: list[dict[str, str]] = []
-        self.hang = False
-        """Accept and say nothing, until this is False again."""
-        self.drop = False
-        """Close the connection without an answer."""
-        self.url = ""
-        self._failure: tuple[int, str, str] | None = None
-
-    def fail_with(self, status: int, body: str = "", content_type: str = "text/plain") -> None:
-        """Answer this instead of credentials, from now on."""
-        self._failure = (status, body, content_type)
-
-    def heal(self) -> None:
-        """Issue credentials again."""
-        self._failure = None
-        self.hang = self.drop = False
-
-    async def start(self, port: int = 0) -> str:
-        app = web.Application()
-        app.router.add_post("/{path:.*}", self._post)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/session-token"
-        return self.url
-
-    async def stop(self) -> None:
-        self.hang = False
-        await self._runner.cleanup()
-
-    async def __aenter__(self) -> TokenService:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-    async def _post(self, request: web.Request) -> web.Response:
-        self.fetches += 1
-        while self.hang:  # noqa: ASYNC110 - set from any thread, so no asyncio.Event
-            await asyncio.sleep(0.05)
-        if self.drop:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        if self._failure is not None:
-            status, body, content_type = self._failure
-            return web.Response(status=status, text=body, content_type=content_type)
-        return web.json_response(self._issue())
-
-    def _issue(self) -> dict[str, str]:
-        number = len(self.issued) + 1
-        ends = datetime.now(timezone.utc) + timedelta(seconds=self.life_s)
-        credentials = {
-            "accessKeyId": f"ASIADEMO{number:012d}",
-            "secretAccessKey": f"demo-secret-{number}-opens-nothing",
-            "sessionToken": f"demo-session-token-{number}",
-            "expiration": ends.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
-        self.issued.append(credentials)
-        return credentials
 
 
 class _Service(Protocol):

@@ -18,8 +18,9 @@ from typing import Any
 from petal_s3.core.settings import MIB
 from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
+from petal_s3.demo.tokens import TokenService
 
 BUCKET = "demo-logs"
 MACHINE = "demo-drone"
@@ -71,7 +72,7 @@ class Stage:
 
 @contextlib.contextmanager
 def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
-    """Make a stage with room for so many bytes of logs; at the end everything of it is gone.
+    """Make a stage with space for so many bytes of logs; at the end everything of it is deleted.
 
     The vehicle is armed from its first word. Raises ``RuntimeError`` when the disk is too full,
     and ``KeyboardInterrupt`` not only on Ctrl-C but whenever the process is asked to end.
@@ -160,7 +161,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _hear_no_signal() -> None:
-    """Whoever asks a second time must not stop the cleaning, which takes a second at most."""
+    """A second signal must not stop the cleaning, which takes a second at most."""
     if threading.current_thread() is threading.main_thread():
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)

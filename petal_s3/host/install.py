@@ -16,19 +16,26 @@ from typing import Any
 
 import yaml
 
-from petal_s3.core.settings import HOST_TOKEN_URL, valid_machine_id
-from petal_s3.errors import BadInput, Permanent
-from petal_s3.host import settings_file as settingsfile
-from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten, write
+from petal_s3.core.settings_rules import valid_machine_id
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL
+from petal_s3.errors import BadInput, Permanent, S3IntegrationError
+from petal_s3.host import settings_file as settings
+from petal_s3.host.yaml_editing import Json, rewritten
+from petal_s3.host.yaml_file import Change, backup_of, read, write
 
 PROXIES = "proxies.yaml"
 
 _LISTS = ("startup_petals", "enabled_petals")
+# What the code of another version of the host may raise.
+_FOREIGN_ERRORS = (
+    *(AssertionError, AttributeError, ImportError, LookupError, OSError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError, S3IntegrationError, yaml.YAMLError),
+)
 _MAPPINGS = ("petals", "petal_dependencies")
 
 
 def manifest() -> Json:
-    """What ``plugin.yaml`` says; it lies in the package, or beside it in a checkout."""
+    """The content of ``plugin.yaml``, in the package, or beside it in a checkout."""
     here = Path(__file__).parents[1]
     places = (here / "plugin.yaml", here.parent / "plugin.yaml")
     found: Json = yaml.safe_load(next(p for p in places if p.is_file()).read_text("utf-8"))
@@ -58,7 +65,7 @@ def find_root(named: Path | None) -> Path:
 
 
 def host_machine_id() -> str | None:
-    """The id that the host of this Python finds for itself; none where there is no host."""
+    """The machine id that the host of this Python uses; none where there is no host."""
     spec = importlib.util.find_spec("petal_app_manager")
     if spec is None or spec.origin is None:
         return None
@@ -81,11 +88,11 @@ def install(
     Raises :class:`Conflict`, :class:`ConfigError`, :class:`LocalStorageError`, or
     :class:`Permanent` for a file that the host could not read either.
     """
-    noted, now, said = settingsfile.note(settings_file, given, force=force)
+    planned, now, said = settings.plan(settings_file, given, force=force)
     registered, also_said = _register(root / PROXIES)
-    write([*noted, *registered])
+    write([*planned, *registered])
     said += [*also_said, *_still_missing(root, now)]
-    if noted or registered:
+    if planned or registered:
         said.append("Restart the host: it reads these files when it starts.")
     return said
 
@@ -195,7 +202,7 @@ def _host_default(root: Path) -> tuple[str, Json]:
             path = Path(directory, PROXIES)
             module.ensure_proxies_config_exists(path)
             return read(path)
-    except Exception as error:
+    except _FOREIGN_ERRORS as error:
         raise Permanent(
             f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
             f" there ({type(error).__name__}): start the host once, then install.",

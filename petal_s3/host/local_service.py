@@ -1,17 +1,25 @@
-"""Build the service that a command or a script on this machine uses."""
+"""Build the service that a command or a script on this machine uses, and upload with it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pwd
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import TypeVar
 
+from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import Settings
-from petal_s3.errors import LocalStorageError, NotAllowed
-from petal_s3.host import install as hostfiles
+from petal_s3.errors import BadInput, LocalStorageError, NotAllowed, NotNow, S3UploadError
+from petal_s3.host import install as host_files
+from petal_s3.outbox import queries, requests
+from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import last_said
+from petal_s3.service.snapshot import last_report
+
+T = TypeVar("T")
 
 
 def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
@@ -23,12 +31,12 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
     if not only_reads:
         stay_out(settings.state_dir)
     unread: LocalStorageError | None = None
-    known = None
+    known: str | None = None
     try:
-        known = last_said(settings).get("machine_id")
+        known = last_report(settings).machine_id
     except LocalStorageError as error:
         unread = error
-    known = known or hostfiles.host_machine_id()
+    known = known or host_files.host_machine_id()
     if unread is not None and not (only_reads and (known or settings.machine_id)):
         raise unread  # the wrong folder would look like an empty one
     return Service(settings, host_machine_id=known)
@@ -49,6 +57,48 @@ def stay_out(state_dir: Path) -> None:
     with contextlib.suppress(KeyError):
         name = pwd.getpwuid(owner).pw_name
     raise NotAllowed(
-        f"{nearest} belongs to {name}, whom an outbox made by root would shut out: run this as"
+        f"{nearest} belongs to {name}, who could not open an outbox made by root: run this as"
         f" {name} (sudo -u {name} petal-s3 ...)."
     )
+
+
+async def prove(service: Service, row: Row) -> Row:
+    """Drain until the row is proven, or wait while another process drains; return the row.
+
+    Raises :class:`NotNow` when nothing can be sent now, :class:`S3UploadError` when the row is
+    dead or cancelled.
+    """
+    if row.failures and not row.settled:  # asked for again: its backoff does not count
+        row = await service.outbox(requests.retry, row.id)
+        service.drainer.pause.new_log()
+    if not row.settled:
+        async with service.draining():
+            row = await _settled(service, row)
+    if row.state == "verified":
+        return row
+    error = S3UploadError(row.reason, code=row.code or row.state, status=409)
+    error.waiting_helps, error.row_id = False, row.id
+    raise error
+
+
+async def _settled(service: Service, row: Row) -> Row:
+    while True:
+        try:
+            return await service.wait(row.id, while_blocked=False)
+        except NotNow:
+            now = await service.outbox(queries.get, row.id)
+            if not await service.waiting.is_sending(now):
+                raise
+
+
+def run_in(thread: LoopThread, work: Coroutine[object, object, T]) -> T:
+    """Run ``work`` in the thread of a client; raises :class:`BadInput` when that has ended."""
+    if not thread.is_alive:
+        work.close()
+        raise BadInput(
+            "This S3Client is closed, or was made before a fork: make another.", code="closed"
+        )
+    try:
+        return thread.run(work)
+    except CancelledError:
+        raise BadInput("This S3Client was closed meanwhile.", code="closed") from None

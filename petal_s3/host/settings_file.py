@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from petal_s3.core.settings import HOST_TOKEN_URL, PREFIX, Settings, SourceSettings, judge
+from petal_s3.core.settings import Settings, SourceSettings
+from petal_s3.core.settings_loading import check_settings
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
 from petal_s3.errors import BadInput, Conflict
-from petal_s3.host.yaml_file import Change, Json, backup_of, read, rewritten
+from petal_s3.host.yaml_editing import Json, rewritten
+from petal_s3.host.yaml_file import Change, backup_of, read
 
 _TITLE = "# Settings of petal-s3, for the host and the command line alike.\n"
 _ANY_BUCKET = "not-yet-named"
@@ -45,7 +48,7 @@ def given_now(environ: Mapping[str, str], named: Iterable[str]) -> tuple[dict[st
         variable, _, value = word.partition("=")
         name = _setting(variable, sound=bool(value))
         if _secret(name, value):
-            raise BadInput(f"{variable} would be a secret in a file that everybody may read.")
+            raise BadInput(f"{variable} would be a secret in a file that every user may read.")
         given[name] = value
     return given, left_out
 
@@ -65,8 +68,8 @@ def _secret(name: str, value: str) -> bool:
     return False
 
 
-def _places() -> dict[str, str]:
-    """The default directories, absolute: they would differ with whoever calls."""
+def _default_directories() -> dict[str, str]:
+    """The default directories, absolute: ``~`` differs between users."""
     fields = Settings.model_fields
     log_dirs = ":".join(str(path) for path in fields["log_dirs"].default)
     defaults = {"state_dir": str(fields["state_dir"].default), "log_dirs": log_dirs}
@@ -75,7 +78,7 @@ def _places() -> dict[str, str]:
 
 
 def _home() -> Path:
-    """Where the person lives who runs this, also behind sudo."""
+    """The home directory of the user, also of the one behind sudo."""
     user = os.environ.get("SUDO_USER")
     if user and os.geteuid() == 0:
         with contextlib.suppress(KeyError):
@@ -83,21 +86,21 @@ def _home() -> Path:
     return Path.home()
 
 
-def note(
+def plan(
     file: Path, given: Mapping[str, str], *, force: bool = False
 ) -> tuple[list[Change], Json, list[str]]:
-    """What to write into ``file``, what it then says, and what to tell of it.
+    """The changes to ``file``, the settings it then holds, and the sentences to show.
 
-    ``given`` is what a person said; the directories are added where nobody said any. Raises
+    ``given`` are the settings to write; default directories are added where none are set. Raises
     :class:`Conflict` when the file says otherwise than ``given`` and ``force`` is not set,
     :class:`ConfigError` for a wrong value.
     """
     exists = file.is_file()
     text, old = read(file) if exists else (_TITLE, {})
-    wanted = {**{n: v for n, v in _places().items() if n not in old}, **given}
-    judged = judge({"bucket_name": _ANY_BUCKET, **old, **wanted})
+    wanted = {**{n: v for n, v in _default_directories().items() if n not in old}, **given}
+    judged = check_settings({"bucket_name": _ANY_BUCKET, **old, **wanted})
     if not force:
-        before = judge({"bucket_name": _ANY_BUCKET, **old})
+        before = check_settings({"bucket_name": _ANY_BUCKET, **old})
         differing = [n for n in wanted if n in old and getattr(judged, n) != getattr(before, n)]
         if differing:
             raise Conflict(

@@ -1,4 +1,4 @@
-"""Change YAML files of other programs: all of them or none, and never by halves."""
+"""Read and write YAML files of other programs: all of them or none."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from petal_s3.errors import LocalStorageError, Permanent
-
-Json = dict[str, Any]
+from petal_s3.host.yaml_editing import Json
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def read(path: Path) -> tuple[str, Json]:
     Raises :class:`Permanent` when it is no YAML mapping, :class:`LocalStorageError`.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_bytes().decode()
         found = yaml.safe_load(text) or {}
     except OSError as error:
         raise LocalStorageError(f"{path} cannot be read ({error.strerror}).") from error
@@ -39,16 +37,6 @@ def read(path: Path) -> tuple[str, Json]:
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise _spoiled(path, "is no mapping of names")
     return text, found
-
-
-def rewritten(text: str, old: Json, new: Json) -> str:
-    """``text`` so that it means ``new``; comments stay where something is only added."""
-    added = {key: value for key, value in new.items() if key not in old}
-    longer = f"{text.rstrip()}\n{_dump(added)}".lstrip()
-    with contextlib.suppress(yaml.YAMLError):
-        if yaml.safe_load(longer) == new:
-            return longer
-    return _dump(new)
 
 
 def backup_of(path: Path) -> Path:
@@ -82,7 +70,7 @@ def write(changes: Sequence[Change]) -> None:
 
 
 def _stage(half: Path, path: Path, text: str) -> None:
-    with half.open("w", encoding="utf-8") as file:
+    with half.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -92,12 +80,6 @@ def _stage(half: Path, path: Path, text: str) -> None:
     if (owner.st_uid, owner.st_gid) != (half.stat().st_uid, half.stat().st_gid):
         with contextlib.suppress(PermissionError):  # only root may give files away
             os.chown(half, owner.st_uid, owner.st_gid)
-
-
-def _dump(config: Json) -> str:
-    if not config:
-        return ""
-    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _spoiled(path: Path, what: str) -> Permanent:

@@ -44,13 +44,13 @@ class Heartbeat:
 class FlightState:
     """State, not edges: messages are lost, so each one is taken for what it says now.
 
-    All times are seconds of one steady clock, passed in. ``landings`` counts ended flights;
+    All times are seconds of one steady clock, passed in. ``flights_ended`` counts flights;
     ``ended_at`` is when the last one ended: at the first of the heartbeats that confirmed it.
     """
 
     def __init__(self, *, listening_since: float | None = None) -> None:
         """``listening_since``: when listening began; none where no autopilot can be heard."""
-        self.landings = 0
+        self.flights_ended = 0
         self.ended_at: float | None = None
         self._listening_since = listening_since
         self._system: int | None = None
@@ -63,13 +63,13 @@ class FlightState:
         self._declared: bool | None = None
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
-        """Take in a HEARTBEAT of anybody."""
+        """Take in a HEARTBEAT of any sender."""
         if not beat.from_autopilot:
             return
         self._give_up(now)
         another = self._system is not None and beat.system != self._system
         if another and (self._armed or now - self._heard_at <= SILENT_S):
-            return  # another vehicle on the same network: it cannot land ours
+            return  # another vehicle on the same network: it says nothing about ours
         self._system = beat.system
         self.told(armed=bool(beat.base_mode & _ARMED_FLAG), now=now)
 
@@ -158,5 +158,5 @@ class FlightState:
     def _end(self, ended_at: float) -> None:
         self._armed = False
         self._disarmed_in_a_row = 0
-        self.landings += 1
+        self.flights_ended += 1
         self.ended_at = ended_at

@@ -1,31 +1,40 @@
-"""Know which logs are looked for where, and how the key of each is made."""
+"""Know in which directories logs are looked for, find them, and say which key each one gets."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from petal_s3.core.files import check_descriptors
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.errors import ConfigError
-from petal_s3.intake.settling import File, find_logs
-from petal_s3.logs.log_file import Identity, log_time
+from petal_s3.intake.settling import FoundFile
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
-from petal_s3.objects.ownership import KeyOwnership, key_name, key_with_crc, log_key, stamped
+from petal_s3.objects.key_names import key_name, key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership
 
+_MAX_DEPTH = 16
 _STAMPED = "{timestamp}_{name}"
 _OTHER_KINDS = ALL_KINDS - FLIGHT_KINDS
-_NAMES = ("events.xml", f"{'x' * 240}.xml-2025-07-27")
-_SAMPLE = datetime(2025, 7, 27, 14, 30, 22, tzinfo=timezone.utc)
+# With these names and this time the keys of a template are checked at start.
+_SAMPLE_NAMES = ("events.xml", f"{'x' * 240}.xml-2025-07-27")
+_SAMPLE_TIME = datetime(2025, 7, 27, 14, 30, 22, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A directory of which the logs of some kinds are taken.
+class LogDirectory:
+    """A directory in which logs of some kinds are looked for.
 
-    ``template``: how their keys are made, as ``sources`` says it; empty: as those of flight logs.
+    ``template`` says how their keys are made, as in the setting ``sources``; where it is empty
+    they are made like those of flight logs.
     """
 
     directory: Path
@@ -35,9 +44,11 @@ class Origin:
     content_type: str = ""
 
     def key(self, ownership: KeyOwnership, name: str, logged_at: datetime, kind: str) -> str:
-        """The key of a log that lies here; ``logged_at`` in UTC."""
+        """The key of a log found here; ``logged_at`` in UTC."""
         if kind not in _OTHER_KINDS and not self.template:
-            return log_key(ownership.home, name, logged_at, date_folders=self.date_folders)
+            return log_key(
+                ownership.machine_prefix, name, logged_at, date_folders=self.date_folders
+            )
         date = logged_at.strftime("%Y/%m/%d")
         template = (self.template or _STAMPED).replace("{filename}", "{name}")
         made = template.replace(_STAMPED, "{stamped}").format(
@@ -50,67 +61,104 @@ class Origin:
             stamped=stamped(name, logged_at),
         )
         if not self.template.startswith("{upload_prefix}"):
-            made = ownership.home + made
+            made = ownership.machine_prefix + made
         folder, _, last = made.rpartition("/")
         return f"{folder}/{date}/{last}" if self.date_folders else made
 
     def logged_at(self, path: Path, mtime_ns: int, kind: str) -> datetime:
-        """A log's own time, UTC: all but flight logs may say it as ``YYYYMMDD_HHMMSS``."""
+        """A log's own time in UTC; other kinds than flight logs may name it YYYYMMDD_HHMMSS."""
         return log_time(path, mtime_ns, compact=bool(self.template) or kind in _OTHER_KINDS)
 
 
-class Origins:
-    """The log directories and the further sources, the most particular first."""
-
-    def __init__(self, settings: Settings, ownership: KeyOwnership) -> None:
-        """Raises :class:`ConfigError` for a key that would lie outside the machine's folder."""
-        self.all = origins(settings)
-        for number, origin in enumerate(self.all[len(settings.log_dirs) :]):
-            keys = [origin.key(ownership, name, _SAMPLE, "xml") for name in _NAMES]
-            keys += [key_with_crc(key, 0) for key in keys]
-            if not all(ownership.owns(key) and not ownership.is_temporary(key) for key in keys):
-                raise ConfigError(
-                    f"sources[{number}].key leads out of the folder of this machine, or into its"
-                    " tmp/, or is too long: {timestamp}_{name}, or a folder before it, is expected."
-                )
-
-    def of(self, path: Path) -> Origin | None:
-        """Where the file at the real ``path`` lies; none outside of all; blocking.
-
-        The most particular directory that takes a file of this name, else the most particular.
-        """
-        inside = [one for one in self.all if path.is_relative_to(os.path.realpath(one.directory))]
-        return max(inside, key=lambda one: self._rank(one, path), default=None)
-
-    @staticmethod
-    def _rank(origin: Origin, path: Path) -> tuple[bool, int]:
-        return named_like(path.name, origin.kinds), len(os.path.realpath(origin.directory))
-
-
-def origins(settings: Settings) -> tuple[Origin, ...]:
-    """The log directories, then the further sources, in their order."""
+def log_directories(settings: Settings) -> tuple[LogDirectory, ...]:
+    """The directories of ``log_dirs``, then those of ``sources``, in the order of the settings."""
     flights = [
-        Origin(directory, FLIGHT_KINDS, date_folders=settings.date_folders)
+        LogDirectory(directory, FLIGHT_KINDS, date_folders=settings.date_folders)
         for directory in settings.log_dirs
     ]
-    return (*flights, *(_origin(source) for source in settings.sources))
+    return (*flights, *(_from_source(source) for source in settings.sources))
 
 
-def find(settings: Settings) -> list[File]:
-    """Every file that looks like a log of its place; blocking.
+def checked_log_directories(
+    settings: Settings, ownership: KeyOwnership
+) -> tuple[LogDirectory, ...]:
+    """As :func:`log_directories`, once the keys they make are known to belong to this machine.
 
-    What lies in the spool is there already, though a source be around it. Raises
-    :class:`LocalStorageError` as :func:`~petal_s3.intake.settling.find_logs`.
+    Raises :class:`ConfigError` for a source of which a key would lie outside the machine's folder.
+    """
+    found = log_directories(settings)
+    for number, directory in enumerate(found[len(settings.log_dirs) :]):
+        keys = [directory.key(ownership, name, _SAMPLE_TIME, "xml") for name in _SAMPLE_NAMES]
+        keys += [key_with_crc(key, 0) for key in keys]
+        if not all(ownership.owns(key) and not ownership.is_temporary(key) for key in keys):
+            raise ConfigError(
+                f"sources[{number}].key leads out of the folder of this machine, or into its"
+                " tmp/, or is too long: {timestamp}_{name}, or a folder before it, is expected."
+            )
+    return found
+
+
+def directory_of(path: Path, directories: Sequence[LogDirectory]) -> LogDirectory | None:
+    """The log directory that the file at the real ``path`` belongs to; none outside of all.
+
+    Directories that take a file of this name come first, then the deepest one. Blocking.
+    """
+
+    def rank(directory: LogDirectory) -> tuple[bool, int]:
+        return named_like(path.name, directory.kinds), len(os.path.realpath(directory.directory))
+
+    inside = [one for one in directories if path.is_relative_to(os.path.realpath(one.directory))]
+    return max(inside, key=rank, default=None)
+
+
+def find_logs(settings: Settings) -> list[FoundFile]:
+    """Every file in the log directories whose name fits its directory; blocking.
+
+    Copies in the spool are left out even where a source surrounds it: they have rows already.
+    Raises :class:`LocalStorageError` as :func:`find_named`.
     """
     found: dict[str, Identity] = {}
-    for origin in origins(settings):
-        found.update(find_logs([origin.directory], origin.kinds))
+    for one in log_directories(settings):
+        found.update(find_named([one.directory], one.kinds))
     spool = os.path.realpath(settings.state_dir / "spool")
     return [(path, file) for path, file in found.items() if not Path(path).is_relative_to(spool)]
 
 
-def _origin(source: SourceSettings) -> Origin:
-    return Origin(
+def find_named(
+    directories: Iterable[Path], kinds: frozenset[str] = FLIGHT_KINDS
+) -> list[FoundFile]:
+    """Every file below ``directories`` that looks like one of ``kinds`` by its name; blocking.
+
+    Links are not followed, unreadable directories are passed over, depth is bounded.
+    Paths are real paths, so that one file has one path. Raises :class:`LocalStorageError` when
+    this process can open no more files: then nothing is known about any of them.
+    """
+    found: dict[str, Identity] = {}
+    for directory in directories:
+        found.update(_walk(os.path.realpath(directory), _MAX_DEPTH, kinds))
+    return list(found.items())
+
+
+def _walk(directory: str, depth: int, kinds: frozenset[str]) -> Iterator[FoundFile]:
+    try:
+        entries = list(os.scandir(directory))
+    except OSError as error:
+        check_descriptors(error)
+        return
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                # A hidden directory is a wastebasket, not a place for logs.
+                if depth > 0 and not entry.name.startswith("."):
+                    yield from _walk(entry.path, depth - 1, kinds)
+            elif named_like(entry.name, kinds):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield entry.path, Identity.of(status)
+
+
+def _from_source(source: SourceSettings) -> LogDirectory:
+    return LogDirectory(
         source.directory,
         frozenset(source.kinds),
         source.key or _STAMPED,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
+from petal_s3.core.threads import run_in
 from petal_s3.errors import S3IntegrationError
-from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.logs.opening import Identity, open_log
 from petal_s3.objects.local_bytes import holds
 from petal_s3.outbox import identities, queries
 from petal_s3.outbox.rows import Row
@@ -17,22 +17,20 @@ from petal_s3.outbox.thread import OutboxThread
 
 log = logging.getLogger("petal_s3")
 
-Run = Callable[..., Coroutine[Any, Any, Any]]
 
+async def known_again(outbox: OutboxThread, files: Executor, path: str, identity: Identity) -> bool:
+    """Whether the file at ``path`` holds the bytes of a proven one; then its row knows it.
 
-async def known_again(outbox: OutboxThread, run: Run, path: str, identity: Identity) -> bool:
-    """Whether the file at ``path`` is one that is proven, by its bytes; then its row knows it.
-
-    ``run`` runs what blocks. The file is read only where time or inode differ from the row's.
+    The file is read, on a thread of ``files``, only where time or inode differ from the row's.
     Raises :class:`LocalStorageError`.
     """
     row = await outbox(identities.proven_at, path, identity.size)
     if row is None or row.identity == identity:
         return row is not None
     origin = row if row.same_as is None else await outbox(queries.get, row.same_as)
-    if not await run(_is_still, row, identity, origin.part_size):
+    if not await run_in(files, _is_still, row, identity, origin.part_size):
         return False
-    await outbox(identities.known_again, row, identity)
+    await outbox(identities.update_identity, row, identity)
     log.info("proven file known again path=%s key=%s", ascii(path), row.key)
     return True
 
@@ -46,7 +44,7 @@ def _is_still(row: Row, identity: Identity, part_size: int | None) -> bool:
     try:
         fd = open_log(Path(row.path), real=True)
     except S3IntegrationError:
-        return False  # whoever enters it finds out why
+        return False  # found out again, and said, when the file is entered
     try:
         same = holds(fd, row.receipt, (row.part_size, part_size))
         return same and Identity.of(os.fstat(fd)) == identity

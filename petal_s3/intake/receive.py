@@ -1,4 +1,4 @@
-"""Take a body in, piece by piece, onto the disk: memory stays flat at any size."""
+"""Enter a body that comes in pieces: each piece goes to the disk, memory stays flat at any size."""
 
 from __future__ import annotations
 
@@ -7,28 +7,68 @@ import contextlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from petal_s3.core.files import check_descriptors, create_private, sync
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.errors import BadInput, LocalStorageError, check_descriptors
-from petal_s3.intake import spool
+from petal_s3.core.tasks import to_end
+from petal_s3.core.threads import run_in
+from petal_s3.errors import BadInput, LocalStorageError
+from petal_s3.intake.entry import Intake, RowOptions
+from petal_s3.intake.spooling import enter_copy
 from petal_s3.logs import rosbag
 from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name
+from petal_s3.outbox.rows import Row
 
 _HEAD_BYTES = 64
 _TEXT_BYTES = 1024
 _GATHERED_BYTES = 1024 * 1024
-_GATHERED_S = 30.0  # a sweep takes what nobody has written to for long as left by a crash
-
-Run = Callable[..., Awaitable[Any]]
+GATHERED_S = 30.0  # a sweep removes a file that was not written to for long as left by a crash
 
 
-class Half:
+async def receive(
+    intake: Intake,
+    chunks: AsyncIterable[bytes],
+    name: str | Callable[[], str],
+    options: RowOptions,
+    *,
+    idle_s: float = 60.0,
+) -> Row:
+    """Enter a body that comes in pieces, of whatever size; durable when this returns.
+
+    It goes straight to the spool. ``name``: that of the file, or a function that tells it when
+    all has come; the name in ``options`` is not used. Raises as
+    :func:`~petal_s3.intake.enqueue.enqueue`, and :class:`BadInput` when nothing comes for
+    ``idle_s`` seconds. A body that breaks off leaves nothing behind.
+    """
+    options = intake.with_checked_key(options)
+    known = name if isinstance(name, str) else None
+    if known is not None:
+        kind_of(known, shown_name(known), options.kinds)  # before a byte of it is taken
+    part = PartialFile(intake.spool)
+    try:
+        await write_stream(intake, chunks, part, known or "", kinds=options.kinds, idle_s=idle_s)
+        final = name if isinstance(name, str) else name()
+        row = await to_end(_enter(intake, part, replace(options, name=final)))
+    finally:
+        await run_in(intake.files, part.discard)
+    intake.on_enqueued()
+    return row
+
+
+async def _enter(intake: Intake, part: PartialFile, options: RowOptions) -> Row:
+    row = await enter_copy(intake, part.path, options, put_in_place=part.keep)
+    part.leave_to(row.path)
+    return row
+
+
+class PartialFile:
     """A file of the spool that is being written; blocking. A sweep removes what a crash left.
 
-    Who is cancelled discards it while a thread may still write to it: one waits for the other.
+    A cancelled task may discard it while a thread still writes to it: one waits for the other.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,30 +79,26 @@ class Half:
 
     def write(self, block: bytes) -> None:
         """Append; raises :class:`LocalStorageError` when the disk is full."""
-        with self._lock, _on_disk():
+        with self._lock, _storage_errors():
             if self._settled:
                 return
             if self._file is None:
-                self._file = spool.made(self.path)
+                self._file = create_private(self.path)
             self._file.write(block)
             self._file.flush()
 
     def finish(self) -> None:
-        """Make what was written survive a power cut."""
-        with self._lock, _on_disk():
+        """Make what was written survive a power cut; raises :class:`LocalStorageError`."""
+        with self._lock, _storage_errors():
             if self._file is not None and not self._settled:
                 os.fsync(self._file.fileno())
                 self._file.close()
 
-    def keep(self, place: Path) -> None:
-        """Bring it to its place in the spool; on disk when this returns."""
-        with self._lock, _on_disk():
-            self.path = self.path.replace(place)
-            fd = os.open(place.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+    def keep(self, target: Path) -> None:
+        """Move it to its path in the spool; on disk when this returns."""
+        with self._lock, _storage_errors():
+            self.path = self.path.replace(target)
+            sync(target.parent)
 
     def leave_to(self, path: str) -> None:
         """A row has the file at ``path`` now: if that is this one, it stays."""
@@ -81,53 +117,58 @@ class Half:
             self._settled = True
 
 
-async def take_in(  # noqa: PLR0913
+async def write_stream(
+    intake: Intake,
     chunks: AsyncIterable[bytes],
-    half: Half,
+    part: PartialFile,
     name: str,
     *,
-    max_bytes: int,
+    kinds: frozenset[str],
     idle_s: float,
-    run: Run,
-    kinds: frozenset[str] = FLIGHT_KINDS,
 ) -> None:
-    """Write ``chunks`` to ``half``; on disk when this returns.
+    """Write ``chunks`` to ``part``; on disk when this returns.
 
-    What cannot be a flight log by its first bytes is refused before the rest is taken. ``name``:
-    of the file, empty while nobody knows it. Raises
-    :class:`NotAFlightLog` (``too_large`` beyond ``max_bytes``), :class:`BadInput` when nothing
-    comes for ``idle_s`` seconds, :class:`LocalStorageError`.
+    A body whose first bytes cannot be those of a log is refused before the rest is taken.
+    ``name``: of the file, empty while it is not known. Raises :class:`NotAFlightLog`
+    (``too_large`` beyond the setting ``max_file_size``), :class:`BadInput` when nothing comes for
+    ``idle_s`` seconds, and :class:`LocalStorageError`.
     """
     shown = shown_name(name) if name else "the file"
+    max_bytes = intake.settings.max_file_size
     enough = _HEAD_BYTES if kinds <= FLIGHT_KINDS else _TEXT_BYTES
-    size, head, gathered = 0, b"", bytearray()
-    coming, now = aiter(chunks), asyncio.get_running_loop().time
+    size, checked, gathered = 0, False, bytearray()
+    now = asyncio.get_running_loop().time
     written_at = now()
-    while True:
-        try:
-            chunk = await asyncio.wait_for(anext(coming), idle_s)
-        except StopAsyncIteration:
-            break
-        except asyncio.TimeoutError:
-            raise BadInput(
-                f"Nothing more came of {shown} for {idle_s:.0f} s.", code="body_stalled", status=408
-            ) from None
+    coming = aiter(chunks)
+    while (chunk := await _next_chunk(coming, shown, idle_s)) is not None:
         size += len(chunk)
         if size > max_bytes:
             raise refused("too_large", f"{shown} is too large: the limit is {max_bytes} bytes.")
         gathered += chunk
-        if not head and len(gathered) >= enough:
-            head = bytes(gathered[:enough])
-            _check_head(head, name, shown, kinds)
-        full = len(gathered) >= _GATHERED_BYTES or now() - written_at >= _GATHERED_S
-        if head and full:
-            await run(half.write, bytes(gathered))
+        if not checked and len(gathered) >= enough:
+            checked = True
+            _check_head(bytes(gathered[:enough]), name, shown, kinds)
+        full = len(gathered) >= _GATHERED_BYTES or now() - written_at >= GATHERED_S
+        if checked and full:
+            await run_in(intake.files, part.write, bytes(gathered))
             gathered.clear()
             written_at = now()
     if not size:
         raise refused("empty", f"{shown} is empty (0 bytes).")
-    await run(half.write, bytes(gathered))
-    await run(half.finish)
+    await run_in(intake.files, part.write, bytes(gathered))
+    await run_in(intake.files, part.finish)
+
+
+async def _next_chunk(coming: AsyncIterator[bytes], shown: str, idle_s: float) -> bytes | None:
+    """The next chunk, none at the end; raises :class:`BadInput` when none comes in ``idle_s``."""
+    try:
+        return await asyncio.wait_for(anext(coming), idle_s)
+    except StopAsyncIteration:
+        return None
+    except asyncio.TimeoutError:
+        raise BadInput(
+            f"Nothing more came of {shown} for {idle_s:.0f} s.", code="body_stalled", status=408
+        ) from None
 
 
 def _check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> None:
@@ -138,11 +179,11 @@ def _check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> No
 
 
 @contextlib.contextmanager
-def _on_disk() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"There is no room in the state directory for this log ({error.strerror})."
+            f"The state directory cannot hold this log ({error.strerror})."
         ) from error

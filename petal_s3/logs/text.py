@@ -18,7 +18,7 @@ def readable(head: bytes) -> bool:
 
     UTF-8, perhaps cut in a character; UTF-16 with its mark; or an older 8-bit encoding, of which
     at most 30 % are no ASCII. Escape sequences of a terminal are text. A NUL never is, but for
-    those at the end: a power cut left room that was never written.
+    those at the end: a power cut left space that was never written.
     """
     if head.startswith(_UTF16):
         head = _from_utf16(head).rstrip(b"\0")
@@ -47,7 +47,7 @@ def verdict(kind: str, head: bytes, tail: bytes) -> str:
         return "complete"
     end = (tail or head).rstrip()
     if end.endswith(b"\0"):
-        return "damaged"  # a power cut left room that was never written
+        return "damaged"  # a power cut left space that was never written
     closes = _CLOSES.get(kind)
     closed = closes is None or (end != b"" and end[-1:] in closes)
     return "complete" if closed else "truncated"

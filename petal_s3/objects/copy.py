@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from petal_s3.core.settings import MIB
-from petal_s3.errors import Mismatch, S3IntegrationError, Transient
-from petal_s3.objects.proof import copy_differs
-from petal_s3.s3.checksums import etag_parts, multipart_etag
+from petal_s3.errors import Mismatch, Transient
+from petal_s3.objects.abort import abort_quietly
+from petal_s3.objects.proof import copied_etag, copy_differs
+from petal_s3.objects.user_metadata import header_value
+from petal_s3.s3 import multipart
+from petal_s3.s3.capabilities import Capabilities
+from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
-from petal_s3.s3.responses import HeldPart, ObjectInfo
-
-log = logging.getLogger("petal_s3")
+from petal_s3.s3.responses import ObjectInfo
 
 # S3 User Guide, "Copying objects": one request copies up to 5 GB; ranges of 5 MiB to 5 GiB
 # may be parts, at most 10,000.
 MAX_COPY_BYTES = 5_000_000_000
 MAX_PARTS = 10_000
-_LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
+_MOVED_FROM = "moved-from"
+_MOVED_ETAG = "moved-etag"
+LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
 _LEAST_BYTES = 5 * MIB
 _RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
 _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
@@ -28,10 +32,14 @@ _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined o
 
 @dataclass(frozen=True)
 class Copier:
-    """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes."""
+    """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes.
+
+    ``late_s``: the pauses in which a copy that was made is waited for, seconds.
+    """
 
     s3: S3
     limit: int = MAX_COPY_BYTES
+    late_s: Sequence[float] = LATE_S
 
     async def copy(
         self, source: ObjectInfo, target: str, more: Mapping[str, str] | None = None
@@ -58,7 +66,7 @@ class Copier:
 
     async def _shown(self, target: str) -> ObjectInfo:
         """What S3 says of a copy that it has made; it may show it late."""
-        for pause_s in _LATE_S:
+        for pause_s in self.late_s:
             there = await self.s3.head(target)
             if there is not None:
                 return there
@@ -71,34 +79,54 @@ class Copier:
     async def _by_ranges(self, source: ObjectInfo, target: str) -> str:
         """Copy range by range; return the ETag that the copy must have."""
         part_size = _part_size(source)
-        upload_id, checksummed = await self.s3.begin(
+        upload_id, checksummed = await multipart.begin(
+            self.s3,
             target,
             content_type=source.content_type or "application/octet-stream",
             metadata={**source.metadata, "part-size": str(part_size)},
         )
-        try:
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(abort_quietly, self.s3, target, upload_id)
             parts = [
-                await self.s3.copy_part(source, target, upload_id, number, first, last)
+                await multipart.copy_part(
+                    self.s3, source, target, upload_id, number, range(first, last + 1)
+                )
                 for number, first, last in _ranges(source.size, part_size)
             ]
             if not all(part.crc32 for part in parts):
                 # moto and some others tell no checksum of a copied part, and yet want it named.
                 checksummed = False
                 parts = [replace(part, crc32="") for part in parts]
-            await self.s3.complete(
-                target, upload_id, parts, crc32=None, size=source.size, checksummed=checksummed
+            await multipart.complete(
+                self.s3,
+                target,
+                upload_id,
+                parts,
+                crc32=None,
+                size=source.size,
+                checksummed=checksummed,
             )
-        except BaseException:
-            await self._forsake(target, upload_id)
-            raise
-        return _expected(source, part_size, parts)
+            on_failure.pop_all()
+        return copied_etag(source, part_size, parts)
 
-    async def _forsake(self, key: str, upload_id: str) -> None:
-        """Leave nothing half-copied; what cannot be aborted now is found later as an orphan."""
-        try:
-            await self.s3.abort(key, upload_id)
-        except S3IntegrationError as error:
-            log.warning("abort given up key=%s reason=%s", key, error.message)
+
+def move_marks(source: ObjectInfo) -> dict[str, str]:
+    """The metadata by which the copy that a move makes of ``source`` is known again."""
+    return {_MOVED_FROM: header_value(source.key), _MOVED_ETAG: source.etag}
+
+
+def was_moved_from(there: ObjectInfo, key: str) -> bool:
+    """Whether an object says that a move made it of the object at ``key``."""
+    return there.metadata.get(_MOVED_FROM) == header_value(key)
+
+
+def is_own_copy(source: ObjectInfo, there: ObjectInfo, capabilities: Capabilities) -> bool:
+    """Whether an object is a copy that an earlier move made of ``source``, its answer lost."""
+    marks = move_marks(source)
+    marked = all(there.metadata.get(name) == value for name, value in marks.items())
+    # Where a copy keeps the metadata of its source, the same bytes have to do.
+    unmarked = capabilities.lacks("copy_metadata") and there.etag == source.etag
+    return (marked or unmarked) and not copy_differs(source, there, capabilities)
 
 
 def _part_size(source: ObjectInfo) -> int:
@@ -116,21 +144,13 @@ def _ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
         yield number, first, min(first + part_size, size) - 1
 
 
-def _expected(source: ObjectInfo, part_size: int, parts: list[HeldPart]) -> str:
-    if source.part_size == part_size and etag_parts(source.etag) == len(parts):
-        return source.etag
-    if any(etag_parts(part.etag) != 0 for part in parts):
-        return ""  # no md5 (SSE-KMS): size and checksum have to tell
-    return multipart_etag([bytes.fromhex(part.etag) for part in parts])
-
-
 def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
     """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
     about = dict(more)
-    room = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
+    left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
     for name, value in source.metadata.items():
         size = len(name) + len(value)
-        if name not in about and size <= room:
+        if name not in about and size <= left:
             about[name] = value
-            room -= size
+            left -= size
     return replace(source, metadata=about)

@@ -8,17 +8,19 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
+from petal_s3.core.files import check_descriptors, flush_to_disk
+from petal_s3.core.tasks import to_end
+from petal_s3.core.threads import run_in
 from petal_s3.errors import (
     BadInput,
     Conflict,
     LocalStorageError,
     Mismatch,
     Offline,
-    check_descriptors,
 )
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.proof import judge
@@ -29,6 +31,7 @@ log = logging.getLogger("petal_s3")
 
 _BREAKS = 3  # in a row, without a byte in between
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -120,7 +123,7 @@ async def download(
                     await _ended(file.write, block)
                     if on_progress is not None:
                         on_progress(file.tell(), info.size)
-            await _ended(_kept, file)
+            await _ended(flush_to_disk, file)
             proof = await _proven(s3, file, info)
         await _ended(half.replace, target)
     except OSError as error:
@@ -134,18 +137,8 @@ async def download(
     return proof
 
 
-async def _ended(work: Callable[..., T], *args: object) -> T:
-    return await to_end(asyncio.to_thread(work, *args))
-
-
-async def to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await ``work``; who is cancelled meanwhile goes on only when it has ended."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)
-        raise
+async def _ended(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await to_end(run_in(None, work, *args, **kwargs))
 
 
 def _prepare(target: Path, half: Path) -> None:
@@ -153,11 +146,6 @@ def _prepare(target: Path, half: Path) -> None:
         raise BadInput("The target of a download is the path of a file.", code="bad_path")
     target.parent.mkdir(parents=True, exist_ok=True)
     half.touch(exist_ok=False)
-
-
-def _kept(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 async def _proven(s3: S3, file: BinaryIO, info: ObjectInfo) -> str:

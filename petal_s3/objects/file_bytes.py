@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Any, TypeVar
 
+from petal_s3.core.threads import run_in
 from petal_s3.s3.checksums import crc32_base64, digest, file_etag
-
-T = TypeVar("T")
 
 
 class FileBytes:
@@ -37,7 +34,7 @@ class FileBytes:
     async def whole_crc32(self) -> int:
         """CRC32 of the whole file."""
         if self._crc32 is None:
-            whole = await self._run(digest, self.fd, 0, self.size)
+            whole = await run_in(self._files, digest, self.fd, 0, self.size)
             self._crc32 = whole.crc32
             self._etags[None] = whole.etag
         return self._crc32
@@ -49,8 +46,7 @@ class FileBytes:
     async def etag(self, part_size: int | None) -> str | None:
         """The ETag of the file as one object, or in parts of so many bytes."""
         if part_size not in self._etags:
-            self._etags[part_size] = await self._run(file_etag, self.fd, self.size, part_size)
+            self._etags[part_size] = await run_in(
+                self._files, file_etag, self.fd, self.size, part_size
+            )
         return self._etags[part_size]
-
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._files, work, *args)

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from petal_s3.errors import (
     BadInput,
     Conflict,
     NotS3,
     S3FileNotFoundError,
-    S3IntegrationError,
     Throttled,
 )
-from petal_s3.objects.copy import MAX_COPY_BYTES, Copier
+from petal_s3.objects.abort import abort_unowned
+from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, is_own_copy, move_marks, was_moved_from
 from petal_s3.objects.download import download, reading
-from petal_s3.objects.ownership import KeyOwnership, header_value
-from petal_s3.objects.proof import copy_differs
-from petal_s3.outbox import queries, requests
+from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import presign
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
-
-log = logging.getLogger("petal_s3")
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
 MOST_READERS = 4  # at once; connections are left for what has to be sent
 _PAGE = 1000
 _LONGEST_TOKEN = 2048
-_MOVED_FROM = "moved-from"
-_MOVED_ETAG = "moved-etag"
 
 
 class Objects:
-    """The bucket as this machine may see it: a key of anybody else is refused before signing.
+    """The bucket as this machine may see it: any other key is refused before signing.
 
     A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
     ranges, bytes; ``spread`` yields 0..1 for the pauses after a break; ``patience_s``: how long
@@ -60,8 +54,8 @@ class Objects:
         self._s3 = s3
         self._outbox = outbox
         self._ownership = ownership
-        self._spread = spread
-        self._patience_s = patience_s
+        self.spread = spread
+        self.patience_s = patience_s
         self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -74,7 +68,9 @@ class Objects:
     async def page(
         self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
     ) -> tuple[str, Page]:
-        """Up to ``limit`` objects below ``prefix`` (relative to home, or whole), and that prefix.
+        """Up to ``limit`` objects below ``prefix``, and the whole prefix.
+
+        ``prefix``: whole, or below the machine's own.
 
         S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
         ``next_token`` of the page before.
@@ -121,8 +117,8 @@ class Objects:
         ``on_progress`` gets the bytes that have come, and how many there are.
         """
         info = await self.head(key)
-        async with self._reader():
-            proof = await download(self._s3, info, target, self._spread, on_progress)
+        async with self.reader():
+            proof = await download(self._s3, info, target, self.spread, on_progress)
             return info.size, proof
 
     @contextlib.asynccontextmanager
@@ -134,16 +130,19 @@ class Objects:
         Raises :class:`Throttled` when as many are read already as there may be.
         """
         opened = reading(
-            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self._spread
+            self._s3, self.own(key), first=first, last=last, etag=etag, spread=self.spread
         )
-        async with self._reader(), opened as found:
+        async with self.reader(), opened as found:
             yield found
 
     @contextlib.asynccontextmanager
-    async def _reader(self) -> AsyncIterator[None]:
-        """Slow readers must not hold every connection that logs are sent over."""
+    async def reader(self) -> AsyncIterator[None]:
+        """One of the few readers there may be at once; raises :class:`Throttled` when none ends.
+
+        Slow readers must not hold every connection that logs are sent over.
+        """
         try:
-            await asyncio.wait_for(self._readers.acquire(), self._patience_s)
+            await asyncio.wait_for(self._readers.acquire(), self.patience_s)
         except asyncio.TimeoutError:
             raise Throttled(
                 f"{MOST_READERS} objects are read already: try again when one has ended.",
@@ -172,18 +171,29 @@ class Objects:
         if method not in {"GET", "PUT"}:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
-            raise BadInput("A URL lives for at least one second.")
-        make = self._s3.presign if method == "GET" else self._s3.presign_put
-        return await make(self.own(key), expires_s)
+            raise BadInput("A URL is valid for at least one second.")
+        make = presign.get_url if method == "GET" else presign.put_url
+        return await make(self._s3, self.own(key), expires_s)
 
-    async def presign_put(self, key: str, expires_s: int, **about: Any) -> Presigned:
+    async def presign_put(
+        self, key: str, expires_s: int, *, size: int, content_type: str, metadata: Mapping[str, str]
+    ) -> Presigned:
         """A URL that adds one object, of which ``size``, ``content_type`` and ``metadata`` are
         settled."""
-        return await self._s3.presign_put(self.own(key), expires_s, **about)
+        return await presign.put_url(
+            self._s3,
+            self.own(key),
+            expires_s,
+            size=size,
+            content_type=content_type,
+            metadata=metadata,
+        )
 
-    async def put_bytes(self, key: str, body: bytes, **about: Any) -> None:
+    async def put_bytes(
+        self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
         """Add a small object out of memory; raises :class:`Conflict` where one stands."""
-        await self._s3.put_bytes(self.own(key), body, **about)
+        await self._s3.put_bytes(self.own(key), body, content_type=content_type, metadata=metadata)
 
     # -- changing
 
@@ -212,29 +222,18 @@ class Objects:
         info = await self._s3.head(source)
         there = await self._s3.head(target)
         if info is None:
-            if there is None or there.metadata.get(_MOVED_FROM) != header_value(source):
+            if there is None or not was_moved_from(there, source):
                 raise S3FileNotFoundError("File not found")
             return  # done before; only the answer was lost
-        if there is not None and not self._our_copy(info, there):
+        if there is not None and not is_own_copy(info, there, self._s3.capabilities):
             raise Conflict("Another object stands at the destination.")
         if there is None:
-            marks = {_MOVED_FROM: header_value(source), _MOVED_ETAG: info.etag}
-            there = await self.copier.copy(info, target, marks)  # compared, or it raises
+            there = await self.copier.copy(info, target, move_marks(info))  # compared, or it raises
         await self._outbox(requests.move_proven, source, target, there.etag)
         await self._s3.delete(source)
         if info.size > self.copier.limit:
-            await self._tidy(target)
-
-    def _our_copy(self, source: ObjectInfo, there: ObjectInfo) -> bool:
-        """Whether an object is a copy that a move before has made, and did not hear of."""
-        marked = (
-            there.metadata.get(_MOVED_FROM) == header_value(source.key)
-            and there.metadata.get(_MOVED_ETAG) == source.etag
-        )
-        # Where a copy keeps the metadata of its source, the same bytes have to do.
-        unmarked = self._s3.capabilities.lacks("copy_metadata") and there.etag == source.etag
-        same = not copy_differs(source, there, self._s3.capabilities)
-        return (marked or unmarked) and same
+            # What a copy by ranges that died has left open.
+            await abort_unowned(self._s3, self._outbox, target)
 
     @contextlib.asynccontextmanager
     async def _alone(self, *keys: str) -> AsyncIterator[None]:
@@ -243,13 +242,3 @@ class Objects:
             for key in sorted(keys):
                 await held.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
             yield
-
-    async def _tidy(self, key: str) -> None:
-        """Abort what a copy by ranges that died has left open; nothing depends on it."""
-        try:
-            owned = await self._outbox(queries.upload_ids)
-            for upload_id in await self._s3.uploads(key):
-                if upload_id not in owned:
-                    await self._s3.abort(key, upload_id)
-        except S3IntegrationError as error:
-            log.warning("abort given up key=%s reason=%s", key, error.message)

@@ -6,15 +6,20 @@ are md5, a checksum where it refuses false ones. What is left open is answered b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from petal_s3.core.settings import MIB
+from petal_s3.objects.local_bytes import part_sizes
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Receipt
 from petal_s3.s3.capabilities import Capabilities, Feature
-from petal_s3.s3.checksums import Digest, etag_parts
+from petal_s3.s3.checksums import Digest, etag_parts, multipart_etag
 from petal_s3.s3.responses import HeldPart, ObjectInfo
 
 READ_BACK = "read-back"
+_LEAST_PART_BYTES = 5 * MIB  # what is smaller never came in parts
 
 
 class Expected(Protocol):
@@ -112,6 +117,68 @@ def still_proven(info: ObjectInfo, receipt: Receipt) -> bool:
     told = receipt.checksum.removeprefix("crc32:")
     same = info.size == receipt.size and info.etag == receipt.etag
     return same and info.crc32 in {"", told}
+
+
+async def likely_part_size(
+    held: RemoteObject, size: int, expected: Expected, capabilities: Capabilities
+) -> int | None:
+    """Whether an object of ``size`` bytes, as it is remembered, may hold these bytes.
+
+    The part size by which it does, 0 where S3 has to be asked, none where it holds other bytes.
+    """
+    if held.crc32 and held.crc32 != await expected.crc32():
+        return None
+    parts = etag_parts(held.etag)
+    if parts == 0 and await expected.etag(None) == held.etag:
+        return 0
+    known = (held.part_size,) if held.part_size else ()
+    for part_size in known or (part_sizes(size, parts) if parts else ()):
+        if await expected.etag(part_size) == held.etag:
+            return part_size
+    silent = not _rules_out(held.etag, size, capabilities)
+    asked = held.part_size is not None
+    unasked = not asked and (silent or bool(parts))
+    return 0 if unasked or (silent and held.crc32) else None
+
+
+async def may_be_proven_by(
+    receipt: Receipt, expected: Expected, capabilities: Capabilities
+) -> bool:
+    """Whether a receipt for bytes of this size and CRC32 may be one for these, by its ETag."""
+    if etag_parts(receipt.etag) or not _rules_out(receipt.etag, receipt.size, capabilities):
+        return True
+    return await expected.etag(None) == receipt.etag
+
+
+def _rules_out(etag: str, size: int, capabilities: Capabilities) -> bool:
+    """Whether an object with another ETag than that of the bytes holds other bytes."""
+    parts = etag_parts(etag)
+    if parts is None or capabilities.lacks("md5_etags"):
+        return False
+    joined = parts > 0 or size > _LEAST_PART_BYTES
+    return not (joined and capabilities.lacks("joined_etags"))
+
+
+def copied_etag(source: ObjectInfo, part_size: int, parts: Sequence[HeldPart]) -> str:
+    """The ETag that a copy made of these parts must have; empty where that cannot be known."""
+    if source.part_size == part_size and etag_parts(source.etag) == len(parts):
+        return source.etag
+    if any(etag_parts(part.etag) != 0 for part in parts):
+        return ""  # no md5 (SSE-KMS): size and checksum have to tell
+    return multipart_etag([bytes.fromhex(part.etag) for part in parts])
+
+
+async def copy_proof(
+    there: ObjectInfo, source: ObjectInfo, crc32: str, capabilities: Capabilities, *, fresh: bool
+) -> str:
+    """By what a copy is proven to hold the bytes of a proven ``source``; empty when it is not.
+
+    ``crc32``: that of the bytes, as S3 writes it. ``fresh``: the copy was made just now, and its
+    ETag compared with that of the copied parts (:func:`copy_differs`).
+    """
+    expected = FromObject(replace(source, crc32=crc32))
+    how = (await judge(there, expected, capabilities)).proof
+    return how or ("crc32" if fresh and there.crc32 == crc32 else "")
 
 
 def copy_differs(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
+from petal_s3.core.threads import run_in
 from petal_s3.errors import Conflict, Mismatch, Transient
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
@@ -25,14 +25,13 @@ async def read_back(
     Only the version that ``info`` tells of is read. Raises what the link raises, and
     :class:`Transient` when the object was replaced meanwhile. It keeps to ``PETAL_S3_MAX_RATE``.
     """
-    loop = asyncio.get_running_loop()
     while done < info.size:
         last = min(info.size, done + _PIECE_BYTES) - 1
         try:
             async with s3.read(info.key, first=done, last=last, etag=info.etag) as (_, blocks):
                 async for block in blocks:
-                    await loop.run_in_executor(files, s3.limit.wait, len(block))
-                    local = await loop.run_in_executor(files, os.pread, fd, len(block), done)
+                    await run_in(files, s3.limit.wait, len(block))
+                    local = await run_in(files, os.pread, fd, len(block), done)
                     if local != block:
                         return False
                     done += len(block)

@@ -1,4 +1,4 @@
-"""The open body of an object, for who wants to read it as it comes."""
+"""The open body of an object, to be read as it comes."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from petal_s3.core.settings import Settings
+from petal_s3.outbox import facts
 from petal_s3.outbox.outbox import Outbox
 
 
@@ -26,17 +27,9 @@ def bucket_name_of(settings: Settings) -> str:
 
 def known_of(outbox: Outbox, bucket: str) -> str:
     """What was kept of ``bucket`` (:func:`bucket_name_of`), as text; empty for nothing."""
-    for record in outbox.sql.records(
-        "SELECT value FROM fact WHERE name = :name", name=f"capabilities {bucket}"
-    ):
-        return str(record["value"])
-    return ""
+    return facts.value(outbox, f"capabilities {bucket}")
 
 
 def keep(outbox: Outbox, bucket: str, known: str) -> None:
     """Keep what is known of ``bucket``, in place of what was kept before."""
-    outbox.sql.change(
-        "INSERT OR REPLACE INTO fact VALUES (:name, :value)",
-        name=f"capabilities {bucket}",
-        value=known,
-    )
+    facts.keep(outbox, f"capabilities {bucket}", known)

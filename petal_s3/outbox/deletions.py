@@ -7,11 +7,10 @@ seconds since 1970 by S3's clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import Record
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row, row_of
 
@@ -32,19 +31,20 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Totals:
-    """What was deleted since this outbox was born; ``unsent`` is 0 or petal-s3 is broken."""
+    """What was deleted since this outbox was created; ``unsent`` is 0 or petal-s3 has a fault."""
 
     files: int
     size_bytes: int
     unsent: int
 
 
-Place = tuple[int, int]
+Cursor = tuple[int, int]
+"""Where a page of proven rows ended: ``(verified_at, id)``."""
 
 
 def proven(
-    outbox: Outbox, *, pinned: bool, after: Place = (-1, 0), limit: int = 50
-) -> list[tuple[Place, Row]]:
+    outbox: Outbox, *, pinned: bool, after: Cursor = (-1, 0), limit: int = 50
+) -> list[tuple[Cursor, Row]]:
     """Proven rows whose file may still lie on the disk, the oldest proof first.
 
     ``after``: where the page before ended.
@@ -127,5 +127,5 @@ def pin(outbox: Outbox, row_id: int, *, pinned: bool) -> Row:
     return queries.get(outbox, row_id)
 
 
-def _deletion(record: Mapping[str, Any]) -> Deletion:
+def _deletion(record: Record) -> Deletion:
     return Deletion(**{name: record[name] for name in ("id", "row_id", "path", "aside", "size")})

@@ -6,14 +6,14 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
+from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns
 
-_TAKEN_ON = {
+_OF_THE_FILE = {
     "key",
     "name",
     "kind",
@@ -28,23 +28,22 @@ _TAKEN_ON = {
 def enqueue(outbox: Outbox, entry: Entry) -> Row:
     """Enter a log, durably and once: the same file again gives the same row.
 
-    A file that was buried or cancelled is queued again. A waiting row of which the file
-    has changed takes on the new file; one that is already being sent finds out by itself.
+    A file whose row is dead or cancelled is queued again. A waiting row whose file has changed
+    becomes the row of the new file; an upload that is under way notices the change itself.
     """
     with outbox.sql.write():
-        row = _same_file(outbox, entry) or _overtaken(outbox, entry)
+        row = _same_file(outbox, entry) or _row_to_reuse(outbox, entry)
         if row is None:
             return _insert(outbox, entry, "queued")
         if _may_be_open(row) and row.state in {"dead", "cancelled"}:
-            return requests.retry_inside(
-                outbox, row.id
-            )  # a changed file is found out when it is opened
+            # A changed file is noticed when it is opened.
+            return requests.retry_inside(outbox, row.id)
         if row.state in {"dead", "cancelled"} or (
             row.state == "queued"
             and row.identity != entry.identity
             and not _may_be_stored(row, entry.identity)
         ):
-            return _take_on(outbox, row, entry)
+            return _replace_file(outbox, row, entry)
         if entry.priority > row.priority:
             return outbox.one(
                 "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
@@ -55,7 +54,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
 
 
 def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:
-    """Enter what a scan found but is no log, as a dead row, so that a person sees it."""
+    """Enter a file that a scan found and that is not a log, as a dead row with its reason."""
     with outbox.sql.write():
         row = _same_file(outbox, entry)
         if row is not None:
@@ -67,7 +66,7 @@ def _same_file(outbox: Outbox, entry: Entry) -> Row | None:
     return outbox.first(SAME_FILE, **_file(entry))
 
 
-def _overtaken(outbox: Outbox, entry: Entry) -> Row | None:
+def _row_to_reuse(outbox: Outbox, entry: Entry) -> Row | None:
     return outbox.first(
         "SELECT * FROM log WHERE id = (SELECT max(id) FROM log INDEXED BY same_file"
         " WHERE path = :path AND asked_key = :asked_key"
@@ -92,7 +91,7 @@ def _insert(outbox: Outbox, entry: Entry, state: str, code: str = "", reason: st
     )
 
 
-def _take_on(outbox: Outbox, row: Row, entry: Entry) -> Row:
+def _replace_file(outbox: Outbox, row: Row, entry: Entry) -> Row:
     return outbox.one(
         "UPDATE log SET state = 'queued', dev = :dev, ino = :ino, size = :size,"
         " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
@@ -102,13 +101,13 @@ def _take_on(outbox: Outbox, row: Row, entry: Entry) -> Row:
         " stored_at = NULL, read_back = NULL"
         " WHERE id = :id RETURNING *",
         **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
-        **{k: v for k, v in _about(entry).items() if k in _TAKEN_ON},
+        **{k: v for k, v in _about(entry).items() if k in _OF_THE_FILE},
         id=row.id,
     )
 
 
 def _may_be_open(row: Row) -> bool:
-    """Whether S3 may hold a multipart upload for it, perhaps one whose id was never heard."""
+    """Whether S3 may hold a multipart upload for it, perhaps one whose id was lost."""
     begun = row.part_size is not None and row.size > row.part_size
     return begun or row.upload_id is not None
 
@@ -118,11 +117,11 @@ def _may_be_stored(row: Row, identity: Identity) -> bool:
     return _may_be_open(row) or (row.part_size is not None and row.size == identity.size)
 
 
-def _file(entry: Entry) -> dict[str, Any]:
+def _file(entry: Entry) -> dict[str, Value]:
     return {"path": entry.path, **columns(entry.identity), "asked_key": entry.asked_key}
 
 
-def _about(entry: Entry) -> dict[str, Any]:
+def _about(entry: Entry) -> dict[str, Value]:
     return {
         "key": entry.key,
         "name": entry.name,

@@ -1,4 +1,4 @@
-"""Files whose time, inode or path changed: their rows find them again.
+"""Keep rows and files together where the time, inode or path of a file changed.
 
 Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
+from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import SAME_FILE, Row, columns, row_of
 
@@ -31,7 +31,7 @@ def restart(
     gone = "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL, read_back = NULL"
     reason = "The file changed while it waited; it is sent anew."
     about = _judged(verdict, facts, due_at, reason)
-    return _take_up(outbox, row, identity, f"lease = NULL, {gone}", about)
+    return _give_file(outbox, row, identity, f"lease = NULL, {gone}", about)
 
 
 def reidentify(
@@ -45,17 +45,17 @@ def reidentify(
     """Record that a file of the same size has another time or inode: queued again.
 
     Its upload is kept: the next attempt compares what S3 holds with the file, part by part.
-    What was stored before is noted as that of the file as it was: it is not written over.
-    Where another row knows this file already, as :meth:`replan`; the upload is aborted then.
+    An object that was stored before is noted as of the earlier file: it is not replaced.
+    Where another row knows this file already, as :func:`restart`; the upload is aborted then.
     """
     reason = "The file has another time than before; it is compared with what S3 holds."
     noted = "CASE WHEN stored_at IS NULL THEN NULL ELSE '{\"changed\": true}' END"
     about = _judged(verdict, facts, due_at, reason)
-    return _take_up(outbox, row, identity, f"lease = NULL, read_back = {noted}", about)
+    return _give_file(outbox, row, identity, f"lease = NULL, read_back = {noted}", about)
 
 
-def _take_up(
-    outbox: Outbox, row: Row, identity: Identity, always: str, about: Mapping[str, Any]
+def _give_file(
+    outbox: Outbox, row: Row, identity: Identity, always: str, about: Mapping[str, Value]
 ) -> Row:
     file = columns(identity)
     with outbox.sql.write():
@@ -88,8 +88,8 @@ def _retry_given_up(outbox: Outbox, row: Row) -> None:
         requests.retry_inside(outbox, row.id)
 
 
-def follow(outbox: Outbox, row: Row, path: str) -> Row | None:
-    """Record that a file was rotated: it is the same one; none where ``path`` has its row."""
+def change_path(outbox: Outbox, row: Row, path: str) -> Row | None:
+    """Record the new path of a rotated file; none where ``path`` has a row of its own."""
     return outbox.first(
         "UPDATE OR IGNORE log SET path = :path, local = 'kept' WHERE id = :id RETURNING *",
         path=path,
@@ -108,7 +108,7 @@ def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
     return row_of(found[0]) if found else None
 
 
-def known_again(outbox: Outbox, row: Row, identity: Identity) -> None:
+def update_identity(outbox: Outbox, row: Row, identity: Identity) -> None:
     """Record that the file of a proven row has another time or inode, and the same bytes.
 
     Every row that was proven of this file takes on the new identity, except where that has a row.
@@ -126,7 +126,7 @@ def known_again(outbox: Outbox, row: Row, identity: Identity) -> None:
     )
 
 
-def found_at(outbox: Outbox, row: Row, identity: Identity) -> Row:
+def note_inode(outbox: Outbox, row: Row, identity: Identity) -> Row:
     """Record under which inode the file of a claimed row was opened: at each mount another one.
 
     Its size and time are those of the row. Where another row has this very file, nothing changes.

@@ -12,11 +12,10 @@ boot id; a row from another boot is due. All calls block: they run on one thread
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.errors import LeaseLost
-from petal_s3.outbox.database import Sql
+from petal_s3.outbox.database import Sql, Value
 from petal_s3.outbox.rows import Row, row_of
 
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")
@@ -39,19 +38,19 @@ class Outbox:
         """Close the connection."""
         self.sql.close()
 
-    def select(self, sql: str, **values: Any) -> list[Row]:
+    def select(self, sql: str, **values: Value) -> list[Row]:
         """The rows that a query or a ``RETURNING`` statement yields."""
         return [row_of(record) for record in self.sql.records(sql, **values)]
 
-    def first(self, sql: str, **values: Any) -> Row | None:
+    def first(self, sql: str, **values: Value) -> Row | None:
         """The first of :meth:`select`; none where there is none."""
         return next(iter(self.select(sql, **values)), None)
 
-    def one(self, sql: str, **values: Any) -> Row:
+    def one(self, sql: str, **values: Value) -> Row:
         """The first of :meth:`select`; there is one."""
         return self.select(sql, **values)[0]
 
-    def settle(self, row: Row, assignments: str, **values: Any) -> Row:
+    def settle(self, row: Row, assignments: str, **values: Value) -> Row:
         """Change a row under its lease; raises :class:`LeaseLost` when that is no longer ours."""
         settled = self.first(
             f"UPDATE log SET {assignments}, boot_id = :boot WHERE id = :row_id"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petal_s3.errors import S3FileNotFoundError
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox.outbox import OPEN, STATES, Outbox
 from petal_s3.outbox.rows import Row, printable, signed
 
@@ -26,11 +26,13 @@ def next_due_s(outbox: Outbox, now: float) -> float | None:
     return None if record["due"] is None else max(0.0, float(record["due"]) - now)
 
 
-def unknown(outbox: Outbox, files: Sequence[tuple[str, Identity]]) -> list[tuple[str, Identity]]:
-    """Those files that no row knows.
+def without_row(
+    outbox: Outbox, files: Sequence[tuple[str, Identity]]
+) -> list[tuple[str, Identity]]:
+    """The files that have no row.
 
-    Looked at again: a file that was deleted and is back, one that could not be read, and
-    one whose upload somebody asked for and gave up: it is still a log of this machine.
+    Among them are: a file that was deleted and is back, one that could not be read, and
+    one whose upload was asked for and given up: it is still a log of this machine.
     """
     return [(path, identity) for path, identity in files if not _knows(outbox, path, identity)]
 
@@ -53,8 +55,8 @@ def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
     return bool(found)
 
 
-def named_otherwise(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
-    """Rows that know a file of another kind than a flight log under another name."""
+def rotated_from(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
+    """Rows of a file, not a flight log, that has another path there: it was rotated."""
     return outbox.select(
         "SELECT * FROM log INDEXED BY by_file WHERE kind NOT IN ('ulog', 'rosbag')"
         " AND ino = :ino AND size = :size AND dev = :dev AND mtime_ns = :mtime_ns"
@@ -120,7 +122,7 @@ def has_proven(outbox: Outbox, size: int) -> bool:
 
 
 def proven_like(outbox: Outbox, size: int, checksum: str) -> list[Row]:
-    """Verified rows of a file of this size and checksum (``crc32:…``): maybe the same bytes."""
+    """Verified rows of a file of this size and checksum (``crc32:…``): perhaps the same bytes."""
     return outbox.select(
         "SELECT * FROM log INDEXED BY proven_content WHERE state = 'verified'"
         " AND size = :size AND json_extract(receipt, '$.checksum') = :checksum"

@@ -1,4 +1,4 @@
-"""Change rows because a person, a petal or the link asks for it.
+"""Change rows on request of a person or another petal, or because the link is back.
 
 Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its thread.
 """
@@ -11,7 +11,7 @@ from petal_s3.outbox.rows import Row
 
 
 def cancel(outbox: Outbox, row_id: int, reason: str) -> Row:
-    """Give a row up; its multipart upload is aborted by the drain afterwards."""
+    """Cancel a row; the drain aborts its multipart upload afterwards."""
     with outbox.sql.write():
         row = queries.get(outbox, row_id)
         if row.state in {"verified", "cancelled"}:
@@ -74,7 +74,7 @@ def make_due(outbox: Outbox, now: float) -> int:
     )
 
 
-def swept(outbox: Outbox, row: Row) -> None:
+def clear_upload(outbox: Outbox, row: Row) -> None:
     """Record that nothing is left of the upload of ``row``."""
     outbox.sql.change(
         "UPDATE log SET upload_id = NULL, part_size = NULL WHERE id = :id"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from petal_s3.core import clock
-from petal_s3.logs.log_file import Identity, content_type_of
+from petal_s3.logs.log_file import content_type_of
+from petal_s3.logs.opening import Identity
+from petal_s3.outbox.database import Record
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Row:
 
     @property
     def identity(self) -> Identity:
-        """The file that landed."""
+        """The file as it was entered."""
         return Identity(self.dev, self.ino % (1 << 64), self.size, self.mtime_ns)
 
     @property
@@ -114,14 +115,14 @@ class Row:
 
 
 def printable(text: str) -> str:
-    """How a path or name stands in a row: bytes that are no UTF-8 are written as escapes."""
+    """A path or name as it is written in a row: bytes that are not UTF-8 become escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 _COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def row_of(record: Mapping[str, Any]) -> Row:
+def row_of(record: Record) -> Row:
     """The row that a record of the table ``log`` stands for."""
     values = {name: record[name] for name in _COLUMNS}
     values["facts"] = json.loads(values["facts"])
@@ -140,12 +141,12 @@ SAME_FILE = (
 
 
 def signed(ino: int) -> int:
-    """Inode numbers are unsigned 64 bit, SQLite's integers signed."""
+    """An inode number as SQLite's signed integers hold it; it is unsigned, 64 bit."""
     return ino - (1 << 64) if ino >= 1 << 63 else ino
 
 
 def columns(identity: Identity) -> dict[str, int]:
-    """How a file stands in a row."""
+    """The columns that identify a file in a row."""
     return {
         "dev": identity.dev,
         "ino": signed(identity.ino),

@@ -89,7 +89,7 @@ def m002_drain(db: Database) -> None:
 
 @migrations()
 def m003_remote(db: Database) -> None:
-    """What the bucket already held when this outbox was born: finished objects to recognise."""
+    """What the bucket already held when this outbox was created: possible duplicates."""
     db.conn.execute(
         "CREATE TABLE remote (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL)"
         " WITHOUT ROWID"
@@ -98,8 +98,8 @@ def m003_remote(db: Database) -> None:
     db.conn.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
 
 
-# How many rows and unsent bytes each state has: counted as they change, so that nobody who asks
-# how things are has to read a million rows.
+# How many rows and unsent bytes each state has: counted as they change, so that a status does not
+# have to read a million rows.
 _TALLY = """
 CREATE TABLE tally (
     state  TEXT PRIMARY KEY,
@@ -125,7 +125,7 @@ WHERE state = old.state;
 
 @migrations()
 def m004_tally(db: Database) -> None:
-    """What is asked all the time costs the same however many rows there are."""
+    """Frequent queries cost the same however many rows there are."""
     db.conn.execute(_TALLY)
     db.conn.execute(_COUNT_ALL)
     for name, when, then in (
@@ -165,7 +165,7 @@ CREATE TABLE deletion (
 
 @migrations()
 def m005_retention(db: Database) -> None:
-    """What lies on the disk still, what is pinned there, and the journal of what was deleted."""
+    """Which files are still on the disk, which are pinned there, and the journal of deletions."""
     db.conn.execute(_DELETION)
     db.conn.execute("CREATE INDEX unfinished ON deletion (id) WHERE state = 'begun'")
     db.conn.execute(
@@ -184,9 +184,9 @@ def m005_retention(db: Database) -> None:
 
 @migrations()
 def m006_sessions(db: Database) -> None:
-    """Logs of other kinds say themselves what they are; those of a session are found by it."""
+    """Rows of other kinds carry their content type; those of a session are found by it."""
     db.conn.execute("ALTER TABLE log ADD COLUMN content_type TEXT NOT NULL DEFAULT ''")
-    # Of other kinds are the logs that are rotated: a file is followed to its new name.
+    # Logs of other kinds may be rotated: a file is followed to its new name.
     db.conn.execute("CREATE INDEX by_file ON log (ino, size) WHERE kind NOT IN ('ulog', 'rosbag')")
     db.conn.execute("CREATE INDEX by_session ON log (session_id, id) WHERE session_id IS NOT NULL")
 
@@ -200,7 +200,7 @@ def m007_stored(db: Database) -> None:
     db.conn.execute("ALTER TABLE log ADD COLUMN read_back TEXT")
     # Of a multipart object: as its metadata tells, 0 where they do not; none before S3 was asked.
     db.conn.execute("ALTER TABLE remote ADD COLUMN part_size INTEGER")
-    # Size and checksum rule out: of many logs of one size only the equal ones are looked at.
+    # Of many logs of one size only those of an equal checksum are looked at.
     db.conn.execute(
         "CREATE INDEX proven_content ON log (size, json_extract(receipt, '$.checksum'))"
         " WHERE state = 'verified'"
@@ -209,7 +209,7 @@ def m007_stored(db: Database) -> None:
 
 @migrations()
 def m008_alike(db: Database) -> None:
-    """Which objects may hold the bytes of a file is told without asking S3 again and again."""
+    """Which objects may hold the bytes of a file is kept, so that S3 is asked once."""
     # Of a whole object, as S3 told it; empty where it told none; none before S3 was asked.
     db.conn.execute("ALTER TABLE remote ADD COLUMN crc32 TEXT")
     db.conn.execute("DROP INDEX proven_size")  # proven_content begins with the size, too

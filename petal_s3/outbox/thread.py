@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox.database import GONE, file_id_of, in_turn, is_away, set_aside, storage_errors
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.storage import GONE, in_turn, is_away, place_of, set_aside, storage_errors
 
 log = logging.getLogger("petal_s3")
 
@@ -22,19 +22,20 @@ T = TypeVar("T")
 
 
 class OutboxThread:
-    """An outbox whose every call is made on one thread, and awaited."""
+    """An outbox whose calls run on one thread, and are awaited."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
-        self._outbox: Outbox | None = None
+        self.opened: Outbox | None = None
+        """The open database, to be used on its thread alone; none while it is closed."""
         self.closed_by: LocalStorageError | None = None
         """Why it could not be opened, when that was tried last."""
 
     @property
     def is_open(self) -> bool:
         """Whether the database is open; a rebuild that failed leaves it closed."""
-        return self._outbox is not None
+        return self.opened is not None
 
     async def missing(self) -> bool:
         """Whether it has to be opened: it is closed, or no longer the file at its path.
@@ -45,10 +46,10 @@ class OutboxThread:
         return await loop.run_in_executor(self._thread, self._missing)
 
     def _missing(self) -> bool:
-        if self._outbox is None:
+        if self.opened is None:
             return True
         with storage_errors(self._path):
-            there, known = place_of(self._path), self._outbox.sql.place
+            there, known = file_id_of(self._path), self.opened.sql.file_id
             if there is None and known is not None and is_away(self._path, known[0]):
                 raise LocalStorageError(
                     f"The disk that holds the outbox {self._path} is not mounted: mount it again.",
@@ -64,21 +65,21 @@ class OutboxThread:
     def _open(self) -> None:
         if not self._missing():
             return
-        old, self._outbox = self._outbox, Outbox(self._path, check=True)
+        old, self.opened = self.opened, Outbox(self._path, check=True)
         if old is not None:
             log.error("outbox was gone, opened anew path=%s", self._path)
             with suppress(sqlite3.Error):
                 old.close()
 
     async def rebuild(self) -> None:
-        """Set a damaged database aside and begin a new one; only for who holds the drain lock."""
-        outbox, self._outbox = self._outbox, None
+        """Set a damaged database aside and begin a new one; only while the drain lock is held."""
+        outbox, self.opened = self.opened, None
         loop = asyncio.get_running_loop()
-        self._outbox = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
+        self.opened = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
 
     async def close(self) -> None:
         """Close the database and end the thread; safe to call twice."""
-        outbox, self._outbox = self._outbox, None
+        outbox, self.opened = self.opened, None
         if outbox is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._thread, outbox.close)
@@ -87,11 +88,11 @@ class OutboxThread:
     async def __call__(
         self, verb: Callable[Concatenate[Outbox, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a method of :class:`Outbox` on the thread: ``await db(queries.get, row_id)``.
+        """Run a function on the outbox on the thread: ``await outbox(queries.get, row_id)``.
 
         A cancelled caller does not undo the call: what was started is committed.
         """
-        outbox = self._outbox
+        outbox = self.opened
         if outbox is None:
             why = self.closed_by
             if why is not None:

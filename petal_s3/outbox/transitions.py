@@ -24,7 +24,7 @@ CLAIM_QUERY = (
 
 
 def release_claims(outbox: Outbox) -> int:
-    """Make every claimed row due: called by who holds the drain lock, so no worker lives."""
+    """Make every claimed row due; only while the drain lock is held, so that no worker runs."""
     return outbox.sql.change(
         "UPDATE log SET state = 'queued', lease = NULL, due_at = 0 WHERE state = 'uploading'"
     )
@@ -49,7 +49,7 @@ def plan(outbox: Outbox, row: Row, part_size: int) -> Row:
     return outbox.settle(row, "part_size = :part_size", part_size=part_size)
 
 
-def remember(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> Row:
+def remember_upload(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> Row:
     """Record the multipart upload, before its first part leaves.
 
     A row that was given up meanwhile gets the id too: by it the upload is aborted.
@@ -72,15 +72,15 @@ def remember(outbox: Outbox, row: Row, upload_id: str, *, checksummed: bool) -> 
         raise
 
 
-def forget(outbox: Outbox, row: Row) -> Row:
-    """Record that the multipart upload is no more: the next one begins at nothing."""
+def forget_upload(outbox: Outbox, row: Row) -> Row:
+    """Record that the multipart upload is gone: the next one begins anew."""
     return outbox.settle(
         row, "upload_id = NULL, part_size = NULL, sent_bytes = 0, stored_at = NULL"
     )
 
 
 def storing(outbox: Outbox, row: Row, at: int) -> Row:
-    """Record that S3 is asked to join the parts, or has stored the body: it may show it late.
+    """Record when S3 was asked to join the parts, or stored the body, which it may show late.
 
     ``at``: seconds since 1970 by S3's clock.
     """
@@ -97,35 +97,34 @@ def note_read_back(outbox: Outbox, row: Row, note: str) -> Row:
     return outbox.settle(row, "read_back = :note", note=note)
 
 
-def progress(  # noqa: PLR0913 - what was sent, and when
-    outbox: Outbox, row: Row, now: float, lease_s: float, *, sent_bytes: int, sent: int, resent: int
+def progress(
+    outbox: Outbox, row: Row, leased_until: float, *, sent_bytes: int, sent: int, resent: int
 ) -> Row:
     """Record confirmed bytes, count parts sent and re-sent, and extend the lease.
 
-    What is sent for the first time is progress and makes patience short; what S3 lost, or
-    never believes, and is sent over and over, is none.
+    Bytes that are sent for the first time reset the number of failures; bytes that S3 lost or
+    never confirms, and that are sent again and again, do not.
     """
     return outbox.settle(
         row,
         "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
-        " parts_resent = parts_resent + :resent, due_at = :now + :lease_s,"
+        " parts_resent = parts_resent + :resent, due_at = :leased_until,"
         " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0"
         " ELSE failures END",
         sent_bytes=sent_bytes,
         sent=sent,
         resent=resent,
-        now=now,
-        lease_s=lease_s,
+        leased_until=leased_until,
     )
 
 
 def change_key(outbox: Outbox, row: Row, key: str) -> Row:
-    """Record the second spelling of the key, before the first byte."""
+    """Record another key for the log, before its first byte is sent."""
     return outbox.settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)
 
 
 def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
-    """Record the proof; the log is up."""
+    """Record the proof that the log is in the bucket."""
     return outbox.settle(
         row,
         "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"

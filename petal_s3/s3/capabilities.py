@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 Feature = Literal[
     "path_addresses",
@@ -59,7 +59,7 @@ ASK_AGAIN_S = 24 * 3600
 
 @dataclass(frozen=True)
 class Known:
-    """One thing that was learnt: ``since`` in seconds since 1970 by the server's clock.
+    """What was learnt of one feature; ``since``: seconds since 1970 by the server's clock.
 
     ``by`` is the answer that showed it, in a sentence.
     """
@@ -71,7 +71,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What is known of one bucket's server. A feature without an entry was not met yet.
+    """What is known of one bucket's server. Of a feature without an entry nothing is known yet.
 
     ``asked_at``: when all of it was last tried, by the server's clock; 0 for never.
     """
@@ -80,15 +80,15 @@ class Capabilities:
     asked_at: int = 0
 
     def offers(self, feature: Feature) -> bool:
-        """Whether the server was seen to offer it."""
+        """Whether an answer has shown that the server has ``feature``."""
         return feature in self.known and self.known[feature].offered
 
     def lacks(self, feature: Feature) -> bool:
-        """Whether the server was seen to miss, ignore or refuse it."""
+        """Whether an answer has shown that it lacks, ignores or refuses ``feature``."""
         return feature in self.known and not self.known[feature].offered
 
     def with_(self, feature: Feature, *, offered: bool, at: int, by: str) -> Capabilities:
-        """These, and one more thing learnt; what was known since before keeps its moment."""
+        """These, with one feature more or changed; what is not new keeps its time."""
         before = self.known.get(feature)
         if before is not None and before.offered == offered:
             return self
@@ -104,7 +104,7 @@ class Capabilities:
             if self.lacks(feature):
                 yield feature, self.known[feature]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For status and info: ``{asked_at, features: {name: {offered, since, by, means}}}``."""
         features = {
             name: {
@@ -125,7 +125,7 @@ def written(capabilities: Capabilities) -> str:
 
 
 def read(text: str) -> Capabilities:
-    """What :func:`written` wrote; nothing known where an older or newer version wrote it."""
+    """Read what :func:`written` wrote; empty where another version wrote it in another way."""
     try:
         told = json.loads(text)
         known = {

@@ -20,7 +20,7 @@ _MD5_ETAG = re.compile(r"[0-9a-f]{32}(?:-([0-9]{1,5}))?")
 
 @dataclass(frozen=True)
 class Digest:
-    """What one read of a stretch of a file yields.
+    """What one read of a part of a file yields.
 
     ``sha256`` is empty unless asked for: only plain http has to sign the body.
     """
@@ -89,7 +89,7 @@ def etag_parts(etag: str) -> int | None:
     """How an ETag was made: 0 for a plain md5, N for N parts, None when it is no md5 at all.
 
     With SSE-KMS, SSE-C and some servers the ETag is not an md5 though it looks like one;
-    whoever compares must treat inequality as "unknown" there.
+    a comparison must treat inequality as "unknown" there.
     """
     match = _MD5_ETAG.fullmatch(etag)
     if match is None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
 
 import aiohttp
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
@@ -15,10 +13,12 @@ from yarl import URL
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import S3BucketError, S3CredentialsError, no_descriptors
+from petal_s3.core.settings import Settings
+from petal_s3.errors import S3BucketError, S3CredentialsError
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
-from petal_s3.s3.headers import date_s, patience_s
-from petal_s3.s3.http_session import X509_NO_CHECK_TIME
+from petal_s3.s3.http_session import dateless_context
+from petal_s3.s3.server_time import date_s
+from petal_s3.s3.token_errors import nonsense, refusal, same_again, unreached
 
 log = logging.getLogger("petal_s3")
 
@@ -39,7 +39,7 @@ class Credentials:
     generation: int
 
 
-class _Answer(BaseModel):
+class _SessionToken(BaseModel):
     access_key_id: str = Field(alias="accessKeyId", min_length=1)
     secret_access_key: SecretStr = Field(alias="secretAccessKey", min_length=1)
     session_token: SecretStr = Field(alias="sessionToken", min_length=1)
@@ -49,9 +49,9 @@ class _Answer(BaseModel):
 
 
 class TokenService:
-    """Session credentials from the token service, one fetch at a time, shared by everybody.
+    """Session credentials from the token service, one fetch at a time, shared by all calls.
 
-    Renewed before they expire, by a clock that nobody can set: the life of a token is its
+    Renewed before they expire, by a clock that is never set: the life of a token is its
     expiration minus the ``Date`` of the same answer, so the device's own date plays no part.
     """
 
@@ -73,7 +73,7 @@ class TokenService:
 
     @property
     def current(self) -> Credentials | None:
-        """The credentials at hand, or none; asks nobody."""
+        """The credentials at hand, or none; sends nothing."""
         held = self._current
         return held if held is not None and self._clock() < held.expires_at else None
 
@@ -90,7 +90,7 @@ class TokenService:
             if self._current is not None and self._clock() < self._renew_at:
                 return self._current
             if self.tries != tries and self._refusal is not None:
-                raise _again(self._refusal)  # who waited for a fetch shares how it ended
+                raise same_again(self._refusal)  # a fetch was waited for, and ended so
             return await self._renew_or_hold()
 
     def invalidate(self, generation: int) -> None:
@@ -137,7 +137,7 @@ class TokenService:
         log.info("credentials fetched life_s=%.0f", life_s)
         return self._current
 
-    async def _fetch(self) -> tuple[_Answer, float]:
+    async def _fetch(self) -> tuple[_SessionToken, float]:
         where = f"The token service at {self._url.host}"
         try:
             proxy, peer = proxy_for(str(self._url)), peer_of(str(self._url))
@@ -146,7 +146,7 @@ class TokenService:
                 f"{where} cannot be reached. {error.message}", code="token_service_down"
             ) from error
         try:
-            status, headers, body = await self._post(proxy)
+            status, headers, body = await self.post(proxy)
         except asyncio.TimeoutError:
             raise S3CredentialsError(
                 f"{where} cannot be reached (no answer within {self._timeout_s:g} s).",
@@ -154,24 +154,24 @@ class TokenService:
                 peer=peer,
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Nobody gets the cause: it carries the request, and with it passwords.
-            raise _unreached(where, peer, error) from None
+            # Without its cause, which carries the request, and with it passwords.
+            raise unreached(where, peer, error) from None
         if status not in _HTTP_OK:
-            raise _refusal(where, status, headers)
+            raise refusal(where, status, headers)
         try:
-            answer = _Answer.model_validate_json(body)
+            answer = _SessionToken.model_validate_json(body)
         except ValidationError as error:
-            raise S3CredentialsError(
-                f"{where} answered nonsense: {_what_is_wrong(error, headers)}.",
-                code="token_service_nonsense",
-            ) from None  # the cause would carry the body, and with it a secret
+            raise nonsense(where, error, headers) from None  # the cause carries the body: a secret
         return answer, _life_s(answer.expiration, headers)
 
-    async def _post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
+    async def post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
+        """Make one request for credentials; gives status, headers and body."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                connector=aiohttp.TCPConnector(ssl=_dateless()) if self._ignore_dates else None,
+                connector=aiohttp.TCPConnector(ssl=dateless_context())
+                if self._ignore_dates
+                else None,
             )
         # A redirect is a captive portal: it must not get a request that yields secrets.
         async with self._session.post(self._url, allow_redirects=False, proxy=proxy) as response:
@@ -180,66 +180,6 @@ class TokenService:
                 body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, headers, body
-
-
-def _dateless() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.verify_flags |= X509_NO_CHECK_TIME
-    return context
-
-
-def _again(error: S3CredentialsError) -> S3CredentialsError:
-    return S3CredentialsError(
-        error.message, code=error.code, peer=error.peer, retry_after_s=error.retry_after_s
-    )
-
-
-def _unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
-    full = no_descriptors(error) if isinstance(error, OSError) else None
-    if full is not None:
-        return S3CredentialsError(full.message, code=full.code)
-    text = " ".join(str(error).split()) or type(error).__name__
-    if "certificate is not yet valid" in text or "certificate has expired" in text:
-        return S3CredentialsError(
-            f"{where} has a certificate that does not fit this device's date: set the clock, or "
-            "set PETAL_S3_TLS_IGNORE_DATES=true.",
-            code="tls_dates",
-        )
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        text = f"the proxy on the way answered HTTP {error.status}"
-    elif not isinstance(error, aiohttp.ClientConnectionError | OSError):
-        text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
-    return S3CredentialsError(
-        f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer
-    )
-
-
-def _refusal(where: str, status: int, headers: dict[str, str]) -> S3CredentialsError:
-    if 300 <= status < 400:
-        return S3CredentialsError(
-            f"{where} redirects elsewhere: the network may need a login.",
-            code="token_service_nonsense",
-        )
-    if status in {401, 403}:
-        return S3CredentialsError(
-            f"{where} refuses this machine (HTTP {status}): check its registration.",
-            code="token_service_refused",
-        )
-    return S3CredentialsError(
-        f"{where} answers HTTP {status}.",
-        code="token_service_down",
-        retry_after_s=patience_s(headers),
-    )
-
-
-def _what_is_wrong(error: ValidationError, headers: dict[str, str]) -> str:
-    if "html" in headers.get("content-type", ""):
-        return "a web page instead of credentials; the network may need a login"
-    first: Any = error.errors(include_input=False, include_url=False)[0]
-    field_name = ".".join(str(part) for part in first["loc"])
-    if field_name:
-        return f"{field_name} is missing or wrong"
-    return "no JSON object"
 
 
 def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
@@ -257,3 +197,15 @@ def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
             code="token_service_nonsense",
         )
     return life_s
+
+
+def token_service(settings: Settings, now: Clock = clock.now) -> TokenService | None:
+    """The token service that ``settings`` name, or none: then AWS's own chain is asked."""
+    if not settings.session_token_url:
+        return None
+    return TokenService(
+        settings.session_token_url,
+        timeout_s=settings.request_timeout,
+        ignore_dates=settings.tls_ignore_dates,
+        clock=now,
+    )

@@ -1,4 +1,4 @@
-"""Translate what the S3 client raises into our errors, once, by a table; unknown is transient."""
+"""Translate what the S3 client raises into our errors, once; an unknown one is transient."""
 
 from __future__ import annotations
 
@@ -8,251 +8,55 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from petal_s3.core.files import no_descriptors
 from petal_s3.errors import (
-    BadInput,
     ClockSkew,
-    Conflict,
-    Mismatch,
     NotS3,
     Offline,
     Refused,
     S3BucketError,
     S3CredentialsError,
-    S3FileNotFoundError,
     S3IntegrationError,
     SourceAway,
-    Throttled,
-    Told,
-    Transient,
-    UploadGone,
-    no_descriptors,
 )
-from petal_s3.s3.evidence import root_of
-from petal_s3.s3.headers import FROM_CACHE, from_cache, patience_s
+from petal_s3.s3.answered_errors import answered
+from petal_s3.s3.error_codes import BUCKET
+from petal_s3.s3.evidence import short_line
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
 
-_LOGIN = {407, 511}
-# Nothing depends on these; a server without them may say so in its own way.
-_OPTIONAL = {
-    "ListMultipartUploads",
-    *(
-        f"{verb}Bucket{setting}"
-        for verb in ("Get", "Put")
-        for setting in (
-            "Versioning",
-            "Encryption",
-            "Logging",
-            "LifecycleConfiguration",
-            "Cors",
-            "Policy",
-        )
-    ),
-}
-# Their answers have no body, and so no code.
-_HEADS = {"HeadObject", "HeadBucket"}
-_CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
 
-# In each sentence {told} is what was asked and what came. A sentence blames nothing that the
-# answer does not say: docs/decisions/0026 has the evidence that each word needs.
-_EXPIRED = "S3 does not accept the session credentials ({told})."
-_KEYS = "S3 does not accept the access key ({told})."
-_FORBIDDEN = "S3 does not allow it to this machine ({told}): check its permissions."
-_BUCKET = "The bucket cannot be used ({told}): check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION."
-_FULL = "The bucket has no room left ({told})."
-_CLOCK = "S3 does not accept the time of the request ({told})."
-_SLOW = "S3 asks to slow down ({told})."
-_GONE = "S3 no longer knows the multipart upload ({told}); it begins anew."
-_DIGEST = "S3 says that the bytes do not fit their checksum ({told}); they are sent again."
-_TAKEN = "S3 says that an object stands at this key already ({told})."
 _NO_CREDENTIALS = (
     "There are no credentials: set PETAL_S3_SESSION_TOKEN_URL, or AWS_ACCESS_KEY_ID and"
     " AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (AWS_PROFILE chooses a profile), or give"
     " this machine an instance role."
 )
-_NO = "S3 refuses this request ({told})."
-_NOT_OFFERED = "The server does not offer what was asked of it ({told})."
-_ENCRYPTION = (
-    "The server does not encrypt as it is asked to ({told}): set PETAL_S3_SSE to what it offers,"
-    " or to none."
-)
-_ADDRESS = (
-    "The server does not take the bucket where it was named ({told}): set PETAL_S3_ADDRESS_STYLE."
-)
-_ARCHIVED = "The object is archived and has to be restored before it can be read ({told})."
-_OTHERS = "The bucket belongs to another account ({told}): choose another PETAL_S3_BUCKET_NAME."
-_UNWELL = "S3 could not do it ({told}); it is tried again."
-_WORDLESS = "S3 did not say why ({told}); it is tried again."
-_NO_CODE = "An answer came in which S3 would name a code ({told})."
-_LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
 
-_Kind = type[S3IntegrationError]
 
-TABLE: dict[str, tuple[_Kind, str, str]] = {
-    **dict.fromkeys(
-        (
-            "ExpiredToken",
-            "ExpiredTokenException",
-            "TokenRefreshRequired",
-            "InvalidToken",
-            "RequestExpired",
-        ),
-        (S3CredentialsError, "credentials_expired", _EXPIRED),
-    ),
-    **dict.fromkeys(
-        ("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"),
-        (S3CredentialsError, "credentials_refused", _KEYS),
-    ),
-    **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), (ClockSkew, "clock", _CLOCK)),
-    **dict.fromkeys(
-        (
-            "AccessDenied",
-            "AllAccessDisabled",
-            "AccountProblem",
-            "InvalidSecurity",
-            "NotSignedUp",
-        ),
-        (S3BucketError, "forbidden", _FORBIDDEN),
-    ),
-    **dict.fromkeys(
-        (
-            "NoSuchBucket",
-            "InvalidBucketName",
-            "PermanentRedirect",
-            "TemporaryRedirect",
-            "IllegalLocationConstraintException",
-            "AuthorizationHeaderMalformed",
-            "InvalidLocationConstraint",
-            "InvalidBucketState",
-        ),
-        (S3BucketError, "bucket", _BUCKET),
-    ),
-    **dict.fromkeys(
-        ("NotImplemented", "MethodNotAllowed"), (S3BucketError, "not_implemented", _NOT_OFFERED)
-    ),
-    **dict.fromkeys(
-        ("InvalidEncryptionAlgorithmError", "KMSNotConfigured"),
-        (S3BucketError, "encryption", _ENCRYPTION),
-    ),
-    **dict.fromkeys(
-        ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "PathStyleRequestNotAllowed"),
-        (S3BucketError, "address_style", _ADDRESS),
-    ),
-    "InvalidObjectState": (Refused, "archived", _ARCHIVED),
-    **dict.fromkeys(
-        (
-            "QuotaExceeded",
-            "InsufficientStorage",
-            "XMinioStorageFull",
-            "ServiceQuotaExceeded",
-            "ServiceQuotaExceededException",
-        ),
-        (S3BucketError, "bucket_full", _FULL),
-    ),
-    **dict.fromkeys(
-        (
-            "SlowDown",
-            "ServiceUnavailable",
-            "RequestLimitExceeded",
-            "Throttling",
-            "ThrottlingException",
-            "TooManyRequests",
-            "TooManyRequestsException",
-            "BandwidthLimitExceeded",
-            "RequestThrottled",
-        ),
-        (Throttled, "throttled", _SLOW),
-    ),
-    **dict.fromkeys(
-        ("NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall"),
-        (UploadGone, "upload_gone", _GONE),
-    ),
-    **dict.fromkeys(
-        ("BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest", "XAmzContentChecksumMismatch"),
-        (Mismatch, "digest_refused", _DIGEST),
-    ),
-    "InvalidRange": (
-        BadInput,
-        "no_such_range",
-        "Nothing of the object lies in this range ({told}).",
-    ),
-    "PreconditionFailed": (Conflict, "key_taken", _TAKEN),
-    **dict.fromkeys(
-        ("NoSuchKey", "NoSuchVersion"),
-        (S3FileNotFoundError, "not_found", "There is no such object."),
-    ),
-    "NoSuchLifecycleConfiguration": (
-        S3FileNotFoundError,
-        "no_lifecycle",
-        "The bucket has no lifecycle rules ({told}).",
-    ),
-    **dict.fromkeys(
-        (
-            "NoSuchBucketPolicy",
-            "NoSuchCORSConfiguration",
-            "ServerSideEncryptionConfigurationNotFoundError",
-        ),
-        (S3FileNotFoundError, "not_set", "The bucket has no such setting ({told})."),
-    ),
-    "BucketAlreadyExists": (Conflict, "bucket_of_another", _OTHERS),
-    "BucketAlreadyOwnedByYou": (Conflict, "bucket_is_yours", "The bucket is yours ({told})."),
-    **dict.fromkeys(
-        (
-            "EntityTooLarge",
-            "KeyTooLongError",
-            "MetadataTooLarge",
-            "InvalidArgument",
-            "InvalidRequest",
-            "MalformedXML",
-            "UnsupportedHeader",
-            "MalformedPolicy",
-            "InvalidTargetBucketForLogging",
-            "CrossLocationLoggingProhibited",
-            "TooManyBuckets",
-        ),
-        (Refused, "s3_refused", _NO),
-    ),
-    **dict.fromkeys(
-        (
-            "InternalError",
-            "RequestTimeout",
-            "IncompleteBody",
-            "OperationAborted",
-            "ConditionalRequestConflict",
-        ),
-        (Transient, "s3_unwell", _UNWELL),
-    ),
-}
+class ErrorTranslation:
+    """A ``with`` block that lets only our errors out; cancellation passes as it is.
 
-_STATUS: dict[int, tuple[_Kind, str, str]] = {
-    301: (S3BucketError, "bucket", _BUCKET),
-    401: (S3BucketError, "forbidden", _NO),
-    403: (S3BucketError, "forbidden", _NO),
-    404: (S3FileNotFoundError, "not_found", "There is no such object."),
-    405: (S3BucketError, "not_implemented", _NOT_OFFERED),
-    407: (NotS3, "not_s3", "A proxy on the way asks for a login ({told})."),
-    412: (Conflict, "key_taken", _TAKEN),
-    429: (Throttled, "throttled", _SLOW),
-    501: (S3BucketError, "not_implemented", _NOT_OFFERED),
-    503: (Throttled, "throttled", _SLOW),
-    507: (S3BucketError, "bucket_full", _FULL),
-    511: (NotS3, "not_s3", "The network asks for a login ({told})."),
-}
-# A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
-_OF_AN_UPLOAD = {
-    "UploadPart",
-    "UploadPartCopy",
-    "ListParts",
-    "CompleteMultipartUpload",
-    "AbortMultipartUpload",
-}
+    ``options``: what the request carried beside the necessary, in words.
+    """
+
+    def __init__(self, peer: tuple[str, int] | None, options: str = "") -> None:
+        self._peer = peer
+        self._options = options
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            ours = translate(error, peer=self._peer, options=self._options)
+            if ours is not error:
+                raise ours from error
 
 
 def translate(
@@ -267,7 +71,7 @@ def translate(
     if ours is not None:
         return ours
     if isinstance(error, boto.ClientError):
-        return _answered(error, options)
+        return answered(error, options)
     return _not_sent(error) or _not_s3(error, causes) or _unanswered(causes, peer)
 
 
@@ -277,13 +81,14 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.PartialCredentialsError | boto.ProfileNotFound):
         # Names of settings and profiles, no values.
         return S3CredentialsError(
-            f"The credentials cannot be used: {_plain(error).rstrip('.')}.", code="no_credentials"
+            f"The credentials cannot be used: {short_line(error).rstrip('.')}.",
+            code="no_credentials",
         )
     return _misnamed(error)
 
 
 def _misnamed(error: BaseException) -> S3IntegrationError | None:
-    """What a setting that no request can be made of is to say; none for any other error."""
+    """The error for a setting of which no request can be made; none for any other error."""
     misnamed = "Invalid endpoint" in str(error) and isinstance(error, ValueError)
     if misnamed or isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
         return S3BucketError(
@@ -292,8 +97,8 @@ def _misnamed(error: BaseException) -> S3IntegrationError | None:
         )
     if isinstance(error, boto.ParamValidationError):
         if "Invalid bucket name" in str(error):
-            return S3BucketError(_BUCKET.format(told="InvalidBucketName"), code="bucket")
-        return Refused(f"The request is malformed: {_plain(error)}")
+            return S3BucketError(BUCKET.format(told="InvalidBucketName"), code="bucket")
+        return Refused(f"The request is malformed: {short_line(error)}")
     on_the_way = boto.HTTPClientError | boto.ConnectionError | ResponseParserError
     if isinstance(error, boto.BotoCoreError) and not isinstance(error, on_the_way):
         # A profile, a region, a file of the AWS settings: nothing was sent.
@@ -305,7 +110,7 @@ def unusable_settings(error: BaseException) -> S3BucketError:
     """What is wrong with the AWS settings of this machine, so that no request can be made."""
     return S3BucketError(
         f"The AWS settings of this machine (AWS_... variables, ~/.aws) cannot be used:"
-        f" {_plain(error).rstrip('.')}.",
+        f" {short_line(error).rstrip('.')}.",
         code="aws_settings",
     )
 
@@ -326,69 +131,8 @@ def _not_s3(error: BaseException, causes: Sequence[BaseException]) -> S3Integrat
     return None
 
 
-def _answered(error: boto.ClientError, options: str) -> S3IntegrationError:
-    answer: Mapping[str, Any] = error.response
-    details = answer.get("Error", {})
-    meta = answer.get("ResponseMetadata", {})
-    code, status = str(details.get("Code") or ""), int(meta.get("HTTPStatusCode") or 0)
-    headers = meta.get("HTTPHeaders") or {}
-    if from_cache(headers):
-        return NotS3(FROM_CACHE)
-    told = _told(error, status, options)
-    # The body of a HEAD says nothing about who answers, and some servers label it HTML.
-    wordless = error.operation_name in _HEADS
-    kind, our_code, sentence = _meaning(error.operation_name, code, told)
-    if code not in TABLE and not wordless and status not in _LOGIN:
-        if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
-            return login_page(told)
-        if not code:
-            kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
-    if our_code == "not_implemented" and "server-side-encryption" in told.asked:
-        sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
-    found = kind(sentence.format(told=told), code=our_code, retry_after_s=patience_s(headers))
-    found.told = told
-    return found
-
-
-def login_page(told: Told) -> NotS3:
-    """What to say where a web page came: S3 has told nothing, so nothing is learnt from it."""
-    error = NotS3(_LOGIN_PAGE.format(told=told))
-    error.page = told
-    return error
-
-
-def _told(error: boto.ClientError, status: int, options: str) -> Told:
-    details = error.response.get("Error", {})
-    code = str(details.get("Code") or "")
-    # botocore puts the status in place of a code that is not there.
-    code = "" if code == str(status) else _plain(code)[:80] if code else ""
-    message = str(details.get("Message") or "") if code else ""
-    asked = f"{error.operation_name} with {options}" if options else error.operation_name
-    return Told(asked, status, code, _plain(message)[:120] if message else "")
-
-
-def _meaning(operation: str, code: str, told: Told) -> tuple[_Kind, str, str]:
-    if code.startswith("KMS."):
-        denied = "AccessDenied" in code
-        code = "AccessDenied" if denied else "InvalidEncryptionAlgorithmError"
-    if told.status == 404 and operation in _OF_AN_UPLOAD and code != "NoSuchBucket":
-        code = "NoSuchUpload"
-    if told.status == 405 and operation in _OPTIONAL:
-        code = "NotImplemented"
-    if code == "NoSuchUpload" and operation == "ListMultipartUploads":
-        return S3FileNotFoundError, "no_uploads", "There are no open uploads ({told})."  # rclone
-    if code in {"AuthorizationHeaderMalformed", "SignatureDoesNotMatch"}:
-        code = "RequestTimeTooSkewed" if _CLOCK_WORDS.search(told.message) else code
-    if code in TABLE:
-        return TABLE[code]
-    unknown = _UNWELL if told.code else _WORDLESS
-    if told.code and told.status == 400:
-        return Transient, "s3_refused", _NO  # its own words say more than we know
-    return _STATUS.get(told.status) or (Transient, "s3_unwell", unknown)
-
-
 def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3IntegrationError:
-    # The library of TLS says what is wrong with it; those above add the whole address.
+    # The TLS library says what is wrong with it; the libraries above add the whole address.
     said = (str(getattr(one, "verify_message", "")) for one in causes)
     text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:
@@ -397,8 +141,9 @@ def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3Integ
             "PETAL_S3_TLS_IGNORE_DATES=true.",
             code="tls_dates",
         )
+    wrong = short_line(text).rstrip(".")
     return NotS3(
-        f"The certificate that came is not one for the address of S3 ({_plain(text).rstrip('.')}).",
+        f"The certificate that came is not one for the address of S3 ({wrong}).",
         code="tls",
     )
 
@@ -449,8 +194,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         inner = kept.get("error") if isinstance(kept, dict) else None
         waiting += [inner if isinstance(inner, BaseException) else None]
         waiting.append(one.__cause__)
-
-
-def _plain(text: object) -> str:
-    """One short line of printable text out of what a server or library said."""
-    return re.sub(r"[^\x20-\x7e]+", " ", str(text or "no reason given"))[:200]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from petal_s3.errors import (
     Conflict,
@@ -16,7 +15,8 @@ from petal_s3.errors import (
     Throttled,
     UploadGone,
 )
-from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.capabilities import Capabilities, Feature
+from petal_s3.s3.shapes import Params
 
 _ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId")
 # Per operation: the parameters that ask for a feature.
@@ -52,7 +52,7 @@ _HEADERS = {
     "MetadataDirective": "x-amz-metadata-directive",
     "ServerSideEncryption": "x-amz-server-side-encryption",
 }
-# Codes that speak of something else than an option, whatever the request carried.
+# Codes that are about something else than an option, whatever the request carried.
 _OTHER_CODES = {"bucket", "bucket_full", "address_style", "aws_settings"}
 # S3 itself may have trouble: only asked twice such an answer says something of an option.
 _VAGUE_STATUS = {403, 500, 502, 503}
@@ -60,12 +60,12 @@ _VAGUE_STATUS = {403, 500, 502, 503}
 _OF_THE_LOG = {"KeyTooLongError", "EntityTooLarge", "MetadataTooLarge"}
 
 
-def spoken(params: Mapping[str, Any]) -> str:
+def spoken(params: Params) -> str:
     """The optional headers that a request carries, for a sentence."""
     return " and ".join(header for name, header in _HEADERS.items() if name in params)
 
 
-def carried(operation: str, params: Mapping[str, Any]) -> tuple[Feature, ...]:
+def carried(operation: str, params: Params) -> tuple[Feature, ...]:
     """The features that a request asks for."""
     return tuple(
         feature
@@ -74,7 +74,7 @@ def carried(operation: str, params: Mapping[str, Any]) -> tuple[Feature, ...]:
     )
 
 
-def without(operation: str, params: Mapping[str, Any], *features: Feature) -> dict[str, Any]:
+def without(operation: str, params: Params, *features: Feature) -> Params:
     """The parameters of a request without those that ask for ``features``."""
     options = OPTIONS.get(operation, {})
     dropped = {name for feature in features for name in options.get(feature, ())}
@@ -86,6 +86,16 @@ def without(operation: str, params: Mapping[str, Any], *features: Feature) -> di
         ]
         left["MultipartUpload"] = {"Parts": parts}
     return left
+
+
+def offered(operation: str, params: Params, capabilities: Capabilities) -> Params:
+    """``params`` without the options that the server is known to lack; encryption stays."""
+    lacked = [
+        feature
+        for feature in carried(operation, params)
+        if feature != "encryption" and capabilities.lacks(feature)
+    ]
+    return without(operation, params, *lacked)
 
 
 def may_be_refusal(error: S3IntegrationError) -> bool:
@@ -114,7 +124,7 @@ def is_vague(error: S3IntegrationError) -> bool:
     return told is None or told.status in _VAGUE_STATUS
 
 
-def to_drop(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[Feature, ...]]:
+def to_drop(operation: str, params: Params) -> Iterator[tuple[Feature, ...]]:
     """What to leave out of a refused request, in turn: each option by itself, then all of them.
 
     Never the encryption: nothing is stored otherwise than was asked for.

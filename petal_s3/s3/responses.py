@@ -1,4 +1,4 @@
-"""What S3 says: the values of its answers, and the checks that only S3 can pass."""
+"""The values of S3's answers, and checks that only an answer of S3 passes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from petal_s3.errors import BadInput, Mismatch, NotS3
+from petal_s3.errors import BadInput, Mismatch, NotS3, S3BucketError
 from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, etag_parts
+from petal_s3.s3.shapes import Answer
 
 _ENCRYPTION_HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -23,7 +23,7 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 class ObjectInfo:
     """What S3 says about an object; ``crc32`` only when it covers the whole object.
 
-    ``size``: bytes of the object, or of the stretch that was asked for; then ``whole_size`` is
+    ``size``: bytes of the object, or of the range that was asked for; then ``whole_size`` is
     that of the object.
     """
 
@@ -86,32 +86,19 @@ def encryption(sse: str) -> dict[str, str]:
 
 
 def encryption_headers(parameters: Mapping[str, str]) -> dict[str, str]:
-    """What :func:`encryption` asks for, as headers of a request that somebody else makes."""
+    """What :func:`encryption` asks for, as headers of a request that is made elsewhere."""
     return {_ENCRYPTION_HEADERS[name]: value for name, value in parameters.items()}
 
 
-def listed(part: HeldPart, *, checksummed: bool) -> dict[str, Any]:
+def listed(part: HeldPart, *, checksummed: bool) -> dict[str, object]:
     """A part as CompleteMultipartUpload names it."""
-    named: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
+    named: dict[str, object] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
     if checksummed:
         named["ChecksumCRC32"] = part.crc32
     return named
 
 
-def aborts_stale_uploads(rule: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a lifecycle rule aborts stale multipart uploads of every key below ``prefix``."""
-    told = rule.get("AbortIncompleteMultipartUpload") or {}
-    if rule.get("Status") != "Enabled" or not told.get("DaysAfterInitiation"):
-        return False
-    chosen = dict(rule.get("Filter") or {})
-    chosen |= chosen.pop("And", None) or {}
-    covered = chosen.pop("Prefix", None) or rule.get("Prefix") or ""
-    return not chosen and prefix.startswith(covered)  # what is left chooses by tag or size
-
-
-def confirmed(
-    answer: Mapping[str, Any], digest: Digest, capabilities: Capabilities, etags: Feature
-) -> str:
+def confirmed(answer: Answer, digest: Digest, capabilities: Capabilities, etags: Feature) -> str:
     """Return the ETag of bytes that S3 says it has; raises :class:`Mismatch`.
 
     Its ETag or checksum must be ours, where either is known to tell of the bytes. An ETag of the
@@ -136,18 +123,18 @@ def _other_bytes(told: str, sent: str) -> Mismatch:
     return Mismatch(f"S3 confirmed {told}, and {sent} was sent; it is sent again.")
 
 
-def status(answer: Mapping[str, Any]) -> int:
+def status(answer: Answer) -> int:
     """The HTTP status of an answer; 0 when it has none."""
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def gone(answer: Mapping[str, Any]) -> bool:
-    """Whether S3 says that it removed what was asked: a portal may answer 204 as well."""
+def gone(answer: Answer) -> bool:
+    """Whether S3 says that it removed an object: its request id tells it from a portal."""
     return status(answer) == 204 and bool(answer["ResponseMetadata"].get("RequestId"))
 
 
-def bears(answer: Mapping[str, Any], first: int | None, last: int | None) -> tuple[int, int]:
-    """How many bytes follow, and of how many; the latter is 0 where that is not told.
+def body_sizes(answer: Answer, first: int | None, last: int | None) -> tuple[int, int]:
+    """The bytes that follow, and those of the whole object, 0 where that is not told.
 
     Raises :class:`NotS3` unless they are those that were asked for.
     """
@@ -184,12 +171,12 @@ class Presigned:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def storage_class(answer: Mapping[str, Any]) -> str:
+def storage_class(answer: Answer) -> str:
     """How S3 stores an object; it leaves out the usual way."""
     return str(answer.get("StorageClass") or "STANDARD")
 
 
-def about(answer: Mapping[str, Any], asked: Mapping[str, str], signs: Sequence[str] = ()) -> None:
+def about(answer: Answer, asked: Mapping[str, str], signs: Sequence[str] = ()) -> None:
     """Check that an answer is about what was ``asked``; raises :class:`NotS3`.
 
     What it repeats of the question must be the same, and something of it must be there: some
@@ -202,7 +189,7 @@ def about(answer: Mapping[str, Any], asked: Mapping[str, str], signs: Sequence[s
         raise NotS3(f"The answer lacks {' and '.join(asked)}, which S3 repeats in each.")
 
 
-def text(answer: Mapping[str, Any], name: str) -> str:
+def text(answer: Answer, name: str) -> str:
     """A text that S3 never leaves out; raises :class:`NotS3` where it is missing."""
     value = answer.get(name)
     if not isinstance(value, str) or not value:
@@ -210,9 +197,14 @@ def text(answer: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def number(answer: Mapping[str, Any], name: str) -> int:
+def number(answer: Answer, name: str) -> int:
     """A number that S3 never leaves out; raises :class:`NotS3` where it is missing."""
     value = answer.get(name)
     if not isinstance(value, int):
         raise NotS3(f"The answer lacks {name}, which S3 never leaves out.")
     return value
+
+
+def withheld(error: S3BucketError) -> bool:
+    """Whether S3 only withholds this one operation: no permission, or not on this server."""
+    return error.code in {"forbidden", "not_implemented"}

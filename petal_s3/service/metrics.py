@@ -1,4 +1,4 @@
-"""Tell Prometheus how things are; every figure is read when it is asked for."""
+"""Figures for Prometheus; each is read when it is asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True)
 class Figures:
-    """What is told. Counters count since the process began, deletions since the outbox did."""
+    """All figures. Counters count since the process began, deletions since the outbox was made."""
 
     rows: Mapping[str, int]
     backlog_bytes: int
@@ -29,7 +29,7 @@ class Figures:
     deletions: Totals
 
 
-class _Told:
+class _Collector:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
 
@@ -67,5 +67,5 @@ class _Told:
 def exposition(figures: Figures) -> str:
     """The figures in Prometheus' text format 0.0.4."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Told(figures))
+    registry.register(_Collector(figures))
     return generate_latest(registry).decode()

@@ -11,18 +11,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from petal_s3.core.kinds import TEXT_KINDS
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError
-from petal_s3.logs.log_file import log_time, open_log
+from petal_s3.intake.enqueue import locate
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import open_log
 from petal_s3.logs.sniff import kind_of, refused, shown_name
-from petal_s3.objects.ownership import DESCRIPTION, session_folder, stamped
+from petal_s3.objects.key_names import session_folder, stamped
+from petal_s3.objects.user_metadata import DESCRIPTION
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing
 from petal_s3.service.service import Service
+from petal_s3.service.views.objects import upload_view
+from petal_s3.service.views.sessions import S3LogMetadata
 
 MIB = 1024 * 1024
 MAX_TEXT_BYTES = 500 * MIB
@@ -33,25 +36,8 @@ _URL_S = 3600
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_ -][A-Za-z0-9._ -]{0,99}")
 
 
-class S3LogMetadata(BaseModel):
-    """A log of a session that S3 has proven; sizes in bytes, times as ISO 8601 in UTC."""
-
-    model_config = ConfigDict(frozen=True)
-
-    s3_uri: str
-    bucket: str
-    key: str
-    file_name: str
-    file_size: int
-    upload_timestamp: str
-    session_id: str
-    content_type: str
-    presigned_url: str | None
-    etag: str
-
-
 def megabytes(size: int) -> float:
-    """Bytes as people say them here: a megabyte has 1024 * 1024."""
+    """Bytes in megabytes of 1024 * 1024."""
     return size / MIB
 
 
@@ -82,13 +68,15 @@ async def enter_log(
     :class:`BadInput` (``bad_session``), :class:`NotAFlightLog`, :class:`NotAllowed`,
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
-    session_folder(service.ownership.home, session_id)
-    real, _ = await service.run(service.intake.located, path, inside_only)
+    session_folder(service.ownership.machine_prefix, session_id)
+    real, _ = await service.run(
+        lambda: locate(path, service.intake.directories, inside_only=inside_only)
+    )
     name = Path(more.pop("name", None) or os.fspath(path)).name
     status = await service.run(_status, real)
     check_text(name, status.st_size)
     moment = log_time(real.with_name(name), status.st_mtime_ns, compact=True)
-    folder = session_folder(service.ownership.home, session_id, "logs")
+    folder = session_folder(service.ownership.machine_prefix, session_id, "logs")
     async with contextlib.aclosing(_read(service, real, status.st_size)) as blocks:
         return await service.receive(
             blocks,
@@ -102,7 +90,7 @@ async def enter_log(
 
 
 def _said(description: str) -> str:
-    """What a row keeps of a description: as much as metadata hold, and no half character."""
+    """A description as a row keeps it: cut to what metadata hold, never inside a character."""
     text = description[:_DESCRIPTION_CHARS]
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -116,7 +104,7 @@ def _status(real: Path) -> os.stat_result:
 
 
 async def _read(service: Service, real: Path, size: int) -> AsyncGenerator[bytes, None]:
-    """The first ``size`` bytes of a file: what is added meanwhile belongs to the next time."""
+    """The first ``size`` bytes of a file; what is added meanwhile is left for the next upload."""
     fd = await service.run(lambda: open_log(real, real=True))
     try:
         at = 0
@@ -133,7 +121,7 @@ async def _read(service: Service, real: Path, size: int) -> AsyncGenerator[bytes
 async def upload_log(
     service: Service, path: str | os.PathLike[str], session_id: str, description: str = ""
 ) -> S3LogMetadata:
-    """Bring a text log into the bucket and return when it is proven.
+    """Upload a text log and return when it is proven.
 
     Raises as :func:`enter_log`; :class:`NotNow` when nothing can be sent now: it stays in the
     outbox and is sent later.
@@ -143,7 +131,7 @@ async def upload_log(
 
 
 async def save_result(
-    service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
+    service: Service, session_id: str, result: Mapping[str, object], name: str = "analysis"
 ) -> S3LogMetadata:
     """As :func:`enter_result`, and return when it is proven, as :func:`upload_log` does."""
     row = await enter_result(service, session_id, result, name)
@@ -151,14 +139,14 @@ async def save_result(
 
 
 async def enter_result(
-    service: Service, session_id: str, result: Mapping[str, Any], name: str = "analysis"
+    service: Service, session_id: str, result: Mapping[str, object], name: str = "analysis"
 ) -> Row:
     """Enter the result of an analysis into the outbox as JSON, durably; returns at once.
 
     It stands at ``…/sessions/{session_id}/analysis/{time of receipt}_{name}.json``. Raises
     :class:`BadInput` for what is no JSON or larger than 16 MiB, else as :func:`enter_log`.
     """
-    folder = session_folder(service.ownership.home, session_id, "analysis")
+    folder = session_folder(service.ownership.machine_prefix, session_id, "analysis")
     if not _RESULT_NAME.fullmatch(name):
         raise BadInput(
             "The name of a result has 1 to 100 letters, digits, spaces, dots, - and _, and does not"
@@ -176,7 +164,7 @@ async def enter_result(
     )
 
 
-def _as_json(result: Mapping[str, Any]) -> bytes:
+def _as_json(result: Mapping[str, object]) -> bytes:
     try:
         text = json.dumps(dict(result), ensure_ascii=False, allow_nan=False, indent=1)
         body = text.encode()
@@ -197,16 +185,16 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
-    """What a settled row brought into the bucket; raises :class:`S3UploadError` for nothing.
+    """Describe the proven log of a settled row; raises :class:`S3UploadError` if it is not proven.
 
     Without a URL where none can be signed now: the log is proven all the same.
     """
-    sent = views.uploaded(service.settings, done)
+    sent = upload_view(service.settings, done)
     assert done.receipt is not None
     bucket = service.settings.bucket_name
     url: str | None = None
     with contextlib.suppress(S3IntegrationError):
-        url = (await service.presign(done.key, _URL_S))["url"]
+        url = (await signing.presign(service, done.key, _URL_S)).url
     at = datetime.fromtimestamp(done.receipt.verified_at, timezone.utc)
     return S3LogMetadata(
         s3_uri=f"s3://{bucket}/{done.key}",
@@ -216,7 +204,7 @@ async def metadata_of(service: Service, done: Row) -> S3LogMetadata:
         file_size=done.size,
         upload_timestamp=at.isoformat(),
         session_id=done.session_id or "",
-        content_type=sent["content_type"],
+        content_type=sent.content_type,
         presigned_url=url,
         etag=done.receipt.etag,
     )
@@ -228,7 +216,7 @@ async def list_logs(service: Service, session_id: str) -> list[ObjectInfo]:
     Raises :class:`S3FileNotFoundError` (``no_session``) for a session of which neither bucket nor
     outbox know anything.
     """
-    folder = session_folder(service.ownership.home, session_id)
+    folder = session_folder(service.ownership.machine_prefix, session_id)
     found = [item async for item in service.objects.walk(f"{folder}logs/")]
     if not found and not await waiting(service, session_id):
         _, page = await service.objects.page(folder, limit=1)

@@ -1,4 +1,4 @@
-"""Look at an outbox from outside: nothing is created, no lock is taken, nobody is asked."""
+"""Read an outbox from outside: nothing is created, no lock is taken, no process is asked."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find
-from petal_s3.intake.spool import DrainLock
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.intake.log_directories import find_logs
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
-from petal_s3.service.status import row_json, summary, why_not
-
-Json = dict[str, Any]
+from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.service.status import NO_REPORT, Report, read_report, reason_of, summary
+from petal_s3.service.views.rows import row_view
+from petal_s3.service.views.status import SnapshotView
 
 _ORDER = ("uploading", "queued", "dead", "verified", "cancelled")
 
 
-def look(settings: Settings, limit: int) -> Json:
-    """The JSON of ``/status`` with at most ``limit`` ``rows``: unsettled first, newest first.
+def read_status(settings: Settings, limit: int) -> SnapshotView:
+    """How things are, with at most ``limit`` ``rows``: unsettled first, newest first.
 
     Raises :class:`LocalStorageError` when the outbox cannot be read.
     """
@@ -37,28 +35,26 @@ def look(settings: Settings, limit: int) -> Json:
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
-        said = memory.said(outbox)
+        report = read_report(drain_status.last(outbox))
         holder = DrainLock(settings.state_dir).holder()
-        found = summary(outbox, said, holder, bucket_name_of(settings))
-        drained = found["drained_by"] is not None
-        held_up = str(said.get("reason", "")) if drained else ""
-        return {**found, "rows": [_row(row, held_up, drained=drained) for row in rows]}
+        found = summary(outbox, report, holder, bucket_name_of(settings))
+        drained = found.drained_by is not None
+        held_up = report.reason if drained else ""
+        shown = [
+            row_view(row, clock.now(), reason_of(row, held_up, drained=drained)) for row in rows
+        ]
+        return SnapshotView(**found.model_dump(), rows=shown)
 
 
-def _row(row: Row, held_up: str, *, drained: bool) -> Json:
-    """A row as it is shown."""
-    return {**row_json(row, clock.now()), "reason": why_not(row, held_up, drained=drained)}
-
-
-def last_said(settings: Settings) -> Json:
-    """What the process that drained last said of itself; empty when there was none."""
+def last_report(settings: Settings) -> Report:
+    """What the process that drained last said of itself; an empty one when there was none."""
     with _reading(settings.outbox_path) as outbox:
-        return {} if outbox is None else memory.said(outbox)
+        return NO_REPORT if outbox is None else read_report(drain_status.last(outbox))
 
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find(settings)
+    files = find_logs(settings)
     if not files:
         directories = ", ".join(str(directory) for directory in settings.directories)
         return [
@@ -66,7 +62,7 @@ def hints(settings: Settings) -> list[str]:
             " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
         ]
     with _reading(settings.outbox_path) as outbox:
-        new = len(files if outbox is None else queries.unknown(outbox, files))
+        new = len(files if outbox is None else queries.without_row(outbox, files))
     if not new:
         return []
     return [
@@ -91,10 +87,11 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
             outbox.close()
 
 
-def _nothing_yet(path: Path) -> Json:
+def _nothing_yet(path: Path) -> SnapshotView:
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))
-        found = summary(empty, {}, None, "")
+        found = summary(empty, NO_REPORT, None, "")
         empty.close()
     why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
-    return {**found, "outbox": str(path), "reason": why, "rows": []}
+    shown = found.model_dump() | {"outbox": str(path), "reason": why}
+    return SnapshotView(**shown, rows=[])

@@ -1,21 +1,24 @@
-"""Say how things are, to people and machines: are my logs up, and if not, why?"""
+"""Sum the outbox and the drain up: are my logs up, and if not, why?"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+
+from pydantic import Field, ValidationError
 
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
-from petal_s3.outbox.storage import no_room
 from petal_s3.s3 import capabilities
+from petal_s3.service.reasons import ITS_TURN, NO_DRAIN
+from petal_s3.service.views.status import StatusView, capabilities_view
+from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
 
 _WINDOW_S = 10.0
-NOBODY_DRAINS = "Nobody drains this outbox: start the host, or run petal-s3 drain."
 _LEAST_S = 1.0  # what buffers swallow at first would look like a fast link
 
 
@@ -36,91 +39,84 @@ class Rate:
         return (total - before) / (now - then) if now - then >= _LEAST_S else 0.0
 
 
-def row_json(row: Row, now: float, *, moved: int | None = None) -> dict[str, Any]:
-    """A row as REST and ``--json`` show it; ``moved``: bytes on their way, when known."""
-    receipt = None
-    if row.receipt is not None:
-        receipt = {
-            "etag": row.receipt.etag,
-            "checksum": row.receipt.checksum,
-            "size": row.receipt.size,
-            "proof": row.receipt.proof,
-            "verified_at": row.receipt.verified_at,
-        }
-    return {
-        "id": row.id,
-        "path": row.path,
-        "key": row.key,
-        "state": row.state,
-        "size": row.size,
-        "sent_bytes": row.sent_bytes if moved is None else max(row.sent_bytes, moved),
-        "kind": row.kind,
-        "verdict": row.verdict,
-        "priority": row.priority,
-        "session_id": row.session_id,
-        "attempts": row.attempts,
-        "parts_sent": row.parts_sent,
-        "parts_resent": row.parts_resent,
-        "code": row.code,
-        "reason": row.reason,
-        "next_attempt_s": row.next_attempt_s(now),
-        "same_as": row.same_as,
-        "pinned": row.pinned,
-        "local": row.local,
-        "receipt": receipt,
-    }
+class Report(View):
+    """What a draining process says of itself, for other processes; kept in the outbox as JSON.
+
+    ``reason`` and ``code``: why nothing is sent; ``trouble``: why no log is taken in.
+    """
+
+    pid: int = 0
+    machine_id: str = ""
+    link: Link = "unknown"
+    credentials: Credentials = "none"
+    clock_offset_s: float | None = None
+    flight_state: Flight = "unknown"
+    reason: str = ""
+    code: str = ""
+    rate_bytes_s: float = 0.0
+    settling: list[str] = Field(default_factory=list)
+    trouble: str = ""
+    advice: list[str] = Field(default_factory=list)
 
 
-def why_not(row: Row, held_up: str, *, drained: bool) -> str:
+NO_REPORT = Report()
+
+
+def read_report(said: Mapping[str, object]) -> Report:
+    """The report that lies in the outbox; an empty one where another version wrote it."""
+    try:
+        return Report.model_validate(said)
+    except ValidationError:
+        return NO_REPORT
+
+
+def reason_of(row: Row, held_up: str, *, drained: bool) -> str:
     """Why a row is not up yet; one that waits always says it.
 
-    ``held_up``: what holds up every row; that comes first. Where nobody drains, what was claimed
-    by a process that was killed is on no way.
+    ``held_up``: what holds up every row; that comes first. ``drained``: whether a process
+    uploads; where none does, no row is on its way, not even one that a killed process claimed.
     """
     if row.settled:
         return row.reason
     if row.state == "uploading":
-        return row.reason if drained else NOBODY_DRAINS
-    return held_up or row.reason or ("It waits its turn." if drained else NOBODY_DRAINS)
+        return row.reason if drained else NO_DRAIN.sentence
+    return held_up or row.reason or (ITS_TURN if drained else NO_DRAIN).sentence
 
 
-def summary(
-    outbox: Outbox, said: Mapping[str, Any], drained_by: int | None, bucket: str
-) -> dict[str, Any]:
-    """The one JSON of ``/status``; blocking.
+def summary(outbox: Outbox, report: Report, drained_by: int | None, bucket: str) -> StatusView:
+    """How things are; blocking.
 
-    ``said`` is what the draining process says of itself; it counts only while one drains.
-    ``bucket``: the name under which its server is known
-    (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
+    ``report`` counts only while a process drains. ``bucket``: the name under which its server is
+    known (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
     """
-    live = said if drained_by is not None else {}
+    live = report if drained_by is not None else NO_REPORT
     backlog, oldest = queries.backlog(outbox)
-    rate = float(live.get("rate_bytes_s", 0.0))
+    rate = live.rate_bytes_s
     reason = ""
     if oldest is not None:
-        reason = NOBODY_DRAINS if drained_by is None else str(live.get("reason") or oldest.reason)
-    # Who cannot write cannot publish why either: that is seen from outside.
-    reason = no_room(outbox.path.parent) or reason or str(live.get("trouble", ""))
-    return {
-        "link": live.get("link", "unknown"),
-        "credentials": live.get("credentials", "none"),
-        "clock_offset_s": live.get("clock_offset_s"),
-        "flight_state": live.get("flight_state", "unknown"),
-        "counts": queries.counts(outbox),
-        "backlog_bytes": backlog,
-        "rate_bytes_s": round(rate),
-        "eta_s": round(backlog / rate) if rate > 0 and backlog else None,
-        "oldest_unsent_s": max(0, int(time.time()) - oldest.landed_at) if oldest else None,
-        "reason": reason,
-        "outbox": str(outbox.path),
-        "drained_by": drained_by,
-        "settling": live.get("settling", []),
-        "advice": live.get("advice", []),
-        "capabilities": _capabilities(outbox, bucket),
-    }
-
-
-def _capabilities(outbox: Outbox, bucket: str) -> dict[str, Any] | None:
-    """What is known of the server; none where nothing is."""
+        reason = NO_DRAIN.sentence if drained_by is None else live.reason or oldest.reason
     known = capabilities.read(kept.known_of(outbox, bucket))
-    return known.as_json() if known.known else None
+    return StatusView(
+        link=live.link,
+        credentials=live.credentials,
+        clock_offset_s=live.clock_offset_s,
+        flight_state=live.flight_state,
+        counts=_counts(outbox),
+        backlog_bytes=backlog,
+        rate_bytes_s=round(rate),
+        eta_s=round(backlog / rate) if rate > 0 and backlog else None,
+        oldest_unsent_s=max(0, int(time.time()) - oldest.landed_at) if oldest else None,
+        # A process that cannot write cannot report that either: it is seen from outside.
+        reason=no_room(outbox.path.parent) or reason or live.trouble,
+        outbox=str(outbox.path),
+        drained_by=drained_by,
+        settling=live.settling,
+        advice=live.advice,
+        capabilities=capabilities_view(known),
+    )
+
+
+def _counts(outbox: Outbox) -> dict[RowState, int]:
+    found = queries.counts(outbox)
+    states: tuple[RowState, ...] = ("queued", "uploading", "verified", "dead", "cancelled")
+    return {state: found[state] for state in states}

@@ -1,4 +1,4 @@
-"""Hand a large file over by its key: a URL to put it, what it is, and its end."""
+"""Temporary objects of a session: a URL to put a large file to, what it is, and its end."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import PurePath
-from typing import Any
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
-from petal_s3.objects.download import to_end
-from petal_s3.objects.ownership import key_name, metadata, temporary_folder
+from petal_s3.objects.key_names import key_name, temporary_folder
+from petal_s3.objects.user_metadata import metadata
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.service import views
+from petal_s3.service import signing
 from petal_s3.service.service import Service
+from petal_s3.service.views.objects import PresignUploadView, presign_view, url_of
+from petal_s3.service.views.sessions import FileUploadMetadata
 
 log = logging.getLogger("petal_s3")
 
@@ -34,26 +34,10 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 _FILE_ID = re.compile(r"([0-9a-f]{32})_")
 
 
-class FileUploadMetadata(BaseModel):
-    """A file that was handed over; ``size`` in bytes, ``extension`` with its dot."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: str
-    extension: str
-    size: int = Field(ge=0)
-    index: int = Field(0, ge=0)
-    file_id: str
-    page_count: int | None = Field(None, ge=0)
-    s3Key: str  # noqa: N815 - the name that its readers know
-    s3Url: str  # noqa: N815
-
-
 async def begin(
     service: Service, session_id: str, name: str, size: int, media_type: str | None = None
-) -> dict[str, Any]:
-    """A URL to which the file is put, and the key under which it then stands for a day at most.
+) -> PresignUploadView:
+    """Sign a URL to put a file to, and name its key; the object is deleted after a day.
 
     The URL takes ``size`` bytes, no more and no less. Raises :class:`BadInput`.
     """
@@ -69,21 +53,22 @@ async def begin(
     made = await service.objects.presign_put(
         key, URL_S, size=size, content_type=kind, metadata=about
     )
-    until = service.ends_at(made)
-    return {**views.presigned(key, made, until), "file_id": file_id, "name": name, "size": size}
+    until = signing.ends_at(service, made)
+    shown = presign_view(key, made, until)
+    return PresignUploadView(**shown.model_dump(), file_id=file_id, name=name, size=size)
 
 
 async def complete(
     service: Service, session_id: str, key: str, *, index: int = 0, page_count: int | None = None
 ) -> FileUploadMetadata:
-    """What was put under ``key``; looked at in S3.
+    """Describe the file that was put under ``key``, as S3 has it.
 
     Raises :class:`NotAllowed` for a key of anything else than a file handed over in this session,
     :class:`S3FileNotFoundError` (``not_uploaded``), and :class:`Conflict` (``incomplete``) for
     other bytes than were announced: those are deleted.
     """
     key = service.objects.own(key)
-    if not key.startswith(temporary_folder(service.ownership.home, session_id)):
+    if not key.startswith(temporary_folder(service.ownership.machine_prefix, session_id)):
         raise NotAllowed("This key does not belong to a file that was handed over in this session.")
     try:
         info = await service.objects.head(key)
@@ -128,12 +113,16 @@ async def take_inline(  # noqa: PLR0913 - a file and what is said of it
         raise BadInput("The file is empty.", code="empty")
     file_id, kind, about = _about(name, len(body), media_type)
     key = _key(service, session_id, file_id, name)
-    try:
-        await service.objects.put_bytes(key, body, content_type=kind, metadata=about)
-        return await complete(service, session_id, key, index=index, page_count=page_count)
-    except BaseException:
+
+    async def forget() -> None:
         await to_end(_forget(service, key))
-        raise
+
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(forget)
+        await service.objects.put_bytes(key, body, content_type=kind, metadata=about)
+        found = await complete(service, session_id, key, index=index, page_count=page_count)
+        undo.pop_all()
+    return found
 
 
 def _too_large() -> BadInput:
@@ -149,7 +138,7 @@ def _too_large() -> BadInput:
 async def processing(
     service: Service, key: str
 ) -> AsyncIterator[tuple[ObjectInfo, AsyncIterator[bytes]]]:
-    """Read a file that was handed over; it is deleted afterwards, however that ends.
+    """Read a temporary object; it is deleted afterwards, also after an error.
 
     Where it cannot be opened it stays, to be asked for again. Raises :class:`NotAllowed` for a
     key that is not a temporary one.
@@ -168,8 +157,8 @@ async def processing(
 
 
 async def end(service: Service, session_id: str) -> int:
-    """A session has ended: delete what was handed over in it; how many objects that were."""
-    folder = temporary_folder(service.ownership.home, session_id)
+    """Delete all temporary objects of a session; returns how many there were."""
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     keys = [item.key async for item in service.objects.walk(folder)]
     for key in keys:
         await service.objects.delete(key)
@@ -177,7 +166,7 @@ async def end(service: Service, session_id: str) -> int:
 
 
 async def _forget(service: Service, key: str) -> None:
-    """Delete what nobody needs; where that fails now, the next daily look does it."""
+    """Delete an object that is no longer needed; where that fails, the daily clean-up does it."""
     try:
         await service.objects.delete(key)
     except S3IntegrationError as error:
@@ -185,7 +174,7 @@ async def _forget(service: Service, key: str) -> None:
 
 
 def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict[str, str]]:
-    """A new file id, the media type, and the metadata that say both name and size again."""
+    """A new file id, the media type, and metadata with name and size."""
     named = name.isprintable() and PurePath(name).name == name != ".."
     if not named or not name.strip() or len(name.encode()) > _NAME_BYTES:
         raise BadInput("This is not a file name.", code="bad_name")
@@ -196,7 +185,7 @@ def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict
 
 
 def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
-    folder = temporary_folder(service.ownership.home, session_id)
+    folder = temporary_folder(service.ownership.machine_prefix, session_id)
     return f"{folder}{file_id}_{key_name(name)}"
 
 
@@ -215,5 +204,5 @@ def _metadata(
         file_id=file_id[1] if file_id else last,
         page_count=page_count,
         s3Key=info.key,
-        s3Url=views.url_of(service.settings, info.key),
+        s3Url=url_of(service.settings, info.key),
     )

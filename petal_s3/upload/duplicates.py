@@ -16,17 +16,16 @@ from petal_s3.errors import (
     Transient,
 )
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.objects.ownership import KeyOwnership, key_with_crc
-from petal_s3.objects.proof import judge
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.objects.key_names import key_with_crc
+from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.objects.proof import judge, may_be_proven_by
+from petal_s3.outbox import queries, remote_objects
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.checksums import etag_parts
-from petal_s3.s3.client import S3, withheld
-from petal_s3.s3.responses import ObjectInfo
-from petal_s3.upload.inventory import Inventory, cut_by, tells_bytes
+from petal_s3.s3.client import S3
+from petal_s3.s3.responses import ObjectInfo, withheld
+from petal_s3.upload.inventory import Inventory, cut_by
 from petal_s3.upload.receipt import Receipts
 from petal_s3.upload.source_file import SourceFile
 
@@ -83,7 +82,7 @@ class DuplicateFinder:
         key = row.key
         held = await self._standing(row, condition)
         if held is None and await self._begun_elsewhere(row, key):
-            held = _NOBODYS
+            held = _IN_USE
         if held is not None:
             settled = await self._compared(row, source, held, expected)
             if settled is not None:
@@ -113,10 +112,10 @@ class DuplicateFinder:
         """
         unsent = row.part_size is None and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
-        if unasked and await self._outbox(memory.inventory_taken):
+        if unasked and await self._outbox(remote_objects.listed_once):
             rows = await self._outbox(queries.at_key, row.key)
             others = any(other.id != row.id for other in rows)
-            if not others and not await self._outbox(memory.object_at, row.key):
+            if not others and not await self._outbox(remote_objects.exists, row.key):
                 return None
         return await self._s3.head(row.key)
 
@@ -124,7 +123,7 @@ class DuplicateFinder:
         self, row: Row, source: SourceFile, held: ObjectInfo, expected: FileBytes
     ) -> Duplicate | FreeKey | None:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
-        if held is _NOBODYS:
+        if held is _IN_USE:
             return None
         if self._receipts.is_wrong(row, held):
             return FreeKey(held.key, wrong=True)
@@ -187,16 +186,13 @@ class DuplicateFinder:
             return []
         checksum = f"crc32:{await expected.crc32()}"
         found = await self._outbox(queries.proven_like, row.size, checksum)
-        others = [other for other in found if other.id != row.id]
-        return [other for other in others if await self._may_be(other, expected)]
-
-    async def _may_be(self, other: Row, expected: FileBytes) -> bool:
-        """Whether a row of this size and CRC32 may be the same by the ETag of its receipt."""
-        assert other.receipt is not None
-        etag = other.receipt.etag
-        if etag_parts(etag) or not tells_bytes(etag, other.size, self._s3.capabilities):
-            return True
-        return await expected.etag(None) == etag
+        return [
+            other
+            for other in found
+            if other.id != row.id
+            and other.receipt is not None
+            and await may_be_proven_by(other.receipt, expected, self._s3.capabilities)
+        ]
 
 
 async def still_there(s3: S3, key: str) -> ObjectInfo | None:
@@ -223,4 +219,6 @@ async def still_there(s3: S3, key: str) -> ObjectInfo | None:
     )
 
 
-_NOBODYS = ObjectInfo(key="", size=-1, etag="")
+_IN_USE = ObjectInfo(
+    key="", size=-1, etag=""
+)  # another row uploads to the key: taken, by unknown bytes

@@ -1,4 +1,4 @@
-"""What the bucket held before this outbox was born, and what of it may be a file's bytes.
+"""What the bucket held before this outbox was made, and what of it may be a file's bytes.
 
 S3 is asked of an object once at most: size, ETag, part size and CRC32 are remembered, and rule out.
 """
@@ -11,16 +11,13 @@ from dataclasses import replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.settings import MIB
 from petal_s3.errors import S3BucketError, S3IntegrationError
 from petal_s3.objects.file_bytes import FileBytes
-from petal_s3.objects.local_bytes import part_sizes
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.metadata import Held
+from petal_s3.objects.proof import likely_part_size
+from petal_s3.outbox import remote_objects
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.capabilities import Capabilities
-from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page
 
@@ -29,10 +26,9 @@ log = logging.getLogger("petal_s3")
 # More than ten years of flights. Bytes that stand further down are not recognised under another
 # name; the log's own key is asked for in any case. A page is some 40 kB: more would not pass a slow
 # link in one life of its, or within a deadline.
-_PAGE = 100
-_MOST_PAGES = 1000
+PAGE = 100
+MOST_PAGES = 1000
 _REFUSED_S = 600.0
-_LEAST_PART_BYTES = 5 * MIB  # what is smaller never came in parts
 
 
 class Inventory:
@@ -45,46 +41,46 @@ class Inventory:
         """When it is tried (again)."""
         self._s3 = s3
         self._outbox = outbox
-        self._ownership = ownership
+        self.ownership = ownership
         self._now = now
         self._pages: Counter[str] = Counter()
 
     async def take(self) -> None:
         """List what there is, once; where it was cut it goes on, also in another process."""
-        if self._now() < self.list_at or await self._outbox(memory.inventory_taken):
+        if self._now() < self.list_at or await self._outbox(remote_objects.listed_once):
             return
         try:
-            for root in self._ownership.listed:
-                await self._list(root)
+            for prefix in self.ownership.listed:
+                await self._list(prefix)
         except S3BucketError as error:
             if error.code != "forbidden":
                 raise
             # It may be allowed later. Until then only a log's own keys are looked at.
             self.list_at = self._now() + _REFUSED_S
             return
-        await self._outbox(memory.take_inventory)
+        await self._outbox(remote_objects.complete_listing)
 
-    async def _list(self, root: str) -> None:
-        while (token := await self._outbox(memory.listed_to, root)) != "":
-            if self._pages[root] >= _MOST_PAGES:
-                log.warning("inventory cut off prefix=%s", root)
+    async def _list(self, prefix: str) -> None:
+        while (token := await self._outbox(remote_objects.next_page, prefix)) != "":
+            if self._pages[prefix] >= MOST_PAGES:
+                log.warning("inventory cut off prefix=%s", prefix)
                 return
-            page = await self._page(root, token)
+            page = await self._page(prefix, token)
             # What is only handed over is deleted soon: it proves no log.
             ours = [
                 (item.key, item.size, item.etag)
                 for item in page.objects
-                if self._ownership.owns(item.key) and not self._ownership.is_temporary(item.key)
+                if self.ownership.owns(item.key) and not self.ownership.is_temporary(item.key)
             ]
-            await self._outbox(memory.list_on, root, ours, page.next_token or "")
-            self._pages[root] += 1
+            await self._outbox(remote_objects.record_page, prefix, ours, page.next_token or "")
+            self._pages[prefix] += 1
 
-    async def _page(self, root: str, token: str | None) -> Page:
+    async def _page(self, prefix: str, token: str | None) -> Page:
         try:
-            return await self._s3.page(root, limit=_PAGE, token=token)
+            return await self._s3.page(prefix, limit=PAGE, token=token)
         except S3IntegrationError as error:
             if not error.blocks_drain:  # not the link: S3 may no longer know the place
-                await self._outbox(memory.list_anew, root)
+                await self._outbox(remote_objects.restart_listing, prefix)
             raise
 
     # -- what may be the same
@@ -95,43 +91,19 @@ class Inventory:
         The part size is 0 where none does: then S3 has to be asked.
         """
         found = []
-        for held in await self._outbox(memory.held_of_size, size):
-            part_size = await self._likely(held, size, expected)
+        for held in await self._outbox(remote_objects.of_size, size):
+            part_size = await likely_part_size(held, size, expected, self._s3.capabilities)
             if part_size is not None:
                 found.append((held.key, part_size))
         return found
 
-    async def _likely(self, held: Held, size: int, expected: FileBytes) -> int | None:
-        if held.crc32 and held.crc32 != await expected.crc32():
-            return None
-        parts = etag_parts(held.etag)
-        if parts == 0 and await expected.etag(None) == held.etag:
-            return 0
-        known = (held.part_size,) if held.part_size else ()
-        for part_size in known or (part_sizes(size, parts) if parts else ()):
-            if await expected.etag(part_size) == held.etag:
-                return part_size
-        silent = not tells_bytes(held.etag, size, self._s3.capabilities)
-        asked = held.part_size is not None
-        unasked = not asked and (silent or bool(parts))
-        return 0 if unasked or (silent and held.crc32) else None
-
     async def heard(self, key: str, info: ObjectInfo | None) -> None:
         """Remember what S3 told of an object of the inventory."""
         if info is None:
-            await self._outbox(memory.no_longer_held, key)
+            await self._outbox(remote_objects.remove, key)
             return
-        held = Held(key, info.etag, info.part_size or 0, info.crc32)
-        await self._outbox(memory.hold, held, info.size)
-
-
-def tells_bytes(etag: str, size: int, capabilities: Capabilities) -> bool:
-    """Whether an object with another ETag than that of the bytes holds other bytes."""
-    parts = etag_parts(etag)
-    if parts is None or capabilities.lacks("md5_etags"):
-        return False
-    joined = parts > 0 or size > _LEAST_PART_BYTES
-    return not (joined and capabilities.lacks("joined_etags"))
+        held = RemoteObject(key, info.etag, info.part_size or 0, info.crc32)
+        await self._outbox(remote_objects.describe, held, info.size)
 
 
 def cut_by(info: ObjectInfo, part_size: int) -> ObjectInfo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -17,8 +18,8 @@ from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.upload.learning import no_encryption
 from petal_s3.upload.source_file import SourceFile
+from petal_s3.upload.trial import no_encryption
 
 log = logging.getLogger("petal_s3")
 
@@ -35,9 +36,18 @@ class Receipts:
         self._outbox = outbox
         self._files = files
 
-    def bytes_of(self, source: SourceFile, **known: object) -> FileBytes:
-        """The bytes of a file, to be compared with objects."""
-        return FileBytes(source.fd, source.size, self._files, **known)  # type: ignore[arg-type]
+    def bytes_of(
+        self,
+        source: SourceFile,
+        *,
+        crc32: int | None = None,
+        etags: Mapping[int | None, str] | None = None,
+    ) -> FileBytes:
+        """The bytes of a file, to be compared with objects.
+
+        ``crc32``, ``etags``: what is known already (by part size; none: as one object).
+        """
+        return FileBytes(source.fd, source.size, self._files, crc32=crc32, etags=etags)
 
     async def receipt(
         self, row: Row, source: SourceFile, expected: FileBytes, *, ours: bool = True
@@ -57,7 +67,7 @@ class Receipts:
                 await self._outbox(transitions.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (
-            self._s3.encrypts
+            self._s3.server.encrypts
             and not info.encryption
             and not self._s3.capabilities.offers("encryption")
         ):
@@ -76,6 +86,11 @@ class Receipts:
             proof=proof,
             verified_at=self.server_time(),
         )
+
+    async def settle(self, row: Row, receipt: Receipt) -> Row:
+        """Record that a row is proven; return it verified."""
+        log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
+        return await self._outbox(transitions.verified, row, receipt)
 
     async def seen(self, row: Row) -> ObjectInfo | None:
         """What S3 shows at the row's key: by HEAD, else in a listing; none where it shows none."""
@@ -144,7 +159,7 @@ class Receipts:
 
     def server_time(self) -> int:
         """Seconds since 1970 by S3's clock."""
-        return int(self._s3.clock.utcnow().timestamp())
+        return self._s3.clock.seconds()
 
 
 def not_yet_there(key: str) -> Transient:

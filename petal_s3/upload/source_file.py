@@ -1,4 +1,4 @@
-"""Hold one file open, and notice when it is no longer the one that landed."""
+"""Hold one file open, and notice when it is no longer the one that was entered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from petal_s3.errors import (
     SourceChanged,
     SourceGone,
 )
-from petal_s3.logs.log_file import Identity, open_log
+from petal_s3.logs.opening import Identity, open_log
 from petal_s3.outbox.rows import printable
 
 
@@ -23,7 +23,7 @@ class SourceFile:
     def __init__(self, path: Path, identity: Identity, *, real: bool = False) -> None:
         """Open ``path``; blocking. ``real``: no link in a folder may lead away from it.
 
-        ``identity`` is the file that landed. Raises :class:`SourceGone` when it was deleted,
+        ``identity`` is the file that was entered. Raises :class:`SourceGone` when it was deleted,
         :class:`SourceAway` when it cannot be read for now, :class:`SourceChanged` when size or
         time of change differ. The inode is not compared: some file systems give new ones at
         each mount, and resumed parts are compared by content anyway.
@@ -36,7 +36,7 @@ class SourceFile:
         except NotAFlightLog as error:
             if error.code != "unreadable":
                 raise
-            # It was a log when it landed, and a permission can be given back.
+            # It was a log when it was entered, and a permission can be given back.
             raise SourceAway(f"{path.name} cannot be read now: permission denied.") from error
         self.identity = Identity.of(os.fstat(self.fd))
         if not _alike(self.identity, identity):
@@ -62,7 +62,7 @@ class SourceFile:
             raise _changed(self.path)
 
     def close(self) -> None:
-        """Close the descriptor; nobody may be reading any more."""
+        """Close the descriptor; nothing may be reading any more."""
         os.close(self.fd)
 
 
@@ -77,7 +77,7 @@ def _at(path: Path) -> Identity | None:
 def renamed(path: Path, identity: Identity) -> Path | None:
     """Where the file lies now that was rotated away from ``path``: beside it; blocking.
 
-    None where no file there is the one that landed.
+    None where no file there is the one that was entered.
     """
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
@@ -89,7 +89,7 @@ def renamed(path: Path, identity: Identity) -> Path | None:
 
 
 def replaced(path: Path, identity: Identity) -> bool:
-    """Whether another file has the name of the one that landed; blocking."""
+    """Whether another file has the name of the one that was entered; blocking."""
     with contextlib.suppress(OSError):
         return path.lstat().st_ino != identity.ino
     return False
@@ -117,4 +117,4 @@ def _alike(one: Identity, other: Identity) -> bool:
 
 
 def _changed(path: Path) -> SourceChanged:
-    return SourceChanged(f"{path.name} changed since it landed; it is examined again.")
+    return SourceChanged(f"{path.name} changed since it was entered; it is examined again.")

@@ -1,4 +1,4 @@
-"""Read a multipart form as it comes: one file, streamed, and a few small fields (RFC 7578)."""
+"""Parse a multipart form while it arrives: one file, streamed, and small fields (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_BOUNDARY = 70  # RFC 2046, 5.1.1
 
 
 class Form:
-    """A form with one part called ``file``; ``fields`` are whole only at the end of the stream."""
+    """A form with one part ``file``; ``fields`` are complete only at the end of the stream."""
 
     def __init__(self, content_type: str, body: AsyncIterable[bytes]) -> None:
         """Raises :class:`BadInput` unless ``content_type`` is that of a form."""
@@ -52,7 +52,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """The name that the file shall have; empty while it is not known."""
+        """The name asked for the file; empty until it is known."""
         given = self.fields.get("custom_filename") or self.file_name or ""
         return given.replace("\\", "/").rpartition("/")[2]
 
@@ -77,7 +77,7 @@ class Form:
         except MultipartParseError as error:
             raise BadInput("This is no multipart form.") from error
 
-    # -- what the parser tells
+    # -- callbacks of the parser
 
     def _part_begins(self) -> None:
         self._count(_PART_BYTES)

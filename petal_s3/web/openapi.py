@@ -1,11 +1,13 @@
-"""Describe the routes in the words of OpenAPI 3.1, from the models that check the requests."""
+"""Describe the routes for OpenAPI 3.1, from the models of requests and answers."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from petal_s3.web import requests as models
+from petal_s3.service.views.rows import RowView
+from petal_s3.web.requests import schema
+from petal_s3.web.responses import Problem
 from petal_s3.web.routing import Route
 
 Json = dict[str, Any]
@@ -26,14 +28,14 @@ _IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def path_names(route: Route) -> set[str]:
-    """What stands in the path."""
+    """Names of the parameters in the path."""
     return set(_IN_PATH.findall(route.path))
 
 
 def asked_of(route: Route) -> Json:
     """``parameters`` and ``requestBody`` of an operation."""
     found: Json = {"operationId": f"petal_s3_{route.name}"}
-    asked = models.schema(route.ask)
+    asked = schema(route.ask)
     if route.takes_json:
         found["requestBody"] = _body("application/json", asked)
         return found
@@ -54,7 +56,7 @@ def asked_of(route: Route) -> Json:
             {"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}}
         )
     if route.form is not None:
-        found["requestBody"] = _body("multipart/form-data", models.schema(route.form))
+        found["requestBody"] = _body("multipart/form-data", schema(route.form))
     return found
 
 
@@ -66,11 +68,11 @@ def responses_of(route: Route) -> dict[int | str, Json]:
     else:
         found = {route.status: {"description": "Done", "model": route.answer}}
     if route.name == "upload":
-        found[202] = {"description": "Safe in the outbox", "model": models.RowAnswer}
+        found[202] = {"description": "Safe in the outbox", "model": RowView}
     if route.name == "download":
-        found[206] = {"description": "A stretch of it", "content": content}
+        found[206] = {"description": "A part of it", "content": content}
     for status in route.errors:
-        found[status] = {"description": _SPOKEN[status], "model": models.Problem}
+        found[status] = {"description": _SPOKEN[status], "model": Problem}
     return found
 
 

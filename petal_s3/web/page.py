@@ -1,11 +1,11 @@
-"""The status page: one look that answers whether the logs are up, and if not, why."""
+"""The status page: shows at a glance whether the logs are up, and if not, why."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
-Json = dict[str, Any]
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.status import StatusView
 
 # No script, nothing from elsewhere: a file may be called anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
@@ -30,33 +30,33 @@ def _size(size: int) -> str:
     return ""
 
 
-def _share(row: Json) -> str:
-    if row["state"] == "verified" or not row["size"]:
+def _share(row: RowView) -> str:
+    if row.state == "verified" or not row.size:
         return ""
-    return f"{100 * row['sent_bytes'] // row['size']} %"
+    return f"{100 * row.sent_bytes // row.size} %"
 
 
-def _row(row: Json) -> str:
-    proof = row["receipt"]["proof"] if row["receipt"] else ""
-    cells = (row["id"], row["key"], _size(row["size"]), _share(row), row["reason"] or proof)
-    state = escape(str(row["state"]))
+def _row(row: RowView) -> str:
+    proof = row.receipt.proof if row.receipt else ""
+    cells = (row.id, row.key, _size(row.size), _share(row), row.reason or proof)
+    state = escape(str(row.state))
     told = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
     return f"<tr><td class={state}>{state}</td>{told}</tr>"
 
 
-def _headline(status: Json) -> str:
-    counts = status["counts"]
+def _headline(status: StatusView) -> str:
+    counts = status.counts
     waiting = counts["queued"] + counts["uploading"]
     if waiting:
-        return f"{waiting} not up yet, {_size(status['backlog_bytes'])} to send."
+        return f"{waiting} not up yet, {_size(status.backlog_bytes)} to send."
     if counts["dead"]:
         return f"{counts['dead']} cannot be sent: a person has to look. All others are up."
     return "All logs are up." if counts["verified"] else "No logs yet."
 
 
-def page(machine_id: str, bucket_name: str, status: Json, rows: list[Json]) -> str:
+def page(machine_id: str, bucket_name: str, status: StatusView, rows: list[RowView]) -> str:
     """The page as HTML; everything in it is escaped, it loads nothing and asks again by itself."""
-    facts = ", ".join(f"{state} {number}" for state, number in status["counts"].items())
+    facts = ", ".join(f"{state} {number}" for state, number in status.counts.items())
     body = "".join(_row(row) for row in rows)
     return (
         "<!DOCTYPE html><html lang=en><head><meta charset=utf-8>"
@@ -64,9 +64,9 @@ def page(machine_id: str, bucket_name: str, status: Json, rows: list[Json]) -> s
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>petal-s3</title><style>{_STYLE}</style></head><body>"
         f"<h1>Flight logs of {escape(machine_id)} in {escape(bucket_name)}</h1>"
-        f"<p class=reason><b>{escape(_headline(status))}</b> {escape(status['reason'])}</p>"
-        f"<p>Link {escape(status['link'])}, credentials {escape(status['credentials'])}, "
-        f"vehicle {escape(status['flight_state'])}. {escape(facts)}.</p>"
+        f"<p class=reason><b>{escape(_headline(status))}</b> {escape(status.reason)}</p>"
+        f"<p>Link {escape(status.link)}, credentials {escape(status.credentials)}, "
+        f"vehicle {escape(status.flight_state)}. {escape(facts)}.</p>"
         "<table><thead><tr><th>State</th><th>Row</th><th>Key</th><th>Size</th><th>Sent</th>"
         f"<th>Why, or proof</th></tr></thead><tbody>{body}</tbody></table></body></html>"
     )

@@ -1,11 +1,20 @@
-"""One REST operation in whatever door: what is called, what is answered, how it is checked."""
+"""One REST operation, whichever server it runs in: its request, its answer, its checks."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,44 +22,53 @@ from pydantic import BaseModel, ValidationError
 
 from petal_s3.errors import BadInput, S3IntegrationError
 from petal_s3.service.service import Service
-from petal_s3.web import requests as models
-from petal_s3.web.download import NoSuchRange
-
-Json = dict[str, Any]
+from petal_s3.web.requests import Body, Nothing
 
 
-def _nobody_leaves() -> bool:
+class NoSuchRange(BadInput):
+    """Nothing of the object lies in the range; ``size`` is that of the object."""
+
+    code = "no_such_range"
+    status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The object has {size} bytes; nothing of it lies in this range.")
+        self.size = size
+
+
+def _never() -> bool:
     return False
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request, in whatever door; header names are in lower case.
+    """One request, whichever server took it; header names are in lower case.
 
-    ``leaving``: whether the door is about to close, so that endless answers have to end.
+    ``leaving``: whether the server is about to stop, so that endless answers have to end.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: AsyncIterable[bytes] | None = None
-    leaving: Callable[[], bool] = _nobody_leaves
+    leaving: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; a stream is closed by who reads it."""
+    """An answer; a stream is closed by the server that reads it."""
 
-    body: Json | bytes | AsyncIterator[bytes]
+    body: BaseModel | bytes | AsyncIterator[bytes]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
 
     @property
     def content(self) -> bytes | AsyncIterator[bytes]:
-        """What goes over the wire."""
-        if isinstance(self.body, dict):
-            return json.dumps(self.body, ensure_ascii=False).encode("utf-8", "replace")
+        """The bytes of the body, or a stream of them."""
+        if isinstance(self.body, BaseModel):
+            text = json.dumps(self.body.model_dump(), ensure_ascii=False)
+            return text.encode("utf-8", "replace")
         return self.body
 
 
@@ -66,7 +84,7 @@ class Route:
     name: str
     summary: str
     run: Run
-    ask: type[BaseModel] = models.Nothing
+    ask: type[BaseModel] = Nothing
     answer: type[BaseModel] | str = "text/plain"
     errors: tuple[int, ...] = (503, 507)
     status: int = 200
@@ -75,15 +93,15 @@ class Route:
 
     @property
     def takes_json(self) -> bool:
-        """Whether what is asked stands in a JSON body."""
-        return issubclass(self.ask, models.Body)
+        """Whether it reads a JSON body."""
+        return issubclass(self.ask, Body)
 
     async def __call__(self, service: Service, call: Call) -> Reply:
-        """Check what is asked, and do it; raises our errors only."""
+        """Check the request and run the operation; raises our errors only."""
         return await self.run(service, await self._asked(service, call), call)
 
     async def _asked(self, service: Service, call: Call) -> BaseModel:
-        given: Json = {**call.query, **call.path}
+        given: dict[str, object] = {**call.query, **call.path}
         if self.takes_json:
             given = await _json(call, service.settings.request_timeout, self.most_json_bytes)
         try:
@@ -92,7 +110,7 @@ class Route:
             raise BadInput(_sentence(error)) from None
 
 
-async def _json(call: Call, within_s: float, most_bytes: int) -> Json:
+async def _json(call: Call, within_s: float, most_bytes: int) -> dict[str, object]:
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadInput("A JSON body is expected, with the content type application/json.")
@@ -120,15 +138,23 @@ async def _text(call: Call, most_bytes: int) -> bytes:
     return bytes(text)
 
 
+async def joined(begun: bytes, coming: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A stream that has begun already, with its first block; closing it closes ``coming``."""
+    async with contextlib.aclosing(coming):
+        yield begun
+        async for block in coming:
+            yield block
+
+
 async def no_bytes() -> AsyncIterator[bytes]:
-    """The body of a call that has none."""
+    """The body of a call without one."""
     empty: tuple[bytes, ...] = ()
     for block in empty:
         yield block
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first mistake, without a word of what was given."""
+    """The first mistake; never quotes what was given."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":  # its name is the caller's
         return "There is a name in the body that is not known."
@@ -137,7 +163,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
-    """Headers that belong to an error."""
+    """Headers that an error is answered with."""
     if isinstance(error, NoSuchRange):
         yield "Content-Range", f"bytes */{error.size}"
     if error.status == 503 and error.retry_after_s:

@@ -11,8 +11,9 @@ import pytest
 from account import Account
 from console import Console, Sea
 
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread, start_s3
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
+from petal_s3.demo.tokens import TokenService
 
 
 @pytest.fixture

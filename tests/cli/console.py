@@ -18,14 +18,13 @@ from typer.testing import CliRunner
 
 from petal_s3.cli.main import app
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.intake.spool import DrainLock
-from petal_s3.logs.log_file import Identity
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox import queries
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.logs.opening import Identity
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Row
+from petal_s3.outbox.state_dir import DrainLock
 
 T = TypeVar("T")
 
@@ -138,7 +137,7 @@ class Console:
     def start(self, *words: str | Path, **env: str) -> Running:
         """Run a command in a process of its own, beside others."""
         log = self.directory / f"command-{len(self._started)}.log"
-        whole = self._environment(env)
+        whole = self.environment(env)
         self._started.append(Running(tuple(map(str, words)), whole, log))
         return self._started[-1]
 
@@ -148,7 +147,7 @@ class Console:
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "petal_s3", *words],
-            env={**self._environment(env), "TERM": "xterm", "LINES": "40"},
+            env={**self.environment(env), "TERM": "xterm", "LINES": "40"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -162,7 +161,7 @@ class Console:
             process.wait()
             os.close(ours)
 
-    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(_CHECKOUT), **self.env, **env}
 
     def clear(self) -> None:
@@ -200,7 +199,7 @@ class Console:
         with self.outbox() as outbox:
             lock = DrainLock(self.state)
             assert lock.take()
-            memory.say(outbox, says)
+            drain_status.publish(outbox, says)
             try:
                 yield
             finally:

@@ -92,7 +92,7 @@ def test_only_own_folders_may_be_listed_and_only_over_tls(console: Console) -> N
     assert policy["TlsOnly"]["Resource"] == ["arn:aws:s3:::logs", "arn:aws:s3:::logs/*"]
 
 
-def test_it_asks_nobody_and_needs_no_credentials(console: Console, sea: Sea) -> None:
+def test_it_asks_no_server_and_needs_no_credentials(console: Console, sea: Sea) -> None:
     policy = printed(
         console, "--machine", "m-7", "--json", PETAL_S3_MACHINE_ID="", PETAL_S3_REGION="cn-north-1"
     )

@@ -15,9 +15,9 @@ from account import Account, allow, deny
 from botocore.exceptions import ClientError
 from console import MACHINE, Answer, Console, Sea
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
-from petal_s3.host import install as hostfiles
+from petal_s3.host import install as host_files
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 HTML = {"content-type": "text/html"}
@@ -181,7 +181,7 @@ def test_another_machine_is_added_beside_the_first(console: Console, bucket: Any
 def test_without_a_machine_it_says_that_nothing_expires(
     console: Console, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostfiles, "host_machine_id", lambda: None)  # as at a console
+    monkeypatch.setattr(host_files, "host_machine_id", lambda: None)  # as at a console
     del console.env["PETAL_S3_MACHINE_ID"]
 
     answer = setup(console)
@@ -191,7 +191,7 @@ def test_without_a_machine_it_says_that_nothing_expires(
     assert [*rules(bucket)] == ["petal-s3-stale-uploads"]
 
 
-def test_a_setting_that_somebody_has_changed_is_brought_back(console: Console, bucket: Any) -> None:
+def test_a_setting_that_was_changed_by_hand_is_brought_back(console: Console, bucket: Any) -> None:
     setup(console)
     bucket.put_bucket_versioning(Bucket="logs", VersioningConfiguration={"Status": "Suspended"})
 
@@ -270,7 +270,7 @@ def test_a_missing_bucket_for_access_logs_fails_only_that_step(
 def test_what_a_server_does_not_offer_stops_no_other_step(
     console: Console, sea: Sea, bucket: Any, method: str, status: int, body: bytes
 ) -> None:
-    when(sea, method, "lifecycle", Fault(status=status, body=body, headers=XML))
+    when(sea, method, "lifecycle", says(status=status, body=body, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -288,9 +288,9 @@ def reads_past(names: set[str], code: bytes, *, told: bool = True) -> Meet:
         if request.query.rstrip("=") not in names:
             return None
         if request.method == "GET":
-            return Fault(status=200, body=LISTING, headers=headers)
+            return says(status=200, body=LISTING, headers=headers)
         body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
-        return Fault(status=409, body=body, headers=headers)
+        return says(status=409, body=body, headers=headers)
 
     return meet
 
@@ -343,7 +343,7 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
     console: Console, sea: Sea, bucket: Any, code: bytes
 ) -> None:
     body = b"<Error><Code>" + code + b"</Code><Message>It is there.</Message></Error>"
-    when(sea, "PUT", "lifecycle", Fault(status=409, body=body, headers=XML))
+    when(sea, "PUT", "lifecycle", says(status=409, body=body, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -359,13 +359,13 @@ def test_a_setting_whose_write_creates_the_bucket_again_is_not_offered(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (Fault(status=404, body=b"<html><h1>Not Found</h1></html>", headers=HTML), "not offered"),
-        (Fault(status=405, body=b"<html><p>No method</html>", headers=HTML), "not offered"),
-        (Fault(status=404, body=b"", headers=XML), "not offered"),
-        (Fault(status=200, body=b"", headers=XML), "not offered"),
-        (Fault(status=200, body=b"<ListAllMyBucketsResult/>", headers=XML), "not offered"),
-        (Fault(status=500, body=INTERNAL, headers=XML), "failed"),
-        (Fault(status=400, body=b"", headers=XML), "failed"),
+        (says(status=404, body=b"<html><h1>Not Found</h1></html>", headers=HTML), "not offered"),
+        (says(status=405, body=b"<html><p>No method</html>", headers=HTML), "not offered"),
+        (says(status=404, body=b"", headers=XML), "not offered"),
+        (says(status=200, body=b"", headers=XML), "not offered"),
+        (says(status=200, body=b"<ListAllMyBucketsResult/>", headers=XML), "not offered"),
+        (says(status=500, body=INTERNAL, headers=XML), "failed"),
+        (says(status=400, body=b"", headers=XML), "failed"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
@@ -376,14 +376,16 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
 
     answer = setup(console, "--json")
 
-    told = "changed" if method == "PUT" and fault.status == 200 and not fault.body else outcome
+    said = fault.say
+    assert said is not None
+    told = "changed" if method == "PUT" and said.status == 200 and not said.body else outcome
     assert answer.code == (0 if told == "changed" else 1), answer
     assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), "bucket": "unchanged", "cors": told}
     assert "login" not in answer.out
 
 
 def test_rules_that_were_all_removed_are_no_rules(console: Console, sea: Sea, bucket: Any) -> None:
-    when(sea, "GET", "lifecycle", Fault(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
+    when(sea, "GET", "lifecycle", says(status=200, body=b"<LifecycleConfiguration/>", headers=XML))
 
     answer = setup(console, "--json")
 
@@ -391,11 +393,11 @@ def test_rules_that_were_all_removed_are_no_rules(console: Console, sea: Sea, bu
     assert steps(answer)["lifecycle"] == "changed"
 
 
-def test_a_page_of_somebody_else_ends_it_and_nothing_is_written(
+def test_a_page_of_another_owner_ends_it_and_nothing_is_written(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
     page = b"<html><body>Log in to the network</body></html>"
-    when(sea, "GET", "versioning", Fault(status=200, body=page, headers=HTML))
+    when(sea, "GET", "versioning", says(status=200, body=page, headers=HTML))
 
     answer = setup(console, "--json")
 
@@ -418,12 +420,12 @@ def test_settings_are_sent_with_the_checksum_that_older_servers_ask_for(
     assert "content-md5" in sent.headers["Authorization"]
 
 
-def test_a_bucket_of_somebody_else_is_one_sentence_and_nothing_is_tried(
+def test_a_bucket_of_another_owner_is_one_sentence_and_nothing_is_tried(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
     taken = b"<Error><Code>BucketAlreadyExists</Code><Message>Taken.</Message></Error>"
     bucket.delete_bucket(Bucket="logs")
-    when(sea, "PUT", "", Fault(status=409, body=taken, headers=XML))
+    when(sea, "PUT", "", says(status=409, body=taken, headers=XML))
 
     answer = setup(console, "--json")
 
@@ -439,8 +441,8 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(
 
     async def race(request: Request) -> Fault | None:
         if request.op == "HeadBucket":
-            return Fault(status=next(missing), headers=XML)
-        return Fault(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
+            return says(status=next(missing), headers=XML)
+        return says(status=409, body=ours, headers=XML) if request.op == "CreateBucket" else None
 
     sea.link.link.on_request = race
     answer = setup(console, "--json")
@@ -452,7 +454,7 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(
 def test_a_bucket_that_is_elsewhere_names_the_region(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
-    moved = Fault(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
+    moved = says(status=301, headers={**XML, "x-amz-bucket-region": "eu-west-1"})
     when(sea, "HEAD", "", moved)
 
     answer = setup(console)
@@ -520,7 +522,7 @@ def test_the_administrators_own_credentials_come_first(
 def test_an_empty_answer_is_never_taken_for_no_rules(
     console: Console, sea: Sea, bucket: Any, setting: str
 ) -> None:
-    when(sea, "GET", setting, Fault(status=200))
+    when(sea, "GET", setting, says(status=200))
 
     answer = setup(console, "--json")
 
@@ -532,7 +534,7 @@ def test_an_empty_answer_is_never_taken_for_no_rules(
 def test_an_empty_yes_that_is_not_from_s3_is_not_believed(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
-    when(sea, "PUT", "versioning", Fault(status=200))
+    when(sea, "PUT", "versioning", says(status=200))
 
     answer = setup(console, "--json")
 

@@ -11,9 +11,9 @@ import pytest
 from account import Account
 from console import HOME, MACHINE, Answer, Console, Sea
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
-from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.state_dir import DrainLock
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [
@@ -157,7 +157,7 @@ def test_reading_is_not_called_forbidden_where_that_cannot_be_told(
 
     async def meet(request: Request) -> Fault | None:
         denies = request.op in refused
-        return Fault(status=403, body=denied, headers=XML) if denies else None
+        return says(status=403, body=denied, headers=XML) if denies else None
 
     at_sea.link.link.on_request = meet
     answer = check(console)
@@ -178,7 +178,7 @@ def test_reading_is_not_called_forbidden_where_that_cannot_be_told(
 
 def test_a_key_that_may_not_be_used_is_told_from_the_setting(console: Console, at_sea: Sea) -> None:
     denied = b"<Error><Code>AccessDenied</Code><Message>kms:GenerateDataKey</Message></Error>"
-    answer_with(at_sea, "CreateMultipartUpload", Fault(status=403, body=denied, headers=XML))
+    answer_with(at_sea, "CreateMultipartUpload", says(status=403, body=denied, headers=XML))
 
     answer = check(console, PETAL_S3_SSE="aws:kms:alias/logs")
 
@@ -198,7 +198,7 @@ def test_an_encryption_that_is_not_offered_names_the_setting(
 
     async def meet(request: Request) -> Fault | None:
         encrypted = "x-amz-server-side-encryption" in request.headers
-        return Fault(status=status, body=body, headers=XML) if encrypted else None
+        return says(status=status, body=body, headers=XML) if encrypted else None
 
     at_sea.link.link.on_request = meet
     answer = check(console)
@@ -219,7 +219,7 @@ def test_a_server_without_conditional_deletion_is_asked_plainly(
 
     async def meet(request: Request) -> Fault | None:
         conditional = request.op == "DeleteObject" and "If-Match" in request.headers
-        return Fault(status=501, body=body, headers=XML) if conditional else None
+        return says(status=501, body=body, headers=XML) if conditional else None
 
     at_sea.link.link.on_request = meet
     answer = check(console)
@@ -288,7 +288,7 @@ def test_a_wrong_setting_is_wrong_use(console: Console) -> None:
 def test_a_clock_that_is_far_off_is_a_warning(console: Console, at_sea: Sea) -> None:
     date = {**XML, "date": "Fri, 01 Jan 2100 00:00:00 GMT"}
     denied = b"<Error><Code>AccessDenied</Code></Error>"
-    answer_with(at_sea, "ListObjectsV2", Fault(status=403, body=denied, headers=date))
+    answer_with(at_sea, "ListObjectsV2", says(status=403, body=denied, headers=date))
 
     answer = check(console)
 
@@ -318,13 +318,13 @@ def test_a_running_host_is_not_disturbed(console: Console, at_sea: Sea) -> None:
     assert all(key.startswith(f"{HOME}tmp/check-") for key in stored), "no log is sent"
 
 
-def test_an_outbox_that_nobody_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
+def test_an_outbox_that_no_process_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
     console.type("enqueue", console.write("a.ulg"))
 
     answer = check(console)
 
     assert answer.code == 0
-    assert "nobody drains it" in state(answer, "warning")["outbox"]["found"]
+    assert "no process drains it" in state(answer, "warning")["outbox"]["found"]
 
 
 def test_a_damaged_outbox_is_a_failure(console: Console, at_sea: Sea) -> None:

@@ -8,8 +8,8 @@ import pytest
 from account import Account
 from console import HOME, Answer, Console, Sea
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 DENIED = b"<Error><Code>AccessDenied</Code><Message>No.</Message></Error>"
@@ -58,7 +58,7 @@ def test_a_bucket_that_keeps_versions_is_as_before(console: Console, versioned: 
 def test_a_marker_that_a_deletion_leaves_is_deleted_too(console: Console, versioned: Sea) -> None:
     async def meet(request: Request) -> Fault | None:  # so do servers that know no condition here
         conditional = request.op == "DeleteObject" and "If-Match" in request.headers
-        return Fault(status=501, body=UNKNOWN, headers=XML) if conditional else None
+        return says(status=501, body=UNKNOWN, headers=XML) if conditional else None
 
     versioned.link.link.on_request = meet
     answer = check(console)
@@ -70,7 +70,7 @@ def test_a_marker_that_a_deletion_leaves_is_deleted_too(console: Console, versio
 def test_what_may_not_be_deleted_is_said_to_be_left(console: Console, versioned: Sea) -> None:
     async def meet(request: Request) -> Fault | None:
         of_a_version = request.op == "DeleteObject" and "versionId=" in request.query
-        return Fault(status=403, body=DENIED, headers=XML) if of_a_version else None
+        return says(status=403, body=DENIED, headers=XML) if of_a_version else None
 
     versioned.link.link.on_request = meet
     answer = check(console)
@@ -94,8 +94,8 @@ def test_what_may_not_be_deleted_is_said_to_be_left(console: Console, versioned:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(status=200, body=b"x" * 10, headers={"etag": '"abc"', "x-amz-request-id": "1"}),
-        Fault(
+        says(status=200, body=b"x" * 10, headers={"etag": '"abc"', "x-amz-request-id": "1"}),
+        says(
             status=206,
             body=b"0123",
             headers={"etag": '"abc"', "content-range": "bytes 0-3/10", "x-amz-request-id": "1"},
@@ -128,7 +128,7 @@ def test_trouble_of_the_server_at_one_step_does_not_end_the_check(
 
     async def meet(request: Request) -> Fault | None:
         odd = request.op == "GetObject"
-        return Fault(status=500, body=body, headers=XML) if odd else None
+        return says(status=500, body=body, headers=XML) if odd else None
 
     versioned.link.link.on_request = meet
     answer = check(console)
@@ -143,7 +143,7 @@ def test_an_archived_object_is_no_missing_permission(console: Console, versioned
     body = b"<Error><Code>InvalidObjectState</Code><Message>Glacier.</Message></Error>"
 
     async def meet(request: Request) -> Fault | None:
-        return Fault(status=403, body=body, headers=XML) if request.op == "GetObject" else None
+        return says(status=403, body=body, headers=XML) if request.op == "GetObject" else None
 
     versioned.link.link.on_request = meet
     answer = check(console)
@@ -199,7 +199,7 @@ def test_keys_of_the_token_service_that_s3_does_not_take_name_the_service(
     body = b"<Error><Code>InvalidAccessKeyId</Code><Message>Unknown.</Message></Error>"
 
     async def meet(_: Request) -> Fault | None:
-        return Fault(status=403, body=body, headers=XML)
+        return says(status=403, body=body, headers=XML)
 
     sea.link.link.on_request = meet
     answer = check(console)

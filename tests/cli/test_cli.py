@@ -61,7 +61,7 @@ def test_a_missing_setting_is_named_and_exit_code_2(console: Console, command: l
     assert not console.state.exists()
 
 
-def test_a_setting_that_nobody_knows_is_refused(console: Console) -> None:
+def test_a_setting_that_is_unknown_is_refused(console: Console) -> None:
     answer = console.type("status", PETAL_S3_BUCKET="logs")
     assert (answer.code, answer.out) == (2, "")
     assert "PETAL_S3_BUCKET is not a setting" in answer.err
@@ -143,16 +143,16 @@ def test_logs_that_no_row_knows_are_counted(console: Console) -> None:
 # -- status: rows
 
 
-def test_rows_without_a_drain_say_that_nobody_drains(console: Console) -> None:
+def test_rows_without_a_drain_say_that_no_process_drains(console: Console) -> None:
     with console.outbox() as outbox:
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
     answer = console.type("status")
-    assert answer.out.startswith("1 log is up, 1 is waiting: Nobody drains this outbox")
-    assert "drained by nobody." in answer.out
+    assert answer.out.startswith("1 log is up, 1 is waiting: No process is uploading.")
+    assert "drained by no process." in answer.out
 
 
-def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
+def test_a_caller_that_drains_is_heard_while_it_drains(console: Console) -> None:
     with console.outbox() as outbox:
         entering.enqueue(outbox, entry("waits.ulg"))
     says = {"reason": ARMED, "link": "up", "credentials": "ok", "flight_state": "armed"}
@@ -161,7 +161,7 @@ def test_who_drains_is_heard_while_it_drains(console: Console) -> None:
     assert found.startswith(f"No log is up, 1 is waiting: {ARMED}\n")
     assert f"drained by process {os.getpid()} (" in found
     assert "Link up, credentials ok, vehicle armed." in found
-    assert "Still being written, or just now: 'still.ulg'." in found
+    assert "Still being written, or changed a moment ago: 'still.ulg'." in found
     assert ARMED not in console.type("status").out
 
 
@@ -183,7 +183,7 @@ def test_a_row_shows_how_far_it_is_and_why_or_its_proof(console: Console) -> Non
         entering.enqueue(outbox, entry("half.ulg", number=2))
         row = transitions.claim(outbox, 0, 900)
         assert row is not None
-        transitions.progress(outbox, row, 0, 900, sent_bytes=500, sent=1, resent=0)
+        transitions.progress(outbox, row, 900, sent_bytes=500, sent=1, resent=0)
         transitions.defer(outbox, row, 0, "offline", "No link to S3.")
     lines = console.type("status", COLUMNS="120").out.splitlines()
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued +50% No link to S3", s) for s in lines)
@@ -309,7 +309,7 @@ def test_enqueue_prints_id_and_key_and_the_row_is_there(console: Console) -> Non
     assert answer.code == 0
     assert answer.out == f"{row.id}  queued  {row.key}\n"
     assert (row.path, row.state, row.key.startswith(HOME)) == (str(path), "queued", True)
-    assert "Nobody drains this outbox" in answer.err
+    assert "No process is uploading." in answer.err
 
 
 def test_enqueue_keeps_a_copy_of_a_file_from_elsewhere(console: Console) -> None:

@@ -37,12 +37,12 @@ from petal_s3 import (
 from petal_s3.core import clock
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
-from petal_s3.intake.spool import DrainLock
 from petal_s3.outbox import transitions
-from tests.faults.mind import Many
-from tests.faults.server import FaultServer
+from petal_s3.outbox.state_dir import DrainLock
+from tests.support.mind import Many
+from tests.support.server import FaultServer
 
 BIG = 12 * MIB + 12_345
 KEY = f"{HOME}20250727_143022_flight.ulg"
@@ -90,7 +90,7 @@ class Script:
     def __init__(self, console: Console, text: str, *words: object, **env: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", textwrap.dedent(text), *map(str, words)],
-            env={**console._environment(env)},
+            env={**console.environment(env)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -268,7 +268,9 @@ def test_the_drain_lock_is_free_when_the_call_has_returned(
     assert is_free(console)
 
 
-def test_who_only_looks_drains_nothing(console: Console, sea: Sea, client: S3Client) -> None:
+def test_a_caller_that_only_looks_drains_nothing(
+    console: Console, sea: Sea, client: S3Client
+) -> None:
     console.type("enqueue", console.write("waits.ulg"))
     client.list_files()
     client.delete_file(KEY)
@@ -418,7 +420,7 @@ def test_a_script_ends_while_another_thread_of_it_still_uploads(console: Console
     assert is_free(console)
 
 
-def test_a_client_that_nobody_keeps_ends(console: Console, sea: Sea) -> None:
+def test_a_client_that_is_not_kept_ends(console: Console, sea: Sea) -> None:
     client = made(console)
     client.list_files()
     client.upload_file(elsewhere(console))
@@ -438,7 +440,7 @@ def test_a_closed_client_says_so(console: Console, sea: Sea, client: S3Client) -
     assert not ours()
 
 
-def test_who_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
+def test_a_caller_that_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
     crawling(sea)
     client = made(console)
     with ThreadPoolExecutor(1) as pool:
@@ -534,12 +536,12 @@ def test_without_a_link_it_fails_with_the_row_which_is_found_again(
     assert (error.code, error.status, error.row_id) == ("offline", 503, row.id)
     assert error.waiting_helps
     assert isinstance(error.__cause__, errors.NotNow)
-    sea.link.restore()
+    sea.link.forward()
     assert client.upload_file(log) == row.key
     assert [(one.id, one.state) for one in console.rows()] == [(row.id, "verified")]
 
 
-def test_who_asks_again_does_not_wait_for_a_backoff(
+def test_a_caller_that_asks_again_does_not_wait_for_a_backoff(
     console: Console, sea: Sea, client: S3Client
 ) -> None:
     log = console.write("flight.ulg")
@@ -574,7 +576,7 @@ def test_a_row_that_dies_is_named(console: Console, sea: Sea, client: S3Client) 
         if request.op != "PutObject":
             return None
         log.unlink()
-        return Fault(status=500)
+        return says(status=500)
 
     sea.link.link.on_request = vanish
     with pytest.raises(S3UploadError) as caught:

@@ -59,7 +59,7 @@ def test_what_was_enqueued_is_sent(console: Console, sea: Sea) -> None:
 
 def test_an_empty_outbox_is_done_at_once(console: Console, sea: Sea) -> None:
     answer = console.type("drain")
-    assert (answer.code, answer.out) == (0, "No log has landed yet.\n")
+    assert (answer.code, answer.out) == (0, "No log has been found yet.\n")
     assert sea.ledger.requests("PutObject") == []
 
 
@@ -83,7 +83,7 @@ def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(
     assert answer.code == 3
     assert re.search(r"No log is up, 1 is .*: No link to 127\.0\.0\.1", answer.out)
     assert [row.state for row in console.rows()] == ["queued"]
-    sea.link.restore()
+    sea.link.forward()
     assert console.type("drain").code == 0
 
 
@@ -93,7 +93,7 @@ def test_waiting_outlasts_the_patience(console: Console, sea: Sea) -> None:
     drain = console.start("drain", "--wait", "--patience", "0")
     drain.until_said("waiting   No link")
     assert runs_on(drain)
-    sea.link.restore()
+    sea.link.forward()
     assert drain.end() == 0, drain.said
 
 

@@ -15,11 +15,14 @@ import pytest
 import yaml
 from console import Answer, Console, until
 
-from petal_s3.core import settings as config
+import petal_s3
+from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.host import Host, make_root
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 pytest.importorskip("petal_app_manager")
 
@@ -94,6 +97,20 @@ def test_the_petal_comes_in_and_everything_else_stays(onboard: Onboard) -> None:
 def test_comments_stay_where_something_is_only_added(onboard: Onboard) -> None:
     onboard.install()
     assert onboard.proxies.read_text().startswith(EARLIER)
+
+
+def test_only_our_lines_are_added_where_others_have_theirs(onboard: Onboard) -> None:
+    written = (
+        f"{EARLIER}petals:\n  a: 'a:A'  # quoted\n\n# loaded at once\nstartup_petals:\n- a\n# end\n"
+    )
+    onboard.proxies.write_text(written)
+    onboard.install()
+    assert onboard.proxies.read_text() == written.replace(
+        "# quoted\n", "# quoted\n  petal-s3: petal_s3.plugin:PetalS3\n"
+    ).replace("- a\n", "- a\n- petal-s3\n")
+    onboard.backup.unlink()
+    onboard.remove()
+    assert onboard.proxies.read_text() == written
 
 
 def test_other_petals_stay_beside_ours(onboard: Onboard) -> None:
@@ -232,7 +249,7 @@ def test_the_host_is_found_three_directories_above_its_code(onboard: Onboard) ->
         "host",
         "install",
         PETAL_S3_CONFIG=str(onboard.settings),
-        PYTHONPATH=f"{onboard.root}/site-packages:{Path(config.__file__).parents[2]}",
+        PYTHONPATH=f"{onboard.root}/site-packages:{Path(petal_s3.__file__).parents[1]}",
     )
     assert found.end() == 0, found.said
     assert meaning(onboard.proxies)["petals"] == OURS
@@ -257,7 +274,7 @@ def test_the_settings_file_holds_absolute_directories_and_what_was_given(
     }
     assert "Still to be set" not in answer.out
     monkeypatch.setenv("PETAL_S3_CONFIG", str(onboard.settings))
-    assert config.load().part_size == 8 * config.MIB
+    assert load_settings().part_size == 8 * MIB
 
 
 def test_relative_directories_become_absolute(onboard: Onboard) -> None:
@@ -400,7 +417,7 @@ def test_the_real_host_loads_the_petal_and_shares_its_outbox(
             assert json.load(answer)["outbox"] == str(console.state / "outbox.db")
         _share(console, host)
         assert host.terminate() == -15
-    assert "drained by nobody" in console.type("status").out
+    assert "drained by no process" in console.type("status").out
 
 
 def _share(console: Console, host: Host) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import petal_s3
-from petal_s3.core.settings import Settings, judge
-from petal_s3.host import install as hostfiles
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import check_settings
+from petal_s3.host import install as host_files
 
 tomllib = pytest.importorskip("tomllib")
 
@@ -19,7 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    return hostfiles.manifest()
+    return host_files.manifest()
 
 
 @pytest.fixture
@@ -55,7 +56,9 @@ def test_the_settings_are_those_of_the_code_with_the_same_defaults(
     required = [name for name, field in Settings.model_fields.items() if field.is_required()]
     assert [name for name in said if "default" not in said[name]] == required
     defaults = {n: s["default"] for n, s in said.items() if s.get("default") is not None}
-    assert judge({"bucket_name": "any", **defaults}) == judge({"bucket_name": "any"})
+    assert check_settings({"bucket_name": "any", **defaults}) == check_settings(
+        {"bucket_name": "any"}
+    )
 
 
 def test_what_is_not_set_by_default_is_null(manifest: dict[str, Any]) -> None:

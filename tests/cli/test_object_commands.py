@@ -15,11 +15,11 @@ from console import HOME, Console, Sea, entry
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault
 from petal_s3.outbox import entering, queries, transitions
 from petal_s3.outbox.rows import Receipt
-from tests.faults.mind import Many, Thing
-from tests.faults.server import FaultServer
-from tests.faults.wire import Fault
+from tests.support.mind import Many, Thing
+from tests.support.server import FaultServer
 
 KEY = f"{HOME}20250727_143022_flight.ulg"
 NAME = KEY.rpartition("/")[2]
@@ -114,7 +114,7 @@ def test_ls_goes_on_beyond_the_first_page(console: Console, server: FaultServer)
     assert len(lines) == 2_346
     assert lines[-1].startswith(f"2345 objects below {HOME}")
     assert len(console.type("ls", "--json").json) == 2_345
-    assert server.count("ListObjectsV2") == 6
+    assert server.ledger.count("ListObjectsV2") == 6
 
 
 # -- get

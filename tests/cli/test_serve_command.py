@@ -99,7 +99,7 @@ def test_it_says_where_it_is_and_brings_up_what_lands(console: Console, sea: Sea
     server = serve(console, PETAL_S3_SCAN_INTERVAL="1")
     assert server.status["drained_by"] == server.process.pid
     assert server.ask("/health")[1]["status"] == "healthy"
-    assert "No log has landed yet" in console.type("status").out
+    assert "No log has been found yet" in console.type("status").out
 
     path = console.write("flight.ulg")
     row = server.verified("flight.ulg")
@@ -113,7 +113,7 @@ def test_it_says_where_it_is_and_brings_up_what_lands(console: Console, sea: Sea
     assert f"http://{server.address}/\n" in server.process.said
     assert f"upload verified key={row['key']}" in server.process.said
     assert "Traceback" not in server.process.said
-    assert "drained by nobody" in console.type("status").out
+    assert "drained by no process" in console.type("status").out
 
 
 def test_nothing_is_sent_while_it_is_said_to_be_armed(console: Console, sea: Sea) -> None:
@@ -162,7 +162,7 @@ def test_killed_it_leaves_a_log_that_the_next_start_resumes(console: Console, se
     assert_proven_and_nothing_resent(console, sea, serve(console))
 
 
-def test_who_listens_to_events_does_not_keep_it(console: Console, sea: Sea) -> None:
+def test_a_caller_that_listens_to_events_does_not_keep_it(console: Console, sea: Sea) -> None:
     server = serve(console)
     with urllib.request.urlopen(f"http://{server.address}/events", timeout=30) as events:
         assert events.readline() == b"retry: 1000\n"

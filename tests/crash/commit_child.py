@@ -7,10 +7,10 @@ import os
 import signal
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -25,8 +25,8 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
-    service = Service(config.load(**settings), capabilities=KNOWN)
-    service.drainer._spread = lambda: 0.0
+    service = Service(load_settings(**settings), capabilities=KNOWN)
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
 
     def watch(outbox: Outbox) -> None:

@@ -10,8 +10,9 @@ import pytest
 from botocore.config import Config
 from lab import Lab
 
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 
 @pytest.fixture

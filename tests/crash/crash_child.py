@@ -7,9 +7,9 @@ import os
 import signal
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
@@ -21,10 +21,10 @@ def bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
 
 
 async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
-    service = Service(config.load(**settings), capabilities=KNOWN)
-    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    service = Service(load_settings(**settings), capabilities=KNOWN)
+    service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.start(watch=False)
-    client = await service.s3._caller.open()
+    client = await service.s3.server.calls.connection.open()
     answers = 0
 
     def count(**_: Any) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.settling import open_for_writing
+from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 LIMIT = 256
 
@@ -43,8 +43,8 @@ class Drone:
     """A service, and logs that are moved into its log directory: that takes no descriptor."""
 
     def __init__(self, settings: dict[str, Any], staged: Path, logs: Path) -> None:
-        self.service = Service(config.load(**settings), capabilities=KNOWN)
-        self.service.drainer._spread = lambda: 0.0
+        self.service = Service(load_settings(**settings), capabilities=KNOWN)
+        self.service.drainer.timing.spread = lambda: 0.0
         self._staged = sorted(staged.iterdir())
         self.logs = logs
 
@@ -59,9 +59,11 @@ class Drone:
     async def unconnected(self) -> None:
         """No connection is open, and no token at hand."""
         await self.service.s3.close()
-        assert self.service.tokens is not None
-        await self.service.tokens.close()
-        self.service.tokens._current = None
+        tokens = self.service.tokens
+        assert tokens is not None
+        await tokens.close()
+        if tokens.current is not None:
+            tokens.invalidate(tokens.current.generation)
 
     async def attempt(self, *works: Callable[[], Awaitable[Any]]) -> list[str]:
         """Land and send with what there is; the codes of what failed."""
@@ -85,7 +87,7 @@ class Drone:
             codes = await self.attempt(*works)
             met = [(row.state, row.code) for row in await self.rows(name)]
             link = self.service.drainer.link
-        await self.service.drainer.hurry()
+        await self.service.drainer.pause.retry_now()
         for _ in range(3):
             await self.attempt(self.service.landed, self.service.drainer.step)
         [row] = await self.rows(name)
@@ -97,10 +99,10 @@ class Drone:
         with only(0):
             await begin()
             name = self.put()
-            self.service.intake.ask_scan()
-            while not self.service.intake.trouble:  # the parent does not wait for ever
+            self.service.watcher.ask_scan()
+            while not self.service.watcher.trouble:  # the parent does not wait for ever
                 await asyncio.sleep(0.01)
-            said = (await self.service.status())["reason"]
+            said = (await self.service.status()).reason
         while not [row for row in await self.rows(name) if row.state == "verified"]:
             await asyncio.sleep(0.01)
         return str(said)
@@ -120,7 +122,7 @@ async def main(drone: Drone) -> None:
     await service.open()
     rounds = {
         "scan": await drone.starved(0, nothing, service.landed),
-        "/proc": await drone.starved(0, service.scan, service.intake._accept_settled),
+        "/proc": await drone.starved(0, service.scan, service.watcher.accept_settled),
         "source": await drone.starved(0, service.landed, service.drainer.step),
     }
     for left in range(1, 20):

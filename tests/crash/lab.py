@@ -14,14 +14,16 @@ from typing import Any
 
 from crash_child import bring
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3
+from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 BUCKET = "logs"
 PART = 5 * MIB
@@ -128,8 +130,8 @@ class Lab:
 
     def service(self, state: Path) -> Service:
         """A service in this process."""
-        service = Service(config.load(**self.settings(state)), capabilities=KNOWN)
-        service.drainer._spread = lambda: 0.0
+        service = Service(load_settings(**self.settings(state)), capabilities=KNOWN)
+        service.drainer.timing.spread = lambda: 0.0
         return service
 
     def assert_arrived_once(self, state: Path | None = None) -> None:

@@ -17,11 +17,11 @@ from lab import SMALL, THREE_PARTS, TWO_PARTS, Lab
 from test_power_cut import Disk, bring_watched
 
 from petal_s3.cli.screen import headline
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.service.snapshot import look
-from petal_s3.service.status import NOBODY_DRAINS
+from petal_s3.service.reasons import NO_DRAIN
+from petal_s3.service.snapshot import read_status
 
 FEWEST_COMMITS = 8  # a loop that ends sooner has not tested anything
 
@@ -128,23 +128,23 @@ async def test_what_a_killed_process_had_begun_is_not_said_to_be_on_its_way(lab:
     lab.start()
     while not lab.ledger.requests("UploadPart"):
         await asyncio.sleep(0.005)
-    settings = config.load(**lab.settings())
-    alive = look(settings, 10)
+    settings = load_settings(**lab.settings())
+    alive = read_status(settings, 10)
     lab.kill()
     lab.ended()
     lab.link.link.rate_bytes_s = 0
 
-    dead = look(settings, 10)
+    dead = read_status(settings, 10)
     service = lab.service(lab.state)
     await service.open()
     [shown] = await service.rows()
     said = await service.status()
     await service.stop()
 
-    assert [row["state"] for row in (*alive["rows"], *dead["rows"], shown)] == ["uploading"] * 3
+    assert [row.state for row in (*alive.rows, *dead.rows, shown)] == ["uploading"] * 3
     assert "1 is on the way" in headline(alive)
-    assert alive["rows"][0]["reason"] == ""
-    assert headline(dead) == headline(said) == f"No log is up, 1 is waiting: {NOBODY_DRAINS}"
-    assert dead["rows"][0]["reason"] == shown["reason"] == NOBODY_DRAINS
+    assert alive.rows[0].reason == ""
+    assert headline(dead) == headline(said) == f"No log is up, 1 is waiting: {NO_DRAIN.sentence}"
+    assert dead.rows[0].reason == shown.reason == NO_DRAIN.sentence
     lab.finish()
     lab.assert_arrived_once()

@@ -10,8 +10,8 @@ import signal
 import pytest
 from lab import MIB, PART, SMALL, THREE_PARTS, Lab, soon
 
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 
 SIZES = pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 FEWEST_REQUESTS = {SMALL: 6, THREE_PARTS: 10}  # a loop that ends sooner has not tested anything
@@ -74,7 +74,7 @@ def test_killed_when_s3_has_acted_but_not_answered_it_resumes_and_sends_nothing_
 
     async def act_in_silence(request: Request) -> Fault:
         watching.append(asyncio.create_task(kill_when_done(request)))
-        return Fault(lose_answer=True)
+        return Fault(deaf=True)
 
     for number in itertools.count(1):
         lab.begin(size)

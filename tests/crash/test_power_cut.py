@@ -118,7 +118,7 @@ async def test_power_that_fails_at_any_commit_loses_nothing_and_sends_nothing_tw
         while len(disk.copies) < number and not (await service.outbox(queries.get, row.id)).settled:
             await asyncio.sleep(0.002)
         await service.stop()
-        lab.link.restore()
+        lab.link.forward()
         if len(disk.copies) < number:
             break
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import aiohttp
 import pytest
 
-from tests.faults.personality import Personality
-from tests.faults.server import FaultServer
+from tests.support.personality import Personality
+from tests.support.server import FaultServer
 
 KEY = "/logs/flight_logs/drone-1/a.ulg"
 BODY = b"flight"

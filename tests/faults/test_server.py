@@ -16,10 +16,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.faults.__main__ import Console
-from tests.faults.chaos import Chaos
-from tests.faults.server import FaultServer
-from tests.faults.wire import Fault, refusal
+from petal_s3.demo.faults import Fault, refusal
+from petal_s3.demo.link import Link
+from tests.support.__main__ import Console
+from tests.support.server import FaultServer
 
 MIB = 1024 * 1024
 PART = b"p" * (5 * MIB)
@@ -158,8 +158,12 @@ async def test_a_planned_fault_meets_the_next_request_of_its_kind_only(
         with refused("SlowDown"):
             await s3("put_object", Key=KEY, Body=b"abc")
     await s3("put_object", Key=KEY, Body=b"abc")
-    assert [one.status for one in server.seen if one.op == "PutObject"] == [503, 503, 200]
-    assert server.body_bytes == 9
+    assert [one.status for one in server.ledger.requests("PutObject")] == [
+        503,
+        503,
+        200,
+    ]
+    assert server.ledger.body_bytes == 9
 
 
 async def test_a_part_that_comes_again_after_it_was_confirmed_is_counted(
@@ -171,15 +175,15 @@ async def test_a_part_that_comes_again_after_it_was_confirmed_is_counted(
     with pytest.raises(Exception, match="Connection"):
         await s3("upload_part", **part)
     await s3("upload_part", **part)
-    assert server.resent == 0  # its answer was lost: nobody knew
+    assert server.ledger.resent_confirmed_parts == 0  # its answer was lost: nobody knew
     await s3("upload_part", **part)
-    assert server.resent == 1
+    assert server.ledger.resent_confirmed_parts == 1
 
 
 async def test_the_console_turns_typed_lines_into_faults(
     server: FaultServer, s3: Callable[..., Any]
 ) -> None:
-    async with Chaos(server.url) as link:
+    async with Link(server.url) as link:
         console = Console(server, link)
         assert console.obey("plan PutObject 503 1") == "done"
         with refused("SlowDown"):

@@ -20,8 +20,9 @@ import boto3
 from petal_s3.demo.flight import Flight
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.ledger import Ledger
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 T = TypeVar("T")
 

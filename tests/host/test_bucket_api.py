@@ -13,8 +13,8 @@ from zlib import crc32
 import pytest
 from aboard import Aboard, aboard, until
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.services import EmbeddedS3
 
@@ -35,7 +35,7 @@ def _host(cloud: EmbeddedS3, ashore: Path) -> Iterator[Aboard]:
 def host(_host: Aboard) -> Iterator[Aboard]:
     yield _host
     _host.link.link.on_request = None
-    _host.link.restore()
+    _host.link.forward()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_cut_link_is_a_503_and_the_log_goes_up_later(host: Aboard, log: bytes)
     assert host.get(f"/test/bucket/download/{MISSING}").status == 503
     assert host.delete(f"/test/bucket/delete/{MISSING}").status == 503
 
-    host.link.restore()
+    host.link.forward()
     row = until(lambda: _proven(host, detail["id"]))
     assert host.object(row["key"]) == log
 
@@ -141,7 +141,7 @@ def test_asked_again_the_same_bytes_find_their_row(host: Aboard, log: bytes) -> 
         )
     assert again == first != other
 
-    host.link.restore()
+    host.link.forward()
     row = until(lambda: _proven(host, first))
     assert host.object(row["key"]) == log
 
@@ -152,7 +152,7 @@ def test_asked_again_the_same_bytes_find_their_row(host: Aboard, log: bytes) -> 
     "the host answers an error, never success",
 )
 def test_a_refusal_by_s3_is_no_success(host: Aboard, log: bytes) -> None:
-    denied = Fault(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+    denied = says(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 
     async def refuse(request: Request) -> Fault | None:
         return denied if request.op == "PutObject" else None
@@ -202,7 +202,7 @@ def expire_credentials(host: Aboard) -> None:
     async def refuse(request: Request) -> Fault | None:
         signed = request.headers.get("Authorization", "")
         if any(key in signed for key in old):
-            return Fault(400, b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>")
+            return says(400, b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>")
         return None
 
     host.link.link.on_request = refuse

@@ -33,7 +33,7 @@ def _host(cloud: EmbeddedS3, ashore: Path) -> Iterator[Aboard]:
 @pytest.fixture
 def host(_host: Aboard) -> Iterator[Aboard]:
     yield _host
-    _host.link.restore()
+    _host.link.forward()
 
 
 @pytest.fixture
@@ -419,7 +419,7 @@ def test_a_row_can_be_given_up_and_tried_again(host: Aboard, log: Path) -> None:
     again = host.post(f"outbox/{row_id}/retry")
     assert (again.status, again.json["id"]) == (200, row_id)
     assert again.json["state"] in {"queued", "uploading"}
-    host.link.restore()
+    host.link.forward()
     assert host.object(host.verified(log)["key"]) == log.read_bytes()
     assert host.post("outbox/999999/retry").status == 404
     assert host.delete("outbox/999999").status == 404

@@ -25,7 +25,7 @@ from botocore.config import Config
 from rich.console import Console
 
 from petal_s3.demo.audit import Bucket, Finding, find
-from petal_s3.demo.link import LinkThread
+from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.screen import Bar, Screen
 from petal_s3.demo.services import EmbeddedS3
 

@@ -11,8 +11,8 @@ from zlib import crc32
 import pytest
 from aboard import Aboard, Answer, aboard, until
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.onboard import StandIns
 from petal_s3.demo.services import EmbeddedS3
@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 SIBLING = "/petals/petal-flight-log"
 PROXIES = ("redis", "db", "cloud", "mqtt", "bucket")
 RECORDS = "config-log-flight_record"
-DENIED = Fault(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+DENIED = says(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 SLOW = 1_000_000  # two parts at once take 10 s
 
 
@@ -53,7 +53,7 @@ def host(_host: Aboard) -> Iterator[Aboard]:
     yield _host
     _host.link.link.on_request = None
     _host.link.link.rate_bytes_s = 0
-    _host.link.restore()
+    _host.link.forward()
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_without_a_link_its_job_fails_and_the_log_goes_up_later(
     assert "stays in the outbox" in job(host, key)["error_message"]
     log.unlink()
 
-    host.link.restore()
+    host.link.forward()
     until(lambda: row_at(host, key)["state"] == "verified")
     assert host.object(key) == content
 
@@ -263,7 +263,7 @@ def test_cancelling_its_job_keeps_a_log_that_was_in_the_outbox_before(
     assert host.post("outbox", {"path": str(path), "key": key}).status == 200
     until(lambda: host.ledger.requests("UploadPart", key))
     started = upload(host, path, key, wait=False).json
-    until(lambda: host.host.log_text().count(f"landed key={key}") == 2)  # asked for again
+    until(lambda: host.host.log_text().count(f"enqueued key={key}") == 2)  # asked for again
     assert host.post(f"{SIBLING}/jobs/{started['job_id']}/cancel").status == 200
     assert job(host, key)["status"] == "cancelled"
     assert row_at(host, key)["state"] == "uploading"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from petal_s3.demo.logs import write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 ROOT = Path(__file__).resolve().parents[2]
 

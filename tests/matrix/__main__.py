@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from tests.faults.personality import ODDITIES, Personality
 from tests.matrix.case import Report
 from tests.matrix.many import one, play, prepare
 from tests.matrix.pairs import covering, known, pairs, singles
 from tests.simulation.world import PART
+from tests.support.personality import ODDITIES, Personality
 
 _SETS = {"all": pairs, "covering": covering, "singles": singles, "known": known}
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.personality import Personality
 from tests.matrix.chain import Blocked, Chain
 from tests.matrix.drone import Drone
 from tests.matrix.place import PART, Place, VirtualPlace, on_a_wire
 from tests.matrix.sentences import unfounded
 from tests.simulation.drone import in_this_world
-from tests.simulation.life import _end
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.simulation import _end
+from tests.support.personality import Personality
 
 # What may block the drain, the setting that its sentence names, and what an operator then sets.
 # Where no setting helps, the server is mended.
@@ -67,7 +67,7 @@ class Case:
         """Take in how it was played; whether it is to be played again, with a setting changed."""
         report = self.report
         report.failures += chain.failures
-        report.requests += len(chain.drone.place.seen)
+        report.requests += len(chain.drone.place.ledger.requests())
         report.proofs, report.sent = chain.proofs, chain.sent
         report.trace += _trace(chain)
         if blocked is None:
@@ -101,9 +101,9 @@ async def _played(place: Place, home: Path, part: int, case: Case) -> tuple[Chai
 
 
 def _trace(chain: Chain) -> list[str]:
-    seen = chain.drone.place.seen
+    seen = chain.drone.place.ledger.requests()
     asked = [
-        f"{one.begun:10.3f} {one.op} {one.key.rsplit('/', 1)[-1]} {one.part or ''} {one.range}"
+        f"{one.started:10.3f} {one.op} {one.key.rsplit('/', 1)[-1]} {one.part or ''} {one.range}"
         f" {one.body_bytes} bytes -> {one.status} {one.fault}"
         for one in seen
     ]

@@ -10,9 +10,10 @@ from pathlib import Path
 from petal_s3.admin.verify import verify
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox.rows import Row
-from tests.faults.mind import Part, Thing, Upload
-from tests.faults.personality import Personality
+from petal_s3.service import signing
 from tests.matrix.drone import DEAF, HANG, HOME, Blocked, Drone, NotProven
+from tests.support.mind import Part, Thing, Upload
+from tests.support.personality import Personality
 
 SMALL = 9_000
 _DAY_S = 86_400.0
@@ -100,7 +101,7 @@ class Chain:
         more = set(mind.things) - set(self.expected) - self.allowed
         if more and not self.personality.how("deletion"):
             self.fail(f"left behind: {sorted(more)}")
-        tries = sum(one.body_bytes == 1 for one in self.drone.place.seen)
+        tries = sum(one.body_bytes == 1 for one in self.drone.place.ledger.requests())
         if tries > _TRIES:
             self.fail(f"{tries} times a single byte was sent to try something")
 
@@ -237,8 +238,8 @@ async def download(chain: Chain) -> None:
 async def presign(chain: Chain) -> None:
     """A URL that was made opens the object, for whoever has it."""
     log = chain.log("parts")
-    made = await chain.drone.service.presign(log.row.key, 600)
-    status, body = await chain.drone.place.get(made["url"])
+    made = await signing.presign(chain.drone.service, log.row.key, 600)
+    status, body = await chain.drone.place.get(made.url)
     if chain.personality.how("archive"):
         return
     if (status, body) != (200, log.body):

@@ -12,12 +12,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.logs import write_ulog
-from petal_s3.objects.ownership import log_key
+from petal_s3.objects.key_names import log_key
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.service.gate import Reason
 from petal_s3.service.service import Service
-from tests.faults.wire import Fault
 from tests.matrix.place import Place, settings_for
 from tests.matrix.sentences import Said
 
@@ -152,19 +153,20 @@ class Drone:
 
     async def until_asked(self, op: str, *, part: int = 0) -> None:
         """Wait until a request was made; raises as :meth:`proven`."""
-        place, begun, since, blocked_s = self.place, self.place.case_s(), len(self.place.seen), 0.0
+        place, begun, blocked_s = self.place, self.place.case_s(), 0.0
+        since = len(place.ledger.requests())
         look_s = place.tick_s / 10
         while place.case_s() - begun < place.patience_s:
-            new = place.seen[since:]
+            new = place.ledger.requests()[since:]
             if any(one.op == op and one.part == part and one.fault for one in new):
                 return
-            code, reason = self.service._code(), self.service._reason()
-            self.ears.say(reason)
-            blocked_s = blocked_s + look_s if self._is_block(reason) else 0.0
+            reason = self.service.gate.reason() or Reason("", "")
+            self.ears.say(reason.sentence)
+            blocked_s = blocked_s + look_s if self._is_block(reason.sentence) else 0.0
             if blocked_s >= min(_BLOCKED_S, place.patience_s / 4):
-                raise Blocked(code, reason)
+                raise Blocked(reason.code, reason.sentence)
             await asyncio.sleep(look_s)
-        raise NotProven(f"{op} {part or ''} was never asked: {self.service._reason()}")
+        raise NotProven(f"{op} {part or ''} was never asked: {self.service.gate.reason()}")
 
     def _is_block(self, reason: str) -> bool:
         return self.service.drainer.block is not None and bool(_NAMED.search(reason))
@@ -172,23 +174,24 @@ class Drone:
     async def _why(self, row: Row) -> tuple[str, str]:
         """Code and reason why a row is not up yet; all that is told is heard."""
         status = await self.service.status()
-        told = (await self.service.row(row.id))["reason"]
-        for text in (told, status["reason"], *status["advice"], row.reason):
+        told = (await self.service.row(row.id)).reason
+        for text in (told, status.reason, *status.advice, row.reason):
             self.ears.say(str(text))
-        return self.service._code() or row.code, told
+        reason = self.service.gate.reason()
+        return (reason.code if reason is not None else "") or row.code, told
 
     # -- what was sent
 
     def begin(self, operation: str) -> None:
         """What is sent and said from now on belongs to this operation."""
         self.ears.during = operation
-        self._since = len(self.place.seen)
+        self._since = len(self.place.ledger.requests())
 
     def sent(self) -> int:
         """Bytes of bodies since the operation began, but for single bytes that try something."""
         return sum(
             one.body_bytes
-            for one in self.place.seen[self._since :]
+            for one in self.place.ledger.requests()[self._since :]
             if one.op in _BODIES and one.body_bytes > 1
         )
 
@@ -196,7 +199,7 @@ class Drone:
         """Bytes of parts that were confirmed since the operation began."""
         return sum(
             one.body_bytes
-            for one in self.place.seen[self._since :]
+            for one in self.place.ledger.requests()[self._since :]
             if one.op == "UploadPart" and one.status == 200 and one.body_bytes > 1
         )
 

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from tests.faults.personality import Personality
 from tests.matrix.case import Report, in_virtual_time
 from tests.simulation.world import PART
+from tests.support.personality import Personality
 
 
 def one(personality: Personality, part: int = PART) -> Report:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations, product
 
-from tests.faults.personality import GOOD, ODDITIES, Oddity, Personality
+from tests.support.personality import GOOD, ODDITIES, Oddity, Personality
 
 
 def singles() -> Iterator[Personality]:

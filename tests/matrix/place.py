@@ -14,17 +14,19 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from petal_s3.core import clock
-from petal_s3.core import settings as config
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Fault
+from petal_s3.demo.ledger import Ledger
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.service.service import Service
-from petal_s3.upload import worker
-from tests.faults.mind import Mind
-from tests.faults.personality import Personality
-from tests.faults.server import FaultServer, Seen
-from tests.faults.wire import Ask, Fault, ask
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Reply, World
+from tests.support.mind import Mind
+from tests.support.personality import Personality
+from tests.support.server import FaultServer
+from tests.support.wire import Ask, ask
 
 __all__ = ["BUCKET", "PART", "Place", "VirtualPlace", "WirePlace", "on_a_wire"]
 
@@ -36,7 +38,7 @@ class Place(Protocol):
     """What a case needs of its surroundings."""
 
     mind: Mind
-    seen: list[Seen]
+    ledger: Ledger
     tick_s: float
     """How often a case looks."""
     patience_s: float
@@ -73,7 +75,7 @@ class VirtualPlace(World):
     def __init__(self, loop: VirtualLoop, personality: Personality, part: int = PART) -> None:
         super().__init__(random.Random(1), loop)
         self.rate = _RATE
-        self.seen: list[Seen] = []
+        self.ledger = Ledger()
         self._meets: list[tuple[str, int, Fault]] = []
         self.mind = Mind(
             BUCKET,
@@ -106,11 +108,11 @@ class VirtualPlace(World):
             now=self.boottime,
             wall=self.wall,
         )
-        service.drainer._spread = lambda: _SPREAD
-        service.drainer._probe = self.probe
-        service.objects._spread = lambda: _SPREAD
+        service.drainer.timing.spread = lambda: _SPREAD
+        service.drainer.timing.probe = self.probe
+        service.objects.spread = lambda: _SPREAD
         assert service.tokens is not None
-        service.tokens._post = self.token_post  # type: ignore[method-assign]
+        service.tokens.post = self.token_post  # type: ignore[method-assign]
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:
@@ -135,8 +137,10 @@ class VirtualPlace(World):
         told = {**headers, "host": url.host}
         asked = ask(method, url.raw_path_qs, told, keep=True, bucket=BUCKET)
         fault = self.fault_for(asked)
-        seen = Seen(asked.op, asked.key, asked.upload_id, asked.part, self.loop.time(), fault.name)
-        self.seen.append(seen)
+        seen = self.ledger.arrived(
+            method, url.raw_path_qs, asked.headers, bucket=BUCKET, at=self.loop.time()
+        )
+        seen.op, seen.fault = asked.op, fault.name
         try:
             await self._send_body(asked, data, fault, self.cuts, generation)
         finally:
@@ -161,7 +165,7 @@ class WirePlace:
     def __init__(self, server: FaultServer) -> None:
         self._server = server
         self.mind = server.mind
-        self.seen = server.seen
+        self.ledger = server.ledger
 
     def where(self) -> dict[str, str]:
         port = urlsplit(self._server.url).port
@@ -183,7 +187,7 @@ class WirePlace:
 
     def serve(self, settings: Settings) -> Service:
         service = Service(settings)
-        service.drainer._spread = lambda: 0.01
+        service.drainer.timing.spread = lambda: 0.01
         return service
 
     async def get(self, url: str) -> tuple[int, bytes]:
@@ -202,7 +206,7 @@ def _names_of_this_host() -> Iterator[None]:
 
     with (
         mock.patch.object(socket, "getaddrinfo", find),
-        mock.patch.object(worker, "_LOOK_S", 0.02),
+        mock.patch.object(pause, "LOOK_S", 0.02),
     ):
         yield
 
@@ -227,4 +231,4 @@ def settings_for(where: Mapping[str, str], part: int, **more: Any) -> Settings:
         **where,
         **more,
     }
-    return config.load(**given).model_copy(update={"part_size": part})
+    return load_settings(**given).model_copy(update={"part_size": part})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.faults.personality import Personality
+from tests.support.personality import Personality
 
 # What the server said, in its own words, blames nothing.
 _QUOTED = re.compile(r"was answered \d{3} \w+(: [^)]*)?")

@@ -7,11 +7,11 @@ from itertools import combinations
 
 import pytest
 
-from tests.faults.personality import GOOD, ODDITIES, Oddity, Personality
 from tests.matrix.case import in_virtual_time, on_the_wire
 from tests.matrix.many import play
 from tests.matrix.pairs import covering, known, pairs, singles
 from tests.matrix.sentences import Said, unfounded
+from tests.support.personality import GOOD, ODDITIES, Oddity, Personality
 
 # These touch the wire itself; the rest is the same without one.
 ON_A_WIRE = (

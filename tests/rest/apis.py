@@ -21,19 +21,22 @@ import boto3
 import pytest
 from pydantic import BaseModel
 
-from petal_s3.core import settings as config
 from petal_s3.core.loop_thread import LoopThread
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import LinkThread
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
-from petal_s3.web import requests as models
+from petal_s3.service.views.rows import RowView
+from petal_s3.web.guard import HEAD_S, MOST_CONNECTIONS
+from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
-from petal_s3.web.server import HEAD_S, MOST_CONNECTIONS, Server
-from tests.faults.known import KNOWN
+from petal_s3.web.server import Server
 from tests.host.aboard import aboard
+from tests.support.known import KNOWN
 
 T = TypeVar("T")
 
@@ -244,8 +247,7 @@ class Api:
 
     def mend(self) -> None:
         """Put the world right again."""
-        if self.link.link._listener is None:
-            self.link.restore()
+        self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
         until(lambda: self.spool() == [])
@@ -266,12 +268,12 @@ def check(method: str, path: str, answer: Answer) -> None:
     assert b"Traceback" not in answer.body
     if answer.status >= 400:
         assert answer.status in {*route.errors, 401, 503}, (route.name, answer)
-        problem = models.Problem.model_validate_json(answer.body, strict=True)
+        problem = Problem.model_validate_json(answer.body, strict=True)
         assert problem.status == answer.status
         assert not set(answer.json) - {"error", "code", "status", "id"}
         assert problem.error.endswith(".") or problem.error == "File not found"
     elif route.name == "upload" and answer.status == 202:
-        models.RowAnswer.model_validate_json(answer.body, strict=True)
+        RowView.model_validate_json(answer.body, strict=True)
     elif route.name == "download":
         assert answer.status in {200, 206}
     else:
@@ -354,7 +356,7 @@ def standing(
         }
         with pytest.MonkeyPatch.context() as bare:
             bare.setenv("PETAL_S3_CONFIG", "")
-            kept = config.load(**given)
+            kept = load_settings(**given)
 
         async def make() -> tuple[Service, Server]:
             service = Service(kept, capabilities=KNOWN)

@@ -39,7 +39,7 @@ from petal_s3.objects.objects import MOST_READERS
 from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import LACKS, Capabilities, written
-from petal_s3.web import requests as models
+from petal_s3.service.views.status import InfoView, StatusView
 
 LARGE = 24_000_000
 
@@ -68,7 +68,7 @@ def test_an_upload_is_answered_when_it_is_proven(api: Api, size: int, suffix: st
     assert until(lambda: api.spool() == [])
 
 
-def test_who_does_not_wait_gets_the_row(api: Api) -> None:
+def test_a_caller_that_does_not_wait_gets_the_row(api: Api) -> None:
     content = log()
     told = api.upload(content, "later.ulg", wait="false")
     assert told.status == 202
@@ -108,7 +108,7 @@ def test_the_same_bytes_twice_are_one_row_and_one_object(api: Api) -> None:
     first = api.upload(content, "same.ulg", wait="false").json
     second = api.upload(content, "same.ulg", wait="false").json
     assert first["id"] == second["id"]
-    api.link.restore()
+    api.link.forward()
     api.in_state(first["id"], "verified")
     assert len(api.stored_keys()) == keys + 1
     assert api.spool() == []
@@ -269,7 +269,7 @@ def test_an_upload_without_a_link_is_kept_and_sent_later(api: Api) -> None:
     assert (again.status, again.json["id"]) == (503, row["id"])
     assert again.took_s < 1.5, "the drain is blocked: nobody has to wait to hear that"
 
-    api.link.restore()
+    api.link.forward()
     found = api.in_state(row["id"], "verified")
     assert api.object(found["key"]) == content
 
@@ -470,7 +470,7 @@ def test_an_empty_object_is_read_as_such(api: Api) -> None:
     assert (told.status, told.headers["content-range"]) == (416, "bytes */0")
 
 
-def test_what_somebody_stored_as_a_page_is_no_page_of_ours(api: Api) -> None:
+def test_what_was_stored_as_a_page_is_no_page_of_ours(api: Api) -> None:
     key = f"{HOME}page<script>.ulg"
     kinds = ["text/html", "text/html; charset=日本".encode().decode("latin-1")]
     for kind in kinds:
@@ -504,7 +504,7 @@ def _begin(api: Api, key: str) -> socket.socket:
     return wire
 
 
-def test_who_leaves_in_the_middle_of_a_download_gives_its_connection_back(
+def test_a_caller_that_leaves_in_the_middle_of_a_download_gives_its_connection_back(
     api: Api, _large: str
 ) -> None:
     for _ in range(20):
@@ -523,7 +523,7 @@ def _under_way(api: Api) -> list[Request]:
     "downloads whose callers read nothing, more than there are connections to S3",
     "a few are begun, and let go after the request timeout; logs go up all the same",
 )
-def test_who_reads_nothing_does_not_hold_up_the_logs(api: Api, _large: str) -> None:
+def test_a_caller_that_reads_nothing_does_not_hold_up_the_logs(api: Api, _large: str) -> None:
     with contextlib.ExitStack() as stuck:
         for _ in range(12):
             stuck.enter_context(_begin(api, _large))
@@ -556,7 +556,7 @@ def test_head_tells_what_s3_knows(api: Api, thing: tuple[str, bytes]) -> None:
         ("flight_logs/drone-001/" + "x" * 1100, 400),
     ],
 )
-def test_a_key_of_somebody_else_is_never_asked_for(
+def test_a_key_of_another_owner_is_never_asked_for(
     api: Api, verb: str, key: str, status: int
 ) -> None:
     assert api.get(f"/bucket/{verb}/{key}").status == status
@@ -689,7 +689,7 @@ def test_a_deletion_cancels_its_row(api: Api) -> None:
     assert row["receipt"] is None
 
 
-def test_nobody_elses_object_is_deleted(api: Api) -> None:
+def test_no_other_owners_object_is_deleted(api: Api) -> None:
     key = "flight_logs/drone-0010/theirs.ulg"
     api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"theirs")
     assert api.delete(f"/bucket/delete/{key}").status == 403
@@ -860,7 +860,7 @@ def test_health_says_that_the_link_is_down(api: Api) -> None:
     row_id = api.upload(log(), "unwell.ulg").json["id"]
     found = api.get("/health").json
     assert (found["status"], found["link"], bool(found["reason"])) == ("degraded", "down", True)
-    api.link.restore()
+    api.link.forward()
     api.in_state(row_id, "verified")
 
 
@@ -892,7 +892,7 @@ def test_what_is_known_of_the_server_is_told(api: Api) -> None:
     outbox = Outbox(api.state / "outbox.db")
     keep(outbox, f"{api.link.url} {api.bucket}", written(known))
     outbox.close()
-    for path, model in (("/status", models.StatusAnswer), ("/bucket/info", models.InfoAnswer)):
+    for path, model in (("/status", StatusView), ("/bucket/info", InfoView)):
         told = api.get(path).json
         assert told["capabilities"] == known.as_json()
         read = model.model_validate(told).capabilities
@@ -1003,7 +1003,7 @@ class Ear:
         self.wire.close()
 
 
-def test_who_listens_hears_a_log_go_up(api: Api) -> None:
+def test_a_caller_that_listens_hears_a_log_go_up(api: Api) -> None:
     ear = Ear(api)
     try:
         assert ear.status == 200

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from petal_s3.web import requests as models
+from petal_s3.service.views.rows import RowView
 from petal_s3.web.openapi import path_names
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
@@ -75,7 +75,7 @@ def test_the_forms_of_an_upload_are_described(described: dict[str, Any]) -> None
     assert set(form["properties"]) == {"file", "custom_filename"}
     assert form["properties"]["file"]["format"] == "binary"
     safe = said["responses"]["202"]["content"]["application/json"]["schema"]
-    assert safe["$ref"].endswith(f"/{models.RowAnswer.__name__}")
+    assert safe["$ref"].endswith(f"/{RowView.__name__}")
 
 
 @pytest.mark.timeout(3600)

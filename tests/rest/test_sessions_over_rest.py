@@ -212,7 +212,7 @@ def test_what_can_be_no_file_gets_no_url(
     assert refused(begin(api, "s1", **asked), status, code)
 
 
-def test_the_end_of_a_session_that_nobody_knows_deletes_nothing(api: Api, session: str) -> None:
+def test_the_end_of_a_session_that_is_unknown_deletes_nothing(api: Api, session: str) -> None:
     made = complete(api, f"{session}0", name="a", content="QUJD").json
 
     ended = end(api, session)
@@ -232,7 +232,7 @@ def test_offline_a_sentence_comes_back_and_later_it_works(api: Api, session: str
         complete(api, session, s3_key=made["s3Key"]),
         end(api, session),
     ]
-    api.link.restore()
+    api.link.forward()
 
     for answer in told:
         assert answer.status == 503

@@ -10,10 +10,10 @@ import boto3
 import pytest
 from botocore.config import Config
 from robot import LogStore, Robot, opened
-from wired import Wired, on_the_shore
+from wired import Wired, wired_up
 
+from petal_s3.demo.link import Link
 from petal_s3.demo.services import EmbeddedS3
-from tests.faults.chaos import Chaos
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +51,9 @@ async def robot(
 
 
 @pytest.fixture
-async def chaos(robot: Robot) -> AsyncIterator[Chaos]:
+async def chaos(robot: Robot) -> AsyncIterator[Link]:
     """A link between the drone and the counting one, that a test may spoil byte by byte."""
-    async with Chaos(robot.link.url, buffer_bytes=16 * 1024) as made:
+    async with Link(robot.link.url, buffer_bytes=16 * 1024) as made:
         robot.given = {**robot.given, "endpoint_url": made.url}
         await robot.restart()
         yield made
@@ -62,5 +62,5 @@ async def chaos(robot: Robot) -> AsyncIterator[Chaos]:
 @pytest.fixture
 async def wired(tmp_path: Path) -> AsyncIterator[Wired]:
     """A drone that looks at its objects, on a server and a link that a test may spoil."""
-    async with on_the_shore(tmp_path) as made:
+    async with wired_up(tmp_path) as made:
         yield made

@@ -6,14 +6,14 @@ import asyncio
 import json
 import sys
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.objects.copy import Copier
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 async def main(settings: str, source: str, target: str, limit: str) -> None:
-    service = Service(config.load(**json.loads(settings)), capabilities=KNOWN)
+    service = Service(load_settings(**json.loads(settings)), capabilities=KNOWN)
     await service.open()
     service.objects.copier = Copier(service.s3, int(limit))
     await service.objects.move(source, target)

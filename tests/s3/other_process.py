@@ -7,13 +7,13 @@ import json
 import sys
 from typing import Any
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 async def main(work: str, settings: dict[str, Any], path: str) -> None:
-    service = Service(config.load(**settings), capabilities=KNOWN)
+    service = Service(load_settings(**settings), capabilities=KNOWN)
     if work == "land":
         await service.open()
         row = await service.enqueue(path)

@@ -14,18 +14,21 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo import faults
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import Fault, Link
 from petal_s3.demo.logs import write_bag, write_ulog
-from petal_s3.demo.services import EmbeddedS3, TokenService
+from petal_s3.demo.recorded_link import RecordedLink
+from petal_s3.demo.services import EmbeddedS3
+from petal_s3.demo.tokens import TokenService
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.service import Service
 from petal_s3.upload.receipt import BLIND_S
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 T = TypeVar("T")
 Act = Callable[[Request], Awaitable["Fault | None"]]
@@ -71,7 +74,7 @@ class Robot:
     """One drone: its service drains step by step, over a link on which a test plans faults."""
 
     def __init__(
-        self, server: EmbeddedS3, cloud: Any, link: Link, tokens: TokenService, tmp: Path
+        self, server: EmbeddedS3, cloud: Any, link: RecordedLink, tokens: TokenService, tmp: Path
     ) -> None:
         self.server = server
         self.cloud = cloud
@@ -112,10 +115,10 @@ class Robot:
             "log_dirs": str(self.logs),
             "settle_seconds": 0,
         }
-        loaded = config.load(**{**given, **self.given, **settings})
+        loaded = load_settings(**{**given, **self.given, **settings})
         service = Service(loaded, capabilities=self.known)
         # No jitter: what failed is due again at once, so that a test steps on without waiting.
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         return service
 
@@ -137,7 +140,7 @@ class Robot:
         """
         await self.service.stop()
         service = self.build(**settings)
-        service.drainer._spread = lambda: spread
+        service.drainer.timing.spread = lambda: spread
         await service.start(watch=False)
         return service
 
@@ -192,7 +195,7 @@ class Robot:
             now = await self.row(row)
             if now.settled:
                 return now
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.step()
         return await self.row(row)
 
@@ -306,19 +309,17 @@ async def until(true: Callable[[], T], within_s: float = DEADLINE_S) -> T:
 
 def refusal(status: int, code: str, **headers: str) -> Fault:
     """S3 says no."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
-    more = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Fault(status, body.encode(), {"Content-Type": "application/xml", **more})
+    return Fault(say=faults.refusal(status, code, **headers))
 
 
 def dated(fault: Fault, moment: datetime) -> Fault:
     """The same answer with another ``Date``."""
-    told = {**fault.headers, "Date": format_datetime(moment, usegmt=True)}
-    return Fault(fault.status, fault.body, told)
+    assert fault.say is not None
+    return Fault(say=fault.say.but(Date=format_datetime(moment, usegmt=True)))
 
 
 DROP = Fault(drop=True)
-LOSE_ANSWER = Fault(lose_answer=True)
+LOSE_ANSWER = Fault(deaf=True)
 UNWELL = refusal(500, "InternalError")
 PORTAL_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Log in</body></html>"
 
@@ -329,7 +330,7 @@ async def opened(
 ) -> AsyncIterator[Robot]:
     """A robot with an open service."""
     async with TokenService() as tokens:
-        link = Link(server.url)
+        link = RecordedLink(server.url)
         await link.start()
         robot = Robot(server, cloud, link, tokens, tmp)
         robot.store = store

@@ -11,13 +11,17 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from petal_s3.admin.bucket_settings import callers, region_of
-from petal_s3.admin.bucket_setup import Wish, setup_steps
+from petal_s3.admin.administrator_calls import calls_for
+from petal_s3.admin.bucket_settings import region_of
+from petal_s3.admin.bucket_setup import DesiredBucket, setup_steps
 from petal_s3.admin.checkup import checkup
-from petal_s3.core.settings import AddressStyle, Settings, judge
+from petal_s3.core.settings import AddressStyle, Settings
+from petal_s3.core.settings_loading import check_settings
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.s3 import presign
 from petal_s3.s3.client import S3
+from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.service.service import Service
 
 KEY, BODY = "flight_logs/drone-001/a.ulg", b"0123456789" * 100_000
@@ -96,7 +100,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[OneStyle]:
 
 
 def settings_for(server: OneStyle, style: str, tmp_path: Any) -> Settings:
-    return judge(
+    return check_settings(
         {
             "bucket_name": "logs",
             "endpoint_url": server.url,
@@ -108,9 +112,7 @@ def settings_for(server: OneStyle, style: str, tmp_path: Any) -> Settings:
 
 
 def client(server: OneStyle, style: AddressStyle) -> S3:
-    return S3(
-        bucket="logs", region="us-east-1", endpoint_url=server.url, tokens=None, address_style=style
-    )
+    return S3(S3Settings("logs", endpoint_url=server.url, address_style=style), None)
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
@@ -164,7 +166,7 @@ async def test_a_url_for_others_is_addressed_as_it_is_set(
 ) -> None:
     s3 = client(server, style)
     try:
-        url = (await s3.presign(KEY, 60)).url
+        url = (await presign.get_url(s3, KEY, 60)).url
     finally:
         await s3.close()
     host = "logs.s3.test" if style == "virtual" else "s3.test"
@@ -180,13 +182,13 @@ async def test_the_next_call_takes_the_other_style_and_one_under_way_ends_as_it_
     s3 = client(server, server.style)
     try:
         async with s3.read(KEY) as (info, blocks):
-            s3.use_style(other)
+            s3.server.use_style(other)
             with pytest.raises(S3IntegrationError):
                 await s3.page("flight_logs/")
             server.may_go_on.set()
             got = b"".join([block async for block in blocks])
         assert (info.size, got) == (len(BODY), BODY)
-        s3.use_style(server.style)
+        s3.server.use_style(server.style)
         assert (await s3.page("flight_logs/")).objects == []
     finally:
         await s3.close()
@@ -210,8 +212,8 @@ async def test_service_check_and_bucket_setup_address_it_as_it_is_set(
         assert (await service.s3.page("flight_logs/")).objects == []
     finally:
         await service.s3.close()
-    async with callers(settings, "logs") as (caller,):
-        assert await region_of(caller) == "us-east-1"
+    async with calls_for(settings, "logs") as (calls,):
+        assert await region_of(calls) == "us-east-1"
     ownership = KeyOwnership("flight_logs/", ("drone-001",), "logs")
     found = {one.check: one.state async for one in checkup(settings, ownership)}
     assert found["bucket"] == "ok"
@@ -223,8 +225,8 @@ async def test_bucket_setup_names_the_setting_where_the_path_is_not_taken(
     server: OneStyle, tmp_path: Any
 ) -> None:
     settings = settings_for(server, "auto", tmp_path)
-    wish = Wish("logs", "us-east-1", "AES256", "flight_logs/", on_aws=False)
-    (step,) = [one async for one in setup_steps(settings, wish)]
+    desired = DesiredBucket("logs", "us-east-1", "AES256", "flight_logs/", on_aws=False)
+    (step,) = [one async for one in setup_steps(settings, desired)]
     assert (step.name, step.outcome) == ("bucket", "failed")
     assert "set PETAL_S3_ADDRESS_STYLE" in step.reason
     assert "permission" not in step.reason
@@ -232,7 +234,7 @@ async def test_bucket_setup_names_the_setting_where_the_path_is_not_taken(
 
 def test_another_style_is_refused_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(S3IntegrationError) as caught:
-        judge({"bucket_name": "logs", "address_style": "hosted"})
+        check_settings({"bucket_name": "logs", "address_style": "hosted"})
     assert caught.value.message == (
         "PETAL_S3_ADDRESS_STYLE is 'hosted': Input should be 'auto', 'path' or 'virtual'."
     )

@@ -12,9 +12,9 @@ import pytest
 from robot import BUCKET, DROP, HOME, MACHINE, SMALL, Robot, refusal
 
 from petal_s3.core.settings import MIB
-from petal_s3.demo.link import Fault
+from petal_s3.demo.faults import Fault, says
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
 
 MANY = 300
@@ -138,7 +138,7 @@ async def test_an_object_of_the_inventory_that_is_gone_is_asked_for_once(robot: 
     robot.cloud.delete_object(Bucket=BUCKET, Key=key)
 
     done = await robot.attempt(await robot.service.enqueue(path))
-    known = await robot.service.outbox(memory.object_at, key)
+    known = await robot.service.outbox(remote_objects.exists, key)
 
     assert (done.state, done.same_as, known) == ("verified", None, False)
     assert robot.body(done.key) == path.read_bytes()
@@ -186,7 +186,7 @@ def page(key: str, following: str = "") -> Fault:
         f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{more}<Contents>"
         f"<Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents></ListBucketResult>"
     )
-    return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+    return says(200, body.encode(), {"Content-Type": "application/xml"})
 
 
 def tokens(robot: Robot) -> list[str | None]:
@@ -212,7 +212,7 @@ async def test_a_listing_goes_on_in_the_next_process(robot: Robot) -> None:
     assert tokens(robot)[:4] == [None, "after a", "after b", "after b"]
     assert len(tokens(robot)) == 4 + len(robot.service.ownership.listed) - 1
     for name in "ab":
-        assert await robot.service.outbox(memory.object_at, f"{HOME}{name}.ulg")
+        assert await robot.service.outbox(remote_objects.exists, f"{HOME}{name}.ulg")
 
 
 @pytest.mark.parametrize("answer", [refusal(400, "InvalidArgument"), refusal(500, "InternalError")])
@@ -231,7 +231,7 @@ async def test_a_listing_whose_place_s3_no_longer_knows_begins_anew(
 
 async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) -> None:
     ownership = KeyOwnership("deleted/", (MACHINE,), BUCKET)
-    robot.service.uploader._duplicates.inventory._ownership = ownership
+    robot.service.uploader.duplicates.inventory.ownership = ownership
 
     await robot.finish(await robot.land(size=SMALL))
 
@@ -240,4 +240,4 @@ async def test_a_root_that_another_covers_is_not_listed_by_itself(robot: Robot) 
         f"{MACHINE}/",
         f"deleted/deleted/{MACHINE}/",
     )
-    assert (len(ownership.roots), robot.count(LISTING)) == (4, 3)
+    assert (len(ownership.owned_prefixes), robot.count(LISTING)) == (4, 3)

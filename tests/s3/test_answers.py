@@ -8,17 +8,19 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from liar import REQUEST_ID, Heard, Liar, Lie, between, raw, xml
 from robot import BUCKET, DROP, HOME, PORTAL_PAGE, SMALL, TWO_PARTS, Robot
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, S3IntegrationError
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import multipart
 
 ERROR = "<Error><Code>InternalError</Code><Message>no</Message></Error>"
 HTML = {"Content_Type": "text/html"}
@@ -194,6 +196,13 @@ async def finish_small(robot: Robot, liar: Liar) -> Row:
     return await robot.finish(await robot.land())
 
 
+async def finish_to_copy(robot: Robot, liar: Liar) -> Row:
+    row = await finish_small(robot, liar)
+    objects = robot.service.objects
+    objects.copier = replace(objects.copier, late_s=(0.1, 0.1))  # copies are shown at once
+    return row
+
+
 UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListObjectsV2": land_small,
     "HeadObject": land_small,
@@ -204,14 +213,17 @@ UPLOADS: dict[str, Callable[[Robot, Liar], Awaitable[Row]]] = {
     "ListParts": hold_a_part,
 }
 OTHER_CALLS: dict[str, tuple[Callable[[Robot, Liar], Awaitable[Row]], Callable[..., Any]]] = {
-    "ListMultipartUploads": (hold_a_part, lambda robot, row: robot.service.s3.uploads(row.key)),
+    "ListMultipartUploads": (
+        hold_a_part,
+        lambda robot, row: multipart.uploads(robot.service.s3, row.key),
+    ),
     "AbortMultipartUpload": (
         hold_a_part,
-        lambda robot, row: robot.service.s3.abort(row.key, row.upload_id),
+        lambda robot, row: multipart.abort(robot.service.s3, row.key, row.upload_id),
     ),
     "DeleteObject": (finish_small, lambda robot, row: robot.service.objects.delete(row.key)),
     "CopyObject": (
-        finish_small,
+        finish_to_copy,
         lambda robot, row: robot.service.objects.move(row.key, f"{HOME}elsewhere.ulg"),
     ),
     "GetObject": (
@@ -228,7 +240,7 @@ async def believed(robot: Robot, row: Row, op: str) -> str:
             return f"answered {await OTHER_CALLS[op][1](robot, row)}"
         except S3IntegrationError as error:
             return "" if error.message and error.waiting_helps else repr(error)
-    await robot.service.drainer.hurry()
+    await robot.service.drainer.pause.retry_now()
     now = await robot.attempt(row)
     return "" if now.state == "queued" and now.reason else f"{now.state} {now.reason}"
 
@@ -292,7 +304,7 @@ async def test_no_redirect_is_followed(robot: Robot, op: str) -> None:
     async with strangers() as (url, visits), between(robot, concurrency=1) as liar:
         row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](robot, liar)
         if op == "HeadObject":  # else the listing tells what HEAD does not
-            await robot.service.outbox(memory.take_inventory)
+            await robot.service.outbox(remote_objects.complete_listing)
             liar.lie("ListObjectsV2", always(raw(307, Location=url)))
         told = {
             f"{status} {sorted(more)}": always(raw(status, Location=url, **more))
@@ -332,7 +344,7 @@ def aged(robot: Robot, key: str, age: int) -> Fault:
         "Age": str(age),
         **{f"x-amz-meta-{name}": value for name, value in told["Metadata"].items()},
     }
-    return Fault(200, headers=headers)
+    return says(200, headers=headers)
 
 
 @pytest.mark.guarantee(
@@ -364,8 +376,8 @@ async def test_an_object_that_only_a_cache_remembers_is_no_proof(robot: Robot) -
 )
 async def test_what_a_cache_does_not_know_is_not_sent_again(robot: Robot, op: str) -> None:
     nothing = {
-        "ListObjectsV2": Fault(200, listing().encode(), {"Age": "30", **TEXT_XML}),
-        "HeadObject": Fault(404, headers={"Age": "30"}),
+        "ListObjectsV2": says(200, listing().encode(), {"Age": "30", **TEXT_XML}),
+        "HeadObject": says(404, headers={"Age": "30"}),
     }
     robot.fault(op, nothing[op])
     row = await robot.land()
@@ -389,7 +401,7 @@ async def test_an_answer_that_a_proxy_has_just_fetched_is_believed(robot: Robot)
 
 async def test_a_download_from_a_cache_gives_its_connection_back(robot: Robot) -> None:
     row = await robot.finish(await robot.land())
-    robot.fault("GetObject", Fault(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
+    robot.fault("GetObject", says(200, bytes(1 << 20), {"Age": "9", "ETag": OTHER}), times=12)
 
     for _ in range(12):
         with pytest.raises(NotS3, match="cache"):
@@ -409,14 +421,15 @@ async def wrong_crc(robot: Robot, request: Request) -> Fault | None:
         return None
     told = aged(robot, request.key, age=0)
     more = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}
-    return Fault(200, headers={**told.headers, **more})
+    assert told.say is not None
+    return says(200, headers={**told.say.headers, **more})
 
 
 async def other_bytes(request: Request) -> Fault:
     """The range that was asked for, of an object of zeros."""
     first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
     headers = {"ETag": request.headers["If-Match"], "Content-Range": f"bytes {first}-{last}/*"}
-    return Fault(206, bytes(last - first + 1), headers)
+    return says(206, bytes(last - first + 1), headers)
 
 
 @pytest.mark.parametrize("scene", ["proof", "recognised", "copied"])
@@ -553,16 +566,16 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up(robot: Robot, op: 
         """The clock of who watches the body: an hour passes between two looks."""
         nonlocal looks
         looks += liar.told[op] > 0
-        return robot.service._now() + looks * 3600.0
+        return robot.service.now() + looks * 3600.0
 
     async with between(robot, request_timeout=0.3) as liar:
         liar.hold_open = True
         liar.lie(op, always(raw(200, b"<", length=1000, **XML)))
-        robot.service.s3._caller._now = later
+        robot.service.s3.server.calls.now = later
         row = await robot.land()
         told = await robot.attempt(row)
         liar.repent()
-        robot.service.s3._caller._now = robot.service._now
+        robot.service.s3.server.calls.now = robot.service.now
         done = await robot.finish(row)
 
     assert (told.state, told.code) == ("queued", "offline")

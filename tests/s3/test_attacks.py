@@ -21,10 +21,12 @@ from rich.console import Console
 from robot import HOME, SMALL, TWO_PARTS, Fault, Robot
 
 from petal_s3.cli import follow, screen
+from petal_s3.cli.progress_bars import Bars
+from petal_s3.demo.faults import says
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog, plain
 from petal_s3.logs.log_file import CONTENT_TYPES
-from petal_s3.objects.ownership import header_value, metadata
+from petal_s3.objects.user_metadata import header_value, metadata
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.upload import inventory
@@ -70,9 +72,10 @@ async def shown(robot: Robot) -> str:
         file=out, width=200, force_terminal=True, color_system=None, legacy_windows=False
     )
     rows = await robot.service.rows()
-    status = {**await robot.service.status(), "settling": [row["path"] for row in rows]}
-    screen.show(drawn, screen.status_view(status, rows, [row["path"] for row in rows]))
-    bars = screen.Bars(drawn)
+    paths = [row.path for row in rows]
+    status = (await robot.service.status()).model_copy(update={"settling": paths})
+    screen.show(drawn, screen.status_view(status, rows, paths))
+    bars = Bars(drawn)
     for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
         bars.say(row.name)
@@ -109,7 +112,8 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     assert all(line.isprintable() for line in said(heard))
     assert all(row.reason.isprintable() for row in rows)
     assert all(char.isprintable() or char == "\n" for char in await shown(robot))
-    assert json.dumps(await robot.service.rows()).isprintable()
+    shown_rows = [row.model_dump() for row in await robot.service.rows()]
+    assert json.dumps(shown_rows).isprintable()
     assert not Path("owned").exists()
 
 
@@ -118,7 +122,7 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     "an object in our folder whose key holds line breaks and escapes, with the log's own bytes",
     "it is passed over: no log line and no receipt repeats its key",
 )
-async def test_a_key_that_somebody_else_made_up_is_not_repeated(
+async def test_a_key_that_another_process_made_up_is_not_repeated(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
     path = robot.write()
@@ -128,12 +132,12 @@ async def test_a_key_that_somebody_else_made_up_is_not_repeated(
         f"<Key>{HOME}x%0A%1B%5B31mforged%E2%80%A8.ulg</Key><Size>{SMALL}</Size>"
         f"<ETag>{etag}</ETag></Contents></ListBucketResult>"
     )
-    robot.fault("ListObjectsV2", Fault(200, listed.encode(), {"Content-Type": "application/xml"}))
+    robot.fault("ListObjectsV2", says(200, listed.encode(), {"Content-Type": "application/xml"}))
 
     async def stands_there(request: Request) -> Fault | None:
         if "forged" not in request.key:
             return None
-        return Fault(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(SMALL)})
+        return says(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(SMALL)})
 
     robot.always("HeadObject", stands_there)
 
@@ -218,7 +222,7 @@ async def test_facts_of_a_header_add_no_header(
 def xml(body: str, *, entities: str, encoding: str = "utf-8") -> Fault:
     """An answer with a definition of entities; a parser that believes it may grow for ever."""
     text = f'<?xml version="1.0" encoding="{encoding}"?>\n<!DOCTYPE x [{entities}]>\n{body}'
-    return Fault(200, text.encode(encoding), {"Content-Type": "application/xml"})
+    return says(200, text.encode(encoding), {"Content-Type": "application/xml"})
 
 
 LAUGHS = '<!ENTITY a "ha">' + "".join(
@@ -264,25 +268,25 @@ async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -
 async def test_a_listing_that_never_ends_is_cut_off(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(inventory, "_MOST_PAGES", 5)
+    monkeypatch.setattr(inventory, "MOST_PAGES", 5)
 
     async def next_page(_: Request) -> Fault:
         number = robot.count("ListObjectsV2")
-        prefix = robot.service.ownership.roots[(number - 1) // 5]
+        prefix = robot.service.ownership.owned_prefixes[(number - 1) // 5]
         body = (
             "<ListBucketResult><Name>logs</Name><IsTruncated>true</IsTruncated>"
             f"<NextContinuationToken>{number}</NextContinuationToken><Contents>"
             f"<Key>{prefix}{number:09}.ulg</Key><Size>1</Size><ETag>x</ETag></Contents>"
             "</ListBucketResult>"
         )
-        return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+        return says(200, body.encode(), {"Content-Type": "application/xml"})
 
     robot.always("ListObjectsV2", next_page)
     row = await robot.land()
 
     done = await robot.attempt(row)
 
-    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.roots)
+    assert robot.count("ListObjectsV2") == 5 * len(robot.service.ownership.owned_prefixes)
     assert sum(line.startswith("inventory cut off") for line in said(heard)) == 4
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
@@ -306,7 +310,7 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None
             f"<UploadId>{request.upload_id}</UploadId><IsTruncated>true</IsTruncated>"
             f"<NextPartNumberMarker>{asked * 2000}</NextPartNumberMarker></ListPartsResult>"
         )
-        return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+        return says(200, body.encode(), {"Content-Type": "application/xml"})
 
     robot.fault("ListParts", next_page, times=6)
     told = await robot.attempt(row)
@@ -324,7 +328,7 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None
     "another user of the machine looks into the state directory",
     "it and everything in it is for one user alone, whatever the umask",
 )
-async def test_nobody_else_may_look_at_what_is_kept(robot: Robot) -> None:
+async def test_no_other_user_may_look_at_what_is_kept(robot: Robot) -> None:
     await robot.service.stop()
     old = os.umask(0)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,14 +13,16 @@ from typing import Any
 import pytest
 from robot import BUCKET, HOME, PART, Robot, until
 
+from petal_s3.demo.link import Link, Shape
 from petal_s3.errors import Conflict, Offline, S3CredentialsError
-from petal_s3.s3 import calls as caller
-from petal_s3.s3.checksums import Digest, digest
+from petal_s3.s3 import lifecycle, multipart, trials
+from petal_s3.s3.checksums import digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.http_session import Window
+from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from tests.faults.chaos import Chaos, Shape
+from petal_s3.s3.s3_settings import S3Settings
+from petal_s3.s3.stalls import Patience
 
 SHORT_S = 0.1
 HANGS_S = 30.0  # far beyond every bound below: only a call without one comes near
@@ -40,8 +43,8 @@ class Bench:
     def close(self) -> None:
         os.close(self._fd)
 
-    def body(self) -> tuple[Window, Digest]:
-        return Window(self._fd, 0, len(WHOLE), sha256=self._digest.sha256), self._digest
+    def body(self) -> FilePart:
+        return FilePart(self._fd, 0, self._digest)
 
     async def read(self) -> None:
         async with self.s3.read(KEY) as (_, blocks):
@@ -56,22 +59,24 @@ class Bench:
             "head": lambda: s3.head(KEY),
             "page": lambda: s3.page(HOME),
             "put_bytes": lambda: s3.put_bytes(HOME + "few.ulg", b"few", **told),
-            "put": lambda: s3.put(HOME + "new.ulg", *self.body(), **told),
+            "put": lambda: s3.put(HOME + "new.ulg", self.body(), **told),
             "find": lambda: s3.find(KEY),
-            "begin": lambda: s3.begin(HOME + "large.ulg", **told),
-            "try_begin": lambda: s3.try_begin(HOME + "big.ulg", encrypted=True),
-            "try_put": lambda: s3.try_put(HOME + "one.ulg", b"x"),
-            "try_part": lambda: s3.try_part(KEY, id_, b"x", zlib.crc32(b"x")),
-            "try_false_part": lambda: s3.try_false_part(KEY, id_, b"x"),
-            "upload_part": lambda: s3.upload_part(KEY, id_, 1, *self.body()),
-            "parts": lambda: s3.parts(KEY, id_),
-            "complete": lambda: s3.complete(KEY, id_, [self._part], crc32=None, size=len(WHOLE)),
-            "abort": lambda: s3.abort(KEY, id_),
-            "uploads": lambda: s3.uploads(KEY),
-            "uploads_below": lambda: s3.uploads_below(HOME),
-            "stale_upload_rule": lambda: s3.stale_upload_rule(HOME),
+            "begin": lambda: multipart.begin(s3, HOME + "large.ulg", **told),
+            "try_begin": lambda: trials.begin(s3, HOME + "big.ulg", encrypted=True),
+            "try_put": lambda: trials.put(s3, HOME + "one.ulg", b"x"),
+            "try_send_part": lambda: trials.send_part(s3, KEY, id_, b"x", zlib.crc32(b"x")),
+            "try_send_false_part": lambda: trials.send_false_part(s3, KEY, id_, b"x"),
+            "upload_part": lambda: multipart.upload_part(s3, KEY, id_, 1, self.body()),
+            "parts": lambda: multipart.parts(s3, KEY, id_),
+            "complete": lambda: multipart.complete(
+                s3, KEY, id_, [self._part], crc32=None, size=len(WHOLE)
+            ),
+            "abort": lambda: multipart.abort(s3, KEY, id_),
+            "uploads": lambda: multipart.uploads(s3, KEY),
+            "uploads_below": lambda: multipart.uploads_below(s3, HOME),
+            "stale_upload_rule": lambda: lifecycle.stale_upload_rule(s3, HOME),
             "copy": lambda: s3.copy(here, HOME + "copy.ulg", {}),
-            "copy_part": lambda: s3.copy_part(here, KEY, id_, 1, 0, len(WHOLE) - 1),
+            "copy_part": lambda: multipart.copy_part(s3, here, KEY, id_, 1, range(len(WHOLE))),
             "delete": lambda: s3.delete(HOME + "gone.ulg"),
             "read": self.read,
         }
@@ -79,24 +84,21 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    robot: Robot, chaos: Chaos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """A client in a hurry, on a link that may fall silent."""
-    monkeypatch.setattr(caller, "_ANSWER_S", SHORT_S)
-    monkeypatch.setattr(caller, "_WATCH_S", 0.05)
     robot.put(KEY, WHOLE)
     file = tmp_path / "whole"
     file.write_bytes(WHOLE)
     opened = robot.cloud.create_multipart_upload(Bucket=BUCKET, Key=KEY)["UploadId"]
-    s3 = S3(
-        bucket=BUCKET,
-        region="us-east-1",
+    settings = S3Settings(
+        BUCKET,
         endpoint_url=chaos.url,
-        tokens=robot.service.tokens,
         timeout_s=SHORT_S,
-        stall_s=SHORT_S,
+        patience=Patience(stall_s=SHORT_S, answer_s=SHORT_S, watch_s=0.05),
         connections=32,
     )
+    s3 = S3(settings, robot.service.tokens)
     made = Bench(s3, opened, file)
     yield made
     await s3.close()
@@ -104,17 +106,14 @@ async def bench(
 
 
 def test_the_table_has_every_operation(bench: Bench) -> None:
-    local = {
-        "open",
-        "close",
-        "presign",
-        "presign_put",
-        "use_style",
-        "adopt",
-        "unsure_of",
-        "learn",
-    }  # no request of their own
+    local = {"open", "close", "learn", "file_part", "from_settings"}  # no request of their own
     named = {name for name in dir(S3) if callable(getattr(S3, name)) and not name.startswith("_")}
+    for module in (multipart, trials, lifecycle):
+        named |= {
+            name if module is not trials else f"try_{name}"
+            for name, one in vars(module).items()
+            if inspect.iscoroutinefunction(one) and not name.startswith("_")
+        }
 
     assert named - local == set(bench.operations())
 
@@ -138,8 +137,8 @@ async def outcomes(bench: Bench) -> dict[str, Any]:
 
 
 SILENCES = {
-    "the SYN is lost": Chaos.lose,
-    "taken, never answered": Chaos.black_hole,
+    "the SYN is lost": Link.lose,
+    "taken, never answered": Link.black_hole,
     "taken, never read": lambda chaos: chaos.stall_after(up=0, each=True),
     "in the request": lambda chaos: chaos.stall_after(up=100, each=True),
     "in the answer": lambda chaos: chaos.stall_after(down=30, each=True),
@@ -154,7 +153,7 @@ DRIPS = {"drips": lambda chaos: chaos.shape(Shape(down_bytes_s=20))}
 )
 @pytest.mark.parametrize("where", SILENCES)
 async def test_every_operation_ends_when_the_peer_falls_silent(
-    chaos: Chaos, bench: Bench, where: str
+    chaos: Link, bench: Bench, where: str
 ) -> None:
     SILENCES[where](chaos)
 
@@ -168,7 +167,8 @@ async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
     operations = bench.operations()
     last = ["copy_part", "upload_part", "complete", "abort"]
     order = [*(operations.keys() - set(last)), *last]
-    bench.s3._timeout_s = bench.s3._caller._timeout_s = bench.s3._caller._stall_s = HANGS_S
+    calls = bench.s3.server.calls
+    calls.timeout_s, calls.patience = HANGS_S, Patience(stall_s=HANGS_S)
 
     ended = {name: await outcome(operations[name]()) for name in order}
 
@@ -181,9 +181,9 @@ async def test_every_operation_works_when_it_does_not(bench: Bench) -> None:
     "S3 stops in the middle of an object that is downloaded",
     "the download ends in time and leaves no half file",
 )
-async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Chaos) -> None:
+async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chaos: Link) -> None:
     await robot.restart(request_timeout=0.3)
-    robot.service.objects._spread = lambda: 0.0
+    robot.service.objects.spread = lambda: 0.0
     robot.put(KEY, b"x" * PART)
     target = robot.tmp / "got" / "got.ulg"
     chaos.stall_after(down=PART // 2)
@@ -205,7 +205,7 @@ async def test_a_download_that_stalls_ends_and_leaves_nothing(robot: Robot, chao
 )
 @pytest.mark.parametrize("where", {**SILENCES, **DRIPS})
 async def test_the_token_service_is_not_waited_for_longer(robot: Robot, where: str) -> None:
-    async with Chaos(robot.tokens.url) as chaos:
+    async with Link(robot.tokens.url) as chaos:
         {**SILENCES, **DRIPS}[where](chaos)
         tokens = TokenService(f"{chaos.url}/session-token", timeout_s=SHORT_S)
         ended = await asyncio.gather(*(outcome(tokens.get()) for _ in range(3)))
@@ -223,7 +223,7 @@ async def test_the_token_service_is_not_waited_for_longer(robot: Robot, where: s
     "stopped while the peer is silent",
     "the service stops at once; the row waits where it was",
 )
-async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Chaos) -> None:
+async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Link) -> None:
     chaos.stall_after(up=1_000_000)
     service = await robot.run()
     row = await robot.land(size=PART)
@@ -240,14 +240,13 @@ async def test_a_service_stops_though_the_peer_is_silent(robot: Robot, chaos: Ch
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 async def test_a_part_that_is_cancelled_sends_no_more(
-    robot: Robot, chaos: Chaos, times: int
+    robot: Robot, chaos: Link, times: int
 ) -> None:
     """Not what the buffer of its connection holds either, however often it is cancelled."""
     chaos.stall_after(up=1_000_000)
     with robot.write("big.bag", PART).open("rb") as file:
-        window = Window(file.fileno(), 0, PART, sha256="0" * 64)
-        wanted = digest(file.fileno(), 0, PART)
-        sent = asyncio.ensure_future(robot.service.s3.upload_part(KEY, "id", 1, window, wanted))
+        window = FilePart(file.fileno(), 0, digest(file.fileno(), 0, PART, sha256=True))
+        sent = asyncio.ensure_future(multipart.upload_part(robot.service.s3, KEY, "id", 1, window))
         await until(
             lambda: window.transport is not None and window.transport.get_write_buffer_size()
         )

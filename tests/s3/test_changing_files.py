@@ -306,7 +306,7 @@ async def test_a_file_deleted_between_two_attempts_leaves_nothing_half_done(robo
     (robot.logs / "flight.ulg").unlink()
 
     dead = await robot.attempt(row)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert (dead.state, dead.code) == ("dead", "source_gone")
     assert robot.open_uploads() == []

@@ -10,14 +10,15 @@ import pytest
 
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.permission_checks import CHECKS, try_all
+from petal_s3.demo.faults import Fault, refusal
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.capabilities import LACKS
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
-from tests.faults.personality import ODDITIES, Personality
-from tests.faults.server import FaultServer
-from tests.faults.wire import Fault, refusal
+from petal_s3.s3.s3_settings import S3Settings
 from tests.matrix.sentences import Said, unfounded
+from tests.support.personality import ODDITIES, Personality
+from tests.support.server import FaultServer
 
 TERRITORY = KeyOwnership("flight_logs/", ("drone-001",), "logs")
 EVERY = [f"{feature}={how}" for feature, hows in ODDITIES.items() for how in hows]
@@ -51,7 +52,7 @@ NOT_PERMITTED = "list-parts=403 AccessDenied"
 async def checking(server: FaultServer, sse: str = "AES256") -> AsyncIterator[S3]:
     tokens = TokenService(server.token_url, timeout_s=30)
     url = server.url.replace("127.0.0.1", "localhost")
-    s3 = S3(bucket="logs", region="us-east-1", endpoint_url=url, tokens=tokens, sse=sse)
+    s3 = S3(S3Settings("logs", endpoint_url=url, sse=sse), tokens)
     try:
         yield s3
     finally:
@@ -92,8 +93,8 @@ async def test_a_server_that_lists_no_parts_has_no_other_fault() -> None:
         found = await checked(server)
     assert states(found, "failed") == set()
     assert "404 NoSuchKey" in found["list parts"].found
-    assert [one.op for one in server.seen].index("UploadPart") < [
-        one.op for one in server.seen
+    assert [one.op for one in server.ledger.requests()].index("UploadPart") < [
+        one.op for one in server.ledger.requests()
     ].index("ListParts")
 
 

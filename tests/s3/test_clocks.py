@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import ssl
@@ -30,8 +29,9 @@ from robot import (
 )
 from timed import Hand, timed
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault, Link
+from petal_s3.demo.recorded_link import RecordedLink
 
 OPS = (
     "ListObjectsV2",
@@ -64,7 +64,7 @@ def strict(robot: Robot) -> list[Request]:
             return None
         refused.append(request)
         head = request.op == "HeadObject"
-        return Fault(403) if head else refusal(403, "RequestTimeTooSkewed")
+        return says(403) if head else refusal(403, "RequestTimeTooSkewed")
 
     for op in OPS:
         robot.always(op, look)
@@ -135,7 +135,7 @@ async def test_no_wait_hangs_on_the_date(robot: Robot, jump_s: float) -> None:
     wait_s = row.due_at - now.at
 
     wall.at += jump_s
-    while not (pause_s := await service.drainer._turn()):
+    while not (pause_s := await service.drainer.turn()):
         pass  # tidying up, while there is nothing else to do
     now.at += wait_s - 0.1
     too_early = await service.drainer.step()
@@ -167,7 +167,7 @@ async def test_no_wait_hangs_on_the_date(robot: Robot, jump_s: float) -> None:
     "it is not believed, or until S3 answers: the request is redone at once with S3's time",
 )
 async def test_the_date_of_a_portal_does_not_stay(robot: Robot, date: str) -> None:
-    robot.fault("HeadObject", Fault(200, PORTAL_PAGE, {"Content-Type": "text/html", "Date": date}))
+    robot.fault("HeadObject", says(200, PORTAL_PAGE, {"Content-Type": "text/html", "Date": date}))
     refused = strict(robot)
     _, now = await timed(robot)
     row = await robot.land()
@@ -191,9 +191,9 @@ AN_HOUR_AGO = datetime.now(timezone.utc) - timedelta(hours=1)
 @pytest.mark.parametrize(
     "answer",
     [
-        dated(Fault(404, headers={"Age": "3600"}), AN_HOUR_AGO),
-        dated(Fault(200, headers={"Age": "3600", "ETag": '"x"'}), AN_HOUR_AGO),
-        dated(Fault(302, headers={"Location": "http://127.0.0.1:1/"}), AN_HOUR_AGO),
+        dated(says(404, headers={"Age": "3600"}), AN_HOUR_AGO),
+        dated(says(200, headers={"Age": "3600", "ETag": '"x"'}), AN_HOUR_AGO),
+        dated(says(302, headers={"Location": "http://127.0.0.1:1/"}), AN_HOUR_AGO),
     ],
     ids=["cached 404", "cached 200", "redirect"],
 )
@@ -223,7 +223,7 @@ async def test_a_url_is_signed_with_the_time_of_s3(robot: Robot) -> None:
     robot.put(key, b"x")
     robot.link.cut()
     offline = (await service.objects.presign(key, 60)).url
-    await robot.link.restore()
+    robot.link.forward()
 
     url = (await service.objects.presign(key, 60)).url
 
@@ -298,12 +298,9 @@ def tls_context(
 
 
 @contextlib.asynccontextmanager
-async def over_tls(link: Link, context: ssl.SSLContext) -> AsyncIterator[str]:
+async def over_tls(link: RecordedLink, context: ssl.SSLContext) -> AsyncIterator[str]:
     """The link, once more, behind TLS."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(link._server, "127.0.0.1", 0, ssl=context)
-    yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
+    yield await link.serve_tls(context)
 
 
 @pytest.fixture

@@ -13,10 +13,13 @@ import pytest
 
 from petal_s3.core.settings import MIB
 from petal_s3.errors import Offline, S3IntegrationError, Throttled
+from petal_s3.s3 import multipart
 from petal_s3.s3.checksums import digest
 from petal_s3.s3.client import S3
-from petal_s3.s3.http_session import Window
-from tests.faults.known import KNOWN
+from petal_s3.s3.request_body import FilePart
+from petal_s3.s3.s3_settings import S3Settings
+from petal_s3.s3.stalls import Patience
+from tests.support.known import KNOWN
 
 SIZE = 16 * MIB  # more than all buffers on the way
 SLOW_DOWN = (
@@ -68,12 +71,12 @@ async def test_a_peer_that_ends_its_side_in_the_middle_of_a_body_is_heard_before
     path.write_bytes(bytes(SIZE))
     fd = os.open(path, os.O_RDONLY)
     async with closing_server(answer) as url:
-        s3 = S3(bucket="logs", region="us-east-1", endpoint_url=url, tokens=None, stall_s=3600.0)
-        s3.adopt(KNOWN)
+        s3 = S3(S3Settings("logs", endpoint_url=url, patience=Patience(stall_s=3600.0)), None)
+        s3.server.adopt(KNOWN)
         try:
             whole = digest(fd, 0, SIZE, sha256=True)
-            window = Window(fd, 0, SIZE, sha256=whole.sha256)
-            send = s3.upload_part("flight_logs/d/log.ulg", "upload-1", 1, window, whole)
+            window = FilePart(fd, 0, whole)
+            send = multipart.upload_part(s3, "flight_logs/d/log.ulg", "upload-1", 1, window)
             with pytest.raises(error):
                 await asyncio.wait_for(send, 60.0)  # an hour would pass for a stall
         finally:

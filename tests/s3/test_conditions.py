@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from robot import TWO_PARTS, Robot, refusal
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.s3.capabilities import Capabilities
-from tests.faults.known import CONDITIONAL, KNOWN
+from tests.support.known import CONDITIONAL, KNOWN
 
 NOT_HERE = refusal(501, "NotImplemented")
 GUARD = "if-none-match"
@@ -30,7 +30,9 @@ async def knows_conditions(robot: Robot) -> None:
     "a 501 comes to a server that has understood If-None-Match before",
     "no write goes without the condition; the row waits",
 )
-async def test_who_understood_the_condition_once_is_never_asked_without_it(robot: Robot) -> None:
+async def test_a_caller_that_understood_the_condition_once_is_never_asked_without_it(
+    robot: Robot,
+) -> None:
     await knows_conditions(robot)
     await robot.attempt(await robot.land("a.ulg", seed=1))
     robot.fault("PutObject", NOT_HERE)
@@ -97,7 +99,7 @@ async def test_a_taken_key_is_no_option_that_the_server_lacks(
 
     row = await robot.land(size=TWO_PARTS)
     robot.always("CompleteMultipartUpload", no_checksum)
-    robot.always("HeadObject", Fault(404))  # shown late
+    robot.always("HeadObject", says(404))  # shown late
     row = await robot.attempt(row)
     assert robot.body(row.key) == STRANGE
 

@@ -11,9 +11,10 @@ import pytest
 from robot import BUCKET, DEADLINE_S, TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import queries
+from petal_s3.outbox.database import set_aside
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.storage import set_aside
 from petal_s3.service.service import Service
 
 
@@ -33,7 +34,7 @@ def forget_pages(outbox: Outbox) -> None:
 async def reopened(robot: Robot) -> Service:
     """A new process, that scans and takes over as the host's does."""
     service = await robot.open()
-    await service.intake.adopt_copies()
+    await adopt_copies(service.intake)
     await service.scan()
     await service.landed()
     return service
@@ -107,7 +108,7 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(robot: R
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 2:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     assert list(robot.state.glob("outbox.db.damaged-*"))
 
@@ -158,7 +159,7 @@ async def test_a_rebuild_that_a_full_disk_stops_is_made_later(
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 1:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     assert refused
 
@@ -181,7 +182,7 @@ async def test_damage_that_is_met_when_the_drain_begins_is_rebuilt(robot: Robot)
     deadline = time.monotonic() + DEADLINE_S
     while (counts := await counted(service)).get("verified") != 1:
         assert time.monotonic() < deadline, counts
-        service.drainer.wake()
+        service.drainer.pause.wake()
         await asyncio.sleep(0.1)
     [key] = robot.stored()
     assert robot.body(key) == path.read_bytes()

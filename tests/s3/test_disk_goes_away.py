@@ -15,23 +15,19 @@ from robot import SMALL, THREE_PARTS, Robot, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.spool import DrainLock
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again after seconds is tried again at once."""
-    for name in (
-        "upload.worker._PROBE_S",
-        "intake.enqueue._AGAIN_S",
-        "service.service._STORAGE_S",
-        "service.service._LOCK_S",
-    ):
-        monkeypatch.setattr(f"petal_s3.{name}", 0.05)
-    monkeypatch.setattr("petal_s3.service.service._SAY_S", 0.1)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
+    monkeypatch.setattr(Watcher, "retry_s", 0.05)
 
 
 @contextlib.asynccontextmanager
@@ -40,7 +36,8 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
     await robot.service.stop()
     robot.state = state or robot.state
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
+    service.drain.timing = Timing(lock_s=0.05, storage_s=0.05, report_s=0.1)
     await service.start()
     try:
         yield service
@@ -51,7 +48,7 @@ async def running(robot: Robot, state: Path | None = None) -> AsyncIterator[Serv
 async def told(service: Service) -> str:
     """What status says, or why it cannot say anything."""
     try:
-        return str((await service.status())["reason"])
+        return str((await service.status()).reason)
     except LocalStorageError as error:
         assert error.status == 507
         return error.message
@@ -171,7 +168,7 @@ async def test_logs_on_a_read_only_disk_are_sent_as_ever(robot: Robot, tmp_path:
 async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> None:
     async with running(robot) as service:
         paths = [robot.write("up.ulg", seed=1)]
-        service.intake.ask_scan()
+        service.watcher.ask_scan()
         await until(lambda: proven(robot) == 1)
         robot.link.cut()
         paths.append(robot.write("waits.ulg", seed=2))
@@ -180,7 +177,7 @@ async def test_a_state_directory_that_is_deleted_is_begun_anew(robot: Robot) -> 
         shutil.rmtree(robot.state)
         paths.append(robot.write("after.ulg", seed=3))
         row = await entered(robot, paths[2])
-        await robot.link.restore()
+        robot.link.forward()
         await until(lambda: proven(robot) == 3)
         await until(lambda: service.lock.held)
 
@@ -214,7 +211,7 @@ async def test_a_disk_that_is_pulled_out_is_waited_for(robot: Robot, tmp_path: P
             said = await told(service)
             left_there = list(state.iterdir())
             assert disks.run("mount", "--bind", str(disk), str(state)).returncode == 0
-            await robot.link.restore()
+            robot.link.forward()
             await until(lambda: proven(robot) == 2)
             done = await robot.row(row)
 
@@ -229,7 +226,7 @@ async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alo
     path = tmp_path / "outbox.db"
     thread = OutboxThread(path)
     await thread.open()
-    first = thread._outbox
+    first = thread.opened
     assert not await thread.missing()
 
     for file in tmp_path.glob("outbox.db*"):
@@ -237,7 +234,7 @@ async def test_an_outbox_that_is_replaced_is_opened_anew_and_the_old_one_let_alo
     assert await thread.missing()
     await thread.open()
 
-    assert thread._outbox is not first
+    assert thread.opened is not first
     assert not await thread.missing()
     assert path.exists()
     await thread.close()

@@ -15,7 +15,7 @@ from robot import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
-from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.state_dir import DrainLock
 
 # A row of another process and a link that is back are noticed within about 2 s; where nobody
 # looked, it would take a minute. In between lies what a busy machine may add.
@@ -29,7 +29,7 @@ def sent_names(robot: Robot) -> list[str]:
 # -- who goes first
 
 
-async def test_what_somebody_waits_for_goes_first_then_the_newest_log(robot: Robot) -> None:
+async def test_what_is_waited_for_goes_first_then_the_newest_log(robot: Robot) -> None:
     for hour in (10, 12, 11):
         path = robot.write(f"2025-07-27-{hour}-00-00.ulg", seed=hour)
         await robot.service.enqueue(path, priority=0)
@@ -43,7 +43,7 @@ async def test_what_somebody_waits_for_goes_first_then_the_newest_log(robot: Rob
 
 
 async def test_a_row_in_trouble_does_not_hold_up_the_others(robot: Robot) -> None:
-    robot.service.drainer._spread = lambda: 1.0
+    robot.service.drainer.timing.spread = lambda: 1.0
     robot.fault("PutObject", UNWELL)
     first = await robot.land("first.ulg", priority=99)
     second = await robot.land("second.ulg", seed=1)
@@ -71,7 +71,7 @@ async def test_a_log_that_lands_wakes_an_idle_drain(robot: Robot) -> None:
 async def test_a_log_entered_by_another_process_is_sent_soon(robot: Robot) -> None:
     service = await robot.run()
     await robot.until_state(await robot.land("first.ulg"), "verified")
-    await until(lambda: not service.drainer._woken.is_set())
+    await until(lambda: not service.drainer.pause.woken.is_set())
     path = robot.write("second.ulg", seed=1)
 
     await other_process(robot, "land", path)
@@ -111,23 +111,23 @@ async def test_a_log_of_another_process_is_sent_soon_though_the_drain_was_blocke
 )
 async def test_a_link_that_is_back_is_used_soon(robot: Robot) -> None:
     service = await robot.run(spread=1.0)
-    succeed, first = service.drainer._succeeded, asyncio.Event()
+    succeed, first = service.drainer.pause.succeeded, asyncio.Event()
 
     def succeeded() -> None:
         succeed()
         first.set()
 
-    service.drainer._succeeded = succeeded  # type: ignore[method-assign]
+    service.drainer.pause.succeeded = succeeded  # type: ignore[method-assign]
     await robot.land("first.ulg")
     await first.wait()
-    service.drainer._failures = 6  # as after a long time offline: the backoff says a minute
+    service.drainer.pause.failures = 6  # as after a long time offline: the backoff says a minute
     robot.link.cut()
     row = await robot.land()
-    await until(lambda: service.drainer._seen_down)
+    await until(lambda: service.drainer.pause.seen_down)
     block = service.drainer.block
     before = len(robot.ledger.requests())
 
-    await robot.link.restore()
+    robot.link.forward()
     back_at = time.monotonic()
     await until(lambda: len(robot.ledger.requests()) > before)
 
@@ -147,9 +147,9 @@ async def test_a_token_service_that_is_back_is_used_soon(robot: Robot) -> None:
     port = int(url.rsplit(":", 1)[1].split("/")[0])
     await robot.tokens.stop()
     service = await robot.run(spread=1.0)
-    service.drainer._failures = 6
+    service.drainer.pause.failures = 6
     row = await robot.land()
-    await until(lambda: service.drainer._seen_down)
+    await until(lambda: service.drainer.pause.seen_down)
 
     await robot.tokens.start(port)
     back_at = time.monotonic()
@@ -160,7 +160,7 @@ async def test_a_token_service_that_is_back_is_used_soon(robot: Robot) -> None:
 
 async def test_a_person_who_asks_does_not_wait_for_the_backoff(robot: Robot) -> None:
     service = await robot.run(spread=1.0)
-    service.drainer._failures = 6
+    service.drainer.pause.failures = 6
     robot.fault("PutObject", DROP)
     row = await robot.land()
     await until(lambda: service.drainer.block is not None)
@@ -180,9 +180,9 @@ async def test_a_drain_that_waits_does_not_spin(robot: Robot) -> None:
     row = await robot.land()
     service = await robot.run()
     waits = iter([0.0, 0.9])
-    service.drainer._spread = lambda: next(waits, 1.0)  # the drain's wait, then the row's
+    service.drainer.timing.spread = lambda: next(waits, 1.0)  # the drain's wait, then the row's
     turns = 0
-    turn = service.drainer._turn
+    turn = service.drainer.turn
 
     async def counted() -> float:
         nonlocal turns
@@ -190,7 +190,7 @@ async def test_a_drain_that_waits_does_not_spin(robot: Robot) -> None:
         return await turn()
 
     robot.fault("PutObject", DROP)
-    service.drainer._turn = counted  # type: ignore[method-assign]
+    service.drainer.turn = counted  # type: ignore[method-assign]
 
     await robot.until_state(row, "verified")
 
@@ -199,7 +199,7 @@ async def test_a_drain_that_waits_does_not_spin(robot: Robot) -> None:
 
 async def test_nothing_is_sent_while_the_vehicle_is_armed(robot: Robot) -> None:
     service = await robot.run()
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     row = await robot.land()
 
     with pytest.raises(NotNow) as refused:
@@ -222,7 +222,7 @@ async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_th
     robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
     await until(robot.flying)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     armed_at = time.monotonic()
     paused = await robot.until_state(row, "queued")
     took_s = time.monotonic() - armed_at
@@ -242,12 +242,12 @@ async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_th
 
 def land(robot: Robot) -> None:
     for _ in range(3):
-        robot.service.flight.told(armed=False, now=robot.service._now())
+        robot.service.flight.told(armed=False, now=robot.service.now())
 
 
 async def test_uploads_while_flying_are_a_setting(robot: Robot) -> None:
     service = await robot.run(upload_while_flying=True)
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
 
     row = await robot.land()
 
@@ -259,7 +259,7 @@ async def test_uploads_while_flying_are_a_setting(robot: Robot) -> None:
     "no link while somebody waits for a log",
     "he hears the reason; the row stays in the outbox",
 )
-async def test_who_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
+async def test_a_caller_that_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
     robot.link.cut()
     service = await robot.run(spread=1.0)
     row = await robot.land()
@@ -273,7 +273,7 @@ async def test_who_waits_hears_why_it_is_not_sent(robot: Robot) -> None:
     assert (await robot.row(row)).state in {"queued", "uploading"}
 
 
-async def test_who_waits_hears_of_progress(robot: Robot) -> None:
+async def test_a_caller_that_waits_hears_of_progress(robot: Robot) -> None:
     service = await robot.run(concurrency=1)
     robot.link.rate_bytes_s = 4e6
     row = await robot.land(size=TWO_PARTS)
@@ -318,16 +318,16 @@ async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_dra
     robot: Robot,
 ) -> None:
     service = await robot.run(spread=1.0)
-    service.drainer._failures = 6
+    service.drainer.pause.failures = 6
     robot.link.cut()
     row = await robot.land()
     await until(lambda: robot.sql("SELECT code FROM log") == [("offline",)])
 
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
-    await robot.link.restore()
+    robot.link.forward()
     await until(lambda: service.drainer.block and service.drainer.block.code == "storage_full")
     await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
-    await service.drainer.hurry()
+    await service.drainer.pause.retry_now()
 
     robot.assert_sent_once(await robot.until_state(row, "verified"), robot.logs / "flight.ulg")
 
@@ -361,7 +361,7 @@ async def test_cancelling_at_any_request_leaves_no_parts(robot: Robot, op: str) 
 
     robot.fault(op, cancel)
     await robot.step()
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert (await robot.row(row)).state == "cancelled"
     assert robot.open_uploads() == []
@@ -375,7 +375,7 @@ async def test_an_upload_whose_id_was_lost_is_tidied_up_when_its_row_is_cancelle
     orphans = robot.open_uploads()
 
     await robot.service.cancel(row.id)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert len(orphans) == 1
     assert robot.open_uploads() == []
@@ -392,10 +392,10 @@ async def test_leftovers_are_swept_when_the_link_is_back(robot: Robot) -> None:
     row = await robot.attempt(await robot.land(size=THREE_PARTS))
     await robot.service.cancel(row.id)
     robot.fault("AbortMultipartUpload", DROP)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     still_open = robot.open_uploads()
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert len(still_open) == 1
     assert robot.open_uploads() == []
@@ -447,9 +447,9 @@ async def test_stopping_in_the_very_moment_of_an_answer_stops(robot: Robot, turn
     """Some Pythons lose a cancellation that comes together with what was waited for."""
     service = await robot.run()
     await robot.until_state(await robot.land(), "verified")
-    await until(lambda: service.drainer._woken._waiters)  # type: ignore[attr-defined]
+    await until(lambda: service.drainer.pause.woken._waiters)  # type: ignore[attr-defined]
 
-    service.drainer.wake()
+    service.drainer.pause.wake()
     for _ in range(turns):
         await asyncio.sleep(0)
 
@@ -493,7 +493,7 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     row = await robot.land(size=THREE_PARTS)
     await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
     await until(robot.flying)
-    held_by_us, drained_by = service.lock.held, (await service.status())["drained_by"]
+    held_by_us, drained_by = service.lock.held, (await service.status()).drained_by
 
     other.kill()
     await other.wait()
@@ -506,7 +506,7 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     assert robot.count("CreateMultipartUpload") == 1
 
 
-async def test_who_does_not_drain_still_waits_and_hears_the_reason(
+async def test_a_caller_that_does_not_drain_still_waits_and_hears_the_reason(
     robot: Robot, other: asyncio.subprocess.Process
 ) -> None:
     service = await robot.run()
@@ -584,7 +584,7 @@ async def test_a_drain_that_ends_releases_what_it_began(robot: Robot) -> None:
     robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
-async def test_who_begins_and_ends_at_once_leaves_no_lock(robot: Robot) -> None:
+async def test_a_caller_that_begins_and_ends_at_once_leaves_no_lock(robot: Robot) -> None:
     """Also when the lock was just being taken in another thread."""
     other = DrainLock(robot.state)
     for turns in range(40):

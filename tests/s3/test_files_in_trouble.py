@@ -21,9 +21,10 @@ from robot import DROP, PART, SMALL, TWO_PARTS, Robot, until
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog
-from petal_s3.intake import enqueue as intake
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.upload.parts import PartSender
+from petal_s3.upload.progress import Transfer
 
 HEAD = 4096  # a writer that spoils the header makes it no log, which is another story
 OPS = (
@@ -172,11 +173,11 @@ async def test_what_moves_only_the_time_of_the_inode_disturbs_nothing(
     robot.assert_sent_once(done, path)
 
 
-async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
+async def test_a_caller_that_waits_is_not_sent_away_while_a_large_file_is_compared(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await robot.run()
-    compare, moved = service.uploader._compare, service.moved
+    compare, moved = service.uploader.parts.read_again, service.waiting.moved
     now, looks = 0.0, 0
 
     def count_looks(row: Row) -> int:
@@ -184,18 +185,18 @@ async def test_who_waits_is_not_sent_away_while_a_large_file_is_compared(
         looks += 1
         return moved(row)
 
-    async def slow(source: Any, live: Any, stretches: Any) -> Any:
+    async def slow(_: PartSender, transfer: Transfer, pieces: Any) -> Any:
         nonlocal now
         for _ in range(2):
             seen = looks
             now += 25.0
-            live.compared += 1
+            transfer.progress.compared += 1
             await until(lambda seen=seen: looks > seen + 1)  # type: ignore[misc]
-        return await compare(source, live, stretches)
+        return await compare(transfer, pieces)
 
-    monkeypatch.setattr(service, "_now", lambda: now)
-    monkeypatch.setattr(service, "moved", count_looks)
-    monkeypatch.setattr(service.uploader, "_compare", slow)
+    monkeypatch.setattr(service.waiting, "now", lambda: now)
+    monkeypatch.setattr(service.waiting, "moved", count_looks)
+    monkeypatch.setattr(PartSender, "read_again", slow)
 
     done = await service.wait((await robot.land(size=TWO_PARTS)).id, patience_s=30)
 
@@ -312,7 +313,7 @@ async def test_a_file_that_is_emptied_is_dead_until_it_is_a_log_again(
 
     await robot.attempt(row)
     dead = await robot.finish(row)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     left = robot.open_uploads()
     path.write_bytes(whole)
     (again,) = await scan(robot)
@@ -403,7 +404,7 @@ async def test_a_bad_block_holds_up_its_own_log_and_no_other(
     await robot.restart(concurrency=1)
     bad = await robot.land(size=TWO_PARTS, priority=99)
     good = await robot.land("good.ulg", seed=7)
-    robot.service.drainer._spread = lambda: 1.0  # the bad one is not due again at once
+    robot.service.drainer.timing.spread = lambda: 1.0  # the bad one is not due again at once
     with monkeypatch.context() as patch:
         hit = bad_blocks(patch, reads, flight(robot), at)
         waiting = await robot.attempt(bad)
@@ -427,14 +428,14 @@ async def test_a_bad_block_in_the_last_comparison_costs_nothing(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = await robot.land(size=TWO_PARTS)
-    compare = robot.service.uploader._compare
+    compare = robot.service.uploader.parts.read_again
     with monkeypatch.context() as patch:
 
-        async def failing(*args: Any) -> Any:
+        async def failing(_: PartSender, *args: Any) -> Any:
             bad_blocks(patch, "pread", flight(robot), 0)
             return await compare(*args)
 
-        patch.setattr(robot.service.uploader, "_compare", failing)
+        patch.setattr(PartSender, "read_again", failing)
         waiting = await robot.attempt(row)
     done = await robot.finish(row)
 
@@ -607,16 +608,16 @@ async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_is_sent(
     "refused by where the opened file really lies; no row",
 )
 async def test_a_link_in_place_of_a_folder_is_not_followed_when_a_log_lands(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch, outside: Path, how: str
+    robot: Robot, outside: Path, how: str
 ) -> None:
-    check = intake.open_for_writing
+    check = robot.service.intake.open_for_writing
 
     def late(paths: Any) -> set[str]:
         found = check(paths)
         swapped(robot.logs / "day", outside.parent)
         return found
 
-    monkeypatch.setattr(intake, "open_for_writing", late)
+    robot.service.intake.open_for_writing = late
     if how == "by name":
         with pytest.raises(NotAFlightLog) as caught:
             await robot.service.enqueue(robot.logs / "day/flight.ulg", inside_only=True)
@@ -659,7 +660,7 @@ def make_socket(path: Path) -> None:
     "a pipe, a socket or a folder with its name takes its place",
     "refused at once, without waiting for a writer; a scan passes it over",
 )
-async def test_what_is_no_file_holds_nobody_up(robot: Robot, make: Callable[[Path], None]) -> None:
+async def test_what_is_no_file_holds_nothing_up(robot: Robot, make: Callable[[Path], None]) -> None:
     row = await robot.land()
     flight(robot).unlink()
     make(flight(robot))
@@ -720,6 +721,6 @@ async def test_hundreds_of_small_logs_are_taken_once_and_the_newest_goes_first(
     second = await robot.service.landed()
     await robot.step()
 
-    assert (first["enqueued"], second["enqueued"]) == (150, 0)
+    assert (first.enqueued, second.enqueued) == (150, 0)
     verified = await robot.service.outbox(queries.rows, "verified")
     assert [row.name for row in verified] == ["14_02_29.ulg"]

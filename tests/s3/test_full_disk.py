@@ -13,17 +13,18 @@ import pytest
 from robot import TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.service import Service
-from petal_s3.service.snapshot import look
-from petal_s3.service.status import NOBODY_DRAINS
+from petal_s3.service.snapshot import read_status
 
 WRITES = {
-    *("land", "claim", "plan", "remember", "progress", "verified", "defer", "rekey"),
-    *("take_over", "take_inventory", "note"),
+    *("enqueue", "claim", "plan", "remember_upload", "progress", "verified", "defer", "change_key"),
+    *("release_claims", "complete_listing", "note"),
 }
 
 
@@ -76,9 +77,9 @@ def filling(
     request: pytest.FixtureRequest, robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Filling]:
     """A robot of which the disk can be filled; it looks again soon, not after seconds."""
-    monkeypatch.setattr("petal_s3.upload.worker._PROBE_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake.enqueue._AGAIN_S", 0.05)
-    monkeypatch.setattr("petal_s3.intake.enqueue._SETTLING_S", 0.05)
+    monkeypatch.setattr("petal_s3.upload.pause.PROBE_S", 0.05)
+    monkeypatch.setattr(Watcher, "retry_s", 0.05)
+    monkeypatch.setattr(Watcher, "poll_s", 0.05)
     with contextlib.ExitStack() as stack:
         if request.param == "counted in pages":
             made = Filling(disks.limit, disks.lift)
@@ -100,15 +101,15 @@ def filling(
 
 
 async def bring(robot: Robot, service: Service, filling: Filling, at: int | str) -> None:
-    """Land a log while the disk becomes full at that write, and free it when that was told."""
+    """Bring a log while the disk becomes full at that write, and free it when that was told."""
     filling.again(at)
     path = robot.write(f"{at}.ulg", TWO_PARTS, seed=crc32(str(at).encode()))
     content = path.read_bytes()
-    service.intake.ask_scan()
+    service.watcher.ask_scan()
 
     await until(lambda: filling.failed or filling.proven)
     if at:
-        while "full" not in (await service.status())["reason"]:
+        while "full" not in (await service.status()).reason:
             await until(filling.failed_again)
         assert robot.sql("PRAGMA integrity_check") == [("ok",)]
         assert path.read_bytes() == content
@@ -121,20 +122,20 @@ async def bring(robot: Robot, service: Service, filling: Filling, at: int | str)
 
 @pytest.mark.guarantee(
     "device",
-    "no room for the outbox at any write between landing and proof",
-    "nothing is lost or sent twice, status says why, and it goes on by itself when there is room",
+    "no free space for the outbox at any write between enqueueing and proof",
+    "nothing is lost or sent twice, status says why, and it goes on by itself once there is space",
 )
 async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
     robot: Robot, filling: Filling
 ) -> None:
     await robot.service.stop()
     service = robot.build(concurrency=1)
-    service.drainer._spread = lambda: 0.0
+    service.drainer.timing.spread = lambda: 0.0
     await service.open()
     await service.outbox(disks.weigh)
     await service.start()
 
-    await bring(robot, service, filling, "take_inventory")  # once in the life of an outbox
+    await bring(robot, service, filling, "complete_listing")  # once in the life of an outbox
     await bring(robot, service, filling, 0)
     writes = filling.written[: filling.written.index("verified") + 1]
     for number, verb in enumerate(writes, start=1):
@@ -142,18 +143,18 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
         assert filling.full_at == verb
 
     assert writes == [
-        *("land", "claim", "plan", "remember"),
+        *("enqueue", "claim", "plan", "remember_upload"),
         *("progress", "progress", "progress", "verified"),
     ]
 
 
 @pytest.mark.guarantee(
     "device",
-    "no room in the spool for the copy of a log from elsewhere",
-    "whoever asks is refused with 507 and the reason, nothing half-written stays, and asked again"
-    " with room it is taken and arrives",
+    "no free space in the spool for the copy of a log from elsewhere",
+    "the request is refused with 507 and the reason, nothing half-written stays; repeated when"
+    " there is space, it is accepted and the log arrives",
 )
-async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
+async def test_a_log_that_finds_the_spool_full_is_refused_and_accepted_later(
     robot: Robot, tmp_path: Path
 ) -> None:
     path = tmp_path / "card" / "flight.ulg"
@@ -167,7 +168,7 @@ async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
             other.write(bytes(13 << 20))
 
         with pytest.raises(
-            LocalStorageError, match=r"no room to keep a copy of flight\.ulg"
+            LocalStorageError, match=r"A copy of flight\.ulg cannot be kept in the spool"
         ) as full:
             await service.enqueue(path)
         left = sorted(disk.rglob("*"))
@@ -191,20 +192,20 @@ async def test_a_log_that_finds_no_room_in_the_spool_is_refused_and_taken_later(
     "the disk is so full that the draining process cannot even write down why it waits",
     "petal-s3 status sees the full disk from outside, and says so",
 )
-async def test_who_looks_from_outside_sees_that_the_disk_is_full(
+async def test_a_caller_that_looks_from_outside_sees_that_the_disk_is_full(
     robot: Robot, tmp_path: Path
 ) -> None:
     with disks.small(tmp_path / "disk") as disk:
         robot.state = disk
         service = await robot.restart()
         await robot.land()
-        before = look(service.settings, 10)["reason"]
+        before = read_status(service.settings, 10).reason
         await service.outbox(disks.empty_log)
         disks.fill(disk)
-        full = look(service.settings, 10)["reason"]
+        full = read_status(service.settings, 10).reason
         disks.free(disk)
-        after = look(service.settings, 10)["reason"]
+        after = read_status(service.settings, 10).reason
         await service.stop()
 
     assert full == f"The disk of {disk} is full: free some space."
-    assert before == after == NOBODY_DRAINS
+    assert before == after == NO_DRAIN.sentence

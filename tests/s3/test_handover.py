@@ -20,7 +20,9 @@ from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import MOST_READERS
 from petal_s3.service import sessions
 from petal_s3.service import temporary_files as handover
-from petal_s3.service.temporary_files import INLINE_BYTES, FileUploadMetadata
+from petal_s3.service.temporary_files import INLINE_BYTES
+from petal_s3.service.views.objects import PresignUploadView
+from petal_s3.service.views.sessions import FileUploadMetadata
 
 BODY = b"%PDF-1.7 a report\n" * 10_000
 DENIED = refusal(403, "AccessDenied")
@@ -40,13 +42,13 @@ def sent(
             return error.code, error.read().decode()
 
 
-async def put(made: Mapping[str, Any], body: bytes = BODY, **headers: str) -> tuple[int, str]:
-    return await asyncio.to_thread(sent, made["url"], body, {**made["headers"], **headers})
+async def put(made: PresignUploadView, body: bytes = BODY, **headers: str) -> tuple[int, str]:
+    return await asyncio.to_thread(sent, made.url, body, {**made.headers, **headers})
 
 
 async def begun(
     world: Robot | Wired, session: str = "s1", name: str = "Bericht (ä).PDF", body: bytes = BODY
-) -> dict[str, Any]:
+) -> PresignUploadView:
     return await handover.begin(world.service, session, name, len(body))
 
 
@@ -54,7 +56,7 @@ async def handed(world: Robot | Wired, session: str = "s1", name: str = "r.pdf")
     """The key of a file that stands there."""
     made = await begun(world, session, name)
     assert (await put(made))[0] == 200
-    return str(made["s3_key"])
+    return str(made.s3_key)
 
 
 async def inline(robot: Robot, body: bytes, session: str = "s1", **more: Any) -> FileUploadMetadata:
@@ -74,18 +76,18 @@ async def test_what_is_put_to_its_url_is_told(robot: Robot) -> None:
     made = await begun(robot)
     assert (await put(made))[0] == 200
 
-    told = await handover.complete(robot.service, "s1", made["s3_key"], index=2, page_count=7)
+    told = await handover.complete(robot.service, "s1", made.s3_key, index=2, page_count=7)
 
-    assert made["s3_key"] == f"{HOME}tmp/s1/{made['file_id']}_Bericht.PDF"
+    assert made.s3_key == f"{HOME}tmp/s1/{made.file_id}_Bericht.PDF"
     assert told == FileUploadMetadata(
         name="Bericht (ä).PDF",
         type="application/pdf",
         extension=".pdf",
         size=len(BODY),
         index=2,
-        file_id=made["file_id"],
+        file_id=made.file_id,
         page_count=7,
-        s3Key=made["s3_key"],
+        s3Key=made.s3_key,
         s3Url=told.s3Url,
     )
     assert robot.body(told.s3Key) == BODY
@@ -101,33 +103,33 @@ async def test_what_is_put_to_its_url_is_told(robot: Robot) -> None:
 async def test_a_url_takes_what_was_announced_and_nothing_else(wired: Wired) -> None:
     made = await begun(wired)
     others: list[tuple[bytes, dict[str, str], dict[str, str]]] = [
-        (BODY + b"x", made["headers"], {}),
-        (BODY[:-1], made["headers"], {}),
+        (BODY + b"x", made.headers, {}),
+        (BODY[:-1], made.headers, {}),
         (BODY, {}, {}),
-        (BODY, made["headers"], {"Content-Type": "text/html"}),
-        (BODY, made["headers"], {"x-amz-meta-original-filename": "evil.exe"}),
-        (BODY, made["headers"], {"x-amz-meta-declared-size": "1"}),
-        (BODY, made["headers"], {"If-None-Match": "abc"}),
-        (BODY, made["headers"], {"x-amz-server-side-encryption": "aws:kms"}),
+        (BODY, made.headers, {"Content-Type": "text/html"}),
+        (BODY, made.headers, {"x-amz-meta-original-filename": "evil.exe"}),
+        (BODY, made.headers, {"x-amz-meta-declared-size": "1"}),
+        (BODY, made.headers, {"If-None-Match": "abc"}),
+        (BODY, made.headers, {"x-amz-server-side-encryption": "aws:kms"}),
     ]
-    for name in made["headers"]:
-        others.append((BODY, {n: v for n, v in made["headers"].items() if n != name}, {}))
+    for name in made.headers:
+        others.append((BODY, {n: v for n, v in made.headers.items() if n != name}, {}))
     for body, headers, more in others:
-        status, text = await asyncio.to_thread(sent, made["url"], body, {**headers, **more})
+        status, text = await asyncio.to_thread(sent, made.url, body, {**headers, **more})
         assert (status, "SignatureDoesNotMatch" in text) == (403, True), (headers, more)
-    elsewhere = made["url"].replace("/tmp/s1/", "/tmp/s2/")
-    assert (await asyncio.to_thread(sent, elsewhere, BODY, made["headers"]))[0] == 403
-    assert (await asyncio.to_thread(sent, made["url"], None, made["headers"], "GET"))[0] == 403
+    elsewhere = made.url.replace("/tmp/s1/", "/tmp/s2/")
+    assert (await asyncio.to_thread(sent, elsewhere, BODY, made.headers))[0] == 403
+    assert (await asyncio.to_thread(sent, made.url, None, made.headers, "GET"))[0] == 403
     assert wired.things == {}
 
     first, second = await put(made), await put(made, BODY[::-1])
 
     assert (first[0], second[0]) == (200, 412)
-    assert wired.things[made["s3_key"]].body == BODY
+    assert wired.things[made.s3_key].body == BODY
 
 
 async def test_the_url_signs_how_much_may_come(robot: Robot) -> None:
-    url = (await begun(robot))["url"]
+    url = (await begun(robot)).url
 
     signed = url.partition("X-Amz-SignedHeaders=")[2].partition("&")[0].lower()
 
@@ -155,11 +157,11 @@ async def test_before_it_was_put_there_is_nothing_to_complete(robot: Robot) -> N
     made = await begun(robot)
 
     with pytest.raises(S3IntegrationError) as told:
-        await handover.complete(robot.service, "s1", made["s3_key"])
+        await handover.complete(robot.service, "s1", made.s3_key)
 
     assert (told.value.code, told.value.status) == ("not_uploaded", 404)
     assert (await put(made))[0] == 200
-    assert (await handover.complete(robot.service, "s1", made["s3_key"])).size == len(BODY)
+    assert (await handover.complete(robot.service, "s1", made.s3_key)).size == len(BODY)
 
 
 @pytest.mark.guarantee(
@@ -208,7 +210,7 @@ async def test_other_bytes_than_announced_are_deleted(robot: Robot) -> None:
     assert (await put(made, b"cut"))[0] == 200
 
     with pytest.raises(S3IntegrationError) as told:
-        await handover.complete(robot.service, "s1", made["s3_key"])
+        await handover.complete(robot.service, "s1", made.s3_key)
 
     assert (told.value.code, told.value.status) == ("incomplete", 409)
     assert told.value.message.startswith(f"3 bytes came instead of the {len(BODY)} announced")
@@ -328,7 +330,7 @@ async def test_the_longest_name_is_told_whole(robot: Robot) -> None:
     made = await begun(robot, name=name)
     await put(made)
 
-    told = await handover.complete(robot.service, "s1", made["s3_key"])
+    told = await handover.complete(robot.service, "s1", made.s3_key)
 
     assert (told.name, told.extension) == (name, ".pdf")
 
@@ -384,7 +386,7 @@ async def test_what_could_not_be_processed_is_deleted(robot: Robot) -> None:
     nothing_stays(robot)
 
 
-async def test_who_is_cancelled_while_processing_leaves_nothing(robot: Robot) -> None:
+async def test_a_caller_that_is_cancelled_while_processing_leaves_nothing(robot: Robot) -> None:
     key = await handed(robot)
     inside = asyncio.Event()
 
@@ -423,7 +425,7 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
     assert robot.stored() == [key]
     await robot.service.orphans.collect()
     assert robot.stored() == [key], "a day has not gone by"
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     await robot.service.orphans.collect()
     nothing_stays(robot)
 
@@ -432,11 +434,11 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
 async def test_what_could_not_be_opened_stays_to_be_asked_for_again(robot: Robot, why: str) -> None:
     key = await handed(robot)
     objects = robot.service.objects
-    objects._patience_s = 0.01
+    objects.patience_s = 0.01
     async with contextlib.AsyncExitStack() as stack:
         if why == "readers":
             for _ in range(MOST_READERS):
-                await stack.enter_async_context(objects._reader())
+                await stack.enter_async_context(objects.reader())
         else:
             robot.always("GetObject", DENIED)
         with pytest.raises(S3IntegrationError):
@@ -535,8 +537,8 @@ async def test_no_secret_and_no_url_is_logged(
     with caplog.at_level(logging.DEBUG, "petal_s3"):
         made = await begun(robot)
         await put(made)
-        await handover.complete(robot.service, "s1", made["s3_key"])
+        await handover.complete(robot.service, "s1", made.s3_key)
         await handover.end(robot.service, "s1")
 
     assert "X-Amz-Signature" not in caplog.text
-    assert "Signature" in made["url"]
+    assert "Signature" in made.url

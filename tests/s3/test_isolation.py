@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from robot import BUCKET, HOME, MACHINE
 from wired import KEY, OTHER, Wired, noise
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
@@ -122,14 +122,14 @@ MACHINES: list[dict[str, Any]] = [
 
 
 async def drone(tmp: Path, *, host: str | None = None, **given: Any) -> Drone:
-    settings = config.load(
+    settings = load_settings(
         bucket_name=BUCKET, state_dir=tmp / "state", log_dirs=str(tmp), settle_seconds=0, **given
     )
     service = Service(settings, host_machine_id=host)
     wire = Wire()
     s3: Any = service.s3
-    s3._call = s3._call_if_absent = wire.call
-    s3._caller.open = wire.open
+    s3.server.call = wire.call
+    s3.server.calls.connection.open = wire.open
     await service.open()
 
     async def proven(row_id: int, **_: Any) -> Row:
@@ -452,7 +452,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
+async def test_nothing_arrives_at_the_server_for_a_key_of_another_owner(
     wired: Wired, tmp_path: Path, key: str
 ) -> None:
     log = tmp_path / "flight.ulg"
@@ -465,7 +465,7 @@ async def test_nothing_arrives_at_the_server_for_a_key_of_somebody_else(
     }
 
     assert set(ends.values()) <= REFUSED
-    assert wired.server.seen == []
+    assert wired.server.ledger.requests() == []
     with contextlib.suppress(FileNotFoundError):
         assert list((tmp_path / "state" / "spool").iterdir()) == []
 
@@ -477,5 +477,5 @@ async def test_a_uri_of_our_own_names_our_own_object(wired: Wired) -> None:
 
     await wired.objects.move(f"s3://{BUCKET}/{KEY}", f"s3://{BUCKET}/{OTHER}")
 
-    assert {one.key for one in wired.server.seen} == {KEY, OTHER}
+    assert {one.key for one in wired.server.ledger.requests()} == {KEY, OTHER}
     assert set(wired.things) == {OTHER}

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ async def test_new_inode_numbers_make_no_second_row(robot: Robot) -> None:
         assert await boot(robot) == 0
 
     status = await robot.service.status()
-    assert status["counts"] == {
+    assert status.counts == {
         "queued": 0,
         "uploading": 0,
         "verified": 3,
@@ -120,7 +121,7 @@ async def test_a_time_that_moved_at_a_boot_makes_no_second_row(
             an_hour_later(path, hours=1 if number % 2 else -1)
             mounted_anew(path)
         assert await boot(robot) == 3
-        assert await robot.service.landed() == {"found": 3, "enqueued": 0}
+        assert (await robot.service.landed()).model_dump() == {"found": 3, "enqueued": 0}
         assert caplog.text.count("proven file known again") == 3 * number
         assert await robot.service.scan() == 0, "it is not read again"
 
@@ -169,7 +170,7 @@ async def test_other_bytes_of_another_time_have_their_own_row(robot: Robot, crc:
     landed = await robot.service.landed()
     done = await robot.finish(await robot.row(2))
 
-    assert landed["enqueued"] == 1
+    assert landed.enqueued == 1
     assert (done.state, done.same_as) == ("verified", None)
     assert (robot.body(row.key), robot.body(done.key)) == (before, other)
 
@@ -186,7 +187,7 @@ async def test_new_logs_are_taken_before_known_ones_are_read(
     await robot.service.scan()
     landed = await robot.service.landed()
 
-    assert landed == {"found": 4, "enqueued": 1}
+    assert landed.model_dump() == {"found": 4, "enqueued": 1}
     assert caplog.text.index("zz-new.ulg") < caplog.text.index("proven file known again")
 
 
@@ -195,13 +196,18 @@ async def test_known_ones_are_not_read_while_it_flies(robot: Robot) -> None:
         an_hour_later(path)
     service = robot.service
     await service.scan()
-    service.flight.told(armed=True, now=service._now())
 
-    await service.intake._accept_settled()
-    waiting = len(service.intake.settling)
-    left = await service.intake._compare(service.intake.settling.paths)
+    def takes_off(_paths: Iterable[str]) -> set[str]:
+        service.flight.told(armed=True, now=service.now())
+        return set()
 
-    assert (waiting, left, len(service.intake.settling)) == (3, 0, 2), "it ends after one of them"
+    service.intake.open_for_writing = takes_off
+    await service.watcher.accept_settled()
+    left = len(service.watcher.settling)
+    await service.watcher.accept_settled()
+
+    assert left == 2, "it ends after one of them"
+    assert len(service.watcher.settling) == left, "nothing is read in flight"
 
 
 async def test_a_known_file_that_is_named_gets_no_second_row(robot: Robot) -> None:
@@ -250,7 +256,7 @@ async def test_a_proven_file_under_a_new_inode_may_go(robot: Robot, same: bool) 
     assert (deleted, path.exists()) == (int(same), not same)
     if not same:  # found to be another one: it is taken in
         await robot.service.scan()
-        assert (await robot.service.landed())["enqueued"] == 1
+        assert (await robot.service.landed()).enqueued == 1
         assert (await robot.finish(await robot.row(2))).same_as is None
         assert len(robot.stored()) == 2
 

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from robot import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, until
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Answer, Fault, refusal
+from petal_s3.demo.ledger import Request
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
 from petal_s3.service.service import Service
-from tests.faults.personality import Personality
-from tests.faults.server import FaultServer, Seen
-from tests.faults.wire import Answer, Fault, refusal
+from tests.support.personality import Personality
+from tests.support.server import FaultServer
 
 TRIAL = f"{HOME}tmp/capabilities"
 BODIES = {"PutObject", "UploadPart"}
@@ -87,7 +88,7 @@ class Drone:
     async def open(self, **settings: Any) -> None:
         """A new process on the outbox."""
         self.logs.mkdir(exist_ok=True)
-        loaded = config.load(
+        loaded = load_settings(
             **{
                 "bucket_name": BUCKET,
                 "session_token_url": self.server.token_url,
@@ -102,7 +103,7 @@ class Drone:
             }
         )
         service = Service(loaded, wall=self.date)
-        service.drainer._spread = lambda: 0.0
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         await service.open()
         await service.outbox(transitions.release_claims)
@@ -121,7 +122,7 @@ class Drone:
 
     async def attempt(self, row: Row) -> Row:
         """One attempt, whatever was to be waited for."""
-        await self.service.drainer.hurry()
+        await self.service.drainer.pause.retry_now()
         assert await self.service.drainer.step()
         return await self.service.outbox(queries.get, row.id)
 
@@ -141,22 +142,22 @@ class Drone:
         await self.bring(await self.land("first.ulg", seed=99))
         return self.service.s3.capabilities
 
-    def since(self, mark: int) -> list[Seen]:
+    def since(self, mark: int) -> list[Request]:
         """What the server saw after so many requests."""
-        return self.server.seen[mark:]
+        return self.server.ledger.requests()[mark:]
 
     @property
     def mark(self) -> int:
-        return len(self.server.seen)
+        return len(self.server.ledger.requests())
 
-    def trial(self, mark: int = 0) -> list[Seen]:
+    def trial(self, mark: int = 0) -> list[Request]:
         """The requests that were only trials."""
         return [one for one in self.since(mark) if one.key == TRIAL]
 
     def sent(self, row: Row) -> int:
         """Bytes of bodies of one log."""
         return sum(
-            one.body_bytes for one in self.server.seen if one.op in BODIES and one.key == row.key
+            one.body_bytes for op in BODIES for one in self.server.ledger.requests(op, row.key)
         )
 
     def nothing_is_left(self) -> bool:
@@ -194,7 +195,7 @@ async def test_a_trial_costs_a_byte_at_a_time_and_leaves_nothing(drone: Drone, o
     be(drone, odd)
     row = await drone.bring(await drone.land(size=THREE_PARTS))
 
-    bodies = [one for one in drone.server.seen if one.op in BODIES]
+    bodies = [one for one in drone.server.ledger.requests() if one.op in BODIES]
     tried = [one for one in bodies if one.key == TRIAL]
     assert tried == bodies[: len(tried)]  # the log's own come after
     assert {one.body_bytes for one in tried} == {1}
@@ -263,7 +264,7 @@ async def forget(drone: Drone) -> None:
     await drone.service.outbox(
         lambda box: box.sql.change("DELETE FROM fact WHERE name LIKE 'capabilities %'")
     )
-    drone.service.s3.capabilities = Capabilities()
+    drone.service.s3.server.capabilities = Capabilities()
 
 
 async def of(drone: Drone, name: str) -> Row:
@@ -347,7 +348,7 @@ async def test_a_refused_body_waits_until_the_server_was_tried(drone: Drone) -> 
 async def test_after_a_trial_that_tells_nothing_one_body_more_is_enough(drone: Drone) -> None:
     await drone.learnt()
     asked_at = drone.service.s3.capabilities.asked_at
-    drone.service.s3.capabilities = Capabilities(asked_at=asked_at)
+    drone.service.s3.server.capabilities = Capabilities(asked_at=asked_at)
     be(drone, "put-condition=400 InvalidArgument")
     for _ in range(2):  # with a checksum, and without
         drone.server.plan("UploadPart", Fault("no", say=refusal(400, "InvalidRequest")))
@@ -481,7 +482,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
     mark = drone.mark
 
     for _ in range(9):
-        await drone.service.drainer.hurry()
+        await drone.service.drainer.pause.retry_now()
         await drone.service.drainer.step()
 
     bodies = [one.body_bytes for one in drone.since(mark) if one.op in BODIES]
@@ -492,7 +493,7 @@ async def test_no_bodies_go_into_a_bucket_that_is_missing(drone: Drone) -> None:
     assert block is not None
     assert "PETAL_S3_BUCKET_NAME" in block.reason
     drone.server.mind.exists = True
-    await drone.service.drainer.hurry()
+    await drone.service.drainer.pause.retry_now()
     while await drone.service.drainer.step():
         pass
     told = [await drone.service.outbox(queries.get, row.id) for row in rows]
@@ -555,7 +556,7 @@ LARGE = 2 * PIECE + 300_000
 
 
 def ranges(drone: Drone, row: Row) -> list[str]:
-    return [one.range for one in drone.server.seen if one.op == "GetObject" and one.key == row.key]
+    return [one.range for one in drone.server.ledger.requests("GetObject", row.key)]
 
 
 WHOLE = [f"bytes=0-{PIECE - 1}", f"bytes={PIECE}-{2 * PIECE - 1}", f"bytes={2 * PIECE}-{LARGE - 1}"]
@@ -601,16 +602,16 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
     step = asyncio.create_task(service.drainer.step())
     await until(lambda: len(ranges(drone, row)) == 2)
 
-    service.flight.told(armed=True, now=service._now())
+    service.flight.told(armed=True, now=service.now())
     await step
     held = await service.outbox(queries.get, row.id)
     mark = drone.mark
     for _ in range(3):
-        await service.drainer._turn()
+        await service.drainer.turn()
 
     assert (held.state, held.code) == ("queued", "paused")
     assert drone.since(mark) == []
-    service.flight.told(armed=False, now=service._now())
+    service.flight.told(armed=False, now=service.now())
     done = await drone.bring(row)
     assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
     assert done.receipt is not None

@@ -10,21 +10,22 @@ import pytest
 from robot import DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot
 
 from petal_s3.demo.ledger import Request
-from petal_s3.s3 import calls as caller
-from petal_s3.s3 import client as s3
+from petal_s3.demo.link import Link, Shape
 from petal_s3.s3 import http_session as wire
-from petal_s3.s3.calls import reachable
-from petal_s3.upload import inventory
-from petal_s3.upload import worker as drainer
-from tests.faults.chaos import Chaos, Shape
+from petal_s3.s3 import multipart
+from petal_s3.s3.connection import reachable
+from petal_s3.s3.stalls import Patience
+from petal_s3.upload import inventory, pause
 
 SLOWEST = 8_000  # bytes per second: 64 kbit/s
 
 
-def hasty(robot: Robot, *, stall_s: float = 0.5, probe_s: float = 0.2) -> None:
+def hasty(
+    robot: Robot, *, stall_s: float = 0.5, answer_s: float = 120.0, probe_s: float = 0.2
+) -> None:
     """Give up soon, as a test must; the same guards as ever decide."""
-    robot.service.s3._caller._stall_s = stall_s
-    robot.service.drainer._probe = functools.partial(reachable, timeout_s=probe_s)
+    robot.service.s3.server.calls.patience = Patience(stall_s, answer_s)
+    robot.service.drainer.timing.probe = functools.partial(reachable, timeout_s=probe_s)
 
 
 def most_in_flight(robot: Robot, requests: list[Request]) -> int:
@@ -47,7 +48,7 @@ def most_in_flight(robot: Robot, requests: list[Request]) -> int:
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 @pytest.mark.parametrize("way", ["up", "down"])
 async def test_a_cut_after_any_byte_of_a_small_log_stores_it_once(
-    robot: Robot, chaos: Chaos, way: str, reset: bool
+    robot: Robot, chaos: Link, way: str, reset: bool
 ) -> None:
     dice = random.Random(f"{way} {reset}")
     await robot.attempt(await robot.land("first.ulg"))
@@ -77,7 +78,7 @@ async def test_a_cut_after_any_byte_of_a_small_log_stores_it_once(
 )
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_large_log_cut_again_and_again_goes_on_where_it_was(
-    robot: Robot, chaos: Chaos, seed: int
+    robot: Robot, chaos: Link, seed: int
 ) -> None:
     dice = random.Random(seed)
     row = await robot.land(size=4 * PART + 1, seed=seed)
@@ -100,7 +101,7 @@ async def test_a_large_log_cut_again_and_again_goes_on_where_it_was(
     "closed politely in the middle of a part",
     "the part travels again, nothing confirmed does",
 )
-async def test_a_link_that_hangs_up_in_a_part_resumes_there(robot: Robot, chaos: Chaos) -> None:
+async def test_a_link_that_hangs_up_in_a_part_resumes_there(robot: Robot, chaos: Link) -> None:
     await robot.restart(concurrency=1)
     row = await robot.land(size=THREE_PARTS)
     chaos.cut_after(up=PART + 2_000_000, reset=False)
@@ -119,7 +120,7 @@ async def test_a_link_that_hangs_up_in_a_part_resumes_there(robot: Robot, chaos:
     "one try fails and says so; no library sends the body twice behind our back",
 )
 async def test_no_library_sends_a_body_again_when_a_kept_connection_breaks(
-    robot: Robot, chaos: Chaos
+    robot: Robot, chaos: Link
 ) -> None:
     await robot.attempt(await robot.land("first.ulg"))
     passed = 0
@@ -147,7 +148,7 @@ async def test_no_library_sends_a_body_again_when_a_kept_connection_breaks(
     "each costs one try at most, then a new connection is made; nothing is doubled",
 )
 async def test_half_open_connections_cost_one_try_each_and_nothing_twice(
-    robot: Robot, chaos: Chaos
+    robot: Robot, chaos: Link
 ) -> None:
     await robot.restart(concurrency=2, request_timeout=1)
     hasty(robot)
@@ -173,7 +174,7 @@ async def test_half_open_connections_cost_one_try_each_and_nothing_twice(
     "given up after a minute without movement, with the reason; then it goes on from there",
 )
 async def test_a_stall_in_a_part_is_given_up_and_goes_on_from_there(
-    robot: Robot, chaos: Chaos
+    robot: Robot, chaos: Link
 ) -> None:
     await robot.restart(concurrency=1)
     hasty(robot)
@@ -195,10 +196,9 @@ async def test_a_stall_in_a_part_is_given_up_and_goes_on_from_there(
     "given up; S3 is asked whether it arrived before a byte is sent again",
 )
 async def test_a_body_without_an_answer_is_asked_for_before_it_is_sent_again(
-    robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link
 ) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.2)
-    hasty(robot, stall_s=0.3)
+    hasty(robot, stall_s=0.3, answer_s=0.2)
     row = await robot.land()
 
     async def answer_is_lost(_: Request) -> None:
@@ -219,8 +219,8 @@ async def test_a_body_without_an_answer_is_asked_for_before_it_is_sent_again(
     "a black hole: the SYN is lost, or the connection taken and never answered",
     "given up in time, with the reason; sent when the link is back",
 )
-@pytest.mark.parametrize("vanish", [Chaos.lose, Chaos.black_hole])
-async def test_a_black_hole_is_given_up_in_time(robot: Robot, chaos: Chaos, vanish) -> None:
+@pytest.mark.parametrize("vanish", [Link.lose, Link.black_hole])
+async def test_a_black_hole_is_given_up_in_time(robot: Robot, chaos: Link, vanish) -> None:
     await robot.restart(request_timeout=0.5)
     hasty(robot)
     vanish(chaos)
@@ -257,14 +257,11 @@ async def test_no_request_waits_for_100_continue(robot: Robot) -> None:
     "64 kbit/s: a body takes longer than every deadline",
     "it arrives at the first attempt: what moves is not given up",
 )
-async def test_a_slow_link_that_moves_is_never_given_up(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
+async def test_a_slow_link_that_moves_is_never_given_up(robot: Robot) -> None:
     slow = Shape(up_bytes_s=SLOWEST, down_bytes_s=SLOWEST)
-    async with Chaos(robot.link.url, buffer_bytes=4 * 1024, shape=slow) as chaos:
+    async with Link(robot.link.url, buffer_bytes=4 * 1024, shape=slow) as chaos:
         await robot.restart(endpoint_url=chaos.url, request_timeout=2)
-        hasty(robot, stall_s=3)
+        hasty(robot, stall_s=3, answer_s=0.0)
         row = await robot.land(size=120_000)
 
         done = await robot.attempt(row)
@@ -278,7 +275,7 @@ async def test_a_slow_link_that_moves_is_never_given_up(
 
 async def test_no_option_of_the_kernel_ends_a_slow_upload() -> None:
     """With TCP_USER_TIMEOUT Linux ends one that moves, when the peer's window opens in steps."""
-    made = wire._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)))
+    made = wire.new_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)))
     with made:
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -292,7 +289,7 @@ async def test_no_option_of_the_kernel_ends_a_slow_upload() -> None:
 async def test_confirmed_parts_are_listed_in_short_pages(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_PARTS_PAGE", 1)
+    monkeypatch.setattr(multipart, "PARTS_PAGE", 1)
     await robot.restart(concurrency=1)
     robot.fault("UploadPart", DROP, part=3)
     row = await robot.attempt(await robot.land(size=THREE_PARTS))
@@ -329,9 +326,9 @@ async def test_waiting_for_our_own_limit_is_no_stall(robot: Robot) -> None:
     "the listing goes on from the page it had; what is there is not sent again",
 )
 async def test_a_listing_goes_on_over_a_link_that_dies(
-    robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inventory, "_PAGE", 5)
+    monkeypatch.setattr(inventory, "PAGE", 5)
     path = robot.write()
     robot.put(f"{HOME}20200101_000000_before.ulg", path.read_bytes())
     for number in range(29):
@@ -356,7 +353,7 @@ async def test_a_listing_goes_on_over_a_link_that_dies(
     "one part at a time gets through in each life",
 )
 async def test_a_link_that_lives_for_one_part_brings_one_part_each_time(
-    robot: Robot, chaos: Chaos
+    robot: Robot, chaos: Link
 ) -> None:
     row = await robot.land(size=THREE_PARTS)
     chaos.shape(Shape(up_bytes_s=40e6))
@@ -381,10 +378,10 @@ async def test_a_link_that_lives_for_one_part_brings_one_part_each_time(
     "the drain finds the link each time and arrives",
 )
 async def test_a_link_that_comes_and_goes_is_used_each_time(
-    robot: Robot, chaos: Chaos, monkeypatch: pytest.MonkeyPatch
+    robot: Robot, chaos: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
-        monkeypatch.setattr(drainer, name, 0.05)  # to the scale of the other times
+    for name in ("POLL_S", "PROBE_FIRST_S", "PROBE_S"):
+        monkeypatch.setattr(pause, name, 0.05)  # to the scale of the other times
     chaos.shape(Shape(up_bytes_s=8e6))  # one part in 0.65 s, two in 1.3 s
     chaos.schedule(up_s=1.2, down_s=0.1)
     await robot.run(spread=1.0)
@@ -402,7 +399,7 @@ async def test_a_link_that_comes_and_goes_is_used_each_time(
     "two links take turns, one fast and short, one slow and steady",
     "it arrives over both; a switch costs what was on its way",
 )
-async def test_two_links_that_take_turns_both_carry_it(robot: Robot, chaos: Chaos) -> None:
+async def test_two_links_that_take_turns_both_carry_it(robot: Robot, chaos: Link) -> None:
     chaos.alternate([(Shape(up_bytes_s=30e6), 0.3), (Shape(up_bytes_s=6e6), 2.0)])
     await robot.run(spread=0.02)
 

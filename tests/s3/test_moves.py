@@ -15,10 +15,10 @@ import pytest
 from robot import HOME, MACHINE, until
 from wired import KEY, MIB, OTHER, PART, Wired, noise, settings
 
+from petal_s3.demo.faults import Answer, Fault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import Conflict, Mismatch, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.copy import Copier
-from tests.faults.wire import Answer, Fault
 
 HERE = Path(__file__).parent
 SIZE = 2 * PART + 300_000
@@ -76,7 +76,7 @@ async def test_a_moved_object_keeps_its_bytes_its_metadata_and_its_type(
     assert wired.things[OTHER].headers["x-amz-server-side-encryption"] == "AES256"
     assert wired.asked("UploadPartCopy" if ranged else "CopyObject")
     assert not wired.asked("CopyObject" if ranged else "UploadPartCopy")
-    assert wired.server.body_bytes < 2000  # no byte of it travels
+    assert wired.server.ledger.body_bytes < 2000  # no byte of it travels
 
 
 async def test_a_copy_by_ranges_with_the_same_parts_has_the_same_etag(wired: Wired) -> None:
@@ -87,7 +87,7 @@ async def test_a_copy_by_ranges_with_the_same_parts_has_the_same_etag(wired: Wir
     await wired.objects.move(KEY, OTHER)
 
     assert wired.things[OTHER].etag == etag
-    assert [one.op for one in wired.server.seen] == RANGED
+    assert [one.op for one in wired.server.ledger.requests()] == RANGED
 
 
 @pytest.mark.parametrize("part_size", [0, PART, 6 * MIB])
@@ -98,7 +98,7 @@ async def test_whatever_the_parts_were_a_moved_object_can_be_proven(
     body = wired.put(KEY, noise(SIZE), part_size=part_size)
     if opaque:
         wired.server.mind.opaque = True
-        wired.service.s3._sse = {"ServerSideEncryption": "aws:kms"}
+        wired.service.s3.server.encryption = {"ServerSideEncryption": "aws:kms"}
     target = wired.tmp / "got.ulg"
 
     await wired.objects.move(KEY, OTHER)
@@ -161,7 +161,7 @@ async def test_a_move_by_ranges_that_is_cancelled_anywhere_leaves_no_upload_open
     by_ranges(wired)
     body = wired.put(KEY, noise(SIZE), part_size=PART)
     begun = asyncio.create_task(wired.objects.move(KEY, OTHER))
-    await until(lambda: len(wired.server.seen) > at or begun.done())
+    await until(lambda: len(wired.server.ledger.requests()) > at or begun.done())
 
     begun.cancel()
     await asyncio.gather(begun, return_exceptions=True)
@@ -187,7 +187,7 @@ async def test_a_move_by_ranges_that_was_killed_is_finished_by_the_next_process(
         [sys.executable, str(HERE / "mover.py"), json.dumps(told), KEY, OTHER, str(PART)],
         env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"},
     )
-    await until(lambda: len(wired.server.seen) > at)
+    await until(lambda: len(wired.server.ledger.requests()) > at)
 
     other.send_signal(signal.SIGKILL)
     await asyncio.to_thread(other.wait)

@@ -13,9 +13,9 @@ import pytest
 from robot import BUCKET, HOME
 from wired import KEY, OTHER, Wired, noise
 
+from petal_s3.demo.faults import Answer, Fault
 from petal_s3.errors import BadInput, NotS3, S3FileNotFoundError
-from tests.faults.mind import Many
-from tests.faults.wire import Answer, Fault
+from tests.support.mind import Many
 
 HERE = Path(__file__).parent
 
@@ -132,7 +132,7 @@ async def test_what_is_no_range_is_not_asked_for(wired: Wired, first: int, last:
     with pytest.raises(BadInput):
         await wired.proxy.get_file_range(KEY, first, last)
 
-    assert wired.server.seen == []
+    assert wired.server.ledger.requests() == []
 
 
 @pytest.mark.parametrize("size", [0, 1000])

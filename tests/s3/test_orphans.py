@@ -29,12 +29,13 @@ from robot import (
 
 from petal_s3.cleanup.stale_uploads import Pass
 from petal_s3.cli import screen
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.errors import LocalStorageError, NotS3, S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.rows import Row
-from petal_s3.service import snapshot as look
+from petal_s3.s3 import lifecycle, multipart
+from petal_s3.service.snapshot import read_status
 
 DENIED = refusal(403, "AccessDenied")
 LISTING = "ListMultipartUploads"
@@ -42,9 +43,9 @@ RULES = "Other"  # the ledger has no name for the question after lifecycle rules
 LOST = HOME + "lost.ulg"
 DAY = timedelta(days=1)
 PORTALS = (
-    Fault(200),
-    Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
-    Fault(200, b"<html><body/></html>"),
+    says(200),
+    says(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
+    says(200, b"<html><body/></html>"),
 )
 
 
@@ -55,7 +56,7 @@ def begin(robot: Robot, key: str = LOST) -> str:
 
 def xml(name: str, inner: str, **headers: str) -> Fault:
     body = f"<?xml version='1.0'?><{name}>{inner}</{name}>"
-    return Fault(200, body.encode(), {"Content-Type": "application/xml", **headers})
+    return says(200, body.encode(), {"Content-Type": "application/xml", **headers})
 
 
 def listing(
@@ -89,7 +90,7 @@ def ago(age: timedelta) -> datetime:
 def say(robot: Robot, first: Fault) -> None:
     """One pass hears this of home, and that nothing is open below the other roots."""
     robot.fault(LISTING, first)
-    others = len(robot.service.ownership.roots) - 1
+    others = len(robot.service.ownership.owned_prefixes) - 1
     robot.fault(LISTING, listing(), times=others)
 
 
@@ -123,7 +124,7 @@ async def test_an_upload_that_no_row_owns_is_aborted(
     begin(robot)
 
     with caplog.at_level(logging.INFO, "petal_s3"):
-        await robot.service.drainer._turn()
+        await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
     assert robot.service.orphans.aborted == 1
@@ -131,7 +132,7 @@ async def test_an_upload_that_no_row_owns_is_aborted(
 
 
 async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: Robot) -> None:
-    roots = robot.service.ownership.roots
+    roots = robot.service.ownership.owned_prefixes
     for root in roots:
         begin(robot, root + "lost.ulg")
 
@@ -146,7 +147,7 @@ async def test_orphans_are_looked_for_below_every_prefix_of_this_machine(robot: 
 )
 async def test_an_upload_that_a_row_owns_is_left_alone(robot: Robot) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
 
     found = await collect(robot)
     done = await robot.finish(row)
@@ -159,7 +160,7 @@ async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(
     robot: Robot,
 ) -> None:
     row = await half_sent(robot)
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     await robot.service.cancel(row.id)
 
     found = await collect(robot)
@@ -206,7 +207,7 @@ async def test_a_key_that_escapes_its_folder_is_never_touched(robot: Robot) -> N
 )
 async def test_a_young_upload_is_left_alone(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        robot.service.s3.clock.wall = lambda off=device_is_ahead: ago(-off).timestamp()
         upload_id = begin(robot)
 
         say(robot, listing((LOST, upload_id, ago(DAY - timedelta(minutes=2)))))
@@ -223,7 +224,7 @@ async def test_a_young_upload_is_left_alone(robot: Robot) -> None:
     "a second outbox sends one log for days",
     "while its parts arrive it is left alone",
 )
-async def test_an_old_upload_to_which_somebody_adds_is_left_alone(robot: Robot) -> None:
+async def test_an_old_upload_to_which_parts_are_added_is_left_alone(robot: Robot) -> None:
     upload_id = begin(robot)
     robot.cloud.upload_part(Bucket=BUCKET, Key=LOST, UploadId=upload_id, PartNumber=1, Body=b"x")
 
@@ -240,7 +241,7 @@ async def test_an_old_upload_to_which_somebody_adds_is_left_alone(robot: Robot) 
 )
 async def test_without_the_time_of_s3_nothing_is_old(robot: Robot) -> None:
     upload_id = begin(robot)
-    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.service.s3.clock.wall = lambda: ago(-9 * 365 * DAY).timestamp()
     robot.fault(LISTING, listing((LOST, upload_id, ago(9 * DAY)), Date="nonsense"))
     robot.fault(LISTING, listing(Date="nonsense"), times=3)
 
@@ -354,9 +355,9 @@ async def test_another_refusal_is_no_missing_permission(robot: Robot) -> None:
     await robot.service.cancel(row.id)
     robot.fault(LISTING, refusal(404, "NoSuchBucket"))
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
     not_yet = robot.open_uploads()
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert len(not_yet) == 1
     assert robot.open_uploads() == []
@@ -369,7 +370,7 @@ async def test_a_row_that_was_given_up_does_not_wait_for_the_permission_to_list(
     await robot.service.cancel(row.id)
     robot.fault(LISTING, refusal(501, "NotImplemented"))
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert (await robot.row(row)).part_size is None
     assert (await collect(robot)).aborted == 1
@@ -475,7 +476,8 @@ class Paged:
             found = found[found.index(marker) + 1 :]
         elif after:
             found = [u for u in found if u[0] > after]
-        page = listing(*((*u, ago(9 * DAY)) for u in found[:2]))
+        page = listing(*((*u, ago(9 * DAY)) for u in found[:2])).say
+        assert page is not None
         key, upload_id = found[:2][-1] if found else ("", "")
         more = (
             f"<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{upload_id}"
@@ -504,8 +506,8 @@ async def test_a_listing_of_many_pages_is_read_to_its_end(robot: Robot, paged: P
     paged.uploads.append((f"{HOME}2.ulg.more", "9"))
     paged.uploads.append(("flight_logs/drone-002/lost.ulg", "9"))
 
-    below = await robot.service.s3.uploads_below(HOME)
-    of_one = await robot.service.s3.uploads(f"{HOME}2.ulg")
+    below = await multipart.uploads_below(robot.service.s3, HOME)
+    of_one = await multipart.uploads(robot.service.s3, f"{HOME}2.ulg")
 
     assert [(one.key, one.upload_id) for one in below] == paged.uploads[:10]
     assert of_one == ["9", "8", "7"]
@@ -518,8 +520,8 @@ async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
     paged.uploads = [(LOST, "1"), (LOST, "2"), (LOST, "3")]
     paged.whole_keys_only = True
 
-    assert await robot.service.s3.uploads_below(HOME) == []
-    assert await robot.service.s3.uploads(LOST) == ["1", "2", "3"]
+    assert await multipart.uploads_below(robot.service.s3, HOME) == []
+    assert await multipart.uploads(robot.service.s3, LOST) == ["1", "2", "3"]
 
 
 # -- when it is looked
@@ -528,12 +530,12 @@ async def test_a_server_that_takes_a_prefix_for_a_whole_key_has_no_orphans(
 async def test_orphans_are_looked_for_once_at_a_start_and_then_once_a_day(robot: Robot) -> None:
     later_s = 0.0
     drainer = robot.service.drainer
-    now = drainer._now
-    drainer._now = lambda: now() + later_s
+    now = drainer.timing.now
+    drainer.timing.now = lambda: now() + later_s
     asked = []
 
     for later_s in (0.0, 1.0, 86_000.0, 86_500.0, 86_600.0):  # noqa: B007 - read by the clock
-        await drainer._turn()
+        await drainer.turn()
         asked.append(robot.count(LISTING))
 
     assert asked == [4, 4, 4, 8, 8]
@@ -553,16 +555,16 @@ async def test_a_start_does_not_look_again_for_what_was_looked_for_today(
     robot: Robot, years: int
 ) -> None:
     """The date of the device may be anything."""
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     advice = robot.service.orphans.advice
-    wall = robot.service.s3.clock._wall
+    wall = robot.service.s3.clock.wall
     asked = []
 
     for _ in range(3):
         service = await robot.restart()
-        service.s3.clock._wall = lambda: wall() + years * 365 * DAY.total_seconds()
+        service.s3.clock.wall = lambda: wall() + years * 365 * DAY.total_seconds()
         robot.ledger.clear()
-        left_s = await robot.service.orphans.look()
+        left_s = await robot.service.orphans.collect_if_due()
         asked.append(questions(robot))
 
     assert asked == [["ListObjectsV2"]] * 3
@@ -578,56 +580,56 @@ async def a_day_passes(robot: Robot) -> None:
 
 
 async def test_a_start_a_day_later_looks_again(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await a_day_passes(robot)
     begin(robot)
     await robot.restart()
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
 
 
 async def test_a_look_that_failed_is_made_at_the_next_start(robot: Robot) -> None:
     robot.fault(RULES, UNWELL)
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     begin(robot)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.open_uploads() == []
 
 
 async def test_a_start_looks_where_s3_does_not_tell_its_time(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     robot.fault("ListObjectsV2", page(Date="nonsense"))
     robot.fault(LISTING, listing(Date="nonsense"))
     before = robot.count(LISTING)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before + len(robot.service.ownership.listed)
 
 
 async def test_a_start_that_may_not_list_learns_the_time_from_the_refusal(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     await robot.restart()
     robot.fault("ListObjectsV2", DENIED)
     before = robot.count(LISTING)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before
 
 
 async def test_what_was_looked_for_in_another_bucket_says_nothing(robot: Robot) -> None:
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     before = robot.count(LISTING)
     await robot.restart(upload_prefix="elsewhere/")
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.count(LISTING) == before + 4
 
@@ -646,7 +648,7 @@ async def test_nothing_is_looked_for_while_rows_are_due(robot: Robot) -> None:
     seen = []
 
     for _ in range(3):
-        await robot.service.drainer._turn()
+        await robot.service.drainer.turn()
         seen.append((robot.count("PutObject"), robot.count(LISTING)))
 
     assert seen == [(1, 0), (2, 0), (2, 4)]
@@ -657,7 +659,7 @@ async def test_nothing_is_looked_for_while_the_drain_is_blocked(robot: Robot) ->
     await robot.service.cancel(row.id)
     robot.fault("AbortMultipartUpload", refusal(503, "SlowDown", Retry_After="90"))
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
 
     assert robot.service.drainer.block is not None
     assert robot.count(LISTING) == 0
@@ -682,7 +684,7 @@ async def test_a_log_that_lands_ends_the_look_for_orphans(robot: Robot) -> None:
 
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
     assert robot.count(LISTING) == 1
-    assert service.drainer._tidy_at - service._now() < 60  # it is made later
+    assert service.drainer.housekeeping.tidy_at - service.now() < 60  # it is made later
 
 
 async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
@@ -695,8 +697,8 @@ async def test_arming_ends_the_look_for_orphans(robot: Robot) -> None:
     service = await robot.run(request_timeout=1000)
     await until(lambda: robot.count(LISTING) == 1)
 
-    service.flight.told(armed=True, now=service._now())
-    await until(lambda: service.drainer._tidy_at > 0)
+    service.flight.told(armed=True, now=service.now())
+    await until(lambda: service.drainer.housekeeping.tidy_at > 0)
     over.set()
 
     assert robot.count(LISTING) == 1
@@ -722,7 +724,7 @@ async def test_stopping_in_the_middle_of_a_look_stops(robot: Robot) -> None:
 async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
     begin(robot)
     drainer = robot.service.drainer
-    drainer._spread = lambda: 1.0
+    drainer.timing.spread = lambda: 1.0
 
     for op, fault in (
         (LISTING, DROP),
@@ -731,7 +733,7 @@ async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
         (RULES, UNWELL),
     ):
         robot.always(op, fault)
-        drainer._tidy_at, drainer._untidy = 0.0, 0
+        drainer.housekeeping.tidy_at, drainer.housekeeping.failures = 0.0, 0
         waits = [await look_once(robot) for _ in range(3)]
         robot.heal()
 
@@ -745,18 +747,18 @@ async def test_a_failed_look_blocks_nothing(robot: Robot) -> None:
 async def look_once(robot: Robot) -> int:
     """Turn once when a look is due; returns seconds until the next one."""
     drainer = robot.service.drainer
-    drainer._tidy_at = 0.0
-    await drainer._turn()
-    return round(drainer._tidy_at - drainer._now())
+    drainer.housekeeping.tidy_at = 0.0
+    await drainer.turn()
+    return round(drainer.housekeeping.tidy_at - drainer.timing.now())
 
 
 async def test_s3_may_ask_for_patience_with_the_look(robot: Robot) -> None:
     robot.fault(LISTING, refusal(503, "SlowDown", Retry_After="3000"))
     drainer = robot.service.drainer
 
-    await drainer._turn()
+    await drainer.turn()
 
-    assert 2990 < drainer._tidy_at - drainer._now() <= 3000
+    assert 2990 < drainer.housekeeping.tidy_at - drainer.timing.now() <= 3000
 
 
 async def test_a_look_that_crashes_harms_nothing(
@@ -767,7 +769,7 @@ async def test_a_look_that_crashes_harms_nothing(
 
     monkeypatch.setattr(robot.service.orphans, "collect", crash)
 
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     done = await robot.attempt(await robot.land())
 
     assert "looking for orphans crashed" in caplog.text
@@ -810,14 +812,14 @@ async def test_a_rule_counts_when_it_covers_every_key_of_this_machine(robot: Rob
     for rule, covers in rules:
         put_rule(robot, **rule)
 
-        assert await robot.service.s3.stale_upload_rule(HOME) is covers, rule
+        assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is covers, rule
 
 
 async def test_a_rule_for_large_objects_only_does_not_count(robot: Robot) -> None:
     large = "<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>"
     robot.fault(RULES, xml("LifecycleConfiguration", f"<Rule>{ENABLED}{large}</Rule>"))
 
-    assert await robot.service.s3.stale_upload_rule(HOME) is False
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is False
 
 
 async def test_one_rule_of_many_is_enough(robot: Robot) -> None:
@@ -827,11 +829,11 @@ async def test_one_rule_of_many_is_enough(robot: Robot) -> None:
     )
     robot.fault(RULES, xml("LifecycleConfiguration", rules))
 
-    assert await robot.service.s3.stale_upload_rule(HOME) is True
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is True
 
 
 async def test_a_bucket_without_any_rule_has_none(robot: Robot) -> None:
-    assert await robot.service.s3.stale_upload_rule(HOME) is False
+    assert await lifecycle.stale_upload_rule(robot.service.s3, HOME) is False
 
 
 @pytest.mark.guarantee(
@@ -844,8 +846,8 @@ async def test_what_s3_does_not_say_is_unknown(robot: Robot) -> None:
         refusal(405, "MethodNotAllowed"),
         refusal(404, "NotHere"),
         refusal(400, "InvalidRequest"),
-        Fault(200),
-        Fault(200, b"<html><body/></html>"),
+        says(200),
+        says(200, b"<html><body/></html>"),
         xml("LifecycleConfiguration", ""),
     ):
         robot.fault(RULES, answer)
@@ -864,17 +866,17 @@ async def test_a_bucket_without_a_rule_brings_advice(
 ) -> None:
     service = robot.service
     service.lock.take()
-    before = (await service.status())["advice"]
+    before = (await service.status()).advice
     for _ in range(2):
-        service.drainer._tidy_at = 0.0
-        await service.drainer._turn()
-    await service._say()
+        service.drainer.housekeeping.tidy_at = 0.0
+        await service.drainer.turn()
+    await service.reporter.publish()
 
-    told = (await service.status())["advice"]
+    told = (await service.status()).advice
     seen = io.StringIO()
-    found = look.look(service.settings, 10)
+    found = read_status(service.settings, 10)
     shown = Console(file=seen, width=80)
-    screen.show(shown, screen.status_view(found, found["rows"], []))
+    screen.show(shown, screen.status_view(found, found.rows, []))
 
     assert before == []
     [sentence] = told
@@ -896,7 +898,7 @@ async def test_advice_that_was_followed_is_no_longer_given(robot: Robot) -> None
 
 
 async def test_without_a_drain_there_is_no_advice_but_its_name(robot: Robot) -> None:
-    assert (await robot.service.status())["advice"] == []
+    assert (await robot.service.status()).advice == []
 
 
 # -- no upload is left without a row
@@ -912,18 +914,18 @@ async def test_an_id_that_arrives_after_the_cancellation_is_aborted(
 ) -> None:
     robot.always(LISTING, DENIED)
     row = await robot.land(size=TWO_PARTS)
-    begin = robot.service.s3.begin
+    begin = multipart.begin
 
     async def cancelled_meanwhile(*args: Any, **more: Any) -> Any:
         begun = await begin(*args, **more)
         robot.sql("UPDATE log SET state = 'cancelled', lease = NULL, reason = 'asked'")
         return begun
 
-    monkeypatch.setattr(robot.service.s3, "begin", cancelled_meanwhile)
+    monkeypatch.setattr(multipart, "begin", cancelled_meanwhile)
     robot.fault("AbortMultipartUpload", DROP)
     await robot.step()
     not_yet = robot.open_uploads()
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert len(not_yet) == 1
     assert (await robot.row(row)).state == "cancelled"
@@ -945,7 +947,7 @@ async def test_an_upload_that_s3_begins_after_the_sweep_is_collected(robot: Robo
 
     robot.fault("CreateMultipartUpload", act_late)
     await robot.step()
-    await robot.service.drainer._turn()
+    await robot.service.drainer.turn()
     swept.set()
     await until(robot.open_uploads)
 
@@ -984,7 +986,7 @@ async def test_killed_between_the_id_and_its_note_it_is_aborted(
 
     row = await robot.land(size=TWO_PARTS)
     with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
-        patch.setattr(robot.service.s3, "begin", killed(robot, die))
+        patch.setattr(multipart, "begin", killed(robot, die))
         await robot.step()
     left = robot.open_uploads()
     await robot.restart()
@@ -994,7 +996,7 @@ async def test_killed_between_the_id_and_its_note_it_is_aborted(
 
 
 def killed(robot: Robot, die: Any) -> Any:
-    begin = robot.service.s3.begin
+    begin = multipart.begin
 
     async def call(*args: Any, **more: Any) -> Any:
         await begin(*args, **more)
@@ -1074,7 +1076,7 @@ async def test_an_unheard_upload_goes_when_the_file_is_gone(robot: Robot) -> Non
     (robot.logs / "flight.ulg").unlink()
 
     dead = await robot.attempt(row)
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert dead.state == "dead"
     assert robot.open_uploads() == []
@@ -1085,7 +1087,7 @@ async def test_an_unheard_upload_goes_when_the_file_is_gone(robot: Robot) -> Non
     "somebody else completes the same bytes first",
     "the log is proven by them, our own parts are aborted",
 )
-async def test_our_own_parts_go_when_somebody_else_brought_the_same_bytes(robot: Robot) -> None:
+async def test_our_own_parts_go_when_another_process_brought_the_same_bytes(robot: Robot) -> None:
     row = await robot.land(size=TWO_PARTS)
     path = robot.logs / "flight.ulg"
 
@@ -1136,7 +1138,7 @@ async def test_an_abort_that_s3_refuses_is_made_again(robot: Robot) -> None:
     robot.fault("AbortMultipartUpload", UNWELL, times=2)
 
     for _ in range(3):
-        await robot.service.drainer._sweep()
+        await robot.service.drainer.housekeeping.sweep()
 
     assert robot.open_uploads() == []
     assert (await robot.row(row)).upload_id is None
@@ -1167,7 +1169,7 @@ def page(*found: tuple[str, datetime | None], following: str = "", **headers: st
 )
 async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -> None:
     for device_is_ahead in (timedelta(0), 3650 * DAY, -3650 * DAY):
-        robot.service.s3.clock._wall = lambda off=device_is_ahead: ago(-off).timestamp()
+        robot.service.s3.clock.wall = lambda off=device_is_ahead: ago(-off).timestamp()
         robot.put(TEMPORARY, b"left")
 
         robot.fault("ListObjectsV2", page((TEMPORARY, ago(DAY - timedelta(minutes=2)))))
@@ -1180,7 +1182,7 @@ async def test_what_was_handed_over_is_deleted_after_a_day_of_s3(robot: Robot) -
 
 
 async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
-    robot.service.orphans._age_s = -60  # everything is old
+    robot.service.orphans.age_s = -60  # everything is old
     row = await robot.finish(await robot.land())
     kept = [
         row.key,
@@ -1205,8 +1207,8 @@ async def test_only_what_is_temporary_and_ours_is_deleted(robot: Robot) -> None:
 
 async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robot: Robot) -> None:
     ownership = KeyOwnership("flight_logs/", (MACHINE, "host-id"), BUCKET)
-    robot.service.orphans._ownership = ownership
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.ownership = ownership
+    robot.service.orphans.age_s = -60
     robot.put("flight_logs/host-id/tmp/s1/a.pdf", b"x")
 
     await collect(robot)
@@ -1216,8 +1218,10 @@ async def test_what_was_handed_over_under_the_id_of_the_host_is_deleted_too(robo
 
 async def test_without_the_time_of_s3_nothing_temporary_is_old(robot: Robot) -> None:
     robot.put(TEMPORARY, b"x")
-    robot.service.s3.clock._wall = lambda: ago(-9 * 365 * DAY).timestamp()
-    robot.fault(LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.roots))
+    robot.service.s3.clock.wall = lambda: ago(-9 * 365 * DAY).timestamp()
+    robot.fault(
+        LISTING, listing(Date="nonsense"), times=len(robot.service.ownership.owned_prefixes)
+    )
     robot.fault("ListObjectsV2", page((TEMPORARY, ago(9 * DAY)), Date="nonsense"))
 
     await collect(robot)
@@ -1274,7 +1278,7 @@ async def test_a_listing_of_temporary_objects_that_never_ends_ends(robot: Robot)
 async def test_temporary_objects_that_s3_withholds_stop_nothing(
     robot: Robot, op: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    robot.service.orphans._age_s = -60
+    robot.service.orphans.age_s = -60
     robot.put(TEMPORARY, b"x")
     begin(robot)
     robot.always(op, DENIED)

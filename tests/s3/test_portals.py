@@ -21,14 +21,15 @@ from robot import (
 )
 
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.errors import NotS3, Transient
+from petal_s3.s3.stalls import Patience
 
-EMPTY = Fault(200)
-PAGE = Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"})
-WELL_FORMED_PAGE = Fault(200, b"<html><body/></html>", {"Content-Type": "text/html"})
-TRUNCATED = Fault(
+EMPTY = says(200)
+PAGE = says(200, PORTAL_PAGE, {"Content-Type": "text/html"})
+WELL_FORMED_PAGE = says(200, b"<html><body/></html>", {"Content-Type": "text/html"})
+TRUNCATED = says(
     200, b"<?xml version='1.0'?><Result><Bucket>logs</Bu", {"Content-Type": "application/xml"}
 )
 ANSWERS = pytest.mark.parametrize(
@@ -45,7 +46,7 @@ ANSWERS = pytest.mark.parametrize(
 async def never_verified_until_healed(robot: Robot, row: Any, op: str, portal: Fault) -> None:
     robot.fault(op, portal, times=100)
     for _ in range(3):
-        await robot.service.drainer.hurry()
+        await robot.service.drainer.pause.retry_now()
         now = await robot.attempt(row)
         assert now.state == "queued"
         assert now.reason
@@ -125,9 +126,9 @@ async def test_a_portal_is_not_believed_about_an_abort(robot: Robot, portal: Fau
     await robot.service.cancel(row.id)
     robot.fault("AbortMultipartUpload", portal)
 
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
     not_yet = await robot.row(row)
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert not_yet.upload_id == row.upload_id
     assert (await robot.row(row)).upload_id is None
@@ -186,7 +187,7 @@ async def test_a_portal_is_not_believed_about_a_download(robot: Robot, portal: F
 )
 async def test_many_portal_pages_do_not_use_up_the_connections(robot: Robot) -> None:
     row = await robot.attempt(await robot.land())
-    long_page = Fault(200, PORTAL_PAGE + bytes(MIB), {"Content-Type": "text/html"})
+    long_page = says(200, PORTAL_PAGE + bytes(MIB), {"Content-Type": "text/html"})
     robot.fault("GetObject", long_page, times=12)
     for _ in range(12):
         with pytest.raises(NotS3):
@@ -231,7 +232,7 @@ async def test_a_portal_blocks_the_drain_with_a_plain_reason(robot: Robot) -> No
     "nothing is learnt of S3 from it: no option is left out from then on",
 )
 async def test_nothing_is_learnt_from_a_page(robot: Robot, op: str, size: int, status: int) -> None:
-    robot.fault(op, Fault(status, PORTAL_PAGE, {"Content-Type": "text/html"}))
+    robot.fault(op, says(status, PORTAL_PAGE, {"Content-Type": "text/html"}))
     row = await robot.land(size=size)
 
     told = await robot.attempt(row)
@@ -250,7 +251,7 @@ async def test_a_listing_of_another_bucket_is_not_believed(robot: Robot) -> None
     body = (
         b"<ListBucketResult><Name>other</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
     )
-    robot.fault("ListObjectsV2", Fault(200, body, {"Content-Type": "application/xml"}))
+    robot.fault("ListObjectsV2", says(200, body, {"Content-Type": "application/xml"}))
     row = await robot.land()
 
     assert (await robot.attempt(row)).code == "not_s3"
@@ -265,7 +266,7 @@ async def test_a_listing_of_another_bucket_is_not_believed(robot: Robot) -> None
     "it counts for nothing; that part travels again",
 )
 async def test_a_part_confirmed_with_another_etag_is_sent_again(robot: Robot) -> None:
-    robot.fault("UploadPart", Fault(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
+    robot.fault("UploadPart", says(200, headers={"ETag": f'"{"0" * 32}"'}), part=1)
     row = await robot.land(size=TWO_PARTS)
 
     wrong = await robot.attempt(row)
@@ -281,7 +282,7 @@ async def test_a_part_confirmed_with_another_etag_is_sent_again(robot: Robot) ->
     "it counts for nothing; what S3 holds decides",
 )
 async def test_a_put_confirmed_with_another_etag_is_not_believed(robot: Robot) -> None:
-    robot.fault("PutObject", Fault(200, headers={"ETag": f'"{"0" * 32}"'}))
+    robot.fault("PutObject", says(200, headers={"ETag": f'"{"0" * 32}"'}))
     row = await robot.land()
 
     wrong = await robot.attempt(row)
@@ -312,7 +313,7 @@ async def test_an_object_of_other_bytes_is_no_proof(
         told = robot.head(request.key)["ETag"].strip('"')
         fields = {"other": "0" * 32, "etag": told, "size": size}
         headers = {"ETag": etag.format(**fields), "Content-Length": size_told.format(**fields)}
-        return Fault(200, headers=headers)
+        return says(200, headers=headers)
 
     robot.fault("HeadObject", lie, times=2)
     wrong = await robot.attempt(row)
@@ -341,7 +342,7 @@ async def test_a_completion_without_an_etag_is_proven_by_what_s3_holds(robot: Ro
             MultipartUpload={"Parts": parts},
         )
         body = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
-        return Fault(200, body, {"Content-Type": "application/xml"})
+        return says(200, body, {"Content-Type": "application/xml"})
 
     robot.fault("CompleteMultipartUpload", complete_and_say_little)
 
@@ -360,7 +361,7 @@ async def test_a_completion_that_was_only_said_is_made_again(robot: Robot) -> No
         b"<CompleteMultipartUploadResult><ETag>x</ETag><Bucket>logs</Bucket>"
         b"</CompleteMultipartUploadResult>"
     )
-    said = Fault(200, body, {"Content-Type": "application/xml"})
+    said = says(200, body, {"Content-Type": "application/xml"})
     robot.fault("CompleteMultipartUpload", said)
     row = await robot.land(size=TWO_PARTS)
 
@@ -436,7 +437,7 @@ async def stranger() -> AsyncIterator[Stranger]:
 async def test_a_redirect_is_not_followed(
     robot: Robot, stranger: Stranger, status: int, op: str
 ) -> None:
-    robot.fault(op, Fault(status, headers={"Location": stranger.url}))
+    robot.fault(op, says(status, headers={"Location": stranger.url}))
     row = await robot.land()
 
     told = await robot.attempt(row)
@@ -453,7 +454,7 @@ async def test_a_redirect_is_not_followed(
     "the part goes nowhere else; then the upload goes on",
 )
 async def test_a_redirect_of_a_part_is_not_followed(robot: Robot, stranger: Stranger) -> None:
-    robot.fault("UploadPart", Fault(307, headers={"Location": stranger.url}), part=2)
+    robot.fault("UploadPart", says(307, headers={"Location": stranger.url}), part=2)
     row = await robot.land(size=TWO_PARTS)
 
     await robot.attempt(row)
@@ -515,8 +516,12 @@ async def test_the_wrong_region_is_a_plain_reason(robot: Robot) -> None:
     "given up with the reason; then the log arrives",
 )
 async def test_a_link_that_stalls_is_given_up(robot: Robot) -> None:
-    robot.service.s3._caller._stall_s = 0.5
-    robot.link.rate_bytes_s = 1
+    robot.service.s3.server.calls.patience = Patience(stall_s=0.5)
+
+    async def crawl(_: Request) -> None:
+        robot.link.rate_bytes_s = 1
+
+    robot.fault("PutObject", crawl)
     row = await robot.land(size=SMALL * 10)
 
     told = await robot.attempt(row)

@@ -25,8 +25,8 @@ from robot import (
 )
 
 from petal_s3.core.settings import MIB
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.host.proxy import S3BucketProxy
 
 KEY = f"{HOME}20250727_143022_mission_log.ulg"
@@ -55,7 +55,7 @@ async def proxy(robot: Robot) -> AsyncIterator[S3BucketProxy]:
         state_dir=robot.state,
         log_dirs=str(robot.logs),
     )
-    made.service.drainer._spread = lambda: 0.1
+    made.service.drainer.timing.spread = lambda: 0.1
     robot._services.append(made.service)
     await made.start()
     yield made
@@ -185,7 +185,7 @@ async def test_an_upload_that_cannot_be_sent_now_fails_truthfully_and_is_sent_la
     path = robot.write()
 
     refused = await proxy.upload_file(path)
-    await robot.link.restore()
+    robot.link.forward()
     again = await proxy.upload_file(path)
 
     assert (refused["status"], refused["code"]) == (503, "offline")
@@ -239,7 +239,7 @@ async def test_a_cancelled_upload_leaves_nothing_half_done(
     await until(lambda: not robot.open_uploads())
 
     assert robot.sql("SELECT state, reason FROM log") == [
-        ("cancelled", "The caller gave the upload up.")
+        ("cancelled", "The caller cancelled the upload.")
     ]
     assert all(request.body_bytes < PART for request in robot.ledger.requests("UploadPart"))
     assert robot.stored() == []
@@ -633,7 +633,7 @@ async def test_moving_a_thing_onto_itself_changes_nothing(
 # -- life
 
 
-async def test_a_proxy_that_nobody_started_starts_itself(robot: Robot) -> None:
+async def test_a_proxy_that_was_not_started_starts_itself(robot: Robot) -> None:
     await robot.service.stop()
     made = S3BucketProxy(
         robot.tokens.url,

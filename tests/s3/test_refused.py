@@ -18,11 +18,12 @@ from robot import (
     refusal,
     until,
 )
+from timed import timed
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
-from petal_s3.outbox import metadata as memory
-from tests.faults.known import CONDITIONAL
+from petal_s3.outbox import remote_objects
+from tests.support.known import CONDITIONAL
 
 EXPIRED = refusal(400, "ExpiredToken")
 DENIED = refusal(403, "AccessDenied")
@@ -113,8 +114,8 @@ async def test_status_says_that_credentials_are_expired(robot: Robot) -> None:
 
     status = await robot.service.status()
     assert block_of(robot).code == "credentials_expired"
-    assert status["credentials"] == "expired"
-    assert "credentials" in status["reason"]
+    assert status.credentials == "expired"
+    assert "credentials" in status.reason
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -133,12 +134,12 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(
         first.append(request.headers[TOKEN])
         if request.headers[TOKEN] != first[0]:
             return None
-        return Fault(status) if request.op.startswith("Head") else EXPIRED
+        return says(status) if request.op.startswith("Head") else EXPIRED
 
     for op in ("HeadObject", "HeadBucket", "ListObjectsV2"):
         robot.always(op, dead)
     row = await robot.land()
-    await robot.service.outbox(memory.take_inventory)
+    await robot.service.outbox(remote_objects.complete_listing)
 
     done = await robot.attempt(row)
 
@@ -153,10 +154,10 @@ async def test_a_dead_token_is_noticed_where_the_answer_has_no_words(
 )
 async def test_a_head_that_is_refused_for_its_option_is_no_dead_token(robot: Robot) -> None:
     async def picky(request: Request) -> Fault | None:
-        return Fault(400) if "x-amz-checksum-mode" in request.headers else None
+        return says(400) if "x-amz-checksum-mode" in request.headers else None
 
     robot.always("HeadObject", picky)
-    robot.always("HeadBucket", Fault(400))
+    robot.always("HeadBucket", says(400))
 
     done = [await robot.attempt(await robot.land(f"{seed}.ulg", seed=seed)) for seed in range(2)]
 
@@ -243,7 +244,7 @@ async def test_a_bad_bucket_blocks_the_drain_and_no_row_dies(
     "refusals", "reading objects is not granted", "the proof is read from the listing"
 )
 async def test_a_machine_that_may_not_read_proves_by_the_listing(robot: Robot, size: int) -> None:
-    robot.always("HeadObject", Fault(403))
+    robot.always("HeadObject", says(403))
     row = await robot.land(size=size)
 
     done = await robot.attempt(row)
@@ -341,7 +342,7 @@ async def test_what_s3_refuses_for_good_waits_with_its_reason(robot: Robot) -> N
 async def test_retry_after_is_honoured(robot: Robot) -> None:
     robot.fault("PutObject", refusal(503, "SlowDown", Retry_After="90"))
     row = await robot.land()
-    now = robot.service._now()
+    now = robot.service.now()
 
     told = await robot.attempt(row)
 
@@ -352,7 +353,7 @@ async def test_retry_after_is_honoured(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [refusal(503, "SlowDown"), refusal(429, "TooManyRequests"), Fault(503)]
+    "fault", [refusal(503, "SlowDown"), refusal(429, "TooManyRequests"), says(503)]
 )
 @pytest.mark.guarantee("refusals", "503 or 429", "every row waits; the link counts as up")
 async def test_throttling_blocks_the_drain_and_the_link_is_up(robot: Robot, fault: Fault) -> None:
@@ -373,14 +374,14 @@ async def test_throttling_blocks_the_drain_and_the_link_is_up(robot: Robot, faul
 async def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(robot: Robot) -> None:
     robot.known = CONDITIONAL
     await robot.restart()
-    robot.service.drainer._spread = lambda: 1.0
+    robot.service.drainer.timing.spread = lambda: 1.0
     robot.fault("PutObject", UNWELL, times=8)
     row = await robot.land()
 
     for wait_s in [1, 2, 4, 8, 16, 32, 60, 60]:
-        begun = robot.service._now()
+        begun = robot.service.now()
         waited = await robot.attempt(row)
-        assert begun <= waited.due_at - wait_s <= robot.service._now()
+        assert begun <= waited.due_at - wait_s <= robot.service.now()
         robot.sql("UPDATE log SET due_at = 0")
     assert robot.count("PutObject") == 8
 
@@ -455,7 +456,7 @@ async def test_parts_in_flight_learn_the_time_together(robot: Robot) -> None:
 async def test_a_head_refused_for_its_time_is_redone(robot: Robot) -> None:
     """A HEAD carries no code: only the date tells."""
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
-    robot.fault("HeadObject", dated(Fault(403), ahead))
+    robot.fault("HeadObject", dated(says(403), ahead))
     row = await robot.land()
 
     done = await robot.attempt(row)
@@ -486,7 +487,7 @@ async def test_a_time_that_s3_refuses_twice_blocks_the_drain(robot: Robot) -> No
 async def test_a_device_in_1970_sends_with_the_time_of_s3(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    robot.service.s3.clock._wall = lambda: 86_400.0 * 30
+    robot.service.s3.clock.wall = lambda: 86_400.0 * 30
     robot.fault("ListObjectsV2", SKEWED)
     row = await robot.land()
 
@@ -578,10 +579,9 @@ async def test_a_token_service_that_drops_is_a_plain_reason(robot: Robot) -> Non
     "the token that still lives is used on",
 )
 async def test_a_valid_token_is_used_on_while_its_service_is_down(robot: Robot) -> None:
+    _, now = await timed(robot)
     await robot.attempt(await robot.land())
-    tokens = robot.service.tokens
-    assert tokens is not None
-    tokens._renew_at = 0.0  # time to renew, long before the end
+    now.at += robot.tokens.life_s - 60  # time to renew, before the end
     robot.tokens.fail_with(503)
 
     done = await robot.attempt(await robot.land("two.ulg", seed=1))

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot import DROP, HOME, SMALL, TWO_PARTS, Fault, Robot, refusal
+from robot import DROP, HOME, SMALL, TWO_PARTS, Robot, refusal
 
 from petal_s3.cleanup import deletion as removal
 from petal_s3.cleanup.retention import Retention
-from petal_s3.demo.link import Fault as LinkFault
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.intake.flight_state import FlightState, Heartbeat
-from petal_s3.outbox import deletions as journal
+from petal_s3.intake.flight_state import Heartbeat
+from petal_s3.outbox import deletions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.service import vehicle
 
 LATER_S = 10 * 86_400.0
 
@@ -35,8 +36,8 @@ class Ladder:
     @property
     def room(self) -> Retention:
         service = self.robot.service
-        service.retention._free = self.store
-        service.retention._may_not = lambda: self.may_not
+        service.retention.free = self.store
+        service.retention.delete_blocked_reason = lambda: self.may_not
         return service.retention
 
     async def step(self) -> int:
@@ -57,8 +58,8 @@ class Ladder:
             "SELECT path, why, state, receipt IS NOT NULL FROM deletion ORDER BY id"
         )
 
-    async def totals(self) -> journal.Totals:
-        return await self.robot.service.outbox(journal.totals)
+    async def totals(self) -> deletions.Totals:
+        return await self.robot.service.outbox(deletions.totals)
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_an_old_proven_log_goes_and_the_journal_tells_why(
 
     assert files(robot) == ["young.ulg"]
     assert ladder.entries() == [(old.path, "age", "done", 1)]
-    assert await ladder.totals() == journal.Totals(1, old.size, 0)
+    assert await ladder.totals() == deletions.Totals(1, old.size, 0)
     kept = await robot.row(old)
     assert (kept.state, kept.local) == ("verified", "deleted")
     assert (await robot.row(young)).local == "kept"
@@ -147,7 +148,7 @@ async def test_an_unsent_log_stays_whatever_the_pressure(robot: Robot, ladder: L
     assert unseen.exists()
     assert "no proven log is left to delete" in ladder.room.advice[0]
     assert (await ladder.totals()).unsent == 0
-    assert robot.service._says()["advice"] == ladder.room.advice
+    assert robot.service.reporter.report().advice == ladder.room.advice
 
 
 @pytest.mark.guarantee(
@@ -198,10 +199,10 @@ async def test_a_pinned_log_goes_last(robot: Robot, ladder: Ladder) -> None:
     [
         refusal(404, "NoSuchKey"),
         refusal(403, "AccessDenied"),
-        LinkFault(200),
-        LinkFault(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
-        LinkFault(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
-        LinkFault(302, headers={"Location": "http://portal.invalid/"}),
+        says(200),
+        says(200, b"<html>Log in</html>", {"Content-Type": "text/html"}),
+        says(200, headers={"ETag": '"' + "0" * 32 + '"', "Content-Length": str(SMALL)}),
+        says(302, headers={"Location": "http://portal.invalid/"}),
         DROP,
     ],
 )
@@ -313,7 +314,7 @@ async def test_a_change_in_the_last_moment_is_seen(
     assert changed != b""
     assert files(robot) == ["flight.ulg"]
     assert [state for _, _, state, _ in ladder.entries()] == ["kept"]
-    assert (await ladder.totals()) == journal.Totals(0, 0, 0)
+    assert (await ladder.totals()) == deletions.Totals(0, 0, 0)
 
 
 async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
@@ -322,15 +323,15 @@ async def test_a_file_that_is_put_back_never_overwrites_a_newer_one(
     await robot.restart(min_free_bytes=10**15)
     row = await up(robot)
     path = Path(row.path)
-    idle = removal._idle
+    idle = removal.check_idle
 
     def newer_appears(looked_at: Path) -> None:
         if looked_at != path:
             robot.store.copy(path, SMALL, 7)
-            raise removal.KeptBack("somebody writes to it")
+            raise removal.NotDeleted("a process writes to it")
         idle(looked_at)
 
-    monkeypatch.setattr(removal, "_idle", newer_appears)
+    monkeypatch.setattr(removal, "check_idle", newer_appears)
     assert await ladder.step() == 0
     assert files(robot) == ["flight-2.ulg", "flight.ulg"]
     assert (robot.logs / "flight-2.ulg").read_bytes() == robot.body(row.key)
@@ -359,7 +360,7 @@ async def test_bytes_that_lost_their_name_are_saved_and_counted(
         await ladder.step()
     assert (robot.logs / "flight.ulg").read_bytes() == robot.body(row.key) + b"more"
     assert (await ladder.totals()).unsent == 1
-    assert "petal_s3_unsent_deleted_total 1.0" in await robot.service.metrics()
+    assert "petal_s3_unsent_deleted_total 1.0" in await robot.service.overview.metrics()
 
 
 class Killed(BaseException):
@@ -411,12 +412,11 @@ async def test_nothing_is_deleted_in_flight(robot: Robot) -> None:
     await robot.restart(min_free_bytes=10**15)
     await up(robot)
     service = robot.service
-    service.flight = FlightState()
     armed = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=128)
-    service.heartbeat(armed)
+    vehicle.heartbeat(service, armed)
     assert await service.retention.step() == 0
     for _ in range(3):
-        service.heartbeat(Heartbeat(1, 1, 12, 2, 0))
+        vehicle.heartbeat(service, Heartbeat(1, 1, 12, 2, 0))
     assert await service.retention.step() == 1
 
 
@@ -429,12 +429,12 @@ async def test_age_is_told_by_the_clock_of_s3(robot: Robot, ladder: Ladder) -> N
     row = await up(robot)
     await robot.service.stop()
     await robot.open(retention_days=7)
-    robot.service.s3.clock._wall = lambda: 4_000_000_000.0  # the year 2096
+    robot.service.s3.clock.wall = lambda: 4_000_000_000.0  # the year 2096
     assert await ladder.step() == 0
     await robot.service.objects.head(row.key)  # now S3's clock is known
     assert await ladder.step() == 0
     await age(robot, row)
-    robot.service.s3.clock._wall = lambda: 0.0  # 1970
+    robot.service.s3.clock.wall = lambda: 0.0  # 1970
     assert await ladder.step() == 1
 
 
@@ -461,7 +461,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
     await robot.service.stop()
     service = robot.build(min_free_bytes=10**15)
     row = None
-    service.retention._free = lambda _: 0
+    service.retention.free = lambda _: 0
     await service.open()
     row = await robot.land()
     await service.start(watch=False)
@@ -477,7 +477,7 @@ async def test_it_runs_by_itself_beside_the_drain(robot: Robot) -> None:
 async def test_the_figures_are_there_for_prometheus(robot: Robot) -> None:
     await up(robot)
     await robot.land("b.ulg", seed=1)
-    told = await robot.service.metrics()
+    told = await robot.service.overview.metrics()
     assert 'petal_s3_rows{state="verified"} 1.0' in told
     assert 'petal_s3_rows{state="queued"} 1.0' in told
     assert f"petal_s3_backlog_bytes {float(SMALL)}" in told

@@ -23,8 +23,8 @@ from robot import (
     refusal,
 )
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.outbox.rows import Row
 
 FLOWN_AT = 1_753_626_622  # 2025-07-27 14:30:22
@@ -292,7 +292,7 @@ async def test_a_machine_that_may_not_read_compares_by_the_listing(
     robot: Robot, size: int, ours: bool
 ) -> None:
     for op in ("HeadObject", "GetObject"):
-        robot.always(op, Fault(403) if op == "HeadObject" else refusal(403, "AccessDenied"))
+        robot.always(op, says(403) if op == "HeadObject" else refusal(403, "AccessDenied"))
     before = await robot.finish(await mission(robot, "a", size=size))
     body = robot.body(before.key)
     await forget_everything(robot)
@@ -436,7 +436,7 @@ async def test_a_listing_that_was_refused_is_made_later(robot: Robot) -> None:
     robot.put(f"{HOME}20200101_000000_before.ulg", robot.write("one.ulg", seed=7).read_bytes())
     robot.fault("ListObjectsV2", refusal(403, "AccessDenied"), times=2)
     other = await robot.attempt(await robot.land("other.ulg", seed=8))
-    robot.service.uploader._duplicates.inventory.list_at = 0.0  # ten minutes have passed
+    robot.service.uploader.duplicates.inventory.list_at = 0.0  # ten minutes have passed
 
     row = await robot.attempt(await robot.land("one.ulg", seed=7))
 
@@ -648,7 +648,7 @@ def hide_md5(robot: Robot) -> None:
             return None
         assert told["ContentLength"] > PART
         meta = {f"x-amz-meta-{name}": value for name, value in told["Metadata"].items()}
-        return Fault(
+        return says(
             200,
             headers={
                 "ETag": f'"{"0123456789abcdef" * 2}-3"',

@@ -10,8 +10,8 @@ import pytest
 from robot import BUCKET, DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot, refusal
 from timed import HOUR_S, Hand, jitter, passing, timed
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.outbox.rows import Row
 
 OPS = (
@@ -83,8 +83,8 @@ async def test_no_refusal_is_the_end_of_a_log(robot: Robot, op: str) -> None:
     for code, status in REFUSALS.items():
         if {(op, code), (op, status)} & ANSWERS:
             continue
-        robot.always(op, Fault(status) if op == "HeadObject" else refusal(status, code))
-        await robot.service.drainer.hurry()
+        robot.always(op, says(status) if op == "HeadObject" else refusal(status, code))
+        await robot.service.drainer.pause.retry_now()
         now = await robot.attempt(row)
         robot.heal()
         robot.late_reads_are_over()
@@ -156,14 +156,14 @@ async def test_a_storm_is_waited_out(robot: Robot, asks: Callable[[], dict[str, 
     "Retry-After says ten years, a past date or nonsense",
     "no log waits longer than an hour for it",
 )
-async def test_nobody_waits_for_years(robot: Robot) -> None:
+async def test_nothing_waits_for_years(robot: Robot) -> None:
     too_long = ["315360000", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"]
     nonsense = ["-1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "", "²", "1e9", "Mon, 99 99:99"]
     service, now = await timed(robot, spread=lambda: 1.0)
     rows, pauses = [], []
     for seed, retry_after in enumerate([*too_long, *nonsense]):
         robot.fault("PutObject", refusal(503, "SlowDown", Retry_After=retry_after))
-        service.drainer._failures = 0
+        service.drainer.pause.failures = 0
         rows.append(await robot.attempt(await robot.land(f"{seed}.ulg", seed=seed)))
         block = service.drainer.block
         assert block is not None
@@ -258,7 +258,7 @@ async def test_only_a_lost_part_travels_again(robot: Robot) -> None:
             f"<ListPartsResult><Bucket>{BUCKET}</Bucket><Key>{request.key}</Key>"
             f"<UploadId>{request.upload_id}</UploadId>{listed}</ListPartsResult>"
         )
-        return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+        return says(200, body.encode(), {"Content-Type": "application/xml"})
 
     robot.fault("ListParts", without_the_second)
     done = await robot.attempt(row)
@@ -297,7 +297,7 @@ def no_proof(robot: Robot) -> Callable[[Request], object]:
         if request.key not in robot.stored():
             return None
         size = str(robot.head(request.key)["ContentLength"])
-        return Fault(200, headers={"ETag": '"opaque"', "Content-Length": size})
+        return says(200, headers={"ETag": '"opaque"', "Content-Length": size})
 
     return tell_little
 
@@ -307,9 +307,9 @@ def no_proof(robot: Robot) -> Callable[[Request], object]:
     [
         ("CompleteMultipartUpload", refusal(400, "InvalidPart"), TWO_PARTS),
         ("CompleteMultipartUpload", refusal(412, "PreconditionFailed"), TWO_PARTS),
-        ("UploadPart", Fault(200, headers={"ETag": '"opaque"'}), TWO_PARTS),
+        ("UploadPart", says(200, headers={"ETag": '"opaque"'}), TWO_PARTS),
         ("PutObject", refusal(412, "PreconditionFailed"), SMALL),
-        ("PutObject", Fault(200, headers={"ETag": '"opaque"'}), SMALL),
+        ("PutObject", says(200, headers={"ETag": '"opaque"'}), SMALL),
         ("HeadObject", None, TWO_PARTS),
         ("HeadObject", None, SMALL),
     ],

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from robot import DROP, LOSE_ANSWER, PORTAL_PAGE, THREE_PARTS, TWO_PARTS, Fault, Robot, refusal
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.demo.faults import says
 from petal_s3.errors import S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
 
@@ -95,9 +96,10 @@ async def test_a_refused_token_does_not_appear_in_reasons(
 
     async def echo(request: object) -> object:
         token = robot.tokens.issued[-1]["sessionToken"]
-        fault = refusal(403, "InvalidToken")
+        no = refusal(403, "InvalidToken").say
+        assert no is not None
         more = f"<Token-0>{token}</Token-0></Error>".encode()
-        return type(fault)(403, fault.body.replace(b"</Error>", more), fault.headers)
+        return says(403, no.body.replace(b"</Error>", more), no.headers)
 
     robot.fault("PutObject", echo, times=2)  # type: ignore[arg-type]
     row = await robot.land()
@@ -106,7 +108,7 @@ async def test_a_refused_token_does_not_appear_in_reasons(
 
     assert told.state == "queued"
     assert_nothing_leaked(
-        robot, heard.text + told.reason + json.dumps(await robot.service.status())
+        robot, heard.text + told.reason + (await robot.service.status()).model_dump_json()
     )
 
 
@@ -133,7 +135,7 @@ async def test_half_an_answer_of_the_token_service_is_not_shown(
     told = await robot.attempt(row)
 
     assert told.code == "token_service_nonsense"
-    text = heard.text + told.reason + json.dumps(await robot.service.status())
+    text = heard.text + told.reason + (await robot.service.status()).model_dump_json()
     assert "s3cr3t-one" not in text
     assert "t0ken-two" not in text
 
@@ -202,10 +204,10 @@ FAULTS: dict[str, Fault] = {
     "slow down": refusal(503, "SlowDown"),
     "no": refusal(400, "InvalidArgument"),
     "no bucket": refusal(404, "NoSuchBucket"),
-    "a portal": Fault(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
-    "elsewhere": Fault(307, b"", {"Location": "http://127.0.0.1:9/"}),
-    "nonsense": Fault(200, b"<a><b>", {"Content-Type": "application/xml"}),
-    "empty": Fault(200),
+    "a portal": says(200, PORTAL_PAGE, {"Content-Type": "text/html"}),
+    "elsewhere": says(307, b"", {"Location": "http://127.0.0.1:9/"}),
+    "nonsense": says(200, b"<a><b>", {"Content-Type": "application/xml"}),
+    "empty": says(200),
     "cut": DROP,
     "lost": LOSE_ANSWER,
 }
@@ -219,20 +221,21 @@ FAULTS: dict[str, Fault] = {
 async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
     everything: pytest.LogCaptureFixture, robot: Robot
 ) -> None:
-    told: list[object] = []
+    told = ""
     for op, size in (("PutObject", 1000), ("UploadPart", TWO_PARTS)):
         row = await robot.land(f"{op}.ulg", size=size)
         for fault in FAULTS.values():
             robot.fault(op, fault)
-            await robot.service.drainer.hurry()
+            await robot.service.drainer.pause.retry_now()
             await robot.service.drainer.step()
             robot.heal()
-            told += [await robot.service.rows(), await robot.service.status()]
+            told += "".join(row.model_dump_json() for row in await robot.service.rows())
+            told += (await robot.service.status()).model_dump_json()
         assert (await robot.finish(row)).state == "verified"
 
     names = {record.name for record in everything.records}
     assert {"petal_s3", "asyncio"} <= names
-    assert_nothing_leaked(robot, everything.text + json.dumps(told))
+    assert_nothing_leaked(robot, everything.text + told)
 
 
 @pytest.mark.guarantee(
@@ -250,7 +253,7 @@ async def test_no_crash_tells_a_secret(
     for fault in FAULTS.values():
         robot.always("HeadObject", fault)
         try:
-            await robot.service.s3.head(robot.service.ownership.home + "x.ulg")
+            await robot.service.s3.head(robot.service.ownership.machine_prefix + "x.ulg")
         except S3IntegrationError as error:
             caught.append(error)
         robot.heal()
@@ -298,6 +301,6 @@ async def test_nothing_of_ours_shows_a_secret_when_it_is_printed(robot: Robot) -
     shown = "".join(f"{thing!r} {thing!s}" for thing in ours)
 
     assert len({type(thing) for thing in ours}) > 20
-    assert any(isinstance(thing, config.Settings) for thing in ours)
+    assert any(isinstance(thing, Settings) for thing in ours)
     assert "s3cr3t-api" not in shown
     assert_nothing_leaked(robot, shown)

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from robot import DROP, HOME, LOSE_ANSWER, PART, Robot, refusal, until
 
+from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import S3IntegrationError
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions
-from petal_s3.service.sessions import MIB, S3LogMetadata
-from petal_s3.upload.attempt import ended
+from petal_s3.service.sessions import MIB
+from petal_s3.service.views.sessions import S3LogMetadata
 
 MOMENT_NS = 1_753_626_622 * 10**9  # 2025-07-27 14:30:22 UTC
 STAMP = "20250727_143022"
@@ -221,7 +223,7 @@ async def test_offline_the_row_is_told_and_the_log_arrives_later(robot: Robot) -
         await sessions.upload_log(robot.service, path, "s1", "no network")
     path.unlink()
     waiting = await sessions.waiting(robot.service, "s1")
-    await robot.link.restore()
+    robot.link.forward()
 
     assert (told.value.status, told.value.waiting_helps) == (503, True)
     assert [row.id for row in waiting] == [told.value.row_id]
@@ -267,7 +269,7 @@ async def test_a_lost_outbox_loses_neither_session_nor_description(robot: Robot)
     for file in robot.state.glob("outbox.db*"):
         file.unlink()
     service = await robot.open()
-    await service.intake.adopt_copies()
+    await adopt_copies(service.intake)
 
     done = await robot.finish(1)
 
@@ -491,7 +493,7 @@ async def test_a_result_that_is_no_json_is_refused(robot: Robot) -> None:
     nothing_stays(robot)
 
 
-async def test_a_session_that_nobody_knows_is_told(robot: Robot) -> None:
+async def test_a_session_that_is_unknown_is_told(robot: Robot) -> None:
     await robot.finish(await enter(robot, written(robot), "s10"))
 
     with pytest.raises(S3IntegrationError) as told:
@@ -542,7 +544,7 @@ async def test_whatever_is_said_of_a_log_it_arrives(robot: Robot, text: str) -> 
     assert len(json.dumps(dict(done.facts))) < 16_000, "a row is no place for a novel"
 
 
-async def test_who_is_cancelled_while_it_is_copied_leaves_nothing(
+async def test_a_caller_that_is_cancelled_while_it_is_copied_leaves_nothing(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = sessions._read
@@ -557,7 +559,7 @@ async def test_who_is_cancelled_while_it_is_copied_leaves_nothing(
     begun = asyncio.create_task(enter(robot, written(robot, b"before\n" * 1_000_000)))
     await until(lambda: spool(robot))
 
-    await ended(begun)  # asked more than once: Python 3.11 may lose a cancellation
+    await cancel_and_wait(begun)  # asked more than once: Python 3.11 may lose a cancellation
     assert begun.cancelled()
 
     nothing_stays(robot)

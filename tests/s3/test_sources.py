@@ -14,6 +14,7 @@ from robot import DROP, HOME, MACHINE, PART, Robot
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
+from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -44,7 +45,7 @@ async def having(robot: Robot, *sources: dict[str, Any], **settings: Any) -> Ser
 async def scanned(robot: Robot) -> None:
     """A scan takes what has settled, and attempts are made until nothing is due."""
     await robot.service.landed()
-    await robot.service.drainer.hurry()
+    await robot.service.drainer.pause.retry_now()
     for _ in range(50):
         if not await robot.service.drainer.step():
             return
@@ -247,7 +248,7 @@ async def test_a_directory_that_is_not_there_yet_is_found_once_it_is(robot: Robo
     await having(robot, source(robot, "card/events"))
     await scanned(robot)
     assert await rows(robot) == []
-    assert "petal_s3_rows" in await robot.service.metrics()
+    assert "petal_s3_rows" in await robot.service.overview.metrics()
     path = put(robot.tmp / "card/events/a.xml", XML)
     await scanned(robot)
     [row] = await rows(robot)
@@ -402,7 +403,7 @@ async def test_a_rotation_in_the_middle_of_an_upload_resends_no_part(
     await robot.step()
     [row] = await rows(robot)
     assert (row.state, row.parts_sent) == ("queued", 1)
-    await robot.link.restore()
+    robot.link.forward()
     await robot.restart()
 
     rotate(path, XML, MTIME + 1)
@@ -429,7 +430,7 @@ async def test_a_file_that_is_mounted_anew_twice_goes_on(robot: Robot) -> None:
     for part, moved_s in ((1, 0), (2, 3600)):
         mtime_ns = path.stat().st_mtime_ns
         robot.fault("UploadPart", DROP, part=part)
-        await robot.service.drainer.hurry()
+        await robot.service.drainer.pause.retry_now()
         await robot.step()
         copy = path.with_name("copy")
         if not moved_s:
@@ -496,7 +497,7 @@ async def lost(robot: Robot) -> Service:
     for path in robot.state.glob("outbox.db*"):
         path.unlink()
     service = await robot.open()
-    await service.intake.adopt_copies()
+    await adopt_copies(service.intake)
     return service
 
 
@@ -515,7 +516,7 @@ async def test_a_copy_says_what_it_is_when_the_outbox_is_lost(robot: Robot) -> N
 
     asked = f"{HOME}sessions/s-1/notes/what happened.log"
     facts = {"description": "Höhe\nund Länge", "media-type": "text/plain"}
-    await robot.service.intake.receive(
+    await robot.service.receive(
         body(), "what happened.log", key=asked, session_id="s-1", facts=facts, kinds=ALL_KINDS
     )
     [before] = await rows(robot)
@@ -586,7 +587,7 @@ async def test_garbage_beside_a_copy_harms_nothing(robot: Robot, noise: bytes) -
 async def test_a_refused_file_leaves_nothing_beside_no_copy(robot: Robot) -> None:
     path = put(robot.tmp / "card/a.xml", b"no XML")
     with pytest.raises(NotAFlightLog):
-        await robot.service.intake.enqueue(path, kinds=ALL_KINDS)
+        await robot.service.enqueue(path, kinds=ALL_KINDS)
     assert list((robot.state / "spool").iterdir()) == []
 
 

@@ -18,16 +18,15 @@ from typing import Any
 import disks
 import pytest
 from robot import HOME, until
-from wired import KEY, MIB, PART, Wired, noise, on_the_shore, settings
+from wired import KEY, MIB, PART, Wired, noise, settings, wired_up
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
 from petal_s3.host.proxy import S3BucketProxy
-from petal_s3.intake import receive as reception
-from petal_s3.intake import spool
+from petal_s3.intake import receive, spool
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.outbox import Outbox
-from tests.faults.wire import Answer, Fault, refusal
 
 HERE = Path(__file__).parent
 SMALL = 300_000
@@ -66,7 +65,7 @@ async def assert_nothing_is_left(wired: Wired) -> None:
 @contextlib.asynccontextmanager
 async def draining(wired: Wired) -> AsyncIterator[S3BucketProxy]:
     """The service drains by itself."""
-    wired.service.drainer._spread = lambda: 0.05
+    wired.service.drainer.timing.spread = lambda: 0.05
     await wired.service.start(watch=False)
     yield wired.proxy
 
@@ -207,7 +206,7 @@ async def test_an_iterator_that_breaks_off_leaves_nothing(wired: Wired, after: i
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
-async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
+async def test_a_caller_that_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
     wired: Wired, steps: int
 ) -> None:
     """Whenever: also while a thread writes, renames, or enters the row."""
@@ -238,19 +237,19 @@ async def test_who_is_cancelled_in_a_stream_leaves_nothing_or_a_whole_log(
     "who streams a log in is cancelled while its row is entered",
     "the row and its file stay together; the log is sent",
 )
-async def test_who_is_cancelled_while_the_row_is_entered_has_entered_it(
+async def test_a_caller_that_is_cancelled_while_the_row_is_entered_has_entered_it(
     wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = log_bytes(wired.tmp)
     begun, may_end = threading.Event(), threading.Event()
-    land = entering.enqueue
+    enqueue = entering.enqueue
 
     def slow(box: Outbox, entry: Any) -> Any:
         begun.set()
         may_end.wait(30)
-        return land(box, entry)
+        return enqueue(box, entry)
 
-    monkeypatch.setattr(Outbox, "land", slow)
+    monkeypatch.setattr(entering, "enqueue", slow)
     work = asyncio.create_task(wired.service.receive(pieces(body), "flight.ulg"))
     await until(begun.is_set)
     work.cancel()
@@ -271,7 +270,7 @@ async def test_a_stream_that_stops_coming_is_a_408_and_leaves_nothing(tmp_path: 
         yield body[: MIB + 1]
         await asyncio.Event().wait()
 
-    async with on_the_shore(tmp_path, request_timeout=0.3) as wired:
+    async with wired_up(tmp_path, request_timeout=0.3) as wired:
         answer = await wired.proxy.stream_upload(stops(), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (408, "body_stalled")
@@ -287,12 +286,12 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
 ) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
     with disks.small(tmp_path / "small", "8m") as disk:
-        async with on_the_shore(tmp_path, state_dir=disk / "state") as wired:
+        async with wired_up(tmp_path, state_dir=disk / "state") as wired:
             if step == "write":
                 disks.fill(disk)
             else:
                 with monkeypatch.context() as patch:
-                    patch.setattr(Outbox, "land", _no_room)
+                    patch.setattr(entering, "enqueue", _disk_full)
                     answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
             if step == "write":
                 answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
@@ -305,8 +304,8 @@ async def test_a_full_disk_is_a_507_and_leaves_nothing(
             assert Path(row.path).read_bytes() == body
 
 
-def _no_room(*_: object) -> None:
-    raise LocalStorageError("There is no room in the state directory.")
+def _disk_full(*_: object) -> None:
+    raise LocalStorageError("There is no space left in the state directory.")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +345,7 @@ async def test_what_is_no_log_is_refused_without_taking_the_rest(
 
 async def test_a_stream_beyond_the_limit_is_a_413_and_not_taken(tmp_path: Path) -> None:
     body = log_bytes(tmp_path, 3 * MIB)
-    async with on_the_shore(tmp_path, max_file_size=2 * MIB) as wired:
+    async with wired_up(tmp_path, max_file_size=2 * MIB) as wired:
         answer = await wired.proxy.stream_upload(pieces(body), "flight.ulg")
 
         assert (answer["status"], answer["code"]) == (413, "too_large")
@@ -405,7 +404,7 @@ async def test_the_same_bytes_streamed_again_are_the_same_row(wired: Wired) -> N
     assert spooled(wired.tmp) == [Path(first.path).name]
 
 
-async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
+async def test_a_caller_that_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
     wired: Wired,
 ) -> None:
     """Nobody else may have it."""
@@ -431,7 +430,7 @@ async def test_who_is_cancelled_while_a_whole_stream_is_sent_does_not_lose_it(
 )
 async def test_a_sweep_spares_a_slow_stream(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second stands for ten minutes."""
-    monkeypatch.setattr(reception, "_GATHERED_S", 0.05)
+    monkeypatch.setattr(receive, "GATHERED_S", 0.05)
     body = log_bytes(wired.tmp, MIB + 20_000)
     place = wired.tmp / "state" / "spool"
     swept = 0
@@ -484,7 +483,7 @@ async def test_an_upload_that_is_given_up_leaves_no_open_upload(wired: Wired, pa
     "two callers wait for one upload, one of them gives it up",
     "it goes on for the other",
 )
-async def test_who_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
+async def test_a_caller_that_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
     path = wired.tmp / "logs" / "flight.ulg"
     path.parent.mkdir()
     write_ulog(path, 3 * PART)

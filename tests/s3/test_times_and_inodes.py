@@ -106,8 +106,8 @@ async def test_a_file_whose_time_moved_settles_before_it_is_read_again(robot: Ro
 
     moved = await robot.attempt(row)
 
-    assert moved.next_attempt_s(robot.service._now()) > 500  # type: ignore[operator]
-    await robot.service.drainer.hurry()
+    assert moved.next_attempt_s(robot.service.now()) > 500  # type: ignore[operator]
+    await robot.service.drainer.pause.retry_now()
     assert not await robot.service.drainer.step()
 
 
@@ -237,7 +237,7 @@ async def test_an_upload_of_a_file_that_is_no_log_any_more_is_given_up(robot: Ro
     an_hour_later(path)
 
     dead = await robot.attempt(row)
-    await robot.service.drainer._sweep()
+    await robot.service.drainer.housekeeping.sweep()
 
     assert (dead.state, dead.code) == ("dead", "bad_magic")
     assert robot.open_uploads() == []

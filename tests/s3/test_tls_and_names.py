@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from robot import Robot, until
 
-from petal_s3.s3 import calls as caller
-from petal_s3.upload import worker as drainer
-from tests.faults.chaos import Chaos, Shape
+from petal_s3.demo.link import Link, Shape
+from petal_s3.s3.connection import reachable
+from petal_s3.s3.stalls import Patience
+from petal_s3.upload import pause
 
 DAY = timedelta(days=1)
 
@@ -91,7 +92,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Chaos]:
+async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Link]:
     """The drone's link ends at a server that speaks TLS, which passes on to the counting link."""
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,7 +101,7 @@ async def behind_tls(robot: Robot, context: ssl.SSLContext) -> AsyncIterator[Cha
 
     server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    async with Chaos(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
+    async with Link(f"https://127.0.0.1:{port}", buffer_bytes=16 * 1024) as chaos:
         robot.given = {**robot.given, "endpoint_url": chaos.url}
         await robot.restart()
         yield chaos
@@ -124,12 +125,9 @@ async def poured(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> 
     "slow over TLS, where buffers take the body in one gulp",
     "it arrives at the first attempt: what the peer acknowledges counts as movement",
 )
-async def test_over_tls_too_what_moves_is_not_given_up(
-    robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caller, "_ANSWER_S", 0.0)
+async def test_over_tls_too_what_moves_is_not_given_up(robot: Robot, authority: Authority) -> None:
     async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
-        robot.service.s3._caller._stall_s = 1.5
+        robot.service.s3.server.calls.patience = Patience(stall_s=1.5, answer_s=0.0)
         chaos.shape(Shape(up_bytes_s=150_000))
         row = await robot.land(size=450_000)
 
@@ -146,7 +144,7 @@ async def test_over_tls_too_what_moves_is_not_given_up(
 )
 async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authority) -> None:
     async with behind_tls(robot, authority.server("127.0.0.1")) as chaos:
-        robot.service.s3._caller._stall_s = 0.5
+        robot.service.s3.server.calls.patience = Patience(stall_s=0.5)
         chaos.stall_after(up=300_000)
         row = await robot.land(size=2_000_000)
 
@@ -164,7 +162,7 @@ async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authori
     "nothing is sent, not even a head; it waits with the reason",
 )
 @pytest.mark.parametrize("wrong", ["issuer", "name"])
-async def test_a_certificate_of_somebody_else_gets_nothing(
+async def test_a_certificate_of_another_owner_gets_nothing(
     robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     if wrong == "issuer":
@@ -184,13 +182,13 @@ async def test_a_certificate_of_somebody_else_gets_nothing(
         robot.assert_sent_once(await robot.finish(row), robot.logs / "flight.ulg")
 
 
-BREAKS: dict[str, Callable[[Chaos], None]] = {
+BREAKS: dict[str, Callable[[Link], None]] = {
     "reset after a byte": lambda chaos: chaos.cut_after(up=1),
     "closed in our greeting": lambda chaos: chaos.cut_after(up=200, reset=False),
     "reset after a byte of theirs": lambda chaos: chaos.cut_after(down=1),
     "closed in their certificate": lambda chaos: chaos.cut_after(down=500, reset=False),
     "silent in their certificate": lambda chaos: chaos.stall_after(down=500),
-    "never answered": Chaos.black_hole,
+    "never answered": Link.black_hole,
 }
 
 
@@ -275,8 +273,8 @@ async def names(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Names:
     """A resolver under the test's hand; S3 goes by a name."""
     made = Names()
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", made.getaddrinfo)
-    for name in ("_POLL_S", "_PROBE_FIRST_S", "_PROBE_S"):
-        monkeypatch.setattr(drainer, name, 0.05)
+    for name in ("POLL_S", "PROBE_FIRST_S", "PROBE_S"):
+        monkeypatch.setattr(pause, name, 0.05)
     robot.given = {**robot.given, "endpoint_url": f"http://cloud:{robot.link.port}"}
     return made
 
@@ -288,9 +286,9 @@ async def names(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Names:
 )
 async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: Names) -> None:
     service = await robot.run(spread=1.0)
-    service.drainer._failures = 6  # the backoff says a minute
+    service.drainer.pause.failures = 6  # the backoff says a minute
     row = await robot.land()
-    block = await until(lambda: service.drainer._seen_down and service.drainer.block)
+    block = await until(lambda: service.drainer.pause.seen_down and service.drainer.block)
     waiting = await robot.row(row)
 
     names.answer = names.known
@@ -310,7 +308,7 @@ async def test_a_name_that_resolves_again_is_used_at_once(robot: Robot, names: N
 async def test_a_resolver_that_never_answers_is_given_up(robot: Robot, names: Names) -> None:
     names.answer = names.silent
     service = await robot.restart(request_timeout=0.3)
-    service.drainer._probe = lambda peer: caller.reachable(peer, 0.2)
+    service.drainer.timing.probe = lambda peer: reachable(peer, 0.2)
     row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "offline")

@@ -11,8 +11,8 @@ import pytest
 from robot import HOME, PART, PORTAL_PAGE, THREE_PARTS, Robot, refusal
 from timed import HOUR_S, Hand, jitter, passing, timed
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.service.service import Service
 
 DENIED = refusal(403, "AccessDenied")
@@ -108,7 +108,7 @@ async def test_the_life_of_a_token_does_not_hang_on_the_date_of_the_device(
 # -- how often they are asked for
 
 
-@pytest.mark.parametrize("refused", [EXPIRED, Fault(403)], ids=["with words", "without"])
+@pytest.mark.parametrize("refused", [EXPIRED, says(403)], ids=["with words", "without"])
 @pytest.mark.guarantee(
     "credentials",
     "a hundred calls at once on one dead token",
@@ -125,11 +125,12 @@ async def test_a_dead_token_of_a_hundred_calls_costs_one_fetch(
     async def refuse_the_dead(request: Request) -> Fault | None:
         return refused if request.headers[TOKEN] == dead else None
 
-    op = "ListObjectsV2" if refused.body else "HeadObject"
+    worded = refused.say is not None and refused.say.body
+    op = "ListObjectsV2" if worded else "HeadObject"
     robot.always(op, refuse_the_dead)
     s3 = robot.service.s3
     robot.ledger.clear()
-    calls = [s3.page(HOME) if refused.body else s3.head(f"{HOME}x.ulg") for _ in range(100)]
+    calls = [s3.page(HOME) if worded else s3.head(f"{HOME}x.ulg") for _ in range(100)]
 
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -310,8 +311,8 @@ async def in_its_place(says: Says) -> AsyncIterator[str]:
 async def test_nonsense_in_place_of_tokens_is_not_taken_for_them(robot: Robot) -> None:
     told = {}
     row = await robot.land()
-    for name, (says, _) in SAYS.items():
-        async with in_its_place(says) as url:
+    for name, (answer, _) in SAYS.items():
+        async with in_its_place(answer) as url:
             await robot.restart(session_token_url=url, request_timeout=0.3)
             told[name] = (await robot.attempt(row)).code
             await robot.service.stop()

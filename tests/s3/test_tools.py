@@ -23,8 +23,9 @@ from robot import BUCKET, HOME, refusal
 
 from petal_s3 import tools
 from petal_s3.client import S3Client
-from petal_s3.demo.link import LinkThread
-from petal_s3.demo.services import EmbeddedS3, TokenService, in_thread
+from petal_s3.demo.recorded_link import LinkThread
+from petal_s3.demo.services import EmbeddedS3, in_thread
+from petal_s3.demo.tokens import TokenService
 
 FOUR = (
     tools.upload_log_to_s3,
@@ -74,9 +75,9 @@ def bench(
         }.items():
             monkeypatch.setenv(f"PETAL_S3_{name.upper()}", str(value))
         yield Bench(link, tokens, cloud, tmp_path)
-        if tools._kept._held is not None:
-            tools._kept._held[1].close()
-        tools._kept.forget()
+        if tools.process_client.held is not None:
+            tools.process_client.held[1].close()
+        tools.process_client.forget()
 
 
 def failed(answer: Answer, code: str, status: int) -> bool:
@@ -310,7 +311,7 @@ def test_offline_the_answer_carries_the_row(bench: Bench) -> None:
     bench.link.cut()
 
     told = [tools.upload_log_to_s3(path, "s1") for _ in range(2)]
-    bench.link.restore()
+    bench.link.forward()
     made = tools.upload_log_to_s3(path, "s1")
 
     assert all(one["success"] is False and one["status"] == 503 for one in told)
@@ -373,7 +374,7 @@ def test_several_threads_share_one_client(bench: Bench) -> None:
 def test_after_a_fork_parent_and_child_go_on(bench: Bench) -> None:
     assert tools.upload_log_to_s3(bench.write(), "s1")["success"] is True
     reader, writer = os.pipe()
-    held = tools._kept._lock
+    held = tools.process_client.lock
     held.acquire()  # as another thread might; in the child nobody gives it back
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -424,7 +425,7 @@ def test_settings_that_change_break_no_call_of_another_thread(
         assert slow.result()["file_size"] == 3_000_000
 
 
-def test_a_bucket_of_somebody_else_is_told(bench: Bench) -> None:
+def test_a_bucket_of_another_owner_is_told(bench: Bench) -> None:
     bench.link.link.on_request = denied
     path = bench.write()
 

@@ -36,7 +36,7 @@ async def test_both_take_logs_in_one_drains_and_the_other_goes_on_when_it_is_kil
         slow = await service.enqueue(large, priority=0)
         await until(lambda: robot.ledger.parts(slow.key).confirmed >= 1)
         await until(robot.flying)
-        drained_by, held = (await service.status())["drained_by"], service.lock.held
+        drained_by, held = (await service.status()).drained_by, service.lock.held
         late = await service.enqueue(robot.write("late.ulg", SMALL, seed=50))
         drains.kill()
         await drains.wait()

@@ -19,10 +19,10 @@ from robot import (
     until,
 )
 
+from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.demo.link import Fault
 from petal_s3.s3.capabilities import Capabilities
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 
 async def test_a_large_log_travels_in_parts_and_is_proven(robot: Robot) -> None:
@@ -98,7 +98,7 @@ async def test_a_cut_connection_resumes_without_resending(robot: Robot) -> None:
     robot.cut_after(1_000_000, part=2)
 
     cut = await robot.attempt(row)
-    await robot.link.restore()
+    robot.link.forward()
     done = await robot.attempt(row)
 
     assert (cut.state, cut.code, cut.sent_bytes) == ("queued", "offline", PART)
@@ -117,7 +117,7 @@ async def test_a_cut_between_two_parts_in_flight_resumes_without_resending(robot
     robot.cut_after(100_000, part=4)
 
     await robot.attempt(row)
-    await robot.link.restore()
+    robot.link.forward()
     done = await robot.attempt(row)
 
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
@@ -440,7 +440,7 @@ def parts_answer(robot: Robot, key: str, upload_id: str) -> Any:
         f"<UploadId>{upload_id}</UploadId><IsTruncated>false</IsTruncated>{parts}"
         "</ListPartsResult>"
     )
-    return Fault(200, body.encode(), {"Content-Type": "application/xml"})
+    return says(200, body.encode(), {"Content-Type": "application/xml"})
 
 
 @pytest.mark.guarantee(

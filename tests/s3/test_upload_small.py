@@ -132,7 +132,7 @@ async def test_a_put_that_was_cut_in_its_body_is_sent_again(robot: Robot) -> Non
     robot.cut_after(1 * MIB, "PutObject")
 
     cut = await robot.attempt(row)
-    await robot.link.restore()
+    robot.link.forward()
     done = await robot.attempt(row)
 
     assert (cut.state, cut.code) == ("queued", "offline")

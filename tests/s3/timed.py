@@ -10,9 +10,9 @@ from robot import Robot
 
 from petal_s3.core import clock
 from petal_s3.outbox import transitions
-from petal_s3.s3.headers import date_s
+from petal_s3.s3.server_time import date_s
 from petal_s3.service.service import Service
-from tests.faults.known import KNOWN
+from tests.support.known import KNOWN
 
 HOUR_S = 3600.0
 _YEAR_2100_S = 4_102_444_800
@@ -41,7 +41,7 @@ async def timed(
     more = {} if wall is None else {"wall": wall}
     kept = robot.service.settings.model_copy(update=settings)
     service = Service(kept, now=now, capabilities=KNOWN, **more)
-    service.drainer._spread = spread
+    service.drainer.timing.spread = spread
     _date_by(service, now)
     robot._services.append(service)
     await service.open()
@@ -67,7 +67,7 @@ async def passing(service: Service, now: Hand, seconds: float) -> None:
     end = now.at + seconds
     turns = 0
     while now.at < end:
-        now.at += await service.drainer._turn()
+        now.at += await service.drainer.turn()
         turns += 1
         assert turns < seconds, "the drain spins"
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from robot import HOME
-from wired import on_the_shore
+from wired import wired_up
 
-from tests.faults.mind import Many
+from tests.support.mind import Many
 
 COUNT = 100_000
 SETTLED = 20_000  # caches of every kind are full by then
@@ -23,7 +23,7 @@ def peak_bytes() -> int:
 
 
 async def main(tmp: Path) -> None:
-    async with on_the_shore(tmp) as wired:
+    async with wired_up(tmp) as wired:
         wired.server.mind.many = Many(HOME, COUNT)
         count = different = base = 0
         before = ""
@@ -34,13 +34,13 @@ async def main(tmp: Path) -> None:
             if count == SETTLED:
                 base = peak_bytes()
             if count % 1000 == 0:
-                wired.server.seen[:-1] = []  # the server's own notes
+                wired.server.ledger.clear()  # the server's own notes
         told = {
             "count": count,
             "different": different,
             "grown": peak_bytes() - base,
             "peak": peak_bytes(),
-            "requests": wired.server.mind._count,
+            "requests": wired.server.mind.answered,
         }
     sys.stdout.write(json.dumps(told))
 

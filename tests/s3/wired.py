@@ -15,18 +15,19 @@ from typing import Any
 
 from robot import BUCKET, HOME, MACHINE
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.ledger import Request
+from petal_s3.demo.link import Link
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.objects.objects import Objects
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.checksums import multipart_etag
 from petal_s3.service.service import Service
-from tests.faults.chaos import Chaos
-from tests.faults.known import KNOWN
-from tests.faults.mind import Thing
-from tests.faults.server import FaultServer, Seen
+from tests.support.known import KNOWN
+from tests.support.mind import Thing
+from tests.support.server import FaultServer
 
 KEY = f"{HOME}20250727_143022_flight.ulg"
 OTHER = f"{HOME}new.ulg"
@@ -44,7 +45,7 @@ class Wired:
     """The world of one test."""
 
     server: FaultServer
-    link: Chaos
+    link: Link
     service: Service
     proxy: S3BucketProxy
     tmp: Path
@@ -84,12 +85,12 @@ class Wired:
         )
         return body
 
-    def asked(self, op: str) -> list[Seen]:
+    def asked(self, op: str) -> list[Request]:
         """The requests of one operation, in their order."""
-        return [one for one in self.server.seen if one.op == op]
+        return self.server.ledger.requests(op)
 
     def ops(self) -> list[str]:
-        return [one.op for one in self.server.seen]
+        return [one.op for one in self.server.ledger.requests()]
 
     async def land(self, key: str, body: bytes, name: str = "flight.ulg") -> Row:
         """A proven row, and its object at ``key``, sent by the service itself."""
@@ -105,7 +106,7 @@ class Wired:
             row = await self.service.outbox(queries.get, row_id)
             if row.settled:
                 return row
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.service.drainer.step()
         raise AssertionError(row.reason)
 
@@ -132,12 +133,12 @@ def settings(server: FaultServer, url: str, tmp: Path, **more: Any) -> dict[str,
 
 
 @contextlib.asynccontextmanager
-async def on_the_shore(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
+async def wired_up(tmp: Path, **more: Any) -> AsyncIterator[Wired]:
     """Everything open; nothing drains by itself."""
-    async with FaultServer(keep=True) as server, Chaos(server.url) as link:
-        loaded = config.load(**settings(server, link.url, tmp, **more))
+    async with FaultServer(keep=True) as server, Link(server.url) as link:
+        loaded = load_settings(**settings(server, link.url, tmp, **more))
         service = Service(loaded, capabilities=KNOWN)
-        service.drainer._spread = service.objects._spread = lambda: 0.0
+        service.drainer.timing.spread = service.objects.spread = lambda: 0.0
         await service.open()
         await service.outbox(transitions.release_claims)
         proxy = S3BucketProxy(service=service)

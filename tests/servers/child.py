@@ -10,7 +10,8 @@ from typing import Any
 
 import botocore.session
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries, transitions
 from petal_s3.service.service import Service
 
@@ -25,19 +26,19 @@ for _model in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
 def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:
     """Enter the log and make attempts until it is settled, at most :data:`ATTEMPTS`."""
     os.environ.update(env)
-    asyncio.run(_bring(config.load(**settings), Path(path)))
+    asyncio.run(_bring(load_settings(**settings), Path(path)))
 
 
-async def _bring(settings: config.Settings, path: Path) -> None:
+async def _bring(settings: Settings, path: Path) -> None:
     service = Service(settings)
-    service.drainer._spread = lambda: 0.0  # what failed is due again at once
+    service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.open()
     await service.outbox(transitions.release_claims)
     row = await service.enqueue(path)
     for _ in range(ATTEMPTS):
         if row.settled:
             break
-        await service.drainer.hurry()
+        await service.drainer.pause.retry_now()
         await service.drainer.step()
         row = await service.outbox(queries.get, row.id)
     await service.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from petal_s3.demo.link import LinkThread
+from petal_s3.demo.recorded_link import LinkThread
 from tests.servers.catalogue import KINDS
 from tests.servers.drone import ENV, Drone
 from tests.servers.environments import CannotBeHadError

@@ -16,11 +16,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from petal_s3.core import settings as config
 from petal_s3.core.settings import MIB
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.demo.faults import Fault
 from petal_s3.demo.ledger import Ledger, Request
-from petal_s3.demo.link import Fault, LinkThread
 from petal_s3.demo.logs import write_ulog
+from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -103,8 +104,8 @@ class Drone:
 
     async def open(self, **settings: Any) -> Service:
         """A new process, as it were: what the one before had claimed is due."""
-        service = Service(config.load(**self.settings(**settings)))
-        service.drainer._spread = lambda: 0.0
+        service = Service(load_settings(**self.settings(**settings)))
+        service.drainer.timing.spread = lambda: 0.0
         self._services.append(service)
         await service.open()
         await service.outbox(transitions.release_claims)
@@ -128,7 +129,7 @@ class Drone:
             row = await self.service.outbox(queries.get, row.id)
             if row.settled:
                 break
-            await self.service.drainer.hurry()
+            await self.service.drainer.pause.retry_now()
             await self.service.drainer.step()
         return await self.service.outbox(queries.get, row.id)
 
@@ -203,7 +204,7 @@ class Drone:
             if came != number:
                 return None
             watching.append(asyncio.create_task(watch(request)))
-            return Fault(lose_answer=True)
+            return Fault(deaf=True)
 
         self.act(act)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from petal_s3.admin.bucket_setup import Step, Wish, setup_steps
+from petal_s3.admin.bucket_setup import DesiredBucket, Step, setup_steps
 from petal_s3.admin.permission_checks import Finding, try_all
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from tests.servers.drone import MACHINE, Drone
 
 ALL = [
@@ -26,8 +26,8 @@ WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
 
 
 async def set_up(drone: Drone) -> list[Step]:
-    settings = config.load(**drone.settings())
-    wish = Wish(
+    settings = load_settings(**drone.settings())
+    desired = DesiredBucket(
         bucket=drone.bucket,
         region=settings.region,
         sse=settings.sse,
@@ -36,7 +36,7 @@ async def set_up(drone: Drone) -> list[Step]:
         machines=[MACHINE],
         tls_only=False,
     )
-    return [step async for step in setup_steps(settings, wish)]
+    return [step async for step in setup_steps(settings, desired)]
 
 
 async def checked(drone: Drone) -> list[Finding]:

@@ -12,6 +12,7 @@ import pytest
 from petal_s3.admin.verify import verify
 from petal_s3.errors import Conflict, S3FileNotFoundError
 from petal_s3.outbox.rows import Row
+from petal_s3.service import signing
 from tests.servers.drone import HOME, SMALL, THREE_PARTS, Drone
 
 OTHER = f"{HOME}other/place.ulg"
@@ -58,7 +59,7 @@ async def test_a_proven_log_can_be_compared_read_and_shown(drone: Drone, size: i
     assert whole[0] == size
     assert target.read_bytes() == path.read_bytes()
     assert await objects.range(row.key, 100, 199) == path.read_bytes()[100:200]
-    url = (await drone.service.presign(row.key, 60))["url"]
+    url = (await signing.presign(drone.service, row.key, 60)).url
     assert fetched(url) == path.read_bytes()
     assert [one.key for one in (await objects.page())[1].objects] == [row.key]
 

@@ -12,16 +12,18 @@ from unittest import mock
 
 from petal_s3.cleanup import deletion
 from petal_s3.core import clock
-from petal_s3.core import settings as config
-from petal_s3.intake import enqueue as intake
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.intake import entry
 from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
-from petal_s3.service import service
+from petal_s3.service import vehicle
+from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
-from petal_s3.upload import worker as drainer
+from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.once import found_out_once
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
@@ -76,13 +78,13 @@ class Drone:
     def dead(self) -> bool:
         return self._loop.dead
 
-    # -- life and death of the process
+    # -- simulation and death of the process
 
     async def boot(self) -> None:
         """Start the process on what lies on the disk."""
         world = self._world
         self._died = asyncio.Event()
-        settings = config.load(
+        settings = load_settings(
             bucket_name=BUCKET,
             endpoint_url=ENDPOINT,
             session_token_url=TOKENS,
@@ -101,11 +103,12 @@ class Drone:
             now=world.boottime,
             wall=world.wall,
         )
-        service.drainer._spread = world.rng.random
-        service.drainer._probe = world.probe
-        service.retention._free = lambda _: world.free_bytes
+        service.drainer.timing.spread = world.rng.random
+        service.drainer.timing.probe = world.probe
+        service.drain.timing = Timing(report_s=5.0)
+        service.retention.free = lambda _: world.free_bytes
         assert service.tokens is not None
-        service.tokens._post = world.token_post  # type: ignore[method-assign]
+        service.tokens.post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
         try:
             await self.do(service.start())
@@ -135,7 +138,7 @@ class Drone:
             await asyncio.wait(tasks, timeout=1.0)
         service, self._service = self.service, None
         await service.s3.close()
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is not None:
             with contextlib.suppress(Exception):
                 outbox.close()
@@ -169,9 +172,9 @@ class Drone:
     def fill(self, full: bool) -> None:
         """The database finds no room from now on, or has room again."""
         self.full = full
-        if self._service is None or self._service.outbox._outbox is None:
+        if self._service is None or self._service.outbox.opened is None:
             return
-        conn = self._service.outbox._outbox.sql.db.conn
+        conn = self._service.outbox.opened.sql.db.conn
         pages = conn.execute("PRAGMA page_count").fetchone()[0] if full else _NO_LIMIT
         conn.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -187,7 +190,7 @@ class Drone:
     def _beat(self) -> None:
         if self._service is not None and not self.dead:
             mode = 128 if self.armed else 0
-            self._service.heartbeat(Heartbeat(**_AUTOPILOT, base_mode=mode))
+            vehicle.heartbeat(self._service, Heartbeat(**_AUTOPILOT, base_mode=mode))
         self._loop.call_later(1.0, self._beat)
 
     # -- what its outbox says
@@ -195,12 +198,12 @@ class Drone:
     def rows(self) -> tuple[list[Row], dict[int, str]]:
         """All rows, and why each of them waits."""
         service = self.service
-        outbox = service.outbox._outbox
+        outbox = service.outbox.opened
         if outbox is None:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service._json(row, drained=True)["reason"] for row in waiting}
+        return rows, {row.id: service.overview.view(row, drained=True).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
@@ -210,7 +213,7 @@ class Drone:
     @property
     def version(self) -> tuple[int, int]:
         """Something else whenever the outbox has changed."""
-        outbox = self._service.outbox._outbox if self._service is not None else None
+        outbox = self._service.outbox.opened if self._service is not None else None
         return self.kills, -1 if outbox is None else outbox.sql.db.conn.total_changes
 
 
@@ -218,19 +221,18 @@ class Drone:
 def in_this_world(world: World) -> Iterator[None]:
     """Let everything that petal-s3 touches outside be of this world."""
 
-    async def session(_self: object, _proxy: object) -> wire._Guard:
-        return wire._Guard(Air(world))  # type: ignore[arg-type]
+    async def session(_self: object, _proxy: object) -> wire.GuardedSession:
+        return wire.GuardedSession(Air(world))  # type: ignore[arg-type]
 
     with (
         mock.patch.object(wire.Session, "_get_session", session),
         mock.patch.object(clock, "boot_id", lambda: world.boot),
-        # Polled less often than in the real world: most of a life would be spent on it.
-        mock.patch.object(intake, "_SETTLING_S", 1.0),
-        mock.patch.object(drainer, "_LOOK_S", 1.0),
-        mock.patch.object(drainer, "_POLL_S", 2.0),
-        mock.patch.object(service, "_SAY_S", 5.0),
+        # Polled less often than in the real world: most of a simulation would be spent on it.
+        mock.patch.object(Watcher, "poll_s", 1.0),
+        mock.patch.object(pause, "LOOK_S", 1.0),
+        mock.patch.object(pause, "POLL_S", 2.0),
         # Nobody else writes to the files of this world; /proc is that of another one.
-        mock.patch.object(intake, "open_for_writing", _none_of),
+        mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),
         found_out_once(),
     ):

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import S3IntegrationError
-from petal_s3.objects.ownership import log_key
+from petal_s3.objects.key_names import log_key
 from petal_s3.service import sessions
-from tests.faults.wire import Ask
 from tests.simulation.drone import Drone
-from tests.simulation.laws import Accepted
+from tests.simulation.invariants import Accepted
 from tests.simulation.waste import HOME
 from tests.simulation.world import PART, World
+from tests.support.wire import Ask
 
 _SIZES = (9_000, 12_000, PART, PART + 1, 2 * PART, 40_000, 70_000, 100_000)
 
 
 class Logs:
-    """The files of one life. ``living``: those that still lie there and must be up in the end."""
+    """The files of a drone. ``living``: those that still lie there and must be up in the end."""
 
     def __init__(self, world: World, drone: Drone, rng: random.Random) -> None:
         self.world = world
@@ -38,7 +38,7 @@ class Logs:
         if self.rng.random() < 0.1:
             self._stranger(path)
         if self.drone.up and self.rng.random() < 0.7:
-            self.drone.service.intake.ask_scan()
+            self.drone.service.watcher.ask_scan()
 
     def _fresh(self, directory: Path) -> Path:
         self._count += 1
@@ -62,7 +62,7 @@ class Logs:
     def _known(self, path: Path) -> Accepted:
         status = path.stat()
         log = Accepted(str(path), status.st_size, status.st_mtime_ns)
-        self.world.laws.held_by(log, path.read_bytes())
+        self.world.invariants.held_by(log, path.read_bytes())
         return log
 
     def _stranger(self, path: Path) -> None:
@@ -82,8 +82,8 @@ class Logs:
             self.world.note("not accepted", error.code)
             return
         log = Accepted(row.path, row.size, row.mtime_ns)
-        self.world.laws.held_by(log, path.read_bytes())
-        self.world.laws.accepted.add(log)
+        self.world.invariants.held_by(log, path.read_bytes())
+        self.world.invariants.accepted.add(log)
         self.living[row.path] = log
         if elsewhere:
             path.unlink()
@@ -133,9 +133,9 @@ class Logs:
         finally:
             path.unlink()
         log = Accepted(row.path, row.size, row.mtime_ns)
-        self.world.laws.held_by(log, body)
-        self.world.laws.accepted.add(log)
-        self.world.laws.sessions[row.path] = f"{HOME}sessions/{session}/logs/"
+        self.world.invariants.held_by(log, body)
+        self.world.invariants.accepted.add(log)
+        self.world.invariants.sessions[row.path] = f"{HOME}sessions/{session}/logs/"
         self.living[row.path] = log
 
     def _some(self) -> Path | None:
@@ -212,7 +212,7 @@ class Logs:
         write_ulog(path, before.st_size, seed=self.rng.randrange(6, 60))
         os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
         self.living[str(path)] = self._known(path)
-        self.world.laws.excused.add(path.stem)
+        self.world.invariants.excused.add(path.stem)
 
     def _half_sent(self) -> Path | None:
         """A file whose upload was interrupted; any other when there is none."""
@@ -245,11 +245,11 @@ class Logs:
     def _changed(self, path: Path) -> None:
         self._stamp(path)
         self.living[str(path)] = self._known(path)
-        self.world.laws.excused.add(path.stem)
+        self.world.invariants.excused.add(path.stem)
 
     def delete(self) -> None:
         """Somebody deletes a log, proven or not."""
         if (path := self._some()) is not None:
-            self.world.laws.gone.add(str(path))
+            self.world.invariants.gone.add(str(path))
             self.living.pop(str(path))
             path.unlink()

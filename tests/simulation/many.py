@@ -1,4 +1,4 @@
-"""Live many lives, in as many processes as there are cores."""
+"""Run many simulations, in as many processes as there are cores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.simulation.life import Report, live
+from tests.simulation.simulation import Report, simulate
 
 
 def one(seed: int) -> Report:
     try:
-        report = live(seed)
-    except Exception as error:  # noqa: BLE001 - a life that cannot be lived is a broken one
+        report = simulate(seed)
+    except Exception as error:  # noqa: BLE001 - what ends with an error is broken
         report = Report(seed, broken=f"{type(error).__name__}: {error}")
     return report
 
@@ -26,19 +26,19 @@ def _in_short(seed: int) -> Report:
 
 
 def prepare() -> None:
-    """Nothing of the caller's settings leaks into a life, and nobody reads its log."""
+    """Nothing of the caller's settings leaks into a simulation, and its log is not written."""
     for name in list(os.environ):
         if name.startswith(("PETAL_", "AWS_")):
             del os.environ[name]
     os.environ["PETAL_S3_CONFIG"] = ""
     logging.disable(logging.CRITICAL)
-    # What is loaded by now stays; to look through it again and again took a twentieth of a life.
+    # What is loaded by now stays; to look through it again and again took a twentieth of all.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 
 
-def lives(first: int, count: int, workers: int) -> Iterator[Report]:
-    """Reports as they come in; each seed is one life, in whatever process it is lived."""
+def simulations(first: int, count: int, workers: int) -> Iterator[Report]:
+    """Reports as they come in; each seed is one simulation, in whatever process it runs."""
     seeds = range(first, first + count)
     if workers == 1:
         prepare()

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.faults.mind import Mind
-from tests.faults.wire import Answer, Ask, refusal
+from petal_s3.demo.faults import Answer, refusal
+from tests.support.mind import Mind
+from tests.support.wire import Ask
 
 _LATE_S = 25.0  # how long a HEAD may miss what was stored
 _STORES = {"PutObject", "CompleteMultipartUpload", "CopyObject"}
@@ -84,7 +85,7 @@ class _Odd:
 
 
 class Options:
-    """The verbs are misfortunes; some last to the end of a life, as a server's nature does."""
+    """The verbs are misfortunes; some last to the end, as a server's nature does."""
 
     def __init__(self, rng: random.Random, loop: asyncio.AbstractEventLoop, mind: Mind) -> None:
         self.note: Callable[..., None] = lambda *_: None

@@ -1,4 +1,4 @@
-"""Whole lives of a drone, hundreds of them, in which everything goes wrong and nothing is lost."""
+"""Hundreds of simulated drones, with which everything goes wrong, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from petal_s3.errors import Refused, S3BucketError, S3IntegrationError
 from petal_s3.objects.proof import Judgement
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
+from petal_s3.service.gate import FlightGate
 from petal_s3.service.service import Service
-from petal_s3.upload import attempt as uploader
 from petal_s3.upload import receipt
-from petal_s3.upload import worker as drainer
 from petal_s3.upload.duplicates import DuplicateFinder, FreeKey
+from petal_s3.upload.failed_attempts import FailedAttempts
+from petal_s3.upload.multipart_upload import MultipartUpload
+from petal_s3.upload.progress import Transfer
 from tests.simulation.idle import idle_hour
-from tests.simulation.life import live
-from tests.simulation.many import lives
+from tests.simulation.many import simulations
+from tests.simulation.simulation import simulate
 
-LIVES = 300
-ENOUGH = 40  # lives within which a missing guard must have shown
+SIMULATIONS = 200
+ENOUGH = 40  # simulations within which a missing guard must have shown
 
 
 @pytest.fixture
@@ -39,37 +41,37 @@ def _bare() -> Iterator[None]:
 @pytest.mark.timeout(840)
 @pytest.mark.guarantee(
     "device",
-    "hundreds of random lives: cuts, kills, power cuts, lies, expired tokens, full disks, changes",
+    "hundreds of random simulations: cuts, kills, lies, expired tokens, full disks, changes",
     "no accepted log is missing, no object is wrong, no confirmed part comes again, no unsent "
     "file is deleted, and every log that waits says why",
 )
-def test_no_law_is_broken_in_hundreds_of_lives() -> None:
-    reports = list(lives(first=1, count=LIVES, workers=os.cpu_count() or 1))
+def test_no_invariant_is_broken_in_hundreds_of_simulations() -> None:
+    reports = list(simulations(first=1, count=SIMULATIONS, workers=os.cpu_count() or 1))
     assert [(one.seed, one.broken) for one in reports if one.broken] == []
-    assert len(reports) == LIVES
-    # They were lives worth living: something happened in them.
-    assert sum(one.kills for one in reports) > 3 * LIVES
-    assert sum(one.logs for one in reports) > 5 * LIVES
-    assert sum(one.parts for one in reports) > 10 * LIVES
+    assert len(reports) == SIMULATIONS
+    # They were simulations worth living: something happened in them.
+    assert sum(one.kills for one in reports) > 3 * SIMULATIONS
+    assert sum(one.logs for one in reports) > 5 * SIMULATIONS
+    assert sum(one.parts for one in reports) > 10 * SIMULATIONS
 
 
-def test_lives_are_lived_side_by_side_from_the_command_line() -> None:
+def test_simulations_run_side_by_side_from_the_command_line() -> None:
     words = [sys.executable, "-m", "tests.simulation", "4", "--workers", "2"]
     run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "4 lives in" in run.stdout
-    assert "broken laws: 0" in run.stdout
+    assert "4 simulations in" in run.stdout
+    assert "broken invariants: 0" in run.stdout
 
 
-def test_a_seed_is_lived_the_same_way_again_in_another_process() -> None:
+def test_a_seed_runs_the_same_way_again_in_another_process() -> None:
     for seed in (2, 9, 23):
-        told = [_lived(seed, hash_seed) for hash_seed in ("1", "2")]
+        told = [_run_again(seed, hash_seed) for hash_seed in ("1", "2")]
         assert told[0] == told[1]
-        assert f"seed {seed}: no law was broken" in told[0]
+        assert f"seed {seed}: no invariant was broken" in told[0]
         assert told[0].count("\n") > 50
 
 
-def _lived(seed: int, hash_seed: str) -> str:
+def _run_again(seed: int, hash_seed: str) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     words = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
     run = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -77,11 +79,11 @@ def _lived(seed: int, hash_seed: str) -> str:
     return run.stdout
 
 
-# -- a law that nothing can break proves nothing: take one guard away, and a life must notice
+# -- an invariant that nothing can break proves nothing: without a guard it must be broken
 
 
-async def _resume_from_nothing(self: Any, row: Row, opened: Any, on_its_way: Any) -> Row:
-    done: Row = await self._finish(row, opened, on_its_way, {})
+async def _resume_from_nothing(self: MultipartUpload, row: Row, transfer: Transfer) -> Row:
+    done: Row = await self.finish(row, transfer, {})
     return done
 
 
@@ -89,22 +91,20 @@ async def _look_nowhere(self: Any, row: Row, opened: Any) -> FreeKey:
     return FreeKey(row.key)
 
 
-def _bury_what_is_refused() -> Any:
-    failed = drainer.Drainer._failed
+def _mark_dead_what_is_refused() -> Any:
+    settle = FailedAttempts.settle
 
-    async def bury(self: Any, row: Row, error: S3IntegrationError) -> Row | None:
+    async def mark_dead(self: FailedAttempts, row: Row, error: S3IntegrationError) -> Row | None:
         if isinstance(error, S3BucketError | Refused):
-            buried: Row = await self._bury(row, error)
-            return buried
-        return await failed(self, row, error)
+            return await self.mark_dead(row, error)
+        return await settle(self, row, error)
 
-    return bury
+    return mark_dead
 
 
 async def _discard_at_once(self: Any, row: Row) -> None:
     if row.spooled:
         Path(row.path).unlink()
-    self._changed.set()
 
 
 async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
@@ -114,16 +114,16 @@ async def _believe_unseen(*_: Any, **__: Any) -> Judgement:
 SABOTAGE: dict[str, AbstractContextManager[Any]] = {
     "what S3 holds is believed unseen": mock.patch.object(receipt, "judge", _believe_unseen),
     "held parts are not asked for": mock.patch.object(
-        uploader.Uploader, "_resume", _resume_from_nothing
+        MultipartUpload, "resume", _resume_from_nothing
     ),
     "nobody looks what is there": mock.patch.object(DuplicateFinder, "find", _look_nowhere),
     "what a dead process claimed stays claimed": mock.patch.object(
         transitions, "release_claims", lambda _: 0
     ),
-    "a refused row is buried": mock.patch.object(
-        drainer.Drainer, "_failed", _bury_what_is_refused()
+    "a refused row is marked dead": mock.patch.object(
+        FailedAttempts, "settle", _mark_dead_what_is_refused()
     ),
-    "it sends in flight": mock.patch.object(Service, "send_blocked_reason", lambda self: None),
+    "it sends in flight": mock.patch.object(FlightGate, "reason", lambda self: None),
     "a copy goes before it is proven": mock.patch.object(Service, "_on_settled", _discard_at_once),
 }
 
@@ -131,7 +131,7 @@ SABOTAGE: dict[str, AbstractContextManager[Any]] = {
 @pytest.mark.parametrize("guard", SABOTAGE)
 def test_a_guard_that_is_taken_away_is_missed(guard: str, _bare: None) -> None:
     with SABOTAGE[guard]:
-        broken = next((one.broken for one in map(live, range(1, ENOUGH)) if one.broken), "")
+        broken = next((one.broken for one in map(simulate, range(1, ENOUGH)) if one.broken), "")
     assert broken
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.errors import S3IntegrationError
-from tests.faults.wire import PORTAL, TROUBLE, TWISTS, Answer, Fault, refusal
 from tests.simulation.drone import Drone
 from tests.simulation.logs import Logs
 from tests.simulation.world import RATE, World
+from tests.support.wire import PORTAL, TROUBLE, TWISTS
 
 _OPS = (
     "PutObject",
@@ -50,7 +51,8 @@ class Troubles:
         world.kill_at, self.drone.kill_at_statement = None, 0
         world.mind.exists, world.mind.quota_bytes = True, None
         world.mind.forbidden.clear()
-        world.tokens.ill, world.tokens.down, world.tokens.revoked = None, False, False
+        world.tokens.heal()
+        world.tokens.revoked = False
         world.options.heal()
         self.drone.fill(False)
         self.disarm()
@@ -141,29 +143,30 @@ class Troubles:
             Answer(302, b"", {"location": "http://x.test"}),
         )
         if self.rng.random() < 0.4:
-            tokens.down = True
+            tokens.drop = True
         elif self.rng.random() < 0.5:
-            tokens.ill = self.rng.choice(ill)
+            tokens.says = self.rng.choice(ill)
         else:
             tokens.revoked = True
         self._for_a_while(120, self._tokens_well)
 
     def _tokens_well(self) -> None:
         tokens = self.world.tokens
-        tokens.down, tokens.ill, tokens.revoked = False, None, False
+        tokens.heal()
+        tokens.revoked = False
 
     def clock_jump(self) -> None:
         self.world.wall_offset_s = self.rng.choice((0.0, -1.7e9, 1.5e8, 86_400.0, -7_200.0))
 
     def fly(self) -> None:
         self.drone.armed = True
-        if self.world.laws.armed_since is None:
-            self.world.laws.armed_since = self.world.loop.time() + 1.0
+        if self.world.invariants.armed_since is None:
+            self.world.invariants.armed_since = self.world.loop.time() + 1.0
         self._for_a_while(60, self.disarm)
 
     def disarm(self) -> None:
         self.drone.armed = False
-        self.world.laws.armed_since = None
+        self.world.invariants.armed_since = None
 
     # -- what befalls: the machine and people
 
@@ -231,9 +234,9 @@ class Troubles:
         if not rows:
             return None
         row = self.rng.choice(sorted(rows, key=lambda r: r.id))
-        self.world.laws.excused.add(row.name.split(".")[0])
+        self.world.invariants.excused.add(row.name.split(".")[0])
         if row.spooled:
-            self.world.laws.gone.add(row.path)  # a copy goes when its row is given up
+            self.world.invariants.gone.add(row.path)  # a copy goes when its row is given up
             self.logs.living.pop(row.path, None)
         return row.id
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.faults.wire import Answer, Ask
+from petal_s3.demo.faults import Answer
 from tests.simulation.options import Provoked
+from tests.support.wire import Ask
 
 HOME = "flight_logs/drone-1/"
 BODIES = {"PutObject", "UploadPart"}
@@ -50,7 +51,7 @@ class Waste:
     def begun(
         self, asked: Ask, process: int, begun_at: float, refused_since: Mapping[str, float]
     ) -> str:
-        """The law that a body breaks by being begun; empty for none.
+        """The invariant that a body breaks by being begun; empty for none.
 
         ``refused_since``: the options of it that the server refuses.
         """

@@ -1,4 +1,4 @@
-"""The world a drone lives in: the bucket, the token service, the link, the clocks."""
+"""The world a drone simulations in: the bucket, the token service, the link, the clocks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDict
 
-from tests.faults.mind import Mind, Thing
-from tests.faults.tokens import Tokens
-from tests.faults.wire import Answer, Ask, Fault, ask
-from tests.simulation.laws import Laws
+from petal_s3.demo.faults import Answer, Fault
+from petal_s3.demo.tokens import TokenService
+from tests.simulation.invariants import Invariants
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.options import Options
 from tests.simulation.waste import is_temporary
+from tests.support.mind import Mind, Thing
+from tests.support.wire import Ask, ask
 
 BUCKET = "logs"
 ENDPOINT = "http://s3.test"
@@ -38,13 +39,13 @@ class World:
     def __init__(self, rng: random.Random, loop: VirtualLoop) -> None:
         self.loop = loop
         self.rng = rng
-        self.tokens = Tokens(self.true_time)
+        self.tokens = TokenService(now=self.true_time)
         self.mind = Mind(
             BUCKET, now=self.true_time, min_part=PART, keep=True, accepts=self.tokens.accepts
         )
         self.options = Options(rng, loop, self.mind)
         self.options.note = self.note
-        self.laws = Laws(self)
+        self.invariants = Invariants(self)
         self.trace: list[str] = []
         self.up = True
         self.cuts = 0
@@ -81,7 +82,7 @@ class World:
         self.trace.append(f"{self.loop.time():10.3f} " + " ".join(str(word) for word in words))
 
     def fingerprint(self) -> str:
-        """The same for two runs of one seed, when these are the same life."""
+        """The same for two runs of one seed, when these are the same simulation."""
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
     # -- the link
@@ -98,9 +99,9 @@ class World:
     async def token_post(self, _proxy: str | None = None) -> tuple[int, dict[str, str], bytes]:
         """In place of one POST to the token service."""
         await asyncio.sleep(self.latency_s)
-        if self.tokens.down or not self.up:
+        if self.tokens.drop or not self.up:
             raise aiohttp.ClientConnectionError("no link")
-        answer = self.tokens.issue()
+        answer = self.tokens.answer()
         self.note("token", self.tokens.fetches, answer.status)
         return answer.status, dict(answer.headers), answer.body
 
@@ -113,7 +114,7 @@ class World:
         if key not in self.mind.things and not _SECOND.search(key):
             now = self.true_time()
             self.mind.things[key] = Thing(len(body), "0" * 32, 0, False, {}, now, body)
-            self.laws.strangers[key] = body, self.loop.time()
+            self.invariants.strangers[key] = body, self.loop.time()
             self.note("stranger", key.rsplit("_", 1)[-1])
 
     def _lose_part(self, asked: Ask) -> bool:
@@ -122,7 +123,7 @@ class World:
             return False
         number = self.rng.choice(sorted(upload.parts))
         part = upload.parts.pop(number)
-        self.laws.lost(upload.key, number, part.md5)
+        self.invariants.lost(upload.key, number, part.md5)
         self.note("lost", asked.upload_id, number)
         return True
 
@@ -140,7 +141,7 @@ class World:
         self._alive(generation)
         if self.loop.dead:  # what a killed process had still to do is not done
             raise asyncio.CancelledError
-        self.laws.on_host(url.host)
+        self.invariants.on_host(url.host)
         begun_at = self.loop.time()
         await self._travel(self.latency_s, self.cuts, generation)
         asked = ask(method, url.raw_path_qs, headers, keep=True)
@@ -149,7 +150,7 @@ class World:
         number, cuts = self.requests, self.cuts
         about = (asked.op, asked.key.rsplit("_", 1)[-1], asked.part or "", fault.name)
         self.note("ask", number, *about)
-        self.laws.on_ask(asked, begun_at)
+        self.invariants.on_ask(asked, begun_at)
         await self._send_body(asked, data, fault, cuts, generation)
         if fault.drop:
             raise aiohttp.ServerDisconnectedError
@@ -161,7 +162,7 @@ class World:
         if fault.deaf:
             raise aiohttp.ServerDisconnectedError
         self.note("answer", number, answer.status)
-        self.laws.on_told(asked, answer, fault)
+        self.invariants.on_told(asked, answer, fault)
         return Reply(url, answer.but(body=b"") if method == "HEAD" else answer)
 
     def _answered(self, asked: Ask, fault: Fault, generation: int) -> Answer:
@@ -173,7 +174,7 @@ class World:
         if not is_temporary(asked.key):
             self._meddle(asked)
         answer = self.options.answer(asked)
-        self.laws.on_done(asked, answer)
+        self.invariants.on_done(asked, answer)
         self._maybe_kill(asked.op, "after", generation)
         return answer if fault.twist is None else fault.twist(answer)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from petal_s3.logs.log_file import Identity
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import entering, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Entry, Receipt, Row
@@ -44,10 +44,10 @@ def claim(outbox: Outbox, now: float = 0.0) -> Row:
 
 def with_upload(outbox: Outbox, row: Row) -> Row:
     """A claimed row whose multipart upload has begun and holds 400 confirmed bytes."""
-    row = transitions.remember(
+    row = transitions.remember_upload(
         outbox, transitions.plan(outbox, row, 500), "upload-1", checksummed=True
     )
-    return transitions.progress(outbox, row, 0.0, LEASE_S, sent_bytes=400, sent=1, resent=0)
+    return transitions.progress(outbox, row, LEASE_S, sent_bytes=400, sent=1, resent=0)
 
 
 def row_in(outbox: Outbox, state: str, name: str = "a.ulg", **more: Any) -> Row:

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.s3.capabilities import (
     ASK_AGAIN_S,
@@ -186,7 +186,7 @@ def test_text_that_is_no_capabilities_is_nothing_known(text: str) -> None:
 def named(endpoint_url: str, bucket: str = "logs") -> str:
     given = {"endpoint_url": endpoint_url} if endpoint_url else {}
     return bucket_name_of(
-        config.load(bucket_name=bucket, machine_id="m-1", region="eu-west-1", **given)
+        load_settings(bucket_name=bucket, machine_id="m-1", region="eu-west-1", **given)
     )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from petal_s3.core import settings as config
-from petal_s3.core.settings import GIB, MIB, Settings
+from petal_s3.core import settings_yaml
+from petal_s3.core.settings import GIB, MIB, Settings, SourceSettings
+from petal_s3.core.settings_loading import load_settings, setting_names
+from petal_s3.core.settings_yaml import config_file
 from petal_s3.errors import ConfigError
 
 SECRET = "hunter2-and-more"
@@ -20,7 +22,7 @@ SECRET = "hunter2-and-more"
 @pytest.fixture(autouse=True)
 def _only_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PETAL_S3_BUCKET_NAME", "logs")
-    monkeypatch.setattr(config, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
+    monkeypatch.setattr(settings_yaml, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refusal(**given: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.load(**given)
+        load_settings(**given)
     error = caught.value
     assert (error.code, error.waiting_helps) == ("config", False)
     assert error.message.endswith(".")
@@ -45,7 +47,7 @@ def refusal(**given: Any) -> str:
 # -- defaults and parsing
 
 
-def test_what_nobody_decided_is_as_promised(tmp_path: Path) -> None:
+def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
     home = tmp_path / "home"
     expected = {
         "bucket_name": "logs",
@@ -75,7 +77,7 @@ def test_what_nobody_decided_is_as_promised(tmp_path: Path) -> None:
         "api_port": 8077,
         "api_token": None,
     }
-    assert config.load().model_dump() == expected
+    assert load_settings().model_dump() == expected
 
 
 READ: list[tuple[str, str, object]] = [
@@ -99,11 +101,7 @@ READ: list[tuple[str, str, object]] = [
     (
         "SOURCES",
         '[{"directory": "/var/events", "kinds": ["xml", "json"], "date_folders": true}]',
-        (
-            config.SourceSettings(
-                directory=Path("/var/events"), kinds=("xml", "json"), date_folders=True
-            ),
-        ),
+        (SourceSettings(directory=Path("/var/events"), kinds=("xml", "json"), date_folders=True),),
     ),
     ("SCAN_INTERVAL", "60", 60.0),
     ("SETTLE_SECONDS", "0", 0.0),
@@ -132,11 +130,11 @@ def test_a_setting_is_read_from_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
 ) -> None:
     monkeypatch.setenv(f"PETAL_S3_{name}", text)
-    assert getattr(config.load(), name.lower()) == value
+    assert getattr(load_settings(), name.lower()) == value
 
 
 def test_every_setting_is_in_that_table() -> None:
-    assert {f"PETAL_S3_{name}" for name, _, _ in READ} == set(config.setting_names())
+    assert {f"PETAL_S3_{name}" for name, _, _ in READ} == set(setting_names())
 
 
 def test_a_home_directory_is_written_with_a_tilde(
@@ -144,7 +142,7 @@ def test_a_home_directory_is_written_with_a_tilde(
 ) -> None:
     monkeypatch.setenv("PETAL_S3_STATE_DIR", "~/state")
     monkeypatch.setenv("PETAL_S3_LOG_DIRS", "~/logs")
-    settings = config.load()
+    settings = load_settings()
     assert settings.outbox_path == tmp_path / "home/state/outbox.db"
     assert settings.log_dirs == (tmp_path / "home/logs",)
 
@@ -152,18 +150,18 @@ def test_a_home_directory_is_written_with_a_tilde(
 def test_links_in_paths_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.setenv("PETAL_S3_STATE_DIR", str(tmp_path / "link"))
-    assert config.load().state_dir == tmp_path / "link"
+    assert load_settings().state_dir == tmp_path / "link"
 
 
 @pytest.mark.parametrize("name", ["REGION", "API_TOKEN", "MACHINE_ID", "PART_SIZE"])
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    before = config.load()
+    before = load_settings()
     monkeypatch.setenv(f"PETAL_S3_{name}", "")
-    assert config.load() == before
+    assert load_settings() == before
 
 
 def test_settings_do_not_change() -> None:
-    settings = config.load()
+    settings = load_settings()
     with pytest.raises(ValidationError):
         settings.region = "elsewhere"
 
@@ -248,7 +246,7 @@ def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch,
 def test_variables_of_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETAL_LOG_LEVEL", "DEBUG")
     monkeypatch.setenv("PETAL_S4_X", "1")
-    assert config.load().bucket_name == "logs"
+    assert load_settings().bucket_name == "logs"
 
 
 # -- the token URL that the host already sets
@@ -256,13 +254,13 @@ def test_variables_of_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPa
 
 def test_the_hosts_variable_names_the_token_service_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETAL_SESSION_TOKEN_URL", "http://host/token")
-    assert config.load().session_token_url == "http://host/token"
+    assert load_settings().session_token_url == "http://host/token"
 
 
 def test_our_own_variable_wins_over_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETAL_SESSION_TOKEN_URL", "http://host/token")
     monkeypatch.setenv("PETAL_S3_SESSION_TOKEN_URL", "http://own/token")
-    assert config.load().session_token_url == "http://own/token"
+    assert load_settings().session_token_url == "http://own/token"
 
 
 def test_the_variable_that_is_wrong_is_the_one_that_is_named(
@@ -277,7 +275,7 @@ def test_the_variable_that_is_wrong_is_the_one_that_is_named(
 @pytest.mark.parametrize("variable", ["PETAL_SESSION_TOKEN_URL", "PETAL_S3_SESSION_TOKEN_URL"])
 def test_an_argument_wins_over_both(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "http://environment/token")
-    given = config.load(session_token_url="http://argument/token", region="there")
+    given = load_settings(session_token_url="http://argument/token", region="there")
     assert (given.session_token_url, given.region) == ("http://argument/token", "there")
 
 
@@ -293,7 +291,7 @@ def test_the_file_names_settings_in_lower_case(file: Path) -> None:
         "date_folders: true\n"
         "api_port: 9000\n"
     )
-    settings = config.load()
+    settings = load_settings()
     assert (settings.machine_id, settings.session_token_url) == ("drone-7", "http://file/token")
     assert settings.log_dirs == (Path("/a"), Path("/b"))
     assert (settings.part_size, settings.date_folders, settings.api_port) == (16 * MIB, True, 9000)
@@ -301,7 +299,7 @@ def test_the_file_names_settings_in_lower_case(file: Path) -> None:
 
 def test_directories_may_be_a_list_in_the_file(file: Path, tmp_path: Path) -> None:
     file.write_text("log_dirs: [/a, ~/b]")
-    assert config.load().log_dirs == (Path("/a"), tmp_path / "home/b")
+    assert load_settings().log_dirs == (Path("/a"), tmp_path / "home/b")
 
 
 @pytest.mark.parametrize(
@@ -320,9 +318,9 @@ def test_the_environment_wins_over_the_file(
     monkeypatch.delenv("PETAL_S3_BUCKET_NAME")
     if name != "bucket_name":
         file.write_text(f"{name}: {there}\nbucket_name: logs")
-    assert getattr(config.load(), name) == there
+    assert getattr(load_settings(), name) == there
     monkeypatch.setenv(variable, here)
-    assert getattr(config.load(), name) == here
+    assert getattr(load_settings(), name) == here
 
 
 def test_an_empty_variable_does_not_hide_the_file(
@@ -330,33 +328,33 @@ def test_an_empty_variable_does_not_hide_the_file(
 ) -> None:
     file.write_text("region: in-file")
     monkeypatch.setenv("PETAL_S3_REGION", "")
-    assert config.load().region == "in-file"
+    assert load_settings().region == "in-file"
 
 
 def test_an_argument_wins_over_the_file(file: Path) -> None:
     file.write_text("region: in-file")
-    assert config.load(region="argument").region == "argument"
+    assert load_settings(region="argument").region == "argument"
 
 
 def test_the_systems_file_is_read_where_none_is_named(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_text("region: in-file")
-    monkeypatch.setattr(config, "CONFIG_FILE", file)
+    monkeypatch.setattr(settings_yaml, "CONFIG_FILE", file)
     monkeypatch.delenv("PETAL_S3_CONFIG")
-    assert config.config_file() == file
-    assert config.load().region == "in-file"
+    assert config_file() == file
+    assert load_settings().region == "in-file"
 
 
 def test_without_a_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PETAL_S3_CONFIG", raising=False)
-    assert config.config_file() is None
+    assert config_file() is None
 
 
 @pytest.mark.parametrize("text", ["", "# nothing decided\n", "{}"])
 def test_a_file_that_decides_nothing_is_fine(file: Path, text: str) -> None:
     file.write_text(text)
-    assert config.load().region == "us-east-1"
+    assert load_settings().region == "us-east-1"
 
 
 def test_a_named_file_must_exist(file: Path) -> None:
@@ -423,7 +421,7 @@ def everything_said_about(error: BaseException) -> str:
 def test_no_refusal_of_the_file_shows_a_secret(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        config.load()
+        load_settings()
     assert SECRET not in everything_said_about(caught.value)
 
 
@@ -446,7 +444,7 @@ def test_no_refusal_of_a_url_shows_its_password(
 ) -> None:
     monkeypatch.setenv(variable, url)
     with pytest.raises(ConfigError) as caught:
-        config.load()
+        load_settings()
     assert caught.value.message.startswith(variable)
     assert SECRET not in everything_said_about(caught.value)
 
@@ -456,7 +454,7 @@ def test_a_refusal_of_something_else_shows_no_secret(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PETAL_S3_SESSION_TOKEN_URL", f"https://user:{SECRET}@host/token")
     monkeypatch.setenv("PETAL_S3_PART_SIZE", "1MiB")
     with pytest.raises(ConfigError) as caught:
-        config.load()
+        load_settings()
     assert SECRET not in everything_said_about(caught.value)
 
 
@@ -467,7 +465,7 @@ def test_settings_that_are_printed_show_no_secret(
     monkeypatch.setenv("PETAL_S3_SESSION_TOKEN_URL", f"https://user:{SECRET}@host/token")
     monkeypatch.setenv("PETAL_S3_ENDPOINT_URL", f"https://user:{SECRET}@host/")
     with caplog.at_level(logging.DEBUG):
-        settings = config.load()
+        settings = load_settings()
         logging.getLogger("petal_s3").info("settings %s %r", settings, settings)
     assert isinstance(settings, Settings)
     assert settings.api_token == SECRET

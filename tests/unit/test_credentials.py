@@ -178,7 +178,7 @@ async def test_credentials_are_what_the_service_said(
     assert_no_secret(f"{held!r} {held} {tokens!r}")
 
 
-async def test_nothing_is_fetched_before_somebody_asks(
+async def test_nothing_is_fetched_before_it_is_asked_for(
     service: Service, tokens: TokenService
 ) -> None:
     assert tokens.current is None
@@ -569,7 +569,7 @@ async def test_an_answer_that_stops_half_way_is_not_waited_for_for_ever(
     "nobody listens where the token service should be",
     "the reason says so, and host and port are known to be looked at again",
 )
-async def test_a_port_where_nobody_listens_is_named_for_the_probe(clock: Clock) -> None:
+async def test_a_port_where_nothing_listens_is_named_for_the_probe(clock: Clock) -> None:
     async with serving(Service()) as url:
         pass  # the port was free a moment ago, and is again
     port = int(url.rsplit(":", 1)[1].split("/")[0])
@@ -579,7 +579,7 @@ async def test_a_port_where_nobody_listens_is_named_for_the_probe(clock: Clock) 
     await tokens.close()
 
 
-async def test_a_name_that_nobody_knows_is_a_service_that_is_down(clock: Clock) -> None:
+async def test_a_name_that_is_unknown_is_a_service_that_is_down(clock: Clock) -> None:
     tokens = TokenService(
         with_password("http://no-such-host.invalid/token"), timeout_s=30, clock=clock
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import Conflict
 from petal_s3.intake.flight_state import (
     AIRBORNE_CONFIRMATIONS,
@@ -22,6 +22,8 @@ from petal_s3.intake.flight_state import (
     FlightState,
     Heartbeat,
 )
+from petal_s3.service import vehicle
+from petal_s3.service.gate import Reason
 from petal_s3.service.service import Service
 
 ARMED, DISARMED = 0b1000_0001, 0b0000_0001
@@ -67,9 +69,9 @@ class Air:
         return self.flight.send_blocked_reason(self.now)
 
     @property
-    def landings(self) -> int:
+    def flights_ended(self) -> int:
         self.flight.state(self.now)
-        return self.flight.landings
+        return self.flight.flights_ended
 
 
 Told = Callable[[Air], Any]
@@ -250,7 +252,7 @@ def test_what_a_sequence_of_messages_means(name: str) -> None:
     air = Air()
     for message in told:
         message(air)
-    assert (air.state, air.reason, air.landings) == (state, reason, landings)
+    assert (air.state, air.reason, air.flights_ended) == (state, reason, landings)
 
 
 @pytest.mark.parametrize("status", range(30))
@@ -281,8 +283,8 @@ def test_the_first_disarmed_heartbeat_hints_at_an_end() -> None:
 
 def test_a_lost_flight_ended_when_hope_was_given_up() -> None:
     air = Air().says(ARMED).passes(HOLD_S)
-    assert (air.landings, air.flight.ended_at) == (1, air.now)
-    assert (air.passes(HOLD_S).landings, air.reason) == (1, None)
+    assert (air.flights_ended, air.flight.ended_at) == (1, air.now)
+    assert (air.passes(HOLD_S).flights_ended, air.reason) == (1, None)
 
 
 # -- listening
@@ -297,9 +299,9 @@ def test_nothing_is_sent_while_it_may_be_that_an_autopilot_is_heard() -> None:
     assert (air.state, air.reason) == ("unknown", IS_LISTENING)
 
 
-def test_who_never_hears_an_autopilot_may_send_after_thirty_seconds() -> None:
+def test_a_caller_that_never_hears_an_autopilot_may_send_after_thirty_seconds() -> None:
     air = listening().passes(LISTEN_S)
-    assert (air.state, air.reason, air.landings) == ("unknown", None, 0)
+    assert (air.state, air.reason, air.flights_ended) == ("unknown", None, 0)
 
 
 def test_a_disarmed_autopilot_ends_the_listening_at_once() -> None:
@@ -319,7 +321,7 @@ def test_ground_stations_do_not_end_the_listening() -> None:
     assert air.reason == IS_LISTENING
 
 
-def test_after_a_lost_flight_nobody_listens_again() -> None:
+def test_after_a_lost_flight_it_does_not_listen_again() -> None:
     air = listening().says(ARMED).passes(HOLD_S)
     assert air.reason is None
 
@@ -337,7 +339,8 @@ def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
     assert flight.send_blocked_reason(1.0) == IS_ARMED
     for now in (2.0, 3.0, 4.0):
         flight.told(armed=False, now=now)
-    assert (flight.send_blocked_reason(4.0), flight.landings, flight.ended_at) == (None, 1, 2.0)
+    assert flight.send_blocked_reason(4.0) is None
+    assert (flight.flights_ended, flight.ended_at) == (1, 2.0)
 
 
 def word(*, armed: bool) -> Told:
@@ -349,7 +352,7 @@ def test_a_vehicle_that_is_armed_by_word_stays_so_for_hours() -> None:
     assert word(armed=True)(air)
     for _ in range(10):
         air.passes(3600)
-        assert (air.state, air.reason, air.landings) == ("armed", IS_SAID, 0)
+        assert (air.state, air.reason, air.flights_ended) == ("armed", IS_SAID, 0)
 
 
 def test_disarmed_by_word_a_flight_has_ended() -> None:
@@ -357,10 +360,10 @@ def test_disarmed_by_word_a_flight_has_ended() -> None:
     word(armed=True)(air)
     air.passes(3600)
     assert word(armed=False)(air)
-    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
+    assert (air.state, air.reason, air.flights_ended) == ("disarmed", None, 1)
     assert air.flight.ended_at == air.now
     word(armed=False)(air)
-    assert air.landings == 1
+    assert air.flights_ended == 1
 
 
 def test_a_word_that_repeats_itself_changes_nothing() -> None:
@@ -368,13 +371,13 @@ def test_a_word_that_repeats_itself_changes_nothing() -> None:
     for _ in range(3):
         assert word(armed=True)(air)
         air.passes(60)
-    assert (air.state, air.landings) == ("armed", 0)
+    assert (air.state, air.flights_ended) == ("armed", 0)
 
 
 def test_a_word_of_no_flight_ends_none() -> None:
     air = Air()
     word(armed=False)(air)
-    assert (air.state, air.reason, air.landings) == ("disarmed", None, 0)
+    assert (air.state, air.reason, air.flights_ended) == ("disarmed", None, 0)
     air.passes(3600)
     assert air.state == "disarmed"
 
@@ -392,9 +395,9 @@ def test_a_word_ends_the_listening() -> None:
 @pytest.mark.parametrize("armed", [True, False])
 def test_where_an_autopilot_is_heard_a_word_is_refused(base_mode: int, armed: bool) -> None:
     air = Air().says(base_mode, 5)
-    before = (air.state, air.reason, air.landings)
+    before = (air.state, air.reason, air.flights_ended)
     assert not word(armed=armed)(air)
-    assert (air.state, air.reason, air.landings) == before
+    assert (air.state, air.reason, air.flights_ended) == before
 
 
 def test_a_ground_station_does_not_make_a_word_refused() -> None:
@@ -413,7 +416,7 @@ def test_an_autopilot_that_is_heard_overrules_the_word() -> None:
     air = Air()
     word(armed=True)(air)
     air.says(DISARMED)
-    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
+    assert (air.state, air.reason, air.flights_ended) == ("disarmed", None, 1)
     assert not word(armed=True)(air)
 
 
@@ -421,17 +424,17 @@ def test_a_flight_by_word_goes_on_with_the_autopilot_that_is_heard_then() -> Non
     air = Air()
     word(armed=True)(air)
     air.says(ARMED)
-    assert (air.reason, air.landings) == (IS_ARMED, 0)
+    assert (air.reason, air.flights_ended) == (IS_ARMED, 0)
     air.says(DISARMED, CONFIRMATIONS)
-    assert (air.reason, air.landings) == (None, 1)
+    assert (air.reason, air.flights_ended) == (None, 1)
 
 
 def test_an_armed_autopilot_that_is_lost_can_be_declared_disarmed() -> None:
     air = Air().says(ARMED).passes(SILENT_S)
     assert air.reason == IS_LOST
     assert word(armed=False)(air)
-    assert (air.state, air.reason, air.landings) == ("disarmed", None, 1)
-    assert air.passes(HOLD_S).landings == 1
+    assert (air.state, air.reason, air.flights_ended) == ("disarmed", None, 1)
+    assert air.passes(HOLD_S).flights_ended == 1
     assert air.says(ARMED).reason == IS_ARMED
 
 
@@ -439,27 +442,27 @@ def test_a_lost_autopilot_that_is_declared_armed_is_not_given_up_after_ten_minut
     air = Air().says(ARMED).says(DISARMED).passes(SILENT_S)
     assert word(armed=True)(air)
     assert air.passes(10 * HOLD_S).reason == IS_SAID
-    assert air.landings == 0
+    assert air.flights_ended == 0
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     state, logs = str(tmp_path / "state"), str(tmp_path / "logs")
     return Service(
-        config.load(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
+        load_settings(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
         now=lambda: 1000.0,
     )
 
 
 def test_a_word_against_an_autopilot_is_a_conflict(service: Service) -> None:
-    assert service.fly(armed=True) == "armed"
-    assert service.send_blocked_reason() == IS_SAID
-    assert service.fly(armed=False) == "disarmed"
-    assert service.send_blocked_reason() is None
+    assert vehicle.declare(service, armed=True) == "armed"
+    assert service.gate.reason() == Reason("armed", IS_SAID)
+    assert vehicle.declare(service, armed=False) == "disarmed"
+    assert service.gate.reason() is None
 
-    service.heartbeat(Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
+    vehicle.heartbeat(service, Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
     with pytest.raises(Conflict, match="An autopilot is heard") as refused:
-        service.fly(armed=True)
+        vehicle.declare(service, armed=True)
     assert refused.value.status == 409
     assert service.flight.state(1000.0) == "disarmed"
 
@@ -495,7 +498,7 @@ def test_nothing_is_sent_before_three_disarmed_heartbeats_or_ten_silent_minutes(
         sends = air.reason is None
         if last_armed is not None and disarmed < CONFIRMATIONS and air.now - last_armed < HOLD_S:
             assert not sends
-        if sends and air.flight.landings:
+        if sends and air.flight.flights_ended:
             assert air.state != "armed"
 
 
@@ -507,7 +510,7 @@ def test_a_word_counts_until_another_word_or_an_autopilot_is_heard(
     said: bool | None = None
     heard_at = float("-inf")
     for kind, value in messages:
-        landings = air.landings
+        landings = air.flights_ended
         if kind == "beat":
             said, heard_at = None, air.now
             air.says(value)
@@ -519,7 +522,7 @@ def test_a_word_counts_until_another_word_or_an_autopilot_is_heard(
             said = bool(value) if taken else said
         else:
             (in_air if kind == "landed" else leaf)(value)(air)
-        assert air.landings in {landings, landings + 1}
+        assert air.flights_ended in {landings, landings + 1}
         if said is not None:
             assert air.state == ("armed" if said else "disarmed")
             assert air.reason == (IS_SAID if said else None)

@@ -16,6 +16,7 @@ from petal_s3.errors import S3BucketError, S3CredentialsError, S3IntegrationErro
 from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
+from petal_s3.s3.s3_settings import S3Settings
 
 LOGIN = base64.b64encode(b"pilot:pa:55 word").decode()
 PERSON = base64.b64encode(b"person:private").decode()
@@ -133,7 +134,7 @@ async def test_no_login_of_a_person_goes_to_s3(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
     if proxied:
         monkeypatch.setenv("http_proxy", proxy.url)
-    s3 = S3(bucket="logs", region="us-east-1", endpoint_url=service.url, tokens=None)
+    s3 = S3(S3Settings("logs", endpoint_url=service.url), None)
     try:
         with pytest.raises(S3IntegrationError):
             await s3.page("flight_logs/")
@@ -209,7 +210,7 @@ async def test_a_proxy_whose_address_makes_no_sense_is_named(
     assert caught.value.message == (f"The token service at 127.0.0.1 cannot be reached. {sentence}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    s3 = S3(bucket="logs", region="us-east-1", endpoint_url=service.url, tokens=None)
+    s3 = S3(S3Settings("logs", endpoint_url=service.url), None)
     with pytest.raises(S3BucketError) as refused:
         await s3.page("flight_logs/")
     await s3.close()

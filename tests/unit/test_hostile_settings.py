@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import ConfigError
 
 ROOM_BYTES = 256 * 1024 * 1024
@@ -76,7 +76,7 @@ def test_a_hostile_settings_file_is_refused_with_a_sentence(
     monkeypatch.setenv("PETAL_S3_CONFIG", str(file))
 
     with pytest.raises(ConfigError) as caught:
-        config.load()
+        load_settings()
 
     assert len(caught.value.message) < 600
     assert caught.value.message.isprintable()
@@ -89,5 +89,5 @@ def test_a_long_wrong_value_is_cut_in_the_sentence(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         ConfigError, match=r"^PETAL_S3_API_PORT is 'x{199}…: Input should be"
     ) as caught:
-        config.load()
+        load_settings()
     assert len(caught.value.message) < 600

@@ -26,12 +26,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.mark.parametrize("state", [state for state in STATES if state != "dead"])
 def test_a_scan_knows_a_file_under_another_inode(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity(2))]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_a_scan_knows_under_another_inode_what_is_no_log(outbox: Outbox) -> None:
     entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity(2))]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
@@ -39,7 +39,7 @@ def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
 ) -> None:
     left_alone(outbox, row_in(outbox, "verified"))
     other = ("/logs/a.ulg", identity(2))
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity()), other]) == [other]
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity()), other]) == [other]
 
 
 def test_the_latest_proven_row_of_a_path_and_size_is_found(outbox: Outbox) -> None:
@@ -62,13 +62,13 @@ def test_every_row_that_was_proven_of_a_file_takes_on_its_new_time(outbox: Outbo
     entering.enqueue(outbox, entry(asked_key="k"))
     copy = transitions.verified(outbox, claim(outbox), replace(receipt(row), key="k"))
     other = row_in(outbox, "verified", "b.ulg")
-    identities.known_again(outbox, copy, MOVED)
+    identities.update_identity(outbox, copy, MOVED)
     assert [queries.get(outbox, one.id).identity for one in (row, copy, other)] == [
         MOVED,
         MOVED,
         other.identity,
     ]
-    assert queries.unknown(outbox, [(row.path, MOVED)]) == []
+    assert queries.without_row(outbox, [(row.path, MOVED)]) == []
 
 
 def test_a_row_of_other_bytes_keeps_its_identity(outbox: Outbox) -> None:
@@ -77,19 +77,19 @@ def test_a_row_of_other_bytes_keeps_its_identity(outbox: Outbox) -> None:
     other = transitions.verified(
         outbox, claim(outbox), replace(receipt(row), key="k", checksum="crc32:x")
     )
-    identities.known_again(outbox, row, MOVED)
+    identities.update_identity(outbox, row, MOVED)
     assert queries.get(outbox, other.id) == other
 
 
 def test_a_file_that_was_deleted_and_is_back_lies_there_again(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     left_alone(outbox, row)
-    identities.known_again(outbox, row, MOVED)
+    identities.update_identity(outbox, row, MOVED)
     assert queries.get(outbox, row.id).local == "kept"
 
 
 def test_an_identity_that_has_a_row_already_is_left_to_it(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     taken = row_in(outbox, "verified", file=MOVED)
-    identities.known_again(outbox, row, MOVED)
+    identities.update_identity(outbox, row, MOVED)
     assert [queries.get(outbox, one.id).identity for one in (row, taken)] == [identity(), MOVED]

@@ -11,16 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petal_s3.errors import BadInput, ConfigError, NotAllowed
-from petal_s3.objects.ownership import (
-    MAX_KEY_BYTES,
-    KeyOwnership,
-    header_value,
-    key_name,
-    key_with_crc,
-    log_key,
-    metadata,
-    well_formed,
-)
+from petal_s3.objects.key_names import key_name, key_with_crc, log_key
+from petal_s3.objects.ownership import MAX_KEY_BYTES, KeyOwnership, well_formed
+from petal_s3.objects.user_metadata import header_value, metadata
 
 WHEN = datetime(2025, 7, 27, 14, 30, 22, tzinfo=timezone.utc)
 HOME = "flight_logs/m-1/"
@@ -122,11 +115,11 @@ def test_any_log_gets_a_key_that_its_machine_owns(
     if machine_id in {".", "..", "deleted", "flight_logs"}:
         return
     land = KeyOwnership("flight_logs/", (machine_id,))
-    key = log_key(land.home, name, WHEN, date_folders=date_folders)
+    key = log_key(land.machine_prefix, name, WHEN, date_folders=date_folders)
     assert land.owns(key)
     assert land.check(key) == key
     assert len(key) <= MAX_KEY_BYTES // 2
-    assert PLAIN.fullmatch(key.removeprefix(land.home).replace("/", ""))
+    assert PLAIN.fullmatch(key.removeprefix(land.machine_prefix).replace("/", ""))
 
 
 @given(NAMES, st.integers(0, 0xFFFFFFFF))
@@ -279,7 +272,7 @@ def test_a_key_may_have_1024_bytes_and_no_more(ownership: KeyOwnership) -> None:
 
 def test_a_machine_with_two_ids_owns_the_keys_of_both() -> None:
     both = KeyOwnership("flight_logs/", ("new-id", "host-id"))
-    assert both.home == "flight_logs/new-id/"
+    assert both.machine_prefix == "flight_logs/new-id/"
     for machine_id in ("new-id", "host-id"):
         for root in ("flight_logs/", "", "deleted/flight_logs/", "deleted/"):
             assert both.owns(f"{root}{machine_id}/a.ulg")
@@ -288,8 +281,8 @@ def test_a_machine_with_two_ids_owns_the_keys_of_both() -> None:
 
 def test_without_an_upload_prefix_the_machine_stands_first() -> None:
     bare = KeyOwnership("", ("m-1",))
-    assert bare.home == "m-1/"
-    assert bare.roots == ("m-1/", "deleted/m-1/")
+    assert bare.machine_prefix == "m-1/"
+    assert bare.owned_prefixes == ("m-1/", "deleted/m-1/")
     assert bare.listing_prefix("m-10/") == "m-1/m-10/"
 
 
@@ -298,7 +291,7 @@ def test_no_two_machines_own_the_same_key(one: str, other: str, prefix: str, nam
     ids = {one, other}
     if len(ids) == 1 or ids & {".", "..", "deleted", "flight_logs", "a"}:
         return
-    for root in KeyOwnership(prefix, (one,)).roots:
+    for root in KeyOwnership(prefix, (one,)).owned_prefixes:
         key = root + key_name(name)
         assert KeyOwnership(prefix, (one,)).owns(key)
         assert not KeyOwnership(prefix, (other,)).owns(key)
@@ -396,7 +389,7 @@ def test_whatever_is_asked_for_a_listing_is_ours_or_refused(prefix: str) -> None
         whole = land.listing_prefix(prefix)
     except (NotAllowed, BadInput):
         return
-    assert whole.startswith(land.roots)
+    assert whole.startswith(land.owned_prefixes)
     assert ".." not in whole.split("/")
 
 

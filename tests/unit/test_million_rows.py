@@ -16,11 +16,18 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
 
-from petal_s3.outbox import entering, identities, queries, requests, transitions
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import (
+    drain_status,
+    entering,
+    identities,
+    queries,
+    remote_objects,
+    requests,
+    transitions,
+)
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt
-from petal_s3.service.status import summary
+from petal_s3.service.status import NO_REPORT, summary
 
 MILLION = 1_000_000
 VERIFIED, QUEUED, DEAD, CANCELLED = 990_000, 9_000, 500, 500
@@ -97,10 +104,10 @@ def one_log(box: Outbox) -> None:
     """All that the drain writes of one log, from its claim to its proof."""
     row = transitions.claim(box, 0.0, LEASE_S)
     assert row is not None
-    row = transitions.remember(
+    row = transitions.remember_upload(
         box, transitions.plan(box, row, 500), f"upload-{row.id}", checksummed=True
     )
-    row = transitions.progress(box, row, 0.0, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
+    row = transitions.progress(box, row, LEASE_S, sent_bytes=SENT, sent=1, resent=0)
     transitions.verified(box, row, receipt(row))
 
 
@@ -129,7 +136,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "proven_like": (lambda box: queries.proven_like(box, SIZE, "crc32:AAAAAA=="), 4_000),
     "upload_ids": (queries.upload_ids, 1_000),
     "get": (lambda box: queries.get(box, 500_000), 200),
-    "unknown": (lambda box: queries.unknown(box, [known(7)]), 100),  # type: ignore[list-item]
+    "unknown": (lambda box: queries.without_row(box, [known(7)]), 100),  # type: ignore[list-item]
     "proven_at": (lambda box: identities.proven_at(box, known(7)[0], SIZE), 100),
     "land": (lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))), 1_000),
     "land again": (
@@ -146,16 +153,16 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "move_proven": (lambda box: requests.move_proven(box, "k/0000008", "k/moved", "e"), 1_000),
     "counts": (queries.counts, 100),
     "backlog": (queries.backlog, 300),
-    "status": (lambda box: summary(box, {}, None, ""), 500),
+    "status": (lambda box: summary(box, NO_REPORT, None, ""), 500),
     "a page": (queries.rows, 5_000),
     "a page of the queued": (lambda box: queries.rows(box, "queued"), 5_000),
     "a later page of the verified": (
         lambda box: queries.rows(box, "verified", 100, 500_000),
         5_000,
     ),
-    "said": (memory.said, 100),
-    "say": (lambda box: memory.say(box, {"reason": "No link."}), 300),
-    "held_of_size": (lambda box: memory.held_of_size(box, SIZE), 100),
+    "said": (drain_status.last, 100),
+    "say": (lambda box: drain_status.publish(box, {"reason": "No link."}), 300),
+    "held_of_size": (lambda box: remote_objects.of_size(box, SIZE), 100),
 }
 # An index that holds only the few rows which are asked for may be read from end to end.
 _OF_FEW = ("claimable", "leftover", "copy", "one_upload_per_key")
@@ -185,7 +192,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
     files = [known(number) for number in range(1, MILLION, 100)]
     files[500] = ("/logs/unseen.ulg", identity(1 << 42))
     found: list[object] = []
-    took = steps(crowd, lambda: found.extend(queries.unknown(crowd, files)))  # type: ignore[arg-type]
+    took = steps(crowd, lambda: found.extend(queries.without_row(crowd, files)))  # type: ignore[arg-type]
     assert found == [files[500]]
     assert took <= 60 * len(files)
 
@@ -254,9 +261,7 @@ def goes_on(outbox: Outbox, rng: random.Random, _: int) -> None:
     row = transitions.claim(outbox, 0.0, LEASE_S)
     if row is None:
         return
-    transitions.progress(
-        outbox, row, 0.0, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0
-    )
+    transitions.progress(outbox, row, LEASE_S, sent_bytes=rng.randrange(row.size), sent=1, resent=0)
     settle = rng.choice(("verified", "bury", "defer", "replan", "release", "nothing"))
     if settle == "verified":
         transitions.verified(outbox, row, receipt(row))

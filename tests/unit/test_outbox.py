@@ -22,11 +22,19 @@ from outbox_rows import (
 )
 
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
-from petal_s3.logs.log_file import Identity
-from petal_s3.outbox import entering, identities, queries, requests, transitions
-from petal_s3.outbox import metadata as memory
-from petal_s3.outbox.metadata import Held
+from petal_s3.logs.opening import Identity
+from petal_s3.outbox import (
+    drain_status,
+    entering,
+    facts,
+    identities,
+    queries,
+    remote_objects,
+    requests,
+    transitions,
+)
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
@@ -34,10 +42,10 @@ Verb = Callable[[Outbox, Row], Row]
 
 SETTLING: dict[str, Verb] = {
     "plan": lambda outbox, row: transitions.plan(outbox, row, 500),
-    "remember": lambda outbox, row: transitions.remember(outbox, row, "u", checksummed=True),
-    "forget": transitions.forget,
+    "remember": lambda outbox, row: transitions.remember_upload(outbox, row, "u", checksummed=True),
+    "forget": transitions.forget_upload,
     "progress": lambda outbox, row: transitions.progress(
-        outbox, row, 0.0, LEASE_S, sent_bytes=1, sent=1, resent=0
+        outbox, row, LEASE_S, sent_bytes=1, sent=1, resent=0
     ),
     "rekey": lambda outbox, row: transitions.change_key(outbox, row, "flight_logs/m-1/other.ulg"),
     "restart": lambda outbox, row: identities.restart(
@@ -102,7 +110,7 @@ def test_an_inode_number_of_64_bits_survives(outbox: Outbox) -> None:
     huge = identity((1 << 64) - 3)
     assert entering.enqueue(outbox, entry(file=huge)).identity == huge
     assert entering.enqueue(outbox, entry(file=huge)).id == 1
-    assert queries.unknown(outbox, [("/logs/a.ulg", huge)]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", huge)]) == []
 
 
 def test_asking_again_may_raise_the_priority_but_never_lowers_it(outbox: Outbox) -> None:
@@ -215,7 +223,7 @@ def test_a_refused_file_that_became_a_log_is_queued_in_the_same_row(outbox: Outb
 def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
     entering.enqueue(outbox, entry())
     known, changed = ("/logs/a.ulg", identity()), ("/logs/a.ulg", identity(mtime_ns=6))
-    assert queries.unknown(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
+    assert queries.without_row(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
         changed,
         ("/logs/b.ulg", identity()),
     ]
@@ -224,26 +232,26 @@ def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_scan_looks_again_at_a_deleted_file_that_is_back(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)  # dead here means: its file was gone
-    looked_at = queries.unknown(outbox, [("/logs/a.ulg", identity())])
+    looked_at = queries.without_row(outbox, [("/logs/a.ulg", identity())])
     assert bool(looked_at) == (state == "dead")
 
 
 def test_a_scan_does_not_look_again_at_what_is_no_log(outbox: Outbox) -> None:
     entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) == []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) == []
 
 
 def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox) -> None:
     odd = ("/logs/\udcff.ulg", identity())
-    assert queries.unknown(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
+    assert queries.without_row(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
     entering.enter_refused(outbox, entry(path=printable(odd[0])), "bad_name", "Rename it.")
-    assert queries.unknown(outbox, [odd]) == []
+    assert queries.without_row(outbox, [odd]) == []
     assert queries.at_path(outbox, r"/logs/\xff.ulg") != []
 
 
-def test_an_upload_that_somebody_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
+def test_an_upload_that_was_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
-    assert queries.unknown(outbox, [("/logs/a.ulg", identity())]) != []
+    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) != []
 
 
 # -- claiming
@@ -325,7 +333,7 @@ def test_a_row_says_when_it_is_tried_next(outbox: Outbox, monkeypatch: pytest.Mo
     assert replace(waiting, boot_id="boot-0").next_attempt_s(20.0) == 0.0
 
 
-def test_who_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> None:
+def test_a_caller_that_takes_the_drain_over_need_not_wait_for_leases(outbox: Outbox) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     row_in(outbox, "verified", "b.ulg")
     assert transitions.release_claims(outbox) == 1
@@ -367,24 +375,24 @@ def test_the_holder_of_the_lease_may_do_everything(outbox: Outbox, verb: str) ->
 def test_an_upload_is_written_down_before_its_first_part(outbox: Outbox) -> None:
     row = transitions.plan(outbox, row_in(outbox, "uploading"), 500)
     assert (row.part_size, row.upload_id) == (500, None)
-    row = transitions.remember(outbox, row, "upload-1", checksummed=True)
+    row = transitions.remember_upload(outbox, row, "upload-1", checksummed=True)
     assert (row.part_size, row.upload_id, row.checksummed) == (500, "upload-1", True)
-    row = transitions.forget(outbox, row)
+    row = transitions.forget_upload(outbox, row)
     assert (row.part_size, row.upload_id, row.sent_bytes) == (None, None, 0)
 
 
 def test_an_upload_id_needs_a_plan(outbox: Outbox) -> None:
     row = row_in(outbox, "uploading")
     with pytest.raises(sqlite3.IntegrityError):
-        transitions.remember(outbox, row, "upload-1", checksummed=True)
+        transitions.remember_upload(outbox, row, "upload-1", checksummed=True)
 
 
 def test_progress_counts_parts_extends_the_lease_and_forgives_failures(outbox: Outbox) -> None:
     row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
     row = transitions.plan(outbox, claim(outbox), 500)
     assert row.failures == 1
-    row = transitions.progress(outbox, row, 30.0, LEASE_S, sent_bytes=500, sent=1, resent=0)
-    row = transitions.progress(outbox, row, 40.0, LEASE_S, sent_bytes=1000, sent=2, resent=1)
+    row = transitions.progress(outbox, row, 30.0 + LEASE_S, sent_bytes=500, sent=1, resent=0)
+    row = transitions.progress(outbox, row, 40.0 + LEASE_S, sent_bytes=1000, sent=2, resent=1)
     assert (row.sent_bytes, row.parts_sent, row.parts_resent) == (1000, 3, 1)
     assert (row.failures, row.due_at) == (0, 100.0)
 
@@ -498,7 +506,7 @@ def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> No
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
     assert queries.leftovers(outbox) == [dead]
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.leftovers(outbox) == []
     assert queries.get(outbox, dead.id).part_size is None
 
@@ -508,10 +516,10 @@ def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox, 
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
     requests.retry(outbox, row.id)
-    newer = transitions.remember(outbox, claim(outbox), "upload-2", checksummed=False)
+    newer = transitions.remember_upload(outbox, claim(outbox), "upload-2", checksummed=False)
     if ends == "given up again":
         newer = transitions.mark_dead(outbox, newer, "source_gone", "Deleted.")
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.get(outbox, row.id) == newer
 
 
@@ -520,7 +528,7 @@ def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> No
         outbox, with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted."
     )
     again = requests.retry(outbox, dead.id)
-    requests.swept(outbox, dead)
+    requests.clear_upload(outbox, dead)
     assert queries.get(outbox, dead.id) == again
 
 
@@ -574,7 +582,7 @@ def test_a_retry_does_not_wait_for_the_backoff(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("verb", ["retry", "cancel"])
-def test_nobody_claims_a_row_while_a_person_decides_about_it(
+def test_no_worker_claims_a_row_while_a_person_decides_about_it(
     outbox: Outbox, elsewhere: Outbox, verb: str
 ) -> None:
     row = transitions.defer(outbox, row_in(outbox, "uploading"), 0.0, "offline", "No link.")
@@ -697,19 +705,19 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
 def test_what_the_draining_process_says_is_read_by_others(
     outbox: Outbox, elsewhere: Outbox
 ) -> None:
-    assert memory.said(elsewhere) == {}
-    memory.say(outbox, {"link": "down", "pid": 7})
-    memory.say(outbox, {"link": "up", "pid": 7})
-    assert memory.said(elsewhere) == {"link": "up", "pid": 7}
+    assert drain_status.last(elsewhere) == {}
+    drain_status.publish(outbox, {"link": "down", "pid": 7})
+    drain_status.publish(outbox, {"link": "up", "pid": 7})
+    assert drain_status.last(elsewhere) == {"link": "up", "pid": 7}
 
 
 def test_the_inventory_of_the_bucket_is_taken_once(outbox: Outbox) -> None:
-    assert not memory.inventory_taken(outbox)
-    memory.take_inventory(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
-    memory.take_inventory(outbox, [("k1", 10, "e3")])
-    assert memory.inventory_taken(outbox)
-    assert memory.held_of_size(outbox, 10) == [Held("k1", "e3")]
-    assert memory.held_of_size(outbox, 30) == []
+    assert not remote_objects.listed_once(outbox)
+    remote_objects.complete_listing(outbox, [("k1", 10, "e1"), ("k2", 20, "e2")])
+    remote_objects.complete_listing(outbox, [("k1", 10, "e3")])
+    assert remote_objects.listed_once(outbox)
+    assert remote_objects.of_size(outbox, 10) == [RemoteObject("k1", "e3")]
+    assert remote_objects.of_size(outbox, 30) == []
 
 
 def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
@@ -718,52 +726,52 @@ def test_an_inventory_that_breaks_off_was_not_taken(outbox: Outbox) -> None:
         raise RuntimeError("the link was cut")
 
     with pytest.raises(RuntimeError):
-        memory.take_inventory(outbox, listing())
-    assert not memory.inventory_taken(outbox)
-    assert memory.held_of_size(outbox, 10) == []
+        remote_objects.complete_listing(outbox, listing())
+    assert not remote_objects.listed_once(outbox)
+    assert remote_objects.of_size(outbox, 10) == []
     assert entering.enqueue(outbox, entry()).state == "queued"
 
 
 def test_a_listing_goes_on_where_it_was_cut(outbox: Outbox, elsewhere: Outbox) -> None:
-    assert memory.listed_to(outbox, "m-1/") is None
-    memory.list_on(outbox, "m-1/", [("k1", 10, "e1")], "after k1")
-    assert memory.listed_to(elsewhere, "m-1/") == "after k1"
-    assert memory.listed_to(elsewhere, "deleted/m-1/") is None
-    memory.list_on(elsewhere, "m-1/", [("k2", 10, "e2")], "")
-    assert memory.listed_to(outbox, "m-1/") == ""
-    assert not memory.inventory_taken(outbox)
-    memory.take_inventory(outbox)
-    assert memory.inventory_taken(outbox)
-    assert memory.listed_to(outbox, "m-1/") is None
-    assert {held.key for held in memory.held_of_size(outbox, 10)} == {"k1", "k2"}
+    assert remote_objects.next_page(outbox, "m-1/") is None
+    remote_objects.record_page(outbox, "m-1/", [("k1", 10, "e1")], "after k1")
+    assert remote_objects.next_page(elsewhere, "m-1/") == "after k1"
+    assert remote_objects.next_page(elsewhere, "deleted/m-1/") is None
+    remote_objects.record_page(elsewhere, "m-1/", [("k2", 10, "e2")], "")
+    assert remote_objects.next_page(outbox, "m-1/") == ""
+    assert not remote_objects.listed_once(outbox)
+    remote_objects.complete_listing(outbox)
+    assert remote_objects.listed_once(outbox)
+    assert remote_objects.next_page(outbox, "m-1/") is None
+    assert {held.key for held in remote_objects.of_size(outbox, 10)} == {"k1", "k2"}
 
 
 def test_a_listing_begins_anew_where_its_place_is_forgotten(outbox: Outbox) -> None:
-    memory.list_on(outbox, "m-1/", [], "a token")
-    memory.list_anew(outbox, "m-1/")
-    assert memory.listed_to(outbox, "m-1/") is None
+    remote_objects.record_page(outbox, "m-1/", [], "a token")
+    remote_objects.restart_listing(outbox, "m-1/")
+    assert remote_objects.next_page(outbox, "m-1/") is None
 
 
 def test_what_s3_told_of_an_object_is_kept_while_its_etag_is_the_same(outbox: Outbox) -> None:
-    memory.take_inventory(outbox, [("k", 10, "e-2")])
-    asked = Held("k", "e-2", 5, "")
-    memory.hold(outbox, asked, 10)
-    memory.list_on(outbox, "", [("k", 10, "e-2")], "")
-    assert memory.held_of_size(outbox, 10) == [asked]
-    memory.list_on(outbox, "", [("k", 10, "other")], "")
-    assert memory.held_of_size(outbox, 10) == [Held("k", "other")]
-    memory.no_longer_held(outbox, "k")
-    assert memory.held_of_size(outbox, 10) == []
+    remote_objects.complete_listing(outbox, [("k", 10, "e-2")])
+    asked = RemoteObject("k", "e-2", 5, "")
+    remote_objects.describe(outbox, asked, 10)
+    remote_objects.record_page(outbox, "", [("k", 10, "e-2")], "")
+    assert remote_objects.of_size(outbox, 10) == [asked]
+    remote_objects.record_page(outbox, "", [("k", 10, "other")], "")
+    assert remote_objects.of_size(outbox, 10) == [RemoteObject("k", "other")]
+    remote_objects.remove(outbox, "k")
+    assert remote_objects.of_size(outbox, 10) == []
 
 
 def test_a_fact_says_what_it_was_told_last(outbox: Outbox) -> None:
-    assert memory.told(outbox, "looked") == ""
-    memory.tell(outbox, "looked", "1")
-    memory.tell(outbox, "looked", "2")
-    assert memory.told(outbox, "looked") == "2"
+    assert facts.value(outbox, "looked") == ""
+    facts.keep(outbox, "looked", "1")
+    facts.keep(outbox, "looked", "2")
+    assert facts.value(outbox, "looked") == "2"
 
 
-def test_the_version_tells_that_somebody_else_wrote(outbox: Outbox, elsewhere: Outbox) -> None:
+def test_the_version_tells_that_another_process_wrote(outbox: Outbox, elsewhere: Outbox) -> None:
     before = queries.version(outbox)
     entering.enqueue(outbox, entry("mine.ulg"))
     assert queries.version(outbox) == before

@@ -14,8 +14,7 @@ from outbox_rows import claim, entry, identity, receipt, row_in, with_upload
 from sqlite_utils import Database
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import entering, queries, requests, transitions
-from petal_s3.outbox import metadata as memory
+from petal_s3.outbox import drain_status, entering, queries, remote_objects, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.schema import migrations
 
@@ -117,7 +116,7 @@ def test_one_key_has_one_upload(outbox: Outbox, sql: sqlite3.Connection) -> None
     first = with_upload(outbox, row_in(outbox, "uploading"))
     second = transitions.plan(outbox, row_in(outbox, "uploading", "b.ulg", key=first.key), 500)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
-        transitions.remember(outbox, second, "upload-2", checksummed=True)
+        transitions.remember_upload(outbox, second, "upload-2", checksummed=True)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
         sql.execute("UPDATE log SET upload_id = 'u' WHERE id = 2")
 
@@ -130,7 +129,7 @@ def test_a_copy_cannot_name_a_row_that_does_not_exist(outbox: Outbox) -> None:
 
 
 def test_there_is_one_draining_process_to_speak(outbox: Outbox, sql: sqlite3.Connection) -> None:
-    memory.say(outbox, {"pid": 1})
+    drain_status.publish(outbox, {"pid": 1})
     with pytest.raises(sqlite3.IntegrityError, match="id = 1"):
         sql.execute("INSERT INTO drain VALUES (2, '{}')")
 
@@ -226,8 +225,8 @@ def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, s
     outbox = Outbox(path)
     assert applied(outbox) == STEPS
     assert claim(outbox).identity == identity()
-    memory.say(outbox, {"pid": 1})
-    memory.take_inventory(outbox, [("k", 1, "e")])
+    drain_status.publish(outbox, {"pid": 1})
+    remote_objects.complete_listing(outbox, [("k", 1, "e")])
     outbox.close()
 
 
@@ -251,7 +250,7 @@ def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None
         assert {row.state for row in found} == {"queued", "uploading", "dead", "cancelled"}
         assert {(row.content_type, row.media_type) for row in found} == {("", "application/x-ulog")}
         assert sum(queries.counts(outbox).values()) == 4
-        assert queries.named_otherwise(outbox, "/logs/b.ulg", identity()) == []
+        assert queries.rotated_from(outbox, "/logs/b.ulg", identity()) == []
 
 
 @pytest.mark.guarantee(
@@ -280,7 +279,7 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "rows": queries.rows,
     "at_path": lambda box: queries.at_path(box, "/logs/a.ulg"),
     "at_key": lambda box: queries.at_key(box, "k"),
-    "unknown": lambda box: queries.unknown(box, [("/logs/a.ulg", identity())]),
+    "unknown": lambda box: queries.without_row(box, [("/logs/a.ulg", identity())]),
     "next_due_s": lambda box: queries.next_due_s(box, 0.0),
     "has_proven": lambda box: queries.has_proven(box, 1),
     "proven_like": lambda box: queries.proven_like(box, 1, "crc32:x"),
@@ -289,9 +288,9 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "counts": queries.counts,
     "backlog": queries.backlog,
     "version": queries.version,
-    "said": memory.said,
-    "inventory_taken": memory.inventory_taken,
-    "held_of_size": lambda box: memory.held_of_size(box, 1),
+    "said": drain_status.last,
+    "inventory_taken": remote_objects.listed_once,
+    "held_of_size": lambda box: remote_objects.of_size(box, 1),
 }
 WRITES: dict[str, Callable[[Outbox], object]] = {
     "land": lambda box: entering.enqueue(box, entry("b.ulg")),
@@ -304,8 +303,8 @@ WRITES: dict[str, Callable[[Outbox], object]] = {
     "defer": lambda box: transitions.defer(box, queries.get(box, 2), 9.0, "offline", "No link."),
     "delete_proven": lambda box: requests.delete_proven(box, "k", "Deleted."),
     "move_proven": lambda box: requests.move_proven(box, "k", "l", "e"),
-    "say": lambda box: memory.say(box, {}),
-    "take_inventory": lambda box: memory.take_inventory(box, [("k", 1, "e")]),
+    "say": lambda box: drain_status.publish(box, {}),
+    "take_inventory": lambda box: remote_objects.complete_listing(box, [("k", 1, "e")]),
 }
 
 

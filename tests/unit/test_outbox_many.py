@@ -201,7 +201,7 @@ def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
 PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
     "claim": (lambda box: transitions.claim(box, 0.0, LEASE_S), "claimable"),
     "next_due_s": (lambda box: queries.next_due_s(box, 0.0), "waiting"),
-    "unknown": (lambda box: queries.unknown(box, [("/logs/7", identity(7))]), "same_file"),
+    "unknown": (lambda box: queries.without_row(box, [("/logs/7", identity(7))]), "same_file"),
     "at_key": (lambda box: queries.at_key(box, "k/9"), "by_key"),
     "leftovers": (queries.leftovers, "leftover"),
     "has_proven": (lambda box: queries.has_proven(box, 1), "proven_content"),
@@ -235,7 +235,7 @@ FEW = 1000
 CHEAP: dict[str, Callable[[Outbox], object]] = {
     "claim": lambda box: transitions.claim(box, 0.0, LEASE_S),
     "land": lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))),
-    "unknown": lambda box: queries.unknown(box, [("/logs/7", identity(7))]),
+    "unknown": lambda box: queries.without_row(box, [("/logs/7", identity(7))]),
     "at_key": lambda box: queries.at_key(box, "k/9"),
     "leftovers": queries.leftovers,
     "has_proven": lambda box: queries.has_proven(box, 1),

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petal_s3.service.views.rows import ReceiptView, RowView
+from petal_s3.service.views.status import StatusView
 from petal_s3.web.page import POLICY, page
 
 HOSTILE = "\"><script>alert('x')</script>&lt;<img src=x onerror=alert(1)>\x1b[31m"
@@ -36,25 +38,31 @@ class Seen(HTMLParser):
             self.text += data
 
 
-def status(**more: Any) -> dict[str, Any]:
+def status(**more: Any) -> StatusView:
+    """A status; its words are not checked."""
     counts = {"queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0}
-    return {
+    known = {
         "link": "up",
         "credentials": "ok",
         "flight_state": "disarmed",
         "reason": "",
         "backlog_bytes": 0,
-        **more,
-        "counts": {**counts, **more.get("counts", {})},
     }
+    given = {**known, **more, "counts": {**counts, **more.get("counts", {})}}
+    return StatusView.model_construct(**given)
 
 
-def row(**more: Any) -> dict[str, Any]:
+def row(**more: Any) -> RowView:
+    """A row; its words are not checked."""
     known = {"id": 1, "key": "k", "state": "queued", "size": 1000, "sent_bytes": 0}
-    return {**known, "reason": "", "receipt": None, **more}
+    return RowView.model_construct(**{**known, "reason": "", "receipt": None, **more})
 
 
-def shown(found: dict[str, Any], rows: list[dict[str, Any]], name: str = "drone-001") -> Seen:
+def proven(proof: str) -> RowView:
+    return row(state="verified", receipt=ReceiptView.model_construct(proof=proof))
+
+
+def shown(found: StatusView, rows: list[RowView], name: str = "drone-001") -> Seen:
     return Seen(page(name, "logs", found, rows))
 
 
@@ -64,7 +72,7 @@ def shown(found: dict[str, Any], rows: list[dict[str, Any]], name: str = "drone-
 def test_whatever_is_hostile_is_text() -> None:
     harmless = shown(status(reason="x"), [row(key="x", reason="x"), row()])
     said = status(reason=HOSTILE, link=HOSTILE, credentials=HOSTILE, flight_state=HOSTILE)
-    rows = [row(key=HOSTILE, reason=HOSTILE), row(state="verified", receipt={"proof": HOSTILE})]
+    rows = [row(key=HOSTILE, reason=HOSTILE), proven(HOSTILE)]
     seen = Seen(page(HOSTILE, HOSTILE, said, rows))
     assert (seen.tags, seen.attributes) == (harmless.tags, harmless.attributes)
     assert seen.text.count("<script>alert('x')</script>") == 2 + 4 + 2 + 1
@@ -90,9 +98,9 @@ def test_a_row_says_why_not_or_its_proof() -> None:
     waiting = shown(status(), [row(key="a.ulg", reason="No link to S3.", sent_bytes=250)])
     for word in ("a.ulg", "queued", "25 %", "1000 B", "No link to S3."):
         assert word in waiting.text
-    proven = shown(status(), [row(state="verified", receipt={"proof": "crc32+etag"})])
-    assert "crc32+etag" in proven.text
-    assert "%" not in proven.text
+    up = shown(status(), [proven("crc32+etag")])
+    assert "crc32+etag" in up.text
+    assert "%" not in up.text
 
 
 def test_a_row_without_bytes_is_shown() -> None:

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from petal_s3.web.download import NoSuchRange, stretch
+from petal_s3.web.download import parse_range
+from petal_s3.web.routing import NoSuchRange
 
 SIZE = 10_000
 WHOLE = (None, SIZE - 1)
 
 
 def asked(wanted: str, size: int = SIZE, **more: str) -> tuple[int | None, int]:
-    return stretch({"range": wanted, **more}, size, "abc")
+    return parse_range({"range": wanted, **more}, size, "abc")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_what_is_not_one_range_is_passed_over(wanted: str) -> None:
 
 
 def test_without_a_range_the_whole_is_asked_for() -> None:
-    assert stretch({}, SIZE, "abc") == WHOLE
+    assert parse_range({}, SIZE, "abc") == WHOLE
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10000-", "bytes=10000-10001", "bytes=-0"])
@@ -76,7 +77,7 @@ def test_a_range_beyond_the_object_is_a_416_that_tells_its_size(wanted: str) -> 
 def test_nothing_of_an_empty_object_can_be_asked_for() -> None:
     with pytest.raises(NoSuchRange):
         asked("bytes=0-", 0)
-    assert stretch({}, 0, "abc") == (None, -1)
+    assert parse_range({}, 0, "abc") == (None, -1)
 
 
 @pytest.mark.parametrize(

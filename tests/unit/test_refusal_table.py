@@ -39,13 +39,14 @@ from test_refusals import (
     came,
 )
 
-from petal_s3.core import settings as config
+from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
 from petal_s3.outbox import entering, queries
 from petal_s3.outbox.rows import Row
-from petal_s3.s3.error_mapping import _STATUS, TABLE, translate
+from petal_s3.s3.error_codes import STATUSES, TABLE
+from petal_s3.s3.error_mapping import translate
 from petal_s3.service.service import Service
-from tests.faults import known
+from tests.support import known
 
 MINUTE_S, QUARTER_S = 60.0, 900.0
 
@@ -215,10 +216,10 @@ def effect_of(code: str, status: int, meaning: Meaning) -> Effect:
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A service with one row in its outbox; what its attempts end with is for the test to say."""
     made = Service(
-        config.load(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
+        load_settings(bucket_name="logs", machine_id="m-1", state_dir=tmp_path, log_dirs=""),
         capabilities=known.KNOWN,
     )
-    made.drainer._spread = lambda: 1.0
+    made.drainer.timing.spread = lambda: 1.0
     await made.open()
     await made.outbox(entering.enqueue, entry())
     yield made
@@ -232,8 +233,8 @@ async def attempt(service: Service, error: S3IntegrationError, failures: int) ->
         raise error
 
     service.uploader.attempt = fail  # type: ignore[method-assign]
-    service.drainer._now = lambda: 1000.0
-    service.drainer.block, service.drainer.link = None, "unknown"
+    service.drainer.timing.now = lambda: 1000.0
+    service.drainer.pause.block, service.drainer.pause.link = None, "unknown"
     await service.outbox(
         lambda box: box.sql.change(
             "UPDATE log SET due_at = 0, attempts = 0, code = '', reason = '', failures = :n",
@@ -286,12 +287,12 @@ def test_the_table_has_every_code_that_is_known_and_every_code_that_is_translate
 def test_the_table_has_every_status_that_is_translated_without_its_code() -> None:
     without = {status for code, status, _ in CODES if code not in TABLE}
 
-    assert set(_STATUS) <= without
+    assert set(STATUSES) <= without
 
 
 def test_every_meaning_has_its_effect() -> None:
     meanings = {meaning for _, _, meaning in CODES}
 
     assert meanings - {NOT_S3} == set(EFFECTS)
-    translated = {(kind, code) for kind, code, _ in [*TABLE.values(), *_STATUS.values()]}
+    translated = {(kind, code) for kind, code, _ in [*TABLE.values(), *STATUSES.values()]}
     assert translated <= meanings

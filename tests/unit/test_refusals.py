@@ -35,7 +35,8 @@ from petal_s3.errors import (
     Transient,
     UploadGone,
 )
-from petal_s3.s3.error_mapping import TABLE, translate
+from petal_s3.s3.error_codes import TABLE
+from petal_s3.s3.error_mapping import translate
 from petal_s3.s3.http_session import UnexpectedRedirect
 
 PEER = ("s3.example", 443)
@@ -423,7 +424,7 @@ def test_a_document_without_a_code_is_not_s3(status: int) -> None:
 @pytest.mark.guarantee(
     "answers", "a proxy (407) or the network (511) asks for a login", "the reason says which"
 )
-def test_who_asks_for_a_login_is_named(status: int, word: str, content_type: str) -> None:
+def test_a_caller_that_asks_for_a_login_is_named(status: int, word: str, content_type: str) -> None:
     translated = check(answered("", status, content_type=content_type), NOT_S3)
     assert word in translated.message
     assert "login" in translated.message

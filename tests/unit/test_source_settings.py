@@ -13,15 +13,23 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.core import settings as config
+from petal_s3.core import settings_yaml
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS, SUFFIXES
-from petal_s3.core.settings import SourceSettings, judge
+from petal_s3.core.settings import SourceSettings
+from petal_s3.core.settings_loading import check_settings, load_settings
 from petal_s3.errors import ConfigError
-from petal_s3.host import settings_file as settingsfile
-from petal_s3.intake.log_directories import Origin, Origins, find
-from petal_s3.intake.spool import describe, described, place
-from petal_s3.logs.log_file import Identity, log_time
-from petal_s3.objects.ownership import KeyOwnership, key_with_crc, log_key, stamped
+from petal_s3.host import settings_file
+from petal_s3.intake.log_directories import (
+    LogDirectory,
+    checked_log_directories,
+    directory_of,
+    find_logs,
+)
+from petal_s3.intake.spool import Description, copy_path, describe, described
+from petal_s3.logs.log_time import log_time
+from petal_s3.logs.opening import Identity
+from petal_s3.objects.key_names import key_with_crc, log_key, stamped
+from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import hints
 
 MACHINE = "drone-001"
@@ -35,7 +43,7 @@ SOURCE = {"directory": "/var/events", "kinds": ["xml"]}
 @pytest.fixture(autouse=True)
 def _only_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PETAL_S3_BUCKET_NAME", "logs")
-    monkeypatch.setattr(config, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
+    monkeypatch.setattr(settings_yaml, "CONFIG_FILE", tmp_path / "no-such-system-file.yaml")
 
 
 def in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -46,7 +54,7 @@ def in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Non
 def refusal(sources: Any) -> str:
     """The sentence, from settings that parse or from the keys that they would make."""
     with pytest.raises(ConfigError) as caught:
-        Origins(config.load(sources=sources), MINE)
+        checked_log_directories(load_settings(sources=sources), MINE)
     message = caught.value.message
     assert message.isprintable()
     assert message.endswith(".")
@@ -54,9 +62,9 @@ def refusal(sources: Any) -> str:
     return message
 
 
-def origin(template: str = "{timestamp}_{name}", **more: Any) -> Origin:
-    made = config.load(sources=[{**SOURCE, "key": template, "kinds": sorted(ALL_KINDS), **more}])
-    return Origins(made, MINE).all[-1]
+def log_directory(template: str = "{timestamp}_{name}", **more: Any) -> LogDirectory:
+    made = load_settings(sources=[{**SOURCE, "key": template, "kinds": sorted(ALL_KINDS), **more}])
+    return checked_log_directories(made, MINE)[-1]
 
 
 # -- the settings
@@ -79,7 +87,7 @@ sources:
     kinds: text
 """,
     )
-    first, second = config.load().sources
+    first, second = load_settings().sources
 
     assert first.directory == tmp_path / "home/events"
     assert (first.kinds, first.key) == (("xml", "json"), "events/{timestamp}_{name}")
@@ -98,11 +106,13 @@ def test_the_environment_counts_before_the_file(
     in_a_file(tmp_path, monkeypatch, "sources: [{directory: /a, kinds: xml}]")
     monkeypatch.setenv("PETAL_S3_SOURCES", '[{"directory": "/b", "kinds": "json"}]')
 
-    assert [str(one.directory) for one in config.load().sources] == ["/b"]
+    assert [str(one.directory) for one in load_settings().sources] == ["/b"]
 
 
 def test_directories_are_those_of_flight_logs_and_of_sources_once_each() -> None:
-    made = config.load(log_dirs="/a:/b", sources=[{**SOURCE, "directory": d} for d in ("/b", "/c")])
+    made = load_settings(
+        log_dirs="/a:/b", sources=[{**SOURCE, "directory": d} for d in ("/b", "/c")]
+    )
 
     assert made.directories == (Path("/a"), Path("/b"), Path("/c"))
 
@@ -181,20 +191,22 @@ def test_a_template_that_leads_elsewhere_is_refused(template: str) -> None:
 
 
 def test_a_template_may_not_reach_tmp_by_the_name_of_the_machine() -> None:
-    made = config.load(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
+    made = load_settings(sources=[{**SOURCE, "key": "{machine_id}/{name}"}])
     with pytest.raises(ConfigError, match=r"sources\[0\]\.key"):
-        Origins(made, KeyOwnership("flight_logs/", ("tmp",)))
+        checked_log_directories(made, KeyOwnership("flight_logs/", ("tmp",)))
 
 
 def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     said = [{"directory": str(tmp_path), "kinds": ["xml"], "key": "e/{name}", "date_folders": True}]
     file = tmp_path / "petal-s3.yaml"
 
-    changes, _, _ = settingsfile.note(file, {"sources": json.dumps(said)})
+    changes, _, _ = settings_file.plan(file, {"sources": json.dumps(said)})
 
     written = yaml.safe_load(changes[-1].text)
     assert written["sources"] == said
-    assert judge({"bucket_name": "logs", **written}).sources == (SourceSettings(**said[0]),)
+    assert check_settings({"bucket_name": "logs", **written}).sources == (
+        SourceSettings(**said[0]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +219,7 @@ def test_sources_are_written_down_as_they_were_said(tmp_path: Path) -> None:
     ],
 )
 def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...]) -> None:
-    assert config.load(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
+    assert load_settings(sources=[{"directory": "/a", "kinds": written}]).sources[0].kinds == kinds
 
 
 # -- the keys
@@ -231,7 +243,7 @@ def test_kinds_may_be_written_as_suffixes(written: object, kinds: tuple[str, ...
     ],
 )
 def test_a_template_says_where_logs_go(template: str, more: dict[str, Any], key: str) -> None:
-    assert origin(template, **more).key(MINE, "events.xml", NOON, "xml") == HOME + key
+    assert log_directory(template, **more).key(MINE, "events.xml", NOON, "xml") == HOME + key
 
 
 def test_a_name_that_begins_with_its_time_says_it_once() -> None:
@@ -258,7 +270,7 @@ def test_a_name_that_begins_with_its_time_says_it_once() -> None:
 def test_every_key_of_a_source_is_this_machines_own(
     name: str, template: str, folders: bool, kind: str, seconds: int
 ) -> None:
-    where = Origin(Path("/a"), ALL_KINDS, template, folders)
+    where = LogDirectory(Path("/a"), ALL_KINDS, template, folders)
     at = datetime.fromtimestamp(seconds, timezone.utc)
     for suffix in ("", *(ends for some in SUFFIXES.values() for ends in some)):
         key = where.key(MINE, name + suffix, at, kind)
@@ -269,7 +281,7 @@ def test_every_key_of_a_source_is_this_machines_own(
 
 @given(name=st.text(max_size=60), folders=st.booleans())
 def test_flight_logs_in_log_directories_keep_their_keys(name: str, folders: bool) -> None:
-    where = Origin(Path("/a"), FLIGHT_KINDS, date_folders=folders)
+    where = LogDirectory(Path("/a"), FLIGHT_KINDS, date_folders=folders)
     path = Path("/a") / "x.ulg"
     for kind in ("ulog", "rosbag", "unknown"):
         known = log_key(HOME, name, NOON, date_folders=folders)
@@ -302,15 +314,15 @@ def test_flight_logs_in_log_directories_keep_their_keys(name: str, folders: bool
 )
 def test_the_name_tells_the_time_where_it_is_one(name: str, at: str) -> None:
     for kind in ("xml", "ulog"):
-        told = origin().logged_at(Path("/a") / name, NS, kind)
+        told = log_directory().logged_at(Path("/a") / name, NS, kind)
         assert f"{told:%Y-%m-%d %H:%M:%S}" == at
 
 
 @given(name=st.from_regex(r"[0-9_T-]{0,30}\.xml", fullmatch=True), mtime=st.integers())
 def test_no_name_and_no_mtime_is_without_a_time(name: str, mtime: int) -> None:
-    told = origin().logged_at(Path("/a") / name, mtime, "xml")
+    told = log_directory().logged_at(Path("/a") / name, mtime, "xml")
     assert told.year >= 1970
-    assert MINE.owns(origin(date_folders=True).key(MINE, name, told, "xml"))
+    assert MINE.owns(log_directory(date_folders=True).key(MINE, name, told, "xml"))
 
 
 # -- where a file belongs
@@ -319,8 +331,8 @@ def test_no_name_and_no_mtime_is_without_a_time(name: str, mtime: int) -> None:
 def test_a_file_belongs_to_the_most_particular_place_that_takes_it(tmp_path: Path) -> None:
     logs, events = tmp_path / "logs", tmp_path / "logs/events"
     (events / "deep").mkdir(parents=True)
-    made = Origins(
-        config.load(
+    made = checked_log_directories(
+        load_settings(
             log_dirs=str(logs),
             sources=[
                 {"directory": str(logs), "kinds": "text"},
@@ -332,8 +344,8 @@ def test_a_file_belongs_to_the_most_particular_place_that_takes_it(tmp_path: Pat
     )
 
     def belongs(path: Path) -> int | None:
-        found = made.of(path)
-        return made.all.index(found) if found is not None else None
+        found = directory_of(path, made)
+        return made.index(found) if found is not None else None
 
     assert belongs(logs / "a.ulg") == 0
     assert belongs(events / "a.ulg") == 0
@@ -348,7 +360,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
     for name in ("logs/a.ulg", "logs/e/a.xml", "logs/e/a.log", "state/spool/c.xml", "state/d.xml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("<a/>")
-    made = config.load(
+    made = load_settings(
         log_dirs=str(tmp_path / "logs"),
         state_dir=str(tmp_path / "state"),
         sources=[
@@ -357,7 +369,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
             {"directory": str(tmp_path / "not-mounted"), "kinds": ["xml"]},
         ],
     )
-    found = [os.path.relpath(path, tmp_path) for path, _ in find(made)]
+    found = [os.path.relpath(path, tmp_path) for path, _ in find_logs(made)]
 
     assert sorted(found) == ["logs/a.ulg", "logs/e/a.xml", "state/d.xml"]
     assert hints(made) == [
@@ -385,8 +397,9 @@ def test_what_is_written_of_a_copy_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, name: str, facts: dict[str, str]
 ) -> None:
     copy = tmp_path_factory.getbasetemp() / "0123.xml"
-    describe(copy, {"name": name, "asked_key": "", "session_id": None, "facts": facts})
-    assert described(copy) == {"name": name, "facts": facts}
+    description = Description(name, facts=facts)
+    describe(copy, description)
+    assert described(copy) == description
 
 
 GARBAGE = [
@@ -408,18 +421,18 @@ GARBAGE = [
 @pytest.mark.parametrize("noise", GARBAGE)
 def test_garbage_beside_a_copy_says_nothing(copy: Path, noise: bytes) -> None:
     copy.with_name(f".{copy.name}.about").write_bytes(noise)
-    assert described(copy) == {}
+    assert described(copy) == Description()
 
 
 def test_facts_that_no_header_could_carry_are_left_out(copy: Path) -> None:
     facts = {"ok": "x", "a b": "x", "a\r\nb": "x", "": "x", "n": 5, "s": "\ud800"}
     copy.with_name(f".{copy.name}.about").write_text(json.dumps({"facts": facts}))
-    assert described(copy) == {"facts": {"ok": "x"}}
+    assert described(copy) == Description(facts={"ok": "x"})
 
 
 def test_each_key_that_is_asked_for_has_a_copy_with_its_own_description(tmp_path: Path) -> None:
     file = Identity(1, 2, 3, 4)
-    places = {place(tmp_path, "/a/b.xml.1", file, key) for key in ("", "x/1", "x/2")}
+    places = {copy_path(tmp_path, "/a/b.xml.1", file, key) for key in ("", "x/1", "x/2")}
     assert len(places) == 3
     assert {one.suffix for one in places} == {".xml"}
 
@@ -430,4 +443,4 @@ def test_whatever_stands_beside_a_copy_is_no_trouble(
 ) -> None:
     copy = tmp_path_factory.getbasetemp() / "4567.xml"
     copy.with_name(f".{copy.name}.about").write_bytes(noise)
-    assert set(described(copy)) <= {"name", "asked_key", "session_id", "facts"}
+    assert described(copy).session_id != ""

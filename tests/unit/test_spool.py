@@ -19,15 +19,16 @@ from typing import Any
 import pytest
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.spool import DrainLock, bring_in, discard, place, prepare, same_bytes, sweep
-from petal_s3.logs.log_file import Identity
+from petal_s3.intake.spool import bring_in, copy_path, discard, same_bytes, sweep
+from petal_s3.logs.opening import Identity
+from petal_s3.outbox.state_dir import DrainLock, prepare
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CONTENT = bytes(range(256)) * 9000  # more than one block of copying
 TAKES_AND_WAITS = """
 import sys
 from pathlib import Path
-from petal_s3.intake.spool import DrainLock
+from petal_s3.outbox.state_dir import DrainLock
 lock = DrainLock(Path(sys.argv[1]))
 taken = lock.take()
 print("taken" if taken else "refused", flush=True)
@@ -64,7 +65,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def brought_in(spool: Path, log: Path) -> Path:
-    target = place(spool, str(log), Identity.of(log.stat()))
+    target = copy_path(spool, str(log), Identity.of(log.stat()))
     with opened(log) as fd:
         bring_in(fd, log, target)
     return target
@@ -180,7 +181,7 @@ def test_nothing_is_written_through_a_link(
         prepare(spool.parent)
     elif written == "a copy":
         across_file_systems(monkeypatch)
-        target = place(spool, str(log), Identity.of(log.stat()))
+        target = copy_path(spool, str(log), Identity.of(log.stat()))
         target.with_name(f"{target.name}.part").symlink_to(theirs)
         assert brought_in(spool, log).read_bytes() == CONTENT
         assert mode(target) == 0o600
@@ -230,23 +231,23 @@ def test_a_full_disk_is_found_out_at_the_start(
 
 def test_a_copy_lies_at_one_place_per_file_and_content(spool: Path, log: Path) -> None:
     one = Identity.of(log.stat())
-    target = place(spool, str(log), one)
-    assert target == place(spool, str(log), one)
+    target = copy_path(spool, str(log), one)
+    assert target == copy_path(spool, str(log), one)
     assert (target.parent, target.suffix, len(target.stem)) == (spool, ".ulg", 32)
     others = {
-        place(spool, str(log) + "x", one),
-        place(spool, str(log), Identity(one.dev, one.ino + 1, one.size, one.mtime_ns)),
-        place(spool, str(log), Identity(one.dev, one.ino, one.size + 1, one.mtime_ns)),
-        place(spool, str(log), Identity(one.dev, one.ino, one.size, one.mtime_ns + 1)),
+        copy_path(spool, str(log) + "x", one),
+        copy_path(spool, str(log), Identity(one.dev, one.ino + 1, one.size, one.mtime_ns)),
+        copy_path(spool, str(log), Identity(one.dev, one.ino, one.size + 1, one.mtime_ns)),
+        copy_path(spool, str(log), Identity(one.dev, one.ino, one.size, one.mtime_ns + 1)),
         target,
     }
     assert len(others) == 5
-    assert place(spool, str(log), Identity(9, one.ino, one.size, one.mtime_ns)) == target
+    assert copy_path(spool, str(log), Identity(9, one.ino, one.size, one.mtime_ns)) == target
 
 
 def test_any_path_has_a_place(spool: Path) -> None:
     for path in ("/a/\udcff.ulg", "/a/ü\n.bag", "/noextension", "/../x.ulg"):
-        assert place(spool, path, Identity(1, 2, 3, 4)).parent == spool
+        assert copy_path(spool, path, Identity(1, 2, 3, 4)).parent == spool
 
 
 def test_a_copy_is_a_hard_link_where_that_can_be(spool: Path, log: Path) -> None:
@@ -316,7 +317,7 @@ def test_the_same_file_again_is_not_copied_again(
 def test_it_is_the_open_file_that_is_brought_in_not_what_took_its_name(
     spool: Path, log: Path
 ) -> None:
-    target = place(spool, str(log), Identity.of(log.stat()))
+    target = copy_path(spool, str(log), Identity.of(log.stat()))
     with opened(log) as fd:
         log.rename(log.with_name("moved.ulg"))
         log.write_bytes(b"another file under the same name")
@@ -327,7 +328,7 @@ def test_it_is_the_open_file_that_is_brought_in_not_what_took_its_name(
 def test_a_link_put_in_the_files_place_is_not_followed(spool: Path, log: Path) -> None:
     secret = log.with_name("secret")
     secret.write_bytes(b"not yours")
-    target = place(spool, str(log), Identity.of(log.stat()))
+    target = copy_path(spool, str(log), Identity.of(log.stat()))
     with opened(log) as fd:
         log.unlink()
         log.symlink_to(secret)
@@ -360,7 +361,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(LocalStorageError) as caught:
         brought_in(spool, log)
     assert caught.value.message == (
-        f"There is no room to keep a copy of {log.name} ({os.strerror(reason)})."
+        f"A copy of {log.name} cannot be kept in the spool ({os.strerror(reason)})."
     )
     assert list(spool.iterdir()) == []
     assert log.read_bytes() == CONTENT
@@ -370,7 +371,7 @@ def test_what_a_crash_left_half_written_is_written_anew(
     spool: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     across_file_systems(monkeypatch)
-    target = place(spool, str(log), Identity.of(log.stat()))
+    target = copy_path(spool, str(log), Identity.of(log.stat()))
     target.with_name(f"{target.name}.part").write_bytes(b"half" * 10**6)
     assert brought_in(spool, log).read_bytes() == CONTENT
     assert list(spool.iterdir()) == [target]
@@ -531,7 +532,7 @@ def test_the_lock_holds_within_a_process_too(spool: Path) -> None:
     second.give()
 
 
-def test_who_only_asks_who_drains_does_not_take_the_lock(spool: Path) -> None:
+def test_a_caller_that_only_asks_who_drains_does_not_take_the_lock(spool: Path) -> None:
     asks, takes = DrainLock(spool.parent), DrainLock(spool.parent)
     assert asks.holder() is None  # there is no lock file yet
     assert list(spool.parent.glob("*.lock")) == []
@@ -592,8 +593,8 @@ def test_the_lock_is_not_inherited_by_a_program_that_is_started(spool: Path) -> 
 def test_a_lock_that_is_given_back_is_free_though_a_child_was_forked(spool: Path) -> None:
     lock = DrainLock(spool.parent)
     assert lock.take()
-    assert lock._fd is not None
-    copy = os.dup(lock._fd)  # what a fork leaves in the child until it starts its program
+    [held] = [fd for fd in Path("/proc/self/fd").iterdir() if fd.resolve().name == "drain.lock"]
+    copy = os.dup(int(held.name))  # what a fork leaves in the child until it starts its program
     lock.give()
     assert DrainLock(spool.parent).holder() is None
     os.close(copy)

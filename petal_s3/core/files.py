@@ -1,0 +1,66 @@
+"""Write files that survive a power cut, and say when no more files can be opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from petal_s3.errors import LocalStorageError
+
+_NO_DESCRIPTORS = "too_many_files"
+SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Flags of ``os.open`` that follow no link, wait for no peer and leak to no child process."""
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Create an empty file at ``path`` that only this user can read, and open it for writing.
+
+    Whatever was at ``path`` is removed. Blocking; raises ``OSError``.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), "wb")
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Write out what is buffered of an open file, so that it survives a power cut.
+
+    Blocking; raises ``OSError``.
+    """
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a directory, survive a power cut.
+
+    Blocking; raises ``OSError``.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def no_descriptors(error: OSError) -> LocalStorageError | None:
+    """The error to raise where ``error`` says that no more files can be opened, else none.
+
+    Such an error says nothing about the file or the peer that was to be opened.
+    """
+    if error.errno is None or error.errno not in {errno.EMFILE, errno.ENFILE}:
+        return None
+    return LocalStorageError(
+        f"petal-s3 cannot open any more files ({os.strerror(error.errno)}): raise the limit of its"
+        " process (ulimit -n, LimitNOFILE).",
+        code=_NO_DESCRIPTORS,
+        status=503,
+    )
+
+
+def check_descriptors(error: OSError) -> None:
+    """Raise :class:`LocalStorageError` where :func:`no_descriptors` finds one."""
+    found = no_descriptors(error)
+    if found is not None:
+        raise found from error

@@ -1,0 +1,111 @@
+"""Load the settings, and say in one sentence what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, config_file
+from petal_s3.errors import ConfigError, plain
+
+_SHOWN_CHARS = 200
+_SECRET = ("api_token", "_url")  # never shown: a URL may hold a password
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the settings from arguments, the environment and the YAML file.
+
+    Raises :class:`ConfigError` with one sentence that names the setting.
+    """
+    _refuse_unknown()
+    file = config_file()
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{PREFIX}CONFIG names {file}, but there is no such file.")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None  # the cause would carry the values
+
+
+class _Given(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def check_settings(given: Mapping[str, Any]) -> Settings:
+    """Check settings that are to be written to a file; environment and YAML file are not read.
+
+    Raises :class:`ConfigError` as :func:`load_settings` does.
+    """
+    try:
+        return _Given(**given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every environment variable that is understood, without those of other programs."""
+    return tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def _refuse_unknown() -> None:
+    known = {*setting_names(), f"{PREFIX}CONFIG"}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(f"{name} is not a setting; remove it or see the list in the README.")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    variable = name if name.startswith("PETAL_") else f"{PREFIX}{name.upper()}"
+    if name == "sources":
+        name = variable = f"sources{_place(first['loc'][1:])}"
+    if first["type"] == "missing":
+        return f"{variable} is not set; it is required."
+    if first["type"] in {"tuple_type", "model_type"}:
+        what = "a list" if first["type"] == "tuple_type" else "a mapping with directory and kinds"
+        return f"{variable} is {_shown(first['input'])}: {what} is expected."
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a setting; remove it from the settings file."
+    if variable == f"{PREFIX}SESSION_TOKEN_URL" and variable not in os.environ:
+        variable = HOST_TOKEN_URL if HOST_TOKEN_URL in os.environ else variable
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"].startswith("byte_size"):
+        reason = "a size like 8MiB, 2GiB or 500MB is expected"
+    shown = "" if name.lower().endswith(_SECRET) else f" is {_shown(first['input'])}"
+    return f"{variable}{shown}: {reason}."
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where in a list of settings: ``[0].key``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in loc)
+
+
+def _word(name: str) -> str:
+    """A name that a person wrote, for a sentence."""
+    shown = plain(name)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
+
+
+def _shown(value: object) -> str:
+    """A wrong value for a sentence, whatever it is and however large."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge number"
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"

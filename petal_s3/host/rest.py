@@ -1,0 +1,45 @@
+"""Answer a request that the host's server has received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from petal_s3.errors import S3IntegrationError, as_json
+from petal_s3.host.guarded import guarded
+from petal_s3.host.streaming_response import ClosedStream, host_is_stopping
+from petal_s3.service.service import Service
+from petal_s3.web.routing import Call, Reply, Route, headers_of
+
+
+async def answer(route: Route, request: Request, active: Callable[[], Service]) -> Response:
+    """Run ``route`` on the service that ``active`` returns; errors become JSON answers."""
+    call = Call(
+        path=request.path_params,
+        query=dict(request.query_params),
+        headers=dict(request.headers),
+        body=request.stream(),
+        leaving=host_is_stopping,
+    )
+    with guarded("request failed"):
+        try:
+            service = active()
+            return _response(await route(service, call), service.settings.request_timeout)
+        except S3IntegrationError as error:
+            return _refusal(error)
+        except ClientDisconnect:
+            return Response(status_code=499)  # the connection is closed: no client reads it
+    return _refusal(S3IntegrationError("An error of petal-s3 itself; see the host's log."))
+
+
+def _refusal(error: S3IntegrationError) -> Response:
+    return JSONResponse(as_json(error), status_code=error.status, headers=dict(headers_of(error)))
+
+
+def _response(reply: Reply, patience_s: float) -> Response:
+    content, headers = reply.content, {**reply.headers, "content-type": reply.content_type}
+    if isinstance(content, bytes):
+        return Response(content, status_code=reply.status, headers=headers)
+    return ClosedStream(content, patience_s, status_code=reply.status, headers=headers)

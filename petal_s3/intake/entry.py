@@ -1,0 +1,167 @@
+"""Make the outbox row of a log file: examine the file, choose its key and time, enter it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.settings import Settings
+from petal_s3.core.threads import run_in
+from petal_s3.errors import NotAFlightLog
+from petal_s3.intake.log_directories import LogDirectory, checked_log_directories
+from petal_s3.intake.proven_before import known_again
+from petal_s3.intake.writers import open_for_writing
+from petal_s3.logs.log_file import FlightLog
+from petal_s3.logs.opening import Identity
+from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.outbox import entering
+from petal_s3.outbox.rows import Entry, Row, printable
+from petal_s3.outbox.thread import OutboxThread
+
+log = logging.getLogger("petal_s3")
+
+PRIORITY_ASKED = 10
+"""The priority of a log that was named by a caller, who may be waiting for it."""
+PRIORITY_FOUND = 0
+_NO_FACTS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """What may be asked for with a log: how its row and its object are to be.
+
+    ``name``: its original name, where its path does not end in it. ``key``: the key asked for,
+    empty for the usual one. ``kinds``: those it may be of, beside those of its directory.
+    ``facts``: metadata of the object besides those that the log itself gives.
+    """
+
+    name: str | None = None
+    key: str = ""
+    priority: int = PRIORITY_ASKED
+    session_id: str | None = None
+    kinds: frozenset[str] = FLIGHT_KINDS
+    facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS, hash=False)
+
+
+class Intake:
+    """What every way into the outbox needs: settings, keys, outbox, threads and the spool."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ownership: KeyOwnership,
+        outbox: OutboxThread,
+        files: Executor,
+        on_enqueued: Callable[[], None],
+    ) -> None:
+        """``on_enqueued`` is called after logs were entered.
+
+        Raises :class:`ConfigError` for a source whose keys would not be this machine's.
+        """
+        self.settings = settings
+        self.ownership = ownership
+        self.outbox = outbox
+        self.files = files
+        self.on_enqueued = on_enqueued
+        self.directories = checked_log_directories(settings, ownership)
+        self.spool = settings.state_dir / "spool"
+        self.open_for_writing: Callable[[Iterable[str]], set[str]] = open_for_writing
+        """Tells which files a program still writes to."""
+        self.spool_lock = asyncio.Lock()
+        """Held while a copy is put in place and gets its row, so that no other task adopts it."""
+
+    def with_checked_key(self, options: RowOptions) -> RowOptions:
+        """``options`` with the key in its final form; raises as ``KeyOwnership.check_lasting``."""
+        key = self.ownership.check_lasting(options.key) if options.key else ""
+        return replace(options, key=key)
+
+
+async def enter_log(
+    intake: Intake,
+    path: Path,
+    options: RowOptions,
+    *,
+    directory: LogDirectory | None = None,
+    copy_of: Path | None = None,
+) -> Row:
+    """Examine the log at ``path`` and enter it into the outbox, durably; return its row.
+
+    ``directory``: the log directory it belongs to; none for a file outside of all. ``copy_of``:
+    for a copy in the spool the file it was made of, or the copy itself where that is not known.
+    Raises as :func:`~petal_s3.logs.log_file.FlightLog.read`, and :class:`LocalStorageError`.
+    """
+    directory = directory or _outside(intake)
+    found = await run_in(
+        intake.files,
+        partial(
+            FlightLog.read,
+            path,
+            max_bytes=intake.settings.max_file_size,
+            name=options.name,
+            real=copy_of is None,  # the path was allowed: no link may lead away from it
+            kinds=options.kinds | directory.kinds,
+        ),
+    )
+    entry = _entry(intake, found, options, directory, copy_of)
+    if copy_of is None:
+        await known_again(intake.outbox, intake.files, entry.path, found.identity)
+    row = await intake.outbox(entering.enqueue, entry)
+    log.info("enqueued key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
+    return row
+
+
+async def enter_refused(
+    intake: Intake, path: Path, error: NotAFlightLog, directory: LogDirectory | None
+) -> None:
+    """Enter the file at ``path``, which ``error`` refuses, as a dead row that a person can see."""
+    log.warning("file refused path=%s code=%s", ascii(str(path)), error.code)
+    with contextlib.suppress(OSError):
+        found = FlightLog(
+            Path(printable(str(path))), "unknown", Identity.of(os.lstat(path)), "refused", _NO_FACTS
+        )
+        options = RowOptions(name=path.name, priority=PRIORITY_FOUND)
+        entry = _entry(intake, found, options, directory or _outside(intake), None)
+        await intake.outbox(entering.enter_refused, entry, error.code, error.message)
+
+
+def _outside(intake: Intake) -> LogDirectory:
+    """Stands for the directory of a file outside of all log directories."""
+    return LogDirectory(Path(), FLIGHT_KINDS, date_folders=intake.settings.date_folders)
+
+
+def _entry(
+    intake: Intake,
+    found: FlightLog,
+    options: RowOptions,
+    directory: LogDirectory,
+    copy_of: Path | None,
+) -> Entry:
+    name = found.path.name if options.name is None else options.name
+    original = (copy_of or found.path).with_name(name)
+    logged_at = directory.logged_at(original, found.identity.mtime_ns, found.kind)
+    return Entry(
+        path=str(found.path),
+        identity=found.identity,
+        key=options.key or directory.key(intake.ownership, name, logged_at, found.kind),
+        name=printable(name),
+        kind=found.kind,
+        verdict=found.verdict,
+        facts={**found.facts, **options.facts},
+        logged_at=int(logged_at.timestamp()),
+        landed_at=int(time.time()),
+        asked_key=options.key,
+        spooled=copy_of is not None,
+        session_id=options.session_id,
+        priority=options.priority,
+        content_type=directory.content_type,
+    )

@@ -1,0 +1,200 @@
+"""Find finished logs: scan the log directories, wait until files settle, enter them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.threads import run_in
+from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
+from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
+from petal_s3.intake.flight_state import FlightState
+from petal_s3.intake.log_directories import directory_of, find_logs
+from petal_s3.intake.settling import FoundFile, StableFiles
+from petal_s3.intake.writers import locked
+from petal_s3.logs.opening import Identity
+from petal_s3.logs.sniff import named_like
+from petal_s3.outbox import identities, queries
+from petal_s3.outbox.rows import printable
+
+log = logging.getLogger("petal_s3")
+
+_CHUNK = 500
+# A log that was found is of the kinds of its directory, and has the name and the key that follow.
+_FOUND = RowOptions(priority=PRIORITY_FOUND, kinds=frozenset())
+
+
+class Watcher:
+    """Watches the log directories, and enters each log once its recorder has finished it."""
+
+    poll_s = 0.25
+    """Seconds between two checks of the files that are waited for."""
+    retry_s = 2.0
+    """Seconds until a scan that failed is repeated."""
+    compare_s = 5.0
+    """For so many seconds proven files with another time are compared, then a scan may be due."""
+
+    def __init__(self, intake: Intake, flight: FlightState, *, now: Clock = clock.now) -> None:
+        self.settling = StableFiles(intake.settings.settle_seconds)
+        self.trouble = ""
+        """Why no log can be found or entered now; empty when all is well."""
+        self._intake = intake
+        self._flight = flight
+        self._now = now
+        self._scan_at = now()
+        self._scan_asked = asyncio.Event()
+        self._flights_ended = 0
+
+    def ask_scan(self) -> None:
+        """Scan soon: there may be a new log."""
+        self._scan_asked.set()
+
+    async def watch(self) -> None:
+        """Repeat :meth:`step`, until cancelled; what fails is repeated a little later."""
+        self._scan_at = self._now()
+        while True:
+            # A step that crashes must not end the watch: the next one may fare better.
+            [failure] = await asyncio.gather(self.step(), return_exceptions=True)
+            pause_s = self._noted(failure)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._scan_asked.wait(), pause_s)
+
+    async def step(self) -> None:
+        """Scan if asked, if it is time or if a flight has ended; enter files that have settled.
+
+        Raises :class:`LocalStorageError` while state directory or outbox cannot be used.
+        """
+        if self._scan_asked.is_set() or self._now() >= self._scan_at or self._flight_has_ended():
+            self._scan_asked.clear()
+            self._scan_at = self._now()  # it is made again when it fails
+            await self.scan()
+            self._scan_at = self._now() + self._intake.settings.scan_interval
+        await self.accept_settled()
+
+    def _noted(self, failure: BaseException | None) -> float:
+        """Log why a step failed, if it did; return how many seconds to wait for the next one."""
+        known, self.trouble = self.trouble, ""
+        if failure is None:
+            return self.poll_s
+        if isinstance(failure, S3IntegrationError):
+            self.trouble = failure.message
+            if self.trouble != known:  # logged once: the disk may be full of such lines
+                log.warning("scan deferred code=%s reason=%s", failure.code, self.trouble)
+        elif isinstance(failure, Exception):
+            log.error("scan crashed", exc_info=failure)
+        else:
+            raise failure
+        return self.retry_s
+
+    def _flight_has_ended(self) -> bool:
+        self._flight.state(self._now())
+        known, self._flights_ended = self._flights_ended, self._flight.flights_ended
+        return self._flights_ended != known
+
+    async def scan(self) -> int:
+        """Look through the log directories; return how many new files are waited for.
+
+        Raises :class:`LocalStorageError`.
+        """
+        intake = self._intake
+        files = await run_in(intake.files, find_logs, intake.settings)
+        fresh: list[FoundFile] = []
+        for start in range(0, len(files), _CHUNK):
+            fresh += await intake.outbox(queries.without_row, files[start : start + _CHUNK])
+        fresh = [file for file in fresh if not await self._was_rotated(*file)]
+        return self.settling.watch(fresh, self._now())
+
+    async def _was_rotated(self, path: str, identity: Identity) -> bool:
+        """Whether it is a known file under a new name: then its rows follow, no log is new."""
+        if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
+            return False
+        intake, followed = self._intake, False
+        for row in await intake.outbox(queries.rotated_from, path, identity):
+            if not await run_in(intake.files, _has_name, row.path, identity):
+                followed |= await intake.outbox(identities.change_path, row, path) is not None
+        return followed
+
+    async def scan_and_accept(self) -> tuple[int, int]:
+        """Scan now and enter what has settled: how many files were found, how many entered."""
+        await self.scan()
+        return len(self.settling), await self.accept_settled()
+
+    async def accept_settled(self) -> int:
+        """Enter the files that have settled, unless armed; return how many got a new row.
+
+        Raises :class:`LocalStorageError`.
+        """
+        if not self.settling or self._flight.state(self._now()) == "armed":
+            return 0
+        files = self._intake.files
+        await run_in(files, self.settling.check, self._now())
+        ready = self.settling.ready(self._now(), not_before=self._flight.ended_at)
+        writing = await run_in(files, self._intake.open_for_writing, ready)
+        accepted = 0
+        try:
+            known: list[str] = []
+            for path in ready:
+                if path in writing or await run_in(files, locked, path):
+                    self.settling.busy(path, self._now())
+                elif await self._proven_before(path):
+                    known.append(path)
+                else:
+                    accepted += await self._accept(path)
+            accepted += await self._accept_known(known)
+        finally:
+            if accepted:  # also when the disk was full for the next one
+                self._intake.on_enqueued()
+        return accepted
+
+    async def _proven_before(self, path: str) -> bool:
+        """Whether a file of its path and size was proven: it is compared, after what is new."""
+        watched = self.settling.identity(path)
+        if watched is None or path != printable(path):
+            return False
+        return await self._intake.outbox(identities.proven_at, path, watched.size) is not None
+
+    async def _accept_known(self, paths: list[str]) -> int:
+        """Accept files that may be proven ones with another time, for a while and unless armed."""
+        accepted, until = 0, self._now() + self.compare_s
+        for path in paths:
+            accepted += await self._accept(path)
+            if self._now() >= until or self._flight.state(self._now()) == "armed":
+                break
+        return accepted
+
+    async def _accept(self, path: str) -> bool:
+        """Enter a file; whether it has a new row. It is watched further only if it changed."""
+        intake, known = self._intake, False
+        directory = await run_in(intake.files, directory_of, Path(path), intake.directories)
+        try:
+            row = await enter_log(intake, Path(path), _FOUND, directory=directory)
+            known = row.state == "verified"
+        except NotAFlightLog as error:
+            await enter_refused(intake, Path(path), error, directory)
+        except NotFinished:
+            self.settling.busy(path, self._now())
+            return False
+        except LocalStorageError:
+            raise
+        except S3IntegrationError as error:
+            log.warning("log not accepted path=%s reason=%s", ascii(path), error.message)
+            self.settling.done(path)
+            return False
+        self.settling.done(path)
+        return not known
+
+
+def _has_name(path: str, identity: Identity) -> bool:
+    """Whether the file has this name as well; where that cannot be told, it may."""
+    try:
+        return Identity.of(os.lstat(path)) == identity
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

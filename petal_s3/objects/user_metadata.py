@@ -1,0 +1,36 @@
+"""Encode what is written beside an object: its user metadata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+DESCRIPTION = "description"
+_CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
+_MAX_BYTES = 2048  # S3 User Guide, "User-defined object metadata"
+
+
+def header_value(text: str) -> str:
+    """Percent-encode ``text`` so that it may travel as user metadata (US-ASCII headers)."""
+    encoded = quote(text.encode("utf-8", "surrogateescape"), safe="/:+,=@")
+    return _CUT_ESCAPE.sub("", encoded[:1024])
+
+
+def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept.
+
+    A ``description`` is cut where it does not fit; any other value would then say another thing,
+    and is left out.
+    """
+    encoded: dict[str, str] = {}
+    left = _MAX_BYTES
+    for name, value in pairs:
+        text = header_value(value)
+        if name == DESCRIPTION:
+            text = _CUT_ESCAPE.sub("", text[: max(0, left - len(name))])
+        size = len(name) + len(text)
+        if text and size <= left:
+            encoded[name] = text
+            left -= size
+    return encoded

@@ -1,0 +1,62 @@
+"""What a request is signed with: the server's time, and the md5 of a setting."""
+
+from __future__ import annotations
+
+import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore cannot be imported
+
+# isort: split
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+
+from petal_s3.s3.request_body import FilePart
+from petal_s3.s3.server_time import ServerClock
+from petal_s3.s3.shapes import Params
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+
+
+def register_signer(server_clock: ServerClock, name: str) -> str:
+    """Register a v4 signer that signs with the server's time; return its signature version.
+
+    botocore reads the device's clock; the time is replaced after it was set and before the
+    canonical request is built. Only new names are added to botocore's table.
+    """
+
+    class Auth(S3SigV4Auth):
+        def _modify_request_before_signing(self, request: AWSRequest) -> None:
+            request.context["timestamp"] = server_clock.utcnow().strftime(SIGV4_TIMESTAMP)
+            super()._modify_request_before_signing(request)  # type: ignore[misc]
+
+        def payload(self, request: AWSRequest) -> str:
+            # A file's part was hashed in a thread beforehand; never read a body on the loop.
+            body: object = request.body
+            if isinstance(body, FilePart):
+                return body.digest.sha256 or "UNSIGNED-PAYLOAD"
+            signed: str = super().payload(request)
+            return signed
+
+    class QueryAuth(S3SigV4QueryAuth):
+        def _modify_request_before_signing(self, request: AWSRequest) -> None:
+            request.context["timestamp"] = server_clock.utcnow().strftime(SIGV4_TIMESTAMP)
+            super()._modify_request_before_signing(request)  # type: ignore[misc]
+
+    AUTH_TYPE_MAPS[name] = Auth
+    AUTH_TYPE_MAPS[f"{name}-query"] = QueryAuth
+    return name
+
+
+def send_md5(model: OperationModel, params: Params, **_: object) -> None:
+    """Send the md5 of a setting beside the CRC32 that botocore sends.
+
+    Ceph and others know only ``Content-MD5``, and refuse a lifecycle without it; botocore has
+    left it out since 1.36. For its event ``before-call``.
+    """
+    body = params.get("body")
+    if model.http_checksum.get("requestChecksumRequired") and isinstance(body, bytes):
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        params["headers"].setdefault("Content-MD5", base64.b64encode(md5).decode())

@@ -1,0 +1,77 @@
+"""What is wrong with the token service, or with its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+from pydantic import ValidationError
+
+from petal_s3.core.files import no_descriptors
+from petal_s3.errors import S3CredentialsError
+from petal_s3.s3.server_time import retry_after_s
+
+
+def same_again(error: S3CredentialsError) -> S3CredentialsError:
+    """The same error for another caller that waited for the same fetch."""
+    return S3CredentialsError(
+        error.message, code=error.code, peer=error.peer, retry_after_s=error.retry_after_s
+    )
+
+
+def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
+    """The service at ``where`` could not be reached."""
+    full = no_descriptors(error) if isinstance(error, OSError) else None
+    if full is not None:
+        return S3CredentialsError(full.message, code=full.code)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "certificate is not yet valid" in text or "certificate has expired" in text:
+        return S3CredentialsError(
+            f"{where} has a certificate that does not fit this device's date: set the clock, or "
+            "set PETAL_S3_TLS_IGNORE_DATES=true.",
+            code="tls_dates",
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        text = f"the proxy on the way answered HTTP {error.status}"
+    elif not isinstance(error, aiohttp.ClientConnectionError | OSError):
+        text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
+    return S3CredentialsError(
+        f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer
+    )
+
+
+def refusal(where: str, status: int, headers: Mapping[str, str]) -> S3CredentialsError:
+    """The service at ``where`` answered with another status than of success."""
+    if 300 <= status < 400:
+        return S3CredentialsError(
+            f"{where} redirects elsewhere: the network may need a login.",
+            code="token_service_nonsense",
+        )
+    if status in {401, 403}:
+        return S3CredentialsError(
+            f"{where} refuses this machine (HTTP {status}): check its registration.",
+            code="token_service_refused",
+        )
+    return S3CredentialsError(
+        f"{where} answers HTTP {status}.",
+        code="token_service_down",
+        retry_after_s=retry_after_s(headers),
+    )
+
+
+def nonsense(where: str, error: ValidationError, headers: Mapping[str, str]) -> S3CredentialsError:
+    """An answer that holds no credentials; nothing of it is quoted, which may be a secret."""
+    return S3CredentialsError(
+        f"{where} answered nonsense: {_what_is_wrong(error, headers)}.",
+        code="token_service_nonsense",
+    )
+
+
+def _what_is_wrong(error: ValidationError, headers: Mapping[str, str]) -> str:
+    if "html" in headers.get("content-type", ""):
+        return "a web page instead of credentials; the network may need a login"
+    first = error.errors(include_input=False, include_url=False)[0]
+    field_name = ".".join(str(part) for part in first["loc"])
+    if field_name:
+        return f"{field_name} is missing or wrong"
+    return "no JSON object"

@@ -1,0 +1,215 @@
+"""Open the outbox and drain it while this process holds the lock; mend both where they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from petal_s3.core.tasks import cancel_and_wait, to_end
+from petal_s3.errors import LocalStorageError
+from petal_s3.intake import spool
+from petal_s3.intake.spooling import adopt_copies
+from petal_s3.outbox import queries, transitions
+from petal_s3.outbox.database import DAMAGED
+from petal_s3.outbox.state_dir import prepare
+from petal_s3.service.assembly import Parts
+from petal_s3.service.reporting import Reporter
+
+log = logging.getLogger("petal_s3")
+
+REPORT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds between two tries: to get the lock, to use a disk that failed, to report."""
+
+    lock_s: float = 1.0
+    storage_s: float = 4.0
+    report_s: float = REPORT_S
+
+
+class Draining:
+    """The drain of this process; several callers share one."""
+
+    def __init__(self, parts: Parts, reporter: Reporter) -> None:
+        self.deferred = ""
+        """Why the drain cannot begin; empty when it can."""
+        self.timing = Timing()
+        self._settings = parts.base.settings
+        self._outbox = parts.base.outbox
+        self._run = parts.base.files.run
+        self._lock = parts.lock
+        self._learner = parts.learner
+        self._drainer = parts.drainer
+        self._retention = parts.retention
+        self._intake = parts.intake
+        self._watcher = parts.watcher
+        self._reporter = reporter
+        self._callers = 0
+        self._task: asyncio.Task[None] | None = None
+        self._switching = asyncio.Lock()
+        """Held while the drain begins or ends."""
+        self._rebuilding = False
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The running drain; empty when none runs."""
+        return [] if self._task is None else [self._task]
+
+    # -- opening
+
+    async def open(self) -> None:
+        """Open state directory and outbox, anew where they were removed underneath.
+
+        Raises :class:`LocalStorageError`.
+        """
+        try:
+            if await self._outbox.missing():
+                await self._run(prepare, self._settings.state_dir)
+                await self._open_outbox()
+                await self._learner.load()
+        except LocalStorageError as error:
+            self._outbox.closed_by = error
+            raise
+
+    async def _open_outbox(self) -> None:
+        try:
+            await self._outbox.open()
+        except LocalStorageError as error:
+            if error.code != DAMAGED or not await to_end(self._run(self._lock.take)):
+                raise
+            try:
+                await self._outbox.rebuild()
+            finally:
+                if not self._callers:
+                    self._lock.give()
+
+    def defer(self, error: Exception) -> None:
+        """Remember why the drain cannot begin; it is tried again."""
+        reason = str(error)
+        if reason != self.deferred:  # logged once: it may go on for days
+            log.warning("drain deferred reason=%s", reason)
+        self.deferred = reason
+
+    # -- beginning and ending
+
+    async def begin(self) -> None:
+        """Drain in the background, as soon as no other process does."""
+        self._callers += 1
+        async with self._switching:
+            if self._task is None and self._callers:
+                self._drainer.pause.block = None  # what held up the drain before is asked anew
+                self._task = asyncio.create_task(self._drain())
+
+    async def end(self) -> None:
+        """The last caller stops the drain: its row is released, and others may drain."""
+        self._callers -= 1
+        await to_end(self._stop())
+
+    async def _stop(self) -> None:
+        async with self._switching:
+            if self._callers or self._task is None:
+                return
+            await cancel_and_wait(self._task)
+            self._task = None
+            self._lock.give()
+
+    @contextlib.asynccontextmanager
+    async def during(self) -> AsyncIterator[None]:
+        """Drain while the block runs, and not a moment longer."""
+        try:
+            await self.begin()
+            yield
+        finally:
+            await self.end()
+
+    # -- the drain
+
+    async def _drain(self) -> None:
+        while True:
+            while not await self._took_lock():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(self.timing.lock_s)
+            works = [
+                asyncio.create_task(work) for work in (self._drainer.run(), self._retention.run())
+            ]
+            try:
+                await self._report_while_ours()
+            finally:
+                await cancel_and_wait(*works)
+            # Outbox or lock were removed underneath: begin again with what lies there now.
+            self._lock.give()
+            self._drainer.pause.block = None
+            self._watcher.ask_scan()
+
+    async def _took_lock(self) -> bool:
+        """Whether the outbox is ours to drain now; a disk that fails is asked again."""
+        try:
+            if await self._run(self._lock.lost):
+                self._lock.give()
+            await self.open()
+            # A cancelled caller gives the lock back: the thread must not take it after that.
+            if not await to_end(self._run(self._lock.take)):
+                return False
+            await self._outbox(transitions.release_claims)
+            await adopt_copies(self._intake)
+            needed = await self._outbox(queries.spooled)
+            await self._run(spool.sweep, self._settings.state_dir / "spool", needed)
+        except (OSError, LocalStorageError) as error:
+            self.defer(error)
+            if self._lock.held and isinstance(error, LocalStorageError) and error.code == DAMAGED:
+                await self._rebuild(damaged=True)
+            else:
+                await asyncio.sleep(self.timing.storage_s)
+            return False
+        self.deferred = ""
+        return True
+
+    async def _is_ours(self) -> bool:
+        """Whether outbox and lock are still the files that others would open."""
+        try:
+            if await self._run(self._lock.lost):
+                return False
+            return not self._outbox.is_open or not await self._outbox.missing()
+        except LocalStorageError:
+            return False
+
+    async def _report_while_ours(self) -> None:
+        self._reporter.forget()
+        while await self._is_ours():
+            report = asyncio.create_task(self._mend_and_report())
+            try:
+                await asyncio.wait({report})
+            finally:
+                await cancel_and_wait(report)
+            error = None if report.cancelled() else report.exception()
+            if error is not None:  # of whatever kind: the uploads go on
+                log.error("drain could not say how things are", exc_info=error)
+            await asyncio.sleep(self.timing.report_s)
+
+    async def _mend_and_report(self) -> None:
+        block = self._drainer.pause.block
+        damaged = block is not None and block.code == DAMAGED
+        if damaged or self._rebuilding:
+            await self._rebuild(damaged=damaged)
+        await self._reporter.publish_changes()
+
+    async def _rebuild(self, *, damaged: bool) -> None:
+        """Begin a new outbox from what lies on the disk; the bucket tells what is up already.
+
+        A disk that fails meanwhile is asked again, until all is done.
+        """
+        self._rebuilding = True
+        try:
+            if damaged or not self._outbox.is_open:
+                await self._outbox.rebuild()
+            await self._drainer.pause.retry_now()
+            await adopt_copies(self._intake)
+        except LocalStorageError as error:
+            log.warning("outbox not rebuilt reason=%s", error.message)
+            return
+        self._rebuilding = False
+        self._watcher.ask_scan()

@@ -1,0 +1,1 @@
+"""What is answered, as types: every front end, ``--json`` and OpenAPI show these and no others."""

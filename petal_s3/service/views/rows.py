@@ -1,0 +1,87 @@
+"""Rows of the outbox as they are shown."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pydantic import Field
+
+from petal_s3.outbox.rows import Receipt, Row
+from petal_s3.service.views.view import RowState, View
+
+
+class ReceiptView(View):
+    """The proof that an object holds the file's bytes."""
+
+    etag: str
+    checksum: str = Field(description="of the whole file: crc32: and eight hex digits")
+    size: int = Field(description="bytes")
+    proof: str = Field(description="what was compared: crc32+etag, etag, crc32 or read-back")
+    verified_at: int = Field(description="seconds since 1970, by S3's clock")
+
+
+class RowView(View):
+    """One row of the outbox."""
+
+    id: int
+    path: str
+    key: str
+    state: RowState
+    size: int = Field(description="bytes of the file")
+    sent_bytes: int = Field(description="confirmed by S3, or on their way")
+    kind: str
+    verdict: str = Field(description="how sound the log is")
+    priority: int = Field(description="more is sooner")
+    session_id: str | None
+    attempts: int
+    parts_sent: int
+    parts_resent: int
+    code: str = Field(description="of the reason; empty where there is none")
+    reason: str = Field(description="why it is not up yet; empty where nothing is to be said")
+    next_attempt_s: float | None = Field(description="seconds; only while it is queued")
+    same_as: int | None = Field(description="id of the row with the same bytes")
+    pinned: bool = Field(description="whether its file is kept as long as the disk allows")
+    local: str = Field(
+        description="what became of the file: kept, deleted, or other: another one lies there"
+    )
+    receipt: ReceiptView | None
+
+
+def row_view(row: Row, now: float, reason: str, *, moved: int | None = None) -> RowView:
+    """A row as it is shown.
+
+    ``now``: seconds since boot; ``reason``: why it is not up yet; ``moved``: bytes on their way,
+    when known.
+    """
+    return RowView(
+        id=row.id,
+        path=row.path,
+        key=row.key,
+        state=cast("RowState", row.state),
+        size=row.size,
+        sent_bytes=row.sent_bytes if moved is None else max(row.sent_bytes, moved),
+        kind=row.kind,
+        verdict=row.verdict,
+        priority=row.priority,
+        session_id=row.session_id,
+        attempts=row.attempts,
+        parts_sent=row.parts_sent,
+        parts_resent=row.parts_resent,
+        code=row.code,
+        reason=reason,
+        next_attempt_s=row.next_attempt_s(now),
+        same_as=row.same_as,
+        pinned=row.pinned,
+        local=row.local,
+        receipt=None if row.receipt is None else _receipt_view(row.receipt),
+    )
+
+
+def _receipt_view(receipt: Receipt) -> ReceiptView:
+    return ReceiptView(
+        etag=receipt.etag,
+        checksum=receipt.checksum,
+        size=receipt.size,
+        proof=receipt.proof,
+        verified_at=receipt.verified_at,
+    )

@@ -1,0 +1,145 @@
+"""How things are, as it is shown."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from petal_s3.core.kinds import LOG_SUFFIXES
+from petal_s3.core.settings import Settings
+from petal_s3.s3.capabilities import Capabilities
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
+
+
+class FeatureView(View):
+    """One optional feature of S3, as an answer of the server has shown it."""
+
+    offered: bool
+    since: int = Field(description="seconds since 1970, by the server's clock")
+    by: str = Field(description="the answer that showed it")
+    means: str = Field(description="what its lack costs; empty where it is offered")
+
+
+class CapabilitiesView(View):
+    """What is known of the bucket's server; a feature that was not met yet is not named."""
+
+    asked_at: int = Field(description="when all of it was last tried; 0: never")
+    features: dict[str, FeatureView]
+
+
+class StatusView(View):
+    """How things are."""
+
+    link: Link
+    credentials: Credentials
+    clock_offset_s: float | None = Field(description="how far S3's clock is ahead of this device")
+    flight_state: Flight
+    counts: dict[RowState, int] = Field(description="rows in each state")
+    backlog_bytes: int = Field(description="not yet confirmed by S3")
+    rate_bytes_s: int = Field(description="over the last ten seconds")
+    eta_s: int | None
+    oldest_unsent_s: int | None
+    reason: str = Field(description="why the oldest is not sent; empty where nothing is in the way")
+    outbox: str = Field(description="path of the database")
+    drained_by: int | None = Field(description="id of the process that uploads; 0: it did not say")
+    settling: list[str] = Field(description="files that are watched until they no longer change")
+    advice: list[str] = Field(description="what a person should do")
+    capabilities: CapabilitiesView | None
+
+
+class SnapshotView(StatusView):
+    """How things are, with rows: unsettled first, newest first."""
+
+    rows: list[RowView]
+
+
+class LandedView(View):
+    """What a scan after a flight found."""
+
+    found: int = Field(description="new files that are waited for")
+    enqueued: int = Field(description="of these, taken at once")
+
+
+class HealthView(View):
+    """Whether a process uploads and the link works."""
+
+    status: Literal["healthy", "degraded"]
+    link: Link
+    credentials: Credentials
+    reason: str
+    machine_id: str
+    bucket_name: str
+
+
+class InfoView(View):
+    """Configuration and state; no secret, and no URL that may hold one."""
+
+    success: Literal[True] = True
+    version: str
+    machine_id: str
+    bucket_name: str
+    region: str
+    endpoint: str | None
+    upload_prefix: str
+    allowed_extensions: list[str]
+    max_file_size: int
+    part_size: int
+    concurrency: int
+    sse: str
+    request_timeout: float
+    upload_while_flying: bool
+    has_token_service: bool
+    link: Link
+    credentials: Credentials
+    flight_state: Flight
+    counts: dict[RowState, int]
+    reason: str
+    capabilities: CapabilitiesView | None
+
+
+def capabilities_view(known: Capabilities) -> CapabilitiesView | None:
+    """What is known of the server; none where nothing is."""
+    return CapabilitiesView.model_validate(known.as_json()) if known.known else None
+
+
+def health_view(settings: Settings, machine_id: str, status: StatusView) -> HealthView:
+    """Healthy: a process uploads, and the link is not down."""
+    healthy = status.link != "down" and status.drained_by is not None
+    return HealthView(
+        status="healthy" if healthy else "degraded",
+        link=status.link,
+        credentials=status.credentials,
+        reason=status.reason,
+        machine_id=machine_id,
+        bucket_name=settings.bucket_name,
+    )
+
+
+def info_view(settings: Settings, machine_id: str, version: str, status: StatusView) -> InfoView:
+    """Configuration and state."""
+    endpoint = settings.endpoint_url
+    return InfoView(
+        version=version,
+        machine_id=machine_id,
+        bucket_name=settings.bucket_name,
+        region=settings.region,
+        endpoint=urlsplit(endpoint).netloc.rpartition("@")[2] if endpoint else None,
+        upload_prefix=settings.upload_prefix,
+        allowed_extensions=sorted(LOG_SUFFIXES),
+        max_file_size=int(settings.max_file_size),
+        part_size=int(settings.part_size),
+        concurrency=settings.concurrency,
+        sse=settings.sse,
+        request_timeout=settings.request_timeout,
+        upload_while_flying=settings.upload_while_flying,
+        has_token_service=settings.session_token_url is not None,
+        link=status.link,
+        credentials=status.credentials,
+        flight_state=status.flight_state,
+        counts=status.counts,
+        reason=status.reason,
+        capabilities=status.capabilities,
+    )

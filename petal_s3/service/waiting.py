@@ -1,0 +1,93 @@
+"""Wait for a row, and say how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from petal_s3.errors import NotNow
+from petal_s3.outbox import drain_status, queries
+from petal_s3.outbox.rows import Row
+from petal_s3.service.assembly import Parts
+from petal_s3.service.draining import REPORT_S
+from petal_s3.service.reasons import NOT_YET, Reason
+from petal_s3.service.status import Rate, read_report
+
+_HEARD_S = 2 * REPORT_S + 1.0
+_LOOK_S = 0.5
+
+Progress = Callable[[int, int, float], None]
+"""Called with bytes moved, size, and bytes per second."""
+
+
+class Waiting:
+    """Follows rows, whichever process sends them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.now = parts.base.now
+        self._base = parts.base
+        self._parts = parts
+
+    async def wait(
+        self, row_id: int, patience_s: float, while_blocked: bool, on_progress: Progress | None
+    ) -> Row:
+        """As :meth:`petal_s3.service.service.Service.wait`."""
+        now, changes = self.now, self._parts.changes
+        seen: object = None
+        moved_at, rate = now(), Rate()
+        while True:
+            changes.clear()
+            row = await self._base.outbox(queries.get, row_id)
+            moved = self.moved(row)
+            # What a server offers is learnt before the first byte leaves: that takes a while.
+            now_seen = (moved, self.compared(row), self._base.s3.capabilities)
+            if now_seen != seen:
+                seen, moved_at = now_seen, now()
+                speed = rate.take(now(), moved)
+                if on_progress is not None:
+                    on_progress(moved, row.size, speed)
+            if row.settled:
+                return row
+            still_s = now() - moved_at
+            held_up = not while_blocked and await self._is_held_up(row, still_s)
+            if held_up or still_s >= patience_s:
+                raise await self._not_now(row)
+            await changes.wait(min(_LOOK_S, patience_s))
+
+    async def _not_now(self, row: Row) -> NotNow:
+        """Why the row is not sent."""
+        own = Reason(row.code or NOT_YET.code, row.reason or NOT_YET.sentence)
+        reason = await self._heard() or self._parts.gate.reason() or own
+        sentence = f"{reason.sentence} It stays in the outbox and is sent later."
+        return NotNow(sentence, row_id=row.id, code=reason.code)
+
+    async def _is_held_up(self, row: Row, still_s: float) -> bool:
+        """Whether nothing at all is sent now, by whichever process drains."""
+        if self._parts.gate.closed() is not None:
+            return True
+        # What another process said may be over, and it needs a moment to see a new row.
+        return row.state == "queued" and still_s >= _HEARD_S and await self._heard() is not None
+
+    async def _heard(self) -> Reason | None:
+        """Why another process that drains sends nothing; none when it sends."""
+        lock = self._parts.lock
+        if lock.held or await self._base.files.run(lock.holder) is None:
+            return None
+        report = read_report(await self._base.outbox(drain_status.last))
+        return Reason(report.code, report.reason) if report.reason else None
+
+    async def is_sending(self, row: Row) -> bool:
+        """Whether a row only waits its turn, or for another process that sends it."""
+        if await self._is_held_up(row, _HEARD_S):
+            return False
+        going = await self._base.outbox(queries.rows, "uploading", 2)
+        return any(one.id != row.id or not self._parts.lock.held for one in going)
+
+    def moved(self, row: Row) -> int:
+        """Bytes of the row that are confirmed or on their way."""
+        live = self._parts.uploader.live.get(row.id)
+        return max(row.sent_bytes, live.moved) if live is not None else row.sent_bytes
+
+    def compared(self, row: Row) -> int:
+        """Bytes of the row that were read again, to be compared with what S3 has confirmed."""
+        live = self._parts.uploader.live.get(row.id)
+        return live.compared if live is not None else 0

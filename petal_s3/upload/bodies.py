@@ -1,0 +1,67 @@
+"""Read pieces of a file, offer them as request bodies, record what S3 has confirmed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from petal_s3.core.clock import Clock
+from petal_s3.core.threads import run_in
+from petal_s3.outbox import transitions
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.checksums import Digest, digest
+from petal_s3.s3.client import S3
+from petal_s3.s3.request_body import FilePart
+from petal_s3.upload.progress import LEASE_S, Traffic, Transfer
+from petal_s3.upload.source_file import SourceFile
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Request bodies out of files; ``files`` runs what reads from the disk."""
+
+    s3: S3
+    outbox: OutboxThread
+    files: Executor
+    traffic: Traffic
+    now: Clock
+
+    async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
+        """The digests of ``size`` bytes that a request with this body needs."""
+        return await run_in(
+            self.files, digest, source.fd, offset, size, sha256=self.s3.server.signs_bodies
+        )
+
+    @contextlib.contextmanager
+    def offered(self, transfer: Transfer, offset: int, whole: Digest) -> Iterator[FilePart]:
+        """The bytes that ``whole`` was computed of, as a body whose progress is shown."""
+        body = self.s3.file_part(transfer.source.fd, offset, whole)
+        transfer.progress.bodies.add(body)
+        try:
+            yield body
+        finally:
+            transfer.progress.bodies.discard(body)
+
+    async def confirmed(
+        self, row: Row, transfer: Transfer, size: int, *, resent: bool = False
+    ) -> None:
+        """Record that S3 has confirmed ``size`` bytes more, and extend the lease."""
+        transfer.progress.confirmed += size
+        transfer.progress.sent = True
+        self.traffic.parts_sent += 1
+        self.traffic.parts_resent += int(resent)
+        await self.record(row, transfer, sent=1, resent=int(resent))
+
+    async def record(self, row: Row, transfer: Transfer, *, sent: int = 0, resent: int = 0) -> None:
+        """Write down how many bytes are confirmed, and extend the lease."""
+        await self.outbox(
+            transitions.progress,
+            row,
+            self.now() + LEASE_S,
+            sent_bytes=transfer.progress.confirmed,
+            sent=sent,
+            resent=resent,
+        )

@@ -1,0 +1,67 @@
+"""Open the file of a row, also where it was rotated to another name since it was entered."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.threads import run_in
+from petal_s3.errors import SourceChanged, SourceGone
+from petal_s3.outbox import identities
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.upload.source_file import SourceFile, renamed, replaced
+
+log = logging.getLogger("petal_s3")
+
+
+@dataclass(frozen=True)
+class SourceOpener:
+    """Opens the files of rows; ``files`` runs what reads from the disk."""
+
+    outbox: OutboxThread
+    files: Executor
+
+    async def open(self, row: Row) -> tuple[Row, SourceFile]:
+        """The row and its open file; raises as :class:`SourceFile`."""
+        try:
+            source = await self._source(row)
+            return await self._with_identity(row, source), source
+        except (SourceChanged, SourceGone) as error:
+            rotated = not row.spooled and row.kind not in FLIGHT_KINDS
+            followed = await self._followed(row) if rotated else None
+            if followed is None:
+                if rotated and not row.asked_key and await self._is_replaced(row):
+                    # The file that has its name now is entered by itself.
+                    raise SourceGone(
+                        f"{Path(row.path).name} was rotated away before it was proven in S3."
+                    ) from error
+                raise
+        log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
+        return followed, await self._source(followed)
+
+    async def _source(self, row: Row) -> SourceFile:
+        path, real = Path(row.path), not row.spooled
+        return await run_in(self.files, SourceFile, path, row.identity, real=real)
+
+    async def _with_identity(self, row: Row, source: SourceFile) -> Row:
+        """Record another inode of the same file: its time may change next."""
+        if source.identity == row.identity:
+            return row
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(source.close)
+            row = await self.outbox(identities.note_inode, row, source.identity)
+            on_failure.pop_all()
+        return row
+
+    async def _followed(self, row: Row) -> Row | None:
+        """The row with the name that its file has now; none where it is not found."""
+        now = await run_in(self.files, renamed, Path(row.path), row.identity)
+        return await self.outbox(identities.change_path, row, str(now)) if now else None
+
+    async def _is_replaced(self, row: Row) -> bool:
+        return await run_in(self.files, replaced, Path(row.path), row.identity)

@@ -1,0 +1,187 @@
+"""Whether the drain waits, for how long and why: blocks, backoff, and looks for the link."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.errors import (
+    LocalStorageError,
+    Offline,
+    S3BucketError,
+    S3CredentialsError,
+    S3IntegrationError,
+    Throttled,
+)
+from petal_s3.outbox import queries, requests
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.connection import reachable
+
+log = logging.getLogger("petal_s3")
+
+CAP_S = 60.0
+"""The longest wait for a link, and the longest that an idle drain rests."""
+CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
+LOOK_S = 0.25
+"""How often work that is under way is checked whether it may go on."""
+POLL_S = 1.0
+"""How often an idle drain looks for rows of other processes."""
+PROBE_S = 5.0
+"""How often a link that is down is tried by a bare connect."""
+PROBE_FIRST_S = 1.0
+"""The same, shortly after it broke."""
+_PROBE_EAGER_FOR_S = 30.0
+
+Spread = Callable[[], float]
+"""Jitter: how much of a backoff is really waited, 0..1."""
+
+Probe = Callable[[tuple[str, int]], Awaitable[bool]]
+"""Whether a host and port can be connected to."""
+
+
+@dataclass
+class Timing:
+    """What the drain takes from the world around it, so that a test can stand in for it."""
+
+    now: Clock = clock.now
+    spread: Spread = random.random
+    probe: Probe = reachable
+
+
+def backoff_s(failures: int, *, cap_s: float = CAP_S, spread: Spread = random.random) -> float:
+    """Seconds to wait after so many failures in a row: full jitter, doubled, capped.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog. ``spread`` yields 0..1.
+    """
+    return spread() * min(cap_s, 2.0 ** min(max(failures, 0), 16))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Why nothing at all is sent for now; times in seconds since boot."""
+
+    code: str
+    reason: str
+    since: float
+    until: float
+    peer: tuple[str, int] | None
+
+
+class Pause:
+    """The waiting of a drain: a block holds every row, and ends early when the link is back."""
+
+    def __init__(self, outbox: OutboxThread, timing: Timing) -> None:
+        self.block: Block | None = None
+        self.link = "unknown"
+        self.failures = 0
+        """How many blocks there were since something was sent."""
+        self.seen_down = False
+        """Whether a bare connect has failed since the block began."""
+        self.woken = asyncio.Event()
+        self._outbox = outbox
+        self._timing = timing
+        self._probed_at = 0.0
+        self._version = -1
+
+    def wake(self) -> None:
+        """Something changed (a log, the link, the flight): try now what waits."""
+        self.woken.set()
+
+    def new_log(self) -> None:
+        """A log has entered the outbox: try at once, unless S3 itself asked for patience."""
+        if self.block is not None and self.block.code != "throttled":
+            self.block = replace(self.block, until=self._timing.now())
+        self.wake()
+
+    async def retry_now(self) -> None:
+        """End all waiting and make every row due: a person, the end of a flight or the link
+        asks for it."""
+        self.block = None
+        await self._outbox(requests.make_due, self._timing.now())
+        self.wake()
+
+    def answered(self) -> None:
+        """S3 has answered well: the link works."""
+        self.block, self.link = None, "up"
+
+    def succeeded(self) -> None:
+        """A row was verified: the next failure is the first one again."""
+        self.answered()
+        self.failures = 0
+        self.seen_down = False
+
+    def wait_s(self, failures: int, error: S3IntegrationError, *, refused: bool) -> float:
+        """Seconds to wait after ``error``; ``refused``: trying again costs whole parts."""
+        cap_s = CAP_REFUSED_S if refused else CAP_S
+        more = 2 if refused else 0
+        wait_s = backoff_s(failures + more, cap_s=cap_s, spread=self._timing.spread)
+        return max(wait_s, error.retry_after_s or 0.0)
+
+    def blocked_for_s(self) -> float:
+        """Seconds until the block is over; then it still says why nothing was sent, and holds
+        no row up."""
+        return 0.0 if self.block is None else max(0.0, self.block.until - self._timing.now())
+
+    async def blocked(self, error: S3IntegrationError) -> None:
+        """Nothing can be sent for now, whichever row it is: wait, and say why."""
+        now = self._timing.now()
+        if isinstance(error, Offline):
+            self.link = "down"
+        elif isinstance(error, S3BucketError | Throttled):
+            self.link = "up"
+        wait_s = self.wait_s(self.failures, error, refused=isinstance(error, S3BucketError))
+        self.failures += 1
+        since = self.block.since if self.block is not None else now
+        peer = error.peer if isinstance(error, Offline | S3CredentialsError) else None
+        if self.block is None or self.block.code != error.code:
+            log.warning("drain blocked code=%s reason=%s", error.code, error.message)
+        self.block = Block(error.code, error.message, since, now + wait_s, peer)
+        # A bare connect tells a dead link from one that connects but does not work.
+        self.seen_down = peer is not None and not await self._timing.probe(peer)
+        self._probed_at = self._timing.now()
+
+    async def rest(self, pause_s: float) -> None:
+        """Wait to be woken, for a row of another process, for the link, at most ``pause_s``."""
+        until = self._timing.now() + pause_s
+        while not self.woken.is_set():
+            left_s = until - self._timing.now()
+            if left_s <= 0:
+                return
+            try:
+                await asyncio.wait_for(self.woken.wait(), min(left_s, POLL_S))
+            except asyncio.TimeoutError:
+                if await self._others_wrote() or await self._link_is_back():
+                    return
+
+    async def _others_wrote(self) -> bool:
+        try:
+            version = await self._outbox(queries.version)
+        except LocalStorageError:
+            return False
+        changed, self._version = version != self._version, version
+        return changed and not self.blocked_for_s()
+
+    async def _link_is_back(self) -> bool:
+        """Whether a link that was seen down is up again: then no row waits any longer."""
+        block = self.block
+        if block is None or block.peer is None:
+            return False
+        now = self._timing.now()
+        eager = now - block.since < _PROBE_EAGER_FOR_S
+        if now - self._probed_at < (PROBE_FIRST_S if eager else PROBE_S):
+            return False
+        self._probed_at = now
+        if not await self._timing.probe(block.peer):
+            self.seen_down = True
+            return False
+        if not self.seen_down:
+            return False  # it connects, but does not work: the backoff decides
+        log.info("link is back after_s=%.0f", now - block.since)
+        self.seen_down = False
+        await self.retry_now()
+        return True

@@ -1,0 +1,70 @@
+"""Store a file of one part in one request; S3 refuses to overwrite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petal_s3.errors import Conflict, S3IntegrationError
+from petal_s3.outbox import transitions
+from petal_s3.outbox.rows import Row
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.client import S3
+from petal_s3.upload.bodies import Bodies
+from petal_s3.upload.conflicts import Conflicts
+from petal_s3.upload.fallback import send_with_fallback
+from petal_s3.upload.learning import Learner
+from petal_s3.upload.plan import UploadPlan
+from petal_s3.upload.progress import Transfer
+from petal_s3.upload.receipt import Receipts
+
+
+@dataclass(frozen=True)
+class SmallUpload:
+    """PutObject of whole files."""
+
+    s3: S3
+    outbox: OutboxThread
+    receipts: Receipts
+    learner: Learner
+    plan: UploadPlan
+    bodies: Bodies
+    conflicts: Conflicts
+
+    async def put(self, row: Row, transfer: Transfer, *, replace: bool) -> Row:
+        """Send the file and prove it; return the verified row.
+
+        ``replace``: what stands at the key is wrong, and is overwritten.
+        """
+        source = transfer.source
+        row = await self.outbox(transitions.plan, row, self.plan.part_size)
+        transfer.progress.confirmed = 0  # what was sent before and not proven counts for nothing
+        whole = await self.bodies.digest(source, 0, source.size)
+        source.check()
+        expected = self.receipts.bytes_of(source, crc32=whole.crc32, etags={None: whole.etag})
+
+        async def send(refusal: S3IntegrationError | None, again: bool) -> None:
+            if again:
+                await self.conflicts.check_free(row, "put_condition", free=replace, again=True)
+            with self.bodies.offered(transfer, 0, whole) as body:
+                await self.s3.put(
+                    row.key,
+                    body,
+                    content_type=row.media_type,
+                    metadata=self.plan.metadata(row, self.receipts.server_time()),
+                    replace=replace,
+                    refusal=refusal,
+                )
+
+        options: tuple[Feature, ...] = ("body_checksums", "put_condition")
+        try:
+            await send_with_fallback(self.s3, self.learner, row, send, *options)
+        except Conflict as error:
+            receipt = await self.conflicts.receipt_of_same(row, source, expected, error)
+            if receipt is None:
+                await self.conflicts.use_another_key(row, error)
+            return await self.receipts.settle(row, receipt)
+        row = await self.outbox(transitions.storing, row, self.receipts.server_time())
+        source.check()
+        await self.bodies.confirmed(row, transfer, whole.size)
+        return await self.receipts.settle(row, await self.receipts.receipt(row, source, expected))

@@ -1,0 +1,239 @@
+"""Try what a server offers, with requests of a byte at one fixed temporary key."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from petal_s3.errors import Conflict, S3BucketError, S3IntegrationError, UploadGone
+from petal_s3.outbox import capabilities as kept
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart, trials
+from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.checksums import Digest, digest_of, multipart_etag
+from petal_s3.s3.client import S3
+from petal_s3.s3.options import is_vague, may_be_refusal
+from petal_s3.s3.responses import HeldPart, ObjectInfo
+
+_BYTE = b"\0"
+_TYPE = "application/octet-stream"
+_BLIND = "HeadObject was answered 404 after a store"
+_DIGEST: Digest = digest_of(_BYTE)
+# Met on the way of real requests alone.
+NOT_TRIED: frozenset[Feature] = frozenset(
+    {
+        "path_addresses",
+        "copy_condition",
+        "copy_metadata",
+        "read_condition",
+        "list_parts",
+        "list_uploads",
+    }
+)
+
+
+@dataclass
+class Trial:
+    """A trial of one bucket at ``key``; ``bucket``: endpoint and name, as the outbox knows it."""
+
+    s3: S3
+    outbox: OutboxThread
+    key: str
+    bucket: str
+    untidy: bool = False
+    """Whether a trial has left something, in this process or one before."""
+
+    async def load(self) -> None:
+        """Learn from the outbox whether an earlier trial has left something."""
+        self.untidy = bool(await self.outbox(kept.known_of, self._fact))
+
+    @property
+    def _fact(self) -> str:
+        return f"{self.bucket} trial"
+
+    async def run(self) -> None:
+        """Try everything in turn; raises what the link raises, and where it cannot encrypt.
+
+        What was learnt before that stays in ``s3.capabilities``.
+        """
+        await self.tidy()
+        for lost in await multipart.uploads(self.s3, self.key):  # its id was never heard
+            await multipart.abort(self.s3, self.key, lost)
+        deletes = await self._may_delete()
+        upload_id = await self._begin()
+        part = await self._part(upload_id)
+        if not deletes:
+            return
+        await self._put()
+        await self._delete()
+        await self._join(upload_id, part)
+        info = await self._stored()
+        if info is None:
+            return  # what is not seen to stand shows nothing about conditions
+        if not self._proves_by_etag():
+            await self._false_checksum()
+        await self._join_again()
+
+    async def _may_delete(self) -> bool:
+        try:
+            marker = await self.s3.delete(self.key)
+        except S3IntegrationError as error:
+            if error.told is None or error.told.status not in {403, 405, 501}:
+                raise
+            self._learn("deletion", False, str(error.told))
+            return False
+        if marker:
+            await self._forget_version(marker)
+        self._learn("deletion", True, "DeleteObject was accepted")
+        return True
+
+    async def _forget_version(self, version: str) -> bool:
+        """In a bucket that keeps versions nothing of a trial stays, where that is allowed."""
+        try:
+            await self.s3.delete(self.key, version=version)
+        except S3BucketError:
+            return False
+        return True
+
+    async def _begin(self) -> str:
+        try:
+            upload_id, _ = await multipart.begin(self.s3, self.key, content_type=_TYPE, metadata={})
+        except S3IntegrationError as error:
+            if not self.s3.server.encrypts or not may_be_refusal(error):
+                raise
+            raise await self._unencrypted(error) from error
+        await self.outbox(kept.keep, self._fact, upload_id)
+        return upload_id
+
+    async def _unencrypted(self, refusal: S3IntegrationError) -> S3IntegrationError:
+        """Whether it is the encryption that the server refuses: what to say then."""
+        try:
+            upload_id = await trials.begin(self.s3, self.key, encrypted=False)
+        except S3IntegrationError:
+            return refusal
+        await multipart.abort(self.s3, self.key, upload_id)
+        if is_vague(refusal):
+            with contextlib.suppress(S3IntegrationError):
+                await multipart.abort(
+                    self.s3, self.key, await trials.begin(self.s3, self.key, encrypted=True)
+                )
+                return refusal  # it was in trouble for a moment
+        self._learn("encryption", False, str(refusal.told))
+        return no_encryption(f"{refusal.told}, and without it was accepted")
+
+    async def _part(self, upload_id: str) -> HeldPart:
+        part = await trials.send_part(self.s3, self.key, upload_id, _BYTE, _DIGEST.crc32)
+        if not self.s3.capabilities.lacks("body_checksums"):
+            self._learn("body_checksums", True, "UploadPart with a checksum was accepted")
+        md5 = part.etag == _DIGEST.etag
+        self._learn("part_etags", md5, f"a part of one byte got the ETag {part.etag}")
+        return part
+
+    async def _join(self, upload_id: str, part: HeldPart) -> None:
+        checked = not self.s3.capabilities.lacks("full_checksums")
+        await multipart.complete(
+            self.s3, self.key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
+        )
+
+    async def _stored(self) -> ObjectInfo | None:
+        info = await self.s3.head(self.key)
+        if info is None:
+            self._learn("prompt_reads", False, _BLIND)
+            return None
+        known = self.s3.capabilities
+        if not known.lacks("full_checksums") and not known.lacks("told_checksums"):
+            told = info.crc32 == _DIGEST.crc32_base64
+            by = "HeadObject names the CRC32" if told else "HeadObject names no CRC32 of the whole"
+            self._learn("full_checksums", told, by)
+        joined = info.etag == multipart_etag([_DIGEST.md5])
+        self._learn("joined_etags", joined, f"one joined part got the ETag {info.etag}")
+        return info
+
+    async def _put(self) -> None:
+        """Store a body where nothing stands, and once more where it stands."""
+        etag = await trials.put(self.s3, self.key, _BYTE)
+        self._learn("md5_etags", etag == _DIGEST.etag, f"a body of one byte got the ETag {etag}")
+        if self.s3.server.encrypts and not self.s3.capabilities.offers("encryption"):
+            # A HEAD is no evidence: some servers tell there whatever they were told.
+            by = "PutObject with x-amz-server-side-encryption was answered without naming it"
+            self._learn("encryption", False, by)
+            raise no_encryption(by)
+        stands = await self.s3.head(self.key) is not None
+        if not stands:  # known before a condition is judged by it
+            self._learn("prompt_reads", False, _BLIND)
+        try:
+            await trials.put(self.s3, self.key, _BYTE, taken=True)
+        except Conflict as error:
+            self._learn("put_condition", True, str(error.told))
+            return
+        if stands and not self.s3.capabilities.lacks("put_condition"):
+            by = "PutObject with If-None-Match was accepted where an object stood"
+            self._learn("put_condition", False, by)
+
+    def _proves_by_etag(self) -> bool:
+        known = self.s3.capabilities
+        return known.offers("md5_etags") and known.offers("joined_etags")
+
+    async def _false_checksum(self) -> None:
+        """Whether a checksum that is told is the server's own: it refuses a false one."""
+        if self.s3.capabilities.lacks("body_checksums"):
+            return
+        upload_id = await self._begin()
+        try:
+            await trials.send_false_part(self.s3, self.key, upload_id, _BYTE)
+        except S3IntegrationError as error:
+            if not may_be_refusal(error):
+                raise
+            self._learn("checked_checksums", True, str(error.told))
+        else:
+            self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
+        await multipart.abort(self.s3, self.key, upload_id)
+
+    async def _join_again(self) -> None:
+        """Whether joining parts refuses to overwrite, as storing a body does."""
+        if self.s3.capabilities.lacks("complete_condition"):
+            return
+        upload_id = await self._begin()
+        part = await self._part(upload_id)
+        try:
+            await self._join(upload_id, part)
+        except Conflict as error:
+            self._learn("complete_condition", True, str(error.told))
+            return
+        if not self.s3.capabilities.lacks("complete_condition"):
+            by = "CompleteMultipartUpload with If-None-Match was accepted where an object stood"
+            self._learn("complete_condition", False, by)
+
+    async def tidy(self) -> None:
+        """Abort and delete what a trial has left, in this process or one before."""
+        left = await self.outbox(kept.known_of, self._fact)
+        self.untidy = bool(left)
+        if not left:
+            return
+        with contextlib.suppress(S3IntegrationError):  # then before the next log
+            with contextlib.suppress(UploadGone):
+                await multipart.abort(self.s3, self.key, left)
+            if self.s3.capabilities.offers("deletion"):
+                await self._delete()
+            await self.outbox(kept.keep, self._fact, "")
+            self.untidy = False
+
+    async def _delete(self) -> None:
+        info = await self.s3.head(self.key)  # none where it is not shown yet
+        if info is not None and info.version and await self._forget_version(info.version):
+            return
+        marker = await self.s3.delete(self.key)
+        if marker:
+            await self._forget_version(marker)
+
+    def _learn(self, feature: Feature, offered: bool, by: str) -> None:
+        self.s3.learn(feature, offered=offered, by=by)
+
+
+def no_encryption(seen: str) -> S3BucketError:
+    """What to say where objects would be stored otherwise than PETAL_S3_SSE asks."""
+    return S3BucketError(
+        f"The server does not encrypt as it is asked to ({seen}): set PETAL_S3_SSE to what it"
+        " offers, or to none.",
+        code="encryption",
+    )

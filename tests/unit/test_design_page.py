@@ -1,0 +1,24 @@
+"""Every module that the design page names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_module_on_the_design_page_exists() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    where = page[page.index("## Where to look") : page.index("## Words")]
+    packages = {path.parent.name for path in (ROOT / "petal_s3").glob("*/__init__.py")}
+    named = re.findall(r"`(\w+)\.([\w.]+)`", where)
+    modules = [(package, rest) for package, rest in named if package in packages]
+    assert len(modules) > 50
+    missing = [
+        f"{package}.{rest}"
+        for package, rest in modules
+        if not (path := ROOT.joinpath("petal_s3", package, *rest.split("."))).is_dir()
+        and not path.with_suffix(".py").is_file()
+    ]
+    assert missing == []
