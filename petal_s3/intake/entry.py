@@ -148,7 +148,7 @@ def _entry(
 ) -> Entry:
     name = found.path.name if options.name is None else options.name
     original = (copy_of or found.path).with_name(name)
-    logged_at = directory.logged_at(original, found.identity.mtime_ns, found.kind)
+    logged_at = directory.logged_at(original, found.identity.mtime_ns, found.kind, found.started_s)
     return Entry(
         path=str(found.path),
         identity=found.identity,

@@ -65,9 +65,15 @@ class LogDirectory:
         folder, _, last = made.rpartition("/")
         return f"{folder}/{date}/{last}" if self.date_folders else made
 
-    def logged_at(self, path: Path, mtime_ns: int, kind: str) -> datetime:
-        """A log's own time in UTC; other kinds than flight logs may name it YYYYMMDD_HHMMSS."""
-        return log_time(path, mtime_ns, compact=bool(self.template) or kind in _OTHER_KINDS)
+    def logged_at(
+        self, path: Path, mtime_ns: int, kind: str, told_s: int | None = None
+    ) -> datetime:
+        """A log's own time in UTC; other kinds than flight logs may name it YYYYMMDD_HHMMSS.
+
+        ``told_s``: the start that the log tells, as in :func:`log_time`.
+        """
+        compact = bool(self.template) or kind in _OTHER_KINDS
+        return log_time(path, mtime_ns, compact=compact, told_s=told_s)
 
 
 def log_directories(settings: Settings) -> tuple[LogDirectory, ...]:

@@ -64,8 +64,9 @@ class FlightLog:
 
     ``facts`` are what the header gives cheaply, ASCII, at most 128 characters a value: for a
     ULog ``sys-uuid ver-sw ver-sw-release ver-hw sys-name log-type``, ``boot-us`` (microseconds
-    on the vehicle's clock), ``time-ref-utc`` (seconds), ``appended`` (number of crash dumps
-    added after the flight); for a bag ``chunk-count conn-count index-pos``.
+    on the vehicle's clock), ``start-utc`` (seconds since 1970), ``time-ref-utc`` (seconds),
+    ``appended`` (number of crash dumps added after the flight); for a bag ``chunk-count
+    conn-count index-pos``.
     """
 
     path: Path
@@ -78,6 +79,12 @@ class FlightLog:
     def content_type(self) -> str:
         """The media type to store it under."""
         return content_type_of(self.kind, self.path.name)
+
+    @property
+    def started_s(self) -> int | None:
+        """When the log began, in seconds since 1970, as it tells itself; none where it does not."""
+        told = self.facts.get(ulog.START_FACT)
+        return None if told is None else int(told)
 
     @classmethod
     def read(

@@ -85,7 +85,7 @@ def first_record(head: bytes) -> int:
         if length in _HEADER_LENGTHS and padding_at + _U32.size <= len(head):
             (padding,) = _U32.unpack_from(head, padding_at)
             if padding <= _MOST_PADDING:
-                return padding_at + _U32.size + int(padding)
+                return int(padding_at + _U32.size + padding)
     return USUAL_FIRST_RECORD
 
 

@@ -8,6 +8,7 @@ There is no length, end mark or checksum: damage can be seen, completeness canno
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from petal_s3.errors import NotAFlightLog
 
@@ -16,6 +17,7 @@ ENCRYPTED_MAGIC = b"ULogEnc"
 HEADER_BYTES = 16
 TAIL_BYTES = 1024
 FACT_CHARS = 128
+START_FACT = "start-utc"
 
 _RECORD = struct.Struct("<HB")
 _DATA_TYPES = frozenset(b"ARDLCSOIMPQ")
@@ -35,6 +37,10 @@ _TEXT_FACTS = {
     "sys_name": "sys-name",
     "log_type": "log-type",
 }
+# PX4 knows the date from GPS or a ground station (PR 25534); before 2000 it was never set. The
+# clock of a log counts from boot, of some simulators from 1970: no vehicle runs for three years.
+_EARLIEST_BOOT_US = 946_684_800 * 10**6
+_LONGEST_UPTIME_US = 10**14
 _RELEASE_STAGES = ((255, ""), (192, "-rc"), (128, "-beta"), (64, "-alpha"), (0, "-dev"))
 
 
@@ -71,7 +77,7 @@ def judge(shown: str, head: bytes, tail: bytes, size: int) -> tuple[str, dict[st
             f"{shown} has a ULog header, but what follows it is not a ULog record.",
             code="bad_header",
         )
-    facts |= _info_facts(records)
+    facts |= _info_facts(records) | _start(records, int(facts["boot-us"]))
     offsets, incompat, sound = _flag_bits(records, head[7], size)
     if offsets:
         facts["appended"] = str(len(offsets))
@@ -173,15 +179,30 @@ def _flag_bits(
 
 def _info_facts(records: list[tuple[int, bytes]]) -> dict[str, str]:
     facts: dict[str, str] = {}
-    for kind, payload in records:
-        key_end = 1 + payload[0]
-        if kind != ord("I") or key_end > len(payload):
-            continue
-        declared, _, name = payload[1:key_end].decode("ascii", "replace").partition(" ")
-        fact = _fact(declared, name, payload[key_end:])
+    for declared, name, value in _infos(records):
+        fact = _fact(declared, name, value)
         if fact is not None and fact[1]:
             facts.setdefault(*fact)
     return facts
+
+
+def _infos(records: list[tuple[int, bytes]]) -> Iterator[tuple[str, str, bytes]]:
+    """Type, name and value of each info message."""
+    for kind, payload in records:
+        key_end = 1 + payload[0]
+        if kind == ord("I") and key_end <= len(payload):
+            declared, _, name = payload[1:key_end].decode("ascii", "replace").partition(" ")
+            yield declared, name, payload[key_end:]
+
+
+def _start(records: list[tuple[int, bytes]], boot_us: int) -> dict[str, str]:
+    """When the log began: the header counts from the boot, of which this tells the date."""
+    for declared, name, value in _infos(records):
+        if name == "boot_time_utc_us" and declared == "uint64_t" and len(value) == 8:
+            booted_us = int.from_bytes(value, "little")
+            if booted_us >= _EARLIEST_BOOT_US and boot_us < _LONGEST_UPTIME_US:
+                return {START_FACT: str((booted_us + boot_us) // 10**6)}
+    return {}
 
 
 def _fact(declared: str, name: str, value: bytes) -> tuple[str, str] | None:

@@ -214,12 +214,16 @@ def _intake(base: Base, drainer: Drainer) -> Intake:
     )
 
 
-def machine_ids(configured: str | None, host: str | None) -> tuple[str, ...]:
+def machine_ids(
+    configured: str | None, host: str | None, *, machine_id_file: Path = Path("/etc/machine-id")
+) -> tuple[str, ...]:
     """The ids whose keys this machine owns, its own first; raises :class:`ConfigError`."""
     ids = [one for one in (configured, host) if one]
     if not ids:
         with contextlib.suppress(OSError):
-            ids.append(Path("/etc/machine-id").read_text().strip())
+            told = machine_id_file.read_text().strip()
+            # systemd's word, from the image to the end of the first boot (machine-id(5)).
+            ids += [told] if told != "uninitialized" else []
     try:
         found = tuple(dict.fromkeys(valid_machine_id(one) for one in ids if one))
     except ValueError as error:

@@ -15,6 +15,7 @@ from petal_s3.core.settings import GIB, MIB, Settings, SourceSettings
 from petal_s3.core.settings_loading import load_settings, setting_names
 from petal_s3.core.settings_yaml import config_file
 from petal_s3.errors import ConfigError
+from petal_s3.service.assembly import machine_ids
 
 SECRET = "hunter2-and-more"
 
@@ -471,3 +472,14 @@ def test_settings_that_are_printed_show_no_secret(
     assert settings.api_token == SECRET
     assert SECRET not in caplog.text
     assert "bucket_name='logs'" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["uninitialized\n", "", "\n"])
+def test_an_image_that_has_no_machine_id_yet_has_none(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "machine-id"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match="PETAL_S3_MACHINE_ID is not set"):
+        machine_ids(None, None, machine_id_file=file)
+    assert machine_ids("drone-7", None, machine_id_file=file) == ("drone-7",)
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    assert machine_ids(None, None, machine_id_file=file) == ("0123456789abcdef0123456789abcdef",)

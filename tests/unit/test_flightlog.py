@@ -1092,6 +1092,9 @@ MTIME = 1_700_000_000
         ("2024-05-06 07_08_09.bag", "2024-05-06 07:08:09"),
         ("2024-05-06T07-08-09.bag", "2024-05-06 07:08:09"),
         ("2025-07-27/log_5_2024-05-06-07-08-09.ulg", "2024-05-06 07:08:09"),
+        ("log_40_2025-6-24-14-58-42.ulg", "2025-06-24 14:58:42"),
+        ("log_7_2025-11-3-1-2-3.ulg", "2025-11-03 01:02:03"),
+        ("log_7_2025-13-3-1-2-3.ulg", None),
         ("2025-07-27/25_00_00.ulg", None),
         ("2025-13-27/14_30_22.ulg", None),
         ("2025-07-27/14_30_221.ulg", None),
@@ -1391,3 +1394,32 @@ def test_a_bag_of_the_library_rosbags_is_sound(
         writer.bio.close()  # as by a kill: nothing is added
 
     assert FlightLog.read(path).verdict == verdict
+
+
+BOOTED_US = 1_757_000_000_123_456
+
+
+@pytest.mark.parametrize(
+    ("value", "boot_us", "started_s"),
+    [
+        (BOOTED_US, 61_000_000, 1_757_000_061),
+        (BOOTED_US, 0, 1_757_000_000),
+        (0, 61_000_000, None),
+        (946_684_799 * 10**6, 61_000_000, None),
+        (BOOTED_US, 1_710_773_350_346_000, None),  # a simulator whose clock counts from 1970
+    ],
+)
+def test_a_log_tells_when_it_began_where_its_vehicle_knew(
+    put: Callable[[str, bytes], Path], value: int, boot_us: int, started_s: int | None
+) -> None:
+    told = info("uint64_t boot_time_utc_us", struct.pack("<Q", value))
+    log = FlightLog.read(put("log100.ulg", ulog(flag_bits(), told, data(3), boot_us=boot_us)))
+    assert log.started_s == started_s
+    assert log.facts.get("start-utc") == (None if started_s is None else str(started_s))
+    moment = log_time(log.path, MTIME * 10**9, told_s=log.started_s)
+    assert int(moment.timestamp()) == (MTIME if started_s is None else started_s)
+
+
+def test_what_a_log_tells_of_its_start_gives_way_to_its_name(tmp_path: Path) -> None:
+    moment = log_time(tmp_path / "a_2024-05-06-07-08-09.ulg", 0, told_s=1_757_000_061)
+    assert str(moment) == "2024-05-06 07:08:09+00:00"
