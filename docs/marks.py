@@ -10,9 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = (
-    "answers", "links", "credentials", "clock", "refusals",
-    "file", "device", "retention", "orphans", "attack",
-)  # fmt: skip
+    "answers",
+    "links",
+    "credentials",
+    "clock",
+    "refusals",
+    "file",
+    "device",
+    "retention",
+    "orphans",
+    "attack",
+)
 _NEVER_RUNS = {"skip", "xfail"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

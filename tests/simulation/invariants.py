@@ -206,6 +206,8 @@ class Invariants:
             self._told_by_head(asked, answer, fault)
         if asked.op == "ListObjectsV2" and answer.status == 403:
             self._blind = True
+        if asked.op == "ListObjectsV2" and answer.status == 200 and fault.honest:
+            self._told_by_listing(asked, answer)
         if asked.upload_id and self._says_gone(asked, answer):
             self._told_gone.add(asked.upload_id)
 
@@ -234,6 +236,12 @@ class Invariants:
             self._head_refused_at = now
         if answer.status == 404:
             self._seen_free[asked.key] = now
+
+    def _told_by_listing(self, asked: Ask, answer: Answer) -> None:
+        """A listing of a key tells that it is free, where HEAD does not."""
+        key = asked.value("prefix")
+        if f"<Key>{key}</Key>".encode() not in answer.body:
+            self._seen_free[key] = self._world.loop.time()
 
     def _says_gone(self, asked: Ask, answer: Answer) -> bool:
         """Whether an answer tells that there is no such upload; some servers tell no parts."""

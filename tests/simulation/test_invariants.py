@@ -365,6 +365,24 @@ def test_a_copy_that_keeps_its_condition_says_nothing_of_that_of_a_body(wire: Wi
     assert wire.put(f"{HOME}second") == 200
 
 
+def test_a_listing_is_a_look_at_a_key_too(wire: Wire) -> None:
+    _conditions_fail(wire, "a refusal")
+    assert wire.ask("GET", f"?list-type=2&prefix={KEY}&max-keys=1")[0] == 200
+    wire.wait(0.1)
+    wire.world.stranger(KEY)
+
+    assert wire.put() == 200
+
+
+def test_a_stranger_that_a_listing_named_is_not_overwritten(wire: Wire) -> None:
+    _conditions_fail(wire, "a refusal")
+    wire.world.stranger(KEY)
+    assert wire.ask("GET", f"?list-type=2&prefix={KEY}&max-keys=1")[0] == 200
+
+    with pytest.raises(InvariantBroken, match="was a stranger's and is overwritten"):
+        wire.put()
+
+
 def test_a_server_that_ignores_what_it_once_knew_cannot_be_seen_through(wire: Wire) -> None:
     wire.world.stranger(KEY)
     assert wire.put(**UNLESS_THERE) == 412
