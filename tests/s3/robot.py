@@ -150,10 +150,16 @@ class Robot:
         await until(lambda: self.sql(query) == [(state,)])
         return await self.row(row)
 
-    def flying(self) -> list[Request]:
-        """Parts and objects that are on the wire now."""
+    def flying(self, *, part: int | None = None) -> list[Request]:
+        """Parts and objects that are on the wire now; only that part where one is asked for."""
         sent = self.ledger.requests("UploadPart") + self.ledger.requests("PutObject")
-        return [request for request in sent if request.finished is None]
+        flying = [request for request in sent if request.finished is None]
+        return [request for request in flying if part in (None, request.part)]
+
+    async def first_part_confirmed(self, row: Row) -> None:
+        """Wait until the outbox knows that S3 has the first part."""
+        query = f"SELECT sent_bytes FROM log WHERE id = {row.id}"
+        await until(lambda: self.sql(query)[0][0] >= PART)
 
     async def close(self) -> None:
         for service in self._services:

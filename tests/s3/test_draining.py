@@ -218,9 +218,9 @@ async def test_arming_in_the_middle_releases_the_row_and_landing_goes_on_from_th
 ) -> None:
     service = await robot.run(concurrency=1)
     row = await robot.land(size=THREE_PARTS)
-    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    await robot.first_part_confirmed(row)
     robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
-    await until(robot.flying)
+    await until(lambda: robot.flying(part=2))
 
     service.flight.told(armed=True, now=service.now())
     armed_at = time.monotonic()
@@ -338,9 +338,9 @@ async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_dra
 async def test_cancelling_in_the_middle_stops_the_bytes_and_leaves_no_parts(robot: Robot) -> None:
     service = await robot.run(concurrency=1)
     row = await robot.land(size=THREE_PARTS)
-    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    await robot.first_part_confirmed(row)
     robot.link.rate_bytes_s = 200_000  # a part takes 25 s now
-    await until(robot.flying)
+    await until(lambda: robot.flying(part=2))
 
     cancelled = await service.cancel(row.id)
     await until(lambda: not robot.open_uploads())
@@ -428,9 +428,9 @@ async def test_stopping_in_the_middle_leaves_the_row_waiting_and_nothing_running
     before = asyncio.all_tasks()
     service = await robot.run(concurrency=1)
     row = await robot.land(size=THREE_PARTS)
-    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
+    await robot.first_part_confirmed(row)
     robot.link.rate_bytes_s = 200_000
-    await until(robot.flying)
+    await until(lambda: robot.flying(part=2))
 
     await service.stop()
 
@@ -491,8 +491,8 @@ async def test_of_two_processes_one_drains_and_the_other_takes_over_when_it_is_k
     robot.link.rate_bytes_s = 8e6
     service = await robot.run(concurrency=1)
     row = await robot.land(size=THREE_PARTS)
-    await until(lambda: robot.ledger.parts(row.key).confirmed >= 1)
-    await until(robot.flying)
+    await robot.first_part_confirmed(row)
+    await until(lambda: robot.flying(part=2))
     held_by_us, drained_by = service.lock.held, (await service.status()).drained_by
 
     other.kill()

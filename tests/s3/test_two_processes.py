@@ -34,8 +34,8 @@ async def test_both_take_logs_in_one_drains_and_the_other_goes_on_when_it_is_kil
             asyncio.gather(*(other_process(robot, "land", path) for path in small[:2])),
         )
         slow = await service.enqueue(large, priority=0)
-        await until(lambda: robot.ledger.parts(slow.key).confirmed >= 1)
-        await until(robot.flying)
+        await robot.first_part_confirmed(slow)
+        await until(lambda: robot.flying(part=2))
         drained_by, held = (await service.status()).drained_by, service.lock.held
         late = await service.enqueue(robot.write("late.ulg", SMALL, seed=50))
         drains.kill()
