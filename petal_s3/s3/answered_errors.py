@@ -8,7 +8,7 @@ from botocore import exceptions as boto
 
 from petal_s3.errors import NotS3, S3FileNotFoundError, S3IntegrationError, Told, Transient
 from petal_s3.s3.error_codes import NO, STATUSES, TABLE, UNWELL, Meaning
-from petal_s3.s3.evidence import root_of, short_line
+from petal_s3.s3.evidence import is_page, short_line
 from petal_s3.s3.server_time import FROM_CACHE, from_cache, retry_after_s
 from petal_s3.s3.shapes import Answer
 
@@ -59,7 +59,7 @@ def answered(error: boto.ClientError, options: str) -> S3IntegrationError:
     wordless = error.operation_name in _HEADS
     kind, our_code, sentence = _meaning(error.operation_name, code, told)
     if code not in TABLE and not wordless and status not in _LOGIN:
-        if "html" in str(headers.get("content-type", "")) or root_of(answer) == "html":
+        if is_page(answer):
             return login_page(told)
         if not code:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE

@@ -38,7 +38,6 @@ class S3:
         self.sent = ByteCounter()
         """The bytes of file parts that were sent."""
         self.server = Server(settings, tokens, self.clock, now)
-        self._now = now
 
     @classmethod
     def from_settings(
@@ -100,7 +99,9 @@ class S3:
 
     def file_part(self, fd: int, offset: int, digest: Digest) -> FilePart:
         """The body of a request: the bytes at ``offset`` of an open file that ``digest`` is of."""
-        return FilePart(fd, offset, digest, limit=self.limit, counter=self.sent, now=self._now)
+        return FilePart(
+            fd, offset, digest, limit=self.limit, counter=self.sent, now=self.server.calls.now
+        )
 
     async def put(
         self,

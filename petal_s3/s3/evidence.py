@@ -32,6 +32,14 @@ def root_of(answer: Answer) -> str:
     return str(answer.get("ResponseMetadata", {}).get(_ROOT, ""))
 
 
+def is_page(answer: Answer) -> bool:
+    """Whether a web page came: a body that is called HTML, or begins like it. An empty one is none,
+    whatever it is called (moto's refusals by a policy)."""
+    meta = answer.get("ResponseMetadata", {})
+    called = "html" in str((meta.get("HTTPHeaders") or {}).get("content-type", ""))
+    return root_of(answer) == "html" or (called and meta.get(_ROOT) != "")
+
+
 def came(answer: Answer) -> str:
     """What an answer was, for a sentence: ``200 and a listing of the bucket``."""
     root = root_of(answer)

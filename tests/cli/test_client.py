@@ -364,13 +364,13 @@ def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
 
 
 def test_a_log_that_waits_its_turn_outlasts_the_timeout(console: Console, sea: Sea) -> None:
-    console.env["PETAL_S3_REQUEST_TIMEOUT"] = "1"
+    console.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
     crawling(sea)
     with made(console) as client, ThreadPoolExecutor(2) as pool:
         # Longer than the timeout, though what the system's buffers hold leaves within it.
         first = pool.submit(client.upload_file, elsewhere(console, "big.bag", 4 * BIG))
         until(lambda: _third(sea) or first.done())
-        sea.slow(8 * MIB)
+        sea.slow(4 * MIB)
         second = pool.submit(client.upload_file, elsewhere(console, "small.ulg"))
         assert second.result().endswith("_small.ulg")
         assert first.result().endswith("_big.bag")

@@ -550,3 +550,24 @@ async def test_a_server_that_never_answers_is_given_up(robot: Robot) -> None:
 
     assert (told.state, told.code) == ("queued", "offline")
     assert "in time" in told.reason
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "an empty answer is called a web page (a refusal by a bucket policy, on moto)",
+    "it waits; no login page is blamed that was not seen",
+)
+async def test_an_empty_answer_is_no_login_page(robot: Robot) -> None:
+    row = await robot.land()
+    empty = says(403, b"", {"Content-Type": "text/html; charset=utf-8"})
+    robot.fault("PutObject", empty, times=4)
+
+    waits = await robot.attempt(row)
+    robot.heal()
+    done = await robot.finish(row)
+
+    assert (waits.state, waits.code) == ("queued", "forbidden")
+    assert "403 without a code" in waits.reason
+    assert "page" not in waits.reason
+    assert "login" not in waits.reason
+    robot.assert_sent_once(done, robot.logs / "flight.ulg")
