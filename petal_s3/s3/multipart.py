@@ -140,9 +140,10 @@ async def complete(  # noqa: PLR0913 - what is joined, and how
     size: int,
     checksummed: bool = False,
     replace: bool = False,
-) -> None:
-    """Join the parts. Its answer is no proof (it may be empty or lost): ask ``head``.
+) -> str:
+    """Join the parts; the ETag that the answer names, empty where it names none.
 
+    That is no proof (an answer may be empty or lost): ask ``head``.
     ``crc32``: of the whole, where we know it; ``checksummed``: name those of the parts.
     ``replace``: what stands there is our own, and wrong. Raises ``Conflict`` when the key is
     taken.
@@ -156,7 +157,7 @@ async def complete(  # noqa: PLR0913 - what is joined, and how
         }
     named = checksummed or crc32 is not None
     chosen = [listed(part, checksummed=named) for part in parts]
-    await optional.call(
+    answer = await optional.call(
         s3.server,
         "complete_multipart_upload",
         {
@@ -168,6 +169,7 @@ async def complete(  # noqa: PLR0913 - what is joined, and how
         },
         slow=True,
     )
+    return str(answer.get("ETag") or "")
 
 
 async def abort(s3: S3, key: str, upload_id: str) -> None:

@@ -23,6 +23,7 @@ from petal_s3.upload.trial import NOT_TRIED, Trial
 log = logging.getLogger("petal_s3")
 
 _NAME = "capabilities"
+_TRIES = 2
 _PAUSE_S = 600.0
 
 
@@ -51,7 +52,7 @@ class Learner:
         self._trial = Trial(s3, outbox, self._key, bucket)
         self._given = given is not None
         self._kept: Capabilities | None = None
-        self._owed = False  # an answer contradicts what is known, and no trial came to its end
+        self._owed = 0  # trials to make because an answer contradicts what is known
         self._one = asyncio.Lock()
         if given is not None:
             s3.server.adopt(given)
@@ -83,7 +84,7 @@ class Learner:
         before = self._s3.capabilities
         async with self._one:
             if _offered(self._s3.capabilities) == _offered(before):
-                self._owed = True  # else the next body would travel to hear the same
+                self._owed = _TRIES  # else the next body would travel to hear the same
                 await self._try_all()
         return _offered(self._s3.capabilities) != _offered(before)
 
@@ -120,9 +121,11 @@ class Learner:
                 self._again_at = self._steady() + _PAUSE_S
                 raise
             log.warning("server not wholly tried reason=%s", error.message)
+            self._owed = max(0, self._owed - 1)
+        else:
+            self._owed = 0
         finally:
             await self._trial.tidy()
-        self._owed = False
         self._s3.server.capabilities = replace(
             self._s3.capabilities, asked_at=self._s3.clock.seconds()
         )

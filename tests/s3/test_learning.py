@@ -340,6 +340,31 @@ async def test_a_refused_body_waits_until_the_server_was_tried(drone: Drone) -> 
     assert drone.service.s3.capabilities.lacks("put_condition")
 
 
+async def test_a_trial_that_one_odd_answer_ended_is_made_once_more(drone: Drone) -> None:
+    await drone.learnt()
+    be(drone, "put-condition=400 InvalidArgument")
+    drone.server.plan("ListMultipartUploads", Fault("no", say=refusal(400, "RequestTimeout")))
+
+    row = await drone.bring(await drone.land())
+
+    assert drone.sent(row) == 2 * row.size
+    assert drone.service.s3.capabilities.lacks("put_condition")
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "something on the way answers in place of S3 whether it refuses to overwrite",
+    "that is left open: no condition is given up for it",
+)
+async def test_an_answer_that_names_nothing_shows_nothing_of_a_condition(drone: Drone) -> None:
+    drone.server.plan("CompleteMultipartUpload", Fault())
+    drone.server.plan("CompleteMultipartUpload", Fault("text", say=Answer(200, b"<html")))
+
+    known = await drone.learnt()
+
+    assert not known.lacks("complete_condition")
+
+
 @pytest.mark.guarantee(
     "refusals",
     "a trial was begun by a refused body, and could not tell why it was refused",
