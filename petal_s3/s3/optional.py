@@ -56,8 +56,11 @@ async def call(server: Server, operation: str, params: Params, *, slow: bool = F
             raise
         refusal = error
     if is_vague(refusal):
-        with contextlib.suppress(S3IntegrationError):
+        try:
             return await server.call(operation, params, slow=slow)
+        except S3IntegrationError as error:
+            if not await _says_no_to_options(server, error, params):
+                raise  # it was in trouble for a moment; now it says what is the matter
     return await _with_fewer(server, operation, params, refusal, slow=slow)
 
 

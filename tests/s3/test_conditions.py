@@ -108,3 +108,24 @@ async def test_a_taken_key_is_no_option_that_the_server_lacks(
     assert done.state == "verified"
     assert robot.body(row.key) == STRANGE
     assert done.key != row.key
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "a Complete is answered 500, and 412 when it is asked again: the key was taken meanwhile",
+    "the 412 is believed: nothing is stored over it",
+)
+async def test_a_taken_key_is_seen_behind_a_moment_of_trouble(robot: Robot) -> None:
+    async def taken_meanwhile(_: Request) -> Fault:
+        robot.put(row.key, STRANGE)
+        return refusal(500, "InternalError")
+
+    row = await robot.land(size=TWO_PARTS)
+    robot.fault("CompleteMultipartUpload", taken_meanwhile)
+    row = await robot.attempt(row)
+    assert robot.body(row.key) == STRANGE
+
+    done = await robot.finish(row)
+    assert done.state == "verified"
+    assert robot.body(row.key) == STRANGE
+    assert done.key != row.key
