@@ -114,7 +114,13 @@ async def enter_log(
     )
     entry = _entry(intake, found, options, directory, copy_of)
     if copy_of is None:
-        await known_again(intake.outbox, intake.files, entry.path, found.identity)
+        await known_again(
+            intake.outbox,
+            intake.files,
+            entry.path,
+            found.identity,
+            part_size=intake.settings.part_size,
+        )
     row = await intake.outbox(entering.enqueue, entry)
     log.info("enqueued key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
     return row

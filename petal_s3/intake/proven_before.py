@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -18,27 +19,32 @@ from petal_s3.outbox.thread import OutboxThread
 log = logging.getLogger("petal_s3")
 
 
-async def known_again(outbox: OutboxThread, files: Executor, path: str, identity: Identity) -> bool:
+async def known_again(
+    outbox: OutboxThread, files: Executor, path: str, identity: Identity, *, part_size: int
+) -> bool:
     """Whether the file at ``path`` holds the bytes of a proven one; then its row knows it.
 
     The file is read, on a thread of ``files``, only where time or inode differ from the row's.
+    ``part_size``: the one that is set; the object may have been cut by it before the outbox was
+    lost.
     Raises :class:`LocalStorageError`.
     """
     row = await outbox(identities.proven_at, path, identity.size)
     if row is None or row.identity == identity:
         return row is not None
     origin = row if row.same_as is None else await outbox(queries.get, row.same_as)
-    if not await run_in(files, _is_still, row, identity, origin.part_size):
+    known = (row.part_size, origin.part_size, part_size)
+    if not await run_in(files, _is_still, row, identity, known):
         return False
     await outbox(identities.update_identity, row, identity)
     log.info("proven file known again path=%s key=%s", ascii(path), row.key)
     return True
 
 
-def _is_still(row: Row, identity: Identity, part_size: int | None) -> bool:
+def _is_still(row: Row, identity: Identity, known: Sequence[int | None]) -> bool:
     """Whether the file is ``identity``, and holds the bytes that ``row`` was proven by.
 
-    ``part_size``: that of the upload which brought the object.
+    ``known``: part sizes by which the object may have been brought.
     """
     assert row.receipt is not None
     try:
@@ -46,7 +52,7 @@ def _is_still(row: Row, identity: Identity, part_size: int | None) -> bool:
     except S3IntegrationError:
         return False  # found out again, and said, when the file is entered
     try:
-        same = holds(fd, row.receipt, (row.part_size, part_size))
+        same = holds(fd, row.receipt, known)
         return same and Identity.of(os.fstat(fd)) == identity
     except (OSError, S3IntegrationError):
         return False

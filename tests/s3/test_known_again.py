@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from robot import HOME, SMALL, TWO_PARTS, Robot
+from robot import HOME, PART, SMALL, TWO_PARTS, Robot
 
 from petal_s3.outbox.rows import Row
 
@@ -131,10 +131,13 @@ async def test_a_time_that_moved_at_a_boot_makes_no_second_row(
     assert robot.ops() == []
 
 
+@pytest.mark.parametrize("part_size", [PART, PART + 4096])
 async def test_a_log_that_was_recognised_after_the_loss_of_the_outbox_is_known_again(
-    robot: Robot,
+    robot: Robot, part_size: int
 ) -> None:
-    """Its row knows no part size: the usual ones are tried."""
+    """Its row knows no part size: the one that is set and the usual ones are tried."""
+    robot.given["part_size"] = part_size
+    await robot.restart()
     [path, *_] = await three_proven(robot, TWO_PARTS)
     await robot.service.stop()
     shutil.rmtree(robot.state)
