@@ -16,7 +16,7 @@ from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, with_service
 from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
-from petal_s3.errors import plain
+from petal_s3.errors import BadInput, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import signing
 from petal_s3.service.views.objects import object_view
@@ -78,8 +78,13 @@ def get(
 
 async def _get(service: Service, key: str, file: Path | None) -> None:
     target = file if file is not None else Path()
-    if target.is_dir():
-        target /= service.objects.own(key).rpartition("/")[2]
+    try:
+        if target.is_dir():
+            target /= service.objects.own(key).rpartition("/")[2]
+    except OSError as error:  # too long, or in a folder that may not be entered
+        raise BadInput(
+            f"{plain(str(target))[:120]} cannot be written ({error.strerror}).", code="bad_path"
+        ) from error
     with Bar(screen.console(), target.name) as bar:
         size, proof = await service.objects.download(key, target, on_progress=bar.draw)
     shown = plain(str(target))

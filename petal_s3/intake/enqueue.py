@@ -12,6 +12,8 @@ from petal_s3.errors import BadInput, NotAllowed, NotFinished, S3FileNotFoundErr
 from petal_s3.intake.entry import Intake, RowOptions, enter_log
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.intake.spooling import enter_copy
+from petal_s3.logs.opening import os_refusal
+from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox.rows import Row
 
 
@@ -52,8 +54,9 @@ def locate(
 ) -> tuple[Path, LogDirectory | None]:
     """The real path of a file, and which of ``directories`` it belongs to; blocking.
 
-    Raises :class:`BadInput` and :class:`S3FileNotFoundError`; with ``inside_only`` first
-    :class:`NotAllowed` for any path outside of all: that never tells whether there is a file.
+    Raises :class:`BadInput`, :class:`S3FileNotFoundError`, and :class:`NotAFlightLog` for a path
+    that is too long or may not be entered; with ``inside_only`` first :class:`NotAllowed` for any
+    path outside of all: that never tells whether there is a file.
     """
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
@@ -62,6 +65,9 @@ def locate(
     directory = directory_of(real, directories)
     if inside_only and directory is None:
         raise NotAllowed("Only files inside the log directories can be enqueued this way.")
-    if not real.exists():
-        raise S3FileNotFoundError(f"There is no file {real.name!a}.")
+    try:
+        if not real.exists():
+            raise S3FileNotFoundError(f"There is no file {real.name!a}.")
+    except OSError as error:
+        raise os_refusal(error, shown_name(real.name)) from error
     return real, directory

@@ -147,6 +147,20 @@ def test_get_brings_it_into_a_directory_or_to_a_name(
     assert (tmp_path / "made" / "as.ulg").read_bytes() == BODY
 
 
+def test_get_to_a_path_that_is_too_long_is_one_sentence(console: Console, sea: Sea) -> None:
+    put(sea)
+    answer = console.type("get", KEY, "a" * 300)
+    assert (answer.code, answer.out) == (1, "")
+    assert "cannot be written (File name too long)." in answer.err
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel", "pin", "unpin"])
+def test_a_row_id_beyond_any_is_wrong_use(console: Console, command: str) -> None:
+    answer = console.type(command, "99999999999999999999")
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+
+
 def test_get_leaves_no_half_a_file(console: Console, server: FaultServer, tmp_path: Path) -> None:
     body = bytes(MIB)
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.errors import BadInput, NotAllowed, S3FileNotFoundError
+from petal_s3.errors import BadInput, NotAFlightLog, NotAllowed, S3FileNotFoundError
 from petal_s3.intake.enqueue import locate
 from petal_s3.intake.log_directories import LogDirectory
 
@@ -83,3 +83,9 @@ def test_what_is_no_path_is_bad_input(logs: Path, path: str) -> None:
     with pytest.raises(BadInput) as caught:
         locate(path, directories(logs), inside_only=True)
     assert caught.value.code == "bad_path"
+
+
+def test_a_path_that_is_too_long_is_one_sentence(logs: Path) -> None:
+    with pytest.raises(NotAFlightLog, match="too long") as caught:
+        locate(logs / f"{'a' * 300}.ulg", directories(logs))
+    assert (caught.value.code, caught.value.status) == ("bad_name", 400)
