@@ -150,7 +150,7 @@ def test_get_brings_it_into_a_directory_or_to_a_name(
 def test_get_to_a_path_that_is_too_long_is_one_sentence(console: Console, sea: Sea) -> None:
     put(sea)
     answer = console.type("get", KEY, "a" * 300)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert "cannot be written (File name too long)." in answer.err
 
 
