@@ -14,7 +14,7 @@ from petal_s3.outbox.database import Record
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row, row_of
 
-BEGUN, DONE, KEPT, UNSENT = "begun", "done", "kept", "unsent"
+DONE, KEPT, UNSENT = "done", "kept", "unsent"
 _VERIFIED_AT = "json_extract(receipt, '$.verified_at')"
 
 
