@@ -13,15 +13,25 @@ import typer
 from rich.filesize import decimal
 
 from petal_s3.cli import screen
-from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, with_service
+from petal_s3.cli.exit_codes import (
+    DONE,
+    FAILED,
+    complain,
+    complain_of,
+    exit_code,
+    print_json,
+    with_service,
+)
 from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
-from petal_s3.errors import BadInput, plain
+from petal_s3.errors import BadInput, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import signing
+from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
+    from petal_s3.admin.verify import Compared
     from petal_s3.service.service import Service
 
 app = typer.Typer()
@@ -54,9 +64,16 @@ async def _list(service: Service, prefix: str) -> None:
 async def _list_for_programs(service: Service, prefix: str) -> None:
     """One object a line, as they come: memory stays flat."""
     before = "["
-    async for found in service.objects.walk(prefix):
-        typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
-        before = ","
+    try:
+        async for found in service.objects.walk(prefix):
+            typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
+            before = ","
+    except S3IntegrationError as error:
+        if before == "[":
+            raise
+        typer.echo()  # a list without its end: no program takes it for all
+        complain_of(error)
+        raise typer.Exit(exit_code(error)) from None
     typer.echo("[]" if before == "[" else "\n]")
 
 
@@ -116,31 +133,46 @@ def verify(
         list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or s3://bucket/key.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every log that is proven.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Queue again what the bucket holds no longer.")
+    ] = False,
     for_programs: ForPrograms = False,
 ) -> None:
     """Compare disk, outbox and bucket; 0 when all agree, 1 on any difference."""
     if bool(keys) == everything:
         raise typer.BadParameter("Name keys, or say --all.")
-    agreed = with_service(lambda service: _verify(service, keys or [], for_programs=for_programs))
+    agreed = with_service(
+        lambda service: _verify(service, keys or [], repair=repair, for_programs=for_programs)
+    )
     raise typer.Exit(DONE if agreed else FAILED)
 
 
-async def _verify(service: Service, keys: list[str], *, for_programs: bool) -> bool:
+async def _verify(service: Service, keys: list[str], *, repair: bool, for_programs: bool) -> bool:
     from petal_s3.admin.verify import verify as compare  # noqa: PLC0415 - slow, and only for this
 
     said: list[dict[str, object]] = []
-    different = 0
-    async for one in compare(service, keys):
+    different = queued = 0
+    async for one in compare(service, keys, repair=repair):
         different += bool(one.differs)
+        queued += one.queued
         if for_programs:
             said.append({"key": one.key, "same": not one.differs, **asdict(one)})
         else:
-            where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
-            told = f"DIFFERS   {plain(one.key)}  {one.differs}"
-            typer.echo(told if one.differs else f"same      {plain(one.key)}  {where}")
+            _say_compared(one)
     if for_programs:
-        print_json({"logs": said, "different": different})
+        print_json({"logs": said, "different": different, "queued": queued})
+    elif queued and (await service.status()).drained_by is None:
+        complain(NO_DRAIN.sentence)
     return not different
+
+
+def _say_compared(one: Compared) -> None:
+    if not one.differs:
+        where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
+        typer.echo(f"same      {plain(one.key)}  {where}")
+        return
+    again = f" Queued again as row {one.row_id}." if one.queued else f" {one.not_queued}"
+    typer.echo(plain(f"DIFFERS   {one.key}  {one.differs}{again}".rstrip()))
 
 
 # -- changing

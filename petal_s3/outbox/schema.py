@@ -128,12 +128,7 @@ def m004_tally(db: Database) -> None:
     """Frequent queries cost the same however many rows there are."""
     db.conn.execute(_TALLY)
     db.conn.execute(_COUNT_ALL)
-    for name, when, then in (
-        ("log_enters", "INSERT", _ENTERS),
-        ("log_leaves", "DELETE", _LEAVES),
-        ("log_moves", "UPDATE OF state, size, sent_bytes", _LEAVES + _ENTERS),
-    ):
-        db.conn.execute(f"CREATE TRIGGER {name} AFTER {when} ON log BEGIN {then} END")
+    _count(db, _ENTERS, _LEAVES, "state, size, sent_bytes")
     # When the next row is due is read off the front of this one.
     db.conn.execute(
         "CREATE INDEX waiting ON log (boot_id, due_at) WHERE state IN ('queued', 'uploading')"
@@ -142,6 +137,16 @@ def m004_tally(db: Database) -> None:
         "CREATE INDEX copy ON log (size, name, asked_key)"
         " WHERE spooled = 1 AND state IN ('queued', 'uploading')"
     )
+
+
+def _count(db: Database, enters: str, leaves: str, counted: str) -> None:
+    """Count rows as they come, go, and change in one of the columns ``counted``."""
+    for name, when, then in (
+        ("log_enters", "INSERT", enters),
+        ("log_leaves", "DELETE", leaves),
+        ("log_moves", f"UPDATE OF {counted}", leaves + enters),
+    ):
+        db.conn.execute(f"CREATE TRIGGER {name} AFTER {when} ON log BEGIN {then} END")
 
 
 _DELETION = """
@@ -213,3 +218,24 @@ def m008_alike(db: Database) -> None:
     # Of a whole object, as S3 told it; empty where it told none; none before S3 was asked.
     db.conn.execute("ALTER TABLE remote ADD COLUMN crc32 TEXT")
     db.conn.execute("DROP INDEX proven_size")  # proven_content begins with the size, too
+
+
+_SHOWN = "iif({0}.state = 'dead' AND {0}.dismissed, 'dismissed', {0}.state)"
+
+
+@migrations()
+def m009_verbs(db: Database) -> None:
+    """Dead rows may be dismissed; rows that are proven by the object of another are found by it."""
+    db.conn.execute(
+        "ALTER TABLE log ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0"
+        " CHECK (dismissed IN (0, 1))"
+    )
+    db.conn.execute("INSERT INTO tally VALUES ('dismissed', 0, 0)")
+    enters = _ENTERS.replace("new.state", _SHOWN.format("new"))
+    leaves = _LEAVES.replace("old.state", _SHOWN.format("old"))
+    for name in ("log_enters", "log_leaves", "log_moves"):
+        db.conn.execute(f"DROP TRIGGER {name}")
+    _count(db, enters, leaves, "state, size, sent_bytes, dismissed")
+    db.conn.execute("CREATE INDEX dead_shown ON log (id) WHERE state = 'dead' AND dismissed = 0")
+    db.conn.execute("CREATE INDEX dead_dismissed ON log (id) WHERE dismissed = 1")
+    db.conn.execute("CREATE INDEX twins ON log (same_as) WHERE same_as IS NOT NULL")

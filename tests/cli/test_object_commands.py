@@ -154,7 +154,7 @@ def test_get_to_a_path_that_is_too_long_is_one_sentence(console: Console, sea: S
     assert "cannot be written (File name too long)." in answer.err
 
 
-@pytest.mark.parametrize("command", ["retry", "cancel", "pin", "unpin"])
+@pytest.mark.parametrize("command", ["retry", "resend", "cancel", "pin", "unpin", "dismiss"])
 def test_a_row_id_beyond_any_is_wrong_use(console: Console, command: str) -> None:
     answer = console.type(command, "99999999999999999999")
     assert answer.code == 2
@@ -218,7 +218,7 @@ def test_rm_asks_on_a_terminal(
 
 def test_rm_of_what_is_not_there_fails(console: Console, sea: Sea) -> None:
     answer = console.type("rm", KEY, "--yes")
-    assert (answer.code, answer.err) == (1, "File not found\n")
+    assert (answer.code, answer.err) == (1, "File not found [not_found]\n")
 
 
 def test_rm_cancels_the_row(console: Console, sea: Sea) -> None:
@@ -243,7 +243,7 @@ def test_mv_never_overwrites(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}new.ulg", b"another")
     answer = console.type("mv", KEY, f"{HOME}new.ulg")
-    assert (answer.code, answer.err) == (1, "Another object stands at the destination.\n")
+    assert (answer.code, answer.err) == (1, "Another object stands at the destination. [conflict]\n")
     assert sorted(there(sea)) == [KEY, f"{HOME}new.ulg"]
 
 
@@ -359,15 +359,63 @@ def test_a_proven_row_stays_proven(console: Console) -> None:
         transitions.verified(
             outbox, row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
         )
-    assert f"{row.id}  verified" in console.type("cancel", str(row.id)).out
+    for verb, told in (("cancel", "nothing to cancel"), ("retry", "nothing was tried again")):
+        answer = console.type(verb, str(row.id))
+        assert (answer.code, answer.out) == (1, "")
+        assert f"Row {row.id} is proven" in answer.err
+        assert told in answer.err
     with console.outbox() as outbox:
         assert queries.get(outbox, row.id).receipt is not None
 
 
-@pytest.mark.parametrize("verb", ["cancel", "retry"])
+VERBS = ("retry", "resend", "cancel", "pin", "unpin", "dismiss")
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_row_that_is_not_there_fails(console: Console, verb: str) -> None:
     answer = console.type(verb, "7")
-    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox.\n")
+    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox. [not_found]\n")
+
+
+def test_a_row_that_is_not_there_keeps_no_other_from_its_turn(console: Console) -> None:
+    with console.outbox() as outbox:
+        row = entering.enqueue(outbox, entry("a.ulg"))
+    answer = console.type("cancel", "7", str(row.id), "--json")
+    assert answer.code == 1
+    assert [one["state"] for one in answer.json["rows"]] == ["cancelled"]
+    assert [(one["id"], one["code"]) for one in answer.json["refused"]] == [(7, "not_found")]
+
+
+@pytest.mark.parametrize(
+    ("first", "verb", "told"),
+    [
+        ("cancel", "cancel", "Row 1 is cancelled already."),
+        ("pin", "pin", "Row 1 is pinned already."),
+        ("status", "unpin", "Row 1 is not pinned."),
+        ("status", "dismiss", "Row 1 is queued, and only dead rows are dismissed."),
+        ("status", "resend", "Row 1 is not up yet, and waits to be sent."),
+    ],
+)
+def test_a_verb_that_does_nothing_says_so_and_fails(
+    console: Console, first: str, verb: str, told: str
+) -> None:
+    with console.outbox() as outbox:
+        entering.enqueue(outbox, entry("a.ulg"))
+    assert console.type(first, *(["1"] if first != "status" else [])).code == 0
+    before = console.rows()
+    answer = console.type(verb, "1")
+    assert (answer.code, answer.out) == (1, "")
+    assert told in answer.err
+    assert console.rows() == before
+
+
+def test_a_row_that_is_on_its_way_is_not_tried_again(console: Console) -> None:
+    with console.outbox() as outbox:
+        entering.enqueue(outbox, entry("a.ulg"))
+        transitions.claim(outbox, 0, 900)
+    answer = console.type("retry", "1")
+    assert (answer.code, answer.out) == (1, "")
+    assert "Row 1 is on its way already." in answer.err
 
 
 def _everything(output: int) -> bytes:
