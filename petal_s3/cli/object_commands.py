@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import timezone
@@ -24,6 +25,7 @@ from petal_s3.cli.exit_codes import (
 )
 from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
+from petal_s3.cli.standard_output import ONLY_SIZE, to_standard_output
 from petal_s3.errors import BadInput, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import signing
@@ -86,26 +88,44 @@ def _moment(found: ObjectInfo) -> str:
 def get(
     key: Key,
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; else here, by the last part of the key.")
+        str | None,
+        typer.Argument(
+            help="Where to, - for standard output; else here, by the last part of the key."
+        ),
     ] = None,
+    no_clobber: Annotated[
+        bool, typer.Option("--no-clobber", "-n", help="Never replace a file that is there.")
+    ] = False,
 ) -> None:
     """Download an object and verify its checksum; nothing is kept if it does not match."""
-    with_service(lambda service: _get(service, key, file), only_reads=True)
+    if file == "-":
+        with_service(lambda service: to_standard_output(service, key), only_reads=True)
+        return
+    target = Path() if file is None else Path(file)
+    with_service(
+        lambda service: _get(service, key, target, replace=not no_clobber), only_reads=True
+    )
 
 
-async def _get(service: Service, key: str, file: Path | None) -> None:
-    target = file if file is not None else Path()
+async def _get(service: Service, key: str, target: Path, *, replace: bool) -> None:
+    target, older = _target(target, service.objects.own(key).rpartition("/")[2])
+    with Bar(screen.console(), target.name) as bar:
+        size, proof = await service.objects.download(
+            key, target, replace=replace, on_progress=bar.draw
+        )
+    told = f"got       {plain(str(target))}  {size} bytes, {proof or ONLY_SIZE}"
+    typer.echo(f"{told}; it replaced the file that was there" if older else told)
+
+
+def _target(asked: Path, name: str) -> tuple[Path, bool]:
+    """The file to write, and whether one is there: ``name`` in a directory that was asked for."""
     try:
-        if target.is_dir():
-            target /= service.objects.own(key).rpartition("/")[2]
+        target = asked / name if asked.is_dir() else asked
+        return target, os.path.lexists(target)
     except OSError as error:  # too long, or in a folder that may not be entered
         raise BadInput(
-            f"{plain(str(target))[:120]} cannot be written ({error.strerror}).", code="bad_path"
+            f"{plain(str(asked))[:120]} cannot be written ({error.strerror}).", code="bad_path"
         ) from error
-    with Bar(screen.console(), target.name) as bar:
-        size, proof = await service.objects.download(key, target, on_progress=bar.draw)
-    shown = plain(str(target))
-    typer.echo(f"got       {shown}  {size} bytes, {proof or 'the size alone was compared'}")
 
 
 @app.command()
@@ -186,10 +206,11 @@ def rm(
     """Delete an object from the bucket; its row in the outbox becomes cancelled."""
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
-    found = with_service(lambda service: service.objects.head(key), only_reads=True)
     if not yes:
+        found = with_service(lambda service: service.objects.head(key), only_reads=True)
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
-    typer.echo(f"deleted   {plain(with_service(lambda service: service.objects.delete(key)))}")
+    gone = with_service(lambda service: service.objects.delete_existing(key))
+    typer.echo(f"deleted   {plain(gone)}")
 
 
 @app.command()

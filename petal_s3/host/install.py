@@ -18,7 +18,7 @@ import yaml
 
 from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
-from petal_s3.errors import BadInput, Permanent, S3IntegrationError
+from petal_s3.errors import BadInput, Permanent, S3IntegrationError, plain
 from petal_s3.host import settings_file as settings
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup_of, read, write
@@ -56,7 +56,14 @@ def find_root(named: Path | None) -> Path:
             )
         return Path(spec.origin).parents[2]
     root = Path(os.path.abspath(named))  # noqa: PTH100 - the host does not follow links either
-    if not (root / PROXIES).is_file() and _code(root) is None:
+    try:
+        is_root = (root / PROXIES).is_file() or _code(root) is not None
+    except OSError as error:  # too long, or in a folder that may not be entered
+        raise BadInput(
+            f"--root: {plain(str(root))[:120]} cannot be looked at ({error.strerror}).",
+            code="bad_path",
+        ) from error
+    if not is_root:
         raise BadInput(
             f"{root} is not where a petal-app-manager looks for its files: there is no {PROXIES},"
             " and no host two directories below."

@@ -48,8 +48,8 @@ async def move(service: Service, ask: asks.MoveBody, _: Call) -> Reply:
 
 
 async def delete(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
-    """Delete an object; its row becomes cancelled."""
-    return Reply(views.DeleteView(s3_key=await service.objects.delete(ask.s3_key)))
+    """Delete an object; its row becomes cancelled. Where there is none: 404."""
+    return Reply(views.DeleteView(s3_key=await service.objects.delete_existing(ask.s3_key)))
 
 
 # -- files that are handed over by key

@@ -66,7 +66,7 @@ class ListAsk(Ask):
 
     prefix: Text | None = Field(None, description="below the machine's folder, or a whole one")
     max_keys: int = Field(100, ge=1, le=10_000, description="objects at most")
-    token: Annotated[str, Field(max_length=2048)] | None = Field(
+    token: Annotated[str, Field(max_length=4096)] | None = Field(
         None, description="next_token of the page before"
     )
 

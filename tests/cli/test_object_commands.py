@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +163,73 @@ def test_a_row_id_beyond_any_is_wrong_use(console: Console, command: str) -> Non
     assert "Traceback" not in answer.err
 
 
+def test_get_to_standard_output_writes_the_bytes_and_nothing_else(
+    console: Console, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sea)
+    monkeypatch.chdir(tmp_path)
+    got = subprocess.run(
+        [sys.executable, "-m", "petal_s3", "get", KEY, "-"],
+        check=True,
+        capture_output=True,
+        env=console.environment({}),
+    )
+    assert got.stdout == BODY
+    assert got.stderr == f"got       {KEY}  {len(BODY)} bytes, crc32+etag\n".encode()
+    assert not (tmp_path / "-").exists()
+
+
+def test_what_was_written_to_standard_output_and_is_wrong_fails_at_the_end(
+    console: Console, server: FaultServer
+) -> None:
+    etag = hashlib.md5(b"what it should be", usedforsecurity=False).hexdigest()
+    server.mind.things[KEY] = Thing(len(BODY), etag, 0, False, {}, 0.0, BODY)
+    answer = console.type("get", KEY, "-")
+    assert answer.code != 0
+    assert "is not what S3 says the object is: do not use it." in answer.err
+
+
+def test_get_says_that_it_replaced_a_file(console: Console, sea: Sea, tmp_path: Path) -> None:
+    put(sea)
+    target = tmp_path / "got.ulg"
+    first, second = console.type("get", KEY, target), console.type("get", KEY, target)
+    assert "replaced" not in first.out
+    assert second.out.endswith("; it replaced the file that was there\n")
+
+
+def test_get_without_clobber_keeps_the_file_that_is_there(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
+    put(sea)
+    target = tmp_path / "got.ulg"
+    assert console.type("get", KEY, target, "--no-clobber").code == 0
+    target.write_bytes(b"mine")
+    asked = sea.ledger.count("GetObject")
+    answer = console.type("get", KEY, target, "--no-clobber")
+    assert (answer.code, target.read_bytes()) == (1, b"mine")
+    assert "got.ulg is there already, and is kept: nothing was got. [exists]" in answer.err
+    assert sea.ledger.count("GetObject") == asked
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_an_error_is_json_for_programs(console: Console, sea: Sea) -> None:
+    answer = console.type("presign", FOREIGN, "--json")
+    assert (answer.code, answer.json["code"], answer.json["status"]) == (1, "not_allowed", 403)
+    sea.link.cut()
+    answer = console.type("ls", "--json")
+    assert (answer.code, answer.json["code"]) == (3, "offline")
+
+
+def test_rm_of_an_object_that_vanished_gives_its_row_up(console: Console, sea: Sea) -> None:
+    console.write("flight.ulg")
+    assert console.type("drain").code == 0
+    (row,) = console.rows()
+    sea.cloud.delete_object(Bucket="logs", Key=row.key)
+    assert console.type("rm", row.key, "--yes").code == 0
+    assert [one.state for one in console.rows()] == ["cancelled"]
+    assert console.type("rm", row.key, "--yes").code == 1
+
+
 def test_get_leaves_no_half_a_file(console: Console, server: FaultServer, tmp_path: Path) -> None:
     body = bytes(MIB)
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
@@ -243,7 +312,10 @@ def test_mv_never_overwrites(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}new.ulg", b"another")
     answer = console.type("mv", KEY, f"{HOME}new.ulg")
-    assert (answer.code, answer.err) == (1, "Another object stands at the destination. [conflict]\n")
+    assert (answer.code, answer.err) == (
+        1,
+        "Another object stands at the destination. [conflict]\n",
+    )
     assert sorted(there(sea)) == [KEY, f"{HOME}new.ulg"]
 
 

@@ -690,6 +690,32 @@ def test_a_deletion_cancels_its_row(api: Api) -> None:
     assert row["receipt"] is None
 
 
+def test_what_was_never_stored_is_not_deleted(api: Api) -> None:
+    told = api.delete(f"/bucket/delete/{HOME}never.ulg")
+    assert (told.status, told.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize("token", ["zzz", "00000000.", "00000000.x"])
+def test_a_token_of_another_listing_is_wrong_and_not_sent(api: Api, token: str) -> None:
+    before = len(api.asked_s3())
+    told = api.get("/bucket/list", token=token)
+    assert (told.status, told.code) == (400, "bad_input")
+    assert len(api.asked_s3()) == before
+
+
+def test_a_file_in_the_wrong_field_is_a_wrong_request(api: Api) -> None:
+    told = api.send(form(part("logfile", log(), "flight.ulg")))
+    assert (told.status, told.code) == (400, "bad_input")
+    assert "the part 'file'" in told.json["error"]
+
+
+def test_a_path_that_is_too_long_or_cannot_be_entered_is_refused(api: Api) -> None:
+    (api.logs / "plain").touch()
+    for path in ("x" * 300, "plain/x.ulg", "a/" * 2000 + "x.ulg"):
+        told = api.post("/outbox", {"path": f"{api.logs}/{path}"})
+        assert told.status in {400, 404}, told
+
+
 def test_no_other_owners_object_is_deleted(api: Api) -> None:
     key = "flight_logs/drone-0010/theirs.ulg"
     api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"theirs")
