@@ -106,10 +106,13 @@ def _say(row: Row, *, changed: bool, for_programs: bool) -> None:
 def _known(row: Row) -> str:
     name = plain(row.name)
     if row.state != "verified":
-        return f"{name} is in the outbox already, as row {row.id} ({row.state}): nothing was done."
+        return (
+            f"The file {name} is in the outbox already, as row {row.id} ({row.state}): nothing was"
+            " done."
+        )
     return (
-        f"{name} is up already, as row {row.id}: nothing was done. Where its object is gone from"
-        f" the bucket, `petal-s3 resend {row.id}` sends it again."
+        f"The file {name} is up already, as row {row.id}: nothing was done. Where its object is"
+        f" gone from the bucket, `petal-s3 resend {row.id}` sends it again."
     )
 
 

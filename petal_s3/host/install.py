@@ -212,7 +212,7 @@ def _host_default(root: Path) -> tuple[str, Json]:
     except _FOREIGN_ERRORS as error:
         raise Permanent(
             f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
-            f" there ({type(error).__name__}): start the host once, then install.",
+            " there: start the host once, then install.",
             code="bad_host_file",
         ) from error
 

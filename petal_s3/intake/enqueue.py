@@ -36,7 +36,9 @@ async def enqueue(
         intake.files, locate, path, intake.directories, inside_only=inside_only
     )
     if await run_in(intake.files, intake.open_for_writing, [str(real)]):
-        raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
+        raise NotFinished(
+            f"The file {real.name} is still being written; enqueue it when it is closed."
+        )
     name = Path(options.name or os.fspath(path)).name
     if not name:
         raise BadInput("This is not a file name.", code="bad_name")

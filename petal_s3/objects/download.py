@@ -93,7 +93,7 @@ async def _through(
 
 
 def _replaced(key: str) -> Conflict:
-    return Conflict(f"{key} was replaced while it was read.", code="changed")
+    return Conflict(f"The object {key} was replaced while it was read.", code="changed")
 
 
 def last_byte(info: ObjectInfo, first: int, last: int) -> int:
@@ -148,7 +148,7 @@ async def download(
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"{target.name} cannot be written here ({error.strerror})."
+            f"The file {target.name} cannot be written here ({error.strerror})."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -161,7 +161,9 @@ async def _ended(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def _there(target: Path) -> Conflict:
-    return Conflict(f"{target.name} is there already, and is kept: nothing was got.", code="exists")
+    return Conflict(
+        f"The file {target.name} is there already, and is kept: nothing was got.", code="exists"
+    )
 
 
 def _prepare(target: Path, half: Path, replace: bool) -> None:

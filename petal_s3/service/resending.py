@@ -92,7 +92,7 @@ def _opened(row: Row) -> SourceFile:
 
 
 def _unreadable(row: Row, error: OSError) -> SourceAway:
-    return SourceAway(f"{row.name} cannot be read now ({error.strerror}).")
+    return SourceAway(f"The file {row.name} cannot be read now ({error.strerror}).")
 
 
 def _without_file(row: Row) -> str:
@@ -101,7 +101,10 @@ def _without_file(row: Row) -> str:
             f"Row {row.id} was sent from a copy of {row.name} that went when it was proven: enqueue"
             " the file itself again, wherever it lies."
         )
-    return f"{row.name} is not on this disk any more: there is nothing that could be sent again."
+    return (
+        f"The file {row.name} is not on this disk any more: there is nothing that could be sent"
+        " again."
+    )
 
 
 async def _check_file(
@@ -121,8 +124,8 @@ async def _check_file(
         same = await service.run(holds, source.fd, receipt, part_sizes)
     if not same:
         raise Conflict(
-            f"{row.name} on this disk holds other bytes now than those that were proven: they"
-            " cannot be sent again, and what it holds now is a log of its own.",
+            f"The file {row.name} on this disk holds other bytes now than those that were proven:"
+            " they cannot be sent again, and what it holds now is a log of its own.",
             code="source_changed",
         )
 

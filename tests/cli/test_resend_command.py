@@ -95,7 +95,7 @@ def test_without_its_file_nothing_can_be_sent(console: Console, sea: Sea) -> Non
 
     assert answer.code == 1
     assert answer.err == (
-        "small.ulg is not on this disk any more: there is nothing that could be sent again."
+        "The file small.ulg is not on this disk any more: there is nothing that could be sent again."
         " [source_gone]\n"
     )
     assert row(console, row_id).state == "verified"
@@ -272,6 +272,8 @@ def test_repair_says_what_it_cannot_do_and_goes_on(console: Console, sea: Sea) -
     answer = console.type("verify", "--all", "--repair")
 
     assert answer.code == 1
-    assert "not in the bucket any more. gone.ulg is not on this disk any more" in answer.out
+    assert (
+        "not in the bucket any more. The file gone.ulg is not on this disk any more" in answer.out
+    )
     assert f"not in the bucket any more. Queued again as row {lost_id}." in answer.out
     assert "No process is uploading." in answer.err

@@ -262,7 +262,7 @@ def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE leftover (x)")  # the name of an index made half-way
-        with pytest.raises(LocalStorageError, match="leftover"):
+        with pytest.raises(LocalStorageError, match="not as petal-s3 left it"):
             Outbox(path)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         assert names & {"log", "claimable", "by_key", "drain"} == set()
@@ -384,7 +384,7 @@ def test_a_damaged_database_is_never_taken_for_an_empty_one(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)  # the first page holds the schema
     path.write_bytes(content)
-    with pytest.raises(LocalStorageError, match="malformed"):
+    with pytest.raises(LocalStorageError, match="is damaged"):
         Outbox(path).rows()
 
 
