@@ -95,8 +95,8 @@ def test_without_its_file_nothing_can_be_sent(console: Console, sea: Sea) -> Non
 
     assert answer.code == 1
     assert answer.err == (
-        "The file small.ulg is not on this disk any more: there is nothing that could be sent again."
-        " [source_gone]\n"
+        "The file small.ulg is not on this disk any more: there is nothing that could be sent"
+        " again. [source_gone]\n"
     )
     assert row(console, row_id).state == "verified"
 
