@@ -170,7 +170,7 @@ class Uploader:
         """Prove what S3 was asked to store before; none where other bytes stand there."""
         expected = self._receipts.bytes_of(source)
         try:
-            receipt = await self._receipts.receipt(row, source, expected, ours=False)
+            receipt = await self._receipts.receipt(row, source, expected)
         except Mismatch:
             # It may be another's: the key is looked at before anything is sent there.
             await self._outbox(remote_objects.add, info.key, info.size, info.etag)
