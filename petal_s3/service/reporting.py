@@ -42,7 +42,7 @@ class Reporter:
             "rate_bytes_s": self._rate.take(now, base.s3.sent.total),
             "settling": parts.watcher.settling.paths[:20],
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice],
+            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
         }
         return Report.model_validate(found)
 

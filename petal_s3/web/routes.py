@@ -135,7 +135,7 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
 
 
 async def post_retry(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
-    """Try it now, also what is dead or cancelled."""
+    """Try it now; the file of a dead or cancelled row is examined again, as if new."""
     row = await service.retry(ask.row_id)
     return Reply(await service.row(row.id))
 
@@ -222,7 +222,7 @@ ROUTES: tuple[Route, ...] = (
         post_retry,
         ask=asks.RowAsk,
         answer=RowView,
-        errors=(400, 404, 503, 507),
+        errors=(400, 403, 404, 409, 413, 422, 503, 507),
     ),
     Route(
         "DELETE",
