@@ -15,7 +15,7 @@ from petal_s3.service.assembly import Parts
 LOOK_S = 0.5
 """How often it is looked whether another process has said something."""
 _TAKEN_S = 5.0  # within this the process that drains has taken in what was said
-_STALE_S = 10.0  # "disarmed" ends what was said before; later, nothing is known by it
+_STALE_S = 10.0  # "disarmed" ends what was said before; later it says nothing
 _POLL_S = 0.1
 
 
@@ -72,7 +72,8 @@ class SaidFlight:
 
     async def _is_new(self, word: Word) -> None:
         flight = self._parts.flight
-        stale = not word.armed and self._base.now() - word.at > _STALE_S
+        old = word.taken or self._base.now() - word.at > _STALE_S
+        stale = old and not word.armed
         if stale and not flight.declared:
             self._word = word
         elif not self._take_in(word) and self._parts.lock.held:
