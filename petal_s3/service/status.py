@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pydantic import Field, ValidationError
 
 from petal_s3.outbox import capabilities as kept
-from petal_s3.outbox import queries
+from petal_s3.outbox import flight_word, queries
 from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -100,7 +100,7 @@ def summary(outbox: Outbox, report: Report, drained_by: int | None, bucket: str)
         link=live.link,
         credentials=live.credentials,
         clock_offset_s=live.clock_offset_s,
-        flight_state=live.flight_state,
+        flight_state=_flight_state(outbox, live, drained=drained_by is not None),
         counts=_counts(outbox),
         backlog_bytes=backlog,
         rate_bytes_s=round(rate),
@@ -114,6 +114,12 @@ def summary(outbox: Outbox, report: Report, drained_by: int | None, bucket: str)
         advice=live.advice,
         capabilities=capabilities_view(known),
     )
+
+
+def _flight_state(outbox: Outbox, report: Report, *, drained: bool) -> Flight:
+    """What the process that drains keeps to; where none does, what the next one will."""
+    said = None if drained else flight_word.said(outbox)
+    return "armed" if said is not None and said.armed else report.flight_state
 
 
 def _counts(outbox: Outbox) -> dict[RowState, int]:
