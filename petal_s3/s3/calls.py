@@ -58,6 +58,7 @@ class Calls:
         self.patience = settings.patience
         self.now = now
         self._bucket = settings.bucket
+        self._over_http = (settings.endpoint_url or "").lower().startswith("http:")
         self._clock = server_clock
         self._tokens = tokens
         self._refreshed_at = float("-inf")
@@ -166,7 +167,7 @@ class Calls:
 
     def errors(self, options: str = "") -> ErrorTranslation:
         """Let only our errors out; ``options``: what the request carries, for the sentence."""
-        return ErrorTranslation(self.connection.peer, options)
+        return ErrorTranslation(self.connection.peer, options, over_http=self._over_http)
 
 
 def _worded(error: S3IntegrationError, message: str) -> S3CredentialsError:
