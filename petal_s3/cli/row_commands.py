@@ -135,7 +135,7 @@ async def _pin(service: Service, ids: list[int], *, pinned: bool, for_programs: 
 
 @app.command()
 def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now, also those that are dead or cancelled."""
+    """Try these rows now; files of dead or cancelled ones are examined again, as if new."""
     with_service(lambda service: _each(service, service.retry, ids, for_programs=for_programs))
 
 

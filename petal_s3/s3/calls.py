@@ -21,7 +21,7 @@ from petal_s3.s3.connection import Connection
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import ErrorTranslation
 from petal_s3.s3.evidence import root_of
-from petal_s3.s3.hearing import Hearing
+from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.options import spoken
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import LONGEST_URL_S, status
@@ -54,12 +54,13 @@ class Calls:
     ) -> None:
         self.answered = 0
         """How many calls S3 has answered well: it grows while the link works."""
-        self.hearing = Hearing()
+        self.link_state = LinkState()
         self.connection = Connection(settings, tokens, server_clock)
         self.timeout_s = settings.timeout_s
         self.patience = settings.patience
         self.now = now
         self._bucket = settings.bucket
+        self._over_http = (settings.endpoint_url or "").lower().startswith("http:")
         self._clock = server_clock
         self._tokens = tokens
         self._refreshed_at = float("-inf")
@@ -152,10 +153,10 @@ class Calls:
         try:
             answer = await self._answer(operation, part, slow=slow, params=params)
         except S3IntegrationError as error:
-            self.hearing.failed(error, self.now())
+            self.link_state.failed(error, self.now())
             raise
         self.answered += 1
-        self.hearing.heard(self.now(), well=True)
+        self.link_state.heard(self.now(), well=True)
         return answer
 
     async def _answer(
@@ -179,7 +180,7 @@ class Calls:
 
     def errors(self, options: str = "") -> ErrorTranslation:
         """Let only our errors out; ``options``: what the request carries, for the sentence."""
-        return ErrorTranslation(self.connection.peer, options)
+        return ErrorTranslation(self.connection.peer, options, over_http=self._over_http)
 
 
 def _worded(error: S3IntegrationError, message: str) -> S3CredentialsError:

@@ -9,7 +9,7 @@ from petal_s3.upload.worker import Drainer
 
 
 class FlightGate:
-    """Closed while the vehicle is armed, or may be."""
+    """Closed while the vehicle is armed, or may be: the autopilot is silent, or cannot be heard."""
 
     def __init__(self, flight: FlightState, *, while_flying: bool, now: Clock) -> None:
         """``while_flying``: uploads were allowed at any time."""
@@ -19,13 +19,8 @@ class FlightGate:
 
     def reason(self) -> Reason | None:
         """Why the vehicle allows no upload now; none when it does."""
-        if self._while_flying:
-            return None
-        now = self._now()
-        sentence = self._flight.send_blocked_reason(now)
-        if sentence is None:
-            return None
-        return reason("armed" if self._flight.state(now) == "armed" else "listening", sentence)
+        hold = None if self._while_flying else self._flight.hold(self._now())
+        return None if hold is None else reason(hold.code, hold.sentence)
 
     def sentence(self) -> str | None:
         """The sentence of :meth:`reason`."""

@@ -59,7 +59,7 @@ class Overview:
         """How things are."""
         seen = await self.seen()
         unscanned = await self._unscanned.count(seen.live)
-        seen = replace(seen, unscanned=unscanned)
+        seen = replace(seen, unscanned=unscanned, trouble=self._unscanned.trouble)
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
     async def metrics(self) -> str:

@@ -28,6 +28,8 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "no_drain": "No process is uploading. Start the host, or run `petal-s3 drain`.",
         "armed": "The vehicle is armed; uploads wait until it has landed.",
         "listening": "Listening whether the vehicle is armed.",
+        "silent": "The autopilot is not heard, so the vehicle may be armed.",
+        "deaf": "The host cannot hear whether the vehicle is armed.",
         "paused": "The upload was paused; it goes on where it was.",
         "offline": "There is no link to S3.",
         "link_back": "The link is back; sending goes on within seconds.",
@@ -58,10 +60,17 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "outbox_damaged": "The outbox is damaged; it is rebuilt.",
         "outbox_gone": "The outbox was removed; it begins anew.",
         "closed": "petal-s3 is stopping.",
-        "trouble": "Not all log directories can be looked through.",
     }
 )
 """Every row waits for this; it is over as soon as it is seen to be, whatever a row remembers."""
+
+TROUBLES: Mapping[str, str] = MappingProxyType(
+    {
+        "trouble": "Logs cannot be looked for, or taken in.",
+        "unread": "A log directory cannot be read: logs in it are not seen.",
+    }
+)
+"""There may be logs that no row and no count tells of."""
 
 WAITS: Mapping[str, str] = MappingProxyType(
     {
@@ -86,6 +95,7 @@ WAITS: Mapping[str, str] = MappingProxyType(
         "archived": "The object is archived and has to be restored before it can be read.",
         "conflict": "Another object stands where this one belongs.",
         "not_found": "S3 does not know the object.",
+        "not_examined": "The file is to be examined again, and could not be read yet.",
         "lease_lost": "Another worker took the row over.",
         "internal": "An error of petal-s3 itself; it is tried again.",
     }
@@ -120,7 +130,7 @@ ENDS: Mapping[str, str] = MappingProxyType(
 )
 """The row is not sent any more; a person has to look."""
 
-CODES: Mapping[str, str] = MappingProxyType({**STATES, **HOLDS, **WAITS, **ENDS})
+CODES: Mapping[str, str] = MappingProxyType({**STATES, **TROUBLES, **HOLDS, **WAITS, **ENDS})
 
 
 @dataclass(frozen=True)

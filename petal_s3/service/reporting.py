@@ -33,24 +33,24 @@ class Reporter:
         """Take over what outlives a process: when S3 last answered, and the credentials."""
         self._published = NO_REPORT
         self._before = read_report(await self._base.outbox(drain_status.last))
-        hearing, now = self._base.s3.server.hearing, self._base.now()
+        link_state, now = self._base.s3.server.link_state, self._base.now()
         heard_s = self._before.heard_s(now, self._base.s3.clock.wall())
-        if hearing.heard_at is None and heard_s is not None:
-            hearing.heard(now - heard_s)
+        if link_state.heard_at is None and heard_s is not None:
+            link_state.heard(now - heard_s)
 
     def report(self) -> Report:
         """How the drain of this process is now."""
         parts, base = self._parts, self._base
-        now, hearing, block = base.now(), base.s3.server.hearing, parts.drainer.block
+        now, link_state, block = base.now(), base.s3.server.link_state, parts.drainer.block
         reason, settling = parts.gate.reason(), parts.watcher.settling.paths
         blocked = block is not None and reason is not None and reason.code == block.code
         found = {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
             "boot_id": clock.boot_id(),
-            "link": hearing.link(now),
-            "heard_at": hearing.heard_at,
-            "heard_unix": self._unix(hearing.heard_at, now),
+            "link": link_state.link(now),
+            "heard_at": link_state.heard_at,
+            "heard_unix": self._unix(link_state.heard_at, now),
             "credentials": self._credentials(),
             "clock_offset_s": base.s3.clock.offset_s,
             "flight_state": parts.flight.state(now),
@@ -63,7 +63,7 @@ class Reporter:
             "settling": settling[:_SHOWN_SETTLING],
             "settling_count": len(settling),
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice],
+            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
         }
         return Report.model_validate(found)
 

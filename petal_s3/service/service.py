@@ -15,6 +15,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
+from petal_s3.intake.again import retry
 from petal_s3.intake.enqueue import enqueue
 from petal_s3.intake.entry import PRIORITY_ASKED, RowOptions
 from petal_s3.intake.flight_state import FlightState
@@ -213,8 +214,8 @@ class Service:
         return row
 
     async def retry(self, row_id: int) -> Row:
-        """Try a row now, or again."""
-        row = await self.outbox(requests.retry, row_id)
+        """Try a row now, or again, as :func:`petal_s3.intake.again.retry`."""
+        row = await retry(self.intake, row_id)
         await self.drainer.pause.retry_now()
         return row
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find_logs
+from petal_s3.intake.log_directories import Found, look_through
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
@@ -41,7 +41,7 @@ def read_status(settings: Settings, limit: int) -> SnapshotView:
     path = settings.outbox_path
     with _reading(path) as outbox:
         if outbox is None:
-            return _nothing_yet(path, len(find_logs(settings)))
+            return _nothing_yet(path, look_through(settings))
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
@@ -60,8 +60,10 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
         now=clock.now(),
         wall=time.time(),
     )
-    unseen = len(queries.unseen(outbox, find_logs(settings)))
-    return replace(seen, unscanned=max(0, unseen - seen.live.settling_count))
+    lies = look_through(settings)
+    unseen = len(queries.unseen(outbox, list(lies.files.items())))
+    unscanned = max(0, unseen - seen.live.settling_count)
+    return replace(seen, unscanned=unscanned, trouble=lies.trouble)
 
 
 def last_report(settings: Settings) -> Report:
@@ -72,7 +74,8 @@ def last_report(settings: Settings) -> Report:
 
 def hints(settings: Settings) -> list[str]:
     """What the status does not tell: that no log lies where logs are looked for."""
-    if find_logs(settings):
+    lies = look_through(settings)
+    if lies.files or lies.trouble:
         return []
     directories = ", ".join(str(directory) for directory in settings.directories)
     return [
@@ -97,14 +100,15 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
             outbox.close()
 
 
-def _nothing_yet(path: Path, files: int) -> SnapshotView:
-    """How things are before there is an outbox; so many ``files`` lie in the log directories."""
+def _nothing_yet(path: Path, lies: Found) -> SnapshotView:
+    """How things are before there is an outbox; ``lies``: what is in the log directories."""
+    seen = Seen(unscanned=len(lies.files), trouble=lies.trouble, now=clock.now(), wall=time.time())
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))
-        found = summary(empty, Seen(unscanned=files, now=clock.now(), wall=time.time()), "")
+        found = summary(empty, seen, "")
         empty.close()
     shown = found.model_dump() | {"outbox": str(path)}
-    if not files:
+    if not lies.files and not lies.trouble:
         why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
         shown |= {"headline": why, "reason": why}
     return SnapshotView(**shown, rows=[])

@@ -10,12 +10,12 @@ from pydantic import Field, ValidationError
 
 from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
-from petal_s3.outbox import queries
+from petal_s3.outbox import flight_word, queries
 from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import capabilities
-from petal_s3.s3.hearing import FRESH_S
+from petal_s3.s3.link_state import FRESH_S
 from petal_s3.service.headline import Found, headline
 from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
 from petal_s3.service.views.status import StatusView, capabilities_view
@@ -27,8 +27,8 @@ _MANY = 1000
 class Report(View):
     """What a draining process says of itself, for other processes; kept in the outbox as JSON.
 
-    ``reason`` and ``code``: why nothing is sent, as ``tried_at`` has shown; ``trouble`` and
-    ``trouble_code``: why no log is taken in. Times that end in ``_at`` are seconds since the boot
+    ``reason`` and ``code``: why nothing is sent, as ``tried_at`` has shown; ``trouble``: why
+    no log is taken in. Times that end in ``_at`` are seconds since the boot
     ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
     per row on its way the bytes that are confirmed or acknowledged.
     """
@@ -51,18 +51,12 @@ class Report(View):
     settling: list[str] = Field(default_factory=list)
     settling_count: int = 0
     trouble: str = ""
-    trouble_code: str = ""
     advice: list[str] = Field(default_factory=list)
 
     @property
     def held_up(self) -> Reason | None:
         """Why nothing at all is sent; none where it is."""
         return reason(self.code, self.reason) if self.reason else None
-
-    @property
-    def cannot_look(self) -> Reason | None:
-        """Why there may be logs that were not found; none where all is well."""
-        return reason(self.trouble_code or "trouble", self.trouble) if self.trouble else None
 
     def heard_s(self, now: float, wall: float) -> float | None:
         """Seconds since S3 last answered; none where that is not known."""
@@ -90,14 +84,16 @@ class Seen:
     """What is known beside the outbox.
 
     ``drained_by``: the process that uploads, none where none does; then of ``report`` counts only
-    what outlives its process. ``unscanned``: files in the log directories that no scan has seen.
-    ``deferred``: why the drain of this process cannot begin. ``now``: seconds since boot,
-    ``wall``: seconds since 1970, as this device has them.
+    what outlives its process. ``unscanned``: files in the log directories that no scan has seen;
+    ``trouble``: why they could not all be looked at. ``deferred``: why the drain of this process
+    cannot begin. ``now``: seconds since boot, ``wall``: seconds since 1970, as this device has
+    them.
     """
 
     report: Report = NO_REPORT
     drained_by: int | None = None
     unscanned: int = 0
+    trouble: str = ""
     deferred: str = ""
     now: float = 0.0
     wall: float = 0.0
@@ -118,6 +114,14 @@ class Seen:
         if self.drained:
             return self.report.held_up
         return reason("storage_full", self.deferred) if self.deferred else NO_DRAIN
+
+    @property
+    def cannot_look(self) -> Reason | None:
+        """Why there may be logs that were not found; none where all is well."""
+        if self.trouble:
+            return reason("unread", self.trouble)
+        said = self.report.trouble if self.drained else ""
+        return reason("trouble", said) if said else None
 
 
 def _of_the_past(report: Report, now: float, wall: float) -> Report:
@@ -163,7 +167,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     left, oldest = _left(outbox, seen)
     # A process that cannot write cannot report that either: it is seen from outside.
     full = no_room(outbox.path.parent)
-    trouble = reason("storage_full", full) if full else live.cannot_look
+    trouble = reason("storage_full", full) if full else seen.cannot_look
     own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
     why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
     found = Found(counts, live.settling_count, seen.unscanned, seen.drained, why, trouble)
@@ -179,7 +183,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         link_seen_s=None if heard_s is None else round(heard_s),
         credentials=live.credentials,
         clock_offset_s=live.clock_offset_s,
-        flight_state=live.flight_state,
+        flight_state=_flight_state(outbox, live, drained=seen.drained),
         counts=counts,
         backlog_bytes=left,
         rate_bytes_s=round(rate),
@@ -211,6 +215,12 @@ def _since(moment: float | None, now: float) -> int | None:
 
 def _until(moment: float | None, now: float) -> int | None:
     return None if moment is None or moment <= now else round(moment - now)
+
+
+def _flight_state(outbox: Outbox, report: Report, *, drained: bool) -> Flight:
+    """What the process that drains keeps to; where none does, what the next one will."""
+    said = None if drained else flight_word.said(outbox)
+    return "armed" if said is not None and said.armed else report.flight_state
 
 
 def _counts(outbox: Outbox) -> dict[RowState, int]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find_logs
+from petal_s3.intake.log_directories import look_through
 from petal_s3.intake.settling import FoundFile
 from petal_s3.outbox import queries
 from petal_s3.service.assembly import Parts
@@ -25,6 +25,8 @@ class Unscanned:
         self._base = parts.base
         self._parts = parts
         self._paths: list[str] = []
+        self.trouble = ""
+        """Why not every directory could be looked through; empty where all were."""
         self._rests_until = float("-inf")
         self._mark: tuple[int, int] = (-1, -1)
         self._looking = asyncio.Lock()
@@ -44,8 +46,9 @@ class Unscanned:
     async def _look(self) -> None:
         base, began = self._base, self._base.now()
         with contextlib.suppress(LocalStorageError):  # the watcher tells it
-            files = await base.files.run(find_logs, base.settings)
-            self._paths = await self._without_row(files)
+            found = await base.files.run(look_through, base.settings)
+            self.trouble = found.trouble
+            self._paths = await self._without_row(list(found.files.items()))
         now = base.now()
         self._rests_until = now + max(_REST_S, _SHARE * (now - began))
 

@@ -22,7 +22,7 @@ from petal_s3.errors import (
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.connection import reachable
-from petal_s3.s3.hearing import Hearing
+from petal_s3.s3.link_state import LinkState
 
 log = logging.getLogger("petal_s3")
 
@@ -87,9 +87,9 @@ class Block:
 class Pause:
     """The waiting of a drain: a block holds every row, and ends early when the link is back."""
 
-    def __init__(self, outbox: OutboxThread, timing: Timing, hearing: Hearing) -> None:
+    def __init__(self, outbox: OutboxThread, timing: Timing, link_state: LinkState) -> None:
         self.block: Block | None = None
-        self.hearing = hearing
+        self.link_state = link_state
         self.failures = 0
         """How many blocks there were since a row was verified, or a part was sent before the
         link broke."""
@@ -122,7 +122,7 @@ class Pause:
     def answered(self) -> None:
         """S3 has answered well: the link works."""
         self.block = None
-        self.hearing.heard(self._timing.now(), well=True)
+        self.link_state.heard(self._timing.now(), well=True)
 
     def part_sent(self) -> None:
         """S3 has confirmed a part: the link breaks, but it works."""
@@ -149,9 +149,9 @@ class Pause:
     async def blocked(self, error: S3IntegrationError) -> None:
         """Nothing can be sent for now, whichever row it is: wait, and say why."""
         now = self._timing.now()
-        self.hearing.failed(error, now)
+        self.link_state.failed(error, now)
         if isinstance(error, S3BucketError | Throttled):
-            self.hearing.heard(now)
+            self.link_state.heard(now)
         if isinstance(error, Offline) and self._part_sent:
             self.failures = 0
         self._part_sent = False
@@ -206,7 +206,7 @@ class Pause:
 
         Not sooner than a probe would be: small calls may pass where bodies do not.
         """
-        block, well_at = self.block, self.hearing.well_at
+        block, well_at = self.block, self.link_state.well_at
         if block is None or not block.answerable or well_at is None or well_at <= block.tried_at:
             return False
         if self._timing.now() - block.tried_at < PROBE_S:
@@ -229,12 +229,12 @@ class Pause:
         if not await self._timing.probe(block.peer):
             self.seen_down = True
             if block.of_link:
-                self.hearing.lost_at = now
+                self.link_state.lost_at = now
             return False
         if not self.seen_down:
             return False  # it connects, but does not work: the backoff decides
         if block.of_link:
-            self.hearing.connected_at = now
+            self.link_state.connected_at = now
         log.info("link is back after_s=%.0f", now - block.since)
         self.seen_down = False
         await self.retry_now()

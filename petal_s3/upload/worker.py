@@ -48,7 +48,7 @@ class Drainer:
         timing: Timing,
     ) -> None:
         self.timing = timing
-        self.pause = Pause(outbox, timing, uploader.hearing)
+        self.pause = Pause(outbox, timing, uploader.link_state)
         self.housekeeping = Housekeeping(outbox, uploader, orphans, self.pause, timing)
         self._failed = FailedAttempts(
             outbox, uploader, self.pause, timing, settings.settle_seconds, settings.max_file_size
@@ -66,7 +66,7 @@ class Drainer:
     @property
     def link(self) -> Literal["up", "down", "unknown"]:
         """``up``, ``down`` or ``unknown``."""
-        return self.pause.hearing.link(self.timing.now())
+        return self.pause.link_state.link(self.timing.now())
 
     async def run(self) -> None:
         """Drain for ever; cancel to stop."""

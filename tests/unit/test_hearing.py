@@ -1,56 +1,89 @@
-"""The last answer of S3 and its age decide what is said of the link."""
+"""Whether the host can hear its autopilot is told by its locks, which are looked at only."""
 
 from __future__ import annotations
 
-import pytest
+import threading
+from collections import deque
+from dataclasses import dataclass, field
 
-from petal_s3.errors import NotS3, Offline, S3BucketError, S3IntegrationError, Told
-from petal_s3.s3.hearing import FRESH_S, LOST_S, Hearing
-
-
-def refused(kind: type[S3IntegrationError]) -> S3IntegrationError:
-    error = kind("No.")
-    error.told = Told("PutObject", 403, "AccessDenied")
-    return error
+from petal_s3.host.hearing import STUCK_S, Hearing
 
 
-def test_before_anything_was_asked_nothing_is_known() -> None:
-    assert Hearing().link(1000.0) == "unknown"
+@dataclass
+class Host:
+    """What is looked at of the host's ``ext_mavlink``."""
+
+    connected: bool = True
+    _mav_lock: threading.Lock = field(default_factory=threading.Lock)
+    _download_lock: threading.Lock = field(default_factory=threading.Lock)
+    _send: dict[str, deque[str]] = field(default_factory=dict)
 
 
-def test_an_answer_counts_for_a_day_though_nothing_is_sent() -> None:
-    hearing = Hearing()
-    hearing.heard(0.0)
-    assert hearing.link(24 * 3600.0) == "up"
-    assert hearing.link(FRESH_S) == "unknown"
+def test_it_hears_while_no_lock_is_held() -> None:
+    assert Hearing(Host()).is_possible(0.0)
 
 
-def test_a_refusal_is_an_answer() -> None:
-    hearing = Hearing()
-    hearing.failed(Offline("No."), 1.0)
-    hearing.failed(refused(S3BucketError), 2.0)
-    assert (hearing.link(3.0), hearing.well_at) == ("up", None)
+def test_a_download_is_known_at_once() -> None:
+    host = Host()
+    hearing = Hearing(host)
+    with host._download_lock:
+        hearing.heard(1.0)
+        assert not hearing.is_possible(1.0)
+    assert hearing.is_possible(1.1)
 
 
-@pytest.mark.parametrize("error", [Offline("No."), NotS3("No."), refused(NotS3)])
-def test_no_answer_of_s3_is_no_link_until_one_comes(error: S3IntegrationError) -> None:
-    hearing = Hearing()
-    hearing.heard(1.0)
-    hearing.failed(error, 2.0)
-    assert hearing.link(3.0) == "down"
-    hearing.heard(4.0)
-    assert hearing.link(5.0) == "up"
+def test_the_hosts_own_threads_hold_the_first_lock_at_nearly_every_look() -> None:
+    host = Host()
+    hearing = Hearing(host)
+    with host._mav_lock:
+        for second in range(100):
+            assert hearing.is_possible(float(second)), "nothing waits to be sent: it is in use"
 
 
-def test_an_old_failure_says_nothing_of_now() -> None:
-    hearing = Hearing()
-    hearing.failed(Offline("No."), 0.0)
-    assert hearing.link(LOST_S - 1) == "down"
-    assert hearing.link(LOST_S) == "unknown"
+def test_it_is_deaf_where_nothing_is_sent_and_nothing_heard_while_the_lock_is_held() -> None:
+    host = Host(_send={"mav": deque(["heartbeat"])})
+    hearing = Hearing(host)
+    with host._mav_lock:
+        assert hearing.is_possible(10.0)
+        assert hearing.is_possible(10.0 + STUCK_S - 0.1)
+        assert not hearing.is_possible(10.0 + STUCK_S)
+        hearing.heard(13.0)
+        assert hearing.is_possible(13.0 + STUCK_S - 0.1), "something was heard meanwhile"
+        assert not hearing.is_possible(13.0 + STUCK_S)
+    assert hearing.is_possible(16.0)
 
 
-def test_a_bare_connect_is_no_answer_of_s3() -> None:
-    hearing = Hearing()
-    hearing.failed(Offline("No."), 0.0)
-    hearing.connected_at = 1.0
-    assert hearing.link(2.0) == "unknown"
+def test_a_queue_that_moves_begins_the_wait_anew() -> None:
+    queue = deque(["heartbeat"])
+    host = Host(_send={"mav": queue})
+    hearing = Hearing(host)
+    with host._mav_lock:
+        assert hearing.is_possible(0.0)
+        queue.clear()
+        assert hearing.is_possible(1.0)
+        queue.append("heartbeat")
+        assert hearing.is_possible(2.0)
+        assert hearing.is_possible(2.0 + STUCK_S - 0.1)
+        assert not hearing.is_possible(2.0 + STUCK_S)
+
+
+def test_a_host_that_is_not_connected_does_not_read_so_the_lock_is_held_by_somebody_else() -> None:
+    host = Host(connected=False)
+    hearing = Hearing(host)
+    assert hearing.is_possible(0.0)
+    with host._mav_lock:
+        assert hearing.is_possible(1.0)
+        assert not hearing.is_possible(1.0 + STUCK_S)
+
+
+def test_a_host_without_these_locks_hears() -> None:
+    assert Hearing(object()).is_possible(0.0)
+
+
+def test_to_look_takes_no_lock() -> None:
+    host = Host(_send={"mav": deque(["heartbeat"])})
+    hearing = Hearing(host)
+    for second in range(10):
+        hearing.is_possible(float(second))
+    assert not host._mav_lock.locked()
+    assert not host._download_lock.locked()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from petal_s3 import errors
+from petal_s3.intake import flight_holds
 from petal_s3.s3.error_codes import STATUSES, TABLE
-from petal_s3.service.reasons import CODES, ENDS, HOLDS, STATES, WAITS, reason
+from petal_s3.service.reasons import CODES, ENDS, HOLDS, STATES, TROUBLES, WAITS, reason
 
 PACKAGE = Path(errors.__file__).parent
 # What rows and the drain stand on; above them a code is of a request, and is answered at once.
@@ -50,6 +51,12 @@ def test_every_code_below_the_service_is_in_the_list_or_of_a_request() -> None:
     assert found - OF_REQUESTS - set(CODES) == set()
 
 
+def test_why_the_vehicle_allows_no_upload_is_in_the_list() -> None:
+    found = [one for one in vars(flight_holds).values() if isinstance(one, flight_holds.Hold)]
+    found.append(flight_holds.declared_armed(""))
+    assert {hold.code for hold in found} <= set(HOLDS)
+
+
 def test_what_blocks_the_drain_holds_every_row() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     blocking = [
@@ -60,7 +67,7 @@ def test_what_blocks_the_drain_holds_every_row() -> None:
 
 
 def test_a_code_means_one_thing() -> None:
-    assert len(CODES) == sum(len(group) for group in (STATES, HOLDS, WAITS, ENDS))
+    assert len(CODES) == sum(len(group) for group in (STATES, TROUBLES, HOLDS, WAITS, ENDS))
 
 
 def test_every_sentence_ends() -> None:

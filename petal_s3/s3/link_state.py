@@ -14,7 +14,7 @@ LOST_S = 300.0
 
 
 @dataclass
-class Hearing:
+class LinkState:
     """The last answer and the last silence of S3; all times are seconds since boot."""
 
     heard_at: float | None = None
