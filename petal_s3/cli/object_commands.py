@@ -28,7 +28,7 @@ from petal_s3.cli.progress_bars import Bar
 from petal_s3.cli.standard_output import ONLY_SIZE, to_standard_output
 from petal_s3.errors import BadInput, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import signing
+from petal_s3.service import row_verbs, signing
 from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.views.objects import object_view
 
@@ -209,7 +209,7 @@ def rm(
     if not yes:
         found = with_service(lambda service: service.objects.head(key), only_reads=True)
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
-    gone = with_service(lambda service: service.objects.delete_existing(key))
+    gone = with_service(lambda service: row_verbs.delete_object(service, key))
     typer.echo(f"deleted   {plain(gone)}")
 
 

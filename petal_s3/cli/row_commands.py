@@ -140,5 +140,7 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(screen.headline(end.status.model_copy(update={"reason": end.reason})))
+        typer.echo(plain(end.status.headline))
+        if end.reason and end.reason not in end.status.headline:
+            typer.echo(plain(end.reason))
     return code

@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now, also those that are dead or cancelled."""
+    """Try these rows now; files of dead or cancelled ones are examined again, as if new."""
     from petal_s3.service import row_verbs  # noqa: PLC0415 - slow
 
     _each(row_verbs.retry, ids, _state, for_programs=for_programs)

@@ -21,7 +21,7 @@ from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, is_own_copy, move_mark
 from petal_s3.objects.download import download, last_byte, reading
 from petal_s3.objects.listing import PAGE, listed
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import presign
 from petal_s3.s3.client import S3
@@ -65,13 +65,18 @@ class Objects:
     # -- looking
 
     async def page(
-        self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
+        self,
+        prefix: str | None = None,
+        *,
+        limit: int = 100,
+        token: str | None = None,
+        machine_id: str | None = None,
     ) -> tuple[str, Page]:
         """Up to ``limit`` objects below ``prefix``, and the whole prefix; see :func:`listed`.
 
-        ``prefix``: whole, or below the machine's own.
+        ``prefix``: whole, or below that of ``machine_id``, which is one of ours.
         """
-        whole = self._ownership.listing_prefix(prefix)
+        whole = self._ownership.listing_prefix(prefix, machine_id)
         return whole, await listed(self._s3, whole, limit, token)
 
     async def walk(self, prefix: str | None = None) -> AsyncIterator[ObjectInfo]:
@@ -199,20 +204,6 @@ class Objects:
             await self._s3.delete(key)
             await self._outbox(requests.delete_proven, key, "Deleted on request.")
         return key
-
-    async def delete_existing(self, key: str) -> str:
-        """As :meth:`delete`; raises :class:`S3FileNotFoundError` where there is no such object.
-
-        An object that vanished, but that the outbox calls proven, is deleted as well.
-        """
-        key = self.own(key)
-        async with self._alone(key):
-            if await self._s3.head(key) is None:
-                await self._s3.page(key, limit=1)  # the bucket may be missing: a HEAD has no words
-                proven = [r for r in await self._outbox(queries.at_key, key) if r.receipt]
-                if not proven:
-                    raise S3FileNotFoundError(NO_OBJECT)
-        return await self.delete(key)
 
     async def move(self, source: str, target: str) -> None:
         """Rename an object: copy, compare, then delete the source; its row follows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petal_s3.errors import Conflict, S3IntegrationError
+from petal_s3.errors import Conflict, S3FileNotFoundError, S3IntegrationError
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -93,3 +93,19 @@ async def dismiss_dead(service: Service) -> int:
     if not shown:
         raise Conflict("No row is dead: nothing was dismissed.", code=ALREADY_SO)
     return shown
+
+
+async def delete_object(service: Service, key: str) -> str:
+    """Delete an object that is there; its row becomes cancelled. Return its plain key.
+
+    One that vanished, but that the outbox calls proven, counts as there. Raises
+    :class:`S3FileNotFoundError` where there is none, and as ``Objects.delete``.
+    """
+    key = service.objects.own(key)
+    try:
+        await service.objects.head(key)
+    except S3FileNotFoundError:
+        await service.s3.page(key, limit=1)  # the bucket may be missing: a HEAD has no words
+        if not any(row.receipt for row in await service.outbox(queries.at_key, key)):
+            raise
+    return await service.objects.delete(key)

@@ -60,7 +60,7 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
 
 
 async def post_retry(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
-    """Try it now, also what is dead or cancelled."""
+    """Try it now; the file of a dead or cancelled row is examined again, as if new."""
     return await _done(service, row_verbs.retry, ask.row_id)
 
 
@@ -149,7 +149,7 @@ ROW_ROUTES: tuple[Route, ...] = (
         errors=(400, 403, 404, 408, 409, 413, 422, 503, 507),
     ),
     _row_route("GET", "", "row", "One row of the outbox", get_row, errors=()),
-    _row_route("POST", "/retry", "retry", "Try a row now", post_retry),
+    _row_route("POST", "/retry", "retry", "Try a row now", post_retry, errors=(403, 409, 413, 422)),
     _row_route(
         "POST",
         "/resend",
