@@ -20,6 +20,7 @@ from petal_s3.cli import (
     admin_commands,
     check_command,
     object_commands,
+    outbox_commands,
     row_commands,
     screen,
     verb_commands,
@@ -60,6 +61,7 @@ host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-m
 app.add_typer(host, name="host")
 app.add_typer(row_commands.app)
 app.add_typer(verb_commands.app)
+app.add_typer(outbox_commands.app)
 app.add_typer(object_commands.app)
 app.add_typer(admin_commands.bucket, name="bucket")
 app.command()(check_command.check)

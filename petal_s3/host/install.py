@@ -71,6 +71,13 @@ def find_root(named: Path | None) -> Path:
     return root
 
 
+def is_registered() -> bool:
+    """Whether the host of this Python loads petal-s3."""
+    with contextlib.suppress(OSError, ValueError, S3IntegrationError):
+        return str(manifest()["name"]) in (find_root(None) / PROXIES).read_text("utf-8")
+    return False
+
+
 def host_machine_id() -> str | None:
     """The machine id that the host of this Python uses; none where there is no host."""
     spec = importlib.util.find_spec("petal_app_manager")

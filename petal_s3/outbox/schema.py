@@ -239,3 +239,15 @@ def m009_verbs(db: Database) -> None:
     db.conn.execute("CREATE INDEX dead_shown ON log (id) WHERE state = 'dead' AND dismissed = 0")
     db.conn.execute("CREATE INDEX dead_dismissed ON log (id) WHERE dismissed = 1")
     db.conn.execute("CREATE INDEX twins ON log (same_as) WHERE same_as IS NOT NULL")
+
+
+@migrations()
+def m010_journal(db: Database) -> None:
+    """What became of each row, step by step: :mod:`petal_s3.outbox.journal` writes it."""
+    db.conn.execute(
+        "CREATE TABLE journal (id INTEGER PRIMARY KEY, row_id INTEGER NOT NULL"
+        " REFERENCES log(id) ON DELETE CASCADE, at INTEGER NOT NULL, s3_at INTEGER,"
+        " state TEXT NOT NULL, attempts INTEGER NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL,"
+        " reason TEXT NOT NULL)"
+    )
+    db.conn.execute("CREATE INDEX journal_of ON journal (row_id, id)")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from petal_s3.errors import Conflict, S3FileNotFoundError, S3IntegrationError
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
-from petal_s3.service.service import Service
+
+if TYPE_CHECKING:
+    from petal_s3.service.service import Service
 
 ALREADY_SO = "already_so"
 """Code of a verb that found everything as it was asked for: nothing was changed."""
