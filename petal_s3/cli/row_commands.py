@@ -122,7 +122,10 @@ def drain(
     for_programs: ForPrograms = False,
     patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
 ) -> None:
-    """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s."""
+    """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s.
+
+    Exit code 1 while a row is dead: petal-s3 dismiss takes one out of the count.
+    """
     patience = None if wait else patience_s
     raise typer.Exit(
         with_service(lambda service: _drain(service, patience, for_programs=for_programs))
@@ -135,7 +138,8 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
     rows = [await service.row(row.id) for row in end.settled]
-    code = FAILED if end.died else DONE if end.empty else NOT_NOW
+    dead = end.status.counts["dead"]  # also of before: what is not proven is not done
+    code = FAILED if dead else DONE if end.empty else NOT_NOW
     if for_programs:
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
