@@ -158,7 +158,7 @@ def _why(error: sqlite3.Error | OSError) -> str:
     if isinstance(error, OSError):
         return str(error.strerror)
     told = (ours for theirs, ours in _SAID if theirs in str(error).lower())
-    return next(told, "it is not as petal-s3 left it")
+    return next(told, "SQLite failed")
 
 
 def file_id_of(path: Path) -> FileId | None:

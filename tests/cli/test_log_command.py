@@ -11,7 +11,7 @@ from petal_s3.outbox.journal_triggers import FIRST, LAST
 def test_a_log_that_went_up_after_a_cut_tells_each_step(console: Console, sea: Sea) -> None:
     console.write("flight.ulg")
     sea.link.cut()
-    assert console.type("drain", "--patience", "1").code == 3
+    assert console.type("drain", "--patience", "8").code == 3
     sea.link.forward()
     assert console.type("drain").code == 0
 

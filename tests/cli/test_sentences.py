@@ -91,7 +91,6 @@ def test_no_sentence_holds_the_words_of_a_library(
     for command in COMMANDS:
         answer = console.type(*command, PETAL_S3_REQUEST_TIMEOUT="2")
         said = answer.out + answer.err
-        assert said.strip(), command
         found = _NOT_FOR_PEOPLE.search(said)
         assert found is None, (command, found, said)
 
