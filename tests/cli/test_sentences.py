@@ -15,7 +15,6 @@ from petal_s3.outbox import entering
 _NOT_FOR_PEOPLE = re.compile(
     r"\b[A-Z]\w+(Error|Exception|Warning|Timeout)\b|Traceback|\[Errno|\berrno\b|aiohttp|botocore"
     r"|urllib|sqlite3|\bssl:|_ssl\.c|object at 0x|<class|Cannot connect to host|Could not connect"
-    r"|\bNone\b"
 )
 COMMANDS = (("check",), ("ls",), ("verify", "--all"), ("status",), ("drain", "--patience", "1"))
 

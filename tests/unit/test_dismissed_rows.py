@@ -71,7 +71,8 @@ def test_a_refused_file_that_was_dismissed_stays_so_until_it_changes(outbox: Out
 def test_a_dismissed_row_that_is_tried_again_and_dies_is_shown(outbox: Outbox) -> None:
     row = row_in(outbox, "dead", "again.ulg")
     requests.dismiss(outbox, [row.id])
-    requests.retry(outbox, row.id)
+    with outbox.sql.write():
+        requests.queue_again(outbox, row.id)
     assert queries.counts(outbox)["queued"] == 1
     claimed = transitions.claim(outbox, 0.0, 60.0)
     assert claimed is not None
