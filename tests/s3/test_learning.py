@@ -370,6 +370,42 @@ async def test_an_answer_that_names_nothing_shows_nothing_of_a_condition(
 
 @pytest.mark.guarantee(
     "refusals",
+    "one odd answer comes to the trial of a condition: BadDigest, where no digest was sent",
+    "it is asked twice: no condition is given up for one answer",
+)
+@pytest.mark.parametrize("op", ["PutObject", "CompleteMultipartUpload"])
+async def test_one_refusal_is_not_enough_to_give_a_condition_up(drone: Drone, op: str) -> None:
+    be(drone, "full-checksum=400 InvalidRequest + body-checksum=501 NotImplemented")
+    drone.server.plan(op, Fault("no", say=refusal(400, "BadDigest")))
+
+    known = await drone.learnt()
+
+    assert known.offers("put_condition")
+    assert known.offers("complete_condition")
+
+
+async def test_a_body_that_is_sent_during_a_trial_goes_by_what_was_known(drone: Drone) -> None:
+    be(drone, "body-checksum=400 InvalidRequest")
+    await drone.learnt()
+    known = drone.service.s3.capabilities
+    during: list[Capabilities] = []
+    ask = drone.service.s3.server.calls.call
+
+    async def noted(*args: Any, **more: Any) -> Any:
+        during.append(drone.service.s3.capabilities)
+        return await ask(*args, **more)
+
+    drone.service.s3.server.calls.call = noted  # type: ignore[method-assign]
+    assert not await drone.service.learner.again()
+
+    assert len(during) > 10
+    assert all(one.lacks("body_checksums") for one in during)
+    assert drone.service.s3.capabilities.lacks("body_checksums")
+    assert known.asked_at <= drone.service.s3.capabilities.asked_at
+
+
+@pytest.mark.guarantee(
+    "refusals",
     "a trial was begun by a refused body, and could not tell why it was refused",
     "the body goes once more without all that the server was not seen to offer, and no more",
 )
