@@ -188,7 +188,8 @@ class Draining:
             return False
 
     async def _report_while_ours(self) -> None:
-        self._reporter.forget()
+        with contextlib.suppress(LocalStorageError):  # only what is shown depends on it
+            await self._reporter.recall()
         while await self._is_ours():
             report = asyncio.create_task(self._mend_and_report())
             try:
@@ -206,6 +207,8 @@ class Draining:
         if damaged or self._rebuilding:
             await self._rebuild(damaged=damaged)
         await self._reporter.publish_changes()
+        with contextlib.suppress(LocalStorageError):  # what is not kept is learnt again
+            await self._learner.keep()
 
     async def _rebuild(self, *, damaged: bool) -> None:
         """Begin a new outbox from what lies on the disk; the bucket tells what is up already.
