@@ -18,6 +18,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.ledger import Request
+from petal_s3.intake.flight_state import CONFIRMATIONS
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
@@ -675,7 +676,8 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
 
     assert (held.state, held.code) == ("queued", "paused")
     assert drone.since(mark) == []
-    service.flight.told(armed=False, now=service.now())
+    for _ in range(CONFIRMATIONS):
+        service.flight.told(armed=False, now=service.now())
     done = await drone.bring(row)
     assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
     assert done.receipt is not None
