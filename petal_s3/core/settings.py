@@ -105,13 +105,15 @@ class Settings(BaseSettings):
     ] = Field(
         (Path("~/ulog_records"), Path("~/rosbag_records")),
         validate_default=True,
-        description="directories to scan, separated by a colon",
+        description="directories in which logs are looked for, separated by a colon",
     )
     sources: Annotated[
         tuple[SourceSettings, ...], NoDecode, BeforeValidator(rules.parse_sources)
     ] = Field((), description="further directories with logs of other kinds: docs/sources.md")
     scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
-        300.0, description="seconds between scans"
+        900.0,
+        description="seconds between scans; new files are noticed by file-system events, or by"
+        " a scan every 30 s where those do not work",
     )
     settle_seconds: _Seconds = Field(
         10.0, description="a file must be unchanged this long before it is accepted"

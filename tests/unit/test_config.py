@@ -62,7 +62,7 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "state_dir": home / ".local/state/petal-s3",
         "log_dirs": (home / "ulog_records", home / "rosbag_records"),
         "sources": (),
-        "scan_interval": 300.0,
+        "scan_interval": 900.0,
         "settle_seconds": 10.0,
         "upload_while_flying": False,
         "part_size": 5 * MIB,
