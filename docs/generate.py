@@ -12,6 +12,7 @@ from typer.main import get_command
 from petal_s3.cli.main import app
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
+from petal_s3.intake import flight_holds
 from petal_s3.service import reasons as reasons_of
 from petal_s3.web.routes import ROUTES
 
@@ -97,6 +98,15 @@ def reasons() -> str:
         (reasons_of.ENDS, "it is not sent; a person has to look"),
     ):
         lines += [f"| `{code}` | {said} | {effect} |" for code, said in codes.items()]
+    return "\n".join([*lines, "", ""])
+
+
+def holds() -> str:
+    """The table of what the vehicle holds the uploads for: code and sentence."""
+    known = [one for one in vars(flight_holds).values() if isinstance(one, flight_holds.Hold)]
+    said = flight_holds.declared_armed("2025-07-27 14:30 UTC by this machine's clock")
+    lines = ["", "| code | sentence |", "|---|---|"]
+    lines += [f"| `{one.code}` | {one.sentence} |" for one in [*known, said]]
     return "\n".join([*lines, "", ""])
 
 

@@ -59,6 +59,7 @@ class Autopilot:
                 possible = self._hearing.is_possible(self._service.now())
                 vehicle.hearing(self._service, possible=possible)
                 await asyncio.sleep(LOOK_S)
+        vehicle.hearing(self._service, possible=True)  # the rule of silence remains
 
     async def _on_heartbeat(self, message: Any) -> None:
         with guarded("heartbeat not understood"):
