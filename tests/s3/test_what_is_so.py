@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from robot import BUCKET, DROP, HOME, PART, Robot, refusal, until
 
+from petal_s3.demo.faults import Fault
+from petal_s3.demo.ledger import Request
 from petal_s3.service.snapshot import read_status
 from petal_s3.web.page import page
 
@@ -104,6 +106,38 @@ async def test_a_deletion_that_is_allowed_again_is_known_at_once(robot: Robot) -
     await service.objects.delete(row.key)
 
     assert service.s3.capabilities.offers("deletion")
+
+
+async def test_keys_that_were_mended_in_their_file_are_used_at_the_next_try(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "credentials"
+
+    def write(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key=secret\n")
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    write("OLDKEY")
+    service = await robot.restart(session_token_url=None)
+    signed: list[str] = []
+
+    async def by_key(request: Request) -> Fault | None:
+        signed.append(request.headers["authorization"].split("Credential=")[1].split("/")[0])
+        return refusal(403, "InvalidAccessKeyId") if signed[-1] == "OLDKEY" else None
+
+    robot.always("PutObject", by_key)
+    row = await robot.land()
+    assert (await robot.attempt(row)).code == "credentials_refused"
+    assert (await service.status()).credentials in {"refused", "ok"}
+
+    write("NEWKEY")
+    done = await robot.finish(row)
+
+    assert done.state == "verified"
+    assert signed == ["OLDKEY", "OLDKEY", "NEWKEY"]
 
 
 # -- a robot at rest
