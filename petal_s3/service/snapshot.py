@@ -10,7 +10,7 @@ from pathlib import Path
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find_logs
+from petal_s3.intake.log_directories import look_through
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
@@ -54,20 +54,22 @@ def last_report(settings: Settings) -> Report:
 
 def hints(settings: Settings) -> list[str]:
     """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find_logs(settings)
+    found = look_through(settings)
+    files, unread = list(found.files.items()), [found.trouble] if found.trouble else []
     if not files:
         directories = ", ".join(str(directory) for directory in settings.directories)
-        return [
+        return unread or [
             f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
             " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
         ]
     with _reading(settings.outbox_path) as outbox:
         new = len(files if outbox is None else queries.without_row(outbox, files))
     if not new:
-        return []
+        return unread
     return [
+        *unread,
         f"Not in the outbox yet: {new} in the log directories. The host takes them at its next"
-        " scan, petal-s3 drain at once."
+        " scan, petal-s3 drain at once.",
     ]
 
 
