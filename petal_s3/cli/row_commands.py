@@ -21,7 +21,7 @@ from petal_s3.cli.exit_codes import (
 from petal_s3.cli.options import ForPrograms, RowIds
 from petal_s3.cli.progress_bars import Bars
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
+from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
 from petal_s3.service.reasons import NO_DRAIN
 
 if TYPE_CHECKING:
@@ -102,13 +102,15 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         end = await until_empty(service, bars, patience_s=patience_s)
     rows = [await service.row(row.id) for row in end.settled]
     code = FAILED if end.died or end.trouble else DONE if end.empty else NOT_NOW
-    if end.trouble:
+    if end.trouble and end.trouble not in end.status.headline:
         complain(end.trouble)
     if for_programs:
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(screen.headline(end.status.model_copy(update={"reason": end.reason})))
+        typer.echo(plain(end.status.headline))
+        if end.reason and end.reason not in end.status.headline:
+            typer.echo(plain(end.reason))
     return code
 
 

@@ -112,8 +112,10 @@ class S3:
         metadata: Mapping[str, str],
         replace: bool = False,
         refusal: S3IntegrationError | None = None,
-    ) -> None:
-        """Store a whole object in one request; raises ``Conflict`` when the key is taken.
+    ) -> str:
+        """Store a whole object in one request; return the ETag that S3 confirmed.
+
+        Raises ``Conflict`` when the key is taken.
 
         ``replace``: what stands there is our own, and wrong. Only the options that the server is
         not known to lack are sent; where one is refused, that is raised: the body has travelled.
@@ -131,7 +133,7 @@ class S3:
         }
         answer = await optional.call_with_body(self.server, "put_object", params, part, refusal)
         self.server.learn_encryption(answer)
-        confirmed(answer, part.digest, self.capabilities, "md5_etags")
+        return confirmed(answer, part.digest, self.capabilities, "md5_etags")
 
     async def put_bytes(
         self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]
@@ -183,4 +185,6 @@ class S3:
             raise NotS3(
                 f"{key} was answered to be deleted (HTTP {status(answer)}), and it is still there."
             )
+        if self.capabilities.lacks("deletion"):  # it was not permitted once
+            self.learn("deletion", offered=True, by="DeleteObject was accepted")
         return str(answer.get("VersionId") or "")

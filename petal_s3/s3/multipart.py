@@ -169,7 +169,7 @@ async def complete(  # noqa: PLR0913 - what is joined, and how
         },
         slow=True,
     )
-    return str(answer.get("ETag") or "")
+    return str(answer.get("ETag") or "").strip('"')
 
 
 async def abort(s3: S3, key: str, upload_id: str) -> None:

@@ -85,8 +85,8 @@ class Service:
     def _connect(self, parts: Parts) -> None:
         self.reporter = Reporter(parts)
         self.drain = Draining(parts, self.reporter)
-        self.waiting = Waiting(parts)
-        self.overview = Overview(parts, self.drain, self.reporter, self.waiting)
+        self.waiting = Waiting(parts, self.reporter)
+        self.overview = Overview(parts, self.drain, self.reporter)
         self.flight_gate = parts.flight_gate
         self._changes = parts.changes
         self._changes.on_changed.append(self.reporter.publish)

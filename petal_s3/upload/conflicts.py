@@ -46,7 +46,7 @@ class Conflicts:
         if await self.receipts.seen(row) is None:
             raise await self._unseen(row, error) from error
         try:
-            return await self.receipts.receipt(row, source, expected, ours=False)
+            return await self.receipts.receipt(row, source, expected)
         except Mismatch:
             return None
 

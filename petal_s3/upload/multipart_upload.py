@@ -115,18 +115,19 @@ class MultipartUpload:
         source.check()
         row = await self.outbox(transitions.storing, row, self.receipts.server_time())
 
-        async def join(_: S3IntegrationError | None, again: bool) -> None:
+        async def join(_: S3IntegrationError | None, again: bool) -> str:
             await self.conflicts.check_free(
                 row, "complete_condition", free=replace, again=again or resumed
             )
-            await self._join(row, parts, replace=replace)
+            return await self._join(row, parts, replace=replace)
 
         options: tuple[Feature, ...] = ("full_checksums", "complete_condition")
         try:
-            await send_with_fallback(self.s3, self.learner, row, join, *options)
+            stored = await send_with_fallback(self.s3, self.learner, row, join, *options)
         except Conflict as error:
             return await self._taken(row, transfer, expected, error)
-        return await self.receipts.settle(row, await self.receipts.receipt(row, source, expected))
+        receipt = await self.receipts.receipt(row, source, expected, stored=stored)
+        return await self.receipts.settle(row, receipt)
 
     def _expected(self, row: Row, transfer: Transfer, parts: list[SentPart]) -> FileBytes:
         digests = [part.digest for part in parts]
@@ -136,9 +137,9 @@ class MultipartUpload:
             etags={row.part_size: multipart_etag([one.md5 for one in digests])},
         )
 
-    async def _join(self, row: Row, parts: list[SentPart], *, replace: bool) -> None:
+    async def _join(self, row: Row, parts: list[SentPart], *, replace: bool) -> str:
         assert row.upload_id is not None
-        await multipart.complete(
+        return await multipart.complete(
             self.s3,
             row.key,
             row.upload_id,

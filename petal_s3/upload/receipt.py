@@ -50,12 +50,14 @@ class Receipts:
         return FileBytes(source.fd, source.size, self._files, crc32=crc32, etags=etags)
 
     async def receipt(
-        self, row: Row, source: SourceFile, expected: FileBytes, *, ours: bool = True
+        self, row: Row, source: SourceFile, expected: FileBytes, *, stored: str = ""
     ) -> Receipt:
         """The receipt of what stands at the row's key; raises why there is none.
 
-        ``ours``: this row has stored it; then other bytes there are a fault that is sent again
-        over it. :class:`Transient` ``not_yet_there`` while S3 does not show it,
+        ``stored``: the ETag that the answer to this row's own request named. What stands there
+        under that ETag is ours: other bytes are then a fault, and are sent again over it. An
+        answer without one shows nothing: another's object may stand there.
+        :class:`Transient` ``not_yet_there`` while S3 does not show it,
         :class:`Mismatch` where it holds other bytes.
         """
         info = await self.seen(row)
@@ -63,7 +65,7 @@ class Receipts:
             raise not_yet_there(row.key)
         judgement = await self.judged(row, info, source, expected)
         if judgement.differs:
-            if ours and not self.is_of_another(row):
+            if stored and info.etag == stored and not self.is_of_another(row):
                 await self._outbox(transitions.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (

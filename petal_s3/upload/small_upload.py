@@ -43,11 +43,11 @@ class SmallUpload:
         source.check()
         expected = self.receipts.bytes_of(source, crc32=whole.crc32, etags={None: whole.etag})
 
-        async def send(refusal: S3IntegrationError | None, again: bool) -> None:
+        async def send(refusal: S3IntegrationError | None, again: bool) -> str:
             if again:
                 await self.conflicts.check_free(row, "put_condition", free=replace, again=True)
             with self.bodies.offered(transfer, 0, whole) as body:
-                await self.s3.put(
+                return await self.s3.put(
                     row.key,
                     body,
                     content_type=row.media_type,
@@ -58,7 +58,7 @@ class SmallUpload:
 
         options: tuple[Feature, ...] = ("body_checksums", "put_condition")
         try:
-            await send_with_fallback(self.s3, self.learner, row, send, *options)
+            stored = await send_with_fallback(self.s3, self.learner, row, send, *options)
         except Conflict as error:
             receipt = await self.conflicts.receipt_of_same(row, source, expected, error)
             if receipt is None:
@@ -67,4 +67,5 @@ class SmallUpload:
         row = await self.outbox(transitions.storing, row, self.receipts.server_time())
         source.check()
         await self.bodies.confirmed(row, transfer, whole.size)
-        return await self.receipts.settle(row, await self.receipts.receipt(row, source, expected))
+        receipt = await self.receipts.receipt(row, source, expected, stored=stored)
+        return await self.receipts.settle(row, receipt)

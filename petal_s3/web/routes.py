@@ -97,7 +97,7 @@ async def post_landed(service: Service, _: asks.Nothing, __: Call) -> Reply:
 
 async def post_flight(service: Service, ask: asks.FlightBody, _: Call) -> Reply:
     """Say whether the vehicle is armed, where no autopilot is heard."""
-    return Reply(FlightView(flight_state=vehicle.declare(service, armed=ask.armed)))
+    return Reply(FlightView(flight_state=await vehicle.declare(service, armed=ask.armed)))
 
 
 async def get_outbox(service: Service, ask: asks.RowsAsk, _: Call) -> Reply:
@@ -182,7 +182,7 @@ ROUTES: tuple[Route, ...] = (
         post_flight,
         ask=asks.FlightBody,
         answer=FlightView,
-        errors=(400, 408, 409, 413, 503),
+        errors=(400, 408, 409, 413, 503, 507),
     ),
     Route(
         "GET",

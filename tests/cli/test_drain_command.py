@@ -74,7 +74,7 @@ def test_a_row_that_dies_now_is_a_failure_and_later_only_mentioned(
     first, second = console.type("drain"), console.type("drain")
     assert (first.code, second.code) == (1, 0)
     assert "dead      'notes.ulg' is not a ULog but text" in first.out
-    assert second.out == "The log is up. 1 cannot be sent.\n"
+    assert second.out == "The log is up; 1 other cannot be sent.\n"
 
 
 def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(
@@ -205,7 +205,7 @@ def test_a_directory_that_cannot_be_read_is_no_success(
     monkeypatch.setattr(os, "scandir", refusing)
     answer = console.type("drain")
     assert answer.code == 1, answer
-    assert f"{unread} cannot be read (Permission denied)" in answer.err
+    assert f"{unread} cannot be read (Permission denied)" in answer.out + answer.err
     assert [row.state for row in console.rows()] == ["verified"]
 
     monkeypatch.setattr(os, "scandir", scandir)
