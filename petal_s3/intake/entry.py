@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +27,7 @@ from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import Identity
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering
-from petal_s3.outbox.rows import LIMIT, REFUSED, Entry, Row, printable
+from petal_s3.outbox.rows import FLIGHT, LIMIT, REFUSED, Entry, Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
 log = logging.getLogger("petal_s3")
@@ -190,7 +192,7 @@ def _entry(
         name=printable(name),
         kind=found.kind,
         verdict=found.verdict,
-        facts={**found.facts, **options.facts},
+        facts={**found.facts, **_flight(found.kind, original, logged_at), **options.facts},
         logged_at=int(logged_at.timestamp()),
         landed_at=int(time.time()),
         asked_key=options.key,
@@ -199,3 +201,9 @@ def _entry(
         priority=options.priority,
         content_type=directory.content_type,
     )
+
+
+def _flight(kind: str, path: Path, logged_at: datetime) -> dict[str, str]:
+    """The flight of a ULog that continues no other: its folder and its start."""
+    folder = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.parent.name)
+    return {FLIGHT: f"{folder}/{logged_at:%Y%m%dT%H%M%SZ}"} if kind == "ulog" else {}

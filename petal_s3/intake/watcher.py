@@ -168,7 +168,7 @@ class Watcher:
         accepted = 0
         try:
             known: list[str] = []
-            for path in ready:
+            for path in sorted(ready):  # of one flight the first file comes first
                 if path in writing or await run_in(files, locked, path):
                     self.settling.busy(path, self._now())
                 elif await self._proven_before(path):

@@ -9,7 +9,7 @@ import json
 
 from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import flights, queries, requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import REFUSED, SAME_FILE, Entry, Row, columns
@@ -35,7 +35,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
     with outbox.sql.write():
         row = _same_file(outbox, entry) or _row_to_reuse(outbox, entry)
         if row is None:
-            return _insert(outbox, entry, "queued")
+            return flights.join(outbox, _insert(outbox, entry, "queued"))
         if _may_be_open(row) and row.state in {"dead", "cancelled"}:
             # A changed file is noticed when it is opened.
             return requests.queue_again(outbox, row.id)
@@ -44,7 +44,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
             and row.identity != entry.identity
             and not _may_be_stored(row, entry.identity)
         ):
-            return _replace_file(outbox, row, entry)
+            return flights.join(outbox, _replace_file(outbox, row, entry))
         if entry.priority > row.priority:
             return outbox.one(
                 "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
@@ -72,7 +72,7 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
         judged = row.identity == entry.identity and row.verdict != REFUSED
         if judged or _may_be_stored(row, entry.identity):
             return requests.queue_again(outbox, row.id)
-        return _replace_file(outbox, row, entry)
+        return flights.join(outbox, _replace_file(outbox, row, entry))
 
 
 def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:

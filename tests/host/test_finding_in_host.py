@@ -38,7 +38,9 @@ def bench(cloud: EmbeddedS3, ashore: Path) -> Iterator[Aboard]:
         yield made
 
 
-def test_logs_are_found_at_start_on_request_and_when_they_come(cloud: EmbeddedS3, tmp_path: Path) -> None:
+def test_logs_are_found_at_start_on_request_and_when_they_come(
+    cloud: EmbeddedS3, tmp_path: Path
+) -> None:
     seldom = {"PETAL_S3_SCAN_INTERVAL": "300"}
     with aboard(cloud, tmp_path / "seldom", env=seldom) as host:
         before, later = host.logs / "before.ulg", host.logs / "2026-01-02" / "later.ulg"
