@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-
-from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries, transitions
 from petal_s3.service.service import Service
 
 ATTEMPTS = 8
 
-# Children are forked off a process that has imported this: none of them parses S3's model again.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-for _model in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
-    botocore.session.create_loader(None).load_service_model("s3", _model)
-
 
 def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:
     """Enter the log and make attempts until it is settled, at most :data:`ATTEMPTS`."""
     os.environ.update(env)
-    asyncio.run(_bring(load_settings(**settings), Path(path)))
+    asyncio.run(bring_here(settings, Path(path)))
 
 
-async def _bring(settings: Settings, path: Path) -> None:
-    service = Service(settings)
+async def bring_here(settings: dict[str, Any], path: Path) -> None:
+    """The same, in a loop that runs."""
+    service = Service(load_settings(**settings))
     service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.open()
     await service.outbox(transitions.release_claims)

@@ -45,7 +45,7 @@ Act = Callable[[Request], Awaitable["Fault | None"]]
 
 # Children are forked off a process that has imported everything: 20 ms instead of a second.
 _CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["tests.servers.child", "aiobotocore.session"])
+_CHILDREN.set_forkserver_preload(["tests.servers.zygote"])
 
 
 def is_trial(request: Request) -> bool:
@@ -191,7 +191,7 @@ class Drone:
 
         async def watch(request: Request) -> None:
             while request.status is None and request.finished is None:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)  # nobody hurries: the child will not hear of it
             self.kill()
 
         async def act(request: Request) -> Fault | None:
