@@ -14,6 +14,7 @@ from petal_s3 import errors
 from petal_s3.cli.main import app
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
+from petal_s3.intake import flight_holds
 from petal_s3.web.routes import ROUTES
 
 
@@ -98,6 +99,15 @@ def reasons() -> str:
             effect = "every row waits" if kind.blocks_drain else "this row waits"
         said = (inspect.getdoc(kind) or "").splitlines()[0].replace("``", "`")
         lines.append(f"| `{kind.code}` | {said} | {effect} |")
+    return "\n".join([*lines, "", ""])
+
+
+def holds() -> str:
+    """The table of what the vehicle holds the uploads for: code and sentence."""
+    known = [one for one in vars(flight_holds).values() if isinstance(one, flight_holds.Hold)]
+    said = flight_holds.declared_armed("2025-07-27 14:30 UTC by this machine's clock")
+    lines = ["", "| code | sentence |", "|---|---|"]
+    lines += [f"| `{one.code}` | {one.sentence} |" for one in [*known, said]]
     return "\n".join([*lines, "", ""])
 
 

@@ -36,7 +36,7 @@ from petal_s3.errors import (
 )
 
 if TYPE_CHECKING:
-    from petal_s3.client import S3Client, S3FileInfo
+    from petal_s3.client import FileUploadMetadata, S3Client, S3FileInfo, S3LogMetadata
     from petal_s3.host.proxy import S3BucketProxy
 
 __version__ = "0.1.0"
@@ -45,6 +45,7 @@ __all__ = [
     "ClockSkew",
     "ConfigError",
     "Conflict",
+    "FileUploadMetadata",
     "LeaseLost",
     "LocalStorageError",
     "Mismatch",
@@ -64,6 +65,7 @@ __all__ = [
     "S3FileInfo",
     "S3FileNotFoundError",
     "S3IntegrationError",
+    "S3LogMetadata",
     "S3UploadError",
     "SourceAway",
     "SourceChanged",
@@ -75,7 +77,13 @@ __all__ = [
 ]
 
 # Half a second of imports that most of this package's own programs do without.
-_LATE = {"S3BucketProxy": "host.proxy", "S3Client": "client", "S3FileInfo": "client"}
+_LATE = {
+    "FileUploadMetadata": "client",
+    "S3BucketProxy": "host.proxy",
+    "S3Client": "client",
+    "S3FileInfo": "client",
+    "S3LogMetadata": "client",
+}
 
 
 def __getattr__(name: str) -> Any:

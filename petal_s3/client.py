@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3IntegrationError, S3UploadError
-from petal_s3.host.local_service import local_service, prove, run_in, stay_out
+from petal_s3.errors import S3DownloadError, S3UploadError
+from petal_s3.host.local_service import asked, local_service, prove, stay_out
+from petal_s3.host.local_streams import LocalBody, blocks_of, receive_from
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import url_life_s
 from petal_s3.service import sessions, signing, temporary_files
-from petal_s3.service.file_info import S3FileInfo, file_info
+from petal_s3.service.file_info import S3FileInfo, exists, file_info
+from petal_s3.service.file_names import logs_of
 from petal_s3.service.service import Service
-from petal_s3.service.views.sessions import S3LogMetadata
+from petal_s3.service.views.sessions import FileUploadMetadata, S3LogMetadata
 
-__all__ = ["S3Client", "S3FileInfo"]
+__all__ = ["FileUploadMetadata", "LocalBody", "S3Client", "S3FileInfo", "S3LogMetadata"]
 
 _T = TypeVar("_T")
 _Path = str | os.PathLike[str]
+_Failure = type[S3UploadError | S3DownloadError] | None
 
 
 class S3Client:
@@ -77,26 +79,11 @@ class S3Client:
     def __enter__(self) -> S3Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(
-        self,
-        work: Coroutine[object, object, _T],
-        kind: type[S3UploadError | S3DownloadError] | None = None,
-    ) -> _T:
-        """Run in the thread; errors are raised as ``kind``, except that an object is missing."""
-        try:
-            return run_in(self._thread, work)
-        except S3IntegrationError as error:
-            if kind is None or isinstance(error, (kind, S3FileNotFoundError)):
-                raise
-            raise kind.of(error) from error
+    def _run(self, work: Coroutine[object, object, _T], kind: _Failure = None) -> _T:
+        return asked(self._thread, work, kind)
 
     # -- logs
 
@@ -107,11 +94,23 @@ class S3Client:
         drains it. Raises :class:`S3UploadError` as soon as nothing can be sent: with ``row_id``
         the log is safe in the outbox and is sent later; the same file asked for again finds it.
         """
-        return self._run(self._upload(local_path, s3_key), S3UploadError)
+        enter = partial(Service.enqueue, path=local_path, key=s3_key, kinds=ALL_KINDS)
+        return self._run(self._proven(enter), S3UploadError).key
 
-    async def _upload(self, path: _Path, key: str | None) -> str:
+    def stream_upload(
+        self, chunks: Iterable[bytes] | BinaryIO, filename: str, s3_key: str | None = None
+    ) -> str:
+        """Upload a log that comes piece by piece, or is read from an open file; return its key.
+
+        Memory stays flat at any size. Received whole it is safe in the outbox; cut short, or where
+        ``chunks`` raises, nothing is left. Fails as :meth:`upload_file`.
+        """
+        row = receive_from(self._thread, self._opened, chunks, filename, s3_key)
+        return self._run(prove(self._service, row), S3UploadError).key
+
+    async def _proven(self, enter: Callable[[Service], Awaitable[Row]]) -> Row:
         service = await self._opened()
-        return (await prove(service, await service.enqueue(path, key=key, kinds=ALL_KINDS))).key
+        return await prove(service, await enter(service))
 
     def upload_session_log(
         self, local_path: _Path, session_id: str, description: str = ""
@@ -133,8 +132,7 @@ class S3Client:
         return self._run(self._upload_to_session(enter), S3UploadError)
 
     async def _upload_to_session(self, enter: Callable[[Service], Awaitable[Row]]) -> S3LogMetadata:
-        service = await self._opened()
-        return await sessions.metadata_of(service, await prove(service, await enter(service)))
+        return await sessions.metadata_of(self._service, await self._proven(enter))
 
     def end_session(self, session_id: str) -> int:
         """Delete the temporary files of a session; return how many objects that were."""
@@ -164,25 +162,18 @@ class S3Client:
 
         Raises :class:`S3FileNotFoundError` (``no_session``) where neither knows it.
         """
-
-        async def listed() -> tuple[list[S3FileInfo], int]:
-            found = await sessions.list_logs(self._service, session_id)
-            waiting = await sessions.waiting(self._service, session_id)
-            return [file_info(one) for one in found], len(waiting)
-
-        return self._run(listed())
+        return self._run(logs_of(self._service, session_id))
 
     def head_object(self, s3_key: str) -> S3FileInfo:
         """What S3 knows of an object; raises :class:`S3FileNotFoundError`."""
         return file_info(self._run(self._service.objects.head(s3_key)))
 
     def file_exists(self, s3_key: str) -> bool:
-        """Whether there is such an object; raises when S3 cannot be asked."""
-        try:
-            self.head_object(s3_key)
-        except S3FileNotFoundError:
-            return False
-        return True
+        """Whether there is such an object; raises when S3 cannot be asked.
+
+        Of a key of another machine it is false, and S3 is not asked.
+        """
+        return self._run(exists(self._service.objects, s3_key))
 
     def download_file(self, s3_key: str, local_path: _Path) -> str:
         """Download an object, verify its checksum, and return ``local_path``.
@@ -198,13 +189,20 @@ class S3Client:
         return self._run(self._service.objects.range(s3_key, start, end))
 
     def read_file(self, s3_key: str) -> bytes:
-        """All bytes of an object: they fit into memory, or use :meth:`download_file`."""
+        """All bytes of an object: they fit into memory, or use :meth:`stream_download`."""
+        with self.get_streaming_body(s3_key) as body:
+            return body.read()
 
-        async def read() -> bytes:
-            async with self._service.objects.read(s3_key) as (_, blocks):
-                return b"".join([block async for block in blocks])
+    def stream_download(self, s3_key: str) -> Iterator[bytes]:
+        """The bytes of an object, block by block, through breaks of the link.
 
-        return self._run(read())
+        Its connection ends with the iterator, also where that is dropped half-way.
+        """
+        return blocks_of(self.get_streaming_body(s3_key))
+
+    def get_streaming_body(self, s3_key: str) -> LocalBody:
+        """The open body of an object: ``read(n)``, or iterate over it; use it in a ``with``."""
+        return LocalBody.open(self._thread, self._service.objects, s3_key)
 
     def generate_presigned_url(
         self, s3_key: str, expiration_hours: float = 1, method: str = "GET"
@@ -229,11 +227,14 @@ class S3Client:
 
     def delete_file(self, s3_key: str) -> bool:
         """Delete an object; return whether there was one. Its row becomes cancelled."""
-        return self.file_exists(s3_key) and self._run(self._delete(s3_key))
 
-    async def _delete(self, key: str) -> bool:
-        await (await self._opened()).objects.delete(key)
-        return True
+        async def delete() -> bool:
+            there = await exists(self._service.objects, self._service.objects.own(s3_key))
+            if there:
+                await (await self._opened()).objects.delete(s3_key)
+            return there
+
+        return self._run(delete())
 
     def move_file(self, source: str, dest: str) -> str:
         """Rename an object and return its new key; its row follows.

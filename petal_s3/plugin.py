@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NoReturn, Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -17,14 +17,14 @@ from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import ConfigError, S3IntegrationError, as_json
 from petal_s3.host.guarded import guarded
-from petal_s3.intake.flight_state import FlightState, Heartbeat
+from petal_s3.intake.flight_state import FlightState
 
 _unfit: S3IntegrationError | None = None
 """Why the rest of petal-s3 cannot be loaded: packages that do not fit together."""
 try:
     from petal_s3.host import rest
+    from petal_s3.host.autopilot import Autopilot
     from petal_s3.host.proxy import S3BucketProxy
-    from petal_s3.service import vehicle
     from petal_s3.service.service import Service
     from petal_s3.web.openapi import asked_of, responses_of
     from petal_s3.web.routes import ROUTES
@@ -67,6 +67,7 @@ class PetalS3(Petal):  # type: ignore[misc]
         self._service: Service | None = None
         self._proxy: S3BucketProxy | None = None
         self._replaced: dict[str, _HostProxy] = {}
+        self._autopilot: Autopilot | None = None
         self._inactive_because: S3IntegrationError | None = None
 
     # -- starting and stopping
@@ -112,7 +113,9 @@ class PetalS3(Petal):  # type: ignore[misc]
                 self._inactive_because = start.error
             await self._step_back()
             return
-        self._listen("register_handler")
+        if "ext_mavlink" in self._proxies:
+            self._autopilot = Autopilot(service, self._proxies["ext_mavlink"])
+            self._autopilot.listen()
         for old in {id(one): one for one in self._replaced.values()}.values():
             with guarded("the replaced bucket proxy did not stop"):
                 await old.stop()
@@ -136,43 +139,11 @@ class PetalS3(Petal):  # type: ignore[misc]
         """Prepare to stop; the proxy goes on answering until the host stops it."""
         if self._service is not None:
             self._service.stopping = True
-            self._listen("unregister_handler")
+        if self._autopilot is not None:
+            await self._autopilot.stop()
 
     def shutdown(self) -> None:
         """Do nothing: ``stop`` of the proxy closes everything."""
-
-    # -- the autopilot
-
-    def _listen(self, verb: str) -> None:
-        mavlink = self._proxies.get("ext_mavlink")
-        if mavlink is None:
-            return
-        with guarded(f"mavlink {verb} failed; landings are found by scanning"):
-            getattr(mavlink, verb)("HEARTBEAT", self._on_heartbeat)
-            getattr(mavlink, verb)("EXTENDED_SYS_STATE", self._on_landed_state)
-            getattr(mavlink, verb)("LEAF_STATUS", self._on_leaf_status)
-
-    async def _on_heartbeat(self, message: Any) -> None:
-        with guarded("heartbeat not understood"):
-            beat = Heartbeat(
-                system=message.get_srcSystem(),
-                component=message.get_srcComponent(),
-                autopilot=message.autopilot,
-                type=message.type,
-                base_mode=message.base_mode,
-            )
-            if self._service is not None:
-                vehicle.heartbeat(self._service, beat)
-
-    async def _on_landed_state(self, message: Any) -> None:
-        with guarded("EXTENDED_SYS_STATE not understood"):
-            if self._service is not None:
-                self._service.flight.landed_state(int(message.landed_state))
-
-    async def _on_leaf_status(self, message: Any) -> None:
-        with guarded("LEAF_STATUS not understood"):
-            if self._service is not None:
-                self._service.flight.leaf_status(int(message.status))
 
     # -- REST
 

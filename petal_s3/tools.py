@@ -178,7 +178,7 @@ def list_session_logs(session_id: str) -> Answer:
 
     Returns:
         session_id, files_found, total_size_mb, files (each key, size in bytes, last_modified as
-        ISO 8601 in UTC, file_name) and message; for an unknown session also success
+        ISO 8601 in UTC, file_name as it was here) and message; for an unknown session also success
         (false), error and code ``no_session``.
     """
     empty: Answer = {"session_id": session_id, "files_found": 0, "total_size_mb": 0.0, "files": []}
@@ -191,7 +191,7 @@ def list_session_logs(session_id: str) -> Answer:
             "key": one.key,
             "size": one.size,
             "last_modified": one.last_modified.isoformat() if one.last_modified else None,
-            "file_name": one.key.rpartition("/")[2],
+            "file_name": one.file_name,
         }
         for one in found
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from petal_s3.errors import NotS3, S3BucketError, S3FileNotFoundError, S3IntegrationError
@@ -26,6 +26,7 @@ class Setting:
 
     ``word``: in the name of the answer's outermost element, which differs between servers; empty:
     JSON. ``taken`` makes a value of such an answer (none: never set), ``given`` parameters of one.
+    ``delete``: the operation, with ``empty`` as its parameters, after which it is not set.
     """
 
     name: str
@@ -36,6 +37,9 @@ class Setting:
     may_put: str
     taken: Callable[[Mapping[str, Any]], Any]
     given: Callable[[Any], Json]
+    delete: str = ""
+    may_delete: str = ""
+    empty: Json = field(default_factory=dict)
 
 
 def _lifecycle(answer: Mapping[str, Any]) -> Json | None:
@@ -80,6 +84,8 @@ ENCRYPTION = Setting(
     "s3:PutEncryptionConfiguration",
     lambda answer: answer.get("ServerSideEncryptionConfiguration", {}).get("Rules") or None,
     lambda value: {"ServerSideEncryptionConfiguration": {"Rules": value}},
+    "delete_bucket_encryption",
+    "s3:PutEncryptionConfiguration",
 )
 LOGGING = Setting(
     "access logs",
@@ -90,6 +96,9 @@ LOGGING = Setting(
     "s3:PutBucketLogging",
     lambda answer: answer.get("LoggingEnabled"),
     lambda value: {"BucketLoggingStatus": {"LoggingEnabled": value}},
+    "put_bucket_logging",
+    "s3:PutBucketLogging",
+    {"BucketLoggingStatus": {}},
 )
 LIFECYCLE = Setting(
     "lifecycle",
@@ -100,6 +109,8 @@ LIFECYCLE = Setting(
     "s3:PutLifecycleConfiguration",
     _lifecycle,
     _lifecycle_params,
+    "delete_bucket_lifecycle",
+    "s3:PutLifecycleConfiguration",
 )
 CORS = Setting(
     "cors",
@@ -110,6 +121,8 @@ CORS = Setting(
     "s3:PutBucketCORS",
     lambda answer: answer.get("CORSRules") or None,
     lambda value: {"CORSConfiguration": {"CORSRules": value}},
+    "delete_bucket_cors",
+    "s3:PutBucketCORS",
 )
 POLICY = Setting(
     "policy",
@@ -120,6 +133,8 @@ POLICY = Setting(
     "s3:PutBucketPolicy",
     _policy,
     lambda value: {"Policy": json.dumps(value)},
+    "delete_bucket_policy",
+    "s3:DeleteBucketPolicy",
 )
 
 
@@ -156,8 +171,21 @@ def _another(
 
 
 async def write(calls: Calls, setting: Setting, value: Any) -> None:
-    """Set it, in one request; raises :class:`NotS3` where nothing says that it is set now."""
-    answer = await calls.call(setting.put, setting.given(value))
+    """Set it, or with none delete it; raises :class:`NotS3` where nothing says that it is so now.
+
+    Only what was just read is deleted: a server that does not know the setting would take the
+    request for one to delete the bucket. Raises :class:`S3BucketError` ``bucket_deleted`` where
+    one did so all the same.
+    """
+    unset = value is None
+    operation = setting.delete if unset else setting.put
+    answer = await calls.call(operation, setting.empty if unset else setting.given(value))
+    if unset and await region_of(calls) is None:
+        raise S3BucketError(
+            "The server took the request to remove this setting for one to delete the bucket,"
+            " which was empty: petal-s3 bucket setup makes it again.",
+            code="bucket_deleted",
+        )
     if root_of(answer) and setting.word not in root_of(answer).lower():
         raise _another(answer, setting.name, "asked to set it")
     # S3 answers nothing but a request id. Reading it back is no better proof: AWS may go on to

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from petal_s3.admin import bucket_settings as on_wire
 from petal_s3.admin import desired_settings
 from petal_s3.admin import iam_policy as policy
 from petal_s3.admin.administrator_calls import calls_for
 from petal_s3.admin.bucket_settings import Setting
+from petal_s3.admin.steps import Step, Want, failed, settle
 from petal_s3.core.settings import Settings
 from petal_s3.errors import (
     BadInput,
-    ClockSkew,
     ConfigError,
     Conflict,
-    NotS3,
-    Offline,
     S3BucketError,
-    S3CredentialsError,
     S3FileNotFoundError,
     S3IntegrationError,
-    Throttled,
 )
 from petal_s3.s3.calls import Calls
 
-Outcome = Literal["unchanged", "changed", "to change", "failed", "not offered", "skipped"]
-Want = Callable[[Any], Any]
-_READ_PAST = {"not_implemented", "not_found", "bucket_is_yours", "bucket_of_another"}
-_NOT_HERE = {400, 404, 405, 501}
+_OR_TLS = (
+    ", or a TLS-only policy of the bucket refuses them because PETAL_S3_ENDPOINT_URL is http://"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,8 @@ class DesiredBucket:
     """What an administrator wants a bucket to be.
 
     ``on_aws``: the region of the settings must be that of the bucket; other servers have names
-    of their own for regions. ``access_logs``: bucket and prefix that take them, or none.
+    of their own for regions. ``over_http``: the endpoint is ``http://``. ``access_logs``: bucket
+    and prefix that take them, or none.
     """
 
     bucket: str
@@ -49,23 +44,8 @@ class DesiredBucket:
     machines: Sequence[str] = ()
     origins: Sequence[str] = ()
     tls_only: bool = True
+    over_http: bool = False
     access_logs: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """The result of one step; ``changes`` are sentences, ``code`` that of the failure."""
-
-    name: str
-    outcome: Outcome
-    changes: Sequence[str] = field(default_factory=tuple)
-    reason: str = ""
-    code: str = ""
-
-    @property
-    def fine(self) -> bool:
-        """Whether the bucket now is as wanted, or would be."""
-        return self.outcome in {"unchanged", "changed", "to change"}
 
 
 async def setup_steps(
@@ -102,7 +82,11 @@ async def _steps(
         if not log:
             yield Step("access logs", "skipped", reason="Their bucket does not take them.")
     for setting, want in _wanted(desired, log=log):
-        yield await _step(calls, setting, want, dry_run=dry_run, to_come=to_come)
+        yield await settle(calls, setting, want, dry_run=dry_run, to_come=to_come)
+    if desired.over_http and not desired.tls_only and not to_come:
+        standing = await _standing_policy(calls)
+        if standing is not None:
+            yield standing
 
 
 def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
@@ -124,9 +108,26 @@ def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
     return steps
 
 
+async def _standing_policy(calls: Calls) -> Step | None:
+    """Over http: say so where a policy that refuses such requests stands there already."""
+    try:
+        now = await on_wire.read(calls, on_wire.POLICY)
+    except S3IntegrationError as error:
+        failed("policy", error, on_wire.POLICY.may_get)  # raises where waiting would help
+        return None
+    if not policy.wants_tls(now):
+        return None
+    return Step(
+        "policy",
+        "unchanged",
+        reason="The bucket's policy refuses requests without TLS, and the endpoint is http://: a"
+        " server that obeys it lets no machine in there. --remove tls-only takes it back.",
+    )
+
+
 async def _bucket(calls: Calls, desired: DesiredBucket, *, dry_run: bool) -> Step:
     try:
-        region = await _region(calls, desired)
+        region = await region_of_ours(calls, desired)
         if region is not None:
             return Step("bucket", "unchanged")
         change = (f"creates {desired.bucket} in {desired.region}",)
@@ -142,12 +143,16 @@ async def _bucket(calls: Calls, desired: DesiredBucket, *, dry_run: bool) -> Ste
     except S3IntegrationError as error:
         if error.code == "bucket":
             raise ConfigError(error.message) from error  # it names the settings
-        return _failed("bucket", error, "s3:CreateBucket")
+        return failed("bucket", error, "s3:CreateBucket")
     return Step("bucket", "changed", change)
 
 
-async def _region(calls: Calls, desired: DesiredBucket) -> str | None:
-    """The region that the bucket is in; none where there is no such bucket."""
+async def region_of_ours(calls: Calls, desired: DesiredBucket) -> str | None:
+    """The region that the bucket is in; none where there is no such bucket.
+
+    Raises :class:`Conflict` ``bucket_of_another`` where it may not be used, :class:`ConfigError`
+    for a wrong region.
+    """
     try:
         region = await on_wire.region_of(calls)
     except S3BucketError as error:
@@ -161,7 +166,7 @@ async def _region(calls: Calls, desired: DesiredBucket) -> str | None:
             raise Conflict(
                 f"The bucket {desired.bucket} cannot be used with these credentials: it belongs to"
                 " somebody else, and another PETAL_S3_BUCKET_NAME is needed, or they lack"
-                " s3:ListBucket.",
+                f" s3:ListBucket{_OR_TLS if desired.over_http else ''}.",
                 code="bucket_of_another",
             ) from again
         return ""
@@ -184,61 +189,12 @@ async def _log_target(target: Calls, desired: DesiredBucket, *, dry_run: bool) -
                 code="no_log_target",
             )
     except S3IntegrationError as error:
-        return _failed("log target", error, f"s3:ListBucket on {name}")
+        return failed("log target", error, f"s3:ListBucket on {name}")
     statement = policy.takes_access_logs(name, prefix, desired.bucket, desired.region)
-    return await _step(
+    return await settle(
         target,
         on_wire.POLICY,
         lambda now: policy.with_statement(now, statement),
         name="log target",
         dry_run=dry_run,
     )
-
-
-async def _step(
-    calls: Calls,
-    setting: Setting,
-    want: Want,
-    *,
-    name: str = "",
-    dry_run: bool,
-    to_come: bool = False,
-) -> Step:
-    """Read, compare, and write what differs. ``to_come``: of a bucket that is not there yet."""
-    name = name or setting.name
-    needed = setting.may_get
-    try:
-        now = None if to_come else await on_wire.read(calls, setting)
-        wanted = want(now)
-        changes = desired_settings.differences(now, wanted)
-        if not changes or dry_run:
-            return Step(name, "to change" if changes else "unchanged", changes)
-        needed = setting.may_put
-        await on_wire.write(calls, setting, wanted)
-    except S3IntegrationError as error:
-        return _failed(name, error, needed)
-    return Step(name, "changed", changes)
-
-
-def _failed(name: str, error: S3IntegrationError, needed: str) -> Step:
-    """A step that could not be made; raises what would stop the next ones too."""
-    if error.code == "forbidden":
-        reason = f"Not permitted: these credentials need {needed}."
-        return Step(name, "failed", reason=reason, code=error.code)
-    if name != "bucket" and _unknown(error):
-        told = error.told or getattr(error, "page", None)
-        reason = f"The server does not offer this setting ({told})." if told else error.message
-        return Step(name, "not offered", reason=reason, code="not_offered")
-    if isinstance(error, Offline | Throttled | ClockSkew | S3CredentialsError):
-        raise error
-    return Step(name, "failed", reason=error.message, code=error.code)
-
-
-def _unknown(error: S3IntegrationError) -> bool:
-    """Whether the server does not know the operation, in whatever words.
-
-    One that reads past the name of a setting takes it for the key of an object, or for a bucket
-    that is to be created.
-    """
-    page = isinstance(error, NotS3) and error.page is not None and error.page.status in _NOT_HERE
-    return page or error.code in _READ_PAST

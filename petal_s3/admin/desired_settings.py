@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from petal_s3.errors import Refused
@@ -11,13 +12,23 @@ from petal_s3.objects.key_names import temporary_folder
 from petal_s3.s3.lifecycle import aborts_stale_uploads
 
 Json = dict[str, Any]
-
 STALE_UPLOADS = "petal-s3-stale-uploads"
 TMP = "petal-s3-tmp-"
 BROWSER = "petal-s3-browser"
 STALE_DAYS = 7
 MOST_RULES = 1000
 """Lifecycle rules of one bucket: S3 User Guide, "Lifecycle configuration elements"."""
+
+
+class Removable(str, Enum):
+    """What ``bucket setup`` can take back."""
+
+    TLS_ONLY = "tls-only"
+    LIFECYCLE = "lifecycle"
+    ENCRYPTION = "encryption"
+    CORS = "cors"
+    ACCESS_LOGS = "access-logs"
+    VERSIONING = "versioning"
 
 
 # Each takes what is now (none: never set) and returns what shall be: the very same where that
@@ -169,11 +180,17 @@ def differences(now: Any, wanted: Any) -> list[str]:
     if isinstance(wanted, str):
         return [f"{now or 'never set'} -> {wanted}"]
     before, after = _named(now), _named(wanted)
-    lines = []
+    lines = [
+        f"removes {name}: {_shown(value)}"
+        for name, value in before.items()
+        if name not in after and value not in after.values()
+    ]
     for name, value in after.items():
+        if value in before.values():
+            continue
         if name not in before:
             lines.append(f"adds {name}: {_shown(value)}")
-        elif before[name] != value:
+        else:
             lines.append(f"changes {name}: {_shown(before[name])} -> {_shown(value)}")
     return lines or [f"rewrites it: {_shown(wanted)}"]
 

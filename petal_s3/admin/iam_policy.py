@@ -152,14 +152,40 @@ def with_statement(policy: Mapping[str, Any] | None, wanted: Json) -> Json:
     """
     if policy is None:
         return {"Version": _VERSION, "Statement": [wanted]}
-    told = policy.get("Statement") or []
-    statements: Sequence[Json] = [told] if isinstance(told, dict) else list(told)
+    statements = statements_of(policy)
     if any(_meaning(one) == _meaning(wanted) for one in statements):
         return dict(policy)
     kept = [wanted if one.get("Sid") == wanted["Sid"] else one for one in statements]
     if wanted not in kept:
         kept.append(wanted)
     return {**policy, "Statement": kept}
+
+
+def without_statement(policy: Mapping[str, Any] | None, sid: str) -> Mapping[str, Any] | None:
+    """``policy`` without our statement of this Sid; none where no other is left.
+
+    Equal to ``policy`` where it has no such statement.
+    """
+    statements = statements_of(policy)
+    kept = [one for one in statements if one.get("Sid") != sid]
+    if policy is None or len(kept) == len(statements):
+        return policy
+    return {**policy, "Statement": kept} if kept else None
+
+
+def wants_tls(policy: Mapping[str, Any] | None) -> bool:
+    """Whether some statement refuses requests without TLS, whoever has written it."""
+    return any(
+        one.get("Effect") == "Deny"
+        and _sorted(one.get("Condition")) == {"Bool": {"aws:SecureTransport": "false"}}
+        for one in statements_of(policy)
+    )
+
+
+def statements_of(policy: Mapping[str, Any] | None) -> Sequence[Json]:
+    """The statements of a policy, of which one alone may stand without a list."""
+    told = (policy or {}).get("Statement") or []
+    return [told] if isinstance(told, dict) else list(told)
 
 
 def _meaning(statement: Mapping[str, Any]) -> Any:

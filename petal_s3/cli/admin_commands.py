@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from petal_s3.admin import iam_policy
+from petal_s3.admin.desired_settings import Removable
 from petal_s3.cli.exit_codes import (
     DONE,
     FAILED,
@@ -29,9 +30,20 @@ from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.service.snapshot import last_report
 
 if TYPE_CHECKING:
-    from petal_s3.admin.bucket_setup import DesiredBucket, Step
+    from petal_s3.admin.bucket_setup import DesiredBucket
+    from petal_s3.admin.steps import Step
 
 Json = dict[str, Any]
+
+_REMOVABLE = ", ".join(one.value for one in Removable)
+_SETS_TLS_ONLY = (
+    "Warning: PETAL_S3_ENDPOINT_URL is http://, and with the TLS-only policy a server that obeys it"
+    " refuses petal-s3 there: use https://, or take it back with --remove tls-only."
+)
+_LEAVES_TLS_ONLY = (
+    "The TLS-only policy is left out: PETAL_S3_ENDPOINT_URL is http://, and a server that obeys it"
+    " would refuse every machine there. --tls-only sets it all the same."
+)
 
 bucket = typer.Typer(
     cls=Sentences, no_args_is_help=True, help="Set up the bucket and its permissions."
@@ -42,7 +54,7 @@ bucket = typer.Typer(
 
 
 @bucket.command()
-def setup(
+def setup(  # noqa: PLR0913, PLR0917 - each is an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be changed.")
     ] = False,
@@ -59,24 +71,36 @@ def setup(
         typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
     ] = None,
     tls_only: Annotated[
-        bool, typer.Option("--tls-only/--no-tls-only", help="Refuse requests without TLS.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--tls-only/--no-tls-only",
+            help="Refuse requests without TLS; else unless the endpoint is http://.",
+        ),
+    ] = None,
+    removed: Annotated[
+        list[Removable] | None,
+        typer.Option(
+            "--remove", metavar="STEP", help=f"Take back only this: {_REMOVABLE}; repeatable."
+        ),
+    ] = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""
     settings = load_settings()
+    if removed and (origins or access_logs or tls_only is not None):
+        raise BadInput("--remove only takes back: of the other options it takes --machine.")
     desired = _desired(settings, machines or [], origins or [], access_logs, tls_only=tls_only)
-    if tls_only and (settings.endpoint_url or "").startswith("http:"):
-        complain(
-            "Warning: PETAL_S3_ENDPOINT_URL is http://, and with the TLS-only policy a server that"
-            " obeys it refuses petal-s3 there: use https://, or --no-tls-only."
-        )
+    if removed:
+        desired = dataclasses.replace(desired, machines=desired.machines if machines else ())
+    elif desired.over_http and tls_only is not False:
+        complain(_SETS_TLS_ONLY if tls_only else _LEAVES_TLS_ONLY)
     steps: list[Step] = []
-    work = _setup(settings, desired, steps, dry_run=dry_run, aloud=not for_programs)
+    coming = _steps(settings, desired, removed or [], dry_run=dry_run)
+    work = _setup(coming, steps, aloud=not for_programs)
     if for_programs:
         raise typer.Exit(_setup_json(work, desired, steps, dry_run=dry_run))
     run(work)
-    if not desired.machines:
+    if not desired.machines and not removed:
         complain("No machine is known here, so no rule expires its tmp/: name some by --machine.")
     if dry_run:
         complain("Nothing was changed: this was a dry run.")
@@ -89,10 +113,11 @@ def _desired(
     origins: list[str],
     access_logs: str | None,
     *,
-    tls_only: bool,
+    tls_only: bool | None,
 ) -> DesiredBucket:
     from petal_s3.admin.bucket_setup import DesiredBucket  # noqa: PLC0415 - slow
 
+    over_http = (settings.endpoint_url or "").lower().startswith("http:")
     return DesiredBucket(
         bucket=settings.bucket_name,
         region=settings.region,
@@ -101,7 +126,8 @@ def _desired(
         on_aws=settings.endpoint_url is None,
         machines=_machines(settings, machines),
         origins=origins,
-        tls_only=tls_only,
+        tls_only=not over_http if tls_only is None else tls_only,
+        over_http=over_http,
         access_logs=_log_target(access_logs),
     )
 
@@ -136,14 +162,19 @@ def _log_target(text: str | None) -> tuple[str, str] | None:
     return name, prefix
 
 
-async def _setup(
-    settings: Settings, desired: DesiredBucket, steps: list[Step], *, dry_run: bool, aloud: bool
-) -> None:
-    from petal_s3.admin.bucket_setup import (  # noqa: PLC0415 - slow, and only for this
-        setup_steps,
-    )
+def _steps(
+    settings: Settings, desired: DesiredBucket, removed: Collection[Removable], *, dry_run: bool
+) -> AsyncIterator[Step]:
+    from petal_s3.admin.bucket_setup import setup_steps  # noqa: PLC0415 - slow
+    from petal_s3.admin.removal import removal_steps  # noqa: PLC0415 - slow
 
-    async for step in setup_steps(settings, desired, dry_run=dry_run):
+    if removed:
+        return removal_steps(settings, desired, removed, dry_run=dry_run)
+    return setup_steps(settings, desired, dry_run=dry_run)
+
+
+async def _setup(coming: AsyncIterator[Step], steps: list[Step], *, aloud: bool) -> None:
+    async for step in coming:
         steps.append(step)
         if aloud:
             _say(step)

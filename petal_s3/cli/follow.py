@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,9 @@ from petal_s3.core import clock
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.service.reasons import HOLDS
 from petal_s3.service.service import Service
+from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import StatusView
 from petal_s3.service.views.view import RowState
 
@@ -26,10 +29,8 @@ class Screen(Protocol):
     def say(self, sentence: str) -> None:
         """Show one event."""
 
-    def draw(
-        self, left_bytes: int, on_way_bytes: int, moving: dict[int, tuple[str, int, int]]
-    ) -> None:
-        """Show progress; ``moving``: per row on its way its name, bytes moved, size."""
+    def draw(self, status: StatusView, moving: Sequence[RowView]) -> None:
+        """Show progress; ``moving``: the rows on their way."""
 
 
 @dataclass
@@ -42,9 +43,10 @@ class Followed:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits any more, no file that settles either."""
-        counts = self.status.counts
-        return not (counts["queued"] or counts["uploading"] or self.status.settling)
+        """Whether nothing waits any more, no file that settles or was not seen yet either."""
+        counts, status = self.status.counts, self.status
+        waiting = counts["queued"] or counts["uploading"]
+        return not (waiting or status.settling or status.unscanned)
 
     @property
     def died(self) -> list[Row]:
@@ -121,17 +123,15 @@ class _Watch:
         if reason != self._reason and reason and self._service.lock.held:
             self._screen.say(f"waiting   {reason}")
         self._reason = reason
-        moved = {row.id: self._service.waiting.moved(row) for row in self.waiting if row.lease}
+        moving = await self._service.rows(state="uploading", limit=_MANY)
         compared = self._service.waiting.compared
+        read = {row.id: compared(row) for row in self.waiting if row.lease}
         self._note_progress(
-            followed.status, {r.id: moved[r.id] + compared(r) for r in self.waiting if r.lease}
+            followed.status, {row.id: row.sent_bytes + read.get(row.id, 0) for row in moving}
         )
-        going = [row for row in self.waiting if row.id in moved]
-        self._screen.draw(
-            followed.status.backlog_bytes,
-            sum(moved[row.id] - row.sent_bytes for row in going),
-            {row.id: (row.name, moved[row.id], row.size) for row in going},
-        )
+        self._screen.draw(followed.status, moving)
+        if followed.status.unscanned and self._service.lock.held:
+            self._service.watcher.ask_scan()
         return followed
 
     def still_s(self, status: StatusView) -> float:
@@ -141,7 +141,7 @@ class _Watch:
 
     def _note_progress(self, status: StatusView, done: dict[int, int]) -> None:
         settled = sum(status.counts[state] for state in _SETTLED)
-        mark = (settled, status.backlog_bytes, len(status.settling))
+        mark = (settled, status.backlog_bytes, len(status.settling), status.unscanned)
         farther = [row_id for row_id, b in done.items() if b > self._best.get(row_id, -1)]
         self._best.update({row_id: done[row_id] for row_id in farther})
         if mark != self._mark or farther:
@@ -172,6 +172,8 @@ def _told(row: Row) -> str:
 
 
 def _why_not(status: StatusView, waiting: list[Row]) -> str:
-    reasons = [status.reason, *(row.reason for row in waiting)]
+    reasons = [status.reason, *(row.reason for row in waiting if row.code not in HOLDS)]
     reasons += [f"{shown_name(Path(path).name)} is being written." for path in status.settling]
+    if status.unscanned:
+        reasons.append(f"{status.unscanned} in the log directories are not in the outbox yet.")
     return str(next(filter(None, reasons), "Nothing moves."))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -17,18 +19,19 @@ from rich.progress import (
 )
 
 from petal_s3.errors import plain
+from petal_s3.service.views.rows import RowView
+from petal_s3.service.views.status import StatusView, spoken_s
 
 _NAME_CHARS = 40
 
 
-def _progress(screen: Console) -> Progress:
+def _progress(screen: Console, *more: ProgressColumn) -> Progress:
     """Bars; none at all where there is no terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        *more,
         console=screen,
         transient=True,
         disable=not screen.is_terminal,
@@ -40,7 +43,8 @@ class Bars:
 
     def __init__(self, screen: Console) -> None:
         self._console = screen
-        self._bars = _progress(screen)
+        # The pace is that of the status: bars that measure one of their own would tell another.
+        self._bars = _progress(screen, TextColumn("{task.fields[pace]}", markup=False))
         self._tasks: dict[int, TaskID] = {}
         self._total: TaskID | None = None
         self._bytes = self._left = 0
@@ -49,28 +53,23 @@ class Bars:
         """Print a line; the bars stay below it."""
         self._console.print(plain(sentence), soft_wrap=True)
 
-    def draw(
-        self, left_bytes: int, on_way_bytes: int, moving: Mapping[int, tuple[str, int, int]]
-    ) -> None:
-        """Draw all bars.
-
-        ``left_bytes``: of all rows, not yet confirmed; ``on_way_bytes`` of them are handed to the
-        network. ``moving``: per row on its way its name, bytes moved, size.
-        """
+    def draw(self, status: StatusView, moving: Sequence[RowView]) -> None:
+        """Draw all bars: one for what is left in all, and one for each row on its way."""
         if self._total is None:
-            self._total = self._bars.add_task("all", total=None)
-        self._bytes += max(0, left_bytes - self._left)
-        self._left = left_bytes
-        done = self._bytes - left_bytes + on_way_bytes
-        self._bars.update(self._total, total=self._bytes, completed=done)
-        for gone in self._tasks.keys() - moving.keys():
+            self._total = self._bars.add_task("all", total=None, pace="")
+        left = status.backlog_bytes
+        self._bytes += max(0, left - self._left)
+        self._left = left
+        done = self._bytes - left
+        self._bars.update(self._total, total=self._bytes, completed=done, pace=_pace(status))
+        for gone in self._tasks.keys() - {row.id for row in moving}:
             self._bars.remove_task(self._tasks.pop(gone))
-        for row_id, (name, moved, size) in moving.items():
-            if row_id not in self._tasks:
-                name = plain(name)  # noqa: PLW2901
+        for row in moving:
+            if row.id not in self._tasks:
+                name = plain(row.key.rpartition("/")[2])
                 short = name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 3]}..."
-                self._tasks[row_id] = self._bars.add_task(short, total=size)
-            self._bars.update(self._tasks[row_id], completed=moved)
+                self._tasks[row.id] = self._bars.add_task(short, total=row.size, pace="")
+            self._bars.update(self._tasks[row.id], completed=row.sent_bytes)
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -85,11 +84,17 @@ class Bars:
         self._bars.stop()
 
 
+def _pace(status: StatusView) -> str:
+    rate = f"{decimal(status.rate_bytes_s)}/s" if status.rate_bytes_s else ""
+    left = f"{spoken_s(status.eta_s)} left" if status.eta_s is not None else ""
+    return " ".join(filter(None, (rate, left)))
+
+
 class Bar:
     """One bar for one transfer; none where there is no terminal."""
 
     def __init__(self, screen: Console, name: str) -> None:
-        self._bar = _progress(screen)
+        self._bar = _progress(screen, TransferSpeedColumn(), TimeRemainingColumn())
         self._task = self._bar.add_task(plain(name), total=None)
 
     def draw(self, done: int, size: int) -> None:

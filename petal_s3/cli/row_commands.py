@@ -21,7 +21,7 @@ from petal_s3.cli.exit_codes import (
 from petal_s3.cli.options import ForPrograms, RowIds
 from petal_s3.cli.progress_bars import Bars
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json
+from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
 from petal_s3.service.reasons import NO_DRAIN
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(screen.headline(end.status.model_copy(update={"reason": end.reason})))
+        typer.echo(plain(end.status.headline))
+        if end.reason and end.reason not in end.status.headline:
+            typer.echo(plain(end.reason))
     return code
 
 
@@ -133,7 +135,7 @@ async def _pin(service: Service, ids: list[int], *, pinned: bool, for_programs: 
 
 @app.command()
 def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now, also those that are dead or cancelled."""
+    """Try these rows now; files of dead or cancelled ones are examined again, as if new."""
     with_service(lambda service: _each(service, service.retry, ids, for_programs=for_programs))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,8 +14,8 @@ from rich.text import Text
 
 from petal_s3.errors import plain
 from petal_s3.logs.sniff import shown_name
-from petal_s3.service.views.rows import RowView
-from petal_s3.service.views.status import StatusView
+from petal_s3.service.views.rows import RowView, percent
+from petal_s3.service.views.status import StatusView, spoken_s, tries_of
 from petal_s3.service.views.view import View
 
 V = TypeVar("V", bound=View)
@@ -38,33 +39,6 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 # -- status
 
 
-def headline(status: StatusView) -> str:
-    """One sentence: are my logs up, and if not, why?"""
-    status = _harmless(status)
-    counts = status.counts
-    up, going, waiting = counts["verified"], counts["uploading"], counts["queued"]
-    dead = f" {counts['dead']} cannot be sent." if counts["dead"] else ""
-    if status.drained_by is None:  # what a killed process had begun waits
-        going, waiting = 0, waiting + going
-    if not any(counts.values()):
-        return str(status.reason or "No log has been found yet.")
-    if not going and not waiting:
-        return f"{'The log is' if up == 1 else f'All {up} logs are'} up.{dead}" if up else dead[1:]
-    said = [f"{_logs(up)} up"]
-    said += [f"{_are(going)} on the way"] if going else []
-    said += [f"{_are(waiting)} waiting"] if waiting else []
-    reason = f": {status.reason}" if status.reason else "."
-    return f"{', '.join(said)}{reason}{dead}"
-
-
-def _logs(count: int) -> str:
-    return f"{count or 'No'} log{' is' if count < 2 else 's are'}"
-
-
-def _are(count: int) -> str:
-    return f"{count} {'is' if count == 1 else 'are'}"
-
-
 def status_view(
     status: StatusView, rows: Sequence[RowView], notes: Iterable[str]
 ) -> list[RenderableType]:
@@ -72,11 +46,11 @@ def status_view(
     status, rows = _harmless(status), [_harmless(row) for row in rows]
     notes = [plain(note) for note in notes]
     dead = [row for row in rows if row.state == "dead"]
-    parts: list[RenderableType] = [Text(headline(status), style="bold")]
+    parts: list[RenderableType] = [Text(status.headline, style="bold")]
     living = [row for row in rows if row.state != "dead"]
     if living:
         parts += ["", _table(status, living), *_not_shown(status, living), ""]
-    parts += [*_dead(status, dead), *_settling(status), *_facts(status)]
+    parts += [*_dead(status, dead), *_settling(status), *_unscanned(status), *_facts(status)]
     parts += [*_lacks(status), *status.advice, *notes]
     return parts
 
@@ -104,13 +78,12 @@ def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
     table.add_column("sent", justify="right", no_wrap=True)
     table.add_column("proof, or why not", overflow="fold")
     for row, name in zip(rows, names, strict=True):
-        share = 100 * row.sent_bytes // row.size if row.size else 100
         table.add_row(
             str(row.id),
             name,
             decimal(row.size),
             Text(row.state, style=_STYLES.get(row.state, "")),
-            f"{share}%",
+            f"{percent(row)}%",
             "see above" if row.reason and row.reason == status.reason else _why(row),
         )
     return table
@@ -145,30 +118,50 @@ def _settling(status: StatusView) -> list[str]:
     return [f"Still being written, or changed a moment ago: {', '.join(names)}."] if names else []
 
 
+def _unscanned(status: StatusView) -> list[str]:
+    if not status.unscanned:
+        return []
+    return [
+        f"Not in the outbox yet: {status.unscanned} in the log directories. The host takes them at"
+        " its next scan, petal-s3 drain at once."
+    ]
+
+
 def _facts(status: StatusView) -> list[str]:
     facts = []
     if status.backlog_bytes:
         pace = f" at {decimal(status.rate_bytes_s)}/s" if status.rate_bytes_s else ""
-        left = f", about {status.eta_s} s" if status.eta_s is not None else ""
+        left = f", about {spoken_s(status.eta_s)}" if status.eta_s is not None else ""
         facts.append(f"To send: {decimal(status.backlog_bytes)}{pace}{left}.")
-    offset = status.clock_offset_s
+    tries = tries_of(status)
+    facts += [tries] if tries else []
+    offset, heard = status.clock_offset_s, status.link_seen_s
     if status.drained_by is not None:
         clock = f", clock {offset:+.0f} s off S3's" if offset and abs(offset) >= 1 else ""
+        ago = f" (S3 answered {spoken_s(heard)} ago)" if heard is not None else ""
         facts.append(
-            f"Link {status.link}, credentials {status.credentials}, vehicle"
+            f"Link {status.link}{ago}, credentials {status.credentials}, vehicle"
             f" {status.flight_state}{clock}."
         )
     return [*facts, f"Outbox {status.outbox}, drained by {process_name(status.drained_by)}."]
 
 
 def _lacks(status: StatusView) -> list[str]:
-    """What the server lacks and what that costs, each with the answer that showed it."""
-    features = {} if status.capabilities is None else status.capabilities.features
+    """What the server lacks and what that costs, each with the answer that showed it, and when."""
+    if status.capabilities is None:
+        return []
     return [
-        f"The server {one.means} ({one.by.rstrip('.')})."
-        for one in features.values()
+        f"The server {one.means} ({one.by.rstrip('.')}; first seen {_ago(status, one.since)})."
+        for one in status.capabilities.features.values()
         if not one.offered
     ]
+
+
+def _ago(status: StatusView, since: int) -> str:
+    """How long before the status that was; its date where the clocks do not fit."""
+    if since <= status.as_of:
+        return f"{spoken_s(status.as_of - since)} ago"
+    return f"{datetime.fromtimestamp(since, timezone.utc):%Y-%m-%d}"
 
 
 def process_name(pid: int | None) -> str:

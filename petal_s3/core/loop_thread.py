@@ -56,6 +56,13 @@ class LoopThread:
                 runner.cancel(answer)
                 wait([answer])
 
+    def leave(self, work: Coroutine[object, object, object]) -> None:
+        """Do ``work`` in the thread without waiting for it; not at all where the loop has ended."""
+        if self.is_alive:
+            self._runner.begin(work, Future())
+        else:
+            work.close()
+
     def close(self) -> None:
         """End the loop and wait for that; safe to call twice."""
         self._ask_end()

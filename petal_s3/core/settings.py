@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,7 @@ from pydantic_settings import (
 
 from petal_s3.core import settings_rules as rules
 from petal_s3.core.settings_rules import GIB, MIB
-from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, config_file, read_yaml
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region, config_file, read_yaml
 
 __all__ = ["GIB", "MIB", "AddressStyle", "Settings", "SourceSettings"]
 
@@ -74,7 +75,10 @@ class Settings(BaseSettings):
         repr=False,  # a URL may hold a password
         description="POST answers temporary credentials; none: botocore's own chain",
     )
-    region: str = Field("us-east-1", description="region of the bucket")
+    region: str = Field(
+        "us-east-1",
+        description="region of the bucket; else AWS_REGION, AWS_DEFAULT_REGION",
+    )
     endpoint_url: _Url = Field(None, repr=False, description="any S3-compatible server; none: AWS")
     address_style: AddressStyle = Field(
         "auto",
@@ -101,13 +105,15 @@ class Settings(BaseSettings):
     ] = Field(
         (Path("~/ulog_records"), Path("~/rosbag_records")),
         validate_default=True,
-        description="directories to scan, separated by a colon",
+        description="directories in which logs are looked for, separated by a colon",
     )
     sources: Annotated[
         tuple[SourceSettings, ...], NoDecode, BeforeValidator(rules.parse_sources)
     ] = Field((), description="further directories with logs of other kinds: docs/sources.md")
     scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
-        300.0, description="seconds between scans"
+        900.0,
+        description="seconds between scans; new files are noticed by file-system events, or by"
+        " a scan every 30 s where those do not work",
     )
     settle_seconds: _Seconds = Field(
         10.0, description="a file must be unchanged this long before it is accepted"
@@ -147,11 +153,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order: arguments, environment, YAML file."""
+        """Order: arguments, environment, YAML file, the region of the AWS tools."""
         file = config_file()
-        if file is None:
-            return init_settings, env_settings
-        return init_settings, env_settings, InitSettingsSource(settings_cls, read_yaml(file))
+        in_file = read_yaml(file) if file is not None else {}
+        region = aws_region(os.environ)
+        return (
+            init_settings,
+            env_settings,
+            InitSettingsSource(settings_cls, in_file),
+            InitSettingsSource(settings_cls, {"region": region} if region else {}),
+        )
 
     @property
     def directories(self) -> tuple[Path, ...]:

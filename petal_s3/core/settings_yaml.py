@@ -13,6 +13,8 @@ from petal_s3.errors import ConfigError
 PREFIX = "PETAL_S3_"
 HOST_TOKEN_URL = "PETAL_SESSION_TOKEN_URL"  # noqa: S105 - a name; the host sets it
 CONFIG_FILE = Path("/etc/petal-s3.yaml")
+# In this order, where neither PETAL_S3_REGION nor the settings file names a region.
+AWS_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 _LONGEST_FILE_BYTES = 64 * 1024
 _DEEPEST = 4
@@ -25,6 +27,11 @@ def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
     if named:
         return Path(named)
     return CONFIG_FILE if CONFIG_FILE.is_file() else None
+
+
+def aws_region(environ: Mapping[str, str]) -> str:
+    """The region that the environment names for every AWS tool; empty where it names none."""
+    return next(filter(None, (environ.get(name, "").strip() for name in AWS_REGIONS)), "")
 
 
 def read_yaml(file: Path) -> dict[str, object]:

@@ -12,7 +12,16 @@ from typing import TypeVar
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import Settings
-from petal_s3.errors import BadInput, LocalStorageError, NotAllowed, NotNow, S3UploadError
+from petal_s3.errors import (
+    BadInput,
+    LocalStorageError,
+    NotAllowed,
+    NotNow,
+    S3DownloadError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    S3UploadError,
+)
 from petal_s3.host import install as host_files
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
@@ -89,6 +98,20 @@ async def _settled(service: Service, row: Row) -> Row:
             now = await service.outbox(queries.get, row.id)
             if not await service.waiting.is_sending(now):
                 raise
+
+
+def asked(
+    thread: LoopThread,
+    work: Coroutine[object, object, T],
+    kind: type[S3UploadError | S3DownloadError] | None = None,
+) -> T:
+    """As :func:`run_in`; errors are raised as ``kind``, except that an object is missing."""
+    try:
+        return run_in(thread, work)
+    except S3IntegrationError as error:
+        if kind is None or isinstance(error, (kind, S3FileNotFoundError)):
+            raise
+        raise kind.of(error) from error
 
 
 def run_in(thread: LoopThread, work: Coroutine[object, object, T]) -> T:

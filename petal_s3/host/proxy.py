@@ -10,7 +10,7 @@ from typing import Any
 
 from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3UploadError, as_json
+from petal_s3.errors import S3DownloadError, S3UploadError, as_json
 from petal_s3.host import health
 from petal_s3.host.proxy_answers import Fail, answered, raised
 from petal_s3.host.proxy_sessions import SessionsProxy
@@ -18,6 +18,7 @@ from petal_s3.host.proxy_uploads import AwaitedUploads, Progress
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.s3.responses import url_life_s
 from petal_s3.service import signing
+from petal_s3.service.file_info import exists
 from petal_s3.service.service import Service
 from petal_s3.service.views import objects as views
 from petal_s3.service.views.rows import RowView
@@ -50,18 +51,13 @@ class S3BucketProxy:
         what a method answers, or raises."""
         self._own = service is None
         if service is None:
-            service = Service(
-                load_settings(
-                    session_token_url=session_token_url,
-                    bucket_name=bucket_name,
-                    region=region,
-                    upload_prefix=upload_prefix,
-                    request_timeout=request_timeout,
-                    **settings,
-                )
-            )
+            settings |= {"session_token_url": session_token_url, "bucket_name": bucket_name}
+            settings |= {"region": region, "upload_prefix": upload_prefix}
+            settings |= {"request_timeout": request_timeout}
+            service = Service(load_settings(**settings))
         self.service = service
         self.bucket_name = service.settings.bucket_name
+        self.region = service.settings.region
         self.upload_prefix = service.settings.upload_prefix
         self.session_token_url = service.settings.session_token_url or ""
         self.request_timeout = service.settings.request_timeout
@@ -131,13 +127,20 @@ class S3BucketProxy:
 
     @answered()
     async def list_files(
-        self, prefix: str | None = None, max_keys: int = 100, *, token: str | None = None
+        self,
+        prefix: str | None = None,
+        max_keys: int = 100,
+        *,
+        token: str | None = None,
+        machine_id: str | None = None,
     ) -> views.ListView:
         """Up to ``max_keys`` objects of this machine; ``prefix`` relative to its folder, or whole.
 
-        ``token``: the ``next_token`` of the answer before.
+        ``token``: the ``next_token`` of the answer before. ``machine_id``: an id of this machine.
         """
-        whole, page = await self.service.objects.page(prefix, limit=max_keys, token=token)
+        whole, page = await self.service.objects.page(
+            prefix, limit=max_keys, token=token, machine_id=machine_id
+        )
         return views.list_view(self.service.settings, whole, page)
 
     @answered(S3DownloadError.of)
@@ -195,12 +198,8 @@ class S3BucketProxy:
     # -- more about objects
 
     async def file_exists(self, key: str) -> bool:
-        """Whether there is such an object of this machine; raises when S3 cannot be asked."""
-        try:
-            await raised(self, self.service.objects.head(key))
-        except S3FileNotFoundError:
-            return False
-        return True
+        """Whether this machine has such an object; of another's key it is false, unasked."""
+        return await raised(self, exists(self.service.objects, key))
 
     @answered()
     async def generate_presigned_url(

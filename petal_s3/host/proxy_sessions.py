@@ -10,10 +10,12 @@ from typing import Protocol
 from petal_s3.errors import S3UploadError
 from petal_s3.host.proxy_answers import Answering, answered
 from petal_s3.service import sessions, temporary_files
+from petal_s3.service.file_names import original_names
 from petal_s3.service.service import Service
 from petal_s3.service.views.objects import (
     PresignUploadView,
     SessionEndView,
+    SessionFileView,
     SessionLogsView,
     file_view,
 )
@@ -53,9 +55,15 @@ class SessionsProxy:
 
     @answered()
     async def list_logs(self, session_id: str) -> SessionLogsView:
-        """``files`` of a session that are in the bucket."""
+        """``files`` of a session that are in the bucket, each with its original ``file_name``."""
         found = await sessions.list_logs(self._service, session_id)
-        files = [file_view(self._service.settings, item) for item in found]
+        names = await original_names(self._service, session_id, found)
+        files = [
+            SessionFileView(
+                **file_view(self._service.settings, item).model_dump(), file_name=file_name
+            )
+            for item, file_name in zip(found, names, strict=True)
+        ]
         return SessionLogsView(session_id=session_id, files=files)
 
     @answered()

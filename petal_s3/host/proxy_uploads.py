@@ -8,7 +8,6 @@ from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 
 from petal_s3.core.tasks import cancelled_meanwhile
-from petal_s3.errors import BadInput
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -36,13 +35,12 @@ class AwaitedUploads:
         machine_id: str | None,
         on_progress: Progress | None,
     ) -> Row:
-        """Enter a file and return its settled row; raises :class:`BadInput`, :class:`NotNow`.
+        """Enter a file and return its settled row; raises :class:`NotAllowed`, :class:`NotNow`.
 
         A caller that is cancelled cancels the row, unless the row existed before.
         """
         service = self._service
-        if machine_id is not None and machine_id not in service.ownership.machine_ids:
-            raise BadInput(f"This machine is not {machine_id!r}.", code="not_allowed", status=403)
+        service.ownership.check_machine(machine_id)
         newest = await service.outbox(queries.rows, None, 1)
         entering = asyncio.ensure_future(service.enqueue(path, key=key, name=name))
         given_up = await cancelled_meanwhile(entering)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.core.settings_loading import check_settings
-from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region
 from petal_s3.errors import BadInput, Conflict
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup_of, read
@@ -68,13 +68,17 @@ def _secret(name: str, value: str) -> bool:
     return False
 
 
-def _default_directories() -> dict[str, str]:
-    """The default directories, absolute: ``~`` differs between users."""
+def _defaults() -> dict[str, str]:
+    """What is written where nothing else is said: the directories, absolute, as ``~`` differs
+    between users; and the region of the AWS tools, which the host's environment may lack.
+    """
     fields = Settings.model_fields
     log_dirs = ":".join(str(path) for path in fields["log_dirs"].default)
     defaults = {"state_dir": str(fields["state_dir"].default), "log_dirs": log_dirs}
     home = str(_home())
-    return {name: value.replace("~", home) for name, value in defaults.items()}
+    found = {name: value.replace("~", home) for name, value in defaults.items()}
+    region = aws_region(os.environ)
+    return {**found, "region": region} if region else found
 
 
 def _home() -> Path:
@@ -91,13 +95,13 @@ def plan(
 ) -> tuple[list[Change], Json, list[str]]:
     """The changes to ``file``, the settings it then holds, and the sentences to show.
 
-    ``given`` are the settings to write; default directories are added where none are set. Raises
+    ``given`` are the settings to write; defaults are added where the file says nothing. Raises
     :class:`Conflict` when the file says otherwise than ``given`` and ``force`` is not set,
     :class:`ConfigError` for a wrong value.
     """
     exists = file.is_file()
     text, old = read(file) if exists else (_TITLE, {})
-    wanted = {**{n: v for n, v in _default_directories().items() if n not in old}, **given}
+    wanted = {**{n: v for n, v in _defaults().items() if n not in old}, **given}
     judged = check_settings({"bucket_name": _ANY_BUCKET, **old, **wanted})
     if not force:
         before = check_settings({"bucket_name": _ANY_BUCKET, **old})

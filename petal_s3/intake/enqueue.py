@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from petal_s3.core.threads import run_in
-from petal_s3.errors import BadInput, NotAllowed, NotFinished, S3FileNotFoundError
-from petal_s3.intake.entry import Intake, RowOptions, enter_log
+from petal_s3.errors import BadInput, NotAllowed, S3FileNotFoundError
+from petal_s3.intake.entry import Intake, RowOptions, check_written, enter_log
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.intake.spooling import enter_copy
 from petal_s3.logs.opening import os_refusal
@@ -35,8 +35,7 @@ async def enqueue(
     real, directory = await run_in(
         intake.files, locate, path, intake.directories, inside_only=inside_only
     )
-    if await run_in(intake.files, intake.open_for_writing, [str(real)]):
-        raise NotFinished(f"{real.name} is still being written; enqueue it when it is closed.")
+    await check_written(intake, real)
     name = Path(options.name or os.fspath(path)).name
     if not name:
         raise BadInput("This is not a file name.", code="bad_name")

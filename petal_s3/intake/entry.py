@@ -17,15 +17,15 @@ from types import MappingProxyType
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
-from petal_s3.errors import NotAFlightLog
+from petal_s3.errors import NotAFlightLog, NotFinished
 from petal_s3.intake.log_directories import LogDirectory, checked_log_directories
 from petal_s3.intake.proven_before import known_again
-from petal_s3.intake.writers import open_for_writing
+from petal_s3.intake.writers import locked, open_for_writing
 from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import Identity
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering
-from petal_s3.outbox.rows import Entry, Row, printable
+from petal_s3.outbox.rows import REFUSED, Entry, Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
 log = logging.getLogger("petal_s3")
@@ -96,6 +96,24 @@ async def enter_log(
 ) -> Row:
     """Examine the log at ``path`` and enter it into the outbox, durably; return its row.
 
+    Arguments and errors as :func:`examined`.
+    """
+    entry = await examined(intake, path, options, directory=directory, copy_of=copy_of)
+    row = await intake.outbox(entering.enqueue, entry)
+    log.info("enqueued key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
+    return row
+
+
+async def examined(
+    intake: Intake,
+    path: Path,
+    options: RowOptions,
+    *,
+    directory: LogDirectory | None = None,
+    copy_of: Path | None = None,
+) -> Entry:
+    """Examine the log at ``path``; return what is to be entered of it.
+
     ``directory``: the log directory it belongs to; none for a file outside of all. ``copy_of``:
     for a copy in the spool the file it was made of, or the copy itself where that is not known.
     Raises as :func:`~petal_s3.logs.log_file.FlightLog.read`, and :class:`LocalStorageError`.
@@ -121,9 +139,14 @@ async def enter_log(
             found.identity,
             part_size=intake.settings.part_size,
         )
-    row = await intake.outbox(entering.enqueue, entry)
-    log.info("enqueued key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
-    return row
+    return entry
+
+
+async def check_written(intake: Intake, path: Path) -> None:
+    """Raise :class:`NotFinished` while a program writes to the file at ``path``."""
+    written = bool(await run_in(intake.files, intake.open_for_writing, [str(path)]))
+    if written or await run_in(intake.files, locked, str(path)):
+        raise NotFinished(f"{path.name} is still being written; enqueue it when it is closed.")
 
 
 async def enter_refused(
@@ -133,7 +156,7 @@ async def enter_refused(
     log.warning("file refused path=%s code=%s", ascii(str(path)), error.code)
     with contextlib.suppress(OSError):
         found = FlightLog(
-            Path(printable(str(path))), "unknown", Identity.of(os.lstat(path)), "refused", _NO_FACTS
+            Path(printable(str(path))), "unknown", Identity.of(os.lstat(path)), REFUSED, _NO_FACTS
         )
         options = RowOptions(name=path.name, priority=PRIORITY_FOUND)
         entry = _entry(intake, found, options, directory or _outside(intake), None)

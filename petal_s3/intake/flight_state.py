@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from petal_s3.intake import flight_holds as holds
+from petal_s3.intake.flight_holds import Hold
+
 # MAVLink common.xml: MAV_LANDED_STATE, MAV_MODE_FLAG, MAV_COMPONENT, MAV_AUTOPILOT, MAV_TYPE.
 _IN_THE_AIR = {2, 3, 4}
 _ARMED_FLAG = 128
@@ -16,9 +19,9 @@ _LEAF_IN_THE_AIR = {3, 4, 5, 20, 21}
 CONFIRMATIONS = 3  # heartbeats in a row that say "disarmed" before a flight counts as ended
 AIRBORNE_CONFIRMATIONS = 30  # the same while something still says "in the air" (a crash does)
 LISTEN_S = 30.0  # how long to listen for an autopilot before it counts as absent
-SILENT_S = 10.0
-HOLD_S = 600.0  # how long a lost armed vehicle counts as flying
-_DECLARED = "The vehicle was said to be armed (POST /flight); uploads wait until it is not."
+SILENT_S = 10.0  # how long an autopilot may be silent before nothing is sent any more
+HOLD_S = 600.0  # how long a silent autopilot, which could be heard, holds up the uploads
+DEAF_S = 86_400.0  # a lock held for a day is no download: the host lets go of it after each file
 
 
 @dataclass(frozen=True)
@@ -52,48 +55,74 @@ class FlightState:
         """``listening_since``: when listening began; none where no autopilot can be heard."""
         self.flights_ended = 0
         self.ended_at: float | None = None
-        self._listening_since = listening_since
+        self.declared: bool | None = None
+        """What was said in place of the autopilot; none where nothing was, or it was heard."""
+        self._declared_since = ""
+        self._listens = listening_since is not None
         self._system: int | None = None
         self._armed: bool | None = None
-        self._heard_at = 0.0
+        """What the autopilot said last; none where it was not heard, or is not waited for."""
+        self._heard_at = listening_since or 0.0
+        self._deaf_since: float | None = None
+        self._deaf_s = 0.0  # before `_deaf_since`, and since it was heard
+        self._unheard = False  # it was not heard since the host was deaf
         self._disarmed_in_a_row = 0
         self._disarmed_at = 0.0
         self._landed_state = 0
         self._leaf_status: int | None = None
-        self._declared: bool | None = None
+
+    # -- what is heard and said
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
         """Take in a HEARTBEAT of any sender."""
         if not beat.from_autopilot:
             return
         self._give_up(now)
-        another = self._system is not None and beat.system != self._system
-        if another and (self._armed or now - self._heard_at <= SILENT_S):
-            return  # another vehicle on the same network: it says nothing about ours
+        armed = bool(beat.base_mode & _ARMED_FLAG)
+        if self._system is not None and beat.system != self._system:
+            # Another vehicle on the same network says nothing about ours. One that is armed may be
+            # ours under a new number; that ours is disarmed is not believed before it is given up.
+            silent = self._armed is None or (not self._armed and armed)
+            if not silent or now - self._heard_at <= SILENT_S:
+                return
         self._system = beat.system
-        self.told(armed=bool(beat.base_mode & _ARMED_FLAG), now=now)
+        self.told(armed=armed, now=now)
 
-    def declare(self, *, armed: bool, now: float) -> bool:
+    def hearing(self, *, possible: bool, now: float) -> None:
+        """Take in whether the host can hear an autopilot from now on."""
+        if possible and self._deaf_since is not None:
+            self._deaf_s += now - self._deaf_since
+            self._deaf_since = None
+        elif not possible and self._deaf_since is None:
+            self._deaf_since = now
+            self._unheard = True
+
+    def declare(self, *, armed: bool, now: float, since: str = "") -> bool:
         """Take in what a person or program says where no autopilot is heard.
 
         It counts until something else is said or an autopilot is heard; false when one is.
+        ``since``: when it was said, for people.
         """
         if self._armed is not None and now - self._heard_at <= SILENT_S:
             return False
         flew = self.state(now) == "armed"
-        self._declared = armed
+        self.declared, self._declared_since = armed, since
         if flew and not armed:
             self._end(now)
         self._armed = None  # an autopilot that fell silent: the person knows better
         return True
 
+    def withdraw(self) -> None:
+        """What was declared counts no more."""
+        self.declared = None
+
     def told(self, *, armed: bool, now: float) -> None:
         """Take in one statement of the autopilot that the vehicle is armed or not."""
-        self._heard_at = now
-        if self._declared is not None:
-            if self._declared and not armed:
+        self._heard(now)
+        if self.declared is not None:
+            if self.declared and not armed:
                 self._end(now)
-            self._declared = None
+            self.declared = None
         if armed:
             self._armed = True
             self._disarmed_in_a_row = 0
@@ -116,6 +145,8 @@ class FlightState:
         """Take in LEAF_STATUS.status."""
         self._leaf_status = value
 
+    # -- what it means
+
     @property
     def may_be_ending(self) -> bool:
         """Whether the first heartbeat has just said that an armed vehicle is disarmed."""
@@ -124,36 +155,59 @@ class FlightState:
     def state(self, now: float) -> str:
         """``armed``, ``disarmed`` or ``unknown``."""
         self._give_up(now)
-        if self._declared is not None:
-            return "armed" if self._declared else "disarmed"
-        if self._armed is None or now - self._heard_at > SILENT_S:
-            return "armed" if self._armed else "unknown"
-        return "armed" if self._armed else "disarmed"
+        if self.declared is not None:
+            return "armed" if self.declared else "disarmed"
+        if self._armed:
+            return "armed"
+        unsure = self._armed is None or self._unheard or now - self._heard_at > SILENT_S
+        return "unknown" if unsure else "disarmed"
 
-    def send_blocked_reason(self, now: float) -> str | None:
+    def hold(self, now: float) -> Hold | None:
         """Why nothing may be sent now; none when it may."""
         self._give_up(now)
-        if self._declared is not None:
-            return _DECLARED if self._declared else None
+        if self.declared is not None:
+            return holds.declared_armed(self._declared_since) if self.declared else None
+        deaf = self._deaf_since is not None
+        silent = now - self._heard_at > SILENT_S
+        if self._armed is None:
+            return self._listening(now)
         if self._armed:
-            if now - self._heard_at > SILENT_S:
-                return "Contact with the armed vehicle was lost; uploads wait 10 minutes."
-            return "The vehicle is armed; uploads wait until it has landed."
-        if (
-            self._armed is None
-            and self._listening_since is not None
-            and now - self._listening_since < LISTEN_S
-        ):
-            return "Listening for up to 30 s whether the vehicle is armed."
-        return None
+            return holds.ARMED if not silent else holds.ARMED_UNHEARD if deaf else holds.LOST
+        if deaf or self._unheard:
+            return holds.DEAF if deaf else holds.UNHEARD
+        return holds.SILENT if silent else None
+
+    def _listening(self, now: float) -> Hold | None:
+        """Why nothing is sent where no autopilot was heard: never for longer than ``HOLD_S``."""
+        passed = self._silent_s(now) >= LISTEN_S or now - self._heard_at >= HOLD_S
+        if not self._listens or passed:
+            return None
+        return holds.LISTENING if self._deaf_since is None else holds.LISTENING_DEAF
+
+    def _silent_s(self, now: float) -> float:
+        """Seconds since it was heard, or listening began, in which it could have been heard."""
+        deaf_s = self._deaf_s + (0.0 if self._deaf_since is None else now - self._deaf_since)
+        return now - self._heard_at - deaf_s
+
+    def _heard(self, now: float) -> None:
+        self._heard_at = now
+        self._deaf_s = 0.0
+        if self._deaf_since is None:
+            self._unheard = False
+        else:
+            self._deaf_since = now
 
     def _airborne(self) -> bool:
         return self._landed_state in _IN_THE_AIR or self._leaf_status in _LEAF_IN_THE_AIR
 
     def _give_up(self, now: float) -> None:
-        if self._armed and now - self._heard_at > HOLD_S:
+        """Wait no longer for an autopilot that was silent for long, or that nobody can hear."""
+        deaf_s = 0.0 if self._deaf_since is None else now - self._deaf_since
+        if self._silent_s(now) <= HOLD_S and deaf_s <= DEAF_S:
+            return
+        if self._armed:
             self._end(now)
-            self._armed = None
+        self._armed = None
 
     def _end(self, ended_at: float) -> None:
         self._armed = False

@@ -36,6 +36,10 @@ class StableFiles:
         """The files that are watched."""
         return list(self._files)
 
+    def watches(self, path: str) -> bool:
+        """Whether the file at ``path`` is watched; from any thread."""
+        return path in self._files
+
     def identity(self, path: str) -> Identity | None:
         """The file at ``path`` as it was when last checked; none where it is not watched."""
         watched = self._files.get(path)

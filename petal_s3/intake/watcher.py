@@ -15,7 +15,8 @@ from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
 from petal_s3.intake.flight_state import FlightState
-from petal_s3.intake.log_directories import directory_of, find_logs
+from petal_s3.intake.log_directories import directory_of, look_through
+from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.writers import locked
 from petal_s3.logs.opening import Identity
@@ -42,50 +43,59 @@ class Watcher:
 
     def __init__(self, intake: Intake, flight: FlightState, *, now: Clock = clock.now) -> None:
         self.settling = StableFiles(intake.settings.settle_seconds)
-        self.trouble = ""
-        """Why no log can be found or entered now; empty when all is well."""
+        self.noticing = Noticing(intake.settings, now, self.settling.watches)
         self._intake = intake
         self._flight = flight
         self._now = now
-        self._scan_at = now()
-        self._scan_asked = asyncio.Event()
+        self._failure = ""
         self._flights_ended = 0
+
+    @property
+    def trouble(self) -> str:
+        """Why no log can be found or entered now; empty when all is well."""
+        return self._failure
+
+    @property
+    def advice(self) -> list[str]:
+        """What a person should do so that every log is found."""
+        return self.noticing.advice
 
     def ask_scan(self) -> None:
         """Scan soon: there may be a new log."""
-        self._scan_asked.set()
+        self.noticing.asked.set()
 
     async def watch(self) -> None:
         """Repeat :meth:`step`, until cancelled; what fails is repeated a little later."""
-        self._scan_at = self._now()
-        while True:
-            # A step that crashes must not end the watch: the next one may fare better.
-            [failure] = await asyncio.gather(self.step(), return_exceptions=True)
-            pause_s = self._noted(failure)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._scan_asked.wait(), pause_s)
+        self.noticing.begin()
+        try:
+            while True:
+                # A step that crashes must not end the watch: the next one may fare better.
+                [failure] = await asyncio.gather(self.step(), return_exceptions=True)
+                pause_s = self._noted(failure)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.noticing.asked.wait(), pause_s)
+        finally:
+            await self.noticing.end(self._intake.files)
 
     async def step(self) -> None:
         """Scan if asked, if it is time or if a flight has ended; enter files that have settled.
 
         Raises :class:`LocalStorageError` while state directory or outbox cannot be used.
         """
-        if self._scan_asked.is_set() or self._now() >= self._scan_at or self._flight_has_ended():
-            self._scan_asked.clear()
-            self._scan_at = self._now()  # it is made again when it fails
+        await self.noticing.look(self._intake.files)
+        if self._flight_has_ended() or self.noticing.due():
             await self.scan()
-            self._scan_at = self._now() + self._intake.settings.scan_interval
         await self.accept_settled()
 
     def _noted(self, failure: BaseException | None) -> float:
         """Log why a step failed, if it did; return how many seconds to wait for the next one."""
-        known, self.trouble = self.trouble, ""
+        known, self._failure = self._failure, ""
         if failure is None:
             return self.poll_s
         if isinstance(failure, S3IntegrationError):
-            self.trouble = failure.message
-            if self.trouble != known:  # logged once: the disk may be full of such lines
-                log.warning("scan deferred code=%s reason=%s", failure.code, self.trouble)
+            self._failure = failure.message
+            if self._failure != known:  # logged once: the disk may be full of such lines
+                log.warning("scan deferred code=%s reason=%s", failure.code, self._failure)
         elif isinstance(failure, Exception):
             log.error("scan crashed", exc_info=failure)
         else:
@@ -103,7 +113,14 @@ class Watcher:
         Raises :class:`LocalStorageError`.
         """
         intake = self._intake
-        files = await run_in(intake.files, find_logs, intake.settings)
+        self.noticing.begins()
+        found = await run_in(intake.files, look_through, intake.settings)
+        new = await self._watch_new(list(found.files.items()))
+        await self.noticing.ended(found, intake.files)
+        return new
+
+    async def _watch_new(self, files: list[FoundFile]) -> int:
+        intake = self._intake
         fresh: list[FoundFile] = []
         for start in range(0, len(files), _CHUNK):
             fresh += await intake.outbox(queries.without_row, files[start : start + _CHUNK])

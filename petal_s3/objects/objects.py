@@ -66,16 +66,20 @@ class Objects:
     # -- looking
 
     async def page(
-        self, prefix: str | None = None, *, limit: int = 100, token: str | None = None
+        self,
+        prefix: str | None = None,
+        *,
+        limit: int = 100,
+        token: str | None = None,
+        machine_id: str | None = None,
     ) -> tuple[str, Page]:
         """Up to ``limit`` objects below ``prefix``, and the whole prefix.
 
-        ``prefix``: whole, or below the machine's own.
-
+        ``prefix``: whole, or below that of ``machine_id``, which is one of ours.
         S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
         ``next_token`` of the page before.
         """
-        whole = self._ownership.listing_prefix(prefix)
+        whole = self._ownership.listing_prefix(prefix, machine_id)
         if token is not None and (not token.isprintable() or len(token) > _LONGEST_TOKEN):
             raise BadInput("token is the next_token of the page before.")
         found: list[ObjectInfo] = []

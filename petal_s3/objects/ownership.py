@@ -68,6 +68,11 @@ class KeyOwnership:
             for reading in _readings(key)
         )
 
+    def check_machine(self, machine_id: str | None) -> None:
+        """Raise :class:`NotAllowed` for the id of another machine; none is this one."""
+        if machine_id is not None and machine_id not in self.machine_ids:
+            raise NotAllowed(f"This machine is not {machine_id!r}.")
+
     def check(self, key: str) -> str:
         """Return the key that ``key``, or the URI ``s3://bucket/key``, names.
 
@@ -101,13 +106,16 @@ class KeyOwnership:
         """Below what things are only handed over, also under an id that was used before."""
         return tuple(temporary_folder(f"{self.prefix}{one}/") for one in self.machine_ids)
 
-    def listing_prefix(self, prefix: str | None) -> str:
+    def listing_prefix(self, prefix: str | None, machine_id: str | None = None) -> str:
         """Turn what a caller asks to list into a whole prefix that is owned.
 
-        Raises as :meth:`check`.
+        ``machine_id``: the one of our ids below which a relative ``prefix`` lies. Raises as
+        :meth:`check` and :meth:`check_machine`.
         """
+        self.check_machine(machine_id)
+        home = self.machine_prefix if machine_id is None else f"{self.prefix}{machine_id}/"
         if not prefix:
-            return self.machine_prefix
+            return home
         prefix = self._plain(prefix)
         _check_text(prefix)
         if any(prefix.startswith(one) for one in self.owned_prefixes):
@@ -115,7 +123,7 @@ class KeyOwnership:
         elif prefix.startswith((self.prefix or "\0", _DELETED)):
             raise NotAllowed("This prefix does not belong to this machine.")
         else:
-            whole = self.machine_prefix + prefix
+            whole = home + prefix
             _check_text(whole)
         for reading in _readings(whole):
             inside = any(reading.startswith(one) for one in self.owned_prefixes)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 
+from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import requests
+from petal_s3.outbox import queries, requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.rows import SAME_FILE, Entry, Row, columns
+from petal_s3.outbox.rows import REFUSED, SAME_FILE, Entry, Row, columns
 
 _OF_THE_FILE = {
     "key",
@@ -37,7 +38,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
             return _insert(outbox, entry, "queued")
         if _may_be_open(row) and row.state in {"dead", "cancelled"}:
             # A changed file is noticed when it is opened.
-            return requests.retry_inside(outbox, row.id)
+            return requests.queue_again(outbox, row.id)
         if row.state in {"dead", "cancelled"} or (
             row.state == "queued"
             and row.identity != entry.identity
@@ -51,6 +52,27 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
                 id=row.id,
             )
         return row
+
+
+def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
+    """Queue a dead or cancelled row, of which the file was examined; any other stays as it is.
+
+    What S3 may hold of it is kept: a changed file is noticed when it is opened.
+    Raises :class:`Conflict` (``same_file``) where another row has the file that lies there now.
+    """
+    with outbox.sql.write():
+        row = queries.get(outbox, row_id)
+        if row.state not in {"dead", "cancelled"}:
+            return row
+        other = _same_file(outbox, entry)
+        if other is not None and other.id != row.id:
+            raise Conflict(
+                f"Its file is that of row {other.id} now, which is {other.state}.", code="same_file"
+            )
+        judged = row.identity == entry.identity and row.verdict != REFUSED
+        if judged or _may_be_stored(row, entry.identity):
+            return requests.queue_again(outbox, row.id)
+        return _replace_file(outbox, row, entry)
 
 
 def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:

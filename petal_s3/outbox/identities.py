@@ -75,7 +75,7 @@ def _give_file(
                 **file,
                 **about,
             )
-        _retry_given_up(outbox, known)
+        _take_up_again(outbox, known, {**about, "kind": row.kind})
         return outbox.settle(
             row,
             f"state = 'cancelled', {always}, code = 'same_file', reason = :reason",
@@ -83,9 +83,15 @@ def _give_file(
         )
 
 
-def _retry_given_up(outbox: Outbox, row: Row) -> None:
+def _take_up_again(outbox: Outbox, row: Row, about: Mapping[str, Value]) -> None:
+    """Queue a row that was given up: its file was examined just now, and judged."""
     if row.state in {"dead", "cancelled"}:
-        requests.retry_inside(outbox, row.id)
+        requests.queue_again(outbox, row.id)
+        outbox.sql.change(
+            "UPDATE log SET kind = :kind, verdict = :verdict, facts = :facts WHERE id = :id",
+            id=row.id,
+            **{name: about[name] for name in ("kind", "verdict", "facts")},
+        )
 
 
 def change_path(outbox: Outbox, row: Row, path: str) -> Row | None:

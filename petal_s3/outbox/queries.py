@@ -37,6 +37,23 @@ def without_row(
     return [(path, identity) for path, identity in files if not _knows(outbox, path, identity)]
 
 
+def unseen(outbox: Outbox, files: Sequence[tuple[str, Identity]]) -> list[str]:
+    """Paths of the files that no scan has seen: those of :func:`without_row` without a dead row."""
+    return [path for path, file in without_row(outbox, files) if not _is_dead(outbox, path, file)]
+
+
+def _is_dead(outbox: Outbox, path: str, identity: Identity) -> bool:
+    """Whether the very file could not be read: it is looked at again, but it was seen."""
+    found = outbox.sql.records(
+        "SELECT 1 AS one FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
+        " AND mtime_ns = :mtime_ns AND state = 'dead' AND code = 'unreadable' LIMIT 1",
+        path=printable(path),
+        size=identity.size,
+        mtime_ns=identity.mtime_ns,
+    )
+    return bool(found)
+
+
 def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
     """By path, size and time: some file systems give new inodes at each mount.
 

@@ -46,19 +46,30 @@ def move_proven(outbox: Outbox, source_key: str, dest_key: str, etag: str) -> in
 
 
 def retry(outbox: Outbox, row_id: int) -> Row:
-    """Try a waiting row now, a dead or cancelled one again."""
+    """Try a waiting row now. Any other stays as it is: one that was given up is examined first."""
     with outbox.sql.write():
-        return retry_inside(outbox, row_id)
+        row = queries.get(outbox, row_id)
+        return queue_again(outbox, row.id) if row.state == "queued" else row
 
 
-def retry_inside(outbox: Outbox, row_id: int) -> Row:
-    """As :func:`retry`, inside a transaction that is open."""
+def queue_again(outbox: Outbox, row_id: int) -> Row:
+    """Queue a row, due now, inside a transaction that is open; its file has been examined."""
     row = queries.get(outbox, row_id)
     if row.state in {"verified", "uploading"}:
         return row
     return outbox.one(
         "UPDATE log SET state = 'queued', due_at = 0, code = '', reason = '', failures = 0"
         " WHERE id = :id RETURNING *",
+        id=row_id,
+    )
+
+
+def refuse_again(outbox: Outbox, row_id: int, code: str, reason: str) -> None:
+    """Record why the file of a dead row is no log now; a row in another state stays as it is."""
+    outbox.sql.change(
+        "UPDATE log SET code = :code, reason = :reason WHERE id = :id AND state = 'dead'",
+        code=code,
+        reason=reason,
         id=row_id,
     )
 

@@ -11,6 +11,9 @@ from petal_s3.logs.log_file import content_type_of
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.database import Record
 
+REFUSED = "refused"
+"""The verdict of a file that is no log: its row is dead."""
+
 
 @dataclass(frozen=True)
 class Receipt:

@@ -18,7 +18,7 @@ _OPTIONAL = {
     "ListMultipartUploads",
     *(
         f"{verb}Bucket{setting}"
-        for verb in ("Get", "Put")
+        for verb in ("Get", "Put", "Delete")
         for setting in (
             "Versioning",
             "Encryption",
@@ -34,6 +34,9 @@ _HEADS = {"HeadObject", "HeadBucket"}
 _CLOCK_WORDS = re.compile(r"\bdate\b|signature expired|not yet current", re.IGNORECASE)
 _NO_CODE = "An answer came in which S3 would name a code ({told})."
 _LOGIN_PAGE = "A web page came instead of an answer of S3 ({told}): the network may need a login."
+_WITHOUT_TLS = (
+    "PETAL_S3_ENDPOINT_URL is http://: a TLS-only policy of the bucket refuses every request there."
+)
 _WORDLESS = "S3 did not say why ({told}); it is tried again."
 # A 404 to what names an upload is about the upload, whatever the code says (Ceph: NoSuchKey).
 _OF_AN_UPLOAD = {
@@ -45,8 +48,13 @@ _OF_AN_UPLOAD = {
 }
 
 
-def answered(error: boto.ClientError, options: str) -> S3IntegrationError:
-    """Our error for an answer that is an error; ``options``: what the request carried, in words."""
+def answered(
+    error: boto.ClientError, options: str, *, over_http: bool = False
+) -> S3IntegrationError:
+    """Our error for an answer that is an error; ``options``: what the request carried, in words.
+
+    ``over_http``: it went without TLS, which a bucket's policy may refuse.
+    """
     answer: Answer = error.response
     details = answer.get("Error", {})
     meta = answer.get("ResponseMetadata", {})
@@ -65,6 +73,8 @@ def answered(error: boto.ClientError, options: str) -> S3IntegrationError:
             kind, our_code, sentence = NotS3, "not_s3", _NO_CODE
     if our_code == "not_implemented" and "server-side-encryption" in told.asked:
         sentence = f"{sentence} If that is its encryption, set PETAL_S3_SSE."
+    if our_code == "forbidden" and over_http:
+        sentence = f"{sentence} {_WITHOUT_TLS}"
     found = kind(sentence.format(told=told), code=our_code, retry_after_s=retry_after_s(headers))
     found.told = told
     return found

@@ -21,6 +21,7 @@ from petal_s3.s3.connection import Connection
 from petal_s3.s3.credentials import Credentials, TokenService
 from petal_s3.s3.error_mapping import ErrorTranslation
 from petal_s3.s3.evidence import root_of
+from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.options import spoken
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import LONGEST_URL_S, status
@@ -53,11 +54,13 @@ class Calls:
     ) -> None:
         self.answered = 0
         """How many calls S3 has answered well: it grows while the link works."""
+        self.link_state = LinkState()
         self.connection = Connection(settings, tokens, server_clock)
         self.timeout_s = settings.timeout_s
         self.patience = settings.patience
         self.now = now
         self._bucket = settings.bucket
+        self._over_http = (settings.endpoint_url or "").lower().startswith("http:")
         self._clock = server_clock
         self._tokens = tokens
         self._refreshed_at = float("-inf")
@@ -147,6 +150,18 @@ class Calls:
     async def _try(
         self, operation: str, part: FilePart | None, *, slow: bool, params: Params
     ) -> Answer:
+        try:
+            answer = await self._answer(operation, part, slow=slow, params=params)
+        except S3IntegrationError as error:
+            self.link_state.failed(error, self.now())
+            raise
+        self.answered += 1
+        self.link_state.heard(self.now(), well=True)
+        return answer
+
+    async def _answer(
+        self, operation: str, part: FilePart | None, *, slow: bool, params: Params
+    ) -> Answer:
         client = await self.connection.open()
         with self.errors(spoken(params)):
             call = getattr(client, operation)(Bucket=self._bucket, **params)
@@ -161,12 +176,11 @@ class Calls:
             raise NotS3(FROM_CACHE)
         if root_of(answer) == "html":
             raise login_page(Told(client.meta.method_to_api_mapping[operation], status(answer)))
-        self.answered += 1
         return cast("Answer", answer)
 
     def errors(self, options: str = "") -> ErrorTranslation:
         """Let only our errors out; ``options``: what the request carries, for the sentence."""
-        return ErrorTranslation(self.connection.peer, options)
+        return ErrorTranslation(self.connection.peer, options, over_http=self._over_http)
 
 
 def _worded(error: S3IntegrationError, message: str) -> S3CredentialsError:

@@ -185,4 +185,6 @@ class S3:
             raise NotS3(
                 f"{key} was answered to be deleted (HTTP {status(answer)}), and it is still there."
             )
+        if self.capabilities.lacks("deletion"):  # it was not permitted once
+            self.learn("deletion", offered=True, by="DeleteObject was accepted")
         return str(answer.get("VersionId") or "")

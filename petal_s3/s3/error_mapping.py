@@ -42,36 +42,47 @@ _NO_CREDENTIALS = (
 class ErrorTranslation:
     """A ``with`` block that lets only our errors out; cancellation passes as it is.
 
-    ``options``: what the request carried beside the necessary, in words.
+    ``options``: what the request carried beside the necessary, in words. ``over_http``: without
+    TLS.
     """
 
-    def __init__(self, peer: tuple[str, int] | None, options: str = "") -> None:
+    def __init__(
+        self, peer: tuple[str, int] | None, options: str = "", *, over_http: bool = False
+    ) -> None:
         self._peer = peer
         self._options = options
+        self._over_http = over_http
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, Exception):
-            ours = translate(error, peer=self._peer, options=self._options)
+            ours = translate(
+                error, peer=self._peer, options=self._options, over_http=self._over_http
+            )
             if ours is not error:
                 raise ours from error
 
 
 def translate(
-    error: BaseException, *, peer: tuple[str, int] | None, options: str = ""
+    error: BaseException,
+    *,
+    peer: tuple[str, int] | None,
+    options: str = "",
+    over_http: bool = False,
 ) -> S3IntegrationError:
     """Return our error for anything the S3 client can raise; the caller chains the cause.
 
-    ``options``: what the request carried beside the necessary, in words.
+    ``options``: what the request carried beside the necessary, in words. ``over_http``: without
+    TLS.
     """
     causes = list(_causes(error))
     ours = next((e for e in causes if isinstance(e, S3IntegrationError)), None)
     if ours is not None:
         return ours
     if isinstance(error, boto.ClientError):
-        return answered(error, options)
+        return answered(error, options, over_http=over_http)
     return _not_sent(error) or _not_s3(error, causes) or _unanswered(causes, peer)
 
 

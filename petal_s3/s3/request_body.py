@@ -10,6 +10,7 @@ import struct
 import termios
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import payload
@@ -53,10 +54,17 @@ class ByteCounter:
 
     def __init__(self) -> None:
         self.total = 0
+        """Handed to the network."""
+        self.acknowledged = 0
+        """Of these, acknowledged by the peer of the connection."""
 
     def add(self, size: int) -> None:
-        """Count ``size`` bytes more."""
+        """Count ``size`` bytes more that were handed to the network."""
         self.total += size
+
+    def acknowledge(self, size: int) -> None:
+        """Count ``size`` bytes more that the peer has acknowledged."""
+        self.acknowledged += size
 
 
 class FilePart(io.RawIOBase):
@@ -80,8 +88,12 @@ class FilePart(io.RawIOBase):
         self.size = digest.size
         self.position = 0
         self.farthest = 0
+        self.acknowledged = 0
+        """How far the peer has it, as of the last look; never less than before."""
         self.moved_at = now()
         self.transport: asyncio.WriteTransport | None = None  # once it is being sent
+        self.written: Callable[[], int] = lambda: self.position
+        """How many bytes were handed to the connection; the last ones read may not be yet."""
         self.now = now
         self._fd = fd
         self._offset = offset
@@ -137,6 +149,20 @@ class FilePart(io.RawIOBase):
             return None
         return int(transport.get_write_buffer_size()) + int(struct.unpack("i", told)[0])
 
+    def look(self, *, answered: bool = False) -> int:
+        """How many bytes the peer has acknowledged now; all of them once it has ``answered``.
+
+        What lies in buffers of this machine is not on its way yet: a slow link takes minutes for
+        it. Where the connection does not tell, it is as far as it was.
+        """
+        left = None if answered else self.unacknowledged()
+        reached = self.size if answered else 0 if left is None else self.written() - left
+        if reached > self.acknowledged:
+            if self._counter is not None:
+                self._counter.acknowledge(reached - self.acknowledged)
+            self.acknowledged = reached
+        return self.acknowledged
+
 
 class _Payload(payload.IOBasePayload):
     """A file part as aiohttp sends it; tells the part which connection it leaves by."""
@@ -146,6 +172,8 @@ class _Payload(payload.IOBasePayload):
     ) -> None:
         part = cast("FilePart", self._value)
         part.transport = writer.transport
+        before = writer.output_size
+        part.written = lambda: min(part.position, writer.output_size - before)
         await super().write_with_length(writer, content_length)
 
 

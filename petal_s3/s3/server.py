@@ -9,6 +9,7 @@ from petal_s3.s3.calls import Calls
 from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.error_codes import TABLE
+from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import encryption
 from petal_s3.s3.s3_settings import S3Settings
@@ -46,6 +47,11 @@ class Server:
     def answered(self) -> int:
         """How many calls S3 has answered well: it grows while the link works."""
         return self.calls.answered
+
+    @property
+    def link_state(self) -> LinkState:
+        """When S3 was last heard of."""
+        return self.calls.link_state
 
     @property
     def encrypts(self) -> bool:

@@ -46,11 +46,14 @@ async def while_moving(
             if not task.done() and _is_ended(part, left):
                 _send_no_more(part)  # else its buffer would wait for ever to be sent
             before, left = left, part.unacknowledged()
+            part.look()
             if left != before:
                 part.moved_at = part.now()
             if not task.done():
                 _check(part, left, patience, peer)
-        return task.result()
+        answer = task.result()
+        part.look(answered=True)
+        return answer
     finally:
         if not task.done():
             task.cancel()

@@ -17,6 +17,7 @@ from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.service.assembly import Parts
 from petal_s3.service.reporting import Reporter
+from petal_s3.service.said_flight import SaidFlight
 
 log = logging.getLogger("petal_s3")
 
@@ -39,6 +40,7 @@ class Draining:
         self.deferred = ""
         """Why the drain cannot begin; empty when it can."""
         self.timing = Timing()
+        self.said_flight = SaidFlight(parts)
         self._settings = parts.base.settings
         self._outbox = parts.base.outbox
         self._run = parts.base.files.run
@@ -130,6 +132,13 @@ class Draining:
     # -- the drain
 
     async def _drain(self) -> None:
+        following = asyncio.create_task(self.said_flight.follow())
+        try:
+            await self._drain_in_turn()
+        finally:
+            await cancel_and_wait(following)
+
+    async def _drain_in_turn(self) -> None:
         while True:
             while not await self._took_lock():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(self.timing.lock_s)
@@ -155,6 +164,7 @@ class Draining:
             if not await to_end(self._run(self._lock.take)):
                 return False
             await self._outbox(transitions.release_claims)
+            await self.said_flight.look()
             await adopt_copies(self._intake)
             needed = await self._outbox(queries.spooled)
             await self._run(spool.sweep, self._settings.state_dir / "spool", needed)
@@ -178,7 +188,8 @@ class Draining:
             return False
 
     async def _report_while_ours(self) -> None:
-        self._reporter.forget()
+        with contextlib.suppress(LocalStorageError):  # only what is shown depends on it
+            await self._reporter.recall()
         while await self._is_ours():
             report = asyncio.create_task(self._mend_and_report())
             try:
@@ -196,6 +207,8 @@ class Draining:
         if damaged or self._rebuilding:
             await self._rebuild(damaged=damaged)
         await self._reporter.publish_changes()
+        with contextlib.suppress(LocalStorageError):  # what is not kept is learnt again
+            await self._learner.keep()
 
     async def _rebuild(self, *, damaged: bool) -> None:
         """Begin a new outbox from what lies on the disk; the bucket tells what is up already.

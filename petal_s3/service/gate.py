@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from petal_s3.core.clock import Clock
 from petal_s3.intake.flight_state import FlightState
-from petal_s3.service.reasons import Reason
+from petal_s3.service.reasons import Reason, reason
 from petal_s3.upload.worker import Drainer
 
 
 class FlightGate:
-    """Closed while the vehicle is armed, or may be."""
+    """Closed while the vehicle is armed, or may be: the autopilot is silent, or cannot be heard."""
 
     def __init__(self, flight: FlightState, *, while_flying: bool, now: Clock) -> None:
         """``while_flying``: uploads were allowed at any time."""
@@ -19,13 +19,8 @@ class FlightGate:
 
     def reason(self) -> Reason | None:
         """Why the vehicle allows no upload now; none when it does."""
-        if self._while_flying:
-            return None
-        now = self._now()
-        sentence = self._flight.send_blocked_reason(now)
-        if sentence is None:
-            return None
-        return Reason("armed" if self._flight.state(now) == "armed" else "listening", sentence)
+        hold = None if self._while_flying else self._flight.hold(self._now())
+        return None if hold is None else reason(hold.code, hold.sentence)
 
     def sentence(self) -> str | None:
         """The sentence of :meth:`reason`."""
@@ -44,7 +39,7 @@ class UploadGate:
     def reason(self) -> Reason | None:
         """Why nothing was sent at the last try, though the next one may be due; none if it was."""
         block = self._drainer.pause.block
-        blocked = None if block is None else Reason(block.code, block.reason)
+        blocked = None if block is None else reason(block.code, block.reason)
         return self._flight.reason() or blocked
 
     def closed(self) -> Reason | None:

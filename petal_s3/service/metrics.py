@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from petal_s3.outbox.deletions import Totals
+from petal_s3.service.views.view import Link
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -18,9 +19,12 @@ class Figures:
     """All figures. Counters count since the process began, deletions since the outbox was made."""
 
     rows: Mapping[str, int]
+    settling: int
+    unscanned: int
     backlog_bytes: int
     oldest_unsent_s: int
-    link_up: bool
+    link: Link
+    link_seen_s: int | None
     sent_bytes: int
     parts_sent: int
     parts_resent: int
@@ -45,13 +49,8 @@ class _Collector:
             free.add_metric([directory], number)
         yield rows
         yield free
-        yield GaugeMetricFamily(
-            "petal_s3_backlog_bytes", "Not yet confirmed by S3.", f.backlog_bytes
-        )
-        yield GaugeMetricFamily(
-            "petal_s3_oldest_unsent_seconds", "Age of the oldest unsent log.", f.oldest_unsent_s
-        )
-        yield GaugeMetricFamily("petal_s3_link_up", "1: S3 answers.", int(f.link_up))
+        for name, what, number in _gauges(f):
+            yield GaugeMetricFamily(f"petal_s3_{name}", what, number)
         for name, what, number in (
             ("sent_bytes", "Body bytes handed to the network.", f.sent_bytes),
             ("parts_sent", "Parts and small objects that S3 confirmed.", f.parts_sent),
@@ -62,6 +61,17 @@ class _Collector:
             ("unsent_deleted", "Deleted with bytes not proven: 0, or a bug.", f.deletions.unsent),
         ):
             yield CounterMetricFamily(f"petal_s3_{name}", what, number)
+
+
+def _gauges(f: Figures) -> Iterable[tuple[str, str, int]]:
+    yield "settling_files", "Files that have changed a moment ago.", f.settling
+    yield "unscanned_files", "Files in the log directories that no scan has seen.", f.unscanned
+    yield "backlog_bytes", "Left to send.", f.backlog_bytes
+    yield "oldest_unsent_seconds", "Age of the oldest unsent log.", f.oldest_unsent_s
+    if f.link != "unknown":  # no sample is better than a false alarm
+        yield "link_up", "1: S3 answered last time; 0: it did not.", int(f.link == "up")
+    if f.link_seen_s is not None:
+        yield "link_seen_seconds", "Since S3 last answered.", f.link_seen_s
 
 
 def exposition(figures: Figures) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from petal_s3.cleanup.retention import free_bytes
@@ -14,57 +15,52 @@ from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
 from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import read_report, reason_of, summary
+from petal_s3.service.status import Seen, read_report, row_reason, sent_bytes, summary
+from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
 from petal_s3.service.views.status import StatusView
-from petal_s3.service.waiting import Waiting
 
 
 class Overview:
     """What every front end shows; the outbox must be open."""
 
-    def __init__(
-        self, parts: Parts, draining: Draining, reporter: Reporter, waiting: Waiting
-    ) -> None:
+    def __init__(self, parts: Parts, draining: Draining, reporter: Reporter) -> None:
         self._base = parts.base
         self._parts = parts
         self._draining = draining
         self._reporter = reporter
-        self._waiting = waiting
+        self._unscanned = Unscanned(parts)
 
     async def rows(self, state: str | None, limit: int, token: int | None) -> list[RowView]:
         """At most ``limit`` rows with ids below ``token``, the latest first."""
         found = await self._base.outbox(queries.rows, state, limit, token)
-        drained = await self._is_drained()
-        return [self.view(row, drained=drained) for row in found]
+        seen = await self.seen()
+        return [self._view(row, seen) for row in found]
 
     async def row(self, row_id: int) -> RowView:
         """One row; raises :class:`S3FileNotFoundError`."""
         row = await self._base.outbox(queries.get, row_id)
-        return self.view(row, drained=await self._is_drained())
+        return self._view(row, await self.seen())
 
-    def view(self, row: Row, *, drained: bool) -> RowView:
-        """A row as it is shown; ``drained``: whether a process drains the outbox."""
-        own = self._parts.gate.reason()
-        held_up = "" if own is None else own.sentence
-        reason = reason_of(row, held_up, drained=drained)
-        return row_view(row, self._base.now(), reason, moved=self._waiting.moved(row))
+    def _view(self, row: Row, seen: Seen) -> RowView:
+        return row_view(row, seen.now, row_reason(row, seen), sent_bytes(row, seen))
 
-    async def _is_drained(self) -> bool:
-        lock = self._parts.lock
-        return lock.held or await self._base.files.run(lock.holder) is not None
+    async def seen(self) -> Seen:
+        """What is known beside the outbox, the files in the log directories left out."""
+        base, lock = self._base, self._parts.lock
+        now, wall = base.now(), base.s3.clock.wall()
+        if lock.held:
+            return Seen(self._reporter.report(), os.getpid(), now=now, wall=wall)
+        report = read_report(await base.outbox(drain_status.last))
+        holder = await base.files.run(lock.holder)
+        return Seen(report, holder, deferred=self._draining.deferred, now=now, wall=wall)
 
     async def status(self) -> StatusView:
         """How things are."""
-        base, lock = self._base, self._parts.lock
-        bucket = bucket_name_of(base.settings)
-        if lock.held:
-            return await base.outbox(summary, self._reporter.report(), os.getpid(), bucket)
-        report = read_report(await base.outbox(drain_status.last))
-        found = await base.outbox(summary, report, await base.files.run(lock.holder), bucket)
-        if found.drained_by is None and self._draining.deferred:
-            return found.model_copy(update={"reason": self._draining.deferred})
-        return found
+        seen = await self.seen()
+        unscanned = await self._unscanned.count(seen.live)
+        seen = replace(seen, unscanned=unscanned, trouble=self._unscanned.trouble)
+        return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
     async def metrics(self) -> str:
         """The figures in Prometheus' text format."""
@@ -75,9 +71,12 @@ class Overview:
         return exposition(
             Figures(
                 rows={str(state): number for state, number in status.counts.items()},
+                settling=(await self.seen()).live.settling_count,
+                unscanned=status.unscanned,
                 backlog_bytes=status.backlog_bytes,
                 oldest_unsent_s=status.oldest_unsent_s or 0,
-                link_up=status.link == "up",
+                link=status.link,
+                link_seen_s=status.link_seen_s,
                 sent_bytes=base.s3.sent.total,
                 parts_sent=uploader.traffic.parts_sent,
                 parts_resent=uploader.traffic.parts_resent,

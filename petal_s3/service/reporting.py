@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 
+from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import drain_status
 from petal_s3.service.assembly import Parts
-from petal_s3.service.reasons import Reason
-from petal_s3.service.status import NO_REPORT, Rate, Report
+from petal_s3.service.rate import Rate
+from petal_s3.service.status import NO_REPORT, Report, read_report
 from petal_s3.service.views.view import Credentials
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
-_NOTHING = Reason("", "")
+_NONE = {"no_credentials", "credentials", "token_service_down", "token_service_nonsense"}
+_SHOWN_SETTLING = 20
 
 
 class Reporter:
@@ -24,35 +26,54 @@ class Reporter:
         self._parts = parts
         self._rate = Rate()
         self._published = NO_REPORT
+        self._before = NO_REPORT
+        """What the process before this one said last."""
+
+    async def recall(self) -> None:
+        """Take over what outlives a process: when S3 last answered, and the credentials."""
+        self._published = NO_REPORT
+        self._before = read_report(await self._base.outbox(drain_status.last))
+        link_state, now = self._base.s3.server.link_state, self._base.now()
+        heard_s = self._before.heard_s(now, self._base.s3.clock.wall())
+        if link_state.heard_at is None and heard_s is not None:
+            link_state.heard(now - heard_s)
 
     def report(self) -> Report:
         """How the drain of this process is now."""
         parts, base = self._parts, self._base
-        now = base.now()
-        reason = parts.gate.reason() or _NOTHING
+        now, link_state, block = base.now(), base.s3.server.link_state, parts.drainer.block
+        reason, settling = parts.gate.reason(), parts.watcher.settling.paths
+        blocked = block is not None and reason is not None and reason.code == block.code
         found = {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
-            "link": parts.drainer.link,
+            "boot_id": clock.boot_id(),
+            "link": link_state.link(now),
+            "heard_at": link_state.heard_at,
+            "heard_unix": self._unix(link_state.heard_at, now),
             "credentials": self._credentials(),
             "clock_offset_s": base.s3.clock.offset_s,
             "flight_state": parts.flight.state(now),
-            "reason": reason.sentence,
-            "code": reason.code,
-            "rate_bytes_s": self._rate.take(now, base.s3.sent.total),
-            "settling": parts.watcher.settling.paths[:20],
+            "reason": "" if reason is None else reason.sentence,
+            "code": "" if reason is None else reason.code,
+            "tried_at": block.tried_at if blocked and block is not None else None,
+            "next_try_at": block.until if blocked and block is not None else None,
+            "rate_bytes_s": self.rate_bytes_s(),
+            "moving": {row_id: live.moved for row_id, live in parts.uploader.live.items()},
+            "settling": settling[:_SHOWN_SETTLING],
+            "settling_count": len(settling),
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice],
+            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
         }
         return Report.model_validate(found)
+
+    def rate_bytes_s(self) -> float:
+        """What the peer acknowledges now, in bytes per second."""
+        return self._rate.take(self._base.now(), self._base.s3.sent.acknowledged)
 
     async def publish(self) -> None:
         """Write the report into the outbox; raises :class:`LocalStorageError`."""
         await self._base.outbox(drain_status.publish, self.report().model_dump())
-
-    def forget(self) -> None:
-        """Another drain begins: what was published before counts no more."""
-        self._published = NO_REPORT
 
     async def publish_changes(self) -> None:
         """Write the report where it differs from the last; a disk that fails is tried again."""
@@ -62,8 +83,14 @@ class Reporter:
                 await self._base.outbox(drain_status.publish, report.model_dump())
         self._published = report
 
+    def _unix(self, moment: float | None, now: float) -> int | None:
+        if moment is None:
+            return None
+        return round(self._base.s3.clock.utcnow().timestamp() - (now - moment))
+
     def _credentials(self) -> Credentials:
-        block, tokens = self._parts.drainer.pause.block, self._base.tokens
+        """What the last use of them has shown; none only where there are none."""
+        block, tokens = self._parts.drainer.block, self._base.tokens
         code = block.code if block is not None else ""
         if code in _REFUSED:
             return "refused"
@@ -71,9 +98,14 @@ class Reporter:
             return "expired"
         if tokens is None:
             return "none" if code == "no_credentials" else "ok"
-        return "ok" if tokens.current is not None else "none"
+        if tokens.current is not None:
+            return "ok"
+        if code in _NONE:
+            return "none"
+        return "ok" if self._base.s3.server.answered else self._before.credentials
 
 
 def _differs(report: Report, published: Report) -> bool:
-    """The clock's offset alone is no reason to write."""
-    return report != published.model_copy(update={"clock_offset_s": report.clock_offset_s})
+    """The clock's offset alone is no reason to write, nor what follows from it."""
+    drifts = {"clock_offset_s": report.clock_offset_s, "heard_unix": report.heard_unix}
+    return report != published.model_copy(update=drifts)

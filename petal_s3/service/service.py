@@ -15,6 +15,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake import spool
+from petal_s3.intake.again import retry
 from petal_s3.intake.enqueue import enqueue
 from petal_s3.intake.entry import PRIORITY_ASKED, RowOptions
 from petal_s3.intake.flight_state import FlightState
@@ -84,8 +85,8 @@ class Service:
     def _connect(self, parts: Parts) -> None:
         self.reporter = Reporter(parts)
         self.drain = Draining(parts, self.reporter)
-        self.waiting = Waiting(parts)
-        self.overview = Overview(parts, self.drain, self.reporter, self.waiting)
+        self.waiting = Waiting(parts, self.reporter)
+        self.overview = Overview(parts, self.drain, self.reporter)
         self.flight_gate = parts.flight_gate
         self._changes = parts.changes
         self._changes.on_changed.append(self.reporter.publish)
@@ -213,8 +214,8 @@ class Service:
         return row
 
     async def retry(self, row_id: int) -> Row:
-        """Try a row now, or again."""
-        row = await self.outbox(requests.retry, row_id)
+        """Try a row now, or again, as :func:`petal_s3.intake.again.retry`."""
+        row = await retry(self.intake, row_id)
         await self.drainer.pause.retry_now()
         return row
 

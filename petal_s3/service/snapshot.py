@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import find_logs
+from petal_s3.intake.log_directories import Found, look_through
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
-from petal_s3.service.status import NO_REPORT, Report, read_report, reason_of, summary
+from petal_s3.service.status import (
+    NO_REPORT,
+    Report,
+    Seen,
+    read_report,
+    row_reason,
+    sent_bytes,
+    summary,
+)
 from petal_s3.service.views.rows import row_view
 from petal_s3.service.views.status import SnapshotView
 
@@ -31,19 +41,29 @@ def read_status(settings: Settings, limit: int) -> SnapshotView:
     path = settings.outbox_path
     with _reading(path) as outbox:
         if outbox is None:
-            return _nothing_yet(path)
+            return _nothing_yet(path, look_through(settings))
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
-        report = read_report(drain_status.last(outbox))
-        holder = DrainLock(settings.state_dir).holder()
-        found = summary(outbox, report, holder, bucket_name_of(settings))
-        drained = found.drained_by is not None
-        held_up = report.reason if drained else ""
+        seen = _seen(settings, outbox)
+        found = summary(outbox, seen, bucket_name_of(settings))
         shown = [
-            row_view(row, clock.now(), reason_of(row, held_up, drained=drained)) for row in rows
+            row_view(row, seen.now, row_reason(row, seen), sent_bytes(row, seen)) for row in rows
         ]
         return SnapshotView(**found.model_dump(), rows=shown)
+
+
+def _seen(settings: Settings, outbox: Outbox) -> Seen:
+    seen = Seen(
+        read_report(drain_status.last(outbox)),
+        DrainLock(settings.state_dir).holder(),
+        now=clock.now(),
+        wall=time.time(),
+    )
+    lies = look_through(settings)
+    unseen = len(queries.unseen(outbox, list(lies.files.items())))
+    unscanned = max(0, unseen - seen.live.settling_count)
+    return replace(seen, unscanned=unscanned, trouble=lies.trouble)
 
 
 def last_report(settings: Settings) -> Report:
@@ -53,21 +73,14 @@ def last_report(settings: Settings) -> Report:
 
 
 def hints(settings: Settings) -> list[str]:
-    """What the rows do not tell: that no log lies where logs are looked for, or new ones do."""
-    files = find_logs(settings)
-    if not files:
-        directories = ", ".join(str(directory) for directory in settings.directories)
-        return [
-            f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
-            " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
-        ]
-    with _reading(settings.outbox_path) as outbox:
-        new = len(files if outbox is None else queries.without_row(outbox, files))
-    if not new:
+    """What the status does not tell: that no log lies where logs are looked for."""
+    lies = look_through(settings)
+    if lies.files or lies.trouble:
         return []
+    directories = ", ".join(str(directory) for directory in settings.directories)
     return [
-        f"Not in the outbox yet: {new} in the log directories. The host takes them at its next"
-        " scan, petal-s3 drain at once."
+        f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
+        " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
     ]
 
 
@@ -87,11 +100,15 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
             outbox.close()
 
 
-def _nothing_yet(path: Path) -> SnapshotView:
+def _nothing_yet(path: Path, lies: Found) -> SnapshotView:
+    """How things are before there is an outbox; ``lies``: what is in the log directories."""
+    seen = Seen(unscanned=len(lies.files), trouble=lies.trouble, now=clock.now(), wall=time.time())
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))
-        found = summary(empty, NO_REPORT, None, "")
+        found = summary(empty, seen, "")
         empty.close()
-    why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
-    shown = found.model_dump() | {"outbox": str(path), "reason": why}
+    shown = found.model_dump() | {"outbox": str(path)}
+    if not lies.files and not lies.trouble:
+        why = f"There is no outbox at {path} yet: nothing has landed, nothing was enqueued."
+        shown |= {"headline": why, "reason": why}
     return SnapshotView(**shown, rows=[])

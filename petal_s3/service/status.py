@@ -3,60 +3,69 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
+from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
-from petal_s3.outbox import queries
+from petal_s3.outbox import flight_word, queries
 from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import capabilities
-from petal_s3.service.reasons import ITS_TURN, NO_DRAIN
+from petal_s3.s3.link_state import FRESH_S
+from petal_s3.service.headline import Found, headline
+from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
 from petal_s3.service.views.status import StatusView, capabilities_view
 from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
 
-_WINDOW_S = 10.0
-_LEAST_S = 1.0  # what buffers swallow at first would look like a fast link
-
-
-class Rate:
-    """Bytes per second over the last ten seconds, from a counter that only grows."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-
-    def take(self, now: float, total: int) -> float:
-        """Take a sample at ``now`` (s) and return bytes per second."""
-        self._samples.append((now, total))
-        while now - self._samples[0][0] > _WINDOW_S:
-            self._samples.popleft()
-        while len(self._samples) > 1 and self._samples[0][1] == self._samples[1][1]:
-            self._samples.popleft()  # idle before the first byte: no part of the upload's speed
-        then, before = self._samples[0]
-        return (total - before) / (now - then) if now - then >= _LEAST_S else 0.0
+_MANY = 1000
 
 
 class Report(View):
     """What a draining process says of itself, for other processes; kept in the outbox as JSON.
 
-    ``reason`` and ``code``: why nothing is sent; ``trouble``: why no log is taken in.
+    ``reason`` and ``code``: why nothing is sent, as ``tried_at`` has shown; ``trouble``: why
+    no log is taken in. Times that end in ``_at`` are seconds since the boot
+    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
+    per row on its way the bytes that are confirmed or acknowledged.
     """
 
     pid: int = 0
     machine_id: str = ""
+    boot_id: str = ""
     link: Link = "unknown"
+    heard_at: float | None = None
+    heard_unix: int | None = None
     credentials: Credentials = "none"
     clock_offset_s: float | None = None
     flight_state: Flight = "unknown"
     reason: str = ""
     code: str = ""
+    tried_at: float | None = None
+    next_try_at: float | None = None
     rate_bytes_s: float = 0.0
+    moving: dict[int, int] = Field(default_factory=dict)
     settling: list[str] = Field(default_factory=list)
+    settling_count: int = 0
     trouble: str = ""
     advice: list[str] = Field(default_factory=list)
+
+    @property
+    def held_up(self) -> Reason | None:
+        """Why nothing at all is sent; none where it is."""
+        return reason(self.code, self.reason) if self.reason else None
+
+    def heard_s(self, now: float, wall: float) -> float | None:
+        """Seconds since S3 last answered; none where that is not known."""
+        if self.heard_at is not None and self.boot_id == clock.boot_id():
+            return max(0.0, now - self.heard_at)
+        # Another boot: only the wall clocks connect them, and one that was set back says nothing.
+        if self.heard_unix is None or wall < self.heard_unix:
+            return None
+        return wall - self.heard_unix
 
 
 NO_REPORT = Report()
@@ -70,50 +79,148 @@ def read_report(said: Mapping[str, object]) -> Report:
         return NO_REPORT
 
 
-def reason_of(row: Row, held_up: str, *, drained: bool) -> str:
-    """Why a row is not up yet; one that waits always says it.
+@dataclass(frozen=True)
+class Seen:
+    """What is known beside the outbox.
 
-    ``held_up``: what holds up every row; that comes first. ``drained``: whether a process
-    uploads; where none does, no row is on its way, not even one that a killed process claimed.
+    ``drained_by``: the process that uploads, none where none does; then of ``report`` counts only
+    what outlives its process. ``unscanned``: files in the log directories that no scan has seen;
+    ``trouble``: why they could not all be looked at. ``deferred``: why the drain of this process
+    cannot begin. ``now``: seconds since boot, ``wall``: seconds since 1970, as this device has
+    them.
+    """
+
+    report: Report = NO_REPORT
+    drained_by: int | None = None
+    unscanned: int = 0
+    trouble: str = ""
+    deferred: str = ""
+    now: float = 0.0
+    wall: float = 0.0
+
+    @property
+    def drained(self) -> bool:
+        """Whether a process uploads."""
+        return self.drained_by is not None
+
+    @property
+    def live(self) -> Report:
+        """The report, as far as it is about now."""
+        return self.report if self.drained else _of_the_past(self.report, self.now, self.wall)
+
+    @property
+    def held_up(self) -> Reason | None:
+        """Why nothing at all is sent; none where it is."""
+        if self.drained:
+            return self.report.held_up
+        return reason("storage_full", self.deferred) if self.deferred else NO_DRAIN
+
+    @property
+    def cannot_look(self) -> Reason | None:
+        """Why there may be logs that were not found; none where all is well."""
+        if self.trouble:
+            return reason("unread", self.trouble)
+        said = self.report.trouble if self.drained else ""
+        return reason("trouble", said) if said else None
+
+
+def _of_the_past(report: Report, now: float, wall: float) -> Report:
+    """What still holds of a process that no longer uploads."""
+    heard_s = report.heard_s(now, wall)
+    return Report(
+        boot_id=report.boot_id,
+        link="up" if heard_s is not None and heard_s < FRESH_S else "unknown",
+        heard_at=report.heard_at,
+        heard_unix=report.heard_unix,
+        credentials=report.credentials,
+    )
+
+
+def row_reason(row: Row, seen: Seen) -> Reason | None:
+    """Why a row is not up yet; one that waits always has a reason.
+
+    What holds up every row comes first. What the row itself remembers of that kind is of its last
+    attempt, and over where it holds no longer.
     """
     if row.settled:
-        return row.reason
-    if row.state == "uploading":
-        return row.reason if drained else NO_DRAIN.sentence
-    return held_up or row.reason or (ITS_TURN if drained else NO_DRAIN).sentence
+        return reason(row.code, row.reason) if row.reason else None
+    held_up = seen.held_up
+    if held_up is not None or row.state == "uploading":
+        return held_up
+    own = row.reason and row.code not in HOLDS
+    return reason(row.code, row.reason) if own else ITS_TURN
 
 
-def summary(outbox: Outbox, report: Report, drained_by: int | None, bucket: str) -> StatusView:
+def sent_bytes(row: Row, seen: Seen) -> int:
+    """Bytes of a row that S3 has confirmed, or that its side has acknowledged."""
+    moving = seen.report.moving.get(row.id, 0) if seen.drained and row.lease else 0
+    return max(row.sent_bytes, moving)
+
+
+def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     """How things are; blocking.
 
-    ``report`` counts only while a process drains. ``bucket``: the name under which its server is
-    known (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
+    ``bucket``: the name under which its server is known
+    (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
     """
-    live = report if drained_by is not None else NO_REPORT
-    backlog, oldest = queries.backlog(outbox)
+    live, counts = seen.live, _counts(outbox)
+    left, oldest = _left(outbox, seen)
+    # A process that cannot write cannot report that either: it is seen from outside.
+    full = no_room(outbox.path.parent)
+    trouble = reason("storage_full", full) if full else seen.cannot_look
+    own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
+    why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
+    found = Found(counts, live.settling_count, seen.unscanned, seen.drained, why, trouble)
+    why = (why if found.open else None) or trouble
+    said = headline(found)
     rate = live.rate_bytes_s
-    reason = ""
-    if oldest is not None:
-        reason = NO_DRAIN.sentence if drained_by is None else live.reason or oldest.reason
-    known = capabilities.read(kept.known_of(outbox, bucket))
+    heard_s = live.heard_s(seen.now, seen.wall)
     return StatusView(
+        headline=said.sentence,
+        code=said.code,
+        as_of=int(seen.wall + (live.clock_offset_s or 0.0)),
         link=live.link,
+        link_seen_s=None if heard_s is None else round(heard_s),
         credentials=live.credentials,
         clock_offset_s=live.clock_offset_s,
-        flight_state=live.flight_state,
-        counts=_counts(outbox),
-        backlog_bytes=backlog,
+        flight_state=_flight_state(outbox, live, drained=seen.drained),
+        counts=counts,
+        backlog_bytes=left,
         rate_bytes_s=round(rate),
-        eta_s=round(backlog / rate) if rate > 0 and backlog else None,
+        eta_s=round(left / rate) if rate > 0 and left else None,
         oldest_unsent_s=max(0, int(time.time()) - oldest.landed_at) if oldest else None,
-        # A process that cannot write cannot report that either: it is seen from outside.
-        reason=no_room(outbox.path.parent) or reason or live.trouble,
+        reason="" if why is None else why.sentence,
+        reason_age_s=_since(live.tried_at, seen.now) if why == live.held_up else None,
+        next_try_s=_until(live.next_try_at, seen.now),
         outbox=str(outbox.path),
-        drained_by=drained_by,
+        drained_by=seen.drained_by,
         settling=live.settling,
+        unscanned=seen.unscanned,
         advice=live.advice,
-        capabilities=capabilities_view(known),
+        capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
     )
+
+
+def _left(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:
+    """Bytes that are neither confirmed nor acknowledged, and the row that has waited longest."""
+    backlog, oldest = queries.backlog(outbox)
+    going = queries.rows(outbox, "uploading", _MANY) if seen.report.moving else []
+    ahead = sum(sent_bytes(row, seen) - row.sent_bytes for row in going)
+    return max(0, backlog - ahead), oldest
+
+
+def _since(moment: float | None, now: float) -> int | None:
+    return None if moment is None else max(0, round(now - moment))
+
+
+def _until(moment: float | None, now: float) -> int | None:
+    return None if moment is None or moment <= now else round(moment - now)
+
+
+def _flight_state(outbox: Outbox, report: Report, *, drained: bool) -> Flight:
+    """What the process that drains keeps to; where none does, what the next one will."""
+    said = None if drained else flight_word.said(outbox)
+    return "armed" if said is not None and said.armed else report.flight_state
 
 
 def _counts(outbox: Outbox) -> dict[RowState, int]:

@@ -9,8 +9,9 @@ from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import REPORT_S
-from petal_s3.service.reasons import NOT_YET, Reason
-from petal_s3.service.status import Rate, read_report
+from petal_s3.service.reasons import HOLDS, NOT_YET, Reason, reason
+from petal_s3.service.reporting import Reporter
+from petal_s3.service.status import NO_REPORT, Report, read_report
 
 _HEARD_S = 2 * REPORT_S + 1.0
 _LOOK_S = 0.5
@@ -22,10 +23,11 @@ Progress = Callable[[int, int, float], None]
 class Waiting:
     """Follows rows, whichever process sends them."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, reporter: Reporter) -> None:
         self.now = parts.base.now
         self._base = parts.base
         self._parts = parts
+        self._reporter = reporter
 
     async def wait(
         self, row_id: int, patience_s: float, while_blocked: bool, on_progress: Progress | None
@@ -33,18 +35,18 @@ class Waiting:
         """As :meth:`petal_s3.service.service.Service.wait`."""
         now, changes = self.now, self._parts.changes
         seen: object = None
-        moved_at, rate = now(), Rate()
+        moved_at = now()
         while True:
             changes.clear()
             row = await self._base.outbox(queries.get, row_id)
-            moved = self.moved(row)
+            report = await self._report()
+            moved = self._moved(row, report)
             # What a server offers is learnt before the first byte leaves: that takes a while.
             now_seen = (moved, self.compared(row), self._base.s3.capabilities)
             if now_seen != seen:
                 seen, moved_at = now_seen, now()
-                speed = rate.take(now(), moved)
                 if on_progress is not None:
-                    on_progress(moved, row.size, speed)
+                    on_progress(moved, row.size, self._speed(report))
             if row.settled:
                 return row
             still_s = now() - moved_at
@@ -55,10 +57,11 @@ class Waiting:
 
     async def _not_now(self, row: Row) -> NotNow:
         """Why the row is not sent."""
-        own = Reason(row.code or NOT_YET.code, row.reason or NOT_YET.sentence)
-        reason = await self._heard() or self._parts.gate.reason() or own
-        sentence = f"{reason.sentence} It stays in the outbox and is sent later."
-        return NotNow(sentence, row_id=row.id, code=reason.code)
+        remembered = row.reason and row.code not in HOLDS
+        own = reason(row.code, row.reason) if remembered else NOT_YET
+        why = await self._heard() or self._parts.gate.reason() or own
+        sentence = f"{why.sentence} It stays in the outbox and is sent later."
+        return NotNow(sentence, row_id=row.id, code=why.code)
 
     async def _is_held_up(self, row: Row, still_s: float) -> bool:
         """Whether nothing at all is sent now, by whichever process drains."""
@@ -69,11 +72,17 @@ class Waiting:
 
     async def _heard(self) -> Reason | None:
         """Why another process that drains sends nothing; none when it sends."""
+        return (await self._report()).held_up
+
+    async def _report(self) -> Report:
+        """What another process that drains says of itself; an empty report where none does."""
         lock = self._parts.lock
         if lock.held or await self._base.files.run(lock.holder) is None:
-            return None
-        report = read_report(await self._base.outbox(drain_status.last))
-        return Reason(report.code, report.reason) if report.reason else None
+            return NO_REPORT
+        return read_report(await self._base.outbox(drain_status.last))
+
+    def _speed(self, report: Report) -> float:
+        return self._reporter.rate_bytes_s() if self._parts.lock.held else report.rate_bytes_s
 
     async def is_sending(self, row: Row) -> bool:
         """Whether a row only waits its turn, or for another process that sends it."""
@@ -82,10 +91,11 @@ class Waiting:
         going = await self._base.outbox(queries.rows, "uploading", 2)
         return any(one.id != row.id or not self._parts.lock.held for one in going)
 
-    def moved(self, row: Row) -> int:
-        """Bytes of the row that are confirmed or on their way."""
+    def _moved(self, row: Row, report: Report) -> int:
+        """Bytes of the row that are confirmed, or acknowledged by S3's side."""
         live = self._parts.uploader.live.get(row.id)
-        return max(row.sent_bytes, live.moved) if live is not None else row.sent_bytes
+        moved = live.moved if live is not None else report.moving.get(row.id, 0)
+        return row.size if row.state == "verified" else max(row.sent_bytes, moved)
 
     def compared(self, row: Row) -> int:
         """Bytes of the row that were read again, to be compared with what S3 has confirmed."""

@@ -20,6 +20,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
 from petal_s3.s3.client import S3
+from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.upload.abort import abandon, abandon_patiently
 from petal_s3.upload.bodies import Bodies
@@ -76,6 +77,11 @@ class Uploader:
     def answered(self) -> int:
         """How many calls S3 has answered well."""
         return self._s3.server.answered
+
+    @property
+    def link_state(self) -> LinkState:
+        """When S3 was last heard of."""
+        return self._s3.server.link_state
 
     async def abandon(self, row: Row) -> None:
         """Abort the multipart upload of a row that gives it up; raises what the link raises."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.threads import run_in
-from petal_s3.errors import SourceChanged, SourceGone
+from petal_s3.errors import NotAFlightLog, SourceChanged, SourceGone
+from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import identities
-from petal_s3.outbox.rows import Row
+from petal_s3.outbox.rows import REFUSED, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload.source_file import SourceFile, renamed, replaced
 
@@ -27,7 +28,15 @@ class SourceOpener:
     files: Executor
 
     async def open(self, row: Row) -> tuple[Row, SourceFile]:
-        """The row and its open file; raises as :class:`SourceFile`."""
+        """The row and its open file; raises as :class:`SourceFile`.
+
+        Raises :class:`NotAFlightLog` for a row that an earlier version queued unexamined.
+        """
+        if row.verdict == REFUSED:
+            raise NotAFlightLog(
+                f"{shown_name(row.name)} was no log when it was found; `retry` examines it anew.",
+                code="not_examined",
+            )
         try:
             source = await self._source(row)
             return await self._with_identity(row, source), source

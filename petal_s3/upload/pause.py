@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import (
+    ClockSkew,
     LocalStorageError,
     Offline,
     S3BucketError,
@@ -21,6 +22,7 @@ from petal_s3.errors import (
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.connection import reachable
+from petal_s3.s3.link_state import LinkState
 
 log = logging.getLogger("petal_s3")
 
@@ -36,6 +38,9 @@ PROBE_S = 5.0
 PROBE_FIRST_S = 1.0
 """The same, shortly after it broke."""
 _PROBE_EAGER_FOR_S = 30.0
+LINK_BACK = "link_back"
+"""The code of a block that an answer of S3 to another call has ended: the next try is at hand."""
+_LINK_BACK = "The link is back; sending goes on within seconds."
 
 Spread = Callable[[], float]
 """Jitter: how much of a backoff is really waited, 0..1."""
@@ -63,23 +68,31 @@ def backoff_s(failures: int, *, cap_s: float = CAP_S, spread: Spread = random.ra
 
 @dataclass(frozen=True)
 class Block:
-    """Why nothing at all is sent for now; times in seconds since boot."""
+    """Why nothing at all is sent for now; times in seconds since boot.
+
+    ``tried_at``: when that was seen last. ``of_link``: it is the link to S3. ``answerable``: an
+    answer of S3 shows that it is over.
+    """
 
     code: str
     reason: str
     since: float
     until: float
     peer: tuple[str, int] | None
+    tried_at: float = 0.0
+    of_link: bool = False
+    answerable: bool = False
 
 
 class Pause:
     """The waiting of a drain: a block holds every row, and ends early when the link is back."""
 
-    def __init__(self, outbox: OutboxThread, timing: Timing) -> None:
+    def __init__(self, outbox: OutboxThread, timing: Timing, link_state: LinkState) -> None:
         self.block: Block | None = None
-        self.link = "unknown"
+        self.link_state = link_state
         self.failures = 0
-        """How many blocks there were since something was sent."""
+        """How many blocks there were since a row was verified, or a part was sent before the
+        link broke."""
         self.seen_down = False
         """Whether a bare connect has failed since the block began."""
         self.woken = asyncio.Event()
@@ -87,6 +100,7 @@ class Pause:
         self._timing = timing
         self._probed_at = 0.0
         self._version = -1
+        self._part_sent = False
 
     def wake(self) -> None:
         """Something changed (a log, the link, the flight): try now what waits."""
@@ -107,7 +121,12 @@ class Pause:
 
     def answered(self) -> None:
         """S3 has answered well: the link works."""
-        self.block, self.link = None, "up"
+        self.block = None
+        self.link_state.heard(self._timing.now(), well=True)
+
+    def part_sent(self) -> None:
+        """S3 has confirmed a part: the link breaks, but it works."""
+        self._part_sent = True
 
     def succeeded(self) -> None:
         """A row was verified: the next failure is the first one again."""
@@ -130,17 +149,29 @@ class Pause:
     async def blocked(self, error: S3IntegrationError) -> None:
         """Nothing can be sent for now, whichever row it is: wait, and say why."""
         now = self._timing.now()
-        if isinstance(error, Offline):
-            self.link = "down"
-        elif isinstance(error, S3BucketError | Throttled):
-            self.link = "up"
+        self.link_state.failed(error, now)
+        if isinstance(error, S3BucketError | Throttled):
+            self.link_state.heard(now)
+        if isinstance(error, Offline) and self._part_sent:
+            self.failures = 0
+        self._part_sent = False
         wait_s = self.wait_s(self.failures, error, refused=isinstance(error, S3BucketError))
         self.failures += 1
         since = self.block.since if self.block is not None else now
         peer = error.peer if isinstance(error, Offline | S3CredentialsError) else None
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
-        self.block = Block(error.code, error.message, since, now + wait_s, peer)
+        answerable = isinstance(error, Offline | S3CredentialsError | ClockSkew)
+        self.block = Block(
+            error.code,
+            error.message,
+            since,
+            now + wait_s,
+            peer,
+            now,
+            of_link=isinstance(error, Offline),
+            answerable=answerable,
+        )
         # A bare connect tells a dead link from one that connects but does not work.
         self.seen_down = peer is not None and not await self._timing.probe(peer)
         self._probed_at = self._timing.now()
@@ -155,7 +186,11 @@ class Pause:
             try:
                 await asyncio.wait_for(self.woken.wait(), min(left_s, POLL_S))
             except asyncio.TimeoutError:
-                if await self._others_wrote() or await self._link_is_back():
+                if (
+                    await self._others_wrote()
+                    or await self._has_answered()
+                    or await self._link_is_back()
+                ):
                     return
 
     async def _others_wrote(self) -> bool:
@@ -165,6 +200,21 @@ class Pause:
             return False
         changed, self._version = version != self._version, version
         return changed and not self.blocked_for_s()
+
+    async def _has_answered(self) -> bool:
+        """Whether S3 has answered another call since, so that what failed is tried now.
+
+        Not sooner than a probe would be: small calls may pass where bodies do not.
+        """
+        block, well_at = self.block, self.link_state.well_at
+        if block is None or not block.answerable or well_at is None or well_at <= block.tried_at:
+            return False
+        if self._timing.now() - block.tried_at < PROBE_S:
+            self.block = replace(block, code=LINK_BACK, reason=_LINK_BACK)
+            return False
+        log.info("s3 answers again after_s=%.0f", well_at - block.since)
+        await self.retry_now()
+        return True
 
     async def _link_is_back(self) -> bool:
         """Whether a link that was seen down is up again: then no row waits any longer."""
@@ -178,9 +228,13 @@ class Pause:
         self._probed_at = now
         if not await self._timing.probe(block.peer):
             self.seen_down = True
+            if block.of_link:
+                self.link_state.lost_at = now
             return False
         if not self.seen_down:
             return False  # it connects, but does not work: the backoff decides
+        if block.of_link:
+            self.link_state.connected_at = now
         log.info("link is back after_s=%.0f", now - block.since)
         self.seen_down = False
         await self.retry_now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -27,13 +28,16 @@ class UploadPlan:
         return size <= self.part_size
 
     def metadata(self, row: Row, uploaded_at: int) -> dict[str, str]:
-        """User metadata of a row's object; ``uploaded_at``: seconds since 1970 by S3's clock."""
+        """User metadata of a row's object; ``uploaded_at``: seconds since 1970 by S3's clock.
+
+        It is written as ISO 8601 in UTC; older objects have the seconds.
+        """
         part_size = "" if self.is_small(row.size) else str(row.part_size or "")
         return metadata(
             [
                 ("original-filename", row.name),
                 ("machine-id", self.machine_id),
-                ("upload-timestamp", str(uploaded_at)),
+                ("upload-timestamp", _utc(uploaded_at)),
                 ("log-kind", row.kind),
                 ("log-verdict", row.verdict),
                 ("part-size", part_size),
@@ -41,6 +45,10 @@ class UploadPlan:
                 *sorted(row.facts.items(), key=lambda fact: (fact[0] == DESCRIPTION, fact)),
             ]
         )
+
+
+def _utc(moment: int) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
 
 
 def part_size_for(size: int, wanted: int) -> int:

@@ -34,8 +34,8 @@ class UploadProgress:
 
     @property
     def moved(self) -> int:
-        """Confirmed bytes and those handed to the network."""
-        return min(self.size, self.confirmed + sum(one.farthest for one in tuple(self.bodies)))
+        """Confirmed bytes and those that the peer of the connection has acknowledged."""
+        return min(self.size, self.confirmed + sum(one.look() for one in tuple(self.bodies)))
 
 
 @dataclass(frozen=True)

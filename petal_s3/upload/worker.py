@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core.settings import Settings
@@ -47,7 +48,7 @@ class Drainer:
         timing: Timing,
     ) -> None:
         self.timing = timing
-        self.pause = Pause(outbox, timing)
+        self.pause = Pause(outbox, timing, uploader.link_state)
         self.housekeeping = Housekeeping(outbox, uploader, orphans, self.pause, timing)
         self._failed = FailedAttempts(
             outbox, uploader, self.pause, timing, settings.settle_seconds, settings.max_file_size
@@ -63,9 +64,9 @@ class Drainer:
         return self.pause.block
 
     @property
-    def link(self) -> str:
+    def link(self) -> Literal["up", "down", "unknown"]:
         """``up``, ``down`` or ``unknown``."""
-        return self.pause.link
+        return self.pause.link_state.link(self.timing.now())
 
     async def run(self) -> None:
         """Drain for ever; cancel to stop."""
@@ -133,11 +134,13 @@ class Drainer:
 
     async def _ended(self, attempt: asyncio.Future[Row], row: Row) -> bool:
         """Wait until the attempt has ended; false as soon as it must not go on."""
-        answered = self._uploader.answered
+        answered, sent = self._uploader.answered, self._uploader.traffic.parts_sent
         while True:
             done, _ = await asyncio.wait({attempt}, timeout=pause.LOOK_S)
             if self._uploader.answered > answered:
                 self.pause.answered()  # an upload may go on for hours
+            if self._uploader.traffic.parts_sent > sent:
+                self.pause.part_sent()
             if done:
                 return True
             if self._hooks.send_blocked_reason() is not None or await self._cancelled(row):

@@ -19,7 +19,17 @@ _MOST_LISTENERS = 20
 _OPEN = ("queued", "uploading")
 _QUIET_S = 10.0  # after so long a comment is sent: a client that is gone is noticed
 _LIFE_S = 300.0  # then the browser connects again; nothing is missed, the state is sent again
-_NOISE = {"clock_offset_s", "oldest_unsent_s", "rate_bytes_s", "eta_s"}
+_NOISE = {
+    "as_of",
+    "backlog_bytes",
+    "clock_offset_s",
+    "eta_s",
+    "link_seen_s",
+    "next_try_s",
+    "oldest_unsent_s",
+    "rate_bytes_s",
+    "reason_age_s",
+}
 
 
 class _Trouble(View):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from petal_s3.service.views.rows import RowView
-from petal_s3.service.views.status import StatusView
+from petal_s3.service.views.rows import RowView, percent
+from petal_s3.service.views.status import StatusView, spoken_s, tries_of
 
 # No script, nothing from elsewhere: a file may be called anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
@@ -30,33 +30,36 @@ def _size(size: int) -> str:
     return ""
 
 
-def _share(row: RowView) -> str:
-    if row.state == "verified" or not row.size:
-        return ""
-    return f"{100 * row.sent_bytes // row.size} %"
-
-
 def _row(row: RowView) -> str:
     proof = row.receipt.proof if row.receipt else ""
-    cells = (row.id, row.key, _size(row.size), _share(row), row.reason or proof)
+    share = "" if row.state == "verified" else f"{percent(row)} %"
+    cells = (row.id, row.key, _size(row.size), share, row.reason or proof)
     state = escape(str(row.state))
     told = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
     return f"<tr><td class={state}>{state}</td>{told}</tr>"
 
 
-def _headline(status: StatusView) -> str:
-    counts = status.counts
-    waiting = counts["queued"] + counts["uploading"]
-    if waiting:
-        return f"{waiting} not up yet, {_size(status.backlog_bytes)} to send."
-    if counts["dead"]:
-        return f"{counts['dead']} cannot be sent: a person has to look. All others are up."
-    return "All logs are up." if counts["verified"] else "No logs yet."
+def _facts(status: StatusView) -> list[str]:
+    """What the headline does not say, a sentence each."""
+    heard = status.link_seen_s
+    ago = "" if heard is None else f" (S3 answered {spoken_s(heard)} ago)"
+    facts = []
+    if status.backlog_bytes:
+        pace = f" at {_size(status.rate_bytes_s)}/s" if status.rate_bytes_s else ""
+        left = "" if status.eta_s is None else f", about {spoken_s(status.eta_s)}"
+        facts.append(f"To send: {_size(status.backlog_bytes)}{pace}{left}.")
+    tries = tries_of(status)
+    facts += [tries] if tries else []
+    facts.append(
+        f"Link {status.link}{ago}, credentials {status.credentials}, vehicle {status.flight_state}."
+    )
+    counts = ", ".join(f"{state} {number}" for state, number in status.counts.items())
+    return [*facts, f"{counts}."]
 
 
 def page(machine_id: str, bucket_name: str, status: StatusView, rows: list[RowView]) -> str:
     """The page as HTML; everything in it is escaped, it loads nothing and asks again by itself."""
-    facts = ", ".join(f"{state} {number}" for state, number in status.counts.items())
+    facts = " ".join(_facts(status))
     body = "".join(_row(row) for row in rows)
     return (
         "<!DOCTYPE html><html lang=en><head><meta charset=utf-8>"
@@ -64,9 +67,7 @@ def page(machine_id: str, bucket_name: str, status: StatusView, rows: list[RowVi
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         f"<title>petal-s3</title><style>{_STYLE}</style></head><body>"
         f"<h1>Flight logs of {escape(machine_id)} in {escape(bucket_name)}</h1>"
-        f"<p class=reason><b>{escape(_headline(status))}</b> {escape(status.reason)}</p>"
-        f"<p>Link {escape(status.link)}, credentials {escape(status.credentials)}, "
-        f"vehicle {escape(status.flight_state)}. {escape(facts)}.</p>"
+        f"<p class=reason><b>{escape(status.headline)}</b></p><p>{escape(facts)}</p>"
         "<table><thead><tr><th>State</th><th>Row</th><th>Key</th><th>Size</th><th>Sent</th>"
         f"<th>Why, or proof</th></tr></thead><tbody>{body}</tbody></table></body></html>"
     )

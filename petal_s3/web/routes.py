@@ -97,7 +97,7 @@ async def post_landed(service: Service, _: asks.Nothing, __: Call) -> Reply:
 
 async def post_flight(service: Service, ask: asks.FlightBody, _: Call) -> Reply:
     """Say whether the vehicle is armed, where no autopilot is heard."""
-    return Reply(FlightView(flight_state=vehicle.declare(service, armed=ask.armed)))
+    return Reply(FlightView(flight_state=await vehicle.declare(service, armed=ask.armed)))
 
 
 async def get_outbox(service: Service, ask: asks.RowsAsk, _: Call) -> Reply:
@@ -135,7 +135,7 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
 
 
 async def post_retry(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
-    """Try it now, also what is dead or cancelled."""
+    """Try it now; the file of a dead or cancelled row is examined again, as if new."""
     row = await service.retry(ask.row_id)
     return Reply(await service.row(row.id))
 
@@ -182,7 +182,7 @@ ROUTES: tuple[Route, ...] = (
         post_flight,
         ask=asks.FlightBody,
         answer=FlightView,
-        errors=(400, 408, 409, 413, 503),
+        errors=(400, 408, 409, 413, 503, 507),
     ),
     Route(
         "GET",
@@ -222,7 +222,7 @@ ROUTES: tuple[Route, ...] = (
         post_retry,
         ask=asks.RowAsk,
         answer=RowView,
-        errors=(400, 404, 503, 507),
+        errors=(400, 403, 404, 409, 413, 422, 503, 507),
     ),
     Route(
         "DELETE",

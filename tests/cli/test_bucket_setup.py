@@ -37,6 +37,12 @@ def bucket(sea: Sea, console: Console) -> Any:
 
 
 def setup(console: Console, *words: str, **env: str) -> Answer:
+    """Set up with the TLS-only policy, which has to be asked for over http."""
+    tls = () if "--no-tls-only" in words else ("--tls-only",)
+    return console.type("bucket", "setup", *tls, *words, **env)
+
+
+def remove(console: Console, *words: str, **env: str) -> Answer:
     return console.type("bucket", "setup", *words, **env)
 
 

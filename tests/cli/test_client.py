@@ -596,7 +596,6 @@ def test_a_missing_object_and_one_of_another_machine(
             call(KEY)
     for call in (
         client.head_object,
-        client.file_exists,
         client.delete_file,
         client.generate_presigned_url,
         client.list_files,
@@ -606,6 +605,7 @@ def test_a_missing_object_and_one_of_another_machine(
     ):
         with pytest.raises(NotAllowed):
             call(FOREIGN)
+    assert client.file_exists(FOREIGN) is False
     with pytest.raises(S3DownloadError) as caught:
         client.download_file(FOREIGN, target)
     assert (caught.value.code, caught.value.status) == ("not_allowed", 403)

@@ -71,7 +71,7 @@ def test_a_row_that_dies_now_is_a_failure_and_later_only_mentioned(
     first, second = console.type("drain"), console.type("drain")
     assert (first.code, second.code) == (1, 0)
     assert "dead      'notes.ulg' is not a ULog but text" in first.out
-    assert second.out == "The log is up. 1 cannot be sent.\n"
+    assert second.out == "The log is up; 1 other cannot be sent.\n"
 
 
 def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(

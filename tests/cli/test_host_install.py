@@ -350,6 +350,17 @@ def test_what_is_new_is_added_below_what_was_there(onboard: Onboard) -> None:
     assert meaning(onboard.settings)["part_size"] == "5MiB"
 
 
+def test_the_region_of_the_aws_tools_is_written_where_the_file_names_none(
+    onboard: Onboard,
+) -> None:
+    assert onboard.install("--set", "BUCKET_NAME=ours", AWS_REGION="eu-west-1").code == 0
+    assert meaning(onboard.settings)["region"] == "eu-west-1"
+
+    again = onboard.install(AWS_REGION="us-west-2")
+    assert again.code == 0, again
+    assert meaning(onboard.settings)["region"] == "eu-west-1"
+
+
 @only_root
 def test_behind_sudo_the_home_is_that_of_the_person(onboard: Onboard) -> None:
     import pwd

@@ -336,19 +336,30 @@ def test_reading_needs_no_state_directory(
 
 
 def test_cancel_and_retry_change_rows(console: Console) -> None:
-    with console.outbox() as outbox:
-        first, second = (
-            entering.enqueue(outbox, entry("a.ulg", number=1)),
-            entering.enqueue(outbox, entry("b.ulg", number=2)),
-        )
+    paths = [console.write("a.ulg", seed=1), console.write("b.ulg", seed=2)]
+    told = console.type("enqueue", *paths, "--json").json["rows"]
+    first, second = (row["id"] for row in told)
 
-    answer = console.type("cancel", str(first.id), str(second.id))
+    answer = console.type("cancel", str(first), str(second))
     assert answer.code == 0, answer
-    assert answer.out.splitlines() == [f"{one.id}  cancelled  {one.key}" for one in (first, second)]
+    assert answer.out.splitlines() == [f"{one['id']}  cancelled  {one['key']}" for one in told]
 
-    found = console.type("retry", str(first.id), "--json").json["rows"]
-    assert [(one["id"], one["state"]) for one in found] == [(first.id, "queued")]
+    found = console.type("retry", str(first), "--json").json["rows"]
+    assert [(one["id"], one["state"]) for one in found] == [(first, "queued")]
     assert [row.state for row in console.rows()] == ["cancelled", "queued"]
+
+
+def test_a_retry_of_what_is_no_log_says_so_and_fails(console: Console) -> None:
+    path = console.write("a.ulg")
+    row_id = console.type("enqueue", path, "--json").json["rows"][0]["id"]
+    console.type("cancel", str(row_id))
+    path.write_text("#!/bin/sh\nrm -rf /\n")
+
+    answer = console.type("retry", str(row_id))
+
+    assert answer.code == 1
+    assert "is not a ULog but text" in answer.err
+    assert [row.state for row in console.rows()] == ["cancelled"]
 
 
 def test_a_proven_row_stays_proven(console: Console) -> None:

@@ -16,7 +16,6 @@ import pytest
 from lab import SMALL, THREE_PARTS, TWO_PARTS, Lab
 from test_power_cut import Disk, bring_watched
 
-from petal_s3.cli.screen import headline
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
@@ -142,9 +141,9 @@ async def test_what_a_killed_process_had_begun_is_not_said_to_be_on_its_way(lab:
     await service.stop()
 
     assert [row.state for row in (*alive.rows, *dead.rows, shown)] == ["uploading"] * 3
-    assert "1 is on the way" in headline(alive)
+    assert "1 is on the way" in alive.headline
     assert alive.rows[0].reason == ""
-    assert headline(dead) == headline(said) == f"No log is up, 1 is waiting: {NO_DRAIN.sentence}"
+    assert dead.headline == said.headline == f"No log is up, 1 is waiting: {NO_DRAIN.sentence}"
     assert dead.rows[0].reason == shown.reason == NO_DRAIN.sentence
     lab.finish()
     lab.assert_arrived_once()

@@ -821,6 +821,19 @@ def test_a_row_that_is_not_there_is_not_found(api: Api, row_id: str, status: int
     assert api.delete(f"/outbox/{row_id}").status == status
 
 
+def test_a_retry_of_what_is_no_log_is_refused(api: Api) -> None:
+    path = api.logs / "script.ulg"
+    path.write_bytes(log())
+    api.post("/flight", {"armed": True})
+    row_id = api.post("/outbox", {"path": str(path)}).json["id"]
+    api.delete(f"/outbox/{row_id}")
+    path.write_text("#!/bin/sh\nrm -rf /\n" * 20)
+    told = api.post(f"/outbox/{row_id}/retry")
+    api.post("/flight", {"armed": False})
+    assert (told.status, told.code) == (422, "bad_magic")
+    assert api.row(row_id)["state"] == "cancelled"
+
+
 def test_a_row_is_cancelled_and_tried_again(api: Api) -> None:
     path = api.logs / "again.ulg"
     path.write_bytes(log())

@@ -1,4 +1,4 @@
-"""Another process on the same outbox: enters a log, or drains until it is killed."""
+"""Another process on the same outbox: enters a log, speaks of the flight, or drains."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from typing import Any
 
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.errors import S3IntegrationError
+from petal_s3.service import vehicle
 from petal_s3.service.service import Service
 from tests.support.known import KNOWN
 
@@ -19,6 +21,15 @@ async def main(work: str, settings: dict[str, Any], path: str) -> None:
         row = await service.enqueue(path)
         await service.stop()
         sys.stdout.write(f"{row.id}\n")
+        return
+    if work == "say":
+        await service.open()
+        try:
+            said = await vehicle.declare(service, armed=path == "armed")
+        except S3IntegrationError as error:
+            said = error.code
+        await service.stop()
+        sys.stdout.write(said)
         return
     await service.start(watch=False)
     while not service.lock.held:

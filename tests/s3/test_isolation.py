@@ -23,7 +23,7 @@ from wired import KEY, OTHER, Wired, noise
 
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.logs import write_ulog
-from petal_s3.errors import S3FileNotFoundError, S3IntegrationError
+from petal_s3.errors import NotAllowed, S3FileNotFoundError, S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
@@ -193,6 +193,11 @@ async def body_of(proxy: S3BucketProxy, key: str) -> None:
         await body.read()
 
 
+async def seen(proxy: S3BucketProxy, key: str) -> None:
+    if not await proxy.file_exists(key):
+        raise NotAllowed("It does not exist for this machine.")
+
+
 async def pieces(path: Path) -> AsyncIterator[bytes]:
     yield path.read_bytes()
 
@@ -200,7 +205,7 @@ async def pieces(path: Path) -> AsyncIterator[bytes]:
 Operation = Callable[[Drone, str], Awaitable[Any]]
 OPERATIONS: dict[str, Operation] = {
     "head": lambda d, key: d.proxy.head_object(key),
-    "exists": lambda d, key: d.proxy.file_exists(key),
+    "exists": lambda d, key: seen(d.proxy, key),
     "download": lambda d, key: d.proxy.download_file(key, d.target),
     "range": lambda d, key: d.proxy.get_file_range(key, 0, 3),
     "body": lambda d, key: body_of(d.proxy, key),
@@ -214,6 +219,7 @@ OPERATIONS: dict[str, Operation] = {
     "enqueue": lambda d, key: d.proxy.enqueue(d.log, key=key),
     "stream up": lambda d, key: d.proxy.stream_upload(pieces(d.log), "f.ulg", custom_s3_key=key),
     "list": lambda d, key: d.proxy.list_files(key),
+    "machine listed": lambda d, key: d.proxy.list_files(machine_id=key),
     "machine": lambda d, key: d.proxy.upload_file(d.log, machine_id=key),
     "name": lambda d, key: d.proxy.upload_file(d.log, custom_filename=key),
 }
@@ -235,7 +241,7 @@ async def attempt(one: Drone, operation: str, key: str) -> tuple[int, list[str]]
     """The status, and the keys of others that were signed."""
     one.wire.begin()
     status = await status_of(OPERATIONS[operation](one, key))
-    allowed = is_prefix_inside if operation == "list" else is_inside
+    allowed = is_prefix_inside if operation in {"list", "machine listed"} else is_inside
     return status, [signed for signed in one.wire.signed if not allowed(signed, one.roots)]
 
 
@@ -397,7 +403,7 @@ def test_no_key_leads_out_of_the_folders_of_a_machine(fleet: tuple[Any, list[Dro
 
         assert foreign == []
         seen[f"{status}"] += 1
-        if operation in {"list", "machine", "name"}:
+        if operation in {"list", "machine", "machine listed", "name"}:
             assert status in {200, *REFUSED, 422}
         elif not is_inside(plain(key), one.roots):
             seen["outside"] += 1
@@ -422,7 +428,7 @@ def test_every_operation_works_on_a_key_of_its_own(
 ) -> None:
     """Else to refuse everything would do."""
     run, drones = fleet
-    given = {"machine": "drone-1", "name": "named.ulg"}
+    given = {"machine": "drone-1", "machine listed": "drone-1", "name": "named.ulg"}
     for one in drones:
         for root in one.roots:
             status, foreign = run(attempt(one, operation, given.get(operation, f"{root}own.ulg")))

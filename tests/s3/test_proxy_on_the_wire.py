@@ -389,6 +389,31 @@ async def test_head_tells_what_is_there(robot: Robot, proxy: S3BucketProxy) -> N
     json.dumps(answer)
 
 
+async def test_files_are_listed_by_the_id_of_this_machine_alone(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(robot.write())
+
+    listed = await proxy.list_files(machine_id=MACHINE)
+    below = await proxy.list_files("no-such-folder/", machine_id=MACHINE)
+    before = len(robot.ops())
+    foreign = await proxy.list_files(machine_id="drone-002")
+
+    assert [file["key"] for file in listed["files"]] == [uploaded["s3_key"]]
+    assert (below["files"], below["prefix"]) == ([], f"flight_logs/{MACHINE}/no-such-folder/")
+    assert (foreign["status"], foreign["code"]) == (403, "not_allowed")
+    assert len(robot.ops()) == before
+    assert proxy.region == "us-east-1"
+
+
+async def test_no_key_of_another_machine_exists_and_s3_is_not_asked(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    assert await proxy.file_exists("flight_logs/drone-002/x.ulg") is False
+    assert await proxy.file_exists("") is False
+    assert robot.ops() == []
+
+
 async def test_a_missing_object_is_the_one_dict_that_siblings_know(
     robot: Robot, proxy: S3BucketProxy
 ) -> None:

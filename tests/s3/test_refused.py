@@ -499,7 +499,7 @@ async def test_a_device_in_1970_sends_with_the_time_of_s3(
     assert robot.ledger.requests("PutObject")[0].headers["x-amz-date"].startswith(today)
     assert done.receipt is not None
     assert done.receipt.verified_at > 1_700_000_000
-    assert int(robot.head(row.key)["Metadata"]["upload-timestamp"]) > 1_700_000_000
+    assert robot.head(row.key)["Metadata"]["upload-timestamp"] > "2023"
 
 
 # -- the token service

@@ -121,6 +121,7 @@ def test_a_log_is_uploaded_listed_read_and_given_a_url(bench: Bench) -> None:
     [file] = listed["files"]
     assert set(file) == {"key", "size", "last_modified", "file_name"}
     assert (file["key"], file["size"]) == (key, 8)
+    assert file["file_name"] == "error log (1).txt"
     assert set(content) == {"success", "content", "file_size", "file_size_mb", "s3_key", "s3_uri"}
     assert content["content"] == "größe\n"
     assert set(url) == {

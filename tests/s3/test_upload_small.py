@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from robot import DROP, HOME, LOSE_ANSWER, MACHINE, SMALL, Robot
@@ -57,7 +58,9 @@ async def test_an_object_tells_what_it_is(
     assert about["machine-id"] == MACHINE
     assert about["log-kind"] == kind
     assert about["log-verdict"] == "complete"
-    assert int(about["upload-timestamp"]) > 1_600_000_000
+    when = datetime.fromisoformat(about["upload-timestamp"])  # ISO 8601
+    assert abs(datetime.now(timezone.utc) - when) < timedelta(minutes=10)
+    assert when.utcoffset() == timedelta(0)
     assert "part-size" not in about
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from petal_s3.admin.bucket_setup import DesiredBucket, Step, setup_steps
+from petal_s3.admin.desired_settings import Removable
 from petal_s3.admin.permission_checks import Finding, try_all
+from petal_s3.admin.removal import removal_steps
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.errors import S3IntegrationError
 from tests.servers.drone import MACHINE, Drone
 
 ALL = [
@@ -25,18 +30,28 @@ STEPS = {"bucket", "versioning", "lifecycle", "cors"}
 WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
 
 
-async def set_up(drone: Drone) -> list[Step]:
+def desired_of(drone: Drone, *, tls_only: bool = False) -> DesiredBucket:
     settings = load_settings(**drone.settings())
-    desired = DesiredBucket(
+    return DesiredBucket(
         bucket=drone.bucket,
         region=settings.region,
         sse=settings.sse,
         upload_prefix=settings.upload_prefix,
         on_aws=False,
         machines=[MACHINE],
-        tls_only=False,
+        tls_only=tls_only,
+        over_http=True,
     )
+
+
+async def set_up(drone: Drone, *, tls_only: bool = False) -> list[Step]:
+    settings, desired = load_settings(**drone.settings()), desired_of(drone, tls_only=tls_only)
     return [step async for step in setup_steps(settings, desired)]
+
+
+async def take_back(drone: Drone, *steps: Removable) -> list[Step]:
+    settings, desired = load_settings(**drone.settings()), desired_of(drone)
+    return [step async for step in removal_steps(settings, desired, steps)]
 
 
 async def checked(drone: Drone) -> list[Finding]:
@@ -78,6 +93,33 @@ async def test_setup_makes_a_bucket_that_is_missing(drone: Drone) -> None:
 
     assert (steps[0].name, steps[0].outcome) == ("bucket", "changed"), drone.story()
     assert drone.stored() == []
+
+
+@pytest.mark.parametrize("server", ["seaweedfs-4.48", "seaweedfs-4.39"], indirect=True)
+async def test_over_http_setup_locks_no_machine_out_unless_it_is_asked_to(drone: Drone) -> None:
+    await set_up(drone)
+    await drone.open()
+    row = await drone.bring(drone.write())
+    assert row.state == "verified", drone.story()
+
+    with contextlib.suppress(S3IntegrationError):  # it may refuse the very next request
+        await set_up(drone, tls_only=True)
+    late = await drone.bring(drone.write("late.ulg", seed=7), attempts=1)
+
+    assert late.state == "queued", drone.story()
+    assert "TLS-only policy of the bucket" in drone.said(late)
+
+
+@EVERY
+async def test_each_step_of_setup_can_be_taken_back_and_the_bucket_stays(drone: Drone) -> None:
+    await set_up(drone)
+
+    steps = await take_back(drone, *Removable)
+
+    assert [step for step in steps if not step.fine and step.outcome != "not offered"] == []
+    assert drone.stored() == []  # the bucket is there
+    again = await take_back(drone, *Removable)
+    assert {step.outcome for step in again} <= {"unchanged", "not offered"}, drone.story()
 
 
 @EVERY

@@ -32,6 +32,11 @@ def entry(name: str = "a.ulg", file: Identity | None = None, **more: Any) -> Ent
     return Entry(**{**about, **more})
 
 
+def as_it_was(row: Row) -> Entry:
+    """What an examination of the row's unchanged file finds."""
+    return entry(row.name, row.identity, key=row.key, asked_key=row.asked_key)
+
+
 def receipt(row: Row) -> Receipt:
     return Receipt(row.key, "e" * 32, "crc32:AAAAAA==", row.size, "crc32+etag", 1_700_000_200)
 

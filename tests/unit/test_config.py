@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from petal_s3.core import settings_yaml
 from petal_s3.core.settings import GIB, MIB, Settings, SourceSettings
-from petal_s3.core.settings_loading import load_settings, setting_names
+from petal_s3.core.settings_loading import check_settings, load_settings, setting_names
 from petal_s3.core.settings_yaml import config_file
 from petal_s3.errors import ConfigError
 from petal_s3.service.assembly import machine_ids
@@ -62,7 +62,7 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "state_dir": home / ".local/state/petal-s3",
         "log_dirs": (home / "ulog_records", home / "rosbag_records"),
         "sources": (),
-        "scan_interval": 300.0,
+        "scan_interval": 900.0,
         "settle_seconds": 10.0,
         "upload_while_flying": False,
         "part_size": 5 * MIB,
@@ -330,6 +330,33 @@ def test_an_empty_variable_does_not_hide_the_file(
     file.write_text("region: in-file")
     monkeypatch.setenv("PETAL_S3_REGION", "")
     assert load_settings().region == "in-file"
+
+
+_REGIONS = ("PETAL_S3_REGION", "in the file", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@pytest.mark.parametrize("first", range(len(_REGIONS)))
+def test_the_region_is_the_first_that_is_named_of(
+    file: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    for number, name in enumerate(_REGIONS[first:], first):
+        if name == "in the file":
+            file.write_text(f"region: region-{number}")
+        else:
+            monkeypatch.setenv(name, f"region-{number}")
+    for name in _REGIONS[:first]:
+        if name != "in the file":
+            monkeypatch.setenv(name, "")  # an empty one names none
+
+    assert load_settings().region == f"region-{first}"
+    assert load_settings(region="argument").region == "argument"
+
+
+def test_the_region_of_the_aws_tools_is_none_of_the_settings_that_are_checked_for_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert check_settings({"bucket_name": "logs"}).region == "us-east-1"
 
 
 def test_an_argument_wins_over_the_file(file: Path) -> None:

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import Conflict
+from petal_s3.intake import flight_holds as holds
+from petal_s3.intake.flight_holds import Hold
 from petal_s3.intake.flight_state import (
     AIRBORNE_CONFIRMATIONS,
     CONFIRMATIONS,
+    DEAF_S,
     HOLD_S,
     LISTEN_S,
     SILENT_S,
     FlightState,
     Heartbeat,
 )
-from petal_s3.service import vehicle
-from petal_s3.service.gate import Reason
-from petal_s3.service.service import Service
 
 ARMED, DISARMED = 0b1000_0001, 0b0000_0001
 PX4, INVALID = 12, 8
 QUADROTOR, GCS, ONBOARD_COMPUTER = 2, 6, 18
 ON_GROUND, IN_AIR, TAKEOFF, LANDING = 1, 2, 3, 4
-IS_ARMED = "The vehicle is armed; uploads wait until it has landed."
-IS_LOST = "Contact with the armed vehicle was lost; uploads wait 10 minutes."
-IS_SAID = "The vehicle was said to be armed (POST /flight); uploads wait until it is not."
-IS_LISTENING = "Listening for up to 30 s whether the vehicle is armed."
+IS_ARMED = holds.ARMED
+IS_LOST = holds.LOST
+IS_SILENT = holds.SILENT
+IS_DEAF = holds.DEAF
+IS_UNHEARD = holds.UNHEARD
+IS_LISTENING = holds.LISTENING
+IS_SAID = holds.declared_armed("")
 
 
 @dataclass
@@ -60,13 +60,21 @@ class Air:
         self.now += seconds
         return self
 
+    def goes_deaf(self) -> Air:
+        self.flight.hearing(possible=False, now=self.now)
+        return self
+
+    def hears_again(self) -> Air:
+        self.flight.hearing(possible=True, now=self.now)
+        return self
+
     @property
     def state(self) -> str:
         return self.flight.state(self.now)
 
     @property
-    def reason(self) -> str | None:
-        return self.flight.send_blocked_reason(self.now)
+    def reason(self) -> Hold | None:
+        return self.flight.hold(self.now)
 
     @property
     def flights_ended(self) -> int:
@@ -93,7 +101,15 @@ def silence(seconds: float) -> Told:
     return lambda air: air.passes(seconds)
 
 
-FLIGHTS: dict[str, tuple[list[Told], str, str | None, int]] = {
+def deaf(seconds: float) -> Told:
+    return lambda air: air.goes_deaf().passes(seconds)
+
+
+def hearing_for(seconds: float) -> Told:
+    return lambda air: air.hears_again().passes(seconds)
+
+
+FLIGHTS: dict[str, tuple[list[Told], str, Hold | None, int]] = {
     "nothing heard, nothing listened to": ([], "unknown", None, 0),
     "disarmed from the start": ([beats(DISARMED)], "disarmed", None, 0),
     "one armed heartbeat is enough": ([beats(DISARMED, 9), beats(ARMED)], "armed", IS_ARMED, 0),
@@ -215,12 +231,140 @@ FLIGHTS: dict[str, tuple[list[Told], str, str | None, int]] = {
         None,
         1,
     ),
+    "silent for less than ten seconds on the ground": (
+        [beats(DISARMED), silence(SILENT_S - 1)],
+        "disarmed",
+        None,
+        0,
+    ),
     "silent for ten seconds on the ground": (
         [beats(DISARMED), silence(SILENT_S)],
+        "unknown",
+        IS_SILENT,
+        0,
+    ),
+    "silent for nearly ten minutes on the ground": (
+        [beats(DISARMED), silence(HOLD_S - 1)],
+        "unknown",
+        IS_SILENT,
+        0,
+    ),
+    "silent for ten minutes on the ground": (
+        [beats(DISARMED), silence(HOLD_S)],
         "unknown",
         None,
         0,
     ),
+    "silent on the ground, then heard again": (
+        [beats(DISARMED), silence(60), beats(DISARMED)],
+        "disarmed",
+        None,
+        0,
+    ),
+    "silent on the ground, then heard armed": (
+        [beats(DISARMED), silence(60), beats(ARMED)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "silent on the ground, and another vehicle is disarmed": (
+        [beats(DISARMED), silence(60), beats(DISARMED, 9, system=2)],
+        "unknown",
+        IS_SILENT,
+        0,
+    ),
+    "silent on the ground for ten minutes, then another vehicle counts": (
+        [beats(DISARMED), silence(HOLD_S), beats(DISARMED, system=2)],
+        "disarmed",
+        None,
+        0,
+    ),
+    "silent on the ground, and only a ground station is heard": (
+        [beats(DISARMED), silence(60), beats(DISARMED, 9, type=GCS, system=255, autopilot=INVALID)],
+        "unknown",
+        IS_SILENT,
+        0,
+    ),
+    "nobody can hear from the first second": (
+        [beats(DISARMED), deaf(0)],
+        "unknown",
+        IS_DEAF,
+        0,
+    ),
+    "nobody can hear for the 41 minutes of a download": (
+        [beats(DISARMED), deaf(41 * 60)],
+        "unknown",
+        IS_DEAF,
+        0,
+    ),
+    "nobody could hear for 41 minutes, and nothing is heard yet": (
+        [beats(DISARMED), deaf(41 * 60), hearing_for(0.5)],
+        "unknown",
+        IS_UNHEARD,
+        0,
+    ),
+    "nobody could hear for 41 minutes, then it is disarmed": (
+        [beats(DISARMED), deaf(41 * 60), hearing_for(1), beats(DISARMED)],
+        "disarmed",
+        None,
+        0,
+    ),
+    "nobody could hear for a minute, and it was armed meanwhile": (
+        [beats(DISARMED), deaf(60), hearing_for(1), beats(ARMED)],
+        "armed",
+        IS_ARMED,
+        0,
+    ),
+    "nobody could hear, then silence: nearly ten minutes count from there": (
+        [beats(DISARMED), deaf(41 * 60), hearing_for(HOLD_S - 1)],
+        "unknown",
+        IS_UNHEARD,
+        0,
+    ),
+    "nobody could hear, then silence: ten minutes count from there": (
+        [beats(DISARMED), deaf(41 * 60), hearing_for(HOLD_S)],
+        "unknown",
+        None,
+        0,
+    ),
+    "the silence before nobody could hear counts too": (
+        [beats(DISARMED), silence(300), deaf(3600), hearing_for(300)],
+        "unknown",
+        None,
+        0,
+    ),
+    "a heartbeat that was read before and comes late does not end it": (
+        [beats(DISARMED), deaf(0), beats(DISARMED)],
+        "unknown",
+        IS_DEAF,
+        0,
+    ),
+    "armed, and nobody can hear": ([beats(ARMED), deaf(5)], "armed", IS_ARMED, 0),
+    "armed, and nobody can hear for an hour": (
+        [beats(ARMED), deaf(3600)],
+        "armed",
+        holds.ARMED_UNHEARD,
+        0,
+    ),
+    "armed, then nobody could hear for an hour: ten minutes count from there": (
+        [beats(ARMED), deaf(3600), hearing_for(HOLD_S - 1)],
+        "armed",
+        IS_LOST,
+        0,
+    ),
+    "a lock that is never let go of does not hold for ever": (
+        [beats(DISARMED), deaf(DEAF_S)],
+        "unknown",
+        IS_DEAF,
+        0,
+    ),
+    "a lock that is held for more than a day is no download": (
+        [beats(DISARMED), deaf(DEAF_S + 1)],
+        "unknown",
+        None,
+        0,
+    ),
+    "the same in flight": ([beats(ARMED), deaf(DEAF_S + 1)], "unknown", None, 1),
     "silent for a moment in flight": ([beats(ARMED), silence(5)], "armed", IS_ARMED, 0),
     "lost in flight": ([beats(ARMED), silence(SILENT_S)], "armed", IS_LOST, 0),
     "lost for nearly ten minutes": ([beats(ARMED), silence(HOLD_S - 1)], "armed", IS_LOST, 0),
@@ -327,7 +471,27 @@ def test_after_a_lost_flight_it_does_not_listen_again() -> None:
 
 
 def test_without_mavlink_everything_may_be_sent_at_once() -> None:
-    assert FlightState().send_blocked_reason(0.0) is None
+    assert FlightState().hold(0.0) is None
+
+
+def test_while_nobody_can_hear_listening_takes_longer() -> None:
+    air = listening().goes_deaf().passes(HOLD_S - 60)
+    assert air.reason == holds.LISTENING_DEAF
+    assert air.hears_again().passes(LISTEN_S - 1).reason == IS_LISTENING
+    assert air.passes(1).reason is None
+
+
+def test_a_lock_that_is_never_let_go_of_holds_no_robot_where_no_autopilot_was_heard() -> None:
+    assert listening().goes_deaf().passes(HOLD_S).reason is None
+    air = listening().passes(LISTEN_S)
+    assert air.goes_deaf().passes(5).reason is None
+
+
+def test_a_lock_that_is_taken_ever_again_holds_no_robot_where_no_autopilot_was_heard() -> None:
+    air = listening()
+    for _ in range(int(HOLD_S)):
+        air.goes_deaf().passes(0.9).hears_again().passes(0.1)
+    assert air.reason is None
 
 
 # -- where a person or a program says it
@@ -336,10 +500,10 @@ def test_without_mavlink_everything_may_be_sent_at_once() -> None:
 def test_flight_state_can_be_told_where_no_autopilot_is_heard() -> None:
     flight = FlightState()
     flight.told(armed=True, now=0.0)
-    assert flight.send_blocked_reason(1.0) == IS_ARMED
+    assert flight.hold(1.0) == IS_ARMED
     for now in (2.0, 3.0, 4.0):
         flight.told(armed=False, now=now)
-    assert flight.send_blocked_reason(4.0) is None
+    assert flight.hold(4.0) is None
     assert (flight.flights_ended, flight.ended_at) == (1, 2.0)
 
 
@@ -445,26 +609,22 @@ def test_a_lost_autopilot_that_is_declared_armed_is_not_given_up_after_ten_minut
     assert air.flights_ended == 0
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Service:
-    state, logs = str(tmp_path / "state"), str(tmp_path / "logs")
-    return Service(
-        load_settings(bucket_name="logs", machine_id="drone-001", state_dir=state, log_dirs=logs),
-        now=lambda: 1000.0,
+def test_the_reason_says_since_when_it_was_said_and_how_to_end_it() -> None:
+    air = Air()
+    air.flight.declare(armed=True, now=air.now, since="2025-07-27 14:30 UTC")
+    assert air.reason == Hold(
+        "armed",
+        "The vehicle was said to be armed at 2025-07-27 14:30 UTC (POST /flight); uploads wait"
+        ' until POST /flight says {"armed": false}, the autopilot is heard, or the machine is'
+        " started again.",
     )
 
 
-def test_a_word_against_an_autopilot_is_a_conflict(service: Service) -> None:
-    assert vehicle.declare(service, armed=True) == "armed"
-    assert service.gate.reason() == Reason("armed", IS_SAID)
-    assert vehicle.declare(service, armed=False) == "disarmed"
-    assert service.gate.reason() is None
-
-    vehicle.heartbeat(service, Heartbeat(1, 1, PX4, QUADROTOR, DISARMED))
-    with pytest.raises(Conflict, match="An autopilot is heard") as refused:
-        vehicle.declare(service, armed=True)
-    assert refused.value.status == 409
-    assert service.flight.state(1000.0) == "disarmed"
+def test_a_deaf_host_can_be_told_that_the_vehicle_is_disarmed() -> None:
+    air = Air().says(DISARMED).goes_deaf().passes(SILENT_S)
+    assert air.reason == IS_DEAF
+    assert word(armed=False)(air)
+    assert air.reason is None
 
 
 # -- whatever comes
@@ -526,3 +686,74 @@ def test_a_word_counts_until_another_word_or_an_autopilot_is_heard(
         if said is not None:
             assert air.state == ("armed" if said else "disarmed")
             assert air.reason == (IS_SAID if said else None)
+
+
+LINK = st.tuples(st.sampled_from(["deaf", "hears"]), st.just(0))
+MOMENTS = st.tuples(st.just("silence"), st.sampled_from([0, 1, 5, 9, 10, 11, 30, 290, 599, 600]))
+
+
+class Promise:
+    """What is promised, kept in the plainest way: seconds are counted, nothing is inferred."""
+
+    def __init__(self, air: Air, *, listens: bool) -> None:
+        self.air = air
+        self.began = air.now
+        self.listens = listens
+        self.heard_at = self.armed_at = float("-inf")
+        self.disarmed = 0
+        self.could_hear = True
+        self.could_hear_s = 0.0
+        """Since it was heard."""
+        self.unheard = False
+        """Since the host was deaf."""
+
+    def takes(self, kind: str, value: int) -> None:
+        before = self.air.now
+        if kind == "beat":
+            self.heard_at = before
+            self.armed_at = before if value == ARMED else self.armed_at
+            self.disarmed = 0 if value == ARMED else self.disarmed + 1
+            self.could_hear_s, self.unheard = 0.0, not self.could_hear
+        elif kind in {"deaf", "hears"}:
+            self.could_hear = kind == "hears"
+            self.unheard = self.unheard or not self.could_hear
+        TAKES[kind](value)(self.air)
+        self.could_hear_s += self.air.now - before if self.could_hear else 0.0
+
+    @property
+    def must_hold(self) -> bool:
+        now, was_heard = self.air.now, self.heard_at > float("-inf")
+        if self.disarmed < CONFIRMATIONS and now - self.armed_at < HOLD_S:
+            return True
+        silent = self.unheard or now - self.heard_at > SILENT_S
+        return was_heard and silent and self.could_hear_s <= HOLD_S
+
+    @property
+    def must_send(self) -> bool:
+        if self.could_hear_s > HOLD_S:
+            return True
+        never = self.heard_at == float("-inf")
+        return never and (not self.listens or self.air.now - self.began >= HOLD_S)
+
+
+TAKES: dict[str, Callable[[int], Told]] = {
+    "beat": beats,
+    "landed": in_air,
+    "leaf": leaf,
+    "silence": silence,
+    "deaf": deaf,
+    "hears": hearing_for,
+}
+
+
+@given(st.lists(st.one_of(MESSAGES, MOMENTS, LINK), max_size=60), st.booleans())
+def test_silence_is_no_leave_to_send_and_holds_for_ten_minutes_of_hearing_at_most(
+    messages: list[tuple[str, int]], listens: bool
+) -> None:
+    air = listening() if listens else Air()
+    promise = Promise(air, listens=listens)
+    for kind, value in messages:
+        promise.takes(kind, value)
+        sends = air.reason is None
+        assert not (sends and promise.must_hold)
+        assert sends or not promise.must_send

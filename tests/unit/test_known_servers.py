@@ -11,7 +11,7 @@ from petal_s3.core.settings_loading import check_settings
 from petal_s3.outbox.capabilities import bucket_name_of, keep, known_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import Capabilities, read, written
-from petal_s3.service.status import NO_REPORT, summary
+from petal_s3.service.status import Seen, summary
 from petal_s3.service.views.status import capabilities_view
 
 BY = "HEAD with the checksum mode was answered 400."
@@ -38,10 +38,8 @@ def test_what_is_known_of_one_bucket_is_not_told_of_another(tmp_path: Path) -> N
     outbox = Outbox(tmp_path / "outbox.db")
     keep(outbox, "us-east-1 logs", written(KNOWN))
     assert read(known_of(outbox, "us-east-1 logs")) == KNOWN
-    assert summary(outbox, NO_REPORT, None, "us-east-1 logs").capabilities == capabilities_view(
-        KNOWN
-    )
-    assert summary(outbox, NO_REPORT, None, "us-east-1 other").capabilities is None
+    assert summary(outbox, Seen(), "us-east-1 logs").capabilities == capabilities_view(KNOWN)
+    assert summary(outbox, Seen(), "us-east-1 other").capabilities is None
     outbox.close()
 
 
@@ -49,5 +47,5 @@ def test_what_is_known_of_one_bucket_is_not_told_of_another(tmp_path: Path) -> N
 def test_where_nothing_can_be_read_nothing_is_known(tmp_path: Path, text: str) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
     keep(outbox, "us-east-1 logs", text)
-    assert summary(outbox, NO_REPORT, None, "us-east-1 logs").capabilities is None
+    assert summary(outbox, Seen(), "us-east-1 logs").capabilities is None
     outbox.close()

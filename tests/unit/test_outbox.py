@@ -13,6 +13,7 @@ import pytest
 from outbox_rows import (
     LEASE_S,
     STATES,
+    as_it_was,
     claim,
     entry,
     identity,
@@ -515,7 +516,7 @@ def test_a_dead_row_keeps_its_upload_until_that_is_aborted(outbox: Outbox) -> No
 def test_a_sweep_that_comes_late_does_not_forget_a_newer_upload(outbox: Outbox, ends: str) -> None:
     row = with_upload(outbox, row_in(outbox, "uploading"))
     dead = transitions.mark_dead(outbox, row, "source_gone", "Deleted.")
-    requests.retry(outbox, row.id)
+    entering.enter_again(outbox, row.id, as_it_was(row))
     newer = transitions.remember_upload(outbox, claim(outbox), "upload-2", checksummed=False)
     if ends == "given up again":
         newer = transitions.mark_dead(outbox, newer, "source_gone", "Deleted.")
@@ -527,7 +528,7 @@ def test_a_sweep_that_comes_late_leaves_alone_what_goes_on(outbox: Outbox) -> No
     dead = transitions.mark_dead(
         outbox, with_upload(outbox, row_in(outbox, "uploading")), "source_gone", "Deleted."
     )
-    again = requests.retry(outbox, dead.id)
+    again = entering.enter_again(outbox, dead.id, as_it_was(dead))
     requests.clear_upload(outbox, dead)
     assert queries.get(outbox, dead.id) == again
 
@@ -568,6 +569,9 @@ def test_what_a_cancel_does_in_each_state(outbox: Outbox, state: str, becomes: s
 def test_what_a_retry_does_in_each_state(outbox: Outbox, state: str, becomes: str) -> None:
     row = row_in(outbox, state)
     again = requests.retry(outbox, row.id)
+    if state in {"dead", "cancelled"}:
+        assert again == row  # its file is examined first
+        again = entering.enter_again(outbox, row.id, as_it_was(row))
     assert (again.state, again.lease) == (becomes, row.lease)
     if becomes == "queued":
         assert (again.due_at, again.failures, again.code, again.reason) == (0.0, 0, "", "")

@@ -42,7 +42,13 @@ def status(**more: Any) -> StatusView:
     """A status; its words are not checked."""
     counts = {"queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0}
     known = {
+        "headline": "",
         "link": "up",
+        "link_seen_s": 60,
+        "rate_bytes_s": 0,
+        "eta_s": None,
+        "reason_age_s": None,
+        "next_try_s": None,
         "credentials": "ok",
         "flight_state": "disarmed",
         "reason": "",
@@ -70,8 +76,8 @@ def shown(found: StatusView, rows: list[RowView], name: str = "drone-001") -> Se
     "attack", "a name that is a script, on the status page", "it is shown as text; nothing runs"
 )
 def test_whatever_is_hostile_is_text() -> None:
-    harmless = shown(status(reason="x"), [row(key="x", reason="x"), row()])
-    said = status(reason=HOSTILE, link=HOSTILE, credentials=HOSTILE, flight_state=HOSTILE)
+    harmless = shown(status(headline="x"), [row(key="x", reason="x"), row()])
+    said = status(headline=HOSTILE, link=HOSTILE, credentials=HOSTILE, flight_state=HOSTILE)
     rows = [row(key=HOSTILE, reason=HOSTILE), proven(HOSTILE)]
     seen = Seen(page(HOSTILE, HOSTILE, said, rows))
     assert (seen.tags, seen.attributes) == (harmless.tags, harmless.attributes)
@@ -87,11 +93,17 @@ def test_the_page_may_run_nothing_and_load_nothing() -> None:
     assert seen.attributes.isdisjoint({"src", "href", "onload"})
 
 
-def test_the_headline_answers_whether_the_logs_are_up() -> None:
-    waiting = shown(status(counts={"queued": 1, "uploading": 1}, backlog_bytes=1536), [])
-    assert "2 not up yet, 1.5 KiB to send" in waiting.text
-    assert "All logs are up." in shown(status(counts={"verified": 1}), []).text
-    assert "No logs yet." in shown(status(), []).text
+def test_the_headline_of_the_status_is_shown() -> None:
+    said = status(headline="All 3 logs are up.", reason="What is not in it.")
+    assert "All 3 logs are up." in shown(said, []).text
+    assert "What is not in it." not in shown(said, []).text
+
+
+def test_what_is_left_its_pace_and_the_next_try_are_shown() -> None:
+    text = shown(status(backlog_bytes=1536, rate_bytes_s=512, eta_s=3, next_try_s=40), []).text
+    assert "To send: 1.5 KiB at 512 B/s, about 3 s." in text
+    assert "Next try in 40 s." in text
+    assert "Link up (S3 answered 60 s ago)" in text
 
 
 def test_a_row_says_why_not_or_its_proof() -> None:

@@ -45,6 +45,7 @@ from petal_s3.outbox import entering, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.error_codes import STATUSES, TABLE
 from petal_s3.s3.error_mapping import translate
+from petal_s3.s3.link_state import LinkState
 from petal_s3.service.service import Service
 from tests.support import known
 
@@ -127,9 +128,9 @@ class Effect:
 
 
 EFFECTS: dict[Meaning, Effect] = {
-    EXPIRED: Effect("S3 does not accept the session credentials ({came}).", True, MINUTE_S),
-    KEYS: Effect("S3 does not accept the access key ({came}).", True, MINUTE_S),
-    CLOCK: Effect("S3 does not accept the time of the request ({came}).", True, MINUTE_S),
+    EXPIRED: Effect("S3 does not accept the session credentials ({came}).", True, MINUTE_S, "up"),
+    KEYS: Effect("S3 does not accept the access key ({came}).", True, MINUTE_S, "up"),
+    CLOCK: Effect("S3 does not accept the time of the request ({came}).", True, MINUTE_S, "up"),
     FORBIDDEN: Effect(
         "S3 does not allow it to this machine ({came}): check its permissions.",
         True,
@@ -234,7 +235,7 @@ async def attempt(service: Service, error: S3IntegrationError, failures: int) ->
 
     service.uploader.attempt = fail  # type: ignore[method-assign]
     service.drainer.timing.now = lambda: 1000.0
-    service.drainer.pause.block, service.drainer.pause.link = None, "unknown"
+    service.drainer.pause.block, service.drainer.pause.link_state = None, LinkState()
     await service.outbox(
         lambda box: box.sql.change(
             "UPDATE log SET due_at = 0, attempts = 0, code = '', reason = '', failures = :n",

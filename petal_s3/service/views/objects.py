@@ -117,12 +117,18 @@ class DownloadView(View):
     proof: str
 
 
+class SessionFileView(FileView):
+    """One log of a session."""
+
+    file_name: str = Field(description="the name of the file that it was")
+
+
 class SessionLogsView(View):
     """The logs of a session that are in the bucket."""
 
     success: Literal[True] = True
     session_id: str
-    files: list[FileView]
+    files: list[SessionFileView]
 
 
 class SessionEndView(View):

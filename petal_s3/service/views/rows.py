@@ -7,6 +7,7 @@ from typing import cast
 from pydantic import Field
 
 from petal_s3.outbox.rows import Receipt, Row
+from petal_s3.service.reasons import Reason
 from petal_s3.service.views.view import RowState, View
 
 
@@ -28,7 +29,7 @@ class RowView(View):
     key: str
     state: RowState
     size: int = Field(description="bytes of the file")
-    sent_bytes: int = Field(description="confirmed by S3, or on their way")
+    sent_bytes: int = Field(description="confirmed by S3, or acknowledged by its side")
     kind: str
     verdict: str = Field(description="how sound the log is")
     priority: int = Field(description="more is sooner")
@@ -47,11 +48,11 @@ class RowView(View):
     receipt: ReceiptView | None
 
 
-def row_view(row: Row, now: float, reason: str, *, moved: int | None = None) -> RowView:
+def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> RowView:
     """A row as it is shown.
 
-    ``now``: seconds since boot; ``reason``: why it is not up yet; ``moved``: bytes on their way,
-    when known.
+    ``now``: seconds since boot; ``reason``: why it is not up yet; ``sent_bytes``: those that are
+    confirmed or acknowledged.
     """
     return RowView(
         id=row.id,
@@ -59,7 +60,7 @@ def row_view(row: Row, now: float, reason: str, *, moved: int | None = None) -> 
         key=row.key,
         state=cast("RowState", row.state),
         size=row.size,
-        sent_bytes=row.sent_bytes if moved is None else max(row.sent_bytes, moved),
+        sent_bytes=sent_bytes,
         kind=row.kind,
         verdict=row.verdict,
         priority=row.priority,
@@ -67,14 +68,21 @@ def row_view(row: Row, now: float, reason: str, *, moved: int | None = None) -> 
         attempts=row.attempts,
         parts_sent=row.parts_sent,
         parts_resent=row.parts_resent,
-        code=row.code,
-        reason=reason,
+        code="" if reason is None else reason.code,
+        reason="" if reason is None else reason.sentence,
         next_attempt_s=row.next_attempt_s(now),
         same_as=row.same_as,
         pinned=row.pinned,
         local=row.local,
         receipt=None if row.receipt is None else _receipt_view(row.receipt),
     )
+
+
+def percent(row: RowView) -> int:
+    """How much of a row is up, in per cent; 100 only once it is proven."""
+    if row.state == "verified":
+        return 100
+    return min(99, 100 * row.sent_bytes // row.size) if row.size else 0
 
 
 def _receipt_view(receipt: Receipt) -> ReceiptView:

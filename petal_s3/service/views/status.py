@@ -10,6 +10,7 @@ from pydantic import Field
 from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings import Settings
 from petal_s3.s3.capabilities import Capabilities
+from petal_s3.service.reasons import CODES
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
 
@@ -33,19 +34,38 @@ class CapabilitiesView(View):
 class StatusView(View):
     """How things are."""
 
+    headline: str = Field(description="one sentence: are my logs up, and if not, why?")
+    code: str = Field(
+        description="of the headline, from a closed list",
+        json_schema_extra={"enum": [*CODES]},
+    )
+    as_of: int = Field(
+        description="when this was made, in seconds since 1970: by S3's clock, or by this device's"
+        " where clock_offset_s is null"
+    )
     link: Link
+    link_seen_s: int | None = Field(description="how long ago S3 last answered; null: not known")
     credentials: Credentials
     clock_offset_s: float | None = Field(description="how far S3's clock is ahead of this device")
     flight_state: Flight
     counts: dict[RowState, int] = Field(description="rows in each state")
-    backlog_bytes: int = Field(description="not yet confirmed by S3")
-    rate_bytes_s: int = Field(description="over the last ten seconds")
-    eta_s: int | None
+    backlog_bytes: int = Field(description="left to send: what no row's sent_bytes counts")
+    rate_bytes_s: int = Field(
+        description="acknowledged bytes per second, over ten to twenty seconds; 0: not known yet"
+    )
+    eta_s: int | None = Field(description="backlog_bytes at that rate; null where there is none")
     oldest_unsent_s: int | None
     reason: str = Field(description="why the oldest is not sent; empty where nothing is in the way")
+    reason_age_s: int | None = Field(
+        description="how long ago a try has shown that; null where it is not of a try"
+    )
+    next_try_s: int | None = Field(description="when the next try is; null: at any moment")
     outbox: str = Field(description="path of the database")
     drained_by: int | None = Field(description="id of the process that uploads; 0: it did not say")
-    settling: list[str] = Field(description="files that are watched until they no longer change")
+    settling: list[str] = Field(
+        description="files that are watched until they no longer change; at most 20"
+    )
+    unscanned: int = Field(description="files in the log directories that no scan has seen yet")
     advice: list[str] = Field(description="what a person should do")
     capabilities: CapabilitiesView | None
 
@@ -67,6 +87,8 @@ class HealthView(View):
     """Whether a process uploads and the link works."""
 
     status: Literal["healthy", "degraded"]
+    headline: str = Field(description="as in the status")
+    code: str = Field(description="of the headline", json_schema_extra={"enum": [*CODES]})
     link: Link
     credentials: Credentials
     reason: str
@@ -100,6 +122,25 @@ class InfoView(View):
     capabilities: CapabilitiesView | None
 
 
+_UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"))
+
+
+def spoken_s(seconds: int) -> str:
+    """A time for people, in the largest unit of which there are two."""
+    for size, unit in _UNITS:
+        if seconds >= 2 * size or size == 1:
+            return f"{seconds // size} {unit}"
+    return ""
+
+
+def tries_of(status: StatusView) -> str:
+    """When that which is in the way was seen, and when it is tried again; empty for neither."""
+    seen = f"seen {spoken_s(status.reason_age_s)} ago" if status.reason_age_s is not None else ""
+    due = f"next try in {spoken_s(status.next_try_s)}" if status.next_try_s is not None else ""
+    said = ", ".join(filter(None, (seen, due)))
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
 def capabilities_view(known: Capabilities) -> CapabilitiesView | None:
     """What is known of the server; none where nothing is."""
     return CapabilitiesView.model_validate(known.as_json()) if known.known else None
@@ -110,6 +151,8 @@ def health_view(settings: Settings, machine_id: str, status: StatusView) -> Heal
     healthy = status.link != "down" and status.drained_by is not None
     return HealthView(
         status="healthy" if healthy else "degraded",
+        headline=status.headline,
+        code=status.code,
         link=status.link,
         credentials=status.credentials,
         reason=status.reason,

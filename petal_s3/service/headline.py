@@ -1,0 +1,96 @@
+"""The one sentence of the status: are my logs up, and if not, why? Every front end shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from petal_s3.service.reasons import Reason, reason
+from petal_s3.service.views.view import RowState
+
+
+@dataclass(frozen=True)
+class Found:
+    """How many logs there are in each condition, and what is in the way of those not up yet.
+
+    ``settling``: files that have changed a moment ago; ``unscanned``: files that no scan has seen.
+    ``trouble``: why there may be logs that are not counted at all.
+    """
+
+    counts: Mapping[RowState, int]
+    settling: int
+    unscanned: int
+    drained: bool
+    reason: Reason | None
+    trouble: Reason | None
+
+    @property
+    def open(self) -> int:
+        """How many logs are known that are not up yet, and may still be."""
+        rows = self.counts["queued"] + self.counts["uploading"]
+        return rows + self.settling + self.unscanned
+
+
+def headline(found: Found) -> Reason:
+    """The sentence and its code. "All up" only where nothing queues, settles or is unscanned."""
+    if found.open:
+        return _under_way(found)
+    if found.trouble is not None:
+        return _doubtful(found, found.trouble)
+    return _settled(found.counts)
+
+
+def _settled(counts: Mapping[RowState, int]) -> Reason:
+    up, dead, cancelled = counts["verified"], counts["dead"], counts["cancelled"]
+    if up:
+        more = f"; {_others(dead)} cannot be sent" if dead else ""
+        return Reason("some_dead" if dead else "all_up", f"{_all_up(up)}{more}.")
+    if dead:
+        return Reason("some_dead", f"{dead} cannot be sent: a person has to look.")
+    if cancelled:
+        were = "was" if cancelled == 1 else "were"
+        return Reason("nothing_waits", f"No log waits to be sent; {cancelled} {were} cancelled.")
+    return reason("no_log")
+
+
+def _under_way(found: Found) -> Reason:
+    counts = found.counts
+    going, waiting = counts["uploading"], counts["queued"]
+    if not found.drained:  # what a killed process had begun waits
+        going, waiting = 0, waiting + going
+    said = [f"{_logs(counts['verified'])} up"]
+    for number, one, many in (
+        (going, "is on the way", "are on the way"),
+        (waiting, "is waiting", "are waiting"),
+        (found.settling, "has just been written", "have just been written"),
+        (found.unscanned, "is not in the outbox yet", "are not in the outbox yet"),
+        (counts["dead"], "cannot be sent", "cannot be sent"),
+    ):
+        said += [f"{number} {one if number == 1 else many}"] if number else []
+    sentence = ", ".join(said)
+    why = found.reason or found.trouble
+    if why is not None:
+        return Reason(why.code, f"{sentence}: {why.sentence}")
+    code = "uploading" if going else "its_turn" if waiting else ""
+    return Reason(code or ("settling" if found.settling else "unscanned"), f"{sentence}.")
+
+
+def _doubtful(found: Found, trouble: Reason) -> Reason:
+    """Nothing is known to wait, and not everything can be known."""
+    up, dead = found.counts["verified"], found.counts["dead"]
+    said = [f"{_logs(up)} up"] if up else []
+    said += [f"{dead} cannot be sent"] if dead else []
+    sentence = f"{', '.join(said)}, and there may be more: " if said else ""
+    return Reason(trouble.code, f"{sentence}{trouble.sentence}")
+
+
+def _all_up(count: int) -> str:
+    return "The log is up" if count == 1 else f"All {count} logs are up"
+
+
+def _others(count: int) -> str:
+    return "1 other" if count == 1 else f"{count} others"
+
+
+def _logs(count: int) -> str:
+    return f"{count or 'No'} log{' is' if count < 2 else 's are'}"

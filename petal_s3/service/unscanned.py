@@ -1,0 +1,59 @@
+"""Count the files in the log directories that no scan has seen yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from petal_s3.errors import LocalStorageError
+from petal_s3.intake.log_directories import look_through
+from petal_s3.intake.settling import FoundFile
+from petal_s3.outbox import queries
+from petal_s3.service.assembly import Parts
+from petal_s3.service.status import Report
+
+_CHUNK = 500
+_REST_S = 2.0
+_SHARE = 20
+"""Looking takes at most this part of the time: large directories are looked at less often."""
+
+
+class Unscanned:
+    """Looks at most every two seconds, in a thread; a file that settles was seen."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._base = parts.base
+        self._parts = parts
+        self._paths: list[str] = []
+        self.trouble = ""
+        """Why not every directory could be looked through; empty where all were."""
+        self._rests_until = float("-inf")
+        self._mark: tuple[int, int] = (-1, -1)
+        self._looking = asyncio.Lock()
+
+    async def count(self, report: Report) -> int:
+        """How many there are; ``report``: of the process that drains, which watches files too."""
+        async with self._looking:
+            rows = sum((await self._base.outbox(queries.counts)).values())
+            mark = (rows, report.settling_count)
+            if self._base.now() >= self._rests_until or mark != self._mark:
+                self._mark = mark
+                await self._look()
+        if self._parts.lock.held:
+            return len(set(self._paths).difference(self._parts.watcher.settling.paths))
+        return max(0, len(self._paths) - report.settling_count)
+
+    async def _look(self) -> None:
+        base, began = self._base, self._base.now()
+        with contextlib.suppress(LocalStorageError):  # the watcher tells it
+            found = await base.files.run(look_through, base.settings)
+            self.trouble = found.trouble
+            self._paths = await self._without_row(list(found.files.items()))
+        now = base.now()
+        self._rests_until = now + max(_REST_S, _SHARE * (now - began))
+
+    async def _without_row(self, files: list[FoundFile]) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(files), _CHUNK):
+            found += await self._base.outbox(queries.unseen, files[start : start + _CHUNK])
+        return found

@@ -1,0 +1,105 @@
+"""The headline says "all up" only where nothing waits, settles or was not seen yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from petal_s3.service.headline import Found, headline
+from petal_s3.service.reasons import CODES, NO_DRAIN, Reason, reason
+
+OFFLINE = reason("offline", "No link to S3 (Connection refused).")
+TROUBLE = reason("trouble", "/logs cannot be read (Permission denied).")
+STATES = ("queued", "uploading", "verified", "dead", "cancelled")
+
+
+def found(**more: Any) -> Found:
+    """What was found; counts by their names, all others as in :class:`Found`."""
+    counts = {state: more.pop(state, 0) for state in STATES}
+    known = {"settling": 0, "unscanned": 0, "drained": True, "reason": None, "trouble": None}
+    return Found(counts, **{**known, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "sentence"),
+    [
+        ({}, "no_log", "No log has been found yet."),
+        ({"verified": 1}, "all_up", "The log is up."),
+        ({"verified": 3}, "all_up", "All 3 logs are up."),
+        ({"verified": 3, "cancelled": 2}, "all_up", "All 3 logs are up."),
+        (
+            {"verified": 3, "dead": 1},
+            "some_dead",
+            "All 3 logs are up; 1 other cannot be sent.",
+        ),
+        ({"dead": 2}, "some_dead", "2 cannot be sent: a person has to look."),
+        (
+            {"cancelled": 1},
+            "nothing_waits",
+            "No log waits to be sent; 1 was cancelled.",
+        ),
+        (
+            {"verified": 3, "settling": 1},
+            "settling",
+            "3 logs are up, 1 has just been written.",
+        ),
+        (
+            {"verified": 3, "unscanned": 2},
+            "unscanned",
+            "3 logs are up, 2 are not in the outbox yet.",
+        ),
+        ({"uploading": 1}, "uploading", "No log is up, 1 is on the way."),
+        (
+            {"verified": 1, "uploading": 1, "queued": 2, "dead": 1},
+            "uploading",
+            "1 log is up, 1 is on the way, 2 are waiting, 1 cannot be sent.",
+        ),
+        ({"queued": 2}, "its_turn", "No log is up, 2 are waiting."),
+        (
+            {"queued": 2, "reason": OFFLINE},
+            "offline",
+            "No log is up, 2 are waiting: No link to S3 (Connection refused).",
+        ),
+        (
+            {"uploading": 1, "drained": False, "reason": NO_DRAIN},
+            "no_drain",
+            f"No log is up, 1 is waiting: {NO_DRAIN.sentence}",
+        ),
+        ({"trouble": TROUBLE}, "trouble", "/logs cannot be read (Permission denied)."),
+        (
+            {"verified": 3, "trouble": TROUBLE},
+            "trouble",
+            "3 logs are up, and there may be more: /logs cannot be read (Permission denied).",
+        ),
+        (
+            {"queued": 1, "trouble": TROUBLE},
+            "trouble",
+            "No log is up, 1 is waiting: /logs cannot be read (Permission denied).",
+        ),
+    ],
+)
+def test_the_headline_answers_whether_the_logs_are_up(
+    what: dict[str, Any], code: str, sentence: str
+) -> None:
+    assert headline(found(**what)) == Reason(code, sentence)
+
+
+NUMBERS = st.integers(0, 3)
+
+
+@given(
+    st.fixed_dictionaries(
+        {**dict.fromkeys((*STATES, "settling", "unscanned"), NUMBERS)},
+        optional={"trouble": st.just(TROUBLE), "drained": st.booleans()},
+    )
+)
+def test_all_up_is_said_only_where_nothing_is_left(what: dict[str, Any]) -> None:
+    said = headline(found(**what))
+    left = [what[name] for name in ("queued", "uploading", "settling", "unscanned")]
+    assert said.code in CODES
+    if said.code == "all_up" or said.sentence.startswith("All"):
+        assert (sum(left), what.get("trouble")) == (0, None)
+    assert said.sentence.endswith(".")

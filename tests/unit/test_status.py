@@ -1,0 +1,153 @@
+"""What a status and its rows say of now, and what they only remember."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outbox_rows import LEASE_S, entry
+
+from petal_s3.core import clock
+from petal_s3.outbox import entering, transitions
+from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
+from petal_s3.service.reasons import ITS_TURN, NO_DRAIN, reason
+from petal_s3.service.status import Report, Seen, row_reason, sent_bytes, summary
+
+NO_LINK = "No link to S3 (Connection refused)."
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    opened = Outbox(tmp_path / "outbox.db")
+    yield opened
+    opened.close()
+
+
+def seen(report: Report | None = None, *, drained: bool = True, **more: Any) -> Seen:
+    """What is known at 100 s since boot; ``drained``: by process 1."""
+    given = {"now": 100.0, "wall": time.time(), **more}
+    return Seen(report or Report(boot_id=clock.boot_id()), 1 if drained else None, **given)
+
+
+def failed(outbox: Outbox, code: str, why: str) -> Row:
+    """A row whose last attempt failed so."""
+    entering.enqueue(outbox, entry())
+    row = transitions.claim(outbox, 0.0, LEASE_S)
+    assert row is not None
+    return transitions.defer(outbox, row, 0.0, code, why)
+
+
+# -- the last failure is not the present state
+
+
+@pytest.mark.parametrize("code", ["offline", "forbidden", "credentials_expired", "paused"])
+def test_a_row_does_not_say_what_no_longer_holds(outbox: Outbox, code: str) -> None:
+    row = failed(outbox, code, NO_LINK)
+    assert row_reason(row, seen()) == ITS_TURN
+    found = summary(outbox, seen(), "")
+    assert (found.reason, found.code) == ("", "its_turn")
+    assert "No link" not in found.headline
+
+
+def test_a_row_that_is_tried_now_does_not_say_how_the_last_try_ended(outbox: Outbox) -> None:
+    failed(outbox, "mismatch", "S3 holds other bytes.")
+    row = transitions.claim(outbox, 0.0, LEASE_S)
+    assert row is not None
+    assert row_reason(row, seen()) is None
+    assert summary(outbox, seen(), "").headline == "No log is up, 1 is on the way."
+
+
+def test_what_holds_now_is_said_by_row_and_status_alike(outbox: Outbox) -> None:
+    row = failed(outbox, "forbidden", "S3 does not allow it.")
+    now = seen(Report(reason=NO_LINK, code="offline", tried_at=60.0, next_try_at=112.4))
+    assert row_reason(row, now) == reason("offline", NO_LINK)
+    found = summary(outbox, now, "")
+    assert (found.reason, found.code) == (NO_LINK, "offline")
+    assert (found.reason_age_s, found.next_try_s) == (40, 12)
+
+
+def test_what_is_the_rows_own_is_said_while_it_waits(outbox: Outbox) -> None:
+    row = failed(outbox, "mismatch", "S3 holds other bytes.")
+    assert row_reason(row, seen()) == reason("mismatch", "S3 holds other bytes.")
+    assert summary(outbox, seen(), "").code == "mismatch"
+
+
+def test_where_no_process_uploads_a_remembered_failure_is_none(outbox: Outbox) -> None:
+    row = failed(outbox, "offline", NO_LINK)
+    past = seen(Report(reason=NO_LINK, code="offline", link="down"), drained=False)
+    assert row_reason(row, past) == NO_DRAIN
+    found = summary(outbox, past, "")
+    assert (found.reason, found.link) == (NO_DRAIN.sentence, "unknown")
+
+
+# -- the link and the credentials of a robot at rest
+
+
+def test_an_answer_counts_after_its_process(outbox: Outbox) -> None:
+    said = Report(boot_id=clock.boot_id(), heard_at=40.0, credentials="ok", link="up")
+    found = summary(outbox, seen(said, drained=False), "")
+    assert (found.link, found.link_seen_s, found.credentials) == ("up", 60, "ok")
+
+
+def test_an_answer_counts_after_a_reboot(outbox: Outbox) -> None:
+    wall = time.time()
+    said = Report(boot_id="another", heard_at=9e9, heard_unix=int(wall) - 600, credentials="ok")
+    found = summary(outbox, seen(said, drained=False, wall=wall), "")
+    assert found.link == "up"
+    assert found.link_seen_s in {600, 601}
+
+
+@pytest.mark.parametrize("wall", [0.0, time.time() + 10 * 365 * 86_400])
+def test_a_wrong_clock_after_a_reboot_makes_no_link(outbox: Outbox, wall: float) -> None:
+    said = Report(boot_id="another", heard_at=1.0, heard_unix=int(time.time()))
+    assert summary(outbox, seen(said, drained=False, wall=wall), "").link == "unknown"
+
+
+# -- how far
+
+
+def test_bytes_that_were_acknowledged_are_not_left_to_send(outbox: Outbox) -> None:
+    entering.enqueue(outbox, entry())
+    row = transitions.claim(outbox, 0.0, LEASE_S)
+    assert row is not None
+    moving = seen(Report(moving={row.id: 300}, rate_bytes_s=10.0))
+    found = summary(outbox, moving, "")
+    assert sent_bytes(row, moving) == 300
+    assert (found.backlog_bytes, found.eta_s) == (row.size - 300, (row.size - 300) // 10)
+
+
+def test_what_a_killed_process_had_sent_of_a_part_does_not_count(outbox: Outbox) -> None:
+    entering.enqueue(outbox, entry())
+    row = transitions.claim(outbox, 0.0, LEASE_S)
+    assert row is not None
+    dead = seen(Report(moving={row.id: 300}), drained=False)
+    assert (sent_bytes(row, dead), summary(outbox, dead, "").backlog_bytes) == (0, row.size)
+
+
+# -- files without a row
+
+
+def test_files_that_settle_or_were_not_scanned_are_not_up(outbox: Outbox) -> None:
+    waits = seen(Report(settling=["/logs/a.ulg"], settling_count=1), unscanned=2)
+    found = summary(outbox, waits, "")
+    assert found.headline == ("No log is up, 1 has just been written, 2 are not in the outbox yet.")
+    assert (found.settling, found.unscanned) == (["/logs/a.ulg"], 2)
+
+
+def test_what_cannot_be_looked_through_is_said(outbox: Outbox) -> None:
+    found = summary(outbox, seen(Report(trouble="/logs cannot be read.")), "")
+    assert (found.headline, found.reason) == ("/logs cannot be read.", "/logs cannot be read.")
+
+
+# -- when
+
+
+def test_the_status_says_when_it_was_made_by_the_clock_of_s3(outbox: Outbox) -> None:
+    ahead = summary(outbox, seen(Report(clock_offset_s=1.7e9), wall=1000.0), "")
+    alone = summary(outbox, seen(wall=1000.0), "")
+    assert (ahead.as_of, ahead.clock_offset_s) == (1_700_001_000, 1.7e9)
+    assert (alone.as_of, alone.clock_offset_s) == (1000, None)
