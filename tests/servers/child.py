@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.outbox import queries, transitions
 from petal_s3.service.service import Service
@@ -17,12 +18,11 @@ ATTEMPTS = 8
 def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:
     """Enter the log and make attempts until it is settled, at most :data:`ATTEMPTS`."""
     os.environ.update(env)
-    asyncio.run(bring_here(settings, Path(path)))
+    asyncio.run(_bring(load_settings(**settings), Path(path)))
 
 
-async def bring_here(settings: dict[str, Any], path: Path) -> None:
-    """The same, in a loop that runs."""
-    service = Service(load_settings(**settings))
+async def _bring(settings: Settings, path: Path) -> None:
+    service = Service(settings)
     service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.open()
     await service.outbox(transitions.release_claims)
