@@ -205,7 +205,8 @@ class Drone:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service.overview.view(row, drained=True).reason for row in waiting}
+        seen = service.overview.seen_here()
+        return rows, {row.id: service.overview.view(row, seen).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
