@@ -6,7 +6,7 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
@@ -167,12 +167,16 @@ def dismiss_dead(outbox: Outbox) -> int:
     return outbox.sql.change("UPDATE log SET dismissed = 1 WHERE state = 'dead' AND dismissed = 0")
 
 
-def refuse_again(outbox: Outbox, row_id: int, code: str, reason: str) -> None:
+def refuse_again(
+    outbox: Outbox, row_id: int, code: str, reason: str, facts: Mapping[str, str]
+) -> None:
     """Record why the file of a dead row is no log now; a row in another state stays as it is."""
     outbox.sql.change(
-        "UPDATE log SET code = :code, reason = :reason WHERE id = :id AND state = 'dead'",
+        "UPDATE log SET code = :code, reason = :reason, facts = json_patch(facts, :facts)"
+        " WHERE id = :id AND state = 'dead'",
         code=code,
         reason=reason,
+        facts=json.dumps(dict(facts)),
         id=row_id,
     )
 

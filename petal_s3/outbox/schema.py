@@ -242,7 +242,16 @@ def m009_verbs(db: Database) -> None:
 
 
 @migrations()
-def m010_journal(db: Database) -> None:
+def m010_flights(db: Database) -> None:
+    """The files of one flight are found by vehicle and by the time since its boot."""
+    uuid = "json_extract(facts, '$.\"sys-uuid\"')"
+    for name, at in (("ends", "end-us"), ("begins", "boot-us")):
+        moment = f"CAST(json_extract(facts, '$.\"{at}\"') AS INTEGER)"
+        db.conn.execute(f"CREATE INDEX {name} ON log ({uuid}, {moment}) WHERE kind = 'ulog'")
+
+
+@migrations()
+def m011_journal(db: Database) -> None:
     """What became of each row, step by step: :mod:`petal_s3.outbox.journal` writes it."""
     db.conn.execute(
         "CREATE TABLE journal (id INTEGER PRIMARY KEY, row_id INTEGER NOT NULL"
