@@ -95,7 +95,9 @@ def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:
             return row
         return outbox.one(
             "UPDATE log SET dev = :dev, ino = :ino, size = :size, mtime_ns = :mtime_ns,"
-            " sent_bytes = 0, verdict = :verdict, facts = :facts, code = :code, reason = :reason"
+            " sent_bytes = 0, verdict = :verdict, facts = :facts, code = :code, reason = :reason,"
+            # A file that changed is new again.
+            " dismissed = iif(size = :size AND mtime_ns = :mtime_ns, dismissed, 0)"
             " WHERE id = :id RETURNING *",
             **columns(entry.identity),
             verdict=entry.verdict,
