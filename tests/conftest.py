@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import functools
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
-import botocore.session
 import pytest
 
 from petal_s3.demo.services import EmbeddedS3, start_s3
+from tests.support.once import found_out_once
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: to look through it for garbage took a tenth of all."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +32,8 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _botocore_reads_its_models_once() -> Iterator[None]:
-    """Thousands of clients are made here; to parse S3's model for each took half of the time."""
-    once = functools.cache(botocore.session.create_loader)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", once)
+def _botocore_finds_out_once() -> Iterator[None]:
+    with found_out_once():
         yield
 
 

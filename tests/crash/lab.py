@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -23,6 +22,7 @@ from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
+from tests.support.children import CHILDREN
 from tests.support.known import KNOWN
 
 BUCKET = "logs"
@@ -31,10 +31,6 @@ SMALL = 200_000
 TWO_PARTS = PART + 100_000
 THREE_PARTS = 2 * PART + 300_000
 DEADLINE_S = 60.0
-
-# Children are forked off a process that has imported everything: 20 ms instead of a second.
-_CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["petal_s3.service.service", "aiobotocore.session"])
 
 
 class Lab:
@@ -87,7 +83,7 @@ class Lab:
 
     def start(self, *, dies_after: int = 0, target: Callable[..., None] = bring) -> None:
         """Start a child that brings the log into S3."""
-        self.child = _CHILDREN.Process(
+        self.child = CHILDREN.Process(
             target=target, args=(self.settings(), str(self.path), dies_after)
         )
         self.child.start()
@@ -151,6 +147,6 @@ class Lab:
 
 
 async def soon(true: Callable[[], object]) -> None:
-    """Wait in the loop of the link, as closely as it can."""
+    """Wait in the loop of the link."""
     while not true():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)

@@ -16,6 +16,7 @@ from petal_s3.demo.services import EmbeddedS3, in_thread
 from petal_s3.demo.tokens import TokenService
 
 ROOT = Path(__file__).resolve().parents[2]
+INSTALL = ("install", "--quiet")
 
 # Runs in the environment that holds the host: start it, find the petal by its entry point, wait
 # until the log is up.
@@ -49,12 +50,13 @@ def run(*command: str | Path, **more: object) -> str:
 
 
 def make_venv(directory: Path) -> Path:
-    run(sys.executable, "-m", "venv", directory)
+    run(sys.executable, "-m", "venv", "--without-pip", directory)
     return directory / "bin" / "python"
 
 
 def pip(python: Path, *arguments: str | Path) -> None:
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+    """Install into that environment, or check it, with the pip of this one."""
+    run(sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +73,8 @@ def bare_env(**more: str) -> dict[str, str]:
 
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     python = make_venv(tmp_path / "venv")
-    pip(python, "--constraint", ROOT / "constraints.txt", wheel)
-    run(python, "-m", "pip", "check")
+    pip(python, *INSTALL, "--constraint", ROOT / "constraints.txt", wheel)
+    pip(python, "check")
     command = python.with_name("petal-s3")
     home = bare_env(HOME=str(tmp_path), PETAL_S3_BUCKET_NAME="logs", PETAL_S3_MACHINE_ID="m-1")
     assert "0.1.0" in run(command, "--version", cwd=tmp_path)
@@ -98,9 +100,9 @@ def test_a_host_that_was_there_before_still_works(
 ) -> None:
     # The host comes first, with whatever boto3 is newest: ours must move it, not break it.
     python = make_venv(tmp_path / "venv")
-    pip(python, "petal-app-manager>=0.2.7,<0.3", "leaf-pymavlink")
-    pip(python, wheel)
-    run(python, "-m", "pip", "check")
+    pip(python, *INSTALL, "petal-app-manager>=0.2.7,<0.3", "leaf-pymavlink")
+    pip(python, *INSTALL, wheel)
+    pip(python, "check")
     logs = tmp_path / "logs"
     logs.mkdir()
     write_ulog(logs / "flight.ulg", 50_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,9 @@ def prepare() -> None:
             del os.environ[name]
     os.environ["PETAL_S3_CONFIG"] = ""
     logging.getLogger().addHandler(logging.NullHandler())
+    # What is loaded by now stays: it is not looked through again and again.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def play(

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
-import botocore.session
 import pytest
 from apis import Api, in_host, standing
 
 from petal_s3.demo.services import EmbeddedS3
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _botocore_reads_its_models_once() -> Iterator[None]:
-    once = functools.cache(botocore.session.create_loader)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", once)
-        yield
 
 
 @pytest.fixture(scope="module", params=["stand-alone", "host"])

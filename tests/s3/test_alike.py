@@ -17,7 +17,7 @@ from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import remote_objects
 from petal_s3.outbox.rows import Row
 
-MANY = 300
+MANY = 200
 TINY = 5_000
 EIGHT = 8 * MIB
 

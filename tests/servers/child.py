@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from pathlib import Path
 from typing import Any
-
-import botocore.session
 
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
@@ -16,11 +13,6 @@ from petal_s3.outbox import queries, transitions
 from petal_s3.service.service import Service
 
 ATTEMPTS = 8
-
-# Children are forked off a process that has imported this: none of them parses S3's model again.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-for _model in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
-    botocore.session.create_loader(None).load_service_model("s3", _model)
 
 
 def bring(env: dict[str, str], settings: dict[str, Any], path: str) -> None:

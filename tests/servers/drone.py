@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import re
 import signal
@@ -28,6 +27,7 @@ from petal_s3.service.service import Service
 from tests.servers.catalogue import KEY_ID, SECRET
 from tests.servers.child import ATTEMPTS, bring
 from tests.servers.running import Running
+from tests.support.children import CHILDREN
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"
@@ -42,10 +42,6 @@ ENV = {
 }
 READS = frozenset({"GET", "HEAD"})
 Act = Callable[[Request], Awaitable["Fault | None"]]
-
-# Children are forked off a process that has imported everything: 20 ms instead of a second.
-_CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["tests.servers.child", "aiobotocore.session"])
 
 
 def is_trial(request: Request) -> bool:
@@ -143,7 +139,7 @@ class Drone:
 
     def start(self, path: Path) -> None:
         """Start a process that brings the log into S3."""
-        self.child = _CHILDREN.Process(target=bring, args=(ENV, self.settings(), str(path)))
+        self.child = CHILDREN.Process(target=bring, args=(ENV, self.settings(), str(path)))
         self.child.start()
 
     def kill(self) -> None:
@@ -191,7 +187,7 @@ class Drone:
 
         async def watch(request: Request) -> None:
             while request.status is None and request.finished is None:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)  # nobody hurries: the child will not hear of it
             self.kill()
 
         async def act(request: Request) -> Fault | None:

@@ -34,12 +34,14 @@ def environment(name: str) -> Path:
     with _alone(name):
         if not stamp.is_file() or stamp.read_text() != pins:
             shutil.rmtree(made, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", str(made)], made.parent)
+            _run([sys.executable, "-m", "venv", "--without-pip", str(made)], made.parent)
             _run(
                 [
-                    str(made / "bin/python"),
+                    sys.executable,
                     "-m",
                     "pip",
+                    "--python",
+                    str(made / "bin/python"),
                     "install",
                     "--quiet",
                     "--disable-pip-version-check",

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 from unittest import mock
 
+import botocore.useragent
+
 from petal_s3.cleanup import deletion
 from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
@@ -25,8 +27,8 @@ from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.once import found_out_once
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
+from tests.support.once import found_out_once
 
 T = TypeVar("T")
 
@@ -203,7 +205,8 @@ class Drone:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        return rows, {row.id: service.overview.view(row, drained=True).reason for row in waiting}
+        seen = service.overview.seen_here()
+        return rows, {row.id: service.overview.view(row, seen).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
@@ -236,6 +239,7 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),
         found_out_once(),
+        mock.patch.object(botocore.useragent.UserAgentString, "to_string", lambda _: "a drone"),
     ):
         yield
 

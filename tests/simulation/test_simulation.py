@@ -1,4 +1,4 @@
-"""Hundreds of simulated drones, with which everything goes wrong, and nothing is lost."""
+"""A hundred simulated drones, with which everything goes wrong, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.simulation.idle import idle_hour
 from tests.simulation.many import simulations
 from tests.simulation.simulation import simulate
 
-SIMULATIONS = 200
+SIMULATIONS = 100  # scripts/soak N runs as many as one has the time for
 ENOUGH = 40  # simulations within which a missing guard must have shown
 
 
@@ -41,11 +41,11 @@ def _bare() -> Iterator[None]:
 @pytest.mark.timeout(840)
 @pytest.mark.guarantee(
     "device",
-    "hundreds of random simulations: cuts, kills, lies, expired tokens, full disks, changes",
+    "a hundred random simulations: cuts, kills, lies, expired tokens, full disks, changes",
     "no accepted log is missing, no object is wrong, no confirmed part comes again, no unsent "
     "file is deleted, and every log that waits says why",
 )
-def test_no_invariant_is_broken_in_hundreds_of_simulations() -> None:
+def test_no_invariant_is_broken_in_a_hundred_simulations() -> None:
     reports = list(simulations(first=1, count=SIMULATIONS, workers=os.cpu_count() or 1))
     assert [(one.seed, one.broken) for one in reports if one.broken] == []
     assert len(reports) == SIMULATIONS

@@ -1,4 +1,4 @@
-"""A process is started thousands of times: what botocore finds out each time stays the same."""
+"""Clients are made thousands of times: what botocore finds out each time stays the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from unittest import mock
 import botocore.hooks
 import botocore.regions
 import botocore.session
-import botocore.useragent
 from aiobotocore.client import AioClientCreator
 
 _KEPT: dict[str, Any] = {}
@@ -25,7 +24,7 @@ _Provider = botocore.regions.EndpointProvider
 
 @contextlib.contextmanager
 def found_out_once() -> Iterator[None]:
-    """Keep descriptions, classes and rules of the one service that is used, for all processes."""
+    """Keep descriptions, classes and rules for all clients; what is sent is the same."""
     creator = AioClientCreator
     with (
         mock.patch.object(botocore.session, "create_loader", _create_loader),
@@ -34,7 +33,6 @@ def found_out_once() -> Iterator[None]:
         mock.patch.object(creator, "_load_service_model", _model),
         mock.patch.object(creator, "_create_client_class", _class),
         mock.patch.object(botocore.regions, "EndpointProvider", _provider),
-        mock.patch.object(botocore.useragent.UserAgentString, "to_string", lambda _: "a drone"),
     ):
         yield
 
@@ -61,6 +59,8 @@ async def _class(self: AioClientCreator, service: str, model: Any) -> Any:
 
 
 def _provider(**rules: Any) -> Any:
-    if "rules" not in _KEPT:
-        _KEPT["rules"] = _Provider(**rules)
-    return _KEPT["rules"]
+    # The loader keeps what it has read: the rules of one service are always the same object.
+    name = f"rules {id(rules['ruleset_data'])}"
+    if name not in _KEPT:
+        _KEPT[name] = _Provider(**rules), rules
+    return _KEPT[name][0]
