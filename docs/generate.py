@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from pathlib import Path
 
 from pydantic import ByteSize
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from petal_s3 import errors
 from petal_s3.cli.main import app
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
 from petal_s3.intake import flight_holds
+from petal_s3.service import reasons as reasons_of
 from petal_s3.web.routes import ROUTES
 
 
@@ -89,16 +88,16 @@ def rest() -> str:
 
 
 def reasons() -> str:
-    """The table of errors: code, what it is, whether waiting helps."""
+    """The closed list of codes: the sentence of each, and what happens."""
     lines = ["", "| code | what it means | what happens |", "|---|---|---|"]
-    for _, kind in inspect.getmembers(errors, inspect.isclass):
-        if not issubclass(kind, errors.S3IntegrationError) or kind.__name__ in _INNER:
-            continue
-        effect = "a person has to look"
-        if kind.waiting_helps:
-            effect = "every row waits" if kind.blocks_drain else "this row waits"
-        said = (inspect.getdoc(kind) or "").splitlines()[0].replace("``", "`")
-        lines.append(f"| `{kind.code}` | {said} | {effect} |")
+    for codes, effect in (
+        (reasons_of.STATES, "nothing is in the way"),
+        (reasons_of.TROUBLES, "there may be more logs than are counted"),
+        (reasons_of.HOLDS, "every row waits"),
+        (reasons_of.WAITS, "this row waits"),
+        (reasons_of.ENDS, "it is not sent; a person has to look"),
+    ):
+        lines += [f"| `{code}` | {said} | {effect} |" for code, said in codes.items()]
     return "\n".join([*lines, "", ""])
 
 
@@ -109,10 +108,6 @@ def holds() -> str:
     lines = ["", "| code | sentence |", "|---|---|"]
     lines += [f"| `{one.code}` | {one.sentence} |" for one in [*known, said]]
     return "\n".join([*lines, "", ""])
-
-
-# Roots of the tree, and what only wraps another error.
-_INNER = {"S3IntegrationError", "Transient", "Permanent", "S3UploadError", "S3DownloadError"}
 
 
 def _shown(default: object) -> str:

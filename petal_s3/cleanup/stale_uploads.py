@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from petal_s3.cleanup.temporary_objects import delete_expired, is_older
 from petal_s3.errors import S3BucketError, UploadGone
@@ -76,7 +77,7 @@ class Orphans:
         since_s = self._s3.clock.seconds() - made["at"]
         if self._s3.clock.offset_s is None or not 0 <= since_s < EVERY_S:
             return 0.0
-        self.advice = [_advice(self.ownership.prefix)] if made["advised"] else []
+        self.advice = [_advice(self.ownership.prefix, made["at"])] if made["advised"] else []
         return float(EVERY_S - since_s)
 
     async def _learn_time(self) -> None:
@@ -151,18 +152,22 @@ class Orphans:
 
     async def _ask_for_rule(self) -> None:
         has_rule = await lifecycle.stale_upload_rule(self._s3, self.ownership.machine_prefix)
-        advice = [_advice(self.ownership.prefix)] if has_rule is False else []
+        now = self._s3.clock.seconds()
+        advice = [_advice(self.ownership.prefix, now)] if has_rule is False else []
         for sentence in advice:
             if sentence not in self.advice:
                 log.warning("%s", sentence)
         self.advice = advice
 
 
-def _advice(prefix: str) -> str:
+def _advice(prefix: str, seen_at: int) -> str:
+    """``seen_at``: in seconds since 1970; it is looked at once a day."""
+    day = f"{datetime.fromtimestamp(seen_at, timezone.utc):%Y-%m-%d}"
     where = f"the prefix {prefix}" if prefix else "the whole bucket"
     return (
-        "The bucket has no rule that aborts stale multipart uploads: parts of interrupted uploads"
-        f" stay and cost money. An administrator adds a lifecycle rule for {where} that aborts"
+        "The bucket had no rule that aborts stale multipart uploads when it was last looked at"
+        f" ({day}): parts of interrupted uploads stay and cost money. An administrator adds a"
+        f" lifecycle rule for {where} that aborts"
         " incomplete multipart uploads 7 days after their initiation"
         " (AbortIncompleteMultipartUpload, DaysAfterInitiation 7): petal-s3 bucket setup does."
     )

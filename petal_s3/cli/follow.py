@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from petal_s3.core import clock
 from petal_s3.logs.sniff import shown_name
-from petal_s3.outbox import queries
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import HOLDS
 from petal_s3.service.service import Service
+from petal_s3.service.status import read_report
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import StatusView
 from petal_s3.service.views.view import RowState
@@ -35,11 +36,15 @@ class Screen(Protocol):
 
 @dataclass
 class Followed:
-    """What became of the outbox; ``settled`` are the rows that were settled meanwhile."""
+    """What became of the outbox; ``settled`` are the rows that were settled meanwhile.
+
+    ``trouble``: why there may be logs that were not found; empty when all is well.
+    """
 
     status: StatusView
     settled: list[Row]
     reason: str = ""
+    trouble: str = ""
 
     @property
     def empty(self) -> bool:
@@ -114,7 +119,8 @@ class _Watch:
 
     async def look(self) -> Followed:
         """Find out what has happened since the last look, and show it."""
-        followed = Followed(await self._service.status(), self._settled)
+        trouble = await self._trouble()
+        followed = Followed(await self._service.status(), self._settled, trouble=trouble)
         self.waiting = await self._rows()
         for row in await self._settled_since():
             followed.settled.append(row)
@@ -133,6 +139,11 @@ class _Watch:
         if followed.status.unscanned and self._service.lock.held:
             self._service.watcher.ask_scan()
         return followed
+
+    async def _trouble(self) -> str:
+        if self._service.lock.held:
+            return self._service.watcher.trouble
+        return read_report(await self._service.outbox(drain_status.last)).trouble
 
     def still_s(self, status: StatusView) -> float:
         """Seconds since something moved; the time that files take to settle does not count."""

@@ -93,6 +93,14 @@ def demo(
     raise typer.Exit(show.run(keep))
 
 
+@app.command()
+def selftest(for_programs: ForPrograms = False) -> None:
+    """Prove offline that petal-s3 works here: formats, keys, outbox, an upload to itself."""
+    from petal_s3.selftest.running import selftest as prove  # noqa: PLC0415 - only for this
+
+    raise typer.Exit(prove(for_programs=for_programs))
+
+
 # -- looking
 
 

@@ -101,7 +101,9 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
     rows = [await service.row(row.id) for row in end.settled]
-    code = FAILED if end.died else DONE if end.empty else NOT_NOW
+    code = FAILED if end.died or end.trouble else DONE if end.empty else NOT_NOW
+    if end.trouble and end.trouble not in end.status.headline:
+        complain(end.trouble)
     if for_programs:
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})

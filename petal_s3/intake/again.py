@@ -8,7 +8,13 @@ from pathlib import Path
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, S3FileNotFoundError, S3IntegrationError
-from petal_s3.intake.entry import Intake, RowOptions, check_written, examined
+from petal_s3.intake.entry import (
+    Intake,
+    RowOptions,
+    check_written,
+    examined,
+    facts_of_refusal,
+)
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.outbox import entering, requests
 from petal_s3.outbox.rows import REFUSED, Entry, Row
@@ -26,7 +32,8 @@ async def retry(intake: Intake, row_id: int) -> Row:
     try:
         entry = await _examined(intake, row)
     except (NotAFlightLog, S3FileNotFoundError) as error:
-        await intake.outbox(requests.refuse_again, row.id, _code(error), error.message)
+        facts = facts_of_refusal(intake, error)
+        await intake.outbox(requests.refuse_again, row.id, _code(error), error.message, facts)
         raise
     return await intake.outbox(entering.enter_again, row.id, entry)
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +19,7 @@ from types import MappingProxyType
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
-from petal_s3.errors import NotAFlightLog, NotFinished
+from petal_s3.errors import NotAFlightLog, NotFinished, S3IntegrationError
 from petal_s3.intake.log_directories import LogDirectory, checked_log_directories
 from petal_s3.intake.proven_before import known_again
 from petal_s3.intake.writers import locked, open_for_writing
@@ -25,7 +27,7 @@ from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import Identity
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import entering
-from petal_s3.outbox.rows import REFUSED, Entry, Row, printable
+from petal_s3.outbox.rows import FLIGHT, LIMIT, REFUSED, Entry, Row, printable
 from petal_s3.outbox.thread import OutboxThread
 
 log = logging.getLogger("petal_s3")
@@ -155,12 +157,17 @@ async def enter_refused(
     """Enter the file at ``path``, which ``error`` refuses, as a dead row that a person can see."""
     log.warning("file refused path=%s code=%s", ascii(str(path)), error.code)
     with contextlib.suppress(OSError):
-        found = FlightLog(
-            Path(printable(str(path))), "unknown", Identity.of(os.lstat(path)), REFUSED, _NO_FACTS
-        )
+        file = Identity.of(os.lstat(path))
+        facts = facts_of_refusal(intake, error)
+        found = FlightLog(Path(printable(str(path))), "unknown", file, REFUSED, facts)
         options = RowOptions(name=path.name, priority=PRIORITY_FOUND)
         entry = _entry(intake, found, options, directory or _outside(intake), None)
         await intake.outbox(entering.enter_refused, entry, error.code, error.message)
+
+
+def facts_of_refusal(intake: Intake, error: S3IntegrationError) -> Mapping[str, str]:
+    """By which setting a file was refused: it is looked at again when that has changed."""
+    return {LIMIT: str(int(intake.settings.max_file_size))} if error.code == "too_large" else {}
 
 
 def _outside(intake: Intake) -> LogDirectory:
@@ -185,7 +192,7 @@ def _entry(
         name=printable(name),
         kind=found.kind,
         verdict=found.verdict,
-        facts={**found.facts, **options.facts},
+        facts={**found.facts, **_flight(found.kind, original, logged_at), **options.facts},
         logged_at=int(logged_at.timestamp()),
         landed_at=int(time.time()),
         asked_key=options.key,
@@ -194,3 +201,9 @@ def _entry(
         priority=options.priority,
         content_type=directory.content_type,
     )
+
+
+def _flight(kind: str, path: Path, logged_at: datetime) -> dict[str, str]:
+    """The flight of a ULog that continues no other: its folder and its start."""
+    folder = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.parent.name)
+    return {FLIGHT: f"{folder}/{logged_at:%Y%m%dT%H%M%SZ}"} if kind == "ulog" else {}

@@ -18,6 +18,7 @@ from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of, look_through
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
+from petal_s3.intake.unclosed import UnclosedBags
 from petal_s3.intake.writers import locked
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
@@ -47,18 +48,19 @@ class Watcher:
         self._intake = intake
         self._flight = flight
         self._now = now
-        self._failure = ""
+        self._failure = self._unread = ""
+        self._unclosed = UnclosedBags()
         self._flights_ended = 0
 
     @property
     def trouble(self) -> str:
-        """Why no log can be found or entered now; empty when all is well."""
-        return self._failure
+        """Why there may be logs that are not found or entered now; empty when all is well."""
+        return self._failure or self._unread
 
     @property
     def advice(self) -> list[str]:
         """What a person should do so that every log is found."""
-        return self.noticing.advice
+        return [*self.noticing.advice, *self._unclosed.advice]
 
     def ask_scan(self) -> None:
         """Scan soon: there may be a new log."""
@@ -115,15 +117,25 @@ class Watcher:
         intake = self._intake
         self.noticing.begins()
         found = await run_in(intake.files, look_through, intake.settings)
+        self._note_unread(found.trouble)
         new = await self._watch_new(list(found.files.items()))
+        writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
+        self._unclosed.note(found.unclosed, writing, self._now())
         await self.noticing.ended(found, intake.files)
         return new
+
+    def _note_unread(self, trouble: str) -> None:
+        if trouble and trouble != self._unread:
+            log.warning("folder not read reason=%s", trouble)
+        self._unread = trouble
 
     async def _watch_new(self, files: list[FoundFile]) -> int:
         intake = self._intake
         fresh: list[FoundFile] = []
+        most = int(intake.settings.max_file_size)
         for start in range(0, len(files), _CHUNK):
-            fresh += await intake.outbox(queries.without_row, files[start : start + _CHUNK])
+            chunk = files[start : start + _CHUNK]
+            fresh += await intake.outbox(queries.without_row, chunk, max_bytes=most)
         fresh = [file for file in fresh if not await self._was_rotated(*file)]
         return self.settling.watch(fresh, self._now())
 
@@ -156,7 +168,7 @@ class Watcher:
         accepted = 0
         try:
             known: list[str] = []
-            for path in ready:
+            for path in sorted(ready):  # of one flight the first file comes first
                 if path in writing or await run_in(files, locked, path):
                     self.settling.busy(path, self._now())
                 elif await self._proven_before(path):

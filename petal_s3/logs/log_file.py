@@ -63,9 +63,10 @@ class FlightLog:
     """A file that is a log; ``kind`` is one of ``core.kinds.SUFFIXES``, ``verdict`` as above.
 
     ``facts`` are what the header gives cheaply, ASCII, at most 128 characters a value: for a
-    ULog ``sys-uuid ver-sw ver-sw-release ver-hw sys-name log-type``, ``boot-us`` (microseconds
-    on the vehicle's clock), ``start-utc`` (seconds since 1970), ``time-ref-utc`` (seconds),
-    ``appended`` (number of crash dumps added after the flight); for a bag ``chunk-count
+    ULog ``sys-uuid ver-sw ver-sw-release ver-hw sys-name log-type``, ``boot-us`` and ``end-us``
+    (microseconds on the vehicle's clock at the start and at the last messages), ``start-utc``
+    (seconds since 1970), ``time-ref-utc`` (seconds), ``appended`` (number of crash dumps added
+    after the flight); for a bag ``chunk-count
     conn-count index-pos``.
     """
 

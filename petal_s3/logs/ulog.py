@@ -18,6 +18,7 @@ HEADER_BYTES = 16
 TAIL_BYTES = 1024
 FACT_CHARS = 128
 START_FACT = "start-utc"
+END_FACT = "end-us"
 
 _RECORD = struct.Struct("<HB")
 _DATA_TYPES = frozenset(b"ARDLCSOIMPQ")
@@ -30,6 +31,7 @@ _FLAG_BITS_BYTES = 40
 # Four records in a row that fit each other do not occur by chance: over 2,000 cuts of real logs
 # none was judged wrongly, and three would have done as well.
 _CHAIN_RECORDS = 4
+_LAST_MESSAGES = 9
 _TEXT_FACTS = {
     "sys_uuid": "sys-uuid",
     "ver_sw": "ver-sw",
@@ -78,6 +80,8 @@ def judge(shown: str, head: bytes, tail: bytes, size: int) -> tuple[str, dict[st
             code="bad_header",
         )
     facts |= _info_facts(records) | _start(records, int(facts["boot-us"]))
+    ended = _end(records, tail, int(facts["boot-us"]), whole=data is not head)
+    facts |= {END_FACT: ended} if ended else {}
     offsets, incompat, sound = _flag_bits(records, head[7], size)
     if offsets:
         facts["appended"] = str(len(offsets))
@@ -96,6 +100,12 @@ def ends_cut(tail: bytes) -> bool:
     The longest chain of plausible records that reaches the end decides; without a chain of at
     least four (text or one very long record at the end) the answer is False: nothing seen.
     """
+    _, length, whole = _chain(tail)
+    return length >= _CHAIN_RECORDS and not whole
+
+
+def _chain(tail: bytes) -> tuple[int, int, bool]:
+    """The longest chain of plausible records to the end: its start and length, if it is whole."""
     end = len(tail)
     length = [-1] * end + [0]
     whole = [False] * end + [True]
@@ -112,7 +122,26 @@ def ends_cut(tail: bytes) -> bool:
         elif length[after] >= 0:
             length[start], whole[start] = length[after] + 1, whole[after]
     longest = max(range(end + 1), key=lambda start: (length[start], whole[start]))
-    return length[longest] >= _CHAIN_RECORDS and not whole[longest]
+    return longest, length[longest], whole[longest]
+
+
+def _end(records: list[tuple[int, bytes]], tail: bytes, boot_us: int, *, whole: bool) -> str:
+    """Microseconds at the last messages, as decimal; empty where ``tail`` does not tell.
+
+    ``whole``: ``records`` are all there are. The median of the last ones: one may be stale.
+    """
+    start, length, _ = (0, 0, False) if whole else _chain(tail)
+    if length >= _CHAIN_RECORDS:
+        records = _walk(tail, start)[0]
+    elif not whole:
+        return ""
+    told = [
+        int.from_bytes(payload[2:10], "little")
+        for kind, payload in records
+        if kind == ord("D") and len(payload) >= 10
+    ]
+    last = sorted(at for at in told[-_LAST_MESSAGES:] if at >= boot_us)
+    return str(last[len(last) // 2]) if last else ""
 
 
 def fact_text(value: bytes) -> str:
@@ -127,10 +156,9 @@ def release_text(number: int) -> str:
     return f"v{number >> 24 & 0xFF}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}{stage}"
 
 
-def _walk(data: bytes) -> tuple[list[tuple[int, bytes]], int, bool]:
+def _walk(data: bytes, position: int = HEADER_BYTES) -> tuple[list[tuple[int, bytes]], int, bool]:
     """Give the whole records (type, payload), where they end, and if what follows is none."""
     records: list[tuple[int, bytes]] = []
-    position = HEADER_BYTES
     while position + _RECORD.size <= len(data):
         size, kind = _RECORD.unpack_from(data, position)
         if not size or (kind not in _TYPES and not _may_be_newer(kind, size)):

@@ -9,7 +9,7 @@ import json
 
 from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import flights, queries, requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import REFUSED, SAME_FILE, Entry, Row, columns
@@ -35,7 +35,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
     with outbox.sql.write():
         row = _same_file(outbox, entry) or _row_to_reuse(outbox, entry)
         if row is None:
-            return _insert(outbox, entry, "queued")
+            return flights.join(outbox, _insert(outbox, entry, "queued"))
         if _may_be_open(row) and row.state in {"dead", "cancelled"}:
             # A changed file is noticed when it is opened.
             return requests.queue_again(outbox, row.id)
@@ -44,7 +44,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
             and row.identity != entry.identity
             and not _may_be_stored(row, entry.identity)
         ):
-            return _replace_file(outbox, row, entry)
+            return flights.join(outbox, _replace_file(outbox, row, entry))
         if entry.priority > row.priority:
             return outbox.one(
                 "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
@@ -72,16 +72,34 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
         judged = row.identity == entry.identity and row.verdict != REFUSED
         if judged or _may_be_stored(row, entry.identity):
             return requests.queue_again(outbox, row.id)
-        return _replace_file(outbox, row, entry)
+        return flights.join(outbox, _replace_file(outbox, row, entry))
 
 
 def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:
-    """Enter a file that a scan found and that is not a log, as a dead row with its reason."""
+    """Enter a file that a scan found and that is not a log, as a dead row with its reason.
+
+    A dead row of an earlier state of this file, of which nothing was sent, becomes its row.
+    """
     with outbox.sql.write():
         row = _same_file(outbox, entry)
-        if row is not None:
+        if row is None:
+            reused = _row_to_reuse(outbox, entry)
+            row = reused if reused is not None and reused.state == "dead" else None
+        if row is None:
+            return _insert(outbox, entry, "dead", code=code, reason=reason)
+        if row.state != "dead" or _may_be_stored(row, entry.identity):
             return row
-        return _insert(outbox, entry, "dead", code=code, reason=reason)
+        return outbox.one(
+            "UPDATE log SET dev = :dev, ino = :ino, size = :size, mtime_ns = :mtime_ns,"
+            " sent_bytes = 0, verdict = :verdict, facts = :facts, code = :code, reason = :reason"
+            " WHERE id = :id RETURNING *",
+            **columns(entry.identity),
+            verdict=entry.verdict,
+            facts=json.dumps(dict(entry.facts)),
+            code=code,
+            reason=reason,
+            id=row.id,
+        )
 
 
 def _same_file(outbox: Outbox, entry: Entry) -> Row | None:
@@ -98,6 +116,15 @@ def _row_to_reuse(outbox: Outbox, entry: Entry) -> Row | None:
 
 
 def _insert(outbox: Outbox, entry: Entry, state: str, code: str = "", reason: str = "") -> Row:
+    if not entry.spooled:
+        # Of an earlier file of this path, half a download perhaps, only the object is left.
+        outbox.sql.change(
+            "UPDATE log INDEXED BY same_file SET local = 'other' WHERE path = :path"
+            " AND state = 'verified' AND local = 'kept'"
+            " AND NOT (ino = :ino AND size = :size AND mtime_ns = :mtime_ns)",
+            path=entry.path,
+            **columns(entry.identity),
+        )
     return outbox.one(
         "INSERT INTO log (path, dev, ino, size, mtime_ns, asked_key, key, name, kind, verdict,"
         " facts, spooled, session_id, priority, logged_at, landed_at, content_type, state,"

@@ -12,7 +12,11 @@ from petal_s3.logs.opening import Identity
 from petal_s3.outbox import requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.rows import SAME_FILE, Row, columns, row_of
+from petal_s3.outbox.rows import FLIGHT, SAME_FILE, Row, columns, row_of
+
+# The flight of a log stays where its file is examined again.
+_KEPT = f"json_extract(facts, '$.{FLIGHT}')"
+_FACTS = f"CASE WHEN {_KEPT} IS NULL THEN :facts ELSE json_set(:facts, '$.{FLIGHT}', {_KEPT}) END"
 
 
 def restart(
@@ -70,7 +74,7 @@ def _give_file(
             return outbox.settle(
                 row,
                 f"state = 'queued', {always}, dev = :dev, ino = :ino,"
-                " size = :size, mtime_ns = :mtime_ns, verdict = :verdict, facts = :facts,"
+                f" size = :size, mtime_ns = :mtime_ns, verdict = :verdict, facts = {_FACTS},"
                 " due_at = :due_at, code = 'source_changed', reason = :reason",
                 **file,
                 **about,

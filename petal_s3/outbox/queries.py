@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from petal_s3.errors import S3FileNotFoundError
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.outbox import OPEN, STATES, Outbox
-from petal_s3.outbox.rows import Row, printable, signed
+from petal_s3.outbox.rows import OTHER_LIMIT, Row, printable, signed
 
 
 def next_due_s(outbox: Outbox, now: float) -> float | None:
@@ -27,14 +27,19 @@ def next_due_s(outbox: Outbox, now: float) -> float | None:
 
 
 def without_row(
-    outbox: Outbox, files: Sequence[tuple[str, Identity]]
+    outbox: Outbox, files: Sequence[tuple[str, Identity]], *, max_bytes: int | None = None
 ) -> list[tuple[str, Identity]]:
     """The files that have no row.
 
-    Among them are: a file that was deleted and is back, one that could not be read, and
-    one whose upload was asked for and given up: it is still a log of this machine.
+    Among them are: a file that was deleted and is back, one that could not be read, one whose
+    upload was asked for and given up (it is still a log of this machine), and one that was
+    refused as too large by another limit than ``max_bytes``, the one that is set.
     """
-    return [(path, identity) for path, identity in files if not _knows(outbox, path, identity)]
+    return [
+        (path, identity)
+        for path, identity in files
+        if not _knows(outbox, path, identity, max_bytes)
+    ]
 
 
 def unseen(outbox: Outbox, files: Sequence[tuple[str, Identity]]) -> list[str]:
@@ -54,7 +59,7 @@ def _is_dead(outbox: Outbox, path: str, identity: Identity) -> bool:
     return bool(found)
 
 
-def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
+def _knows(outbox: Outbox, path: str, identity: Identity, max_bytes: int | None) -> bool:
     """By path, size and time: some file systems give new inodes at each mount.
 
     Where the file of a proven row was deleted or replaced, only the very inode is its own.
@@ -63,7 +68,9 @@ def _knows(outbox: Outbox, path: str, identity: Identity) -> bool:
         "SELECT 1 AS one FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
         " AND mtime_ns = :mtime_ns AND (ino = :ino OR local = 'kept')"
         " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))"
-        " AND NOT (state = 'cancelled' AND asked_key != '') LIMIT 1",
+        " AND NOT (state = 'cancelled' AND asked_key != '')"
+        f" AND NOT (state = 'dead' AND code = 'too_large' AND {OTHER_LIMIT}) LIMIT 1",
+        max_bytes=max_bytes,
         path=printable(path),
         ino=signed(identity.ino),
         size=identity.size,

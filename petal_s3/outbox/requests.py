@@ -5,6 +5,9 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import OPEN, Outbox
 from petal_s3.outbox.rows import Row
@@ -64,12 +67,16 @@ def queue_again(outbox: Outbox, row_id: int) -> Row:
     )
 
 
-def refuse_again(outbox: Outbox, row_id: int, code: str, reason: str) -> None:
+def refuse_again(
+    outbox: Outbox, row_id: int, code: str, reason: str, facts: Mapping[str, str]
+) -> None:
     """Record why the file of a dead row is no log now; a row in another state stays as it is."""
     outbox.sql.change(
-        "UPDATE log SET code = :code, reason = :reason WHERE id = :id AND state = 'dead'",
+        "UPDATE log SET code = :code, reason = :reason, facts = json_patch(facts, :facts)"
+        " WHERE id = :id AND state = 'dead'",
         code=code,
         reason=reason,
+        facts=json.dumps(dict(facts)),
         id=row_id,
     )
 

@@ -14,6 +14,14 @@ from petal_s3.outbox.database import Record
 REFUSED = "refused"
 """The verdict of a file that is no log: its row is dead."""
 
+FLIGHT = "flight"
+"""Of a ULog: the fact that names its flight, by folder and start of the flight's first file."""
+LIMIT = "max_bytes"
+"""Of a file that was refused as too large: the fact that says by which limit, in bytes."""
+OTHER_LIMIT = (
+    f"(:{LIMIT} IS NOT NULL AND json_extract(facts, '$.{LIMIT}') IS NOT CAST(:{LIMIT} AS TEXT))"
+)
+
 
 @dataclass(frozen=True)
 class Receipt:

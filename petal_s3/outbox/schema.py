@@ -213,3 +213,12 @@ def m008_alike(db: Database) -> None:
     # Of a whole object, as S3 told it; empty where it told none; none before S3 was asked.
     db.conn.execute("ALTER TABLE remote ADD COLUMN crc32 TEXT")
     db.conn.execute("DROP INDEX proven_size")  # proven_content begins with the size, too
+
+
+@migrations()
+def m010_flights(db: Database) -> None:
+    """The files of one flight are found by vehicle and by the time since its boot."""
+    uuid = "json_extract(facts, '$.\"sys-uuid\"')"
+    for name, at in (("ends", "end-us"), ("begins", "boot-us")):
+        moment = f"CAST(json_extract(facts, '$.\"{at}\"') AS INTEGER)"
+        db.conn.execute(f"CREATE INDEX {name} ON log ({uuid}, {moment}) WHERE kind = 'ulog'")

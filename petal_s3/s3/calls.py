@@ -97,7 +97,11 @@ class Calls:
                 if not again:
                     self._blame_token_service(error)
                     raise
-                if moved_s <= _CLOCK_LIMIT_S and not self._can_be_mended(operation, error, held):
+                mended = isinstance(error, S3CredentialsError) and (
+                    await self.connection.has_other_keys()
+                )
+                mended = mended or self._can_be_mended(operation, error, held)
+                if moved_s <= _CLOCK_LIMIT_S and not mended:
                     self._blame_static_keys(error)
                     self._blame_token_service(error)  # fresh ones were refused lately
                     raise

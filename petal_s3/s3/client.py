@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Mapping
 
 from petal_s3.core import clock
@@ -60,6 +61,13 @@ class S3:
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
         await self.server.calls.close()
+
+    def apart(self, capabilities: Capabilities) -> S3:
+        """The same bucket on the same connections; what is learnt there is known there alone."""
+        other = copy.copy(self)
+        other.server = copy.copy(self.server)
+        other.server.capabilities = capabilities
+        return other
 
     @property
     def capabilities(self) -> Capabilities:

@@ -40,6 +40,7 @@ for _chatty in _CHATTY:
 
 _PROBE_S = 3.0
 _AWS = "https://s3.amazonaws.com"
+_IN_FILES = {"shared-credentials-file", "config-file"}
 
 
 class _Tokens(AioCredentials):
@@ -80,6 +81,8 @@ class Connection:
         self._clients: dict[AddressStyle, S3Client] = {}
         self._style = settings.address_style
         self._opening = asyncio.Lock()
+        self._keys: ReadOnlyCredentials | None = None
+        """Those of AWS's files that clients sign with; none where they come from elsewhere."""
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
@@ -89,6 +92,19 @@ class Connection:
     def use_style(self, style: AddressStyle) -> None:
         """Address the bucket in this way from the next call on; calls under way go on as begun."""
         self._style = style
+
+    async def has_other_keys(self) -> bool:
+        """Whether AWS's files name other keys than are signed with; the next call takes those.
+
+        botocore reads them once. Calls under way go on as begun.
+        """
+        if self._tokens is not None or self._keys is None:
+            return False
+        keys = await _keys_in_files()
+        if keys is None or keys == self._keys:
+            return False
+        self._clients.clear()  # the old ones end with the connection: keys change seldom
+        return True
 
     async def open(self) -> S3Client:
         """Make the client, once a style: no network, but some 100 ms of work on the loop."""
@@ -123,6 +139,8 @@ class Connection:
             )
         elif await session.get_credentials() is None:
             raise NoCredentialsError  # a client without any would never look again
+        else:
+            self._keys = await _keys_in_files()
         client: S3Client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -186,6 +204,17 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+async def _keys_in_files() -> ReadOnlyCredentials | None:
+    """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
+    try:
+        found = await AioSession().get_credentials()
+    except BotoCoreError:
+        return None
+    if found is None or found.method not in _IN_FILES:
+        return None
+    return await found.get_frozen_credentials()
 
 
 async def own_credentials() -> str:

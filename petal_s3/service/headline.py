@@ -43,7 +43,7 @@ def headline(found: Found) -> Reason:
 def _settled(counts: Mapping[RowState, int]) -> Reason:
     up, dead, cancelled = counts["verified"], counts["dead"], counts["cancelled"]
     if up:
-        more = f"; {_others(dead)} cannot be sent" if dead else ""
+        more = f"; {_others(dead)} cannot be sent: a person has to look" if dead else ""
         return Reason("some_dead" if dead else "all_up", f"{_all_up(up)}{more}.")
     if dead:
         return Reason("some_dead", f"{dead} cannot be sent: a person has to look.")

@@ -95,7 +95,6 @@ WAITS: Mapping[str, str] = MappingProxyType(
         "archived": "The object is archived and has to be restored before it can be read.",
         "conflict": "Another object stands where this one belongs.",
         "not_found": "S3 does not know the object.",
-        "not_examined": "The file is to be examined again, and could not be read yet.",
         "lease_lost": "Another worker took the row over.",
         "internal": "An error of petal-s3 itself; it is tried again.",
     }
@@ -106,6 +105,7 @@ ENDS: Mapping[str, str] = MappingProxyType(
     {
         "source_gone": "Its file was deleted before it could be proven.",
         "not_a_flight_log": "It is no flight log.",
+        "not_examined": "It was no log when it was found; `retry` examines it anew.",
         "empty": "The file is empty.",
         "too_large": "The file is larger than PETAL_S3_MAX_FILE_SIZE.",
         "too_short": "The file is too short to be a log.",

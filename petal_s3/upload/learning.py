@@ -16,7 +16,7 @@ from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.key_names import temporary_folder
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.capabilities import Capabilities, Feature, read, written
+from petal_s3.s3.capabilities import Capabilities, Feature, Known, read, written
 from petal_s3.s3.client import S3
 from petal_s3.upload.trial import NOT_TRIED, Trial
 
@@ -108,14 +108,14 @@ class Learner:
 
     async def _try_all(self) -> None:
         before = self._s3.capabilities
-        self._s3.server.capabilities = Capabilities(
-            {name: one for name, one in before.known.items() if name in NOT_TRIED}
-        )
+        kept_on = {name: one for name, one in before.known.items() if name in NOT_TRIED}
+        # Requests of logs go on meanwhile, by what was known before.
+        self._trial.s3 = apart = self._s3.apart(Capabilities(kept_on))
         try:
             await self._trial.run()
         except S3IntegrationError as error:
-            known = {**before.known, **self._s3.capabilities.known}
-            self._s3.server.capabilities = replace(before, known=known)
+            known = {**self._s3.capabilities.known, **apart.capabilities.known}
+            self._s3.server.adopt(replace(before, known=known))
             if error.blocks_drain or error.told is None:
                 # On a link that breaks all the time logs come first.
                 self._again_at = self._steady() + _PAUSE_S
@@ -124,7 +124,10 @@ class Learner:
             self._owed = max(0, self._owed - 1)
         else:
             self._owed = 0
+            seen = _seen_since(before, self._s3.capabilities)
+            self._s3.server.adopt(replace(before, known={**seen, **apart.capabilities.known}))
         finally:
+            self._trial.s3 = self._s3
             await self._trial.tidy()
         self._s3.server.capabilities = replace(
             self._s3.capabilities, asked_at=self._s3.clock.seconds()
@@ -132,6 +135,11 @@ class Learner:
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)
         await self.keep()
+
+
+def _seen_since(before: Capabilities, now: Capabilities) -> dict[Feature, Known]:
+    """What was learnt of the server meanwhile."""
+    return {name: one for name, one in now.known.items() if before.known.get(name) != one}
 
 
 def _offered(capabilities: Capabilities) -> dict[Feature, bool]:

@@ -132,7 +132,7 @@ class Pause:
         """A row was verified: the next failure is the first one again."""
         self.answered()
         self.failures = 0
-        self.seen_down = False
+        self.seen_down = self._part_sent = False
 
     def wait_s(self, failures: int, error: S3IntegrationError, *, refused: bool) -> float:
         """Seconds to wait after ``error``; ``refused``: trying again costs whole parts."""

@@ -54,9 +54,9 @@ class Receipts:
     ) -> Receipt:
         """The receipt of what stands at the row's key; raises why there is none.
 
-        ``stored``: the ETag that the answer to this row's own request named. What stands there
-        under that ETag is ours: other bytes are then a fault, and are sent again over it. An
-        answer without one shows nothing: another's object may stand there.
+        ``stored``: the ETag that the answer to this row's own request named. S3 has stored our
+        object then: other bytes there are a fault, and are sent again over it. An answer without
+        an ETag shows nothing: another's object may stand there.
         :class:`Transient` ``not_yet_there`` while S3 does not show it,
         :class:`Mismatch` where it holds other bytes.
         """
@@ -65,7 +65,8 @@ class Receipts:
             raise not_yet_there(row.key)
         judgement = await self.judged(row, info, source, expected)
         if judgement.differs:
-            if stored and info.etag == stored and not self.is_of_another(row):
+            ours = etag_parts(stored) is not None or (stored and stored == info.etag)
+            if ours and not self.is_of_another(row):
                 await self._outbox(transitions.note_read_back, row, _note(info, wrong=True))
             raise other_bytes(info)
         if (

@@ -201,7 +201,7 @@ def test_what_is_no_log_is_listed_with_its_reason(console: Console) -> None:
             refused = entry(f"notes-{number}.ulg", number=number)
             entering.enter_refused(outbox, refused, "bad_magic", "It is not a ULog but text.")
     found = console.type("status").out
-    assert found.startswith("The log is up; 12 others cannot be sent.\n")
+    assert found.startswith("The log is up; 12 others cannot be sent: a person has to look.\n")
     assert "  13  '/records/notes-13.ulg': It is not a ULog but text.\n" in found
     assert "  ... and 2 more." in found
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from console import Console, Running, Sea, until
 
 from petal_s3.core.settings import MIB
@@ -71,7 +74,7 @@ def test_a_row_that_dies_now_is_a_failure_and_later_only_mentioned(
     first, second = console.type("drain"), console.type("drain")
     assert (first.code, second.code) == (1, 0)
     assert "dead      'notes.ulg' is not a ULog but text" in first.out
-    assert second.out == "The log is up; 1 other cannot be sent.\n"
+    assert second.out == "The log is up; 1 other cannot be sent: a person has to look.\n"
 
 
 def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(
@@ -179,3 +182,31 @@ def test_nothing_of_a_secret_is_said(console: Console, sea: Sea, tmp_path: Path)
     answer = console.type("drain", "--json")
     assert "demo-secret" not in repr(answer)
     assert "demo-session-token" not in repr(answer)
+
+
+@pytest.mark.guarantee(
+    "file",
+    "drained while a log directory cannot be read",
+    "exit code 1 with the sentence, never 0",
+)
+def test_a_directory_that_cannot_be_read_is_no_success(
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.write("good.ulg")
+    unread = console.logs / "2025-07-27"
+    unread.mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
+        if str(folder) == str(unread):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    answer = console.type("drain")
+    assert answer.code == 1, answer
+    assert f"{unread} cannot be read (Permission denied)" in answer.out + answer.err
+    assert [row.state for row in console.rows()] == ["verified"]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert console.type("drain").code == 0

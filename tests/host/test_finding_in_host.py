@@ -38,7 +38,9 @@ def bench(cloud: EmbeddedS3, ashore: Path) -> Iterator[Aboard]:
         yield made
 
 
-def test_logs_are_found_at_start_and_on_request(cloud: EmbeddedS3, tmp_path: Path) -> None:
+def test_logs_are_found_at_start_on_request_and_when_they_come(
+    cloud: EmbeddedS3, tmp_path: Path
+) -> None:
     seldom = {"PETAL_S3_SCAN_INTERVAL": "300"}
     with aboard(cloud, tmp_path / "seldom", env=seldom) as host:
         before, later = host.logs / "before.ulg", host.logs / "2026-01-02" / "later.ulg"
@@ -48,9 +50,13 @@ def test_logs_are_found_at_start_and_on_request(cloud: EmbeddedS3, tmp_path: Pat
 
         later.parent.mkdir()
         write_ulog(later, MIB, seed=1)
-        stays(lambda: str(later) not in host.status["settling"], 1)
-        assert host.post("landed").json == {"found": 1, "enqueued": 0}
+        landed = host.post("landed").json
+        assert (landed["found"] + landed["enqueued"], landed["trouble"]) == (1, "")
         assert host.object(host.verified(later)["key"]) == later.read_bytes()
+
+        unasked = host.logs / "unasked.ulg"
+        write_ulog(unasked, MIB, seed=2)
+        assert host.object(host.verified(unasked)["key"]) == unasked.read_bytes()
 
 
 def test_logs_are_found_at_each_interval(bench: Aboard) -> None:

@@ -177,13 +177,13 @@ async def test_a_caller_that_waits_is_not_sent_away_while_a_large_file_is_compar
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await robot.run()
-    compare, moved = service.uploader.parts.read_again, service.waiting.moved
+    compare, compared = service.uploader.parts.read_again, service.waiting.compared
     now, looks = 0.0, 0
 
     def count_looks(row: Row) -> int:
         nonlocal looks
         looks += 1
-        return moved(row)
+        return compared(row)
 
     async def slow(_: PartSender, transfer: Transfer, pieces: Any) -> Any:
         nonlocal now
@@ -195,7 +195,7 @@ async def test_a_caller_that_waits_is_not_sent_away_while_a_large_file_is_compar
         return await compare(transfer, pieces)
 
     monkeypatch.setattr(service.waiting, "now", lambda: now)
-    monkeypatch.setattr(service.waiting, "moved", count_looks)
+    monkeypatch.setattr(service.waiting, "compared", count_looks)
     monkeypatch.setattr(PartSender, "read_again", slow)
 
     done = await service.wait((await robot.land(size=TWO_PARTS)).id, patience_s=30)

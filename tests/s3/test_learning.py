@@ -18,6 +18,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.faults import Answer, Fault, refusal
 from petal_s3.demo.ledger import Request
+from petal_s3.intake.flight_state import CONFIRMATIONS
 from petal_s3.outbox import queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import ASK_AGAIN_S, Capabilities
@@ -370,6 +371,42 @@ async def test_an_answer_that_names_nothing_shows_nothing_of_a_condition(
 
 @pytest.mark.guarantee(
     "refusals",
+    "one odd answer comes to the trial of a condition: BadDigest, where no digest was sent",
+    "it is asked twice: no condition is given up for one answer",
+)
+@pytest.mark.parametrize("op", ["PutObject", "CompleteMultipartUpload"])
+async def test_one_refusal_is_not_enough_to_give_a_condition_up(drone: Drone, op: str) -> None:
+    be(drone, "full-checksum=400 InvalidRequest + body-checksum=501 NotImplemented")
+    drone.server.plan(op, Fault("no", say=refusal(400, "BadDigest")))
+
+    known = await drone.learnt()
+
+    assert known.offers("put_condition")
+    assert known.offers("complete_condition")
+
+
+async def test_a_body_that_is_sent_during_a_trial_goes_by_what_was_known(drone: Drone) -> None:
+    be(drone, "body-checksum=400 InvalidRequest")
+    await drone.learnt()
+    known = drone.service.s3.capabilities
+    during: list[Capabilities] = []
+    ask = drone.service.s3.server.calls.call
+
+    async def noted(*args: Any, **more: Any) -> Any:
+        during.append(drone.service.s3.capabilities)
+        return await ask(*args, **more)
+
+    drone.service.s3.server.calls.call = noted  # type: ignore[method-assign]
+    assert not await drone.service.learner.again()
+
+    assert len(during) > 10
+    assert all(one.lacks("body_checksums") for one in during)
+    assert drone.service.s3.capabilities.lacks("body_checksums")
+    assert known.asked_at <= drone.service.s3.capabilities.asked_at
+
+
+@pytest.mark.guarantee(
+    "refusals",
     "a trial was begun by a refused body, and could not tell why it was refused",
     "the body goes once more without all that the server was not seen to offer, and no more",
 )
@@ -639,7 +676,8 @@ async def test_a_read_back_keeps_to_the_flight_gate(drone: Drone) -> None:
 
     assert (held.state, held.code) == ("queued", "paused")
     assert drone.since(mark) == []
-    service.flight.told(armed=False, now=service.now())
+    for _ in range(CONFIRMATIONS):
+        service.flight.told(armed=False, now=service.now())
     done = await drone.bring(row)
     assert ranges(drone, row) == [WHOLE[0], WHOLE[1], WHOLE[1], WHOLE[2]]
     assert done.receipt is not None

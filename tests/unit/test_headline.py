@@ -33,7 +33,7 @@ def found(**more: Any) -> Found:
         (
             {"verified": 3, "dead": 1},
             "some_dead",
-            "All 3 logs are up; 1 other cannot be sent.",
+            "All 3 logs are up; 1 other cannot be sent: a person has to look.",
         ),
         ({"dead": 2}, "some_dead", "2 cannot be sent: a person has to look."),
         (

@@ -6,7 +6,7 @@ from typing import cast
 
 from pydantic import Field
 
-from petal_s3.outbox.rows import Receipt, Row
+from petal_s3.outbox.rows import FLIGHT, Receipt, Row
 from petal_s3.service.reasons import Reason
 from petal_s3.service.views.view import RowState, View
 
@@ -32,6 +32,9 @@ class RowView(View):
     sent_bytes: int = Field(description="confirmed by S3, or acknowledged by its side")
     kind: str
     verdict: str = Field(description="how sound the log is")
+    flight: str | None = Field(
+        description="of a ULog: folder and start of its flight's first file, which PX4 may have cut"
+    )
     priority: int = Field(description="more is sooner")
     session_id: str | None
     attempts: int
@@ -63,6 +66,7 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
         sent_bytes=sent_bytes,
         kind=row.kind,
         verdict=row.verdict,
+        flight=row.facts.get(FLIGHT),
         priority=row.priority,
         session_id=row.session_id,
         attempts=row.attempts,

@@ -81,6 +81,7 @@ class LandedView(View):
 
     found: int = Field(description="new files that are waited for")
     enqueued: int = Field(description="of these, taken at once")
+    trouble: str = Field(description="why there may be more that was not seen; empty: all was read")
 
 
 class HealthView(View):

@@ -1,0 +1,221 @@
+"""Where logs may lie that were not seen, or are not taken, petal-s3 says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from robot import SMALL, Robot
+
+from petal_s3.intake.unclosed import LEFT_S
+from petal_s3.outbox import queries
+from petal_s3.outbox.rows import Row
+from petal_s3.service import snapshot
+
+
+class Closed:
+    """Folders that may not be read: root reads everything, so the kernel is stood in for."""
+
+    def __init__(self) -> None:
+        self.folders: set[str] = set()
+        self.error = errno.EACCES
+        self._scandir = os.scandir
+
+    def scandir(self, directory: Any = ".") -> Any:
+        if str(directory) in self.folders:
+            raise OSError(self.error, os.strerror(self.error))
+        return self._scandir(directory)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
+    made = Closed()
+    monkeypatch.setattr(os, "scandir", made.scandir)
+    return made
+
+
+async def rows(robot: Robot) -> list[Row]:
+    return await robot.service.outbox(queries.rows)
+
+
+# -- folders that cannot be read
+
+
+@pytest.mark.parametrize("below", ["", "2025-07-27"])
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+@pytest.mark.guarantee(
+    "file",
+    "a log directory, or a folder in it, cannot be read",
+    "the status, a landing and a drain say which and why; what can be read is taken",
+)
+async def test_a_folder_that_cannot_be_read_is_told(
+    robot: Robot, closed: Closed, below: str, error: int
+) -> None:
+    robot.write("2025-07-27/14_30_22.ulg")
+    closed.folders, closed.error = {str(robot.logs / below).rstrip("/")}, error
+
+    landed = await robot.service.landed()
+
+    folder = str(robot.logs / below).rstrip("/")
+    assert folder in landed.trouble
+    assert os.strerror(error) in landed.trouble
+    assert robot.service.watcher.trouble == landed.trouble
+    assert robot.service.reporter.report().trouble == landed.trouble
+    assert landed.trouble in snapshot.hints(robot.service.settings)
+    assert await rows(robot) == []
+
+    closed.folders.clear()
+    assert (await robot.service.landed()).trouble == ""
+    assert robot.service.watcher.trouble == ""
+    assert len(await rows(robot)) == 1
+
+
+async def test_the_others_are_taken_where_one_folder_cannot_be_read(
+    robot: Robot, closed: Closed
+) -> None:
+    robot.write("a/closed.ulg")
+    robot.write("b/open.ulg")
+    closed.folders = {str(robot.logs / "a")}
+    landed = await robot.service.landed()
+    assert [row.name for row in await rows(robot)] == ["open.ulg"]
+    assert "/a " in landed.trouble
+
+
+async def test_a_folder_whose_files_may_not_be_looked_at_is_told(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing needs another right than looking at what is listed."""
+    robot.write()
+    real = os.scandir
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path = entry.name, entry.path
+
+        def is_dir(self, **_: bool) -> bool:
+            return False
+
+        def stat(self, **_: bool) -> os.stat_result:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "scandir", lambda folder: [Entry(one) for one in real(folder)])
+    assert str(robot.logs) in (await robot.service.landed()).trouble
+
+
+async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> None:
+    await robot.restart(log_dirs=f"{robot.logs}:{robot.tmp}/missing")
+    assert (await robot.service.landed()).trouble == ""
+
+
+# -- refused by a setting
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a log above PETAL_S3_MAX_FILE_SIZE, and the setting is raised",
+    "it is looked at again at the next start, and sent",
+)
+async def test_a_log_that_a_setting_refused_is_looked_at_again_when_it_is_raised(
+    robot: Robot,
+) -> None:
+    await robot.restart(max_file_size=SMALL - 1)
+    path = robot.write()
+    await robot.service.landed()
+    [dead] = await rows(robot)
+    assert dead.code == "too_large"
+
+    await robot.restart(max_file_size=SMALL)
+    await robot.service.landed()
+
+    [row] = await rows(robot)
+    assert (row.id, row.state, row.kind, row.reason) == (dead.id, "queued", "ulog", "")
+    done = await robot.attempt(row)
+    robot.assert_sent_once(done, path)
+    assert "max_bytes" not in robot.head(done.key)["Metadata"]
+
+
+async def test_the_limit_that_is_told_is_the_one_that_is_set(robot: Robot) -> None:
+    await robot.restart(max_file_size=SMALL - 9)
+    robot.write()
+    await robot.service.landed()
+    for limit in (SMALL - 2, SMALL - 1):
+        await robot.restart(max_file_size=limit)
+        await robot.service.landed()
+        [row] = await rows(robot)
+        assert (row.state, f"the limit is {limit} bytes" in row.reason) == ("dead", True)
+
+
+async def test_what_was_refused_is_not_looked_at_again_while_the_setting_stays(
+    robot: Robot,
+) -> None:
+    await robot.restart(max_file_size=SMALL - 1)
+    robot.write()
+    first = await robot.service.landed()
+    await robot.restart(max_file_size=SMALL - 1)
+    second = await robot.service.landed()
+    assert (first.found, second.found) == (1, 0)
+
+
+async def test_a_refused_file_that_changes_keeps_its_one_row(robot: Robot) -> None:
+    for size in (3, 4, 5):
+        (robot.logs / "flight.ulg").write_bytes(b"x" * size)
+        await robot.service.landed()
+    [row] = await rows(robot)
+    assert (row.state, row.size) == ("dead", 5)
+    assert "5 bytes" in row.reason
+
+
+# -- left by a recorder that died
+
+
+def recorders_left(robot: Robot) -> list[str]:
+    return [told for told in robot.service.reporter.report().advice if "rosbag reindex" in told]
+
+
+@pytest.mark.guarantee(
+    "file",
+    "a recorder died and left its .bag.active",
+    "never sent; the status names the file and how to recover it, once it is still for 10 minutes",
+)
+async def test_a_bag_that_a_dead_recorder_left_is_told_and_not_sent(robot: Robot) -> None:
+    path = robot.write("flight.bag")
+    left = path.rename(path.with_name("flight.bag.active"))
+    watcher = robot.service.watcher
+    start = watcher._now()
+
+    async def scan_after(seconds: float) -> list[str]:
+        watcher._now = lambda: start + seconds
+        await watcher.scan_and_accept()
+        return recorders_left(robot)
+
+    assert await scan_after(0) == []
+    assert await scan_after(LEFT_S - 1) == []
+    [told] = await scan_after(LEFT_S)
+    assert "flight.bag.active" in told
+    assert str(robot.logs) in told
+    assert await rows(robot) == []
+
+    with left.open("ab"):  # it was only slow
+        assert await scan_after(LEFT_S + 1) == []
+    assert await scan_after(2 * LEFT_S) == []
+    assert len(await scan_after(2 * LEFT_S + 2)) == 1
+
+    left.rename(path)
+    assert await scan_after(2 * LEFT_S + 3) == []
+    assert [row.name for row in await rows(robot)] == ["flight.bag"]
+
+
+async def test_a_bag_that_is_recorded_is_not_told(robot: Robot) -> None:
+    path: Path = robot.logs / "flight.bag.active"
+    watcher = robot.service.watcher
+    start = watcher._now()
+    with path.open("wb") as bag:
+        for minute in range(0, 60, 9):
+            watcher._now = lambda at=minute: start + 60.0 * at
+            bag.write(b"more")
+            bag.flush()
+            await watcher.scan()
+            assert recorders_left(robot) == []
