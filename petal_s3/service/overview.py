@@ -35,25 +35,32 @@ class Overview:
         """At most ``limit`` rows with ids below ``token``, the latest first."""
         found = await self._base.outbox(queries.rows, state, limit, token)
         seen = await self.seen()
-        return [self._view(row, seen) for row in found]
+        return [self.view(row, seen) for row in found]
 
     async def row(self, row_id: int) -> RowView:
         """One row; raises :class:`S3FileNotFoundError`."""
         row = await self._base.outbox(queries.get, row_id)
-        return self._view(row, await self.seen())
+        return self.view(row, await self.seen())
 
-    def _view(self, row: Row, seen: Seen) -> RowView:
+    def view(self, row: Row, seen: Seen) -> RowView:
+        """A row as it is shown, by what is known beside the outbox."""
         return row_view(row, seen.now, row_reason(row, seen), sent_bytes(row, seen))
 
     async def seen(self) -> Seen:
         """What is known beside the outbox, the files in the log directories left out."""
         base, lock = self._base, self._parts.lock
-        now, wall = base.now(), base.s3.clock.wall()
         if lock.held:
-            return Seen(self._reporter.report(), os.getpid(), now=now, wall=wall)
+            return self.seen_here()
+        now, wall = base.now(), base.s3.clock.wall()
         report = read_report(await base.outbox(drain_status.last))
         holder = await base.files.run(lock.holder)
         return Seen(report, holder, deferred=self._draining.deferred, now=now, wall=wall)
+
+    def seen_here(self) -> Seen:
+        """The same in the process that drains."""
+        base = self._base
+        report = self._reporter.report()
+        return Seen(report, os.getpid(), now=base.now(), wall=base.s3.clock.wall())
 
     async def status(self) -> StatusView:
         """How things are."""

@@ -24,9 +24,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
 from petal_s3.service import said_flight, vehicle
 from petal_s3.service.draining import Timing
-from petal_s3.service.reasons import Reason
 from petal_s3.service.service import Service
-from petal_s3.service.status import Seen, row_reason
 from petal_s3.upload import pause
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import BUCKET, ENDPOINT, PART, TOKENS, Air, World
@@ -207,8 +205,8 @@ class Drone:
             return [], {}
         rows = queries.rows(outbox, limit=100_000)
         waiting = (row for row in rows if not row.settled)
-        seen = Seen(service.reporter.report(), drained_by=1)
-        return rows, {row.id: _sentence(row_reason(row, seen)) for row in waiting}
+        seen = service.overview.seen_here()
+        return rows, {row.id: service.overview.view(row, seen).reason for row in waiting}
 
     @property
     def carried(self) -> Collection[int]:
@@ -244,10 +242,6 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(botocore.useragent.UserAgentString, "to_string", lambda _: "a drone"),
     ):
         yield
-
-
-def _sentence(reason: Reason | None) -> str:
-    return reason.sentence if reason is not None else ""
 
 
 def _none_of(_paths: Iterable[str]) -> set[str]:
