@@ -39,6 +39,9 @@ from typing import TypeVar
 
 _E = TypeVar("_E", bound="S3IntegrationError")
 
+NO_OBJECT = "File not found"
+"""There is no such object: the words that the host and its petals know."""
+
 
 def plain(text: str) -> str:
     """``text`` on one line, and with nothing in it that steers a terminal: that is escaped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import NoReturn, Protocol, cast
+from typing import Protocol, cast
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -15,7 +15,13 @@ from petal_app_manager.plugins.decorators import http_action
 from petal_s3 import __version__
 from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import ConfigError, S3IntegrationError, as_json
+from petal_s3.errors import (
+    NO_OBJECT,
+    ConfigError,
+    S3FileNotFoundError,
+    S3IntegrationError,
+    as_json,
+)
 from petal_s3.host.guarded import guarded
 from petal_s3.intake.flight_state import FlightState
 
@@ -51,8 +57,13 @@ class BucketCallFailed(HTTPException):
         self.waiting_helps = error.waiting_helps
 
 
-def fail_truthfully(error: S3IntegrationError) -> NoReturn:
-    """Raise what the host and its petals understand."""
+def fail_truthfully(error: S3IntegrationError) -> dict[str, object]:
+    """Raise what the host and its petals understand.
+
+    A missing object alone is a dict: the host answers 404 to these very words.
+    """
+    if isinstance(error, S3FileNotFoundError) and error.message == NO_OBJECT:
+        return {"error": NO_OBJECT}
     raise BucketCallFailed(error) from error
 
 

@@ -26,4 +26,30 @@ def trouble(check: str, error: S3IntegrationError, advice: str = "") -> Finding:
     person = isinstance(error, S3BucketError | LocalStorageError)
     person = person or error.code == "credentials_refused"  # keys do not change by themselves
     not_now = error.waiting_helps and not person
-    return Finding(check, "failed", error.message, advice, not_now)
+    return Finding(check, "failed", error.message, advice or _advice(error), not_now)
+
+
+_ADVICE = {
+    "token_service_down": "Check the network, and that PETAL_S3_SESSION_TOKEN_URL names the token"
+    " service; or ask whoever runs it.",
+    "token_service_refused": "Have this machine registered at the token service.",
+    "token_service_nonsense": "Check that PETAL_S3_SESSION_TOKEN_URL names the token service, and"
+    " that no login page of the network answers in its place.",
+    "tls": "Check PETAL_S3_ENDPOINT_URL, and that no proxy answers in place of S3; a certificate"
+    " authority of your own has to be known to this machine.",
+    "tls_dates": "Set the clock, or PETAL_S3_TLS_IGNORE_DATES=true.",
+    "offline": "Check the network (cable, Wi-Fi, route, name server) and PETAL_S3_ENDPOINT_URL;"
+    " logs wait in the outbox meanwhile.",
+    "not_s3": "Check PETAL_S3_ENDPOINT_URL, and whether the network wants a login in a browser.",
+    "clock": "Check that no proxy or cache changes the requests.",
+    "throttled": "Wait: S3 asks for it.",
+    "credentials_refused": "Check the access key, and whom it belongs to.",
+    "credentials_expired": "Have the token service give credentials that live longer.",
+    "aws_settings": "Correct them, or set PETAL_S3_SESSION_TOKEN_URL.",
+    "no_credentials": "Set PETAL_S3_SESSION_TOKEN_URL, or the AWS_... variables.",
+}
+
+
+def _advice(error: S3IntegrationError) -> str:
+    """What to do about an error wherever it is met; empty where its sentence says it."""
+    return _ADVICE.get(error.code, "")

@@ -1,16 +1,24 @@
-"""Compare disk, outbox and bucket once more, log by log; nothing is changed."""
+"""Compare disk, outbox and bucket once more, log by log; queue again what the bucket lost."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from petal_s3.errors import S3FileNotFoundError, SourceChanged, SourceGone
+from petal_s3.errors import (
+    Conflict,
+    NotAllowed,
+    S3FileNotFoundError,
+    SourceAway,
+    SourceChanged,
+    SourceGone,
+)
 from petal_s3.objects.proof import judge, still_proven
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.responses import ObjectInfo
+from petal_s3.service.resending import resend
 from petal_s3.service.service import Service
 from petal_s3.upload.source_file import SourceFile
 
@@ -21,20 +29,43 @@ _PAGE = 500
 class Compared:
     """What became of one log; ``differs`` is one sentence, empty where all agree.
 
-    ``disk``: whether its file lies here still and was read to its end.
+    ``disk``: whether its file lies here still and was read to its end. ``row_id``: its row, where
+    it has one that is proven. ``queued``: it is queued again; ``not_queued``: why it is not.
     """
 
     key: str
     disk: bool = False
     differs: str = ""
+    row_id: int | None = None
+    queued: bool = False
+    not_queued: str = ""
 
 
-async def verify(service: Service, keys: Sequence[str] = ()) -> AsyncIterator[Compared]:
+async def verify(
+    service: Service, keys: Sequence[str] = (), *, repair: bool = False
+) -> AsyncIterator[Compared]:
     """Compare the logs that the outbox calls proven: those of ``keys``, or all, the latest first.
 
-    Of each the object is asked for, and the file is read where it still lies on the disk. Raises
-    what the link, the credentials or the disk raise, :class:`NotAllowed` and :class:`BadInput`.
+    Of each the object is asked for, and the file is read where it still lies on the disk.
+    ``repair``: what differs is queued again where :func:`petal_s3.service.resending.resend` can.
+    Raises what the link, the credentials or the disk raise, :class:`NotAllowed` for a key that was
+    named, and :class:`BadInput`.
     """
+    async for one in _all_compared(service, keys):
+        yield await _repaired(service, one) if repair and one.differs else one
+
+
+async def _repaired(service: Service, one: Compared) -> Compared:
+    if one.row_id is None:
+        return one
+    try:
+        await resend(service, one.row_id)
+    except (Conflict, NotAllowed, SourceAway) as error:
+        return replace(one, not_queued=error.message)
+    return replace(one, queued=True)
+
+
+async def _all_compared(service: Service, keys: Sequence[str]) -> AsyncIterator[Compared]:
     if not keys:
         async for row in _proven(service):
             yield await _compared(service, row)
@@ -71,24 +102,38 @@ async def _unknown(service: Service, key: str, rows: Sequence[Row]) -> str:
 
 async def _compared(service: Service, row: Row) -> Compared:
     assert row.receipt is not None
+    found = Compared(row.key, row_id=row.id)
     try:
         info = await service.objects.head(row.key)
+    except NotAllowed as error:  # brought under an id that this machine has no longer
+        return replace(found, differs=error.message)
     except S3FileNotFoundError:
         await service.s3.page(row.key, limit=1)  # the bucket may be missing: a HEAD has no words
-        return Compared(row.key, differs="It is not in the bucket any more.")
+        return replace(found, differs="It is not in the bucket any more.")
     differs = _with_receipt(info, row.receipt)
     if differs or row.spooled or row.local == "deleted":
-        return Compared(row.key, differs=differs)
+        return replace(found, differs=differs)
+    return await _compared_with_disk(service, row, info, row.receipt)
+
+
+async def _compared_with_disk(
+    service: Service, row: Row, info: ObjectInfo, receipt: Receipt
+) -> Compared:
+    found = Compared(row.key, row_id=row.id)
     try:
         source = await service.run(lambda: SourceFile(Path(row.path), row.identity, real=True))
     except SourceGone:
-        return Compared(row.key)  # retention deleted it, with the proof
+        return found  # retention deleted it, with the proof
     except SourceChanged:
-        return Compared(row.key, differs=f"{row.name} on this disk is another file now.")
+        return replace(found, differs=f"{row.name} on this disk is another file now.")
+    except SourceAway as error:
+        return replace(found, differs=error.message)
     try:
-        return Compared(row.key, True, await _with_file(service, info, row.receipt, source))
+        differs = await _with_file(service, info, receipt, source)
+        return replace(found, disk=True, differs=differs)
     except (OSError, SourceChanged) as error:
-        return Compared(row.key, differs=f"{row.name} cannot be read to its end ({error}).")
+        why = error.strerror if isinstance(error, OSError) else error.message
+        return replace(found, differs=f"{row.name} cannot be read to its end ({why}).")
     finally:
         source.close()
 

@@ -25,9 +25,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError, as_json, plain
-from petal_s3.host import install as host_files
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.service.snapshot import last_report
 
 if TYPE_CHECKING:
     from petal_s3.admin.bucket_setup import DesiredBucket
@@ -139,7 +137,7 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
     except ValueError as error:
         raise BadInput(f"--machine: {error}.") from None
     # Not /etc/machine-id: an administrator's computer is no drone.
-    ids = ids or [one for one in (settings.machine_id or _known(settings),) if one]
+    ids = ids or [one for one in (settings.machine_id, _known(settings)) if one]
     for one in ids:
         KeyOwnership(settings.upload_prefix, (one,))  # refuses ids that name a shared folder
     return list(dict.fromkeys(ids))
@@ -147,10 +145,15 @@ def _machines(settings: Settings, named: list[str]) -> list[str]:
 
 def _known(settings: Settings) -> str | None:
     """The id that the host has, or had when it drained last."""
+    from petal_s3.host.local_service import (  # noqa: PLC0415 - slow, and not for every command
+        asked_machine_id,
+        told_machine_id,
+    )
+
     known = ""
     with contextlib.suppress(LocalStorageError):  # of another user: it has no part in this
-        known = last_report(settings).machine_id
-    return known or host_files.host_machine_id()
+        known = told_machine_id(settings)
+    return known or asked_machine_id(settings)
 
 
 def _log_target(text: str | None) -> tuple[str, str] | None:

@@ -13,7 +13,13 @@ from typer.core import TyperGroup
 
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
-from petal_s3.errors import BadInput, ConfigError, LocalStorageError, S3IntegrationError
+from petal_s3.errors import (
+    BadInput,
+    ConfigError,
+    LocalStorageError,
+    S3IntegrationError,
+    as_json,
+)
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
@@ -27,11 +33,14 @@ class Sentences(TyperGroup):
     """Commands of which every error of ours becomes one sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command; with ``--json`` an error is the answer, as JSON."""
+        for_programs = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         except S3IntegrationError as error:
-            complain(error.message)
+            complain_of(error)
+            if for_programs:
+                print_json(as_json(error))
             if isinstance(error, ConfigError):
                 file = config_file() or f"no settings file ({CONFIG_FILE})"
                 complain(f"Settings come from the environment and {file}.")
@@ -50,6 +59,12 @@ def exit_code(error: S3IntegrationError) -> int:
 def complain(sentence: str) -> None:
     """Print a sentence that is not the answer, to standard error."""
     typer.echo(sentence, err=True)
+
+
+def complain_of(error: S3IntegrationError) -> None:
+    """Say what went wrong, with the stable code that a search can use; wrong use needs none."""
+    wrong_use = exit_code(error) == WRONG_USE
+    complain(error.message if wrong_use else f"{error.message} [{error.code}]")
 
 
 def print_json(found: Any, *, indent: int | None = 2) -> None:

@@ -16,7 +16,15 @@ from rich.console import Group
 from rich.live import Live
 
 from petal_s3 import __version__
-from petal_s3.cli import admin_commands, check_command, object_commands, row_commands, screen
+from petal_s3.cli import (
+    admin_commands,
+    check_command,
+    object_commands,
+    outbox_commands,
+    row_commands,
+    screen,
+    verb_commands,
+)
 from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.packages import unfit
@@ -52,6 +60,8 @@ app = typer.Typer(
 host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
 app.add_typer(host, name="host")
 app.add_typer(row_commands.app)
+app.add_typer(verb_commands.app)
+app.add_typer(outbox_commands.app)
 app.add_typer(object_commands.app)
 app.add_typer(admin_commands.bucket, name="bucket")
 app.command()(check_command.check)

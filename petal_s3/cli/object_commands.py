@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import timezone
@@ -13,15 +14,26 @@ import typer
 from rich.filesize import decimal
 
 from petal_s3.cli import screen
-from petal_s3.cli.exit_codes import DONE, FAILED, complain, print_json, with_service
+from petal_s3.cli.exit_codes import (
+    DONE,
+    FAILED,
+    complain,
+    complain_of,
+    exit_code,
+    print_json,
+    with_service,
+)
 from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
-from petal_s3.errors import BadInput, plain
+from petal_s3.cli.standard_output import ONLY_SIZE, to_standard_output
+from petal_s3.errors import BadInput, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
-from petal_s3.service import signing
+from petal_s3.service import row_verbs, signing
+from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
+    from petal_s3.admin.verify import Compared
     from petal_s3.service.service import Service
 
 app = typer.Typer()
@@ -54,9 +66,16 @@ async def _list(service: Service, prefix: str) -> None:
 async def _list_for_programs(service: Service, prefix: str) -> None:
     """One object a line, as they come: memory stays flat."""
     before = "["
-    async for found in service.objects.walk(prefix):
-        typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
-        before = ","
+    try:
+        async for found in service.objects.walk(prefix):
+            typer.echo(f"{before}\n{json.dumps(object_view(found).model_dump())}", nl=False)
+            before = ","
+    except S3IntegrationError as error:
+        if before == "[":
+            raise
+        typer.echo()  # a list without its end: no program takes it for all
+        complain_of(error)
+        raise typer.Exit(exit_code(error)) from None
     typer.echo("[]" if before == "[" else "\n]")
 
 
@@ -69,26 +88,44 @@ def _moment(found: ObjectInfo) -> str:
 def get(
     key: Key,
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; else here, by the last part of the key.")
+        str | None,
+        typer.Argument(
+            help="Where to, - for standard output; else here, by the last part of the key."
+        ),
     ] = None,
+    no_clobber: Annotated[
+        bool, typer.Option("--no-clobber", "-n", help="Never replace a file that is there.")
+    ] = False,
 ) -> None:
     """Download an object and verify its checksum; nothing is kept if it does not match."""
-    with_service(lambda service: _get(service, key, file), only_reads=True)
+    if file == "-":
+        with_service(lambda service: to_standard_output(service, key), only_reads=True)
+        return
+    target = Path() if file is None else Path(file)
+    with_service(
+        lambda service: _get(service, key, target, replace=not no_clobber), only_reads=True
+    )
 
 
-async def _get(service: Service, key: str, file: Path | None) -> None:
-    target = file if file is not None else Path()
+async def _get(service: Service, key: str, target: Path, *, replace: bool) -> None:
+    target, older = _target(target, service.objects.own(key).rpartition("/")[2])
+    with Bar(screen.console(), target.name) as bar:
+        size, proof = await service.objects.download(
+            key, target, replace=replace, on_progress=bar.draw
+        )
+    told = f"got       {plain(str(target))}  {size} bytes, {proof or ONLY_SIZE}"
+    typer.echo(f"{told}; it replaced the file that was there" if older else told)
+
+
+def _target(asked: Path, name: str) -> tuple[Path, bool]:
+    """The file to write, and whether one is there: ``name`` in a directory that was asked for."""
     try:
-        if target.is_dir():
-            target /= service.objects.own(key).rpartition("/")[2]
+        target = asked / name if asked.is_dir() else asked
+        return target, os.path.lexists(target)
     except OSError as error:  # too long, or in a folder that may not be entered
         raise BadInput(
-            f"{plain(str(target))[:120]} cannot be written ({error.strerror}).", code="bad_path"
+            f"{plain(str(asked))[:120]} cannot be written ({error.strerror}).", code="bad_path"
         ) from error
-    with Bar(screen.console(), target.name) as bar:
-        size, proof = await service.objects.download(key, target, on_progress=bar.draw)
-    shown = plain(str(target))
-    typer.echo(f"got       {shown}  {size} bytes, {proof or 'the size alone was compared'}")
 
 
 @app.command()
@@ -116,31 +153,46 @@ def verify(
         list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or s3://bucket/key.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every log that is proven.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Queue again what the bucket holds no longer.")
+    ] = False,
     for_programs: ForPrograms = False,
 ) -> None:
     """Compare disk, outbox and bucket; 0 when all agree, 1 on any difference."""
     if bool(keys) == everything:
         raise typer.BadParameter("Name keys, or say --all.")
-    agreed = with_service(lambda service: _verify(service, keys or [], for_programs=for_programs))
+    agreed = with_service(
+        lambda service: _verify(service, keys or [], repair=repair, for_programs=for_programs)
+    )
     raise typer.Exit(DONE if agreed else FAILED)
 
 
-async def _verify(service: Service, keys: list[str], *, for_programs: bool) -> bool:
+async def _verify(service: Service, keys: list[str], *, repair: bool, for_programs: bool) -> bool:
     from petal_s3.admin.verify import verify as compare  # noqa: PLC0415 - slow, and only for this
 
     said: list[dict[str, object]] = []
-    different = 0
-    async for one in compare(service, keys):
+    different = queued = 0
+    async for one in compare(service, keys, repair=repair):
         different += bool(one.differs)
+        queued += one.queued
         if for_programs:
             said.append({"key": one.key, "same": not one.differs, **asdict(one)})
         else:
-            where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
-            told = f"DIFFERS   {plain(one.key)}  {one.differs}"
-            typer.echo(told if one.differs else f"same      {plain(one.key)}  {where}")
+            _say_compared(one)
     if for_programs:
-        print_json({"logs": said, "different": different})
+        print_json({"logs": said, "different": different, "queued": queued})
+    elif queued and (await service.status()).drained_by is None:
+        complain(NO_DRAIN.sentence)
     return not different
+
+
+def _say_compared(one: Compared) -> None:
+    if not one.differs:
+        where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
+        typer.echo(f"same      {plain(one.key)}  {where}")
+        return
+    again = f" Queued again as row {one.row_id}." if one.queued else f" {one.not_queued}"
+    typer.echo(plain(f"DIFFERS   {one.key}  {one.differs}{again}".rstrip()))
 
 
 # -- changing
@@ -154,10 +206,11 @@ def rm(
     """Delete an object from the bucket; its row in the outbox becomes cancelled."""
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
-    found = with_service(lambda service: service.objects.head(key), only_reads=True)
     if not yes:
+        found = with_service(lambda service: service.objects.head(key), only_reads=True)
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
-    typer.echo(f"deleted   {plain(with_service(lambda service: service.objects.delete(key)))}")
+    gone = with_service(lambda service: row_verbs.delete_object(service, key))
+    typer.echo(f"deleted   {plain(gone)}")
 
 
 @app.command()

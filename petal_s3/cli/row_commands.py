@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,17 +13,20 @@ from petal_s3.cli.exit_codes import (
     FAILED,
     NOT_NOW,
     complain,
+    complain_of,
     print_json,
     run,
     with_service,
 )
-from petal_s3.cli.options import ForPrograms, RowIds
+from petal_s3.cli.options import ForPrograms
 from petal_s3.cli.progress_bars import Bars
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
+from petal_s3.outbox import queries
 from petal_s3.service.reasons import NO_DRAIN
 
 if TYPE_CHECKING:
+    from petal_s3.outbox.rows import Row
     from petal_s3.service.service import Service
     from petal_s3.service.views.rows import RowView
 
@@ -39,7 +41,10 @@ def enqueue(
     key: Annotated[str | None, typer.Option(help="The key in the bucket, for one file.")] = None,
     for_programs: ForPrograms = False,
 ) -> None:
-    """Put flight logs into the outbox; the host, serve or drain sends them."""
+    """Put flight logs into the outbox; the host, serve or drain sends them.
+
+    Exit code 1 also where one of them is in the outbox already, so that nothing was done.
+    """
     if key is not None and len(paths) > 1:
         raise typer.BadParameter("--key is for one file.")
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
@@ -55,31 +60,60 @@ async def _enqueue(
 ) -> int:
     rows: list[RowView] = []
     refused: list[tuple[Path, S3IntegrationError]] = []
+    known: list[int] = []
     try:
         await service.open()
         for path in paths:
             try:
-                row = await service.enqueue(path, key=key)
+                row, changed = await _entered(service, path, key)
             except LocalStorageError:
                 raise  # the next file would fare no better
             except S3IntegrationError as error:
-                complain(error.message)
+                complain_of(error)
                 refused.append((path, error))
                 continue
             rows.append(await service.row(row.id))
-            if not for_programs:
-                typer.echo(f"{row.id}  {row.state}  {row.key}")
+            known += [] if changed else [row.id]
+            _say(row, changed=changed, for_programs=for_programs)
         drained = (await service.status()).drained_by is not None
     finally:
         await service.stop()
     if for_programs:
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
-        print_json({"rows": [row.model_dump() for row in rows], "refused": said})
+        shown = [row.model_dump() for row in rows]
+        print_json({"rows": shown, "refused": said, "unchanged": known})
     elif rows and not drained:
         complain(NO_DRAIN.sentence)
     if not refused:
-        return DONE
+        return FAILED if known else DONE
     return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
+
+
+async def _entered(service: Service, path: Path, key: str | None) -> tuple[Row, bool]:
+    """The row of a file, and whether anything was changed for it."""
+    before = await service.outbox(queries.changes)
+    row = await service.enqueue(path, key=key)
+    return row, before != await service.outbox(queries.changes)
+
+
+def _say(row: Row, *, changed: bool, for_programs: bool) -> None:
+    if not changed:
+        complain(_known(row))
+    elif not for_programs:
+        typer.echo(f"{row.id}  {row.state}  {row.key}")
+
+
+def _known(row: Row) -> str:
+    name = plain(row.name)
+    if row.state != "verified":
+        return (
+            f"The file {name} is in the outbox already, as row {row.id} ({row.state}): nothing was"
+            " done."
+        )
+    return (
+        f"The file {name} is up already, as row {row.id}: nothing was done. Where its object is"
+        f" gone from the bucket, `petal-s3 resend {row.id}` sends it again."
+    )
 
 
 @app.command()
@@ -88,7 +122,10 @@ def drain(
     for_programs: ForPrograms = False,
     patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
 ) -> None:
-    """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s."""
+    """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s.
+
+    Exit code 1 while a row is dead: petal-s3 dismiss takes one out of the count.
+    """
     patience = None if wait else patience_s
     raise typer.Exit(
         with_service(lambda service: _drain(service, patience, for_programs=for_programs))
@@ -101,7 +138,8 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
     rows = [await service.row(row.id) for row in end.settled]
-    code = FAILED if end.died or end.trouble else DONE if end.empty else NOT_NOW
+    dead = end.status.counts["dead"]  # also of before: what is not proven is not done
+    code = FAILED if dead or end.trouble else DONE if end.empty else NOT_NOW
     if end.trouble and end.trouble not in end.status.headline:
         complain(end.trouble)
     if for_programs:
@@ -112,53 +150,3 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         if end.reason and end.reason not in end.status.headline:
             typer.echo(plain(end.reason))
     return code
-
-
-@app.command()
-def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Keep the files of these rows: retention deletes them last."""
-    with_service(lambda service: _pin(service, ids, pinned=True, for_programs=for_programs))
-
-
-@app.command()
-def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Let retention delete the files of these rows again."""
-    with_service(lambda service: _pin(service, ids, pinned=False, for_programs=for_programs))
-
-
-async def _pin(service: Service, ids: list[int], *, pinned: bool, for_programs: bool) -> None:
-    rows = [await service.pin(row_id, pinned=pinned) for row_id in ids]
-    if for_programs:
-        print_json({"rows": [(await service.row(row.id)).model_dump() for row in rows]})
-        return
-    for row in rows:
-        typer.echo(f"{row.id}  {'pinned' if row.pinned else 'not pinned'}  {row.key}")
-
-
-@app.command()
-def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Try these rows now; files of dead or cancelled ones are examined again, as if new."""
-    with_service(lambda service: _each(service, service.retry, ids, for_programs=for_programs))
-
-
-@app.command()
-def cancel(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Cancel these rows: what was sent of them is aborted, their files stay."""
-    with_service(lambda service: _each(service, service.cancel, ids, for_programs=for_programs))
-
-
-async def _each(
-    service: Service,
-    verb: Callable[[int], Awaitable[object]],
-    ids: list[int],
-    *,
-    for_programs: bool,
-) -> None:
-    for row_id in ids:
-        await verb(row_id)
-    rows = [await service.row(row_id) for row_id in ids]
-    if for_programs:
-        print_json({"rows": [row.model_dump() for row in rows]})
-        return
-    for row in rows:
-        typer.echo(f"{row.id}  {row.state}  {row.key}")

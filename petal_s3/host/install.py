@@ -18,7 +18,7 @@ import yaml
 
 from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
-from petal_s3.errors import BadInput, Permanent, S3IntegrationError
+from petal_s3.errors import BadInput, Permanent, S3IntegrationError, plain
 from petal_s3.host import settings_file as settings
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup_of, read, write
@@ -56,12 +56,26 @@ def find_root(named: Path | None) -> Path:
             )
         return Path(spec.origin).parents[2]
     root = Path(os.path.abspath(named))  # noqa: PTH100 - the host does not follow links either
-    if not (root / PROXIES).is_file() and _code(root) is None:
+    try:
+        is_root = (root / PROXIES).is_file() or _code(root) is not None
+    except OSError as error:  # too long, or in a folder that may not be entered
+        raise BadInput(
+            f"--root: {plain(str(root))[:120]} cannot be looked at ({error.strerror}).",
+            code="bad_path",
+        ) from error
+    if not is_root:
         raise BadInput(
             f"{root} is not where a petal-app-manager looks for its files: there is no {PROXIES},"
             " and no host two directories below."
         )
     return root
+
+
+def is_registered() -> bool:
+    """Whether the host of this Python loads petal-s3."""
+    with contextlib.suppress(OSError, ValueError, S3IntegrationError):
+        return str(manifest()["name"]) in (find_root(None) / PROXIES).read_text("utf-8")
+    return False
 
 
 def host_machine_id() -> str | None:
@@ -205,7 +219,7 @@ def _host_default(root: Path) -> tuple[str, Json]:
     except _FOREIGN_ERRORS as error:
         raise Permanent(
             f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
-            f" there ({type(error).__name__}): start the host once, then install.",
+            " there: start the host once, then install.",
             code="bad_host_file",
         ) from error
 

@@ -42,13 +42,35 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
     unread: LocalStorageError | None = None
     known: str | None = None
     try:
-        known = last_report(settings).machine_id
+        known = told_machine_id(settings)
     except LocalStorageError as error:
         unread = error
-    known = known or host_files.host_machine_id()
+    known = known or asked_machine_id(settings)
     if unread is not None and not (only_reads and (known or settings.machine_id)):
         raise unread  # the wrong folder would look like an empty one
     return Service(settings, host_machine_id=known)
+
+
+def told_machine_id(settings: Settings) -> str:
+    """The id that the host has, as the process that drained last knew it; empty: it told none.
+
+    Raises :class:`LocalStorageError` where the outbox cannot be read.
+    """
+    told = last_report(settings)
+    if told.host_machine_id:
+        return told.host_machine_id
+    return "" if settings.machine_id else told.machine_id
+
+
+def asked_machine_id(settings: Settings) -> str | None:
+    """The id that the host of this Python says it has; none where there is no host.
+
+    Where another id is set it counts only if the host loads petal-s3: on other computers it is
+    no drone's.
+    """
+    if settings.machine_id and not host_files.is_registered():
+        return None
+    return host_files.host_machine_id()
 
 
 def stay_out(state_dir: Path) -> None:

@@ -167,7 +167,7 @@ class S3BucketProxy:
 
     @answered()
     async def head_object(self, s3_key: str) -> views.HeadView:
-        """Metadata of an object; a missing one is the dict ``{"error": "File not found"}``."""
+        """Metadata of an object; a missing one has the error ``File not found``."""
         return views.head_view(await self.service.objects.head(s3_key))
 
     # -- the outbox

@@ -43,7 +43,7 @@ def answered(
 
     ``wrap`` turns an error into one of another class before.
 
-    A missing object is always the dict ``{"error": "File not found"}``.
+    A missing object is never wrapped: host and sibling know it by its sentence.
     """
 
     def decorate(
@@ -55,8 +55,6 @@ def answered(
                 await self.ensure_started()
                 return (await method(self, *args, **kwargs)).model_dump()
             except S3FileNotFoundError as error:
-                if error.message == "File not found":
-                    return {"error": "File not found"}
                 return dict(self.fail(error))
             except S3IntegrationError as error:
                 log.info("proxy call failed code=%s reason=%s", error.code, error.message)

@@ -72,7 +72,8 @@ async def _entered_before(
         if await run_in(intake.files, spool.same_bytes, real, Path(row.path)):
             return row  # whatever the path was that it was asked for by
     for row in await intake.outbox(queries.at_path, str(target)):
-        if row.asked_key == options.key and row.state not in {"dead", "cancelled"}:
+        given_up = row.state in {"dead", "cancelled"} or row.lost
+        if row.asked_key == options.key and not given_up:
             return row
     return None
 

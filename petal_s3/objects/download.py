@@ -93,7 +93,21 @@ async def _through(
 
 
 def _replaced(key: str) -> Conflict:
-    return Conflict(f"{key} was replaced while it was read.", code="changed")
+    return Conflict(f"The object {key} was replaced while it was read.", code="changed")
+
+
+def last_byte(info: ObjectInfo, first: int, last: int) -> int:
+    """The last byte to ask for of ``first``..``last``: some servers refuse what ends behind it.
+
+    Raises :class:`BadInput` (416) where nothing of the object lies there.
+    """
+    if first >= info.size:
+        raise BadInput(
+            f"The object has {info.size} bytes; nothing of it lies in this range.",
+            code="no_such_range",
+            status=416,
+        )
+    return min(last, info.size - 1)
 
 
 async def download(
@@ -102,10 +116,13 @@ async def download(
     target: Path,
     spread: Callable[[], float] = random.random,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    replace: bool = True,
 ) -> str:
     """Bring the object to ``target``, whole and equal or not at all; return the proof.
 
-    ``on_progress`` gets the bytes that have come, and how many there are.
+    ``on_progress`` gets the bytes that have come, and how many there are. ``replace``: whether a
+    file that is there is replaced; else it is kept, and :class:`Conflict` raised.
 
     The proof is ``crc32+etag``, ``etag`` or ``crc32``; empty where the object carries nothing
     that can be recomputed, and only its size was compared. Raises :class:`Mismatch` when what
@@ -114,7 +131,7 @@ async def download(
     """
     half = target.parent / f".{secrets.token_hex(16)}.part"  # as long as the disk allows or not
     try:
-        await _ended(_prepare, target, half)
+        await _ended(_prepare, target, half, replace)
         with half.open("r+b") as file:
             async with reading(s3, info.key, etag=info.etag, spread=spread) as (told, blocks):
                 if told.size != info.size:
@@ -125,11 +142,13 @@ async def download(
                         on_progress(file.tell(), info.size)
             await _ended(flush_to_disk, file)
             proof = await _proven(s3, file, info)
-        await _ended(half.replace, target)
+        await _ended(_give_name, half, target, replace)
+    except FileExistsError as error:
+        raise _there(target) from error
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
-            f"{target.name} cannot be written here ({error.strerror})."
+            f"The file {target.name} cannot be written here ({error.strerror})."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -141,11 +160,32 @@ async def _ended(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await to_end(run_in(None, work, *args, **kwargs))
 
 
-def _prepare(target: Path, half: Path) -> None:
+def _there(target: Path) -> Conflict:
+    return Conflict(
+        f"The file {target.name} is there already, and is kept: nothing was got.", code="exists"
+    )
+
+
+def _prepare(target: Path, half: Path, replace: bool) -> None:
+    if not replace and os.path.lexists(target):
+        raise _there(target)
     if "\0" in str(target) or not target.name or target.is_dir():
         raise BadInput("The target of a download is the path of a file.", code="bad_path")
     target.parent.mkdir(parents=True, exist_ok=True)
     half.touch(exist_ok=False)
+
+
+def _give_name(half: Path, target: Path, replace: bool) -> None:
+    if replace:
+        half.replace(target)
+        return
+    try:
+        os.link(half, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without a second name for a file, as on cards
+        target.touch(exist_ok=False)
+        half.replace(target)
 
 
 async def _proven(s3: S3, file: BinaryIO, info: ObjectInfo) -> str:

@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from petal_s3.errors import (
+    NO_OBJECT,
     BadInput,
     Conflict,
-    NotS3,
     S3FileNotFoundError,
     Throttled,
 )
 from petal_s3.objects.abort import abort_unowned
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, is_own_copy, move_marks, was_moved_from
-from petal_s3.objects.download import download, reading
+from petal_s3.objects.download import download, last_byte, reading
+from petal_s3.objects.listing import PAGE, listed
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
@@ -28,8 +29,6 @@ from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
 MOST_READERS = 4  # at once; connections are left for what has to be sent
-_PAGE = 1000
-_LONGEST_TOKEN = 2048
 
 
 class Objects:
@@ -73,31 +72,18 @@ class Objects:
         token: str | None = None,
         machine_id: str | None = None,
     ) -> tuple[str, Page]:
-        """Up to ``limit`` objects below ``prefix``, and the whole prefix.
+        """Up to ``limit`` objects below ``prefix``, and the whole prefix; see :func:`listed`.
 
         ``prefix``: whole, or below that of ``machine_id``, which is one of ours.
-        S3 gives at most 1,000 at once: as many requests are made as that takes. ``token``: the
-        ``next_token`` of the page before.
         """
         whole = self._ownership.listing_prefix(prefix, machine_id)
-        if token is not None and (not token.isprintable() or len(token) > _LONGEST_TOKEN):
-            raise BadInput("token is the next_token of the page before.")
-        found: list[ObjectInfo] = []
-        while True:
-            wanted = max(1, min(_PAGE, limit - len(found)))
-            page = await self._s3.page(whole, limit=wanted, token=token)
-            found += page.objects
-            before, token = token, page.next_token
-            if token is not None and token == before:
-                raise NotS3("A listing does not end: its next page is the same one.")
-            if token is None or len(found) >= limit:
-                return whole, Page(found, token)
+        return whole, await listed(self._s3, whole, limit, token)
 
     async def walk(self, prefix: str | None = None) -> AsyncIterator[ObjectInfo]:
         """Every object below ``prefix``, however many: one page is in memory at a time."""
         token: str | None = None
         while True:
-            _, page = await self.page(prefix, limit=_PAGE, token=token)
+            _, page = await self.page(prefix, limit=PAGE, token=token)
             for item in page.objects:
                 yield item
             token = page.next_token
@@ -108,21 +94,29 @@ class Objects:
         """What S3 knows of an object; raises :class:`S3FileNotFoundError`."""
         info = await self._s3.head(self.own(key))
         if info is None:
-            raise S3FileNotFoundError("File not found")
+            raise S3FileNotFoundError(NO_OBJECT)
         return info
 
     # -- reading
 
     async def download(
-        self, key: str, target: Path, *, on_progress: Callable[[int, int], None] | None = None
+        self,
+        key: str,
+        target: Path,
+        *,
+        replace: bool = True,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> tuple[int, str]:
         """Bring an object to ``target``, whole and equal or not at all: its size and the proof.
 
-        ``on_progress`` gets the bytes that have come, and how many there are.
+        ``on_progress`` gets the bytes that have come, and how many there are. ``replace``: whether
+        a file that is there is replaced; else :class:`Conflict` is raised.
         """
         info = await self.head(key)
         async with self.reader():
-            proof = await download(self._s3, info, target, self.spread, on_progress)
+            proof = await download(
+                self._s3, info, target, self.spread, on_progress, replace=replace
+            )
             return info.size, proof
 
     @contextlib.asynccontextmanager
@@ -158,16 +152,18 @@ class Objects:
             self._readers.release()
 
     async def range(self, key: str, first: int, last: int) -> bytes:
-        """The bytes ``first``..``last`` of an object, both included; one request.
+        """The bytes ``first``..``last`` of an object, both included.
 
-        Fewer where the object ends before. Raises :class:`BadInput` for more than 64 MiB, which
-        :meth:`read` streams.
+        Fewer where the object ends before. Raises :class:`BadInput` for a range behind the end
+        (416), and for more than 64 MiB, which :meth:`read` streams.
         """
         if not 0 <= first <= last:
             raise BadInput("A range goes from a first byte to a last one, counted from 0.")
         if last - first >= MAX_RANGE_BYTES:
             raise BadInput(f"A range has at most {MAX_RANGE_BYTES} bytes; stream what is larger.")
-        async with self.read(key, first=first, last=last) as (_, blocks):
+        info = await self.head(key)
+        last = last_byte(info, first, last)
+        async with self.read(info.key, first=first, last=last, etag=info.etag) as (_, blocks):
             return b"".join([block async for block in blocks])
 
     async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
@@ -227,7 +223,7 @@ class Objects:
         there = await self._s3.head(target)
         if info is None:
             if there is None or not was_moved_from(there, source):
-                raise S3FileNotFoundError("File not found")
+                raise S3FileNotFoundError(NO_OBJECT)
             return  # done before; only the answer was lost
         if there is not None and not is_own_copy(info, there, self._s3.capabilities):
             raise Conflict("Another object stands at the destination.")

@@ -37,7 +37,7 @@ async def read_back(
                     done += len(block)
         except Conflict as error:
             raise Transient(
-                f"{info.key} was replaced while it was read back.", code="copy_changed"
+                f"The object {info.key} was replaced while it was read back.", code="copy_changed"
             ) from error
         await note(done)
     return True

@@ -131,16 +131,34 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         if _damaged(error):
             raise LocalStorageError(
-                f"The outbox {path} is damaged ({error}); the process that uploads sets it"
-                " aside and rebuilds it from the log directories and the bucket.",
+                f"The outbox {path} is damaged; the process that uploads sets it aside and"
+                " rebuilds it from the log directories and the bucket.",
                 code=DAMAGED,
             ) from error
         if isinstance(error, OSError):
             check_descriptors(error)
         raise LocalStorageError(
-            f"The outbox {path} cannot be used ({error}; it lies in PETAL_S3_STATE_DIR): check free"
-            " space, permissions and mounts."
+            f"The outbox {path} cannot be used ({_why(error)}; it lies in PETAL_S3_STATE_DIR):"
+            " check free space, permissions and mounts."
         ) from error
+
+
+_SAID = (
+    ("locked", "another process holds it"),
+    ("readonly", "it is read-only"),
+    ("read-only", "it is read-only"),
+    ("full", "its disk is full"),
+    ("unable to open", "it cannot be opened"),
+    ("i/o error", "its disk reports an error"),
+)
+
+
+def _why(error: sqlite3.Error | OSError) -> str:
+    """What SQLite or the system said, in our words."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    told = (ours for theirs, ours in _SAID if theirs in str(error).lower())
+    return next(told, "SQLite failed")
 
 
 def file_id_of(path: Path) -> FileId | None:

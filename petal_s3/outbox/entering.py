@@ -39,10 +39,14 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
         if _may_be_open(row) and row.state in {"dead", "cancelled"}:
             # A changed file is noticed when it is opened.
             return requests.queue_again(outbox, row.id)
-        if row.state in {"dead", "cancelled"} or (
-            row.state == "queued"
-            and row.identity != entry.identity
-            and not _may_be_stored(row, entry.identity)
+        if (
+            row.state in {"dead", "cancelled"}
+            or row.lost
+            or (
+                row.state == "queued"
+                and row.identity != entry.identity
+                and not _may_be_stored(row, entry.identity)
+            )
         ):
             return flights.join(outbox, _replace_file(outbox, row, entry))
         if entry.priority > row.priority:
@@ -146,8 +150,8 @@ def _replace_file(outbox: Outbox, row: Row, entry: Entry) -> Row:
         " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
         " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
         " content_type = :content_type,"
-        " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0,"
-        " stored_at = NULL, read_back = NULL"
+        " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0, dismissed = 0,"
+        " stored_at = NULL, read_back = NULL, receipt = NULL, same_as = NULL, local = 'kept'"
         " WHERE id = :id RETURNING *",
         **{k: v for k, v in _file(entry).items() if k not in {"path", "asked_key"}},
         **{k: v for k, v in _about(entry).items() if k in _OF_THE_FILE},

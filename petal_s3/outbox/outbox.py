@@ -11,15 +11,21 @@ boot id; a row from another boot is due. All calls block: they run on one thread
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.errors import LeaseLost
 from petal_s3.outbox.database import Sql, Value
+from petal_s3.outbox.journal_triggers import write_journal
 from petal_s3.outbox.rows import Row, row_of
 
 STATES = ("queued", "uploading", "verified", "dead", "cancelled")
 OPEN = "state IN ('queued', 'uploading')"
+
+
+def _unknown() -> int | None:
+    return None
 
 
 class Outbox:
@@ -31,8 +37,14 @@ class Outbox:
         ``check`` looks through all of it for damage first.
         """
         self.path = path
+        self.server_s: Callable[[], int | None] = _unknown
+        """S3's time in seconds since 1970; none while it is not known."""
         self.sql = Sql(path, check=check)
+        write_journal(self.sql.db.conn, self._server_s)
         self.boot_id = boot_id if boot_id is not None else clock.boot_id()
+
+    def _server_s(self) -> int | None:
+        return self.server_s()
 
     def close(self) -> None:
         """Close the connection."""

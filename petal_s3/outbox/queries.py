@@ -105,8 +105,15 @@ def get(outbox: Outbox, row_id: int) -> Row:
 def rows(
     outbox: Outbox, state: str | None = None, limit: int = 100, before: int | None = None
 ) -> list[Row]:
-    """Rows by descending id, at most ``limit``, those with ids below ``before``."""
-    where = "id < :before" + (" AND state = :state" if state else "")
+    """Rows by descending id, at most ``limit``, those with ids below ``before``.
+
+    ``state``: only those in it; ``dismissed``: the dead rows that are shown only when asked for.
+    """
+    where = "id < :before"
+    if state in {"dead", "dismissed"}:
+        where += f" AND state = 'dead' AND dismissed = {int(state == 'dismissed')}"
+    else:
+        where += " AND state = :state" if state else " AND NOT (state = 'dead' AND dismissed = 1)"
     return outbox.select(
         f"SELECT * FROM log WHERE {where} ORDER BY id DESC LIMIT :limit",
         before=before if before is not None else 1 << 62,
@@ -205,8 +212,8 @@ def copies(outbox: Outbox, name: str, size: int, asked_key: str) -> list[Row]:
 
 
 def counts(outbox: Outbox) -> dict[str, int]:
-    """Number of rows in each state."""
-    found = outbox.sql.records("SELECT state, rows FROM tally")
+    """Number of rows in each state, the dismissed ones aside."""
+    found = outbox.sql.records("SELECT state, rows FROM tally WHERE state != 'dismissed'")
     return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
 
 
@@ -219,6 +226,11 @@ def backlog(outbox: Outbox) -> tuple[int, Row | None]:
         f" (SELECT min(id) FROM ({waits} 'queued' UNION ALL {waits} 'uploading'))"
     )
     return int(record["unsent"]), oldest
+
+
+def changes(outbox: Outbox) -> int:
+    """A number that changes when this process has written."""
+    return outbox.sql.db.conn.total_changes
 
 
 def version(outbox: Outbox) -> int:

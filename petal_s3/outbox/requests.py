@@ -6,11 +6,13 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from petal_s3.errors import Conflict
+from petal_s3.logs.opening import Identity
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import OPEN, Outbox
-from petal_s3.outbox.rows import Row
+from petal_s3.outbox.rows import SAME_FILE, Receipt, Row, columns
 
 
 def cancel(outbox: Outbox, row_id: int, reason: str) -> Row:
@@ -61,10 +63,108 @@ def queue_again(outbox: Outbox, row_id: int) -> Row:
     if row.state in {"verified", "uploading"}:
         return row
     return outbox.one(
-        "UPDATE log SET state = 'queued', due_at = 0, code = '', reason = '', failures = 0"
-        " WHERE id = :id RETURNING *",
+        "UPDATE log SET state = 'queued', due_at = 0, code = '', reason = '', failures = 0,"
+        " dismissed = 0 WHERE id = :id RETURNING *",
         id=row_id,
     )
+
+
+# The row that brought an object, and those that are proven by it.
+_TWINS = (
+    "SET same_as = :id WHERE id = :origin",
+    "INDEXED BY twins SET same_as = :id WHERE same_as = :origin AND same_as IS NOT NULL",
+)
+
+
+def resend(outbox: Outbox, row: Row, identity: Identity) -> Row:
+    """Queue a proven row again: S3 holds its bytes no longer, and the file, now ``identity``, does.
+
+    The rows that were proven by the same object follow this one from now on. Raises
+    :class:`Conflict` where the row changed meanwhile, or another row has this very file.
+    """
+    file = columns(identity)
+    with outbox.sql.write():
+        _unchanged(outbox, row)
+        other = outbox.first(
+            f"{SAME_FILE} AND id != :id",
+            **file,
+            path=row.path,
+            asked_key=row.asked_key,
+            id=row.id,
+        )
+        if other is not None:
+            raise Conflict(f"Its file is that of row {other.id} now.", code="source_changed")
+        if row.same_as is not None:
+            for twin in _TWINS:
+                outbox.sql.change(
+                    f"UPDATE log {twin} AND state = 'verified' AND id != :id",
+                    id=row.id,
+                    origin=row.same_as,
+                )
+        return outbox.one(
+            "UPDATE log SET state = 'queued', receipt = NULL, same_as = NULL, due_at = 0,"
+            " code = '', reason = '', failures = 0, sent_bytes = 0, part_size = NULL,"
+            " stored_at = NULL, read_back = NULL, local = 'kept', dev = :dev, ino = :ino,"
+            " mtime_ns = :mtime_ns, size = :size WHERE id = :id RETURNING *",
+            **file,
+            id=row.id,
+        )
+
+
+def lose_copy(outbox: Outbox, row: Row) -> None:
+    """Record that S3 lost what was sent from a copy: its file, entered again, is sent again."""
+    outbox.sql.change(
+        "UPDATE log SET local = 'deleted' WHERE id = :id AND state = 'verified' AND spooled = 1",
+        id=row.id,
+    )
+
+
+def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
+    """Record that the object of a proven row is another one that holds the same bytes.
+
+    Raises :class:`Conflict` where the row changed meanwhile.
+    """
+    with outbox.sql.write():
+        _unchanged(outbox, row)
+        # By the index of keys: one object has few rows.
+        outbox.sql.change(
+            "UPDATE log SET receipt = :receipt WHERE key = :key AND state = 'verified'"
+            " AND :origin IN (id, same_as)",
+            receipt=json.dumps(receipt.__dict__),
+            key=row.key,
+            origin=row.id if row.same_as is None else row.same_as,
+        )
+
+
+def _unchanged(outbox: Outbox, row: Row) -> None:
+    now = queries.get(outbox, row.id)
+    if (now.state, now.receipt) != (row.state, row.receipt):
+        raise Conflict(f"Row {row.id} changed meanwhile: ask again.", code="row_changed")
+
+
+def dismiss(outbox: Outbox, row_ids: Sequence[int]) -> int:
+    """Show and count these dead rows no longer, all or none; return how many were shown before.
+
+    Raises :class:`S3FileNotFoundError`, and :class:`Conflict` for one that is not dead.
+    """
+    with outbox.sql.write():
+        shown = 0
+        for row_id in dict.fromkeys(row_ids):
+            row = queries.get(outbox, row_id)
+            if row.state != "dead":
+                raise Conflict(
+                    f"Row {row.id} is {row.state}, and only dead rows are dismissed.",
+                    code="not_dead",
+                )
+            shown += outbox.sql.change(
+                "UPDATE log SET dismissed = 1 WHERE id = :id AND NOT dismissed", id=row.id
+            )
+        return shown
+
+
+def dismiss_dead(outbox: Outbox) -> int:
+    """Show and count no dead row any longer; return how many were shown before."""
+    return outbox.sql.change("UPDATE log SET dismissed = 1 WHERE state = 'dead' AND dismissed = 0")
 
 
 def refuse_again(

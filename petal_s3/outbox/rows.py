@@ -102,6 +102,7 @@ class Row:
     content_type: str = ""
     stored_at: int | None = None
     read_back: str | None = None
+    dismissed: bool = False
 
     @property
     def media_type(self) -> str:
@@ -117,6 +118,11 @@ class Row:
     def settled(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.state in {"verified", "dead", "cancelled"}
+
+    @property
+    def lost(self) -> bool:
+        """Whether S3 lost what was sent from a copy in the spool: only its file can bring it."""
+        return self.state == "verified" and self.spooled and self.local == "deleted"
 
     def next_attempt_s(self, now: float) -> float | None:
         """Seconds until the next attempt while queued; none in any other state."""
@@ -140,6 +146,7 @@ def row_of(record: Record) -> Row:
     values["spooled"] = bool(values["spooled"])
     values["checksummed"] = bool(values["checksummed"])
     values["pinned"] = bool(values["pinned"])
+    values["dismissed"] = values["state"] == "dead" and bool(values["dismissed"])
     if values["receipt"] is not None:
         values["receipt"] = Receipt(**json.loads(values["receipt"]))
     return Row(**values)

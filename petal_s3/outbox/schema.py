@@ -128,12 +128,7 @@ def m004_tally(db: Database) -> None:
     """Frequent queries cost the same however many rows there are."""
     db.conn.execute(_TALLY)
     db.conn.execute(_COUNT_ALL)
-    for name, when, then in (
-        ("log_enters", "INSERT", _ENTERS),
-        ("log_leaves", "DELETE", _LEAVES),
-        ("log_moves", "UPDATE OF state, size, sent_bytes", _LEAVES + _ENTERS),
-    ):
-        db.conn.execute(f"CREATE TRIGGER {name} AFTER {when} ON log BEGIN {then} END")
+    _count(db, _ENTERS, _LEAVES, "state, size, sent_bytes")
     # When the next row is due is read off the front of this one.
     db.conn.execute(
         "CREATE INDEX waiting ON log (boot_id, due_at) WHERE state IN ('queued', 'uploading')"
@@ -142,6 +137,16 @@ def m004_tally(db: Database) -> None:
         "CREATE INDEX copy ON log (size, name, asked_key)"
         " WHERE spooled = 1 AND state IN ('queued', 'uploading')"
     )
+
+
+def _count(db: Database, enters: str, leaves: str, counted: str) -> None:
+    """Count rows as they come, go, and change in one of the columns ``counted``."""
+    for name, when, then in (
+        ("log_enters", "INSERT", enters),
+        ("log_leaves", "DELETE", leaves),
+        ("log_moves", f"UPDATE OF {counted}", leaves + enters),
+    ):
+        db.conn.execute(f"CREATE TRIGGER {name} AFTER {when} ON log BEGIN {then} END")
 
 
 _DELETION = """
@@ -215,6 +220,27 @@ def m008_alike(db: Database) -> None:
     db.conn.execute("DROP INDEX proven_size")  # proven_content begins with the size, too
 
 
+_SHOWN = "iif({0}.state = 'dead' AND {0}.dismissed, 'dismissed', {0}.state)"
+
+
+@migrations()
+def m009_verbs(db: Database) -> None:
+    """Dead rows may be dismissed; rows that are proven by the object of another are found by it."""
+    db.conn.execute(
+        "ALTER TABLE log ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0"
+        " CHECK (dismissed IN (0, 1))"
+    )
+    db.conn.execute("INSERT INTO tally VALUES ('dismissed', 0, 0)")
+    enters = _ENTERS.replace("new.state", _SHOWN.format("new"))
+    leaves = _LEAVES.replace("old.state", _SHOWN.format("old"))
+    for name in ("log_enters", "log_leaves", "log_moves"):
+        db.conn.execute(f"DROP TRIGGER {name}")
+    _count(db, enters, leaves, "state, size, sent_bytes, dismissed")
+    db.conn.execute("CREATE INDEX dead_shown ON log (id) WHERE state = 'dead' AND dismissed = 0")
+    db.conn.execute("CREATE INDEX dead_dismissed ON log (id) WHERE dismissed = 1")
+    db.conn.execute("CREATE INDEX twins ON log (same_as) WHERE same_as IS NOT NULL")
+
+
 @migrations()
 def m010_flights(db: Database) -> None:
     """The files of one flight are found by vehicle and by the time since its boot."""
@@ -222,3 +248,15 @@ def m010_flights(db: Database) -> None:
     for name, at in (("ends", "end-us"), ("begins", "boot-us")):
         moment = f"CAST(json_extract(facts, '$.\"{at}\"') AS INTEGER)"
         db.conn.execute(f"CREATE INDEX {name} ON log ({uuid}, {moment}) WHERE kind = 'ulog'")
+
+
+@migrations()
+def m011_journal(db: Database) -> None:
+    """What became of each row, step by step: :mod:`petal_s3.outbox.journal` writes it."""
+    db.conn.execute(
+        "CREATE TABLE journal (id INTEGER PRIMARY KEY, row_id INTEGER NOT NULL"
+        " REFERENCES log(id) ON DELETE CASCADE, at INTEGER NOT NULL, s3_at INTEGER,"
+        " state TEXT NOT NULL, attempts INTEGER NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL,"
+        " reason TEXT NOT NULL)"
+    )
+    db.conn.execute("CREATE INDEX journal_of ON journal (row_id, id)")

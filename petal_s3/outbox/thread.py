@@ -29,6 +29,8 @@ class OutboxThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
         self.opened: Outbox | None = None
         """The open database, to be used on its thread alone; none while it is closed."""
+        self.server_s: Callable[[], int | None] = lambda: None
+        """S3's time in seconds since 1970, for the journal; none while it is not known."""
         self.closed_by: LocalStorageError | None = None
         """Why it could not be opened, when that was tried last."""
 
@@ -65,17 +67,22 @@ class OutboxThread:
     def _open(self) -> None:
         if not self._missing():
             return
-        old, self.opened = self.opened, Outbox(self._path, check=True)
+        old, self.opened = self.opened, self._told_time(Outbox(self._path, check=True))
         if old is not None:
             log.error("outbox was gone, opened anew path=%s", self._path)
             with suppress(sqlite3.Error):
                 old.close()
 
+    def _told_time(self, outbox: Outbox) -> Outbox:
+        outbox.server_s = self.server_s
+        return outbox
+
     async def rebuild(self) -> None:
         """Set a damaged database aside and begin a new one; only while the drain lock is held."""
         outbox, self.opened = self.opened, None
         loop = asyncio.get_running_loop()
-        self.opened = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
+        made = await loop.run_in_executor(self._thread, _anew, outbox, self._path)
+        self.opened = self._told_time(made)
 
     async def close(self) -> None:
         """Close the database and end the thread; safe to call twice."""

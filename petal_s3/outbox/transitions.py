@@ -124,16 +124,30 @@ def change_key(outbox: Outbox, row: Row, key: str) -> Row:
 
 
 def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
-    """Record the proof that the log is in the bucket."""
-    return outbox.settle(
-        row,
-        "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
-        " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
-        " stored_at = NULL, read_back = NULL",
-        receipt=json.dumps(receipt.__dict__),
-        same_as=same_as,
-        key=receipt.key,
-    )
+    """Record the proof that the log is in the bucket.
+
+    Rows that are proven by the object of this one, which was sent again, get the new receipt.
+    """
+    told = json.dumps(receipt.__dict__)
+    with outbox.sql.write():
+        done = outbox.settle(
+            row,
+            "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
+            " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
+            " stored_at = NULL, read_back = NULL",
+            receipt=told,
+            same_as=same_as,
+            key=receipt.key,
+        )
+        outbox.sql.change(
+            "UPDATE log INDEXED BY twins SET receipt = :receipt, key = :key, same_as = :origin"
+            " WHERE same_as = :id AND same_as IS NOT NULL",
+            receipt=told,
+            key=receipt.key,
+            origin=row.id if same_as is None else same_as,
+            id=row.id,
+        )
+        return done
 
 
 def defer(outbox: Outbox, row: Row, due_at: float, code: str, reason: str) -> Row:
@@ -163,7 +177,7 @@ def mark_dead(outbox: Outbox, row: Row, code: str, reason: str) -> Row:
     """Record that this row can never be sent, and why."""
     return outbox.settle(
         row,
-        "state = 'dead', lease = NULL, code = :code, reason = :reason",
+        "state = 'dead', lease = NULL, code = :code, reason = :reason, dismissed = 0",
         code=code,
         reason=reason,
     )

@@ -191,7 +191,8 @@ class S3:
         answer = await self.server.call("delete_object", {"Key": key, **more})
         if not gone(answer) and await self.head(key) is not None:
             raise NotS3(
-                f"{key} was answered to be deleted (HTTP {status(answer)}), and it is still there."
+                f"The object {key} was answered to be deleted (HTTP {status(answer)}), and it is"
+                " still there."
             )
         if self.capabilities.lacks("deletion"):  # it was not permitted once
             self.learn("deletion", offered=True, by="DeleteObject was accepted")

@@ -21,6 +21,7 @@ from botocore.handlers import add_expect_header
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
@@ -226,6 +227,6 @@ async def own_credentials() -> str:
         found = await AioSession().get_credentials()
     except BotoCoreError as error:
         raise S3CredentialsError(
-            f"AWS's own credentials cannot be used: {error}", code="no_credentials"
+            f"AWS's own credentials cannot be used{aws_detail(error)}.", code="no_credentials"
         ) from error
     return "" if found is None else str(found.method)

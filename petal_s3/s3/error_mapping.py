@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import re
-import socket
 import ssl
 from collections.abc import Iterator, Sequence
 
@@ -25,8 +24,8 @@ from petal_s3.errors import (
     SourceAway,
 )
 from petal_s3.s3.answered_errors import answered
+from petal_s3.s3.details import aws_detail, connection_detail, tls_detail
 from petal_s3.s3.error_codes import BUCKET
-from petal_s3.s3.evidence import short_line
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
 
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
@@ -90,9 +89,8 @@ def _not_sent(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.NoCredentialsError | boto.CredentialRetrievalError):
         return S3CredentialsError(_NO_CREDENTIALS, code="no_credentials")
     if isinstance(error, boto.PartialCredentialsError | boto.ProfileNotFound):
-        # Names of settings and profiles, no values.
         return S3CredentialsError(
-            f"The credentials cannot be used: {short_line(error).rstrip('.')}.",
+            f"The credentials cannot be used{aws_detail(error)}.",
             code="no_credentials",
         )
     return _misnamed(error)
@@ -109,7 +107,7 @@ def _misnamed(error: BaseException) -> S3IntegrationError | None:
     if isinstance(error, boto.ParamValidationError):
         if "Invalid bucket name" in str(error):
             return S3BucketError(BUCKET.format(told="InvalidBucketName"), code="bucket")
-        return Refused(f"The request is malformed: {short_line(error)}")
+        return Refused("No request can be made of this: a value in it is none that S3 takes.")
     on_the_way = boto.HTTPClientError | boto.ConnectionError | ResponseParserError
     if isinstance(error, boto.BotoCoreError) and not isinstance(error, on_the_way):
         # A profile, a region, a file of the AWS settings: nothing was sent.
@@ -120,8 +118,8 @@ def _misnamed(error: BaseException) -> S3IntegrationError | None:
 def unusable_settings(error: BaseException) -> S3BucketError:
     """What is wrong with the AWS settings of this machine, so that no request can be made."""
     return S3BucketError(
-        f"The AWS settings of this machine (AWS_... variables, ~/.aws) cannot be used:"
-        f" {short_line(error).rstrip('.')}.",
+        "The AWS settings of this machine (AWS_... variables, ~/.aws) cannot be used"
+        f"{aws_detail(error)}.",
         code="aws_settings",
     )
 
@@ -152,9 +150,8 @@ def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3Integ
             "PETAL_S3_TLS_IGNORE_DATES=true.",
             code="tls_dates",
         )
-    wrong = short_line(text).rstrip(".")
     return NotS3(
-        f"The certificate that came is not one for the address of S3 ({wrong}).",
+        f"The certificate that came is not one for the address of S3 ({tls_detail(text)}).",
         code="tls",
     )
 
@@ -182,13 +179,8 @@ def _unanswered(
 
 
 def _why(causes: Sequence[BaseException]) -> str:
-    """What the system said of a connection, in brackets; else the name of the first error."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-            return f" ({os.strerror(cause.errno)})"
-        if isinstance(cause, socket.gaierror):
-            return " (its name is not known here)"
-    return f" ({type(causes[-1]).__name__})"
+    """What the system said of a connection, in brackets."""
+    return f" ({connection_detail(causes)})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

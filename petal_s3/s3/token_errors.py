@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import aiohttp
 from pydantic import ValidationError
 
 from petal_s3.core.files import no_descriptors
 from petal_s3.errors import S3CredentialsError
+from petal_s3.s3.details import connection_detail, tls_detail
 from petal_s3.s3.server_time import retry_after_s
 
 
@@ -24,7 +25,7 @@ def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3Credenti
     full = no_descriptors(error) if isinstance(error, OSError) else None
     if full is not None:
         return S3CredentialsError(full.message, code=full.code)
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error)
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return S3CredentialsError(
             f"{where} has a certificate that does not fit this device's date: set the clock, or "
@@ -33,11 +34,28 @@ def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3Credenti
         )
     if isinstance(error, aiohttp.ClientHttpProxyError):
         text = f"the proxy on the way answered HTTP {error.status}"
-    elif not isinstance(error, aiohttp.ClientConnectionError | OSError):
-        text = "its answer is not one of HTTP, or broke off"  # aiohttp would quote it
+    elif isinstance(error, aiohttp.ClientSSLError):
+        text = f"its certificate: {tls_detail(text)}" if "certificate" in text else "no TLS there"
+    elif isinstance(error, aiohttp.ClientConnectionError | OSError):
+        text = connection_detail(_causes(error))
+    else:
+        text = "its answer is not one of HTTP, or broke off"
     return S3CredentialsError(
         f"{where} cannot be reached ({text}).", code="token_service_down", peer=peer
     )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came from."""
+    one: BaseException | None = error
+    for _ in range(8):
+        if one is None:
+            return
+        yield one
+        inner = getattr(one, "os_error", None)
+        if isinstance(inner, BaseException) and inner is not one:
+            yield inner
+        one = one.__cause__
 
 
 def refusal(where: str, status: int, headers: Mapping[str, str]) -> S3CredentialsError:

@@ -131,14 +131,16 @@ def build(
 def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base:
     ids = machine_ids(settings.machine_id, host_machine_id)
     tokens = token_service(settings, seams.now)
+    s3, outbox = _s3(settings, tokens, seams), OutboxThread(settings.outbox_path)
+    outbox.server_s = lambda: s3.clock.seconds() if s3.clock.offset_s is not None else None
     return Base(
         settings=settings,
         now=seams.now,
         ownership=KeyOwnership(settings.upload_prefix, ids, settings.bucket_name),
-        outbox=OutboxThread(settings.outbox_path),
+        outbox=outbox,
         files=Files(),
         tokens=tokens,
-        s3=_s3(settings, tokens, seams),
+        s3=s3,
     )
 
 

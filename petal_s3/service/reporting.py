@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
@@ -16,6 +17,11 @@ from petal_s3.service.views.view import Credentials
 _REFUSED = {"token_service_refused", "credentials_refused"}
 _NONE = {"no_credentials", "credentials", "token_service_down", "token_service_nonsense"}
 _SHOWN_SETTLING = 20
+
+
+def _host_id(configured: str | None, ids: Sequence[str]) -> str:
+    """The id that the host has beside the one that is set; empty where it has none."""
+    return ids[-1] if len(ids) > 1 or not configured else ""
 
 
 class Reporter:
@@ -47,6 +53,7 @@ class Reporter:
         found = {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
+            "host_machine_id": _host_id(base.settings.machine_id, base.ownership.machine_ids),
             "boot_id": clock.boot_id(),
             "link": link_state.link(now),
             "heard_at": link_state.heard_at,

@@ -169,7 +169,10 @@ def _as_json(result: Mapping[str, object]) -> bytes:
         text = json.dumps(dict(result), ensure_ascii=False, allow_nan=False, indent=1)
         body = text.encode()
     except (TypeError, ValueError, RecursionError, RuntimeError) as error:
-        raise BadInput(f"The result is no JSON: {error}.", code="no_json") from error
+        raise BadInput(
+            "The result is no JSON: it holds what JSON has no word for, or a number that is none.",
+            code="no_json",
+        ) from error
     if len(body) > MAX_RESULT_BYTES:
         raise BadInput(
             f"The result is too large: {megabytes(len(body)):.1f}MB"

@@ -35,6 +35,7 @@ class Report(View):
 
     pid: int = 0
     machine_id: str = ""
+    host_machine_id: str = ""
     boot_id: str = ""
     link: Link = "unknown"
     heard_at: float | None = None

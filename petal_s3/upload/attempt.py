@@ -110,7 +110,9 @@ class Uploader:
             self._bucket_failed = error.code == "bucket"
             raise
         except OSError as error:
-            raise SourceAway(f"{row.name} cannot be read now ({error.strerror}).") from error
+            raise SourceAway(
+                f"The file {row.name} cannot be read now ({error.strerror})."
+            ) from error
         finally:
             del self.live[row.id]
             source.close()

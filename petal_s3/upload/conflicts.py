@@ -70,5 +70,5 @@ class Conflicts:
             raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
         await self.outbox(remote_objects.add, info.key, info.size, info.etag)
         raise Transient(
-            f"{row.key} was taken by other bytes; another key is used.", code="key_taken"
+            f"The key {row.key} was taken by other bytes; another key is used.", code="key_taken"
         ) from error

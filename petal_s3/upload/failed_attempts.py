@@ -78,7 +78,7 @@ class FailedAttempts:
         """Defer a row whose attempt ended with an error of petal-s3 itself."""
         log.error("attempt crashed id=%d", row.id, exc_info=error)
         wait_s = backoff_s(row.failures, cap_s=CAP_REFUSED_S, spread=self.timing.spread)
-        reason = f"An error of petal-s3 itself ({type(error).__name__}); it is tried again."
+        reason = "An error of petal-s3 itself, which its log describes; it is tried again."
         return await self._defer(row, wait_s, "internal", reason)
 
     async def mark_dead(self, row: Row, error: S3IntegrationError) -> Row:

@@ -78,7 +78,7 @@ class PartSender:
             if not missing:
                 return [SentPart(_checksummed(parts[n], whole[n]), whole[n]) for n in pieces]
             progress.confirmed -= sum(parts[n].size for n in missing)
-        raise NotFinished(f"{row.name} is being written while it is sent.")
+        raise NotFinished(f"The file {row.name} is being written while it is sent.")
 
     async def read_again(self, transfer: Transfer, pieces: Pieces) -> dict[int, Digest]:
         """Read the whole file, part by part."""

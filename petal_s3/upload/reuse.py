@@ -93,7 +93,9 @@ class Reuse:
     async def _origin(self, receipt: Receipt) -> ObjectInfo:
         info = await self.s3.head(receipt.key)
         if info is None or not still_proven(info, receipt):
-            raise Transient(f"{receipt.key} changed while it was copied.", code="copy_changed")
+            raise Transient(
+                f"The object {receipt.key} changed while it was copied.", code="copy_changed"
+            )
         return info
 
     def _copied(self, key: str, info: ObjectInfo, crc32: str, how: str) -> Receipt:

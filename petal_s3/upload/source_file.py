@@ -37,7 +37,9 @@ class SourceFile:
             if error.code != "unreadable":
                 raise
             # It was a log when it was entered, and a permission can be given back.
-            raise SourceAway(f"{path.name} cannot be read now: permission denied.") from error
+            raise SourceAway(
+                f"The file {path.name} cannot be read now: permission denied."
+            ) from error
         self.identity = Identity.of(os.fstat(self.fd))
         if not _alike(self.identity, identity):
             self.close()
@@ -107,9 +109,9 @@ def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
         except OSError:
             continue
         if device == identity.dev:
-            return SourceGone(f"{path.name} was deleted before it was proven in S3.")
+            return SourceGone(f"The file {path.name} was deleted before it was proven in S3.")
         break
-    return SourceAway(f"{path.name} cannot be reached: is its disk or card mounted?")
+    return SourceAway(f"The file {path.name} cannot be reached: is its disk or card mounted?")
 
 
 def _alike(one: Identity, other: Identity) -> bool:
@@ -117,4 +119,6 @@ def _alike(one: Identity, other: Identity) -> bool:
 
 
 def _changed(path: Path) -> SourceChanged:
-    return SourceChanged(f"{path.name} changed since it was entered; it is examined again.")
+    return SourceChanged(
+        f"The file {path.name} changed since it was entered; it is examined again."
+    )

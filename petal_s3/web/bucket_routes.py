@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from petal_s3.errors import BadInput
-from petal_s3.service import signing
+from petal_s3.service import row_verbs, signing
 from petal_s3.service import temporary_files as handover
 from petal_s3.service.service import Service
 from petal_s3.service.views import objects as views
@@ -48,8 +48,8 @@ async def move(service: Service, ask: asks.MoveBody, _: Call) -> Reply:
 
 
 async def delete(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
-    """Delete an object; its row becomes cancelled."""
-    return Reply(views.DeleteView(s3_key=await service.objects.delete(ask.s3_key)))
+    """Delete an object; its row becomes cancelled. Where there is none: 404."""
+    return Reply(views.DeleteView(s3_key=await row_verbs.delete_object(service, ask.s3_key)))
 
 
 # -- files that are handed over by key

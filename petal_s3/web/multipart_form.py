@@ -122,4 +122,7 @@ class Form:
     def _count(self, size: int) -> None:
         self._small += size
         if self._small > _SMALL_BYTES:
-            raise BadInput("The fields of the form are too long.", code="too_large", status=413)
+            raise BadInput(
+                "The form has too much beside its file: the log is expected in the part 'file',"
+                " with a file name."
+            )

@@ -39,7 +39,9 @@ class RowAsk(Ask):
 class RowsAsk(Ask):
     """A page of rows."""
 
-    state: RowState | None = Field(None, description="only rows in this state")
+    state: RowState | Literal["dismissed"] | None = Field(
+        None, description="only rows in this state; dismissed: the dead rows that are not shown"
+    )
     limit: int = Field(100, ge=1, le=1000, description="rows at most")
     token: str | None = Field(
         None, pattern=r"^[0-9]{1,18}$", description="next_token of the page before"
@@ -64,7 +66,7 @@ class ListAsk(Ask):
 
     prefix: Text | None = Field(None, description="below the machine's folder, or a whole one")
     max_keys: int = Field(100, ge=1, le=10_000, description="objects at most")
-    token: Annotated[str, Field(max_length=2048)] | None = Field(
+    token: Annotated[str, Field(max_length=4096)] | None = Field(
         None, description="next_token of the page before"
     )
 
@@ -89,6 +91,16 @@ class EnqueueBody(Body):
     key: Text | None = None
     priority: int | None = Field(None, ge=-100, le=100, description="more is sooner")
     session_id: Text | None = None
+
+
+RowId = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_ID)]
+
+
+class DismissBody(Body):
+    """Dead rows that need not be shown any more: these (``ids``), or all (``state``)."""
+
+    ids: Annotated[list[RowId], Field(min_length=1, max_length=1000)] | None = None
+    state: Literal["dead"] | None = None
 
 
 SessionId = Annotated[str, Field(min_length=1, max_length=128, description="the session")]

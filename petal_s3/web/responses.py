@@ -28,3 +28,9 @@ class FlightView(View):
     """The flight state now."""
 
     flight_state: Flight
+
+
+class DismissView(View):
+    """Dead rows that are no longer shown."""
+
+    dismissed: int = Field(description="how many were shown until now")

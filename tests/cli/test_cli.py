@@ -329,9 +329,36 @@ def test_enqueue_keeps_a_copy_of_a_file_from_elsewhere(console: Console) -> None
 
 def test_the_same_file_twice_is_one_row(console: Console) -> None:
     path = console.write("flight.ulg")
-    first, second = (console.type("enqueue", "--json", path).json["rows"][0] for _ in range(2))
-    assert first["id"] == second["id"]
+    first, second = (console.type("enqueue", "--json", path) for _ in range(2))
+    assert first.json["rows"][0]["id"] == second.json["rows"][0]["id"]
+    assert [len(one.json["unchanged"]) for one in (first, second)] == [0, 1]
     assert len(console.rows()) == 1
+
+
+@pytest.mark.parametrize("where", ["logs", "elsewhere"])
+def test_enqueue_that_does_nothing_says_so_and_fails(console: Console, where: str) -> None:
+    (console.directory / "elsewhere").mkdir()
+    path = console.write(str(console.directory / where / "flight.ulg"))
+    assert console.type("enqueue", path).code == 0
+    answer = console.type("enqueue", path)
+    assert (answer.code, answer.out) == (1, "")
+    assert "flight.ulg is in the outbox already, as row 1 (queued)" in answer.err
+    assert console.type("cancel", "1").code == 0
+    assert console.type("enqueue", path).code == 0
+
+
+def test_enqueue_of_a_proven_log_names_the_way_to_send_it_again(console: Console) -> None:
+    path = console.write("flight.ulg")
+    console.type("enqueue", path)
+    with console.outbox() as outbox:
+        row = transitions.claim(outbox, 0, 900)
+        assert row is not None
+        proof = Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
+        transitions.verified(outbox, row, proof)
+    answer = console.type("enqueue", path)
+    assert (answer.code, answer.out) == (1, "")
+    assert "is up already, as row 1: nothing was done." in answer.err
+    assert "`petal-s3 resend 1` sends it again." in answer.err
 
 
 def test_a_refusal_does_not_keep_the_others_out(console: Console) -> None:

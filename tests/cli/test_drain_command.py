@@ -66,15 +66,24 @@ def test_an_empty_outbox_is_done_at_once(console: Console, sea: Sea) -> None:
     assert sea.ledger.requests("PutObject") == []
 
 
-def test_a_row_that_dies_now_is_a_failure_and_later_only_mentioned(
+def test_a_dead_row_is_a_failure_now_and_later_until_it_is_dismissed(
     console: Console, sea: Sea
 ) -> None:
     (console.logs / "notes.ulg").write_text("no log, however it is named")
     console.write("good.ulg")
     first, second = console.type("drain"), console.type("drain")
-    assert (first.code, second.code) == (1, 0)
+    assert (first.code, second.code) == (1, 1)
     assert "dead      'notes.ulg' is not a ULog but text" in first.out
-    assert second.out == "The log is up; 1 other cannot be sent: a person has to look.\n"
+    assert "cannot be sent" in second.out
+    assert console.type("dismiss", "--dead").code == 0
+    assert console.type("dismiss", "--dead").code == 1
+    third = console.type("drain")
+    assert third.code == 0
+    assert "cannot be sent" not in third.out
+    assert (console.logs / "notes.ulg").exists()
+    (console.logs / "notes.ulg").write_bytes((console.logs / "good.ulg").read_bytes())
+    assert console.type("drain").code == 0
+    assert [row.state for row in console.rows()] == ["verified", "verified"]
 
 
 def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(

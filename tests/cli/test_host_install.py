@@ -443,3 +443,11 @@ def _share(console: Console, host: Host) -> None:
     with urllib.request.urlopen(f"{host.url}/petals/petal-s3/health", timeout=10) as told:
         machine = json.load(told)["machine_id"]
     assert re.match(rf"flight_logs/{re.escape(machine)}/\d{{8}}_\d{{6}}_by-hand\.ulg", row["key"])
+
+
+@pytest.mark.parametrize("verb", ["install", "remove"])
+def test_a_root_that_is_too_long_is_wrong_use(console: Console, verb: str) -> None:
+    for root in ("/" + "a/" * 3000, f"/{'a' * 300}"):
+        answer = console.type("host", verb, "--root", root)
+        assert (answer.code, answer.out) == (2, "")
+        assert "cannot be looked at (File name too long)." in answer.err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,11 +156,78 @@ def test_get_to_a_path_that_is_too_long_is_one_sentence(console: Console, sea: S
     assert "cannot be written (File name too long)." in answer.err
 
 
-@pytest.mark.parametrize("command", ["retry", "cancel", "pin", "unpin"])
+@pytest.mark.parametrize("command", ["retry", "resend", "cancel", "pin", "unpin", "dismiss"])
 def test_a_row_id_beyond_any_is_wrong_use(console: Console, command: str) -> None:
     answer = console.type(command, "99999999999999999999")
     assert answer.code == 2
     assert "Traceback" not in answer.err
+
+
+def test_get_to_standard_output_writes_the_bytes_and_nothing_else(
+    console: Console, sea: Sea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sea)
+    monkeypatch.chdir(tmp_path)
+    got = subprocess.run(
+        [sys.executable, "-m", "petal_s3", "get", KEY, "-"],
+        check=True,
+        capture_output=True,
+        env=console.environment({}),
+    )
+    assert got.stdout == BODY
+    assert got.stderr == f"got       {KEY}  {len(BODY)} bytes, crc32+etag\n".encode()
+    assert not (tmp_path / "-").exists()
+
+
+def test_what_was_written_to_standard_output_and_is_wrong_fails_at_the_end(
+    console: Console, server: FaultServer
+) -> None:
+    etag = hashlib.md5(b"what it should be", usedforsecurity=False).hexdigest()
+    server.mind.things[KEY] = Thing(len(BODY), etag, 0, False, {}, 0.0, BODY)
+    answer = console.type("get", KEY, "-")
+    assert answer.code != 0
+    assert "is not what S3 says the object is: do not use it." in answer.err
+
+
+def test_get_says_that_it_replaced_a_file(console: Console, sea: Sea, tmp_path: Path) -> None:
+    put(sea)
+    target = tmp_path / "got.ulg"
+    first, second = console.type("get", KEY, target), console.type("get", KEY, target)
+    assert first.out.endswith(" bytes, crc32+etag\n")
+    assert second.out.endswith("; it replaced the file that was there\n")
+
+
+def test_get_without_clobber_keeps_the_file_that_is_there(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
+    put(sea)
+    target = tmp_path / "got.ulg"
+    assert console.type("get", KEY, target, "--no-clobber").code == 0
+    target.write_bytes(b"mine")
+    asked = sea.ledger.count("GetObject")
+    answer = console.type("get", KEY, target, "--no-clobber")
+    assert (answer.code, target.read_bytes()) == (1, b"mine")
+    assert "got.ulg is there already, and is kept: nothing was got. [exists]" in answer.err
+    assert sea.ledger.count("GetObject") == asked
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_an_error_is_json_for_programs(console: Console, sea: Sea) -> None:
+    answer = console.type("presign", FOREIGN, "--json")
+    assert (answer.code, answer.json["code"], answer.json["status"]) == (1, "not_allowed", 403)
+    sea.link.cut()
+    answer = console.type("ls", "--json")
+    assert (answer.code, answer.json["code"]) == (3, "offline")
+
+
+def test_rm_of_an_object_that_vanished_gives_its_row_up(console: Console, sea: Sea) -> None:
+    console.write("flight.ulg")
+    assert console.type("drain").code == 0
+    (row,) = console.rows()
+    sea.cloud.delete_object(Bucket="logs", Key=row.key)
+    assert console.type("rm", row.key, "--yes").code == 0
+    assert [one.state for one in console.rows()] == ["cancelled"]
+    assert console.type("rm", row.key, "--yes").code == 1
 
 
 def test_get_leaves_no_half_a_file(console: Console, server: FaultServer, tmp_path: Path) -> None:
@@ -218,7 +287,7 @@ def test_rm_asks_on_a_terminal(
 
 def test_rm_of_what_is_not_there_fails(console: Console, sea: Sea) -> None:
     answer = console.type("rm", KEY, "--yes")
-    assert (answer.code, answer.err) == (1, "File not found\n")
+    assert (answer.code, answer.err) == (1, "File not found [not_found]\n")
 
 
 def test_rm_cancels_the_row(console: Console, sea: Sea) -> None:
@@ -243,7 +312,10 @@ def test_mv_never_overwrites(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}new.ulg", b"another")
     answer = console.type("mv", KEY, f"{HOME}new.ulg")
-    assert (answer.code, answer.err) == (1, "Another object stands at the destination.\n")
+    assert (answer.code, answer.err) == (
+        1,
+        "Another object stands at the destination. [conflict]\n",
+    )
     assert sorted(there(sea)) == [KEY, f"{HOME}new.ulg"]
 
 
@@ -370,15 +442,63 @@ def test_a_proven_row_stays_proven(console: Console) -> None:
         transitions.verified(
             outbox, row, Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
         )
-    assert f"{row.id}  verified" in console.type("cancel", str(row.id)).out
+    for verb, told in (("cancel", "nothing to cancel"), ("retry", "nothing was tried again")):
+        answer = console.type(verb, str(row.id))
+        assert (answer.code, answer.out) == (1, "")
+        assert f"Row {row.id} is proven" in answer.err
+        assert told in answer.err
     with console.outbox() as outbox:
         assert queries.get(outbox, row.id).receipt is not None
 
 
-@pytest.mark.parametrize("verb", ["cancel", "retry"])
+VERBS = ("retry", "resend", "cancel", "pin", "unpin", "dismiss")
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_row_that_is_not_there_fails(console: Console, verb: str) -> None:
     answer = console.type(verb, "7")
-    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox.\n")
+    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox. [not_found]\n")
+
+
+def test_a_row_that_is_not_there_keeps_no_other_from_its_turn(console: Console) -> None:
+    with console.outbox() as outbox:
+        row = entering.enqueue(outbox, entry("a.ulg"))
+    answer = console.type("cancel", "7", str(row.id), "--json")
+    assert answer.code == 1
+    assert [one["state"] for one in answer.json["rows"]] == ["cancelled"]
+    assert [(one["id"], one["code"]) for one in answer.json["refused"]] == [(7, "not_found")]
+
+
+@pytest.mark.parametrize(
+    ("first", "verb", "told"),
+    [
+        ("cancel", "cancel", "Row 1 is cancelled already."),
+        ("pin", "pin", "Row 1 is pinned already."),
+        ("status", "unpin", "Row 1 is not pinned."),
+        ("status", "dismiss", "Row 1 is queued, and only dead rows are dismissed."),
+        ("status", "resend", "Row 1 is not up yet, and waits to be sent."),
+    ],
+)
+def test_a_verb_that_does_nothing_says_so_and_fails(
+    console: Console, first: str, verb: str, told: str
+) -> None:
+    with console.outbox() as outbox:
+        entering.enqueue(outbox, entry("a.ulg"))
+    assert console.type(first, *(["1"] if first != "status" else [])).code == 0
+    before = console.rows()
+    answer = console.type(verb, "1")
+    assert (answer.code, answer.out) == (1, "")
+    assert told in answer.err
+    assert console.rows() == before
+
+
+def test_a_row_that_is_on_its_way_is_not_tried_again(console: Console) -> None:
+    with console.outbox() as outbox:
+        entering.enqueue(outbox, entry("a.ulg"))
+        transitions.claim(outbox, 0, 900)
+    answer = console.type("retry", "1")
+    assert (answer.code, answer.out) == (1, "")
+    assert "Row 1 is on its way already." in answer.err
 
 
 def _everything(output: int) -> bytes:

@@ -39,6 +39,20 @@ def enqueue(api: Api) -> Answer:
     return api.post("/outbox", {"path": str(path)})
 
 
+def pinned(api: Api) -> Answer:
+    row_id = waiting(api)
+    api.post(f"/outbox/{row_id}/pin")
+    return api.delete(f"/outbox/{row_id}/pin")
+
+
+def resend(api: Api) -> Answer:
+    """A log of the log directories whose object somebody has deleted."""
+    told = enqueue(api).json
+    key = api.in_state(told["id"], "verified")["key"]
+    api.s3.delete_object(Bucket=api.bucket, Key=key)
+    return api.post(f"/outbox/{told['id']}/resend")
+
+
 def listed(api: Api) -> Answer:
     uploaded(api)
     return api.get("/bucket/list")
@@ -76,6 +90,10 @@ ANSWERS: Mapping[str, Callable[[Api], Answer]] = {
     "row": lambda api: api.get(f"/outbox/{uploaded(api)['id']}"),
     "enqueue": enqueue,
     "retry": lambda api: api.post(f"/outbox/{waiting(api)}/retry"),
+    "resend": resend,
+    "pin": lambda api: api.post(f"/outbox/{waiting(api)}/pin"),
+    "unpin": pinned,
+    "dismiss": lambda api: api.post("/outbox/dismiss", {"state": "dead"}),
     "cancel": lambda api: api.delete(f"/outbox/{waiting(api)}"),
     "upload": lambda api: api.upload(log(), f"described-{next(_numbers)}.ulg"),
     "list": listed,

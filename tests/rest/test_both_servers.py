@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -689,6 +690,32 @@ def test_a_deletion_cancels_its_row(api: Api) -> None:
     assert row["receipt"] is None
 
 
+def test_what_was_never_stored_is_not_deleted(api: Api) -> None:
+    told = api.delete(f"/bucket/delete/{HOME}never.ulg")
+    assert (told.status, told.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize("token", ["zzz", "00000000.", "00000000.x"])
+def test_a_token_of_another_listing_is_wrong_and_not_sent(api: Api, token: str) -> None:
+    before = len(api.asked_s3())
+    told = api.get("/bucket/list", token=token)
+    assert (told.status, told.code) == (400, "bad_input")
+    assert len(api.asked_s3()) == before
+
+
+def test_a_file_in_the_wrong_field_is_a_wrong_request(api: Api) -> None:
+    told = api.send(form(part("logfile", log(), "flight.ulg")))
+    assert (told.status, told.code) == (400, "bad_input")
+    assert "the part 'file'" in told.json["error"]
+
+
+def test_a_path_that_is_too_long_or_cannot_be_entered_is_refused(api: Api) -> None:
+    (api.logs / "plain").touch()
+    for path in ("x" * 300, "plain/x.ulg", "a/" * 2000 + "x.ulg"):
+        told = api.post("/outbox", {"path": f"{api.logs}/{path}"})
+        assert told.status in {400, 404}, told
+
+
 def test_no_other_owners_object_is_deleted(api: Api) -> None:
     key = "flight_logs/drone-0010/theirs.ulg"
     api.s3.put_object(Bucket=api.bucket, Key=key, Body=b"theirs")
@@ -844,7 +871,89 @@ def test_a_row_is_cancelled_and_tried_again(api: Api) -> None:
     assert api.post(f"/outbox/{row_id}/retry").json["state"] == "queued"
     api.post("/flight", {"armed": False})
     assert api.object(api.in_state(row_id, "verified")["key"]) == path.read_bytes()
-    assert api.delete(f"/outbox/{row_id}").json["state"] == "verified"
+    for asked in (api.delete(f"/outbox/{row_id}"), api.post(f"/outbox/{row_id}/retry")):
+        assert (asked.status, asked.code) == (409, "proven")
+    assert api.row(row_id)["state"] == "verified"
+
+
+def test_what_vanished_from_the_bucket_is_sent_again(api: Api) -> None:
+    path = api.logs / "vanished.ulg"
+    path.write_bytes(log())
+    row_id = api.post("/outbox", {"path": str(path)}).json["id"]
+    key = api.in_state(row_id, "verified")["key"]
+    holds = api.post(f"/outbox/{row_id}/resend")
+    assert (holds.status, holds.code) == (409, "object_holds")
+    api.s3.delete_object(Bucket=api.bucket, Key=key)
+    api.post("/flight", {"armed": True})
+    queued = api.post(f"/outbox/{row_id}/resend").json
+    assert (queued["state"], queued["receipt"], queued["sent_bytes"]) == ("queued", None, 0)
+    assert api.post(f"/outbox/{row_id}/resend").code == "not_proven"
+    api.post("/flight", {"armed": False})
+    assert api.object(api.in_state(row_id, "verified")["key"]) == path.read_bytes()
+    api.s3.delete_object(Bucket=api.bucket, Key=key)
+    path.unlink()
+    gone = api.post(f"/outbox/{row_id}/resend")
+    assert (gone.status, gone.code) == (409, "source_gone")
+
+
+def test_a_file_is_pinned_and_let_go(api: Api) -> None:
+    row_id = api.stored(log())["id"]
+    for verb, pinned in ((api.post, True), (api.post, True), (api.delete, False)):
+        told = verb(f"/outbox/{row_id}/pin")
+        assert (told.status, told.json["pinned"]) == (200, pinned)
+    assert api.row(row_id)["pinned"] is False
+
+
+def dead(api: Api) -> int:
+    """A dead row: a file whose name says more than its bytes."""
+    path = api.logs / f"{time.monotonic_ns()}.ulg"
+    path.write_text("no log")
+    api.post("/landed")
+
+    def found() -> list[dict[str, Any]]:
+        rows = api.get("/outbox", state="dead").json["rows"]
+        return [row for row in rows if row["path"] == str(path)]
+
+    return int(until(found)[0]["id"])
+
+
+def shown(api: Api, **query: str) -> list[int]:
+    return [row["id"] for row in api.get("/outbox", limit=1000, **query).json["rows"]]
+
+
+def test_a_dead_row_that_is_dismissed_is_shown_when_asked_for(api: Api) -> None:
+    first, second = dead(api), dead(api)
+    counted = api.get("/status").json["counts"]["dead"]
+    assert api.post("/outbox/dismiss", {"ids": [first]}).json == {"dismissed": 1}
+    assert api.get("/status").json["counts"]["dead"] == counted - 1
+    for query in ({}, {"state": "dead"}):
+        assert first not in shown(api, **query)
+        assert second in shown(api, **query)
+    assert first in shown(api, state="dismissed")
+    assert (api.row(first)["state"], api.row(first)["dismissed"]) == ("dead", True)
+    assert api.post("/outbox/dismiss", {"ids": [first]}).json == {"dismissed": 0}
+    assert api.post("/outbox/dismiss", {"state": "dead"}).json["dismissed"] >= 1
+    assert api.get("/status").json["counts"]["dead"] == 0
+    assert shown(api, state="dead") == []
+
+
+def test_only_dead_rows_are_dismissed(api: Api) -> None:
+    proven, died = api.stored(log())["id"], dead(api)
+    told = api.post("/outbox/dismiss", {"ids": [died, proven]})
+    assert (told.status, told.code) == (409, "not_dead")
+    assert died in shown(api, state="dead")
+    assert api.post("/outbox/dismiss", {"ids": [1 << 40]}).status == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({}, {"ids": []}, {"ids": [0]}, {"ids": ["1"]}, {"state": "queued"}, {"all": True}),
+        *({"ids": [1], "state": "dead"}, {"ids": [True]}, {"ids": [1 << 63]}),
+    ],
+)
+def test_a_wrong_dismissal_dismisses_nothing(api: Api, body: dict[str, Any]) -> None:
+    assert api.post("/outbox/dismiss", body).status == 400
 
 
 def test_a_landing_is_scanned_for(api: Api) -> None:

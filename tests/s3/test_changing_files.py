@@ -291,7 +291,7 @@ async def test_a_file_deleted_in_the_queue_is_dead_with_its_reason(robot: Robot)
     dead = await robot.attempt(row)
 
     assert (dead.state, dead.code) == ("dead", "source_gone")
-    assert dead.reason == "flight.ulg was deleted before it was proven in S3."
+    assert dead.reason == "The file flight.ulg was deleted before it was proven in S3."
 
 
 @pytest.mark.guarantee(

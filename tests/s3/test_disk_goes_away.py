@@ -130,7 +130,7 @@ async def test_a_file_system_that_fails_in_the_middle_costs_no_part(
             await until(lambda: proven(robot))
             row = await robot.row(1)
 
-    assert "disk I/O error" in said
+    assert "its disk reports an error" in said
     assert confirmed >= 1
     robot.assert_sent_once(row, path)
 

@@ -143,7 +143,7 @@ async def test_a_file_that_is_written_all_the_time_waits_until_it_rests(robot: R
     done = await robot.finish(row)
 
     assert (busy.state, busy.code) == ("queued", "not_finished")
-    assert busy.reason == "flight.ulg is being written while it is sent."
+    assert busy.reason == "The file flight.ulg is being written while it is sent."
     assert robot.count("CreateMultipartUpload") == robot.count("CompleteMultipartUpload") == 1
     assert done.state == "verified"
     assert robot.body(done.key) == flight(robot).read_bytes()
@@ -517,7 +517,7 @@ async def test_a_permission_that_is_taken_away_is_waited_for(
     done = await robot.finish(row)
 
     assert (waiting.state, waiting.code) == ("queued", "source_away")
-    assert waiting.reason == "flight.ulg cannot be read now: permission denied."
+    assert waiting.reason == "The file flight.ulg cannot be read now: permission denied."
     robot.assert_sent_once(done, flight(robot))
 
 

@@ -62,7 +62,7 @@ class Filling:
             try:
                 done = verb(outbox, *args, **kwargs)
             except LocalStorageError as error:
-                assert "database or disk is full" in error.message
+                assert "its disk is full" in error.message
                 self.failed.append(verb.__name__)
                 raise
             if verb is transitions.verified:

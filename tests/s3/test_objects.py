@@ -58,7 +58,7 @@ async def test_a_listing_ends_where_the_objects_end(wired: Wired, count: int) ->
     assert len({file["key"] for file in answer["files"]}) == count
 
 
-@pytest.mark.parametrize("token", ["x" * 2049, "a\nb", "\0"])
+@pytest.mark.parametrize("token", ["x" * 4097, "a\nb", "\0", "zzz"])
 async def test_what_is_no_token_is_not_sent(wired: Wired, token: str) -> None:
     answer = await wired.proxy.list_files(token=token)
 
@@ -108,14 +108,16 @@ async def test_a_listing_that_does_not_end_is_not_followed(wired: Wired) -> None
 # -- ranges
 
 
-async def test_a_range_of_64_kib_is_one_request_for_64_kib(wired: Wired) -> None:
+async def test_a_range_of_64_kib_is_one_request_for_64_kib_once_the_size_is_known(
+    wired: Wired,
+) -> None:
     body = wired.put(KEY, noise(1 << 20))
     before = wired.link.down_bytes
 
     found = await wired.proxy.get_file_range(KEY, 100_000, 100_000 + 65_535)
 
     assert found == body[100_000 : 100_000 + 65_536]
-    assert wired.ops() == ["GetObject"]
+    assert wired.ops() == ["HeadObject", "GetObject"]
     assert wired.asked("GetObject")[0].range == "bytes=100000-165535"
     assert 65_536 < wired.link.down_bytes - before < 65_536 + 2000
 
@@ -125,6 +127,7 @@ async def test_a_range_has_both_its_ends(wired: Wired, first: int, last: int) ->
     body = wired.put(KEY, noise(1000))
 
     assert await wired.proxy.get_file_range(KEY, first, last) == body[first : last + 1]
+    assert wired.asked("GetObject")[0].range == f"bytes={first}-{min(last, 999)}"
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4), (0, 64 << 20)])
@@ -142,7 +145,8 @@ async def test_a_range_behind_the_end_is_a_416(wired: Wired, size: int) -> None:
     with pytest.raises(BadInput) as refused:
         await wired.proxy.get_file_range(KEY, 1000, 2000)
 
-    assert refused.value.status == 416
+    assert (refused.value.status, refused.value.code) == (416, "no_such_range")
+    assert wired.asked("GetObject") == []
 
 
 async def test_a_range_of_what_is_not_there_is_not_found(wired: Wired) -> None:

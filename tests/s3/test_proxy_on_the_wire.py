@@ -414,10 +414,8 @@ async def test_no_key_of_another_machine_exists_and_s3_is_not_asked(
     assert robot.ops() == []
 
 
-async def test_a_missing_object_is_the_one_dict_that_siblings_know(
-    robot: Robot, proxy: S3BucketProxy
-) -> None:
-    missing = {"error": "File not found"}
+async def test_a_missing_object_carries_code_and_status(robot: Robot, proxy: S3BucketProxy) -> None:
+    missing = {"error": "File not found", "code": "not_found", "status": 404}
 
     assert await proxy.head_object(KEY) == missing
     assert await proxy.download_file(KEY, robot.tmp / "got.ulg") == missing

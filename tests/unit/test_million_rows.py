@@ -26,7 +26,7 @@ from petal_s3.outbox import (
     transitions,
 )
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.rows import Receipt
+from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.service.status import Report, Seen, summary
 
 MILLION = 1_000_000
@@ -149,6 +149,10 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     ),
     "cancel": (lambda box: requests.cancel(box, 990_001, "Not wanted."), 1_000),
     "retry": (lambda box: requests.retry(box, 999_400), 1_000),
+    "resend": (lambda box: requests.resend(box, known_row(box), known_row(box).identity), 1_000),
+    "dismiss": (lambda box: requests.dismiss(box, [999_401]), 1_000),
+    "a page of the dead": (lambda box: queries.rows(box, "dead"), 5_000),
+    "a page of the dismissed": (lambda box: queries.rows(box, "dismissed"), 5_000),
     "delete_proven": (lambda box: requests.delete_proven(box, "k/0000009", "Deleted."), 1_000),
     "move_proven": (lambda box: requests.move_proven(box, "k/0000008", "k/moved", "e"), 1_000),
     "counts": (queries.counts, 100),
@@ -219,12 +223,19 @@ def test_a_claim_that_finds_nothing_due_reads_only_what_waits(crowd: Outbox) -> 
     assert queries.next_due_s(crowd, 0.0) == 1e9
 
 
+def known_row(outbox: Outbox) -> Row:
+    """A proven row that no other test needs."""
+    return queries.get(outbox, 11)
+
+
 def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
     """The tally as it must be, read off every row."""
     found = outbox.sql.db.conn.execute(
-        "SELECT state, count(*), sum(size - sent_bytes) FROM log GROUP BY state"
+        "SELECT iif(state = 'dead' AND dismissed, 'dismissed', state) AS shown, count(*),"
+        " sum(size - sent_bytes) FROM log GROUP BY shown"
     )
-    return {state: (0, 0) for state in STATES} | {row[0]: tuple(row[1:]) for row in found}
+    states = (*STATES, "dismissed")
+    return {state: (0, 0) for state in states} | {row[0]: tuple(row[1:]) for row in found}
 
 
 def tally(outbox: Outbox) -> dict[str, tuple[int, int]]:
@@ -290,6 +301,7 @@ def is_decided(outbox: Outbox, rng: random.Random, _: int) -> None:
             (
                 lambda row_id: requests.retry(outbox, row_id),
                 lambda row_id: requests.cancel(outbox, row_id, "Not wanted."),
+                lambda row_id: row.state == "dead" and requests.dismiss(outbox, [row_id]),
             )
         )(row.id)
 

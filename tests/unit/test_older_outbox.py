@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
-from petal_s3.outbox import entering, queries, transitions
+from petal_s3.outbox import entering, queries, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 
 FILE = Path(__file__).with_name("data") / "outbox_of_a_flat_package.db.gz"
@@ -49,3 +49,9 @@ def test_an_interrupted_upload_of_an_older_outbox_goes_on_with_its_upload_id(
 def test_a_file_that_an_older_outbox_knows_gets_no_second_row(outbox: Outbox) -> None:
     known = next(row for row in queries.rows(outbox) if row.state == "verified")
     assert entering.enqueue(outbox, entry("verified.ulg", identity(2))).id == known.id
+
+
+def test_the_dead_rows_of_an_older_outbox_can_be_dismissed(outbox: Outbox) -> None:
+    assert requests.dismiss_dead(outbox) == 1
+    assert queries.counts(outbox)["dead"] == 0
+    assert [row.name for row in queries.rows(outbox, "dismissed")] == ["dead.ulg"]

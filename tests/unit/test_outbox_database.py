@@ -207,7 +207,7 @@ def applied(outbox: Outbox) -> list[str]:
 
 STEPS = [
     *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
-    *("m007_stored", "m008_alike"),
+    *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal"),
 ]
 
 
@@ -262,7 +262,7 @@ def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE leftover (x)")  # the name of an index made half-way
-        with pytest.raises(LocalStorageError, match="leftover"):
+        with pytest.raises(LocalStorageError, match="SQLite failed"):
             Outbox(path)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         assert names & {"log", "claimable", "by_key", "drain"} == set()
@@ -326,7 +326,7 @@ def test_whatever_sqlite_says_is_said_in_one_plain_sentence(outbox: Outbox, verb
     with pytest.raises(LocalStorageError) as caught:
         {**READS, **WRITES}[verb](outbox)
     outbox.sql.db.conn.set_progress_handler(None, 1)
-    plainly(outbox, caught, "interrupted")
+    plainly(outbox, caught, "SQLite failed")
     assert queries.counts(outbox)["uploading"] == 1
 
 
@@ -338,7 +338,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
     outbox.sql.db.conn.execute("PRAGMA query_only = ON")
     with pytest.raises(LocalStorageError) as caught:
         WRITES[verb](outbox)
-    plainly(outbox, caught, "attempt to write a readonly database")
+    plainly(outbox, caught, "it is read-only")
     assert queries.counts(outbox) | {"dead": 0} == queries.counts(outbox)
 
 
@@ -349,7 +349,7 @@ def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbo
     big = entry(facts={"note": "x" * 100_000})
     with pytest.raises(LocalStorageError) as caught:
         entering.enqueue(outbox, big)
-    plainly(outbox, caught, "database or disk is full")
+    plainly(outbox, caught, "its disk is full")
     assert queries.rows(outbox) == []
     conn.execute(f"PRAGMA max_page_count = {pages + 1000}")
     assert entering.enqueue(outbox, big).facts == big.facts
@@ -362,7 +362,7 @@ def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
     sql.execute("BEGIN IMMEDIATE")
     with pytest.raises(LocalStorageError) as caught:
         entering.enqueue(outbox, entry())
-    plainly(outbox, caught, "database is locked")
+    plainly(outbox, caught, "another process holds it")
     sql.rollback()
     assert entering.enqueue(outbox, entry()).state == "queued"
 
@@ -370,7 +370,7 @@ def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     path.write_bytes(b"not a database, but long enough to look at " * 100)
-    with pytest.raises(LocalStorageError, match="file is not a database"):
+    with pytest.raises(LocalStorageError, match="is damaged"):
         Outbox(path)
     assert path.read_bytes().startswith(b"not a database")
 
@@ -384,7 +384,7 @@ def test_a_damaged_database_is_never_taken_for_an_empty_one(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xa5" * (len(content) - 4096)  # the first page holds the schema
     path.write_bytes(content)
-    with pytest.raises(LocalStorageError, match="malformed"):
+    with pytest.raises(LocalStorageError, match="is damaged"):
         Outbox(path).rows()
 
 

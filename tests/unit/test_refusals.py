@@ -675,7 +675,7 @@ def test_a_setting_that_would_help_is_named() -> None:
 def test_a_peer_that_is_not_known_yet_is_no_trap() -> None:
     translated = translate(ConnectionRefusedError(), peer=None)
     assert isinstance(translated, Offline)
-    assert translated.message == "No link to S3 (ConnectionRefusedError)."
+    assert translated.message == "No link to S3 (Connection refused)."
 
 
 def test_a_dead_link_is_told_in_the_words_of_the_system() -> None:
@@ -687,7 +687,7 @@ def test_a_dead_link_is_told_in_the_words_of_the_system() -> None:
     assert sentence(RAW["refused"][0]) == "No link to s3.example (Connection refused)."
     assert sentence(RAW["no name"][0]) == "No link to s3.example (its name is not known here)."
     assert sentence(aiohttp.ServerDisconnectedError()) == (
-        "No link to s3.example (ServerDisconnectedError)."
+        "No link to s3.example (the connection was closed, or broke off)."
     )
     assert sentence(asyncio.TimeoutError()) == "No answer from s3.example in time."
     assert "does not speak TLS" in sentence(RAW["TLS met something else"][0])

@@ -45,6 +45,7 @@ class RowView(View):
     next_attempt_s: float | None = Field(description="seconds; only while it is queued")
     same_as: int | None = Field(description="id of the row with the same bytes")
     pinned: bool = Field(description="whether its file is kept as long as the disk allows")
+    dismissed: bool = Field(description="dead, and shown only when asked for")
     local: str = Field(
         description="what became of the file: kept, deleted, or other: another one lies there"
     )
@@ -77,6 +78,7 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
         next_attempt_s=row.next_attempt_s(now),
         same_as=row.same_as,
         pinned=row.pinned,
+        dismissed=row.dismissed,
         local=row.local,
         receipt=None if row.receipt is None else _receipt_view(row.receipt),
     )

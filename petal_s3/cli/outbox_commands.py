@@ -1,0 +1,62 @@
+"""The commands that read the outbox itself: the journal of one log, and a copy of all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.filesize import decimal
+
+from petal_s3.cli.exit_codes import print_json, with_service
+from petal_s3.cli.options import ForPrograms
+from petal_s3.core.settings_loading import load_settings
+from petal_s3.errors import plain
+from petal_s3.outbox.backup import copy_to
+
+if TYPE_CHECKING:
+    from petal_s3.service.service import Service
+    from petal_s3.service.views.journal import JournalView
+
+app = typer.Typer()
+
+
+@app.command("log")
+def journal(
+    row_id: Annotated[
+        int,
+        typer.Argument(metavar="ID", help="A row, as status shows it.", min=1, max=(1 << 63) - 1),
+    ],
+    for_programs: ForPrograms = False,
+) -> None:
+    """Tell what became of one log, from found to proven: when, and why not sooner."""
+    found = with_service(lambda service: _journal(service, row_id))
+    if for_programs:
+        print_json(found.model_dump())
+        return
+    typer.echo(plain(f"{found.id}  {found.state}  {found.key}"))
+    for one in found.events:
+        s3_time = f"  (by S3 {one.s3_time[:19]})" if one.s3_time else ""
+        said = f"  {one.reason}" if one.reason else ""
+        typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{said}{s3_time}".rstrip()))
+
+
+async def _journal(service: Service, row_id: int) -> JournalView:
+    from petal_s3.outbox import journal, queries  # noqa: PLC0415 - slow
+    from petal_s3.service.views.journal import journal_view  # noqa: PLC0415 - slow
+
+    row = await service.outbox(queries.get, row_id)
+    return journal_view(row, await service.outbox(journal.of, row_id))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; never replaced.")],
+    for_programs: ForPrograms = False,
+) -> None:
+    """Copy the outbox to a new file, whole and consistent, while the drain goes on."""
+    size = copy_to(load_settings().outbox_path, file)
+    if for_programs:
+        print_json({"file": str(file), "size": size})
+    else:
+        typer.echo(plain(f"copied    {file}  {decimal(size)}"))

@@ -1,0 +1,74 @@
+"""The journal of a row as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from pydantic import Field
+
+from petal_s3.outbox.journal import Event
+from petal_s3.outbox.rows import Row
+from petal_s3.service.views.view import View
+
+_WORDS = {"verified": "proven", "dead": "dead", "cancelled": "cancelled"}
+
+
+class EventView(View):
+    """One step of a row."""
+
+    device_time: str = Field(description="ISO 8601, UTC, by the clock of this device")
+    s3_time: str | None = Field(description="the same by S3's clock; none: not known then")
+    event: str
+    key: str
+    code: str
+    reason: str
+
+
+class JournalView(View):
+    """What became of one log, from found to proven; in the middle of a long one steps may lack."""
+
+    id: int
+    path: str
+    key: str
+    state: str
+    events: list[EventView]
+
+
+def journal_view(row: Row, events: Sequence[Event]) -> JournalView:
+    """The journal of a row."""
+    before = [None, *events[:-1]]
+    return JournalView(
+        id=row.id,
+        path=row.path,
+        key=row.key,
+        state=row.state,
+        events=[_shown(one, last) for one, last in zip(events, before, strict=True)],
+    )
+
+
+def _shown(one: Event, before: Event | None) -> EventView:
+    return EventView(
+        device_time=_iso(one.at),
+        s3_time=None if one.s3_at is None else _iso(one.s3_at),
+        event=_word(one, before),
+        key=one.key,
+        code=one.code,
+        reason=one.reason,
+    )
+
+
+def _word(one: Event, before: Event | None) -> str:
+    if before is None and one.state in {"queued", "dead"}:
+        return "found" if one.state == "queued" else "refused"
+    if one.state == "uploading":
+        changed = before is not None and before.state == "uploading"
+        return "another key" if changed else f"attempt {one.attempts}"
+    if one.state == "queued":
+        return "waits" if one.code else "queued"
+    moved = before is not None and before.state == one.state and before.key != one.key
+    return "moved" if moved else _WORDS[one.state]
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

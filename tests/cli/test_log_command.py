@@ -1,0 +1,57 @@
+"""``petal-s3 log``: what became of one log, from found to proven."""
+
+from __future__ import annotations
+
+from console import Console, Sea, entry
+
+from petal_s3.outbox import entering, journal, queries, requests, transitions
+from petal_s3.outbox.journal_triggers import FIRST, LAST
+
+
+def test_a_log_that_went_up_after_a_cut_tells_each_step(console: Console, sea: Sea) -> None:
+    console.write("flight.ulg")
+    sea.link.cut()
+    assert console.type("drain", "--patience", "8").code == 3
+    sea.link.forward()
+    assert console.type("drain").code == 0
+
+    found = console.type("log", "1", "--json").json
+
+    events = [one["event"] for one in found["events"]]
+    assert (events[0], events[-1], found["state"]) == ("found", "proven", "verified")
+    waits = next(one for one in found["events"] if one["event"] == "waits")
+    assert waits["reason"]
+    assert waits["code"]
+    assert found["events"][-1]["s3_time"] is not None
+    told = console.type("log", "1").out.splitlines()
+    assert told[0] == f"1  verified  {found['key']}"
+    assert len(told) == len(events) + 1
+
+
+def test_of_many_attempts_the_first_and_the_last_are_kept(console: Console) -> None:
+    with console.outbox() as outbox:
+        outbox.server_s = lambda: 1_700_000_000
+        row = entering.enqueue(outbox, entry("a.ulg"))
+        for number in range(200):
+            claimed = transitions.claim(outbox, 0, 900)
+            assert claimed is not None
+            transitions.defer(outbox, claimed, 0, "offline", f"No link, the {number}th time.")
+        events = journal.of(outbox, row.id)
+    assert len(events) == FIRST + LAST
+    assert (events[0].state, events[0].s3_at) == ("queued", 1_700_000_000)
+    assert events[-1].reason == "No link, the 199th time."
+
+
+def test_a_refused_file_and_a_dismissal_are_told(console: Console) -> None:
+    with console.outbox() as outbox:
+        row = entering.enter_refused(outbox, entry("a.ulg"), "bad_magic", "It is no ULog.")
+        requests.dismiss(outbox, [row.id])
+        assert queries.get(outbox, row.id).dismissed
+    told = console.type("log", "1").out
+    assert "refused" in told
+    assert "It is no ULog." in told
+
+
+def test_a_row_that_is_not_there_has_no_journal(console: Console) -> None:
+    answer = console.type("log", "7")
+    assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox. [not_found]\n")
