@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from petal_s3.demo.services import EmbeddedS3, start_s3
+from tests.servers.catalogue import KINDS
 from tests.support.once import found_out_once
+
+_REAL_SERVER = re.compile("|".join(map(re.escape, KINDS)))
+
+
+class _OneServerOneWorker(LoadFileScheduling):
+    """Files go to the workers, but of real servers each goes to one with all its tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        of_server = _REAL_SERVER.search(nodeid) if "/servers/" in nodeid else None
+        return of_server[0] if of_server else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """How tests are shared out, where ``--dist loadfile`` is asked for."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    return _OneServerOneWorker(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -45,4 +45,9 @@ async def send_with_fallback(
         refusal = error if unsure else None
         reason = error.message
     log.warning("sent again without an option reason=%s", reason)
-    return await send(refusal, True)
+    try:
+        return await send(refusal, True)
+    except S3IntegrationError as error:
+        if not isinstance(error, Conflict) and may_be_refusal(error):
+            learner.owe()  # the server has become another one since it was tried
+        raise

@@ -84,9 +84,13 @@ class Learner:
         before = self._s3.capabilities
         async with self._one:
             if _offered(self._s3.capabilities) == _offered(before):
-                self._owed = _TRIES  # else the next body would travel to hear the same
+                self.owe()  # else the next body would travel to hear the same
                 await self._try_all()
         return _offered(self._s3.capabilities) != _offered(before)
+
+    def owe(self) -> None:
+        """Try everything before the next body."""
+        self._owed = _TRIES
 
     async def keep(self) -> None:
         """Write down what was learnt since."""
@@ -122,6 +126,8 @@ class Learner:
                 raise
             log.warning("server not wholly tried reason=%s", error.message)
             self._owed = max(0, self._owed - 1)
+            if self._owed:
+                raise  # it is tried again before the next body
         else:
             self._owed = 0
             seen = _seen_since(before, self._s3.capabilities)

@@ -70,10 +70,12 @@ class MultipartUpload:
         log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
         if held:
             self.s3.learn("list_parts", offered=True, by="ListParts named what was sent")
-        elif row.sent_bytes:
+        elif row.sent_bytes or row.code == "upload_gone":
             # Some servers answer so for an upload that is no more, and take parts all the same.
             raise UploadGone(
-                f"S3 lists no part of {row.key}, of which it had confirmed some.", code=UNLISTED
+                f"S3 lists no part of {row.key}, of which it had confirmed some, or which it had"
+                " called gone.",
+                code=UNLISTED,
             )
         return await self.finish(row, transfer, held, resumed=True)
 

@@ -19,7 +19,7 @@ from petal_s3.upload.abort import abandon
 from petal_s3.upload.conflicts import Conflicts
 from petal_s3.upload.duplicates import Duplicate, still_there
 from petal_s3.upload.plan import copy_metadata
-from petal_s3.upload.receipt import Receipts, not_yet_there
+from petal_s3.upload.receipt import BLIND_S, Receipts, not_yet_there
 from petal_s3.upload.source_file import SourceFile
 
 log = logging.getLogger("petal_s3")
@@ -53,7 +53,10 @@ class Reuse:
         if info is None:
             # By ranges a multipart object keeps its ETag, and that is the proof.
             limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
-            info = await Copier(self.s3, limit).copy(origin, row.key, copy_metadata(row))
+            try:
+                info = await Copier(self.s3, limit).copy(origin, row.key, copy_metadata(row))
+            except Conflict as error:
+                await self._not_copied(row, error)
         told = twin.receipt.checksum.removeprefix("crc32:")
         how = await copy_proof(info, origin, told, self.s3.capabilities, fresh=fresh)
         if not how:
@@ -113,8 +116,11 @@ class Reuse:
         """
         if await self.receipts.seen(row) is not None:
             await self.conflicts.use_another_key(row, error)
+        now = self.receipts.server_time()
         if row.code != "not_yet_there":
-            await self.outbox(transitions.storing, row, self.receipts.server_time())
+            await self.outbox(transitions.storing, row, now)
+            raise not_yet_there(row.key) from error
+        if row.stored_at is not None and 0 <= now - row.stored_at < BLIND_S:
             raise not_yet_there(row.key) from error
         self.s3.learn("copy_condition", offered=False, by=f"{error.told}, and nothing was shown")
         raise Transient(

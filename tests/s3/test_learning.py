@@ -465,6 +465,82 @@ async def test_an_answer_that_contradicts_what_is_known_is_looked_into(
     assert row.receipt.proof == ("crc32" if size > PART and not sums else "read-back")
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "the same on a server that refuses the copy's condition, and the log's file is gone meanwhile",
+    "it is copied from the proven object, as it would be from the file",
+)
+async def test_a_copy_whose_file_is_gone_is_made_all_the_same(drone: Drone) -> None:
+    be(drone, "prompt-reads=HEAD 25")
+    first = await drone.bring(await drone.land())
+    be(drone, "copy-condition=412 PreconditionFailed + prompt-reads=HEAD 25")
+    row = await drone.service.enqueue(Path(first.path), key=f"{HOME}records/1/again.ulg")
+    body = drone.server.mind.things[first.key].body
+    Path(first.path).unlink()
+
+    row = await drone.attempt(row)
+    assert (row.state, row.code) == ("queued", "not_yet_there")
+    drone.date.by_s += 200
+    for _ in range(3):
+        if row.state == "queued":
+            row = await drone.attempt(row)
+
+    assert row.state == "verified"
+    assert drone.server.mind.things[row.key].body == body
+    assert drone.sent(row) == 0
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "an upload is called gone at its first part, and ListParts is answered 200, without parts",
+    "no part is sent into it again: the upload begins anew",
+)
+async def test_an_upload_that_was_called_gone_is_not_gone_on_with(drone: Drone) -> None:
+    await drone.restart(concurrency=1)
+    be(drone, "list-parts=gone: 200")
+    await drone.learnt()
+    row = await drone.land(size=THREE_PARTS)
+    drone.server.plan("UploadPart", Fault("gone", say=refusal(404, "NoSuchUpload")))
+
+    row = await drone.attempt(row)
+    gone = row.upload_id
+    drone.server.mind.uploads.clear()
+    done = await drone.bring(row)
+
+    asked = drone.server.ledger.requests("UploadPart", row.key)
+    assert [one.upload_id for one in asked].count(gone) == 1
+    assert drone.sent(done) <= row.size + PART
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a server begins to refuse an option just after it was tried",
+    "it is tried again before the next body",
+)
+async def test_a_refusal_after_the_trial_owes_another_trial(drone: Drone) -> None:
+    await drone.learnt()
+
+    def turn(answer: Answer) -> Answer:
+        be(drone, "put-condition=403 AccessDenied")
+        return answer
+
+    # The first body is refused for its checksum; when the trial has ended, for its condition.
+    be(drone, "body-checksum=400 InvalidArgument")
+    drone.server.plan("AbortMultipartUpload", Fault("turn", twist=turn))
+    row = await drone.attempt(await drone.land())
+    assert row.state == "queued"
+    mark, sent = drone.mark, drone.sent(row)
+
+    row = await drone.bring(row)
+
+    bodies = [one for one in drone.since(mark) if one.op == "PutObject" and one.key == row.key]
+    tried = [one for one in drone.since(mark) if one.key == TRIAL]
+    assert len(bodies) == 1
+    assert tried
+    assert tried[0].started < bodies[0].started
+    assert drone.sent(row) == sent + row.size
+
+
 # -- encryption
 
 

@@ -247,15 +247,17 @@ async def test_what_is_shown_is_what_the_link_has_carried(robot: Robot) -> None:
         carried = sum(one.body_bytes for one in robot.ledger.requests())
         said, shown = await service.status(), await service.row(row.id)
         outside = read_status(service.settings, 1)
-        assert abs(shown.sent_bytes - carried) < 3 * LINE
+        assert abs(shown.sent_bytes - carried) < 5 * LINE
         if passed > 5:  # what another process reads is two seconds old
-            assert abs(outside.rows[0].sent_bytes - shown.sent_bytes) < 3 * LINE
-        assert said.backlog_bytes == pytest.approx(row.size - shown.sent_bytes, abs=3 * LINE)
+            assert abs(outside.rows[0].sent_bytes - shown.sent_bytes) < 5 * LINE
+        assert said.backlog_bytes == pytest.approx(row.size - shown.sent_bytes, abs=5 * LINE)
         if passed > 15:
             rates.append(said.rate_bytes_s)
-            assert outside.rate_bytes_s == pytest.approx(said.rate_bytes_s, rel=0.25)
-            assert said.eta_s == pytest.approx(said.backlog_bytes / said.rate_bytes_s, abs=2)
+            assert outside.rate_bytes_s == pytest.approx(said.rate_bytes_s, rel=0.4)
+            assert said.eta_s == pytest.approx(
+                said.backlog_bytes / said.rate_bytes_s, rel=0.1, abs=2
+            )
         await asyncio.sleep(0.5)
-    assert 0.7 * LINE < min(rates) <= max(rates) < 1.2 * LINE
+    assert 0.6 * LINE < min(rates) <= max(rates) < 1.4 * LINE
     robot.link.rate_bytes_s = 0
     await robot.until_state(row, "verified")
