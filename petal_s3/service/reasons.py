@@ -59,6 +59,7 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "storage_full": "The state directory is full, read-only or not ours.",
         "outbox_damaged": "The outbox is damaged; it is rebuilt.",
         "outbox_gone": "The outbox was removed; it begins anew.",
+        "starting": "petal-s3 is starting.",
         "closed": "petal-s3 is stopping.",
     }
 )

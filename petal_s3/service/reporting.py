@@ -32,6 +32,8 @@ class Reporter:
         self._parts = parts
         self._rate = Rate()
         self._published = NO_REPORT
+        self.advice: list[str] = []
+        """What the front end has to say to a person."""
         self._before = NO_REPORT
         """What the process before this one said last."""
 
@@ -70,7 +72,12 @@ class Reporter:
             "settling": settling[:_SHOWN_SETTLING],
             "settling_count": len(settling),
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
+            "advice": [
+                *self.advice,
+                *parts.orphans.advice,
+                *parts.retention.advice,
+                *parts.watcher.advice,
+            ],
         }
         return Report.model_validate(found)
 

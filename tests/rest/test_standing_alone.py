@@ -140,7 +140,7 @@ def test_no_address_that_others_reach_is_bound_without_a_token(stand: Standing, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
 def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
-    Guard(host, None)
+    Guard(bound=host)
 
 
 @pytest.mark.guarantee(
