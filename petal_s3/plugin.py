@@ -108,6 +108,8 @@ class PetalS3(Petal):  # type: ignore[misc]
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)
         service.reporter.advice = no_login.advice(settings)
+        for sentence in service.reporter.advice:
+            log.warning("%s", sentence)
         self._service = service
         self._proxy = S3BucketProxy(service=service, fail=fail_truthfully)
         proxies = self._registry()

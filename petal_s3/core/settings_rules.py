@@ -15,6 +15,8 @@ from petal_s3.core.kinds import ALL_KINDS, SUFFIXES
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+SHORTEST_TOKEN = 16
+"""Characters of a bearer token where others can reach the server."""
 
 # What a key template of a source may name.
 PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "filename", "kind")
@@ -26,7 +28,7 @@ _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?/?"
 )
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
-_SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
+_SSE = re.compile(r"AES256|none|aws:kms(:[\x21-\x7e]+)?")
 
 
 def split_paths(value: object) -> object:

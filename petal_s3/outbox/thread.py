@@ -103,12 +103,17 @@ class OutboxThread:
         """
         outbox = self.opened
         if outbox is None:
-            raise self._why_closed()
+            raise self.why_closed()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
 
-    def _why_closed(self) -> LocalStorageError:
-        """A full disk is 507; what is over in a moment, or for good with this process, is 503."""
+    @property
+    def is_starting(self) -> bool:
+        """Whether it was not tried yet to open it."""
+        return self.opened is None and not self._closed and self.closed_by is None
+
+    def why_closed(self) -> LocalStorageError:
+        """Why it is not open. A full disk is 507; what is over soon, or with this process, 503."""
         if self._closed:
             return LocalStorageError("The outbox is closed.", code="closed", status=503)
         if self.closed_by is not None:

@@ -15,7 +15,13 @@ from petal_s3.service.status import NO_REPORT, Report, read_report
 from petal_s3.service.views.view import Credentials
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
-_NONE = {"no_credentials", "credentials", "token_service_down", "token_service_nonsense"}
+_NONE = {
+    "no_credentials",
+    "credentials",
+    "credentials_unsendable",
+    "token_service_down",
+    "token_service_nonsense",
+}
 _SHOWN_SETTLING = 20
 
 
@@ -111,7 +117,7 @@ class Reporter:
         if code == "credentials_expired":
             return "expired"
         if tokens is None:
-            return "none" if code == "no_credentials" else "ok"
+            return "none" if code in _NONE else "ok"
         if tokens.current is not None:
             return "ok"
         if code in _NONE:

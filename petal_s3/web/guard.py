@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import SHORTEST_TOKEN
 from petal_s3.errors import ConfigError, NotAllowed, Throttled
 from petal_s3.web.wrong_tokens import WrongTokens
-
-SHORTEST_TOKEN = 16
 
 _READING = {"GET", "HEAD"}
 _OWN_SITE = {"same-origin", "none"}

@@ -110,6 +110,8 @@ class Route:
         """
         guard.check(self.method, call.headers, call.peer)
         service = active()
+        if service.outbox.is_starting:
+            raise service.outbox.why_closed()
         return await self.run(service, await self._asked(service, call), call)
 
     async def _asked(self, service: Service, call: Call) -> BaseModel:

@@ -334,6 +334,7 @@ def standing(
     *,
     token: str | None = None,
     signed: bool = False,
+    started: bool = True,
     most: int = MOST_CONNECTIONS,
     head_s: float = HEAD_S,
     **settings: Any,
@@ -366,7 +367,8 @@ def standing(
             server = Server(
                 service, host="127.0.0.1", port=0, token=token, most=most, head_s=head_s
             )
-            await service.start()
+            if started:
+                await service.start()
             await server.start()
             return service, server
 

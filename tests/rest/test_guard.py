@@ -280,3 +280,35 @@ def test_a_forged_log_and_a_cancel_do_nothing(open_api: Api) -> None:
     open_api.link.forward()
     assert open_api.in_state(row, "verified")
     assert open_api.get("/status").json["flight_state"] != "armed"
+
+
+async def test_why_it_is_inactive_is_told_to_no_foreign_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("petal_app_manager")
+    from starlette.requests import Request
+
+    from petal_s3.plugin import PetalS3
+
+    monkeypatch.setenv("PETAL_S3_CONFIG", "")
+    monkeypatch.setenv("PETAL_S3_BUCKET_NAME", "")
+    petal = PetalS3()
+    petal.startup()
+
+    async def status(**headers: str) -> tuple[int, str]:
+        pairs = [
+            (b"host", b"192.0.2.7:9000"),
+            *((k.encode(), v.encode()) for k, v in headers.items()),
+        ]
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": pairs,
+        }
+        told = await petal.rest_status(Request({**scope, "path_params": {}, "client": None}))
+        return told.status_code, str(json.loads(told.body)["code"])
+
+    assert await status() == (503, "config")
+    assert await status(origin="http://evil.example") == (403, "foreign_page")
