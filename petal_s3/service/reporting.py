@@ -70,7 +70,12 @@ class Reporter:
             "settling": settling[:_SHOWN_SETTLING],
             "settling_count": len(settling),
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
+            "advice": [
+                *parts.orphans.advice,
+                *parts.retention.advice,
+                *parts.ageing.advice,
+                *parts.watcher.advice,
+            ],
         }
         return Report.model_validate(found)
 
