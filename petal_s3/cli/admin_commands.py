@@ -11,15 +11,7 @@ import typer
 
 from petal_s3.admin import iam_policy
 from petal_s3.admin.desired_settings import Removable
-from petal_s3.cli.exit_codes import (
-    DONE,
-    FAILED,
-    Sentences,
-    complain,
-    exit_code,
-    print_json,
-    run,
-)
+from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
@@ -50,37 +42,43 @@ bucket = typer.Typer(
 
 # -- bucket setup
 
+_Machines = Annotated[
+    list[str] | None,
+    typer.Option("--machine", metavar="ID", help="A machine whose tmp/ expires; repeatable."),
+]
+_Origins = Annotated[
+    list[str] | None,
+    typer.Option("--origin", metavar="URL", help="Pages that may use presigned URLs."),
+]
+_AccessLogs = Annotated[
+    str | None,
+    typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
+]
+_TlsOnly = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls-only/--no-tls-only",
+        help="Refuse requests without TLS; else unless the endpoint is http://.",
+    ),
+]
+_Removed = Annotated[
+    list[Removable] | None,
+    typer.Option(
+        "--remove", metavar="STEP", help=f"Take back only this: {_REMOVABLE}; repeatable."
+    ),
+]
+
 
 @bucket.command()
 def setup(  # noqa: PLR0913, PLR0917 - each is an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be changed.")
     ] = False,
-    machines: Annotated[
-        list[str] | None,
-        typer.Option("--machine", metavar="ID", help="A machine whose tmp/ expires; repeatable."),
-    ] = None,
-    origins: Annotated[
-        list[str] | None,
-        typer.Option("--origin", metavar="URL", help="Pages that may use presigned URLs."),
-    ] = None,
-    access_logs: Annotated[
-        str | None,
-        typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
-    ] = None,
-    tls_only: Annotated[
-        bool | None,
-        typer.Option(
-            "--tls-only/--no-tls-only",
-            help="Refuse requests without TLS; else unless the endpoint is http://.",
-        ),
-    ] = None,
-    removed: Annotated[
-        list[Removable] | None,
-        typer.Option(
-            "--remove", metavar="STEP", help=f"Take back only this: {_REMOVABLE}; repeatable."
-        ),
-    ] = None,
+    machines: _Machines = None,
+    origins: _Origins = None,
+    access_logs: _AccessLogs = None,
+    tls_only: _TlsOnly = None,
+    removed: _Removed = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""

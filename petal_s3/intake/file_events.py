@@ -29,7 +29,7 @@ class FileEvents:
         """``changed`` is called on the thread: with no changes when all may be another now."""
         self.failure = ""
         """Why events do not tell all, as a sentence; empty where they do."""
-        self._changed = changed
+        self.changed = changed
         self._folders: tuple[str, ...] = ()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,12 +77,12 @@ class FileEvents:
             from watchfiles._rust_notify import RustNotify  # noqa: PLC0415 - slow; no command needs it
 
             with RustNotify(list(folders), False, _NO_POLLING, _POLL_MS, False, False) as notify:
-                self._changed(set())
+                self.changed(set())
                 while isinstance(found := notify.watch(_GATHER_MS, _STEP_MS, 0, stop), set):
                     if any(what == DELETED and path in folders for what, path in found):
                         self.set_anew()
                         found = set()
-                    self._changed(found)
+                    self.changed(found)
         except (ImportError, OSError, RuntimeError) as error:
             if not stop.is_set():
                 self.failure = _why(error)

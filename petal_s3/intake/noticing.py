@@ -29,7 +29,7 @@ class Noticing:
         self._now = now
         self._busy = busy
         self._kinds = frozenset[str]().union(*(one.kinds for one in log_directories(settings)))
-        self._events = FileEvents(self._on_changes)
+        self.events = FileEvents(self._on_changes)
         self._changed = threading.Event()
         self._begun = False
         self._places: Places | None = None
@@ -62,7 +62,7 @@ class Noticing:
         self._all_read = not found.unread
         if self._begun:
             self._places = await run_in(files, places_of, self._settings.directories)
-            await run_in(files, self._events.listen, found.folders)
+            await run_in(files, self.events.listen, found.folders)
         took_s = self._now() - self._scanned_at
         # Where there is very much to look through, logs that come one by one wait a little.
         self._rest_until = self._now() + max(_LOOK_S, 10 * took_s)
@@ -87,14 +87,14 @@ class Noticing:
             return
         self._look_at = self._now() + _LOOK_S
         if await run_in(files, places_of, self._settings.directories) != self._places:
-            self._events.set_anew()
+            self.events.set_anew()
             self.at_once()
         self._scan_at = min(self._scan_at, self._now() + self.interval_s)
 
     async def end(self, files: Executor) -> None:
         """Listen no longer."""
         self._begun = False
-        await run_in(files, self._events.close)
+        await run_in(files, self.events.close)
 
     def _on_changes(self, changes: set[Change]) -> None:
         """On the thread of the events. No change: anything may have come before it listened."""
@@ -112,17 +112,17 @@ class Noticing:
     @property
     def blindness(self) -> str:
         """Why events do not tell every new file; empty where they do."""
-        if self._events.failure:
-            return self._events.failure
+        if self.events.failure:
+            return self.events.failure
         blind = self._places.blind if self._places is not None else []
         return "; ".join(f"{point} is of the type {kind}" for point, kind in blind)
 
     @property
     def advice(self) -> list[str]:
         """What a person may do about events that fail; empty where that is nothing."""
-        if not self._begun or not self._events.failure:
+        if not self._begun or not self.events.failure:
             return []
         return [
             f"New logs are noticed every {self.interval_s:g} s only, not by file-system events:"
-            f" {self._events.failure}."
+            f" {self.events.failure}."
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from petal_s3.core.files import check_descriptors
 
-_MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/self/mountinfo")
 # What another machine, a hypervisor, or a layer beneath writes comes without an event.
 _BLIND = frozenset(
     {"9p", "acfs", "afs", "aufs", "beegfs", "ceph", "cifs", "coda"}
@@ -62,7 +62,7 @@ def places_of(directories: Iterable[Path]) -> Places:
 
 def _read() -> str:
     try:
-        return _MOUNTS.read_text(errors="surrogateescape")
+        return MOUNTS.read_text(errors="surrogateescape")
     except OSError as error:
         check_descriptors(error)
         return ""

@@ -47,7 +47,7 @@ class Watcher:
         self.noticing = Noticing(intake.settings, now, self.settling.watches)
         self._intake = intake
         self._flight = flight
-        self._now = now
+        self.now = now
         self._failure = self._unread = ""
         self._unclosed = UnclosedBags()
         self._flights_ended = 0
@@ -105,7 +105,7 @@ class Watcher:
         return self.retry_s
 
     def _flight_has_ended(self) -> bool:
-        self._flight.state(self._now())
+        self._flight.state(self.now())
         known, self._flights_ended = self._flights_ended, self._flight.flights_ended
         return self._flights_ended != known
 
@@ -120,7 +120,7 @@ class Watcher:
         self._note_unread(found.trouble)
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
-        self._unclosed.note(found.unclosed, writing, self._now())
+        self._unclosed.note(found.unclosed, writing, self.now())
         await self.noticing.ended(found, intake.files)
         return new
 
@@ -137,7 +137,7 @@ class Watcher:
             chunk = files[start : start + _CHUNK]
             fresh += await intake.outbox(queries.without_row, chunk, max_bytes=most)
         fresh = [file for file in fresh if not await self._was_rotated(*file)]
-        return self.settling.watch(fresh, self._now())
+        return self.settling.watch(fresh, self.now())
 
     async def _was_rotated(self, path: str, identity: Identity) -> bool:
         """Whether it is a known file under a new name: then its rows follow, no log is new."""
@@ -159,18 +159,18 @@ class Watcher:
 
         Raises :class:`LocalStorageError`.
         """
-        if not self.settling or self._flight.state(self._now()) == "armed":
+        if not self.settling or self._flight.state(self.now()) == "armed":
             return 0
         files = self._intake.files
-        await run_in(files, self.settling.check, self._now())
-        ready = self.settling.ready(self._now(), not_before=self._flight.ended_at)
+        await run_in(files, self.settling.check, self.now())
+        ready = self.settling.ready(self.now(), not_before=self._flight.ended_at)
         writing = await run_in(files, self._intake.open_for_writing, ready)
         accepted = 0
         try:
             known: list[str] = []
             for path in sorted(ready):  # of one flight the first file comes first
                 if path in writing or await run_in(files, locked, path):
-                    self.settling.busy(path, self._now())
+                    self.settling.busy(path, self.now())
                 elif await self._proven_before(path):
                     known.append(path)
                 else:
@@ -190,10 +190,10 @@ class Watcher:
 
     async def _accept_known(self, paths: list[str]) -> int:
         """Accept files that may be proven ones with another time, for a while and unless armed."""
-        accepted, until = 0, self._now() + self.compare_s
+        accepted, until = 0, self.now() + self.compare_s
         for path in paths:
             accepted += await self._accept(path)
-            if self._now() >= until or self._flight.state(self._now()) == "armed":
+            if self.now() >= until or self._flight.state(self.now()) == "armed":
                 break
         return accepted
 
@@ -207,7 +207,7 @@ class Watcher:
         except NotAFlightLog as error:
             await enter_refused(intake, Path(path), error, directory)
         except NotFinished:
-            self.settling.busy(path, self._now())
+            self.settling.busy(path, self.now())
             return False
         except LocalStorageError:
             raise

@@ -54,9 +54,8 @@ def judge(shown: str, head: bytes, tail: bytes, size: int) -> tuple[str, dict[st
     Raises ``NotAFlightLog`` (``too_short``, ``zero_filled``, ``bad_header``).
     """
     if size < HEADER_BYTES:
-        raise NotAFlightLog(
-            f"{shown} is cut inside the 16-byte ULog header: it holds no data.", code="too_short"
-        )
+        why = "is cut inside the 16-byte ULog header: it holds no data."
+        raise NotAFlightLog(f"{shown} {why}", code="too_short")
     facts = {"boot-us": str(int.from_bytes(head[8:16], "little"))}
     if size == HEADER_BYTES:
         return "header_only", facts

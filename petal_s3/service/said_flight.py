@@ -14,7 +14,7 @@ from petal_s3.service.assembly import Parts
 
 LOOK_S = 0.5
 """How often it is looked whether another process has said something."""
-_TAKEN_S = 5.0  # within this the process that drains has taken in what was said
+TAKEN_S = 5.0  # within this the process that drains has taken in what was said
 _STALE_S = 10.0  # "disarmed" ends what was said before; later it says nothing
 _POLL_S = 0.1
 
@@ -120,7 +120,7 @@ class SaidFlight:
         self._word = None
 
     async def _until_taken(self, word: Word) -> None:
-        until = self._base.now() + _TAKEN_S
+        until = self._base.now() + TAKEN_S
         while self._base.now() < until:
             found = await self._base.outbox(flight_word.said)
             if found is None:

@@ -77,7 +77,7 @@ async def enter_log(
     check_text(name, status.st_size)
     moment = log_time(real.with_name(name), status.st_mtime_ns, compact=True)
     folder = session_folder(service.ownership.machine_prefix, session_id, "logs")
-    async with contextlib.aclosing(_read(service, real, status.st_size)) as blocks:
+    async with contextlib.aclosing(read_blocks(service, real, status.st_size)) as blocks:
         return await service.receive(
             blocks,
             name,
@@ -104,7 +104,7 @@ def _status(real: Path) -> os.stat_result:
         os.close(fd)
 
 
-async def _read(service: Service, real: Path, size: int) -> AsyncGenerator[bytes, None]:
+async def read_blocks(service: Service, real: Path, size: int) -> AsyncGenerator[bytes, None]:
     """The first ``size`` bytes of a file; what is added meanwhile is left for the next upload."""
     fd = await service.run(lambda: open_log(real, real=True))
     try:

@@ -95,7 +95,9 @@ def test_no_sentence_holds_the_words_of_a_library(
 
 
 @pytest.mark.parametrize(
-    "state", [no_server, no_name, no_token_service, token_service_is_s3, cut], ids=str
+    "state",
+    [no_server, no_name, no_token_service, token_service_is_s3, cut],
+    ids=lambda state: state.__name__,
 )
 def test_check_says_what_to_do_about_a_link_or_a_token_service_that_fails(
     console: Console, sea: Sea, state: Callable[[Console, Sea], None]

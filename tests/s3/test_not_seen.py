@@ -184,10 +184,10 @@ async def test_a_bag_that_a_dead_recorder_left_is_told_and_not_sent(robot: Robot
     path = robot.write("flight.bag")
     left = path.rename(path.with_name("flight.bag.active"))
     watcher = robot.service.watcher
-    start = watcher._now()
+    start = watcher.now()
 
     async def scan_after(seconds: float) -> list[str]:
-        watcher._now = lambda: start + seconds
+        watcher.now = lambda: start + seconds
         await watcher.scan_and_accept()
         return recorders_left(robot)
 
@@ -211,10 +211,10 @@ async def test_a_bag_that_a_dead_recorder_left_is_told_and_not_sent(robot: Robot
 async def test_a_bag_that_is_recorded_is_not_told(robot: Robot) -> None:
     path: Path = robot.logs / "flight.bag.active"
     watcher = robot.service.watcher
-    start = watcher._now()
+    start = watcher.now()
     with path.open("wb") as bag:
         for minute in range(0, 60, 9):
-            watcher._now = lambda at=minute: start + 60.0 * at
+            watcher.now = lambda at=minute: start + 60.0 * at
             bag.write(b"more")
             bag.flush()
             await watcher.scan()

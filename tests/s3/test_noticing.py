@@ -225,8 +225,8 @@ async def test_watches_that_fail_later_are_told_and_set_again(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, seldom_and_often: float
 ) -> None:
     async with watching(robot) as watcher:
-        events = watcher.noticing._events
-        changed, calls = events._changed, []
+        events = watcher.noticing.events
+        changed, calls = events.changed, []
 
         def failing(found: set[file_events.Change]) -> None:
             calls.append(found)
@@ -234,7 +234,7 @@ async def test_watches_that_fail_later_are_told_and_set_again(
                 raise OSError("the queue of events overflowed")
             changed(found)
 
-        events._changed = failing
+        events.changed = failing
         robot.write("first.ulg", 1000)
         await entered(robot, "first.ulg")
         assert len(calls) >= 1
@@ -269,7 +269,7 @@ async def test_a_network_file_system_is_scanned_often(
         "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
         f"40 21 0:40 / {robot.logs} rw shared:1 - nfs4 server:/logs rw\n"
     )
-    monkeypatch.setattr(places, "_MOUNTS", table)
+    monkeypatch.setattr(places, "MOUNTS", table)
     async with watching(robot) as watcher:
         assert watcher.noticing.interval_s == 30.0
         assert "nfs4" in watcher.noticing.blindness
@@ -314,7 +314,7 @@ def test_the_mount_that_holds_a_directory_and_those_below_it_count(
         f"32 31 0:9 / {there}/card rw master:1 - fuse.sshfs host:/ rw\n"
         f"33 31 0:9 / {there}2 rw - cifs //host/x rw\n"
     )
-    monkeypatch.setattr(places, "_MOUNTS", table)
+    monkeypatch.setattr(places, "MOUNTS", table)
 
     found = places.places_of([logs, tmp_path / "missing"])
 

@@ -173,7 +173,7 @@ async def test_it_outlasts_the_outbox(robot: Robot) -> None:
 async def test_a_process_that_drains_and_takes_nothing_in_is_no_success(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petal_s3.service.said_flight._TAKEN_S", 0.2)
+    monkeypatch.setattr("petal_s3.service.said_flight.TAKEN_S", 0.2)
     service = robot.service
     hangs = robot.build()
     assert hangs.lock.take()

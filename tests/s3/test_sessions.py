@@ -134,7 +134,7 @@ async def test_what_is_added_while_it_is_copied_belongs_to_the_next_time(
 ) -> None:
     path = written(robot, b"before\n" * 400_000)
     whole = path.read_bytes()
-    read = sessions._read
+    read = sessions.read_blocks
 
     async def grow(*args: Any) -> Any:
         async with contextlib.aclosing(read(*args)) as blocks:
@@ -143,7 +143,7 @@ async def test_what_is_added_while_it_is_copied_belongs_to_the_next_time(
                     file.write(b"after\n" * 1000)
                 yield block
 
-    monkeypatch.setattr(sessions, "_read", grow)
+    monkeypatch.setattr(sessions, "read_blocks", grow)
 
     done = await robot.finish(await enter(robot, path))
 
@@ -547,7 +547,7 @@ async def test_whatever_is_said_of_a_log_it_arrives(robot: Robot, text: str) -> 
 async def test_a_caller_that_is_cancelled_while_it_is_copied_leaves_nothing(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = sessions._read
+    read = sessions.read_blocks
 
     async def stop_in_the_middle(*args: Any) -> Any:
         async with contextlib.aclosing(read(*args)) as blocks:
@@ -555,7 +555,7 @@ async def test_a_caller_that_is_cancelled_while_it_is_copied_leaves_nothing(
             yield await anext(blocks)
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(sessions, "_read", stop_in_the_middle)
+    monkeypatch.setattr(sessions, "read_blocks", stop_in_the_middle)
     begun = asyncio.create_task(enter(robot, written(robot, b"before\n" * 1_000_000)))
     await until(lambda: spool(robot))
 
