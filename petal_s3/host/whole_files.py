@@ -101,14 +101,11 @@ def stage(folder: int, name: str, text: str, like: Path | None) -> Staged:
 
 def _before(folder: int, name: str, like: Path | None) -> os.stat_result | None:
     """The file whose owner and mode the new one gets; none where there is none."""
-    try:
-        if like is not None:
-            found = real_path(like).stat()
-        else:
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
+    there: os.stat_result | None = None
+    with contextlib.suppress(FileNotFoundError):
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    found = there if like is None else real_path(like).stat()
+    if not all(one is None or stat.S_ISREG(one.st_mode) for one in (there, found)):
         raise LedAstray(0, "it is no regular file")
     return found
 

@@ -50,7 +50,7 @@ def planted(link: Path, target: Path) -> None:
 @only_root
 @pytest.mark.guarantee(
     "attack",
-    "a link waits where `host install` writes its half-written file",
+    "a link waits where host install writes its half-written file",
     "not followed: what it leads to keeps content, owner and mode",
 )
 def test_a_link_at_the_half_written_name_is_not_followed(
@@ -71,7 +71,7 @@ def test_a_link_at_the_half_written_name_is_not_followed(
 @only_root
 @pytest.mark.guarantee(
     "attack",
-    "the file that `host install` reads and changes is another user's link to a file of root",
+    "the file that host install reads and changes is another user's link to a file of root",
     "refused: neither changed nor copied into a backup",
 )
 @pytest.mark.parametrize("name", ["proxies.yaml", "proxies.yaml.bak"])
@@ -146,7 +146,7 @@ def test_owner_and_mode_are_there_before_the_first_byte(
 
 @pytest.mark.guarantee(
     "attack",
-    "`host install --force` keeps a backup of a settings file that only its owner may read",
+    "host install --force keeps a backup of a settings file that only its owner may read",
     "the backup has the mode and the owner of its original",
 )
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
