@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
@@ -16,6 +16,7 @@ from petal_s3.cleanup import deletion
 from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake import entry
+from petal_s3.intake.file_events import FileEvents
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import queries
@@ -41,6 +42,17 @@ _AUTOPILOT = {"system": 1, "component": 1, "autopilot": 12, "type": 2}
 
 class Killed(Exception):
     """The process died while somebody waited for it."""
+
+
+class _NoEvents(FileEvents):
+    """Events come at moments of the machine's own time: in a simulation there are none."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.failure = "time is simulated"
+
+    def listen(self, folders: Sequence[str]) -> None:
+        """Nothing is listened to."""
 
 
 class Drone:
@@ -109,6 +121,7 @@ class Drone:
         service.drainer.timing.probe = world.probe
         service.drain.timing = Timing(report_s=5.0)
         service.retention.free = lambda _: world.free_bytes
+        service.watcher.noticing.events = _NoEvents()
         assert service.tokens is not None
         service.tokens.post = world.token_post  # type: ignore[method-assign]
         world.note("boot", world.boot)
