@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.database import GONE, file_id_of, in_turn, is_away, set_aside, storage_errors
 from petal_s3.outbox.outbox import Outbox
@@ -32,6 +34,8 @@ class OutboxThread:
         """The open database, to be used on its thread alone; none while it is closed."""
         self.server_s: Callable[[], int | None] = lambda: None
         """S3's time in seconds since 1970, for the journal; none while it is not known."""
+        self.now: Clock = clock.now
+        """Seconds of the clock that cannot be set."""
         self.closed_by: LocalStorageError | None = None
         """Why it could not be opened, when that was tried last."""
 
@@ -76,6 +80,7 @@ class OutboxThread:
 
     def _told_time(self, outbox: Outbox) -> Outbox:
         outbox.server_s = self.server_s
+        outbox.now = self.now
         return outbox
 
     async def rebuild(self) -> None:

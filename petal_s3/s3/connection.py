@@ -23,7 +23,7 @@ from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
-from petal_s3.s3.evidence import note_root
+from petal_s3.s3.evidence import bears_marks, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import DatelessSession, Session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
@@ -154,16 +154,22 @@ class Connection:
         signer = register_signer(self._clock, f"petal-s3v4-{uuid.uuid4().hex}")
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)  # type: ignore[arg-type]
-        events.register("response-received.s3", self._received)
         events.register("response-received.s3", note_root)
+        events.register("response-received.s3", self._received)
         events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.
         events.unregister("before-call.s3", add_expect_header)
         return client
 
-    def _received(self, response_dict: Answer | None = None, **_: object) -> None:
+    def _received(
+        self,
+        response_dict: Answer | None = None,
+        parsed_response: Answer | None = None,
+        **_: object,
+    ) -> None:
         headers = (response_dict or {}).get("headers", {})
-        if "date" in headers and not from_cache(headers):
+        told = "date" in headers and not from_cache(headers)
+        if told and bears_marks(parsed_response or {}, headers):
             self._clock.learn(headers["date"])
 
 

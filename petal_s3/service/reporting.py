@@ -82,6 +82,7 @@ class Reporter:
                 *self.advice,
                 *parts.orphans.advice,
                 *parts.retention.advice,
+                *parts.ageing.advice,
                 *parts.watcher.advice,
             ],
         }

@@ -59,6 +59,12 @@ class Call:
     peer: str = ""
     leaving: Callable[[], bool] = _never
 
+    @property
+    def announced(self) -> int:
+        """The size of its body, as its head says; 0 where it does not."""
+        told = self.headers.get("content-length", "")
+        return int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else 0
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -252,6 +252,9 @@ class Api:
         self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
+        if self.spool():  # copies of cancelled rows stay for a day
+            for row in self.get("/outbox", state="cancelled", limit=1000).json["rows"]:
+                self.plain("DELETE", f"/outbox/{row['id']}?purge=true")
         until(lambda: self.spool() == [])
 
 

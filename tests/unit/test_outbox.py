@@ -25,6 +25,7 @@ from outbox_rows import (
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox import (
+    copies,
     drain_status,
     entering,
     facts,
@@ -705,7 +706,7 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
     row_in(outbox, "uploading", "b.ulg", spooled=True)
     row_in(outbox, "queued", "c.ulg", spooled=True)
     row_in(outbox, "queued", "d.ulg")
-    assert queries.spooled(outbox) == {"/logs/b.ulg", "/logs/c.ulg"}
+    assert copies.needed(outbox) == {"/logs/b.ulg", "/logs/c.ulg"}
 
 
 def test_what_the_draining_process_says_is_read_by_others(
