@@ -29,6 +29,7 @@ class OutboxThread:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
+        self._closed = False
         self.opened: Outbox | None = None
         """The open database, to be used on its thread alone; none while it is closed."""
         self.server_s: Callable[[], int | None] = lambda: None
@@ -91,6 +92,7 @@ class OutboxThread:
 
     async def close(self) -> None:
         """Close the database and end the thread; safe to call twice."""
+        self._closed = True
         outbox, self.opened = self.opened, None
         if outbox is not None:
             loop = asyncio.get_running_loop()
@@ -106,12 +108,29 @@ class OutboxThread:
         """
         outbox = self.opened
         if outbox is None:
-            why = self.closed_by
-            if why is not None:
-                raise LocalStorageError(why.message, code=why.code) from why
-            raise LocalStorageError("The outbox is closed.", code="closed")
+            raise self.why_closed()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it was not tried yet to open it."""
+        return self.opened is None and not self._closed and self.closed_by is None
+
+    def why_closed(self) -> LocalStorageError:
+        """Why it is not open. A full disk is 507; what is over soon, or with this process, 503."""
+        if self._closed:
+            return LocalStorageError("The outbox is closed.", code="closed", status=503)
+        if self.closed_by is not None:
+            why = LocalStorageError(self.closed_by.message, code=self.closed_by.code)
+            why.__cause__ = self.closed_by
+            return why
+        return LocalStorageError(
+            "petal-s3 is starting: its outbox is not open yet.",
+            code="starting",
+            status=503,
+            retry_after_s=1,
+        )
 
 
 def _anew(old: Outbox | None, path: Path) -> Outbox:

@@ -29,7 +29,7 @@ from petal_s3.s3.http_session import DatelessSession, Session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
-from petal_s3.s3.signing import register_signer, send_md5
+from petal_s3.s3.signing import check_keys, register_signer, send_md5
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -227,7 +227,8 @@ async def _keys_in_files() -> ReadOnlyCredentials | None:
 async def own_credentials() -> str:
     """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
 
-    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds.
+    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds, or no request
+    can carry it.
     """
     try:
         found = await AioSession().get_credentials()
@@ -235,4 +236,8 @@ async def own_credentials() -> str:
         raise S3CredentialsError(
             f"AWS's own credentials cannot be used{aws_detail(error)}.", code="no_credentials"
         ) from error
-    return "" if found is None else str(found.method)
+    if found is None:
+        return ""
+    if type(found) is AioCredentials:  # others may ask the network for them
+        check_keys(await found.get_frozen_credentials())
+    return str(found.method)

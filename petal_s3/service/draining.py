@@ -77,6 +77,10 @@ class Draining:
         except LocalStorageError as error:
             self._outbox.closed_by = error
             raise
+        except OSError as error:
+            why = f"The state directory cannot be used ({error.strerror})."
+            self._outbox.closed_by = LocalStorageError(why)
+            raise
 
     async def _open_outbox(self) -> None:
         try:

@@ -10,6 +10,7 @@ from petal_s3.service.views import objects as views
 from petal_s3.service.views.sessions import CompleteUploadView
 from petal_s3.web import requests as asks
 from petal_s3.web.download import download
+from petal_s3.web.guard import read_only
 from petal_s3.web.multipart_form import Form
 from petal_s3.web.routing import Call, Reply, Route, no_bytes
 
@@ -37,7 +38,9 @@ async def head(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
 
 
 async def presign(service: Service, ask: asks.PresignAsk, _: Call) -> Reply:
-    """A URL that opens one object for a while."""
+    """A URL that opens one object for a while; one that adds an object changes the bucket."""
+    if ask.method == "PUT" and service.settings.rest_read_only:
+        raise read_only()
     return Reply(await signing.presign(service, ask.s3_key, ask.expires, method=ask.method))
 
 

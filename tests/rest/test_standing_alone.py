@@ -142,7 +142,7 @@ def test_no_address_that_others_reach_is_bound_without_a_token(stand: Standing, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
 def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
-    Guard(host, None)
+    Guard(bound=host)
 
 
 @pytest.mark.guarantee(
@@ -490,6 +490,56 @@ def parsed_once(api: Api, text: bytes) -> int:
     with socket.create_connection(api.address, timeout=10) as wire:
         wire.sendall(text)
         return parsed(wire.recv(65536)).status
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "more slow uploads and slow requests at once than the stand-alone server has connections",
+    "the surplus is answered 503, and short calls are answered as ever",
+)
+def test_slow_bodies_leave_connections_to_short_calls(
+    _s3_server: EmbeddedS3, tmp_path: Path
+) -> None:
+    head = f"Host: 127.0.0.1\r\nContent-Type: {FORM}\r\nContent-Length: 1000000\r\n\r\n"
+    json = "Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+    slow: list[socket.socket] = []
+    with standing(_s3_server, tmp_path, most=40, request_timeout=60) as stand:
+        api = stand.api
+        try:
+            for number in range(60):
+                for text in (
+                    f"POST /bucket/upload HTTP/1.1\r\n{head}",
+                    f"POST /flight HTTP/1.1\r\n{json}",
+                ):
+                    wire = socket.create_connection(api.address, timeout=10)
+                    wire.sendall(text.encode())
+                    slow.append(wire)
+                if number % 10 == 9:
+                    told = api.get("/health")
+                    assert (told.status, told.took_s < 5) == (200, True)
+            refused = parsed(slow[-1].recv(65536))
+            assert (refused.status, refused.code) == (503, "too_many")
+            assert refused.headers["retry-after"]
+            assert api.get("/status").status == 200
+            for wire in slow:
+                wire.close()
+            until(lambda: wires(api) <= 2)
+            assert api.upload(log(), "after-it.ulg").status == 200
+        finally:
+            for wire in slow:
+                wire.close()
+
+
+def test_while_it_starts_it_says_not_now(_s3_server: EmbeddedS3, tmp_path: Path) -> None:
+    with standing(_s3_server, tmp_path, started=False) as stand:
+        for method, path in (("GET", "/status"), ("GET", "/outbox"), ("POST", "/landed")):
+            told = stand.api.ask(method, path)
+            assert (told.status, told.code) == (503, "starting"), (path, told)
+            assert told.headers["retry-after"] == "1"
+        told = stand.api.upload(log(), "early.ulg")
+        assert told.status == 503
+        stand.thread.run(stand.service.start())
+        assert stand.api.get("/status").status == 200
 
 
 # -- those who leave

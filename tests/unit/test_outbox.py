@@ -828,3 +828,12 @@ async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
     with pytest.raises(LocalStorageError) as caught:
         await db(queries.counts)
     assert (caught.value.code, caught.value.message) == ("closed", "The outbox is closed.")
+    assert caught.value.status == 503, "no disk is full"
+
+
+async def test_an_outbox_that_is_not_open_yet_says_so(tmp_path: Path) -> None:
+    db = OutboxThread(tmp_path / "outbox.db")
+    with pytest.raises(LocalStorageError) as caught:
+        await db(queries.counts)
+    assert (caught.value.code, caught.value.status) == ("starting", 503)
+    await db.close()
