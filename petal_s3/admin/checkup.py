@@ -16,8 +16,8 @@ from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
 from petal_s3.core.settings import MIB, Settings
 from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
-from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError
-from petal_s3.intake.log_directories import find_named, log_directories
+from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError, plain
+from petal_s3.intake.log_directories import LogDirectory, find_named, log_directories, look_through
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
@@ -145,19 +145,32 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     if not settings.log_dirs:
         yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
     for place in log_directories(settings):
-        directory = place.directory
-        named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
-        try:
-            os.scandir(directory).close()
-        except FileNotFoundError:
-            advice = f"Make it, or set {named}: until then no log is found there."
-            yield Finding(check, "warning", f"{directory} is not there", advice)
-        except OSError as error:
-            found = f"{directory} cannot be read ({error.strerror})"
-            yield Finding(check, "failed", found, "Let this user read it.")
-        else:
-            number = len(find_named([directory], place.kinds))
-            yield Finding(check, "ok", f"{directory} holds {number} logs")
+        yield _log_directory(check, place)
+    tops = {os.path.realpath(directory) for directory in settings.directories}
+    for folder, why in sorted(look_through(settings).unread.items()):
+        if folder not in tops:
+            yield _cannot_be_read(check, folder, why)
+
+
+def _log_directory(check: str, place: LogDirectory) -> Finding:
+    directory = place.directory
+    named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
+    try:
+        os.scandir(directory).close()
+    except FileNotFoundError:
+        advice = f"Make it, or set {named}: until then no log is found there."
+        return Finding(check, "warning", f"{directory} is not there", advice)
+    except NotADirectoryError:
+        return Finding(check, "failed", f"{directory} is no directory", f"Set {named}.")
+    except OSError as error:
+        return _cannot_be_read(check, str(directory), str(error.strerror))
+    number = len(find_named([directory], place.kinds))
+    return Finding(check, "ok", f"{directory} holds {number} logs")
+
+
+def _cannot_be_read(check: str, folder: str, why: str) -> Finding:
+    found = f"{plain(folder)} cannot be read ({why}): logs in it are not seen"
+    return Finding(check, "failed", found, "Let this user read it.")
 
 
 def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:

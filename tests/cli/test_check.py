@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +359,38 @@ def test_log_directories_that_are_not_there_are_a_warning(console: Console, at_s
 
     assert answer.code == 0
     assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
+
+
+def test_a_folder_in_a_log_directory_that_cannot_be_read_is_a_failure(
+    console: Console, at_sea: Sea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.write("flight.ulg")
+    unread = console.logs / "2025-07-27"
+    unread.mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
+        if str(folder) == str(unread):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    answer = check(console)
+
+    assert answer.code == 1
+    found = state(answer, "failed")["log directories"]["found"]
+    assert f"{unread} cannot be read (Permission denied)" in found
+    assert "holds 1 logs" in state(answer, "ok")["log directories"]["found"]
+
+
+def test_a_file_in_place_of_a_log_directory_is_a_failure(console: Console, at_sea: Sea) -> None:
+    file = console.directory / "file"
+    file.write_text("no directory")
+
+    answer = check(console, PETAL_S3_LOG_DIRS=str(file))
+
+    assert answer.code == 1
+    assert f"{file} is no directory" in state(answer, "failed")["log directories"]["found"]
 
 
 def test_a_source_is_looked_at_as_a_log_directory(console: Console, sea: Sea) -> None:
