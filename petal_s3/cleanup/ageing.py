@@ -29,7 +29,7 @@ JUMPED = (
 async def note_ages(outbox: OutboxThread, server_clock: ServerClock) -> Ages:
     """Carry the count of ages on; raises :class:`LocalStorageError`."""
     moment = Moment(server_clock.steady(), server_clock.wall(), server_clock.agreed_s)
-    return await outbox(ages.note, moment)
+    return await outbox(ages.carry_on, moment)
 
 
 class Ageing:

@@ -77,7 +77,7 @@ def count(outbox: Outbox) -> float:
     return _now(outbox, outbox.now()).count
 
 
-def note(outbox: Outbox, moment: Moment) -> Ages:
+def carry_on(outbox: Outbox, moment: Moment) -> Ages:
     """Carry the count on to ``moment``, and see whether S3's clock has jumped."""
     before = _kept(outbox)
     ages = _now(outbox, moment.now)

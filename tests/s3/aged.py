@@ -30,5 +30,5 @@ async def older(robot: Robot, row: Row, seconds: float) -> None:
 
 
 def _carry_on(outbox: Outbox, seconds: float) -> None:
-    now = ages.note(outbox, ages.Moment(outbox.now(), 0.0, None))
+    now = ages.carry_on(outbox, ages.Moment(outbox.now(), 0.0, None))
     facts.keep(outbox, "ages", json.dumps(asdict(replace(now, count=now.count + seconds))))

@@ -40,7 +40,7 @@ class Device:
         self.true += seconds
         s3 = self.true + self.s3_off_s if self.online else None
         moment = Moment(self.outbox.now(), self.true + self.wall_off_s, s3)
-        return ages.note(self.outbox, moment)
+        return ages.carry_on(self.outbox, moment)
 
 
 @pytest.fixture
