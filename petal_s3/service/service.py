@@ -122,6 +122,8 @@ class Service:
         self.stopping = True
         tasks, self._tasks = self._tasks, []
         await cancel_and_wait(*tasks, *self.drain.tasks)
+        for body in list(self.objects.at_end):
+            await body.close()
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
