@@ -233,6 +233,11 @@ def changes(outbox: Outbox) -> int:
     return outbox.sql.db.conn.total_changes
 
 
+def written(outbox: Outbox) -> tuple[int, int]:
+    """Another value where this process or another one has written."""
+    return changes(outbox), version(outbox)
+
+
 def version(outbox: Outbox) -> int:
     """A number that changes when another process has written."""
     return int(outbox.sql.record("PRAGMA data_version")["data_version"])

@@ -16,6 +16,7 @@ class Found:
     """How many logs there are in each condition, and what is in the way of those not up yet.
 
     ``settling``: files that have changed a moment ago; ``unscanned``: files that no scan has seen.
+    ``held``: files that are taken only after the flight.
     ``trouble``: why there may be logs that are not counted at all.
     """
 
@@ -25,12 +26,13 @@ class Found:
     drained: bool
     reason: Reason | None
     trouble: Reason | None
+    held: int = 0
 
     @property
     def open(self) -> int:
         """How many logs are known that are not up yet, and may still be."""
         rows = self.counts["queued"] + self.counts["uploading"]
-        return rows + self.settling + self.unscanned
+        return rows + self.settling + self.held + self.unscanned
 
 
 def headline(found: Found) -> Reason:
@@ -65,6 +67,7 @@ def _under_way(found: Found) -> Reason:
         (going, "is on the way", "are on the way"),
         (waiting, "is waiting", "are waiting"),
         (found.settling, "has just been written", "have just been written"),
+        (found.held, "is found and taken after the flight", "are found and taken after the flight"),
         (found.unscanned, "is not in the outbox yet", "are not in the outbox yet"),
         (counts["dead"], "cannot be sent", "cannot be sent"),
     ):
@@ -74,7 +77,8 @@ def _under_way(found: Found) -> Reason:
     if why is not None:
         return Reason(why.code, f"{sentence}: {why.sentence}")
     code = "uploading" if going else "its_turn" if waiting else ""
-    return Reason(code or ("settling" if found.settling else "unscanned"), f"{sentence}.")
+    code = code or ("settling" if found.settling else "unscanned" if found.unscanned else "armed")
+    return Reason(code, f"{sentence}.")
 
 
 def _doubtful(found: Found, trouble: Reason) -> Reason:

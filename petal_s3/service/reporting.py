@@ -48,7 +48,8 @@ class Reporter:
         """How the drain of this process is now."""
         parts, base = self._parts, self._base
         now, link_state, block = base.now(), base.s3.server.link_state, parts.drainer.block
-        reason, settling = parts.gate.reason(), parts.watcher.settling.paths
+        reason, held = parts.gate.reason(), set(parts.watcher.held)
+        settling = [path for path in parts.watcher.settling.paths if path not in held]
         blocked = block is not None and reason is not None and reason.code == block.code
         found = {
             "pid": os.getpid(),
@@ -69,6 +70,7 @@ class Reporter:
             "moving": {row_id: live.moved for row_id, live in parts.uploader.live.items()},
             "settling": settling[:_SHOWN_SETTLING],
             "settling_count": len(settling),
+            "held": len(held),
             "trouble": parts.watcher.trouble,
             "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
         }

@@ -62,7 +62,7 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
     )
     lies = look_through(settings)
     unseen = len(queries.unseen(outbox, list(lies.files.items())))
-    unscanned = max(0, unseen - seen.live.settling_count)
+    unscanned = max(0, unseen - seen.live.watched)
     return replace(seen, unscanned=unscanned, trouble=lies.trouble, unread=len(lies.unread))
 
 

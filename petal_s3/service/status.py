@@ -51,8 +51,14 @@ class Report(View):
     moving: dict[int, int] = Field(default_factory=dict)
     settling: list[str] = Field(default_factory=list)
     settling_count: int = 0
+    held: int = 0
     trouble: str = ""
     advice: list[str] = Field(default_factory=list)
+
+    @property
+    def watched(self) -> int:
+        """How many files it has seen that are no rows yet."""
+        return self.settling_count + self.held
 
     @property
     def held_up(self) -> Reason | None:
@@ -174,7 +180,9 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     trouble = troubles[0] if troubles else None
     own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
     why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
-    found = Found(counts, live.settling_count, seen.unscanned, seen.drained, why, trouble)
+    found = Found(
+        counts, live.settling_count, seen.unscanned, seen.drained, why, trouble, live.held
+    )
     why = (why if found.open else None) or trouble
     said = headline(found)
     rate = live.rate_bytes_s
@@ -199,6 +207,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         outbox=str(outbox.path),
         drained_by=seen.drained_by,
         settling=live.settling,
+        held=live.held,
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,

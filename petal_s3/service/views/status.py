@@ -65,6 +65,7 @@ class StatusView(View):
     settling: list[str] = Field(
         description="files that are watched until they no longer change; at most 20"
     )
+    held: int = Field(description="files that no longer change and are taken only after the flight")
     unscanned: int = Field(description="files in the log directories that no scan has seen yet")
     trouble: str = Field(
         description="why there may be logs that are counted nowhere; empty: there is none"
@@ -85,6 +86,7 @@ class LandedView(View):
 
     found: int = Field(description="new files that are waited for")
     enqueued: int = Field(description="of these, taken at once")
+    reason: str = Field(description="why the others were not; empty: all were")
     trouble: str = Field(description="why there may be more that was not seen; empty: all was read")
 
 
