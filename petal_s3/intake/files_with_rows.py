@@ -13,6 +13,7 @@ from petal_s3.intake.settling import FoundFile
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
 from petal_s3.outbox import identities, queries
+from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import printable
 
 _CHUNK = 500
@@ -37,6 +38,11 @@ async def was_rotated(intake: Intake, path: str, identity: Identity) -> bool:
         if not await run_in(intake.files, _has_name, row.path, identity):
             followed |= await intake.outbox(identities.change_path, row, path) is not None
     return followed
+
+
+def written(outbox: Outbox) -> tuple[int, int]:
+    """Another value where this process or another one has written."""
+    return queries.changes(outbox), queries.version(outbox)
 
 
 def _has_name(path: str, identity: Identity) -> bool:

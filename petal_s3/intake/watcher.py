@@ -12,14 +12,14 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
-from petal_s3.intake.files_with_rows import was_rotated, without_row
+from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of, look_through
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.unclosed import UnclosedBags
 from petal_s3.intake.writers import locked
-from petal_s3.outbox import identities, queries
+from petal_s3.outbox import identities
 from petal_s3.outbox.rows import printable
 
 log = logging.getLogger("petal_s3")
@@ -177,7 +177,7 @@ class Watcher:
 
     async def _forget_entered(self) -> None:
         """Watch no longer what somebody has enqueued by its path meanwhile: it has its row."""
-        changed = await self._intake.outbox(queries.written)
+        changed = await self._intake.outbox(written)
         if changed == self._looked_at:
             return
         left = {path for path, _ in await without_row(self._intake, self.settling.files)}

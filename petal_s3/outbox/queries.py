@@ -217,6 +217,15 @@ def counts(outbox: Outbox) -> dict[str, int]:
     return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
 
 
+def gone(outbox: Outbox) -> int:
+    """Number of proven rows whose object was seen to be gone."""
+    record = outbox.sql.record(
+        "SELECT count(*) AS number FROM log INDEXED BY seen_gone"
+        " WHERE state = 'verified' AND gone != ''"
+    )
+    return int(record["number"])
+
+
 def backlog(outbox: Outbox) -> tuple[int, Row | None]:
     """Bytes not yet confirmed, and the row that has waited longest."""
     record = outbox.sql.record(f"SELECT sum(unsent) AS unsent FROM tally WHERE {OPEN}")
@@ -231,11 +240,6 @@ def backlog(outbox: Outbox) -> tuple[int, Row | None]:
 def changes(outbox: Outbox) -> int:
     """A number that changes when this process has written."""
     return outbox.sql.db.conn.total_changes
-
-
-def written(outbox: Outbox) -> tuple[int, int]:
-    """Another value where this process or another one has written."""
-    return changes(outbox), version(outbox)
 
 
 def version(outbox: Outbox) -> int:

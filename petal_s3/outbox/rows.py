@@ -103,6 +103,7 @@ class Row:
     stored_at: int | None = None
     read_back: str | None = None
     dismissed: bool = False
+    gone: str = ""
 
     @property
     def media_type(self) -> str:

@@ -260,3 +260,10 @@ def m011_journal(db: Database) -> None:
         " reason TEXT NOT NULL)"
     )
     db.conn.execute("CREATE INDEX journal_of ON journal (row_id, id)")
+
+
+@migrations()
+def m012_gone(db: Database) -> None:
+    """Of a proven row: why its object was seen not to be there any more as it was proven."""
+    db.conn.execute("ALTER TABLE log ADD COLUMN gone TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("CREATE INDEX seen_gone ON log (id) WHERE state = 'verified' AND gone != ''")

@@ -91,6 +91,7 @@ class Overview:
                 rows={str(state): number for state, number in status.counts.items()},
                 settling=(await self.seen()).live.settling_count,
                 held=status.held,
+                gone=status.gone,
                 unscanned=status.unscanned,
                 unread=status.unread,
                 trouble=bool(status.trouble),

@@ -150,6 +150,8 @@ def row_reason(row: Row, seen: Seen) -> Reason | None:
     What holds up every row comes first. What the row itself remembers of that kind is of its last
     attempt, and over where it holds no longer.
     """
+    if row.state == "verified" and row.gone:
+        return reason("object_gone")
     if row.settled:
         return reason(row.code, row.reason) if row.reason else None
     held_up = seen.held_up
@@ -180,9 +182,8 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     trouble = troubles[0] if troubles else None
     own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
     why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
-    found = Found(
-        counts, live.settling_count, seen.unscanned, seen.drained, why, trouble, live.held
-    )
+    waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
+    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone)
     why = (why if found.open else None) or trouble
     said = headline(found)
     rate = live.rate_bytes_s
@@ -208,6 +209,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         drained_by=seen.drained_by,
         settling=live.settling,
         held=live.held,
+        gone=gone,
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
