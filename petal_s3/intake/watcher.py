@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from pathlib import Path
 
 from petal_s3.core import clock
@@ -127,7 +128,7 @@ class Watcher:
         self._note_unread(found.trouble)
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
-        self._unclosed.note(found.unclosed, writing, self.now())
+        self._unclosed.note(found.unclosed, writing, self.now(), time.time())
         await self.noticing.ended(found, intake.files)
         return new
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
@@ -102,6 +102,7 @@ class Seen:
     unscanned: int = 0
     trouble: str = ""
     unread: int = 0
+    advice: Sequence[str] = ()
     deferred: str = ""
     now: float = 0.0
     wall: float = 0.0
@@ -213,7 +214,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
-        advice=live.advice,
+        advice=list(dict.fromkeys([*live.advice, *seen.advice])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
     )
 

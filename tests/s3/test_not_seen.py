@@ -290,3 +290,19 @@ async def test_a_bag_that_is_recorded_is_not_told(robot: Robot) -> None:
             bag.flush()
             await watcher.scan()
             assert recorders_left(robot) == []
+
+
+async def test_a_bag_that_was_left_long_ago_is_told_by_a_fresh_process(robot: Robot) -> None:
+    path = robot.write("flight.bag")
+    left = path.rename(path.with_name("flight.bag.active"))
+    settings = robot.service.settings
+    assert snapshot.read_status(settings, 0).advice == []
+    long_ago = left.stat().st_mtime - 7200
+    os.utime(left, (long_ago, long_ago))
+
+    [told] = snapshot.read_status(settings, 0).advice
+    assert "flight.bag.active" in told
+    await robot.service.scan()
+    assert recorders_left(robot) == [told]
+    with left.open("ab"):
+        assert snapshot.read_status(settings, 0).advice == []
