@@ -279,3 +279,10 @@ def m012_ages(db: Database) -> None:
         "CREATE INDEX kept_copy ON log (size, name, asked_key)"
         " WHERE spooled = 1 AND state IN ('dead', 'cancelled') AND local = 'kept'"
     )
+
+
+@migrations()
+def m013_gone(db: Database) -> None:
+    """Of a proven row: why its object was seen not to be there any more as it was proven."""
+    db.conn.execute("ALTER TABLE log ADD COLUMN gone TEXT NOT NULL DEFAULT ''")
+    db.conn.execute("CREATE INDEX seen_gone ON log (id) WHERE state = 'verified' AND gone != ''")

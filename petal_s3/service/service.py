@@ -147,7 +147,7 @@ class Service:
         """A flight has ended: scan now, take what has settled."""
         found, enqueued = await self.watcher.scan_and_accept()
         await self.drainer.pause.retry_now()
-        return LandedView(found=found, enqueued=enqueued, trouble=self.watcher.trouble)
+        return self.overview.landed(found, enqueued)
 
     async def enqueue(
         self,
