@@ -15,7 +15,7 @@ from rich.text import Text
 from petal_s3.errors import plain
 from petal_s3.logs.sniff import shown_name
 from petal_s3.service.views.rows import RowView, percent
-from petal_s3.service.views.status import StatusView, spoken_s, tries_of
+from petal_s3.service.views.status import StatusView, spoken_s, tries_of, trouble_of
 from petal_s3.service.views.view import View
 
 V = TypeVar("V", bound=View)
@@ -46,7 +46,9 @@ def status_view(
     status, rows = _harmless(status), [_harmless(row) for row in rows]
     notes = [plain(note) for note in notes]
     dead = [row for row in rows if row.state == "dead"]
+    trouble = trouble_of(status)
     parts: list[RenderableType] = [Text(status.headline, style="bold")]
+    parts += [trouble] if trouble else []
     living = [row for row in rows if row.state != "dead"]
     if living:
         parts += ["", _table(status, living), *_not_shown(status, living), ""]

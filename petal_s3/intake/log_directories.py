@@ -23,6 +23,9 @@ from petal_s3.objects.ownership import KeyOwnership
 
 _MAX_DEPTH = 16
 _UNCLOSED = ".bag.active"
+NO_DIRECTORY = os.strerror(errno.ENOTDIR)
+"""Why a log directory is unread in whose place something else lies."""
+_GIVE = "Give the user of petal-s3 the right to read it."
 _STAMPED = "{timestamp}_{name}"
 _OTHER_KINDS = ALL_KINDS - FLIGHT_KINDS
 # With these names and this time the keys of a template are checked at start.
@@ -139,9 +142,10 @@ class Found:
             return ""
         path, why = min(self.unread.items())
         more = f" and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+        advice = "Make it one, or set another." if why == NO_DIRECTORY else _GIVE
         return (
             f"The log directory {plain(path)}{more} cannot be read ({why}): logs in it are not"
-            " seen. Give the user of petal-s3 the right to read it."
+            f" seen. {advice}"
         )
 
 
@@ -186,7 +190,7 @@ def _walk(directory: str, depth: int, kinds: frozenset[str], found: Found) -> No
     try:
         entries = list(os.scandir(directory))
     except OSError as error:
-        _unread(directory, error, found)
+        _unread(directory, error, found, top=depth == _MAX_DEPTH)
         return
     found.folders.append(directory)
     for entry in entries:
@@ -206,10 +210,14 @@ def _walk(directory: str, depth: int, kinds: frozenset[str], found: Found) -> No
             _unread(directory, error, found)
 
 
-def _unread(directory: str, error: OSError, found: Found) -> None:
-    """Note a folder that may hold logs and cannot be read, unless it is not there (any more)."""
+def _unread(directory: str, error: OSError, found: Found, *, top: bool = False) -> None:
+    """Note a folder that may hold logs and cannot be read, unless it is not there (any more).
+
+    ``top``: it is one of the settings; then it counts, too, where something else lies there.
+    """
     check_descriptors(error)
-    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+    away = {errno.ENOENT} if top else {errno.ENOENT, errno.ENOTDIR}
+    if error.errno not in away:
         found.unread[directory] = os.strerror(error.errno or errno.EIO)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from petal_s3.service.reasons import Reason, reason
 from petal_s3.service.views.view import RowState
 
+_MORE = ", and there may be more"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -67,7 +69,7 @@ def _under_way(found: Found) -> Reason:
         (counts["dead"], "cannot be sent", "cannot be sent"),
     ):
         said += [f"{number} {one if number == 1 else many}"] if number else []
-    sentence = ", ".join(said)
+    sentence = ", ".join(said) + (_MORE if found.trouble is not None else "")
     why = found.reason or found.trouble
     if why is not None:
         return Reason(why.code, f"{sentence}: {why.sentence}")
@@ -80,7 +82,7 @@ def _doubtful(found: Found, trouble: Reason) -> Reason:
     up, dead = found.counts["verified"], found.counts["dead"]
     said = [f"{_logs(up)} up"] if up else []
     said += [f"{dead} cannot be sent"] if dead else []
-    sentence = f"{', '.join(said)}, and there may be more: " if said else ""
+    sentence = f"{', '.join(said)}{_MORE}: " if said else ""
     return Reason(trouble.code, f"{sentence}{trouble.sentence}")
 
 

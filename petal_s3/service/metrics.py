@@ -21,6 +21,8 @@ class Figures:
     rows: Mapping[str, int]
     settling: int
     unscanned: int
+    unread: int
+    trouble: bool
     backlog_bytes: int
     oldest_unsent_s: int
     link: Link
@@ -66,6 +68,8 @@ class _Collector:
 def _gauges(f: Figures) -> Iterable[tuple[str, str, int]]:
     yield "settling_files", "Files that have changed a moment ago.", f.settling
     yield "unscanned_files", "Files in the log directories that no scan has seen.", f.unscanned
+    yield "unread_directories", "Log directories and folders that cannot be read.", f.unread
+    yield "trouble", "1: there may be logs that nothing here counts.", int(f.trouble)
     yield "backlog_bytes", "Left to send.", f.backlog_bytes
     yield "oldest_unsent_seconds", "Age of the oldest unsent log.", f.oldest_unsent_s
     if f.link != "unknown":  # no sample is better than a false alarm

@@ -65,8 +65,9 @@ class Overview:
     async def status(self) -> StatusView:
         """How things are."""
         seen = await self.seen()
-        unscanned = await self._unscanned.count(seen.live)
-        seen = replace(seen, unscanned=unscanned, trouble=self._unscanned.trouble)
+        looked = self._unscanned
+        unscanned = await looked.count(seen.live)
+        seen = replace(seen, unscanned=unscanned, trouble=looked.trouble, unread=looked.unread)
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
     async def metrics(self) -> str:
@@ -80,6 +81,8 @@ class Overview:
                 rows={str(state): number for state, number in status.counts.items()},
                 settling=(await self.seen()).live.settling_count,
                 unscanned=status.unscanned,
+                unread=status.unread,
+                trouble=bool(status.trouble),
                 backlog_bytes=status.backlog_bytes,
                 oldest_unsent_s=status.oldest_unsent_s or 0,
                 link=status.link,

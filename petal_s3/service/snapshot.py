@@ -63,7 +63,7 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
     lies = look_through(settings)
     unseen = len(queries.unseen(outbox, list(lies.files.items())))
     unscanned = max(0, unseen - seen.live.settling_count)
-    return replace(seen, unscanned=unscanned, trouble=lies.trouble)
+    return replace(seen, unscanned=unscanned, trouble=lies.trouble, unread=len(lies.unread))
 
 
 def last_report(settings: Settings) -> Report:
@@ -102,7 +102,13 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
 
 def _nothing_yet(path: Path, lies: Found) -> SnapshotView:
     """How things are before there is an outbox; ``lies``: what is in the log directories."""
-    seen = Seen(unscanned=len(lies.files), trouble=lies.trouble, now=clock.now(), wall=time.time())
+    seen = Seen(
+        unscanned=len(lies.files),
+        trouble=lies.trouble,
+        unread=len(lies.unread),
+        now=clock.now(),
+        wall=time.time(),
+    )
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))
         found = summary(empty, seen, "")

@@ -86,15 +86,16 @@ class Seen:
 
     ``drained_by``: the process that uploads, none where none does; then of ``report`` counts only
     what outlives its process. ``unscanned``: files in the log directories that no scan has seen;
-    ``trouble``: why they could not all be looked at. ``deferred``: why the drain of this process
-    cannot begin. ``now``: seconds since boot, ``wall``: seconds since 1970, as this device has
-    them.
+    ``trouble``: why they could not all be looked at, ``unread``: in how many folders.
+    ``deferred``: why the drain of this process cannot begin. ``now``: seconds since boot,
+    ``wall``: seconds since 1970, as this device has them.
     """
 
     report: Report = NO_REPORT
     drained_by: int | None = None
     unscanned: int = 0
     trouble: str = ""
+    unread: int = 0
     deferred: str = ""
     now: float = 0.0
     wall: float = 0.0
@@ -168,7 +169,9 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     left, oldest = _left(outbox, seen)
     # A process that cannot write cannot report that either: it is seen from outside.
     full = no_room(outbox.path.parent)
-    trouble = reason("storage_full", full) if full else seen.cannot_look
+    troubles = [reason("storage_full", full)] if full else []
+    troubles += [seen.cannot_look] if seen.cannot_look else []
+    trouble = troubles[0] if troubles else None
     own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
     why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
     found = Found(counts, live.settling_count, seen.unscanned, seen.drained, why, trouble)
@@ -197,6 +200,8 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         drained_by=seen.drained_by,
         settling=live.settling,
         unscanned=seen.unscanned,
+        trouble=" ".join(one.sentence for one in troubles),
+        unread=seen.unread,
         advice=live.advice,
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
     )

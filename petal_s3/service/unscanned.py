@@ -27,6 +27,8 @@ class Unscanned:
         self._paths: list[str] = []
         self.trouble = ""
         """Why not every directory could be looked through; empty where all were."""
+        self.unread = 0
+        """How many folders could not."""
         self._rests_until = float("-inf")
         self._mark: tuple[int, int] = (-1, -1)
         self._looking = asyncio.Lock()
@@ -47,7 +49,7 @@ class Unscanned:
         base, began = self._base, self._base.now()
         with contextlib.suppress(LocalStorageError):  # the watcher tells it
             found = await base.files.run(look_through, base.settings)
-            self.trouble = found.trouble
+            self.trouble, self.unread = found.trouble, len(found.unread)
             self._paths = await self._without_row(list(found.files.items()))
         now = base.now()
         self._rests_until = now + max(_REST_S, _SHARE * (now - began))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from petal_s3.service.views.rows import RowView, percent
-from petal_s3.service.views.status import StatusView, spoken_s, tries_of
+from petal_s3.service.views.status import StatusView, spoken_s, tries_of, trouble_of
 
 # No script, nothing from elsewhere: a file may be called anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
@@ -43,7 +43,7 @@ def _facts(status: StatusView) -> list[str]:
     """What the headline does not say, a sentence each."""
     heard = status.link_seen_s
     ago = "" if heard is None else f" (S3 answered {spoken_s(heard)} ago)"
-    facts = []
+    facts = [trouble_of(status)] if trouble_of(status) else []
     if status.backlog_bytes:
         pace = f" at {_size(status.rate_bytes_s)}/s" if status.rate_bytes_s else ""
         left = "" if status.eta_s is None else f", about {spoken_s(status.eta_s)}"

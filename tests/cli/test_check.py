@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 from account import Account
 from console import HOME, MACHINE, Answer, Console, Sea
 
+from petal_s3.core.settings_loading import check_settings
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.service import no_login
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [
@@ -335,6 +339,19 @@ def test_a_running_host_is_not_disturbed(console: Console, at_sea: Sea) -> None:
     assert all(key.startswith(f"{HOME}tmp/check-") for key in stored), "no log is sent"
 
 
+def test_it_says_that_the_host_has_no_login(console: Console, at_sea: Sea) -> None:
+    said = "The host has no login: whoever reaches its port may read this machine's logs"
+    assert state(check(console), "ok")["REST"]["found"].startswith(said)
+    console.type("enqueue", console.write("a.ulg"))
+    advice = no_login.advice(check_settings({"bucket_name": "logs"}))
+    with console.host(machine_id=MACHINE, advice=advice):
+        told = state(check(console), "warning")["REST"]
+        assert told["found"].startswith(said)
+        assert "PETAL_S3_API_TOKEN" in told["advice"]
+        locked = check(console, PETAL_S3_API_TOKEN="a-token-of-forty-characters")
+        assert "/test/bucket/ is open" in state(locked, "ok")["REST"]["found"]
+
+
 def test_an_outbox_that_no_process_drains_is_a_warning(console: Console, at_sea: Sea) -> None:
     console.type("enqueue", console.write("a.ulg"))
 
@@ -359,6 +376,38 @@ def test_log_directories_that_are_not_there_are_a_warning(console: Console, at_s
 
     assert answer.code == 0
     assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
+
+
+def test_a_folder_in_a_log_directory_that_cannot_be_read_is_a_failure(
+    console: Console, at_sea: Sea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.write("flight.ulg")
+    unread = console.logs / "2025-07-27"
+    unread.mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
+        if str(folder) == str(unread):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    answer = check(console)
+
+    assert answer.code == 1
+    found = state(answer, "failed")["log directories"]["found"]
+    assert f"{unread} cannot be read (Permission denied)" in found
+    assert "holds 1 logs" in state(answer, "ok")["log directories"]["found"]
+
+
+def test_a_file_in_place_of_a_log_directory_is_a_failure(console: Console, at_sea: Sea) -> None:
+    file = console.directory / "file"
+    file.write_text("no directory")
+
+    answer = check(console, PETAL_S3_LOG_DIRS=str(file))
+
+    assert answer.code == 1
+    assert f"{file} is no directory" in state(answer, "failed")["log directories"]["found"]
 
 
 def test_a_source_is_looked_at_as_a_log_directory(console: Console, sea: Sea) -> None:

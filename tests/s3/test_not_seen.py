@@ -64,7 +64,7 @@ async def test_a_folder_that_cannot_be_read_is_told(
     assert os.strerror(error) in landed.trouble
     assert robot.service.watcher.trouble == landed.trouble
     assert robot.service.reporter.report().trouble == landed.trouble
-    assert landed.trouble in snapshot.hints(robot.service.settings)
+    assert snapshot.read_status(robot.service.settings, 0).trouble == landed.trouble
     assert await rows(robot) == []
 
     closed.folders.clear()
@@ -103,6 +103,31 @@ async def test_a_folder_whose_files_may_not_be_looked_at_is_told(
 
     monkeypatch.setattr(os, "scandir", lambda folder: [Entry(one) for one in real(folder)])
     assert str(robot.logs) in (await robot.service.landed()).trouble
+
+
+async def test_a_file_in_place_of_a_log_directory_is_told(robot: Robot) -> None:
+    file = robot.tmp / "file"
+    file.write_text("no directory")
+    service = await robot.restart(log_dirs=f"{robot.logs}:{file}:{file}/below")
+    landed = await service.landed()
+    said, outside = await service.status(), snapshot.read_status(service.settings, 0)
+    assert f"{file} and 1 more cannot be read (Not a directory)" in landed.trouble
+    assert (said.code, said.trouble, outside.trouble) == ("unread", *[landed.trouble] * 2)
+
+
+async def test_a_folder_that_becomes_a_file_while_it_is_looked_through_is_no_trouble(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (robot.logs / "folder").mkdir()
+    real = os.scandir
+
+    def replaced(folder: str) -> Any:
+        if str(folder).endswith("/folder"):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", replaced)
+    assert (await robot.service.landed()).trouble == ""
 
 
 async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> None:

@@ -226,6 +226,15 @@ async def test_a_directory_that_cannot_be_read_is_not_one_without_logs(
     assert (said.code, outside.code) == ("unread", "unread")
     assert "cannot be read (Permission denied)" in said.headline
     assert said.headline == outside.headline
+    assert "petal_s3_unread_directories 1.0" in await service.overview.metrics()
+    assert "petal_s3_trouble 1.0" in await service.overview.metrics()
+
+    row = await robot.land()
+    said, outside = await service.status(), read_status(service.settings, 10)
+    assert row.state == "queued"
+    assert "there may be more" in said.headline
+    assert (said.trouble, said.unread) == (outside.trouble, outside.unread)
+    assert said.trouble.startswith(f"The log directory {closed} cannot be read")
 
 
 # -- how far, how fast

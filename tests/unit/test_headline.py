@@ -77,7 +77,19 @@ def found(**more: Any) -> Found:
         (
             {"queued": 1, "trouble": TROUBLE},
             "trouble",
-            "No log is up, 1 is waiting: /logs cannot be read (Permission denied).",
+            "No log is up, 1 is waiting, and there may be more: /logs cannot be read"
+            " (Permission denied).",
+        ),
+        (
+            {
+                "verified": 1,
+                "unscanned": 1,
+                "drained": False,
+                "reason": NO_DRAIN,
+                "trouble": TROUBLE,
+            },
+            "no_drain",
+            f"1 log is up, 1 is not in the outbox yet, and there may be more: {NO_DRAIN.sentence}",
         ),
     ],
 )

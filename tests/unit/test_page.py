@@ -43,6 +43,7 @@ def status(**more: Any) -> StatusView:
     counts = {"queued": 0, "uploading": 0, "verified": 0, "dead": 0, "cancelled": 0}
     known = {
         "headline": "",
+        "trouble": "",
         "link": "up",
         "link_seen_s": 60,
         "rate_bytes_s": 0,

@@ -30,7 +30,7 @@ from petal_s3.logs.log_time import log_time
 from petal_s3.logs.opening import Identity
 from petal_s3.objects.key_names import key_with_crc, log_key, stamped
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.service.snapshot import hints
+from petal_s3.service.snapshot import read_status
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"
@@ -372,10 +372,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
     found = [os.path.relpath(path, tmp_path) for path, _ in find_logs(made)]
 
     assert sorted(found) == ["logs/a.ulg", "logs/e/a.xml", "state/d.xml"]
-    assert hints(made) == [
-        "Not in the outbox yet: 3 in the log directories. The host takes them at its next scan,"
-        " petal-s3 drain at once."
-    ]
+    assert read_status(made, 10).unscanned == 3
 
 
 # -- what is written beside a copy

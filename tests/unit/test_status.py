@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from outbox_rows import LEASE_S, entry
 
+from petal_s3.cli.screen import status_view
 from petal_s3.core import clock
+from petal_s3.core.settings import Settings
 from petal_s3.outbox import entering, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import ITS_TURN, NO_DRAIN, reason
 from petal_s3.service.status import Report, Seen, row_reason, sent_bytes, summary
+from petal_s3.service.views.status import StatusView, health_view
+from petal_s3.web.page import page
 
 NO_LINK = "No link to S3 (Connection refused)."
 
@@ -39,6 +43,11 @@ def failed(outbox: Outbox, code: str, why: str) -> Row:
     row = transitions.claim(outbox, 0.0, LEASE_S)
     assert row is not None
     return transitions.defer(outbox, row, 0.0, code, why)
+
+
+def shown(status: StatusView) -> str:
+    """What a terminal shows of a status without rows."""
+    return "\n".join(str(part) for part in status_view(status, [], []))
 
 
 # -- the last failure is not the present state
@@ -141,6 +150,35 @@ def test_files_that_settle_or_were_not_scanned_are_not_up(outbox: Outbox) -> Non
 def test_what_cannot_be_looked_through_is_said(outbox: Outbox) -> None:
     found = summary(outbox, seen(Report(trouble="/logs cannot be read.")), "")
     assert (found.headline, found.reason) == ("/logs cannot be read.", "/logs cannot be read.")
+
+
+def test_what_cannot_be_looked_through_is_said_beside_what_is_first_in_the_way(
+    outbox: Outbox,
+) -> None:
+    entering.enqueue(outbox, entry())
+    unread = seen(drained=False, trouble="/logs cannot be read.", unread=1)
+    found = summary(outbox, unread, "")
+    assert (found.code, found.trouble, found.unread) == ("no_drain", "/logs cannot be read.", 1)
+    assert found.headline == (
+        f"No log is up, 1 is waiting, and there may be more: {NO_DRAIN.sentence}"
+    )
+    assert "/logs cannot be read." in shown(found)
+    assert page("drone-001", "bucket", found, []).count("/logs cannot be read.") == 1
+
+
+def test_what_the_headline_says_is_not_said_twice(outbox: Outbox) -> None:
+    found = summary(outbox, seen(trouble="/logs cannot be read.", unread=1), "")
+    assert shown(found).count("/logs cannot be read.") == 1
+    assert page("drone-001", "bucket", found, []).count("/logs cannot be read.") == 1
+
+
+def test_a_directory_that_cannot_be_read_is_no_health(outbox: Outbox) -> None:
+    settings = Settings(bucket_name="bucket", machine_id="drone-001")
+    well = health_view(settings, "drone-001", summary(outbox, seen(Report(link="up")), ""))
+    unread = seen(Report(link="up"), trouble="/logs cannot be read.", unread=1)
+    ill = health_view(settings, "drone-001", summary(outbox, unread, ""))
+    assert (well.status, ill.status) == ("healthy", "degraded")
+    assert ill.trouble == "/logs cannot be read."
 
 
 # -- when

@@ -66,6 +66,10 @@ class StatusView(View):
         description="files that are watched until they no longer change; at most 20"
     )
     unscanned: int = Field(description="files in the log directories that no scan has seen yet")
+    trouble: str = Field(
+        description="why there may be logs that are counted nowhere; empty: there is none"
+    )
+    unread: int = Field(description="log directories, and folders in them, that cannot be read")
     advice: list[str] = Field(description="what a person should do")
     capabilities: CapabilitiesView | None
 
@@ -85,7 +89,7 @@ class LandedView(View):
 
 
 class HealthView(View):
-    """Whether a process uploads and the link works."""
+    """Whether a process uploads, the link works, and every log can be found."""
 
     status: Literal["healthy", "degraded"]
     headline: str = Field(description="as in the status")
@@ -93,6 +97,7 @@ class HealthView(View):
     link: Link
     credentials: Credentials
     reason: str
+    trouble: str = Field(description="as in the status")
     machine_id: str
     bucket_name: str
 
@@ -142,21 +147,27 @@ def tries_of(status: StatusView) -> str:
     return f"{said[0].upper()}{said[1:]}." if said else ""
 
 
+def trouble_of(status: StatusView) -> str:
+    """Why there may be more logs, where the headline does not say it already; else empty."""
+    return "" if status.trouble in status.headline else status.trouble
+
+
 def capabilities_view(known: Capabilities) -> CapabilitiesView | None:
     """What is known of the server; none where nothing is."""
     return CapabilitiesView.model_validate(known.as_json()) if known.known else None
 
 
 def health_view(settings: Settings, machine_id: str, status: StatusView) -> HealthView:
-    """Healthy: a process uploads, and the link is not down."""
-    healthy = status.link != "down" and status.drained_by is not None
+    """Healthy: a process uploads, the link is not down, and every log can be found."""
+    uploads = status.link != "down" and status.drained_by is not None
     return HealthView(
-        status="healthy" if healthy else "degraded",
+        status="healthy" if uploads and not status.trouble else "degraded",
         headline=status.headline,
         code=status.code,
         link=status.link,
         credentials=status.credentials,
         reason=status.reason,
+        trouble=status.trouble,
         machine_id=machine_id,
         bucket_name=settings.bucket_name,
     )
