@@ -19,6 +19,7 @@ from pydantic import ValidationError, validate_call
 from petal_s3.client import S3Client
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.wrong_values import first_mistake
 from petal_s3.errors import BadInput, S3FileNotFoundError, S3IntegrationError, as_json
 from petal_s3.logs.text import readable
 from petal_s3.service.sessions import MIB, megabytes
@@ -73,8 +74,8 @@ def _plain(value: object) -> object:
 
 
 def _mistake(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'][:200]}."
+    place, expected = first_mistake(error)
+    return f"{'.'.join(map(str, place))}: {expected}."
 
 
 @_answered

@@ -50,7 +50,13 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
             for check in (*CHECKS, "clock"):
                 yield Finding(check, "skipped", "needs credentials")
             return
-        async for finding in try_all(s3, ownership, region=settings.region, sse=settings.sse):
+        async for finding in try_all(
+            s3,
+            ownership,
+            region=settings.region,
+            sse=settings.sse,
+            over_http=settings.over_http,
+        ):
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)

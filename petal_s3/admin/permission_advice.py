@@ -13,13 +13,20 @@ from petal_s3.errors import (
     Throttled,
 )
 
+_USE_TLS = (
+    "where the bucket's policy is TLS-only, set an https:// PETAL_S3_ENDPOINT_URL, or take the"
+    " policy back with `petal-s3 bucket setup --remove tls-only`; else "
+)
+
 
 class Advisor:
     """Turns errors into findings for one machine's home, and notes when to ask no further."""
 
-    def __init__(self, region: str, bucket: str, home: str) -> None:
+    def __init__(self, region: str, bucket: str, home: str, *, over_http: bool = False) -> None:
+        """``over_http``: a policy that demands TLS would refuse all that is asked."""
         self.arn = f"arn:{partition(region)}:s3:::{bucket}"
         self._home = home
+        self._over_http = over_http
         self.ended = False
         """Whether S3 cannot be asked any more for now."""
 
@@ -43,8 +50,11 @@ class Advisor:
 
     def refused(self, check: str, error: S3IntegrationError, where: str, more: str = "") -> Finding:
         """A permission that is missing."""
-        return self.trouble(check, error, f"A{self.allow(check, where)[1:]}{more}")
+        allow = f"{self.allow(check, where)}{more}"
+        return self.trouble(check, error, f"{allow[0].upper()}{allow[1:]}")
 
     def allow(self, check: str, where: str) -> str:
         """The advice itself."""
-        return f"allow {check} on {where}; petal-s3 bucket policy prints all that is needed."
+        before = _USE_TLS if self._over_http else ""
+        needed = "petal-s3 bucket policy prints all that is needed."
+        return f"{before}allow {check} on {where}; {needed}"

@@ -23,13 +23,15 @@ _TYPE = "application/octet-stream"
 
 
 async def try_all(
-    s3: S3, ownership: KeyOwnership, *, region: str, sse: str
+    s3: S3, ownership: KeyOwnership, *, region: str, sse: str, over_http: bool = False
 ) -> AsyncIterator[Finding]:
     """Check the bucket, then each permission in the machine's folder.
 
+    ``over_http``: S3 is asked without TLS.
     A check that needs another one is skipped when that failed. Raises nothing but cancellation.
     """
-    trial = _Trial(s3, ownership, region, sse)
+    advise = Advisor(region, ownership.bucket, ownership.machine_prefix, over_http=over_http)
+    trial = _Trial(s3, ownership, sse, advise)
     left = list(CHECKS)
     steps = (trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale)
     for step in steps:
@@ -49,10 +51,10 @@ async def try_all(
 class _Trial:
     """One run: a key of its own below ``tmp/``, and the object that a listing has shown."""
 
-    def __init__(self, s3: S3, ownership: KeyOwnership, region: str, sse: str) -> None:
+    def __init__(self, s3: S3, ownership: KeyOwnership, sse: str, advise: Advisor) -> None:
         self._s3 = s3
         self._home = ownership.machine_prefix
-        self._advise = Advisor(region, ownership.bucket, ownership.machine_prefix)
+        self._advise = advise
         self._sse = sse
         self._tried = TrialObjects(s3, ownership.machine_prefix)
         self._key = self._tried.key

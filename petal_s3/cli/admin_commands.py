@@ -113,7 +113,6 @@ def _desired(
 ) -> DesiredBucket:
     from petal_s3.admin.bucket_setup import DesiredBucket  # noqa: PLC0415 - slow
 
-    over_http = (settings.endpoint_url or "").lower().startswith("http:")
     return DesiredBucket(
         bucket=settings.bucket_name,
         region=settings.region,
@@ -122,8 +121,8 @@ def _desired(
         on_aws=settings.endpoint_url is None,
         machines=_machines(settings, machines),
         origins=origins,
-        tls_only=not over_http if tls_only is None else tls_only,
-        over_http=over_http,
+        tls_only=not settings.over_http if tls_only is None else tls_only,
+        over_http=settings.over_http,
         access_logs=_log_target(access_logs),
     )
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
+from petal_s3.core.wrong_values import first_mistake
 from petal_s3.errors import (
     BadInput,
     ConfigError,
@@ -37,6 +39,10 @@ class Sentences(TyperGroup):
         for_programs = "--json" in ctx.args
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = f"{first_mistake(error.__cause__)[1]}."
+            raise
         except S3IntegrationError as error:
             complain_of(error)
             if for_programs:

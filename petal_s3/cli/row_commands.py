@@ -82,7 +82,7 @@ async def _enqueue(
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
         shown = [row.model_dump() for row in rows]
         print_json({"rows": shown, "refused": said, "unchanged": known})
-    elif rows and not drained:
+    elif not drained and any(row.state != "verified" for row in rows):
         complain(NO_DRAIN.sentence)
     if not refused:
         return FAILED if known else DONE

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         repr=False,  # a URL may hold a password
         description="POST answers temporary credentials; none: botocore's own chain",
     )
-    region: str = Field(
+    region: Annotated[str, AfterValidator(rules.check_region)] = Field(
         "us-east-1",
         description="region of the bucket; else AWS_REGION, AWS_DEFAULT_REGION",
     )
@@ -179,6 +179,11 @@ class Settings(BaseSettings):
             InitSettingsSource(settings_cls, in_file),
             InitSettingsSource(settings_cls, {"region": region} if region else {}),
         )
+
+    @property
+    def over_http(self) -> bool:
+        """Whether S3 is asked without TLS."""
+        return (self.endpoint_url or "").lower().startswith("http:")
 
     @property
     def directories(self) -> tuple[Path, ...]:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from petal_s3.core.settings import Settings
-from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, config_file
+from petal_s3.core.settings_yaml import AWS_REGIONS, HOST_TOKEN_URL, PREFIX, config_file
+from petal_s3.core.wrong_values import expected
 from petal_s3.errors import ConfigError, plain
 
 _SHOWN_CHARS = 200
@@ -83,11 +84,18 @@ def _sentence(error: ValidationError) -> str:
         return f"{name} is not a setting; remove it from the settings file."
     if variable == f"{PREFIX}SESSION_TOKEN_URL" and variable not in os.environ:
         variable = HOST_TOKEN_URL if HOST_TOKEN_URL in os.environ else variable
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"].startswith("byte_size"):
-        reason = "a size like 8MiB, 2GiB or 500MB is expected"
+    if variable == f"{PREFIX}REGION" and variable not in os.environ:
+        variable = _of_the_aws_tools(first["input"]) or variable
+    reason = expected(first)
     shown = "" if name.lower().endswith(_SECRET) else f" is {_shown(first['input'])}"
     return f"{variable}{shown}: {reason}."
+
+
+def _of_the_aws_tools(region: object) -> str:
+    """The variable of the AWS tools that names ``region``; empty where none does."""
+    named = (name for name in AWS_REGIONS if os.environ.get(name, "").strip())
+    name = next(named, "")
+    return name if name and os.environ[name].strip() == region else ""
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

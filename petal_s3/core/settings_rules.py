@@ -24,6 +24,8 @@ _CONTENT_TYPE_CHARS = 200
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[A-Za-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)?")
+# The rule of botocore for a label of a host name.
+_REGION = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?/?"
 )
@@ -71,6 +73,13 @@ def valid_machine_id(machine_id: str) -> str:
     if not _MACHINE_ID.fullmatch(machine_id) or machine_id in {".", ".."}:
         raise ValueError("1 to 64 of A-Z a-z 0-9 . _ - are expected, and not . or ..")
     return machine_id
+
+
+def check_region(region: str) -> str:
+    """Return ``region`` when a request can be signed for it: it stands in the name of a server."""
+    if not _REGION.fullmatch(region):
+        raise ValueError("a region like eu-central-1 is expected, of A-Z a-z 0-9 -")
+    return region
 
 
 def check_sse(value: str) -> str:

@@ -17,7 +17,7 @@ from petal_s3.host.proxy_sessions import SessionsProxy
 from petal_s3.host.proxy_uploads import AwaitedUploads, Progress
 from petal_s3.objects.streaming_body import StreamingBody
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import signing
+from petal_s3.service import row_verbs, signing
 from petal_s3.service.file_info import exists
 from petal_s3.service.service import Service
 from petal_s3.service.views import objects as views
@@ -156,8 +156,11 @@ class S3BucketProxy:
 
     @answered()
     async def delete_file(self, s3_key: str) -> views.DeleteView:
-        """Delete an object of this machine; its row becomes cancelled."""
-        return views.DeleteView(s3_key=await self.service.objects.delete(s3_key))
+        """Delete an object of this machine; its row becomes cancelled.
+
+        A missing one has the error ``File not found``.
+        """
+        return views.DeleteView(s3_key=await row_verbs.delete_object(self.service, s3_key))
 
     @answered()
     async def move_file(self, source_key: str, dest_key: str) -> views.MoveView:

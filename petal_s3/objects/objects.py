@@ -165,14 +165,14 @@ class Objects:
         """The bytes ``first``..``last`` of an object, both included.
 
         Fewer where the object ends before. Raises :class:`BadInput` for a range behind the end
-        (416), and for more than 64 MiB, which :meth:`read` streams.
+        (416), and where more than 64 MiB of the object lie in it, which :meth:`read` streams.
         """
         if not 0 <= first <= last:
             raise BadInput("A range goes from a first byte to a last one, counted from 0.")
-        if last - first >= MAX_RANGE_BYTES:
-            raise BadInput(f"A range has at most {MAX_RANGE_BYTES} bytes; stream what is larger.")
         info = await self.head(key)
         last = last_byte(info, first, last)
+        if last - first >= MAX_RANGE_BYTES:
+            raise BadInput(f"A range has at most {MAX_RANGE_BYTES} bytes; stream what is larger.")
         async with self.read(info.key, first=first, last=last, etag=info.etag) as (_, blocks):
             return b"".join([block async for block in blocks])
 

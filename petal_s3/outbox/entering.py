@@ -30,7 +30,8 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
     """Enter a log, durably and once: the same file again gives the same row.
 
     A file whose row is dead or cancelled is queued again. A waiting row whose file has changed
-    becomes the row of the new file; an upload that is under way notices the change itself.
+    becomes the row of the new file; an upload that is under way notices the change itself. A
+    proven row stays as it is.
     """
     with outbox.sql.write():
         row = _same_file(outbox, entry) or _row_to_reuse(outbox, entry)
@@ -49,7 +50,7 @@ def enqueue(outbox: Outbox, entry: Entry) -> Row:
             )
         ):
             return flights.join(outbox, _replace_file(outbox, row, entry))
-        if entry.priority > row.priority:
+        if entry.priority > row.priority and row.state != "verified":
             return outbox.one(
                 "UPDATE log SET priority = :priority WHERE id = :id RETURNING *",
                 priority=entry.priority,

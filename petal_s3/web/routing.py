@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from petal_s3.core.wrong_values import first_mistake
 from petal_s3.errors import BadInput, S3IntegrationError
 from petal_s3.service.service import Service
 from petal_s3.web.guard import Guard
@@ -178,8 +179,9 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "extra_forbidden":  # its name is the caller's
         return "There is a name in the body that is not known."
-    where = ".".join(str(part) for part in first["loc"]) or "The request"
-    return f"{where}: {first['msg'][:200]}."
+    place, expected = first_mistake(error)
+    where = ".".join(str(part) for part in place) or "The request"
+    return f"{where}: {expected}."
 
 
 def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:

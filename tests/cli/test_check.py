@@ -106,6 +106,23 @@ def test_people_read_a_line_for_each_check_and_no_secret(console: Console, at_se
 # -- permissions
 
 
+def test_over_http_the_advice_names_a_policy_that_demands_tls(
+    console: Console, account: Account
+) -> None:
+    policy = console.type("bucket", "policy").json  # with its statement that refuses http
+    account.allow(*policy["Statement"])
+    account.enforce()
+
+    answer = check(console)
+
+    told = state(answer, "failed")
+    assert "s3:ListBucket" in told, answer
+    for one in (told[name] for name in NEEDED if name in told):
+        assert "set an https:// PETAL_S3_ENDPOINT_URL" in one["advice"]
+        assert "`petal-s3 bucket setup --remove tls-only`" in one["advice"]
+    assert "else allow s3:ListBucket on arn:aws:s3:::logs" in told["s3:ListBucket"]["advice"]
+
+
 @pytest.mark.parametrize("missing", NEEDED)
 def test_a_missing_permission_is_named_and_no_other(
     console: Console, account: Account, missing: str

@@ -359,6 +359,53 @@ def test_enqueue_of_a_proven_log_names_the_way_to_send_it_again(console: Console
     assert (answer.code, answer.out) == (1, "")
     assert "is up already, as row 1: nothing was done." in answer.err
     assert "`petal-s3 resend 1` sends it again." in answer.err
+    assert "No process" not in answer.err
+
+
+def test_enqueue_of_a_log_that_a_scan_found_and_that_is_proven_does_nothing(
+    console: Console,
+) -> None:
+    path = console.write("flight.ulg")
+    console.type("enqueue", path)
+    with console.outbox() as outbox:
+        outbox.sql.change("UPDATE log SET priority = 0")  # as a scan enters it
+        row = transitions.claim(outbox, 0, 900)
+        assert row is not None
+        proof = Receipt(row.key, "9b2c", "crc32:AAAA", row.size, "crc32+etag", 0)
+        transitions.verified(outbox, row, proof)
+    first, second = console.type("enqueue", path), console.type("enqueue", path)
+    assert (first.code, first.out, first.err) == (1, "", second.err)
+    assert "is up already, as row 1: nothing was done." in first.err
+    assert "No process" not in first.err
+    assert [row.priority for row in console.rows()] == [0]
+
+
+def test_a_region_that_can_be_none_is_wrong_use(console: Console) -> None:
+    answer = console.type("ls", AWS_DEFAULT_REGION="bad region!")
+    assert answer.code == 2
+    assert answer.err.startswith("AWS_DEFAULT_REGION is 'bad region!'")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("retry abc", "an integer is expected"),
+        ("retry 0", "a number greater than or equal to 1 is expected"),
+        ("presign KEY --expires soon", "an integer is expected"),
+        ("serve --port 99999", "a number less than or equal to 65535 is expected"),
+        ("drain --patience long", "a number is expected"),
+        ("bucket setup --remove bucket", "'bucket' is not one of 'tls-only'"),
+    ],
+)
+def test_wrong_words_are_refused_in_our_own_words(
+    console: Console, words: str, expected: str
+) -> None:
+    answer = console.type(*words.split())
+    told = " ".join(answer.err.replace("│", " ").split())
+    assert answer.code == 2
+    assert expected in told
+    assert "Input should" not in told
+    assert "Value error" not in told
 
 
 def test_a_refusal_does_not_keep_the_others_out(console: Console) -> None:

@@ -233,10 +233,10 @@ def test_a_key_of_another_machine_is_a_403_and_s3_is_not_asked(host: Aboard) -> 
     assert host.object(NOT_OURS) == b"theirs"
 
 
-def test_a_missing_object_is_a_404_and_deleting_it_is_fine(host: Aboard) -> None:
+def test_a_missing_object_is_a_404_also_where_it_is_to_be_deleted(host: Aboard) -> None:
     answer = host.get(f"/test/bucket/download/{MISSING}")
     assert (answer.status, answer.json["detail"]) == (404, "File not found")
-    assert host.delete(f"/test/bucket/delete/{MISSING}").status == 200
+    assert host.delete(f"/test/bucket/delete/{MISSING}").status == 404
 
 
 def test_health_costs_nothing_and_knows_a_cut_link(host: Aboard, log: bytes) -> None:

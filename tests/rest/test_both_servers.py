@@ -370,6 +370,26 @@ def test_a_list_of_anything_else_is_refused(api: Api, query: dict[str, Any], sta
     assert len(api.ledger.requests("ListObjectsV2")) == asked
 
 
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        (
+            {"state": "foo"},
+            "state: 'queued', 'uploading', 'verified', 'dead', 'cancelled' or 'dismissed' is"
+            " expected.",
+        ),
+        ({"limit": "many"}, "limit: an integer is expected."),
+        ({"limit": 0}, "limit: a number greater than or equal to 1 is expected."),
+        ({"token": "x"}, "token: it is none that was given here."),
+    ],
+)
+def test_a_wrong_parameter_is_told_in_our_own_words(
+    api: Api, query: dict[str, Any], sentence: str
+) -> None:
+    told = api.get("/outbox", **query)
+    assert (told.status, told.json["error"]) == (400, sentence)
+
+
 @pytest.fixture(scope="module")
 def _thing(_door: Api) -> tuple[str, bytes]:
     content = log()

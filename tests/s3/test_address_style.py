@@ -236,5 +236,5 @@ def test_another_style_is_refused_with_what_is_expected(monkeypatch: pytest.Monk
     with pytest.raises(S3IntegrationError) as caught:
         check_settings({"bucket_name": "logs", "address_style": "hosted"})
     assert caught.value.message == (
-        "PETAL_S3_ADDRESS_STYLE is 'hosted': Input should be 'auto', 'path' or 'virtual'."
+        "PETAL_S3_ADDRESS_STYLE is 'hosted': 'auto', 'path' or 'virtual' is expected."
     )

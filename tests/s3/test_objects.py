@@ -15,6 +15,7 @@ from wired import KEY, OTHER, Wired, noise
 
 from petal_s3.demo.faults import Answer, Fault
 from petal_s3.errors import BadInput, NotS3, S3FileNotFoundError
+from petal_s3.objects import objects
 from tests.support.mind import Many
 
 HERE = Path(__file__).parent
@@ -130,12 +131,24 @@ async def test_a_range_has_both_its_ends(wired: Wired, first: int, last: int) ->
     assert wired.asked("GetObject")[0].range == f"bytes={first}-{min(last, 999)}"
 
 
-@pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4), (0, 64 << 20)])
+@pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4)])
 async def test_what_is_no_range_is_not_asked_for(wired: Wired, first: int, last: int) -> None:
     with pytest.raises(BadInput):
         await wired.proxy.get_file_range(KEY, first, last)
 
     assert wired.server.ledger.requests() == []
+
+
+async def test_a_range_is_cut_to_the_object_before_it_is_too_long(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = wired.put(KEY, noise(1001))
+    assert await wired.proxy.get_file_range(KEY, 0, 10**8) == body
+
+    monkeypatch.setattr(objects, "MAX_RANGE_BYTES", 1000)
+    assert await wired.proxy.get_file_range(KEY, 1, 10**8) == body[1:]
+    with pytest.raises(BadInput, match="at most 1000 bytes"):
+        await wired.proxy.get_file_range(KEY, 0, 10**8)
 
 
 @pytest.mark.parametrize("size", [0, 1000])

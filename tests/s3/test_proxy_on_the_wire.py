@@ -527,8 +527,21 @@ async def test_a_deleted_object_is_gone_and_its_row_says_so(
     assert (row.state, row.code, row.reason) == ("cancelled", "deleted", "Deleted on request.")
 
 
-async def test_deleting_what_is_not_there_is_fine(robot: Robot, proxy: S3BucketProxy) -> None:
-    assert (await proxy.delete_file(KEY))["success"] is True
+async def test_deleting_what_is_not_there_says_so(robot: Robot, proxy: S3BucketProxy) -> None:
+    answer = await proxy.delete_file(KEY)
+
+    assert answer == await proxy.head_object(KEY)
+    assert (answer["error"], answer["status"]) == ("File not found", 404)
+
+
+async def test_a_proven_object_that_vanished_may_be_deleted(
+    robot: Robot, proxy: S3BucketProxy
+) -> None:
+    uploaded = await proxy.upload_file(robot.write())
+    robot.cloud.delete_object(Bucket=BUCKET, Key=uploaded["s3_key"])
+
+    assert (await proxy.delete_file(uploaded["s3_key"]))["success"] is True
+    assert (await robot.row(uploaded["id"])).code == "deleted"
 
 
 @pytest.mark.guarantee("links", "cut when an object is deleted", "the row stays verified")

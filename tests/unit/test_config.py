@@ -188,6 +188,10 @@ WRONG = [
     ("SESSION_TOKEN_URL", "http://[::1/token", "http:// or https:// URL"),
     ("SESSION_TOKEN_URL", "http://host/to ken", "http:// or https:// URL"),
     ("ENDPOINT_URL", "minio.local:9000", "http:// or https:// URL"),
+    ("REGION", "bad region!", "a region like eu-central-1"),
+    ("REGION", "eu_central_1", "a region like eu-central-1"),
+    ("REGION", "-eu", "a region like eu-central-1"),
+    ("REGION", "x" * 64, "a region like eu-central-1"),
     ("ADDRESS_STYLE", "hosted", "'auto', 'path' or 'virtual'"),
     ("MACHINE_ID", "..", "1 to 64 of A-Z a-z 0-9 . _ -"),
     ("MACHINE_ID", ".", "1 to 64 of A-Z a-z 0-9 . _ -"),
@@ -237,6 +241,7 @@ def test_a_wrong_setting_is_refused_by_name(
     assert expected in sentence
     if not name.endswith("_URL"):
         assert repr(text)[:5] in sentence
+    assert "Input should" not in sentence
 
 
 def test_the_bucket_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,6 +363,16 @@ def test_the_region_is_the_first_that_is_named_of(
 
     assert load_settings().region == f"region-{first}"
     assert load_settings(region="argument").region == "argument"
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_a_wrong_region_of_the_aws_tools_is_refused_by_its_own_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "bad region!")
+    assert refusal().startswith(f"{name} is 'bad region!': a region like")
+    monkeypatch.setenv("PETAL_S3_REGION", "worse region!")
+    assert refusal().startswith("PETAL_S3_REGION is 'worse region!': a region like")
 
 
 def test_the_region_of_the_aws_tools_is_none_of_the_settings_that_are_checked_for_a_file(
