@@ -24,6 +24,7 @@ from petal_s3.errors import (
 )
 from petal_s3.host.guarded import guarded
 from petal_s3.intake.flight_state import FlightState
+from petal_s3.web.guard import Guard, headers_of
 
 _unfit: S3IntegrationError | None = None
 """Why the rest of petal-s3 cannot be loaded: packages that do not fit together."""
@@ -31,6 +32,7 @@ try:
     from petal_s3.host import rest
     from petal_s3.host.autopilot import Autopilot
     from petal_s3.host.proxy import S3BucketProxy
+    from petal_s3.service import no_login
     from petal_s3.service.service import Service
     from petal_s3.web.openapi import asked_of, responses_of
     from petal_s3.web.routes import ROUTES
@@ -80,6 +82,7 @@ class PetalS3(Petal):  # type: ignore[misc]
         self._replaced: dict[str, _HostProxy] = {}
         self._autopilot: Autopilot | None = None
         self._inactive_because: S3IntegrationError | None = None
+        self._guard = Guard()
 
     # -- starting and stopping
 
@@ -100,9 +103,13 @@ class PetalS3(Petal):  # type: ignore[misc]
         if _unfit is not None:
             raise _unfit
         settings = load_settings()
+        self._guard = Guard(settings, token=settings.api_token)
         listens = "ext_mavlink" in self._proxies and not settings.upload_while_flying
         flight = FlightState(listening_since=clock.now() if listens else None)
         service = Service(settings, host_machine_id=_host_machine_id(), flight=flight)
+        service.reporter.advice = no_login.advice(settings)
+        for sentence in service.reporter.advice:
+            log.warning("%s", sentence)
         self._service = service
         self._proxy = S3BucketProxy(service=service, fail=fail_truthfully)
         proxies = self._registry()
@@ -170,7 +177,7 @@ def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
     """A method of the petal that the host mounts; what is asked is checked by the route itself."""
 
     async def endpoint(self: PetalS3, request: Request) -> Response:
-        return await rest.answer(route, request, self._active)
+        return await rest.answer(route, request, self._active, self._guard)
 
     endpoint.__name__ = f"rest_{route.name}"
     endpoint.__doc__ = route.run.__doc__
@@ -195,8 +202,13 @@ for _route in ROUTES:
 def _why_not(method: str, reason: S3IntegrationError) -> Callable[..., Awaitable[Response]]:
     """A method of the petal that answers every request with why nothing else is here."""
 
-    async def endpoint(self: PetalS3, request: Request) -> Response:  # noqa: ARG001 - as mounted
-        return JSONResponse(as_json(reason), status_code=reason.status)
+    async def endpoint(self: PetalS3, request: Request) -> Response:
+        said = reason
+        try:
+            self._guard.check_page(headers_of(request.headers.items()))
+        except S3IntegrationError as error:
+            said = error
+        return JSONResponse(as_json(said), status_code=said.status)
 
     endpoint.__name__ = f"inactive_{method.lower()}"
     marked = http_action(method, "/{path:path}", summary="Why petal-s3 is not active")

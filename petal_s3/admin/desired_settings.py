@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from petal_s3.errors import Refused
@@ -18,17 +17,6 @@ BROWSER = "petal-s3-browser"
 STALE_DAYS = 7
 MOST_RULES = 1000
 """Lifecycle rules of one bucket: S3 User Guide, "Lifecycle configuration elements"."""
-
-
-class Removable(str, Enum):
-    """What ``bucket setup`` can take back."""
-
-    TLS_ONLY = "tls-only"
-    LIFECYCLE = "lifecycle"
-    ENCRYPTION = "encryption"
-    CORS = "cors"
-    ACCESS_LOGS = "access-logs"
-    VERSIONING = "versioning"
 
 
 # Each takes what is now (none: never set) and returns what shall be: the very same where that

@@ -24,7 +24,8 @@ class Finding:
 def trouble(check: str, error: S3IntegrationError, advice: str = "") -> Finding:
     """A check that ended with ``error``."""
     person = isinstance(error, S3BucketError | LocalStorageError)
-    person = person or error.code == "credentials_refused"  # keys do not change by themselves
+    # Keys do not change by themselves.
+    person = person or error.code in {"credentials_refused", "credentials_unsendable"}
     not_now = error.waiting_helps and not person
     return Finding(check, "failed", error.message, advice or _advice(error), not_now)
 
@@ -44,6 +45,7 @@ _ADVICE = {
     "clock": "Check that no proxy or cache changes the requests.",
     "throttled": "Wait: S3 asks for it.",
     "credentials_refused": "Check the access key, and whom it belongs to.",
+    "credentials_unsendable": "Correct it where it is set, a line break at its end perhaps.",
     "credentials_expired": "Have the token service give credentials that live longer.",
     "aws_settings": "Correct them, or set PETAL_S3_SESSION_TOKEN_URL.",
     "no_credentials": "Set PETAL_S3_SESSION_TOKEN_URL, or the AWS_... variables.",

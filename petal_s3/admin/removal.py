@@ -11,7 +11,7 @@ from petal_s3.admin import iam_policy as policy
 from petal_s3.admin.administrator_calls import calls_for
 from petal_s3.admin.bucket_settings import Setting
 from petal_s3.admin.bucket_setup import DesiredBucket, region_of_ours
-from petal_s3.admin.desired_settings import Removable
+from petal_s3.admin.removable import Removable
 from petal_s3.admin.steps import Step, Want, failed, settle
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError

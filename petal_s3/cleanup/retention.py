@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from petal_s3.cleanup import deletion
+from petal_s3.cleanup.ageing import note_ages
 from petal_s3.cleanup.deletion import NotDeleted, Opened
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -20,6 +21,7 @@ from petal_s3.core.threads import run_in
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.proof import still_proven
 from petal_s3.outbox import deletions, queries
+from petal_s3.outbox.ages import DAY_S
 from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Cursor
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
@@ -28,7 +30,6 @@ from petal_s3.s3.client import S3
 log = logging.getLogger("petal_s3")
 
 _EVERY_S = 60.0
-_DAY_S = 86_400
 _FULL = (
     "Less than PETAL_S3_MIN_FREE_BYTES is free on {directory}, and no proven log is left to"
     " delete there; what is not proven is never deleted."
@@ -122,12 +123,11 @@ class Retention:
     # -- which files
 
     async def _by_age(self) -> int:
-        if self._s3.clock.offset_s is None:
-            return 0  # how old a proof is only S3's clock can tell
-        oldest = self._s3.clock.seconds() - self._settings.retention_days * _DAY_S
+        now = await note_ages(self._outbox, self._s3.clock)
+        oldest = now.oldest(self._settings.retention_days * DAY_S)
         deleted = 0
         async for row, receipt in self._proven(pinned=False):
-            if receipt.verified_at >= oldest or self.delete_blocked_reason() is not None:
+            if row.settled_s > oldest or self.delete_blocked_reason() is not None:
                 break
             deleted += await self._tried(row, receipt, "age")
         return deleted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from petal_s3.errors import S3BucketError
 from petal_s3.objects.ownership import KeyOwnership
@@ -44,8 +44,12 @@ async def _delete_expired_below(s3: S3, ownership: KeyOwnership, folder: str, ag
 
 
 def is_older(server_clock: ServerClock, moment: datetime | None, age_s: float) -> bool:
-    """Whether ``moment`` is at least ``age_s`` ago by S3's clock; false where that is unknown."""
-    if moment is None or server_clock.offset_s is None:
-        return False  # the device's own date may be years ahead
+    """Whether ``moment`` is at least ``age_s`` ago by S3's clock; false where that is unknown.
+
+    The device's own date may be years ahead, and so may that of one odd answer.
+    """
+    now = server_clock.agreed_s
+    if moment is None or now is None:
+        return False
     told = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-    return server_clock.utcnow() - told >= timedelta(seconds=age_s)
+    return now - told.timestamp() >= age_s

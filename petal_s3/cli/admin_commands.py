@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from petal_s3.admin import iam_policy
-from petal_s3.admin.desired_settings import Removable
+from petal_s3.admin.removable import Removable
 from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings import Settings

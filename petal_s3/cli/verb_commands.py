@@ -6,6 +6,7 @@ Each says so and ends with exit code 1 where it did nothing to one of them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,11 +42,20 @@ def resend(ids: RowIds, for_programs: ForPrograms = False) -> None:
 
 
 @app.command()
-def cancel(ids: RowIds, for_programs: ForPrograms = False) -> None:
-    """Cancel these rows: what was sent of them is aborted, their files stay."""
+def cancel(
+    ids: RowIds,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete their copies in the spool, too, at once.")
+    ] = False,
+    for_programs: ForPrograms = False,
+) -> None:
+    """Cancel these rows: what was sent of them is aborted, their files stay.
+
+    A copy in the spool, perhaps the only one, stays for a day; petal-s3 retry brings it back.
+    """
     from petal_s3.service import row_verbs  # noqa: PLC0415 - slow
 
-    _each(row_verbs.cancel, ids, _state, for_programs=for_programs)
+    _each(partial(row_verbs.cancel, purge=purge), ids, _state, for_programs=for_programs)
 
 
 @app.command()

@@ -140,9 +140,25 @@ class Settings(BaseSettings):
         ge=0,
         description="delete proven local files, oldest first, until so much is free; 0: never",
     )
+    rest_read_only: bool = Field(False, description="refuse changes over REST, in both servers")
+    api_origins: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(rules.split_words),
+        AfterValidator(rules.check_origins),
+    ] = Field(
+        (),
+        description="web origins whose pages may ask REST besides its own, separated by commas,"
+        " like http://robot.lan:3000; their host names are names of this server, too",
+    )
     api_host: str = Field("127.0.0.1", description="stand-alone server: address")
     api_port: int = Field(8077, ge=0, le=65535, description="stand-alone server: port")
-    api_token: str | None = Field(None, repr=False, description="stand-alone server: bearer token")
+    api_token: Annotated[str | None, AfterValidator(rules.check_token)] = Field(
+        None,
+        repr=False,
+        description="bearer token that REST asks for, in both servers; at least 16 characters"
+        " where others can reach it",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -15,6 +15,8 @@ from petal_s3.core.kinds import ALL_KINDS, SUFFIXES
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+SHORTEST_TOKEN = 16
+"""Characters of a bearer token where others can reach the server."""
 
 # What a key template of a source may name.
 PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "filename", "kind")
@@ -22,7 +24,11 @@ _CONTENT_TYPE_CHARS = 200
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[A-Za-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)?")
-_SSE = re.compile(r"AES256|none|aws:kms(:.+)?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?/?"
+)
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_SSE = re.compile(r"AES256|none|aws:kms(:[\x21-\x7e]+)?")
 
 
 def split_paths(value: object) -> object:
@@ -85,6 +91,32 @@ def check_url(value: str | None) -> str | None:
         sound = False
     if not sound or re.search(r"\s", value):
         raise ValueError("an http:// or https:// URL is expected")
+    return value
+
+
+def split_words(value: object) -> object:
+    """Split a text at commas and spaces; what is no text is returned as it is."""
+    return re.split(r"[\s,]+", value.strip(", \t\n")) if isinstance(value, str) else value
+
+
+def check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Return web origins as browsers write them: in lower case, without the usual port."""
+    return tuple(_origin(one) for one in origins if one)
+
+
+def _origin(value: str) -> str:
+    found = _ORIGIN.fullmatch(value.lower())
+    if found is None:
+        raise ValueError("web origins like http://robot.lan:3000 are expected, without a path")
+    usual = {"http": ":80", "https": ":443"}[found["scheme"]]
+    port = found["port"] if found["port"] != usual else None
+    return f"{found['scheme']}://{found['host']}{port or ''}"
+
+
+def check_token(value: str | None) -> str | None:
+    """Return ``value`` when a header can carry it as a bearer token, or none."""
+    if value is not None and not _SENDABLE.fullmatch(value):
+        raise ValueError("printable ASCII characters without spaces are expected")
     return value
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,11 @@ from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
 from petal_s3.errors import BadInput, Permanent, S3IntegrationError, plain
 from petal_s3.host import settings_file as settings
+from petal_s3.host.host_code import PROXIES, code_of, default_proxies
 from petal_s3.host.yaml_editing import Json, rewritten
-from petal_s3.host.yaml_file import Change, backup_of, read, write
-
-PROXIES = "proxies.yaml"
+from petal_s3.host.yaml_file import Change, backup, backup_of, read, write
 
 _LISTS = ("startup_petals", "enabled_petals")
-# What the code of another version of the host may raise.
-_FOREIGN_ERRORS = (
-    *(AssertionError, AttributeError, ImportError, LookupError, OSError),
-    *(RuntimeError, SyntaxError, TypeError, ValueError, S3IntegrationError, yaml.YAMLError),
-)
 _MAPPINGS = ("petals", "petal_dependencies")
 
 
@@ -57,7 +49,7 @@ def find_root(named: Path | None) -> Path:
         return Path(spec.origin).parents[2]
     root = Path(os.path.abspath(named))  # noqa: PTH100 - the host does not follow links either
     try:
-        is_root = (root / PROXIES).is_file() or _code(root) is not None
+        is_root = (root / PROXIES).is_file() or code_of(root) is not None
     except OSError as error:  # too long, or in a folder that may not be entered
         raise BadInput(
             f"--root: {plain(str(root))[:120]} cannot be looked at ({error.strerror}).",
@@ -99,8 +91,9 @@ def install(
     """Write the petal into ``proxies.yaml``, ``given`` into the settings file; say what was done.
 
     Both or neither. What the settings file says otherwise stays, unless ``force`` is given.
-    Raises :class:`Conflict`, :class:`ConfigError`, :class:`LocalStorageError`, or
-    :class:`Permanent` for a file that the host could not read either.
+    Raises :class:`Conflict`, :class:`NotAllowed` where another user's code would have to be run,
+    :class:`ConfigError`, :class:`LocalStorageError`, or :class:`Permanent` for a file that the
+    host could not read either.
     """
     planned, now, said = settings.plan(settings_file, given, force=force)
     registered, also_said = _register(root / PROXIES)
@@ -121,13 +114,13 @@ def remove(root: Path) -> list[str]:
     left = _without(config, name)
     if left == config:
         return [f"{path} does not mention {name}: nothing to remove."]
-    backup = backup_of(path)
-    if backup.is_file() and _meaning(read(backup)[1]) == _meaning(left):
+    earlier = backup_of(path)
+    if earlier.is_file() and _meaning(read(earlier)[1]) == _meaning(left):
         # Nothing else has changed since: with this text its comments come back.
-        write([Change(path, read(backup)[0])])
-        backup.unlink()
+        write([Change(path, read(earlier)[0])])
+        earlier.unlink()
     else:
-        write([Change(backup, text), Change(path, rewritten(text, config, left))])
+        write([backup(path, text), Change(path, rewritten(text, config, left))])
     return [
         f"Took {name} out of {path}; settings and outbox stay as they are.",
         "Restart the host: it then has its own bucket proxy again.",
@@ -140,7 +133,7 @@ def remove(root: Path) -> list[str]:
 def _register(path: Path) -> tuple[list[Change], list[str]]:
     petal = manifest()
     name, exists = petal["name"], path.is_file()
-    text, config = _read_proxies(path) if exists else _host_default(path.parent)
+    text, config = _read_proxies(path) if exists else default_proxies(path.parent)
     wanted = _with(config, petal)
     note = f"Note: bucket is not among the enabled_proxies of {path}: the host will refuse to load"
     notes = [f"{note} petals that depend on it, although {name} provides it."]
@@ -152,9 +145,8 @@ def _register(path: Path) -> tuple[list[Change], list[str]]:
     told = f"Wrote {name} into {path} as a {petal['load']} petal"
     if not exists:
         return [change], [f"{told}, beside what the host enables by itself.", *notes]
-    backup = backup_of(path)
-    return [Change(backup, text), change], [
-        f"{told}; what it held before is in {backup.name}.",
+    return [backup(path, text), change], [
+        f"{told}; what it held before is in {backup_of(path).name}.",
         *notes,
     ]
 
@@ -201,33 +193,6 @@ def _meaning(config: Json) -> Json:
     return {key: value for key, value in config.items() if value}
 
 
-def _host_default(root: Path) -> tuple[str, Json]:
-    """What the host would write itself: its own code is asked."""
-    code = _code(root)
-    assert code is not None, "find_root saw to it"
-    try:
-        spec = importlib.util.spec_from_file_location("_petal_app_manager_config", code)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        logging.getLogger(module.__name__).disabled = True
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory, PROXIES)
-            module.ensure_proxies_config_exists(path)
-            return read(path)
-    except _FOREIGN_ERRORS as error:
-        raise Permanent(
-            f"There is no {root / PROXIES}, and the host's code does not tell what it would write"
-            " there: start the host once, then install.",
-            code="bad_host_file",
-        ) from error
-
-
-def _code(root: Path) -> Path | None:
-    return next(iter(sorted(root.glob("*/petal_app_manager/config.py"))), None)
-
-
 # -- what else the host needs
 
 
@@ -242,7 +207,7 @@ def _still_missing(root: Path, now: Mapping[str, Any]) -> list[str]:
         )
     if not (root / "config.json").is_file():
         said.append(f"Warning: without {root / 'config.json'} the host does not start.")
-    code = _code(root)
+    code = code_of(root)
     if code is not None and str(code.parents[1]) not in sys.path:
         said.append(f"Note: petal-s3 must be installed for the host too, in {code.parents[1]}.")
     return said

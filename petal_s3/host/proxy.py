@@ -190,9 +190,9 @@ class S3BucketProxy:
         return await self.service.row(row.id)
 
     @answered()
-    async def cancel(self, id: int) -> RowView:
-        """Cancel a row; what was sent of it is aborted."""
-        row = await self.service.cancel(id)
+    async def cancel(self, id: int, *, purge: bool = False) -> RowView:
+        """Cancel a row; its copy in the spool stays for a day, unless ``purge``."""
+        row = await self.service.cancel(id, purge=purge)
         return await self.service.row(row.id)
 
     # -- more about objects

@@ -11,22 +11,27 @@ from petal_s3.errors import S3IntegrationError, as_json
 from petal_s3.host.guarded import guarded
 from petal_s3.host.streaming_response import ClosedStream, host_is_stopping
 from petal_s3.service.service import Service
+from petal_s3.web import guard as guards
+from petal_s3.web.guard import Guard
 from petal_s3.web.routing import Call, Reply, Route, headers_of
 
 
-async def answer(route: Route, request: Request, active: Callable[[], Service]) -> Response:
+async def answer(
+    route: Route, request: Request, active: Callable[[], Service], guard: Guard
+) -> Response:
     """Run ``route`` on the service that ``active`` returns; errors become JSON answers."""
     call = Call(
         path=request.path_params,
         query=dict(request.query_params),
-        headers=dict(request.headers),
+        headers=guards.headers_of(request.headers.items()),
         body=request.stream(),
+        peer=request.client.host if request.client is not None else "",
         leaving=host_is_stopping,
     )
     with guarded("request failed"):
         try:
-            service = active()
-            return _response(await route(service, call), service.settings.request_timeout)
+            reply = await route(active, call, guard)
+            return _response(reply, active().settings.request_timeout)
         except S3IntegrationError as error:
             return _refusal(error)
         except ClientDisconnect:

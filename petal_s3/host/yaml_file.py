@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,21 @@ from pathlib import Path
 import yaml
 
 from petal_s3.errors import LocalStorageError, Permanent
+from petal_s3.host import whole_files
+from petal_s3.host.whole_files import Staged
 from petal_s3.host.yaml_editing import Json
 
 
 @dataclass(frozen=True)
 class Change:
-    """A file and the text it is to hold."""
+    """A file and the text it is to hold.
+
+    ``like``: the file whose owner and mode it gets; none: those that it has.
+    """
 
     path: Path
     text: str
+    like: Path | None = None
 
 
 def read(path: Path) -> tuple[str, Json]:
@@ -28,7 +33,7 @@ def read(path: Path) -> tuple[str, Json]:
     Raises :class:`Permanent` when it is no YAML mapping, :class:`LocalStorageError`.
     """
     try:
-        text = path.read_bytes().decode()
+        text = whole_files.read(path).decode()
         found = yaml.safe_load(text) or {}
     except OSError as error:
         raise LocalStorageError(f"{path} cannot be read ({error.strerror}).") from error
@@ -44,42 +49,32 @@ def backup_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.bak")
 
 
+def backup(path: Path, text: str) -> Change:
+    """Keep ``text``, which ``path`` holds; who may not read the one may not read the other."""
+    return Change(backup_of(path), text, like=path)
+
+
 def write(changes: Sequence[Change]) -> None:
     """Write all files, or leave all as they are; owner and mode stay.
 
     Raises :class:`LocalStorageError`.
     """
-    staged: list[tuple[Path, Path]] = []
     path = Path()
     try:
-        for change in changes:
-            path = change.path.resolve()  # a link stays a link
-            half = path.with_name(f".{path.name}.new")
-            staged.append((half, path))
-            _stage(half, path, change.text)
-        for half, path in staged:
-            half.replace(path)
+        with contextlib.ExitStack() as held:
+            staged: list[Staged] = []
+            for change in changes:
+                path = whole_files.real_path(change.path)  # a link stays a link
+                folder = held.enter_context(whole_files.folder_of(path))
+                staged.append(whole_files.stage(folder, path.name, change.text, change.like))
+                held.callback(whole_files.discard, staged[-1])
+            for one in staged:
+                path = path.with_name(one.name)
+                whole_files.put(one)
     except OSError as error:
         raise LocalStorageError(
             f"{path} cannot be written ({error.strerror}); nothing was changed."
         ) from error
-    finally:
-        for half, _ in staged:
-            with contextlib.suppress(OSError):
-                half.unlink(missing_ok=True)
-
-
-def _stage(half: Path, path: Path, text: str) -> None:
-    with half.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    before = path if path.exists() else path.parent
-    owner = before.stat()
-    half.chmod(owner.st_mode & 0o777 if before == path else 0o644)
-    if (owner.st_uid, owner.st_gid) != (half.stat().st_uid, half.stat().st_gid):
-        with contextlib.suppress(PermissionError):  # only root may give files away
-            os.chown(half, owner.st_uid, owner.st_gid)
 
 
 def _spoiled(path: Path, what: str) -> Permanent:

@@ -8,6 +8,7 @@ from pathlib import Path
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, S3FileNotFoundError, S3IntegrationError
+from petal_s3.intake import spool
 from petal_s3.intake.entry import (
     Intake,
     RowOptions,
@@ -35,7 +36,10 @@ async def retry(intake: Intake, row_id: int) -> Row:
         facts = facts_of_refusal(intake, error)
         await intake.outbox(requests.refuse_again, row.id, _code(error), error.message, facts)
         raise
-    return await intake.outbox(entering.enter_again, row.id, entry)
+    taken = await intake.outbox(entering.enter_again, row.id, entry)
+    if taken.spooled:
+        await run_in(intake.files, spool.mark, Path(taken.path), cancelled=False)
+    return taken
 
 
 async def _examined(intake: Intake, row: Row) -> Entry:

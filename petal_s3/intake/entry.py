@@ -16,12 +16,15 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, NotFinished, S3IntegrationError
 from petal_s3.intake.log_directories import LogDirectory, checked_log_directories
 from petal_s3.intake.proven_before import known_again
+from petal_s3.intake.reserve import Reserve
 from petal_s3.intake.writers import locked, open_for_writing
 from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import Identity
@@ -65,6 +68,7 @@ class Intake:
         outbox: OutboxThread,
         files: Executor,
         on_enqueued: Callable[[], None],
+        now: Clock = clock.now,
     ) -> None:
         """``on_enqueued`` is called after logs were entered.
 
@@ -77,6 +81,7 @@ class Intake:
         self.on_enqueued = on_enqueued
         self.directories = checked_log_directories(settings, ownership)
         self.spool = settings.state_dir / "spool"
+        self.reserve = Reserve(outbox, self.spool, settings.min_free_bytes, now)
         self.open_for_writing: Callable[[Iterable[str]], set[str]] = open_for_writing
         """Tells which files a program still writes to."""
         self.spool_lock = asyncio.Lock()
@@ -152,16 +157,24 @@ async def check_written(intake: Intake, path: Path) -> None:
 
 
 async def enter_refused(
-    intake: Intake, path: Path, error: NotAFlightLog, directory: LogDirectory | None
+    intake: Intake,
+    path: Path,
+    error: NotAFlightLog,
+    directory: LogDirectory | None,
+    *,
+    copy_of: Path | None = None,
 ) -> None:
-    """Enter the file at ``path``, which ``error`` refuses, as a dead row that a person can see."""
+    """Enter the file at ``path``, which ``error`` refuses, as a dead row that a person can see.
+
+    ``copy_of``: as for :func:`examined`.
+    """
     log.warning("file refused path=%s code=%s", ascii(str(path)), error.code)
     with contextlib.suppress(OSError):
         file = Identity.of(os.lstat(path))
         facts = facts_of_refusal(intake, error)
         found = FlightLog(Path(printable(str(path))), "unknown", file, REFUSED, facts)
         options = RowOptions(name=path.name, priority=PRIORITY_FOUND)
-        entry = _entry(intake, found, options, directory or _outside(intake), None)
+        entry = _entry(intake, found, options, directory or _outside(intake), copy_of)
         await intake.outbox(entering.enter_refused, entry, error.code, error.message)
 
 

@@ -18,6 +18,7 @@ from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
 from petal_s3.errors import BadInput, LocalStorageError
 from petal_s3.intake.entry import Intake, RowOptions
+from petal_s3.intake.reserve import Coming, Room
 from petal_s3.intake.spooling import enter_copy
 from petal_s3.logs import rosbag
 from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name
@@ -36,21 +37,30 @@ async def receive(
     options: RowOptions,
     *,
     idle_s: float = 60.0,
+    announced: int = 0,
 ) -> Row:
     """Enter a body that comes in pieces, of whatever size; durable when this returns.
 
     It goes straight to the spool. ``name``: that of the file, or a function that tells it when
-    all has come; the name in ``options`` is not used. Raises as
-    :func:`~petal_s3.intake.enqueue.enqueue`, and :class:`BadInput` when nothing comes for
-    ``idle_s`` seconds. A body that breaks off leaves nothing behind.
+    all has come; the name in ``options`` is not used. ``announced``: how many bytes are to come,
+    0 where that is not known. Raises as :func:`~petal_s3.intake.enqueue.enqueue`,
+    :class:`BadInput` when nothing comes for ``idle_s`` seconds, and :class:`LocalStorageError`
+    where the disk has no room for them, before the first is taken. A body that breaks off leaves
+    nothing behind.
     """
     options = intake.with_checked_key(options)
     known = name if isinstance(name, str) else None
     if known is not None:
         kind_of(known, shown_name(known), options.kinds)  # before a byte of it is taken
+    room = await intake.reserve.room()
+    await run_in(intake.files, room.check_all, announced)
     part = PartialFile(intake.spool)
     try:
-        await write_stream(intake, chunks, part, known or "", kinds=options.kinds, idle_s=idle_s)
+        with intake.reserve.expecting(announced) as coming:
+            part.room, part.coming = room, coming
+            await write_stream(
+                intake, chunks, part, known or "", kinds=options.kinds, idle_s=idle_s
+            )
         final = name if isinstance(name, str) else name()
         row = await to_end(_enter(intake, part, replace(options, name=final)))
     finally:
@@ -73,15 +83,23 @@ class PartialFile:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / f".{secrets.token_hex(16)}.part"
+        self.room: Room | None = None
+        """What it may take of the disk; none: that is not looked at."""
+        self.coming = Coming(0)
+        self._written = 0
         self._file: BinaryIO | None = None
         self._settled = False
         self._lock = threading.Lock()
 
     def write(self, block: bytes) -> None:
-        """Append; raises :class:`LocalStorageError` when the disk is full."""
+        """Append; raises :class:`LocalStorageError` when the disk is full, or would be."""
         with self._lock, _storage_errors():
             if self._settled:
                 return
+            if self.room is not None:
+                self.room.check(len(block), self._written)
+            self._written += len(block)
+            self.coming.left = max(0, self.coming.left - len(block))
             if self._file is None:
                 self._file = create_private(self.path)
             self._file.write(block)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from petal_s3.core.files import check_descriptors, create_private, sync
+from petal_s3.core.files import check_descriptors, create_private, flush_to_disk, sync
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.reserve import Room
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import log_suffix, named_like
 
+log = logging.getLogger("petal_s3")
+
 _COPY_BYTES = 1024 * 1024
-_YOUNG_S = 600.0
+YOUNG_S = 600.0
 _FACT = re.compile(r"[A-Za-z0-9-]{1,64}")  # it travels as the name of a header
 
 
@@ -35,6 +39,7 @@ class Description:
     asked_key: str = ""
     session_id: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cancelled: bool = False
 
 
 def copy_path(spool: Path, path: str, identity: Identity, asked_key: str = "") -> Path:
@@ -52,21 +57,28 @@ def _description_path(copy: Path) -> Path:
 
 
 def describe(copy: Path, description: Description) -> None:
-    """Write the description of a copy that is about to be put in place, durably.
+    """Write the description of a copy, durably, in place of what was written before.
 
-    Blocking; raises :class:`LocalStorageError`.
+    Blocking; raises :class:`LocalStorageError`, and what was written before stays.
     """
     content = {
         "name": description.name,
         "asked_key": description.asked_key,
         "session_id": description.session_id,
         "facts": dict(description.facts),
+        "cancelled": description.cancelled,
     }
+    path = _description_path(copy)
+    half = path.with_name(f"{path.name}.part")
     try:
-        with create_private(_description_path(copy)) as file:
-            file.write(json.dumps(content).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, half)
+            with create_private(half) as file:
+                file.write(json.dumps(content).encode())
+                flush_to_disk(file)
+            half.replace(path)
+            undo.pop_all()
+        sync(path.parent)
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
@@ -91,7 +103,21 @@ def described(copy: Path) -> Description:
             for name, text in (facts.items() if isinstance(facts, dict) else ())
             if _FACT.fullmatch(name) and _text(text)
         },
+        cancelled=found.get("cancelled") is True,
     )
+
+
+def mark(copy: Path, *, cancelled: bool) -> None:
+    """Write down whether the row of a copy is cancelled: without the outbox it would be sent.
+
+    Blocking. Where the disk refuses it stays as it was.
+    """
+    about = described(copy)
+    if about.cancelled != cancelled and copy.exists():
+        try:
+            describe(copy, replace(about, cancelled=cancelled))
+        except LocalStorageError as error:
+            log.warning("copy not marked name=%s reason=%s", copy.name, error.message)
 
 
 def _text(value: object) -> str:
@@ -107,11 +133,11 @@ def forget_description(copy: Path) -> None:
         _description_path(copy).unlink(missing_ok=True)
 
 
-def bring_in(fd: int, path: Path, target: Path) -> None:
+def bring_in(fd: int, path: Path, target: Path, room: Room | None = None) -> None:
     """Put the file open as ``fd`` at ``target``: by hard link, else by copy; blocking.
 
-    It is on disk when this returns. Raises :class:`LocalStorageError` when the disk is full;
-    nothing half-written remains.
+    It is on disk when this returns. ``room``: what a copy may take of the disk. Raises
+    :class:`LocalStorageError` when the disk is full, or would be; nothing half-written remains.
     """
     with contextlib.suppress(OSError):
         if target.exists():  # left by an attempt that did not finish, perhaps not yet on disk
@@ -125,7 +151,7 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
             return
         target.unlink()
     try:
-        _copy(fd, target)
+        _copy(fd, target, room)
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
@@ -133,13 +159,29 @@ def bring_in(fd: int, path: Path, target: Path) -> None:
         ) from error
 
 
-def _copy(fd: int, target: Path) -> None:
+class _Watched:
+    """A file that is read from as long as what is read has room elsewhere."""
+
+    def __init__(self, file: BinaryIO, room: Room) -> None:
+        self._file, self._room, self._taken = file, room, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = self._file.read(size)
+        self._room.check(len(block), self._taken)
+        self._taken += len(block)
+        return block
+
+
+def _copy(fd: int, target: Path, room: Room | None) -> None:
+    if room is not None:
+        room.check_all(os.fstat(fd).st_size)
     partial = target.with_name(f"{target.name}.part")
     with contextlib.ExitStack() as undo:
         undo.callback(_remove, partial)
         with os.fdopen(os.dup(fd), "rb") as source, create_private(partial) as copy:
             source.seek(0)
-            shutil.copyfileobj(source, copy, _COPY_BYTES)
+            watched = source if room is None else _Watched(source, room)
+            shutil.copyfileobj(watched, copy, _COPY_BYTES)
             copy.flush()
             os.fsync(copy.fileno())
         status = os.fstat(fd)
@@ -177,14 +219,30 @@ def copies(spool: Path) -> list[Path]:
     return sorted(copy for copy in spool.iterdir() if named_like(copy.name, ALL_KINDS))
 
 
-def sweep(spool: Path, needed: Iterable[str], *, young_s: float = _YOUNG_S) -> None:
-    """Remove copies that no row needs: left by a crash between copy and row; blocking.
+Seen = dict[str, tuple[Identity, float]]
+"""Files that no row needs: as they were when they were first seen so, and when that was."""
 
-    Copies younger than ``young_s`` are kept: another process may be about to enter their row.
+
+def sweep(
+    spool: Path, needed: Iterable[str], seen: Seen, now: float, *, young_s: float = YOUNG_S
+) -> None:
+    """Remove what no row needs: left by a crash between copy and row; blocking.
+
+    It goes when it was ``seen`` unchanged for ``young_s``, by the clock of ``now``, which cannot be
+    set: another process may be about to enter its row.
     """
     keep = set(needed)
     keep |= {str(_description_path(Path(copy))) for copy in keep}
+    there: Seen = {}
     for copy in spool.iterdir():
         with contextlib.suppress(OSError):
-            if str(copy) not in keep and time.time() - copy.lstat().st_ctime >= young_s:
+            if str(copy) in keep:
+                continue
+            file = Identity.of(copy.lstat())
+            before, since = seen.get(str(copy), (file, now))
+            since = since if before == file else now
+            there[str(copy)] = (file, since)
+            if now - since >= young_s:
                 discard(spool, str(copy))
+    seen.clear()
+    seen.update(there)

@@ -12,16 +12,31 @@ from pathlib import Path
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.core.threads import run_in
-from petal_s3.errors import LocalStorageError, S3IntegrationError
-from petal_s3.intake import spool
-from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log
+from petal_s3.errors import (
+    LocalStorageError,
+    NotAFlightLog,
+    S3FileNotFoundError,
+    S3IntegrationError,
+)
+from petal_s3.intake import again, spool
+from petal_s3.intake.entry import (
+    PRIORITY_FOUND,
+    Intake,
+    RowOptions,
+    enter_log,
+    enter_refused,
+    examined,
+)
+from petal_s3.intake.reserve import Room
 from petal_s3.intake.spool import Description
 from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import open_log
-from petal_s3.outbox import facts, queries
+from petal_s3.outbox import copies, entering, facts, queries
 from petal_s3.outbox.rows import Row, printable
 
 log = logging.getLogger("petal_s3")
+
+_CANCELLED = "Cancelled, before the outbox was lost."
 
 
 async def enter_copy(
@@ -57,7 +72,9 @@ async def enter_copy(
     async with intake.spool_lock, contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(run_in, intake.files, spool.forget_description, target)
         await run_in(intake.files, spool.describe, target, description)
-        await run_in(intake.files, put_in_place or partial(_bring_in, real), target)
+        if put_in_place is None:
+            put_in_place = partial(_bring_in, real, await intake.reserve.room())
+        await run_in(intake.files, put_in_place, target)
         row = await enter_log(intake, target, options, copy_of=real)
         undo.pop_all()
     return row
@@ -68,9 +85,12 @@ async def _entered_before(
 ) -> Row | None:
     """The row of an earlier copy of this file: a second copy of the same bytes fills the disk."""
     name = printable(str(options.name))
-    for row in await intake.outbox(queries.copies, name, size, options.key):
+    for row in await intake.outbox(copies.alike, name, size, options.key):
         if await run_in(intake.files, spool.same_bytes, real, Path(row.path)):
-            return row  # whatever the path was that it was asked for by
+            if not row.settled:
+                return row  # whatever the path was that it was asked for by
+            with contextlib.suppress(S3FileNotFoundError):  # its day has just ended
+                return await again.retry(intake, row.id)
     for row in await intake.outbox(queries.at_path, str(target)):
         given_up = row.state in {"dead", "cancelled"} or row.lost
         if row.asked_key == options.key and not given_up:
@@ -78,10 +98,10 @@ async def _entered_before(
     return None
 
 
-def _bring_in(real: Path, target: Path) -> None:
+def _bring_in(real: Path, room: Room, target: Path) -> None:
     fd = open_log(real)
     try:
-        spool.bring_in(fd, real, target)
+        spool.bring_in(fd, real, target, room)
     finally:
         os.close(fd)
 
@@ -110,15 +130,23 @@ async def _adopt(intake: Intake, copy: Path) -> None:
         facts=about.facts,
     )
     # A name that was damaged may not fit the content: then the name of the copy does.
+    refused: NotAFlightLog | None = None
     for name in dict.fromkeys((about.name or copy.name, copy.name)):
         try:
-            await enter_log(intake, copy, replace(options, name=name), copy_of=copy)
+            entry = await examined(intake, copy, replace(options, name=name), copy_of=copy)
         except LocalStorageError:
             raise
         except S3IntegrationError as error:
             log.warning("copy not adopted name=%s reason=%s", copy.name, error.message)
+            refused = error if isinstance(error, NotAFlightLog) else refused
         else:
+            if about.cancelled:
+                await intake.outbox(entering.enter_cancelled, entry, _CANCELLED)
+            else:
+                await intake.outbox(entering.enqueue, entry)
             return
+    if refused is not None:  # it may be the only one: a person decides
+        await enter_refused(intake, copy, refused, None, copy_of=copy)
 
 
 def _usable_key(intake: Intake, copy: Path, asked_key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -171,7 +172,10 @@ def _prepare(target: Path, half: Path, replace: bool) -> None:
         raise _there(target)
     if "\0" in str(target) or not target.name or target.is_dir():
         raise BadInput("The target of a download is the path of a file.", code="bad_path")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file stands where a folder should be
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
     half.touch(exist_ok=False)
 
 

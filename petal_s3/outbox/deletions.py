@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from petal_s3.outbox import queries
 from petal_s3.outbox.database import Record
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.rows import Row, row_of
+from petal_s3.outbox.rows import Row
 
 DONE, KEPT, UNSENT = "done", "kept", "unsent"
-_VERIFIED_AT = "json_extract(receipt, '$.verified_at')"
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Totals:
     unsent: int
 
 
-Cursor = tuple[int, int]
-"""Where a page of proven rows ended: ``(verified_at, id)``."""
+Cursor = tuple[float, int]
+"""Where a page of proven rows ended: ``(settled_s, id)``."""
 
 
 def proven(
@@ -49,16 +48,16 @@ def proven(
 
     ``after``: where the page before ended.
     """
-    found = outbox.sql.records(
-        f"SELECT *, {_VERIFIED_AT} AS verified_at FROM log INDEXED BY removable"
+    found = outbox.select(
+        "SELECT * FROM log INDEXED BY removable"
         " WHERE state = 'verified' AND spooled = 0 AND local = 'kept' AND pinned = :pinned"
-        f" AND ({_VERIFIED_AT}, id) > (:verified_at, :id) ORDER BY {_VERIFIED_AT}, id LIMIT :limit",
+        " AND (settled_s, id) > (:settled_s, :id) ORDER BY settled_s, id LIMIT :limit",
         pinned=int(pinned),
-        verified_at=after[0],
+        settled_s=after[0],
         id=after[1],
         limit=limit,
     )
-    return [((int(one["verified_at"]), int(one["id"])), row_of(one)) for one in found]
+    return [((row.settled_s, row.id), row) for row in found]
 
 
 def begin(outbox: Outbox, row: Row, aside: str, why: str, now: int) -> int:

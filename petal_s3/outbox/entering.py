@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
-from petal_s3.errors import Conflict
+from petal_s3.errors import Conflict, S3FileNotFoundError
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import flights, queries, requests
+from petal_s3.outbox import ages, copies, flights, queries, requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import REFUSED, SAME_FILE, Entry, Row, columns
@@ -62,12 +62,15 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
     """Queue a dead or cancelled row, of which the file was examined; any other stays as it is.
 
     What S3 may hold of it is kept: a changed file is noticed when it is opened.
-    Raises :class:`Conflict` (``same_file``) where another row has the file that lies there now.
+    Raises :class:`Conflict` (``same_file``) where another row has the file that lies there now,
+    and :class:`S3FileNotFoundError` where its copy in the spool is about to be deleted.
     """
     with outbox.sql.write():
         row = queries.get(outbox, row_id)
         if row.state not in {"dead", "cancelled"}:
             return row
+        if row.spooled and row.local == "deleted":
+            raise S3FileNotFoundError(f"The copy of row {row.id} in the spool was deleted.")
         other = _same_file(outbox, entry)
         if other is not None and other.id != row.id:
             raise Conflict(
@@ -77,6 +80,21 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
         if judged or _may_be_stored(row, entry.identity):
             return requests.queue_again(outbox, row.id)
         return flights.join(outbox, _replace_file(outbox, row, entry))
+
+
+def enter_cancelled(outbox: Outbox, entry: Entry, reason: str) -> Row:
+    """Enter a copy in the spool whose row was cancelled, and lost with an earlier outbox."""
+    with outbox.sql.write():
+        row = _same_file(outbox, entry) or _insert(
+            outbox, entry, "cancelled", code="cancelled", reason=reason
+        )
+        return outbox.one(
+            "UPDATE log SET settled_s = :settled_s,"
+            " reason = iif(state = 'cancelled', :reason, reason) WHERE id = :id RETURNING *",
+            settled_s=ages.count(outbox),
+            reason=f"{reason}{copies.KEPT.format(id=row.id)}",
+            id=row.id,
+        )
 
 
 def enter_refused(outbox: Outbox, entry: Entry, code: str, reason: str) -> Row:

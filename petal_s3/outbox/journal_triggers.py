@@ -15,9 +15,10 @@ FIRST, LAST = 10, 50
 _WRITE = f"""
 INSERT INTO journal (row_id, at, s3_at, state, attempts, key, code, reason)
 VALUES (new.id, device_s(), server_s(), new.state, new.attempts, new.key, new.code, new.reason);
-DELETE FROM journal WHERE row_id = new.id
-AND (SELECT count(*) FROM journal WHERE row_id = new.id) > {FIRST + LAST} AND id IN (
-    SELECT id FROM journal WHERE row_id = new.id ORDER BY id LIMIT 1 OFFSET {FIRST});
+DELETE FROM journal WHERE id =
+    (SELECT id FROM journal WHERE row_id = new.id ORDER BY id LIMIT 1 OFFSET {FIRST})
+AND EXISTS
+    (SELECT 1 FROM journal WHERE row_id = new.id ORDER BY id LIMIT 1 OFFSET {FIRST + LAST});
 """
 _CHANGED = (
     "WHEN (old.state, old.key) IS NOT (new.state, new.key)"

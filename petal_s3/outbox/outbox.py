@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.errors import LeaseLost
 from petal_s3.outbox.database import Sql, Value
 from petal_s3.outbox.journal_triggers import write_journal
@@ -39,6 +40,8 @@ class Outbox:
         self.path = path
         self.server_s: Callable[[], int | None] = _unknown
         """S3's time in seconds since 1970; none while it is not known."""
+        self.now: Clock = clock.now
+        """Seconds of the clock that cannot be set."""
         self.sql = Sql(path, check=check)
         write_journal(self.sql.db.conn, self._server_s)
         self.boot_id = boot_id if boot_id is not None else clock.boot_id()

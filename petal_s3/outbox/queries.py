@@ -194,23 +194,6 @@ def upload_ids(outbox: Outbox) -> set[str]:
     return {str(record["upload_id"]) for record in found}
 
 
-def spooled(outbox: Outbox) -> set[str]:
-    """Spool copies that are still needed."""
-    found = outbox.sql.records(f"SELECT path FROM log INDEXED BY copy WHERE spooled = 1 AND {OPEN}")
-    return {str(record["path"]) for record in found}
-
-
-def copies(outbox: Outbox, name: str, size: int, asked_key: str) -> list[Row]:
-    """Waiting rows of spool copies that came under ``name`` with ``size`` bytes."""
-    return outbox.select(
-        f"SELECT * FROM log INDEXED BY copy WHERE spooled = 1 AND {OPEN} AND size = :size"
-        " AND name = :name AND asked_key = :asked_key ORDER BY id",
-        name=name,
-        size=size,
-        asked_key=asked_key,
-    )
-
-
 def counts(outbox: Outbox) -> dict[str, int]:
     """Number of rows in each state, the dismissed ones aside."""
     found = outbox.sql.records("SELECT state, rows FROM tally WHERE state != 'dismissed'")

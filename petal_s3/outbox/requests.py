@@ -10,22 +10,33 @@ from collections.abc import Mapping, Sequence
 
 from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import queries
+from petal_s3.outbox import ages, copies, queries
 from petal_s3.outbox.outbox import OPEN, Outbox
 from petal_s3.outbox.rows import SAME_FILE, Receipt, Row, columns
 
 
-def cancel(outbox: Outbox, row_id: int, reason: str) -> Row:
-    """Cancel a row; the drain aborts its multipart upload afterwards."""
+def cancel(outbox: Outbox, row_id: int, reason: str, *, purge: bool = False) -> Row:
+    """Cancel a row; the drain aborts its multipart upload afterwards.
+
+    A copy in the spool stays for now; ``purge``: it is to be deleted, also that of a row that was
+    cancelled before.
+    """
     with outbox.sql.write():
         row = queries.get(outbox, row_id)
+        if row.state == "cancelled" and row.has_copy and purge:
+            copies.forget(outbox, row.id, copies.PURGED)
+            return queries.get(outbox, row_id)
         if row.state in {"verified", "cancelled"}:
             return row
+        kept = copies.KEPT.format(id=row.id) if row.spooled and not purge else ""
         return outbox.one(
             "UPDATE log SET state = 'cancelled', lease = NULL, code = 'cancelled',"
+            " settled_s = :settled_s, local = iif(spooled AND :purge, 'deleted', local),"
             " reason = :reason WHERE id = :id RETURNING *",
             id=row_id,
-            reason=reason,
+            purge=purge,
+            settled_s=ages.count(outbox),
+            reason=f"{reason}{kept}",
         )
 
 
@@ -33,6 +44,8 @@ def delete_proven(outbox: Outbox, key: str, reason: str) -> int:
     """Record that a proven object was deleted on request: its rows become cancelled."""
     return outbox.sql.change(
         "UPDATE log SET state = 'cancelled', receipt = NULL, same_as = NULL,"
+        # The copy went when it was proven.
+        " local = iif(spooled, 'deleted', local),"
         " code = 'deleted', reason = :reason WHERE state = 'verified' AND key = :key",
         key=key,
         reason=reason,
@@ -64,7 +77,7 @@ def queue_again(outbox: Outbox, row_id: int) -> Row:
         return row
     return outbox.one(
         "UPDATE log SET state = 'queued', due_at = 0, code = '', reason = '', failures = 0,"
-        " dismissed = 0 WHERE id = :id RETURNING *",
+        " dismissed = 0, local = 'kept' WHERE id = :id RETURNING *",
         id=row_id,
     )
 
@@ -139,9 +152,10 @@ def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
         _unchanged(outbox, row)
         # By the index of keys: one object has few rows.
         outbox.sql.change(
-            "UPDATE log SET receipt = :receipt, gone = '' WHERE key = :key AND state = 'verified'"
-            " AND :origin IN (id, same_as)",
+            "UPDATE log SET receipt = :receipt, settled_s = :settled_s, gone = ''"
+            " WHERE key = :key AND state = 'verified' AND :origin IN (id, same_as)",
             receipt=json.dumps(receipt.__dict__),
+            settled_s=ages.count(outbox),
             key=row.key,
             origin=row.id if row.same_as is None else row.same_as,
         )

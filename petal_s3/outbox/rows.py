@@ -103,6 +103,7 @@ class Row:
     stored_at: int | None = None
     read_back: str | None = None
     dismissed: bool = False
+    settled_s: float = 0.0
     gone: str = ""
 
     @property
@@ -119,6 +120,11 @@ class Row:
     def settled(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.state in {"verified", "dead", "cancelled"}
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether its copy lies in the spool, as far as the outbox knows."""
+        return self.spooled and self.state != "verified" and self.local == "kept"
 
     @property
     def lost(self) -> bool:

@@ -263,7 +263,26 @@ def m011_journal(db: Database) -> None:
 
 
 @migrations()
-def m012_gone(db: Database) -> None:
+def m012_ages(db: Database) -> None:
+    """When a row was proven or given up, by a clock that cannot be set; copies that are kept."""
+    # The count of petal_s3.outbox.ages; of rows from before there was one it begins now.
+    db.conn.execute("ALTER TABLE log ADD COLUMN settled_s REAL NOT NULL DEFAULT 0")
+    db.conn.execute("DROP INDEX removable")
+    # The oldest proof of what may still lie on the disk is read off the front of this one.
+    db.conn.execute(
+        "CREATE INDEX removable ON log (pinned, settled_s, id)"
+        " WHERE state = 'verified' AND spooled = 0 AND local = 'kept'"
+    )
+    # Up to now a copy went as soon as its row was cancelled.
+    db.conn.execute("UPDATE log SET local = 'deleted' WHERE spooled = 1 AND state = 'cancelled'")
+    db.conn.execute(
+        "CREATE INDEX kept_copy ON log (size, name, asked_key)"
+        " WHERE spooled = 1 AND state IN ('dead', 'cancelled') AND local = 'kept'"
+    )
+
+
+@migrations()
+def m013_gone(db: Database) -> None:
     """Of a proven row: why its object was seen not to be there any more as it was proven."""
     db.conn.execute("ALTER TABLE log ADD COLUMN gone TEXT NOT NULL DEFAULT ''")
     db.conn.execute("CREATE INDEX seen_gone ON log (id) WHERE state = 'verified' AND gone != ''")

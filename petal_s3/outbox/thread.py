@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.database import GONE, file_id_of, in_turn, is_away, set_aside, storage_errors
 from petal_s3.outbox.outbox import Outbox
@@ -27,10 +29,13 @@ class OutboxThread:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="petal-s3-outbox")
+        self._closed = False
         self.opened: Outbox | None = None
         """The open database, to be used on its thread alone; none while it is closed."""
         self.server_s: Callable[[], int | None] = lambda: None
         """S3's time in seconds since 1970, for the journal; none while it is not known."""
+        self.now: Clock = clock.now
+        """Seconds of the clock that cannot be set."""
         self.closed_by: LocalStorageError | None = None
         """Why it could not be opened, when that was tried last."""
 
@@ -75,6 +80,7 @@ class OutboxThread:
 
     def _told_time(self, outbox: Outbox) -> Outbox:
         outbox.server_s = self.server_s
+        outbox.now = self.now
         return outbox
 
     async def rebuild(self) -> None:
@@ -86,6 +92,7 @@ class OutboxThread:
 
     async def close(self) -> None:
         """Close the database and end the thread; safe to call twice."""
+        self._closed = True
         outbox, self.opened = self.opened, None
         if outbox is not None:
             loop = asyncio.get_running_loop()
@@ -101,12 +108,29 @@ class OutboxThread:
         """
         outbox = self.opened
         if outbox is None:
-            why = self.closed_by
-            if why is not None:
-                raise LocalStorageError(why.message, code=why.code) from why
-            raise LocalStorageError("The outbox is closed.", code="closed")
+            raise self.why_closed()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it was not tried yet to open it."""
+        return self.opened is None and not self._closed and self.closed_by is None
+
+    def why_closed(self) -> LocalStorageError:
+        """Why it is not open. A full disk is 507; what is over soon, or with this process, 503."""
+        if self._closed:
+            return LocalStorageError("The outbox is closed.", code="closed", status=503)
+        if self.closed_by is not None:
+            why = LocalStorageError(self.closed_by.message, code=self.closed_by.code)
+            why.__cause__ = self.closed_by
+            return why
+        return LocalStorageError(
+            "petal-s3 is starting: its outbox is not open yet.",
+            code="starting",
+            status=503,
+            retry_after_s=1,
+        )
 
 
 def _anew(old: Outbox | None, path: Path) -> Outbox:

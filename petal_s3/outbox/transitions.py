@@ -11,6 +11,7 @@ import json
 import secrets
 
 from petal_s3.errors import LeaseLost
+from petal_s3.outbox import ages
 from petal_s3.outbox.outbox import OPEN, Outbox
 from petal_s3.outbox.rows import Receipt, Row
 
@@ -128,22 +129,23 @@ def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None 
 
     Rows that are proven by the object of this one, which was sent again, get the new receipt.
     """
-    told = json.dumps(receipt.__dict__)
+    told, settled_s = json.dumps(receipt.__dict__), ages.count(outbox)
     with outbox.sql.write():
         done = outbox.settle(
             row,
             "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
             " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
-            " stored_at = NULL, read_back = NULL, gone = ''",
+            " stored_at = NULL, read_back = NULL, settled_s = :settled_s, gone = ''",
             receipt=told,
+            settled_s=settled_s,
             same_as=same_as,
             key=receipt.key,
         )
         outbox.sql.change(
-            "UPDATE log INDEXED BY twins SET receipt = :receipt, key = :key, gone = '',"
-            " same_as = :origin"
-            " WHERE same_as = :id AND same_as IS NOT NULL",
+            "UPDATE log INDEXED BY twins SET receipt = :receipt, key = :key, same_as = :origin,"
+            " settled_s = :settled_s, gone = '' WHERE same_as = :id AND same_as IS NOT NULL",
             receipt=told,
+            settled_s=settled_s,
             key=receipt.key,
             origin=row.id if same_as is None else same_as,
             id=row.id,

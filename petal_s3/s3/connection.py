@@ -23,13 +23,13 @@ from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
-from petal_s3.s3.evidence import note_root
+from petal_s3.s3.evidence import bears_marks, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import DatelessSession, Session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
-from petal_s3.s3.signing import register_signer, send_md5
+from petal_s3.s3.signing import check_keys, register_signer, send_md5
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -154,16 +154,22 @@ class Connection:
         signer = register_signer(self._clock, f"petal-s3v4-{uuid.uuid4().hex}")
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)  # type: ignore[arg-type]
-        events.register("response-received.s3", self._received)
         events.register("response-received.s3", note_root)
+        events.register("response-received.s3", self._received)
         events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.
         events.unregister("before-call.s3", add_expect_header)
         return client
 
-    def _received(self, response_dict: Answer | None = None, **_: object) -> None:
+    def _received(
+        self,
+        response_dict: Answer | None = None,
+        parsed_response: Answer | None = None,
+        **_: object,
+    ) -> None:
         headers = (response_dict or {}).get("headers", {})
-        if "date" in headers and not from_cache(headers):
+        told = "date" in headers and not from_cache(headers)
+        if told and bears_marks(parsed_response or {}, headers):
             self._clock.learn(headers["date"])
 
 
@@ -221,7 +227,8 @@ async def _keys_in_files() -> ReadOnlyCredentials | None:
 async def own_credentials() -> str:
     """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
 
-    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds.
+    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds, or no request
+    can carry it.
     """
     try:
         found = await AioSession().get_credentials()
@@ -229,4 +236,8 @@ async def own_credentials() -> str:
         raise S3CredentialsError(
             f"AWS's own credentials cannot be used{aws_detail(error)}.", code="no_credentials"
         ) from error
-    return "" if found is None else str(found.method)
+    if found is None:
+        return ""
+    if type(found) is AioCredentials:  # others may ask the network for them
+        check_keys(await found.get_frozen_credentials())
+    return str(found.method)

@@ -6,9 +6,17 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Annotated
 
 import aiohttp
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from yarl import URL
 
 from petal_s3.core import clock
@@ -17,6 +25,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.errors import S3BucketError, S3CredentialsError
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import dateless_context
+from petal_s3.s3.sendable import CANNOT, is_sendable
 from petal_s3.s3.server_time import date_s
 from petal_s3.s3.token_errors import nonsense, refusal, same_again, unreached
 
@@ -39,10 +48,19 @@ class Credentials:
     generation: int
 
 
+def _sendable(value: SecretStr) -> SecretStr:
+    if not is_sendable(value.get_secret_value()):
+        raise ValueError(CANNOT)
+    return value
+
+
+_Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+
+
 class _SessionToken(BaseModel):
-    access_key_id: str = Field(alias="accessKeyId", min_length=1)
-    secret_access_key: SecretStr = Field(alias="secretAccessKey", min_length=1)
-    session_token: SecretStr = Field(alias="sessionToken", min_length=1)
+    access_key_id: _Secret = Field(alias="accessKeyId", min_length=1)
+    secret_access_key: _Secret = Field(alias="secretAccessKey", min_length=1)
+    session_token: _Secret = Field(alias="sessionToken", min_length=1)
     expiration: datetime | None = Field(
         None, validation_alias=AliasChoices("expiration", "Expiration", "expiresAt")
     )
@@ -128,7 +146,7 @@ class TokenService:
         now = self._clock()
         self._renew_at = now + life_s - min(_MARGIN_S, life_s / 4)
         self._current = Credentials(
-            answer.access_key_id,
+            answer.access_key_id.get_secret_value(),
             answer.secret_access_key.get_secret_value(),
             answer.session_token.get_secret_value(),
             now + life_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from petal_s3.s3.shapes import Answer
 
@@ -30,6 +31,14 @@ def note_root(
 def root_of(answer: Answer) -> str:
     """The outermost element of an answer; ``text`` where it is none, empty for nothing at all."""
     return str(answer.get("ResponseMetadata", {}).get(_ROOT, ""))
+
+
+def bears_marks(answer: Answer, headers: Mapping[str, str]) -> bool:
+    """Whether an answer has what S3 alone puts there: a header of its own, or its XML."""
+    if is_page(answer):
+        return False
+    named = any(name.lower().startswith("x-amz") for name in headers)
+    return named or root_of(answer) not in {"", "html", "text"}
 
 
 def is_page(answer: Answer) -> bool:

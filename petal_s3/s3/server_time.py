@@ -14,6 +14,8 @@ _LONGEST_RETRY_AFTER_S = 3600.0
 # A server without a clock may live in 1970; a date after 2200 is taken for an error.
 _SANE_S = range(7_258_118_400)
 
+_AGREE_S = 30.0
+
 FROM_CACHE = "A cache on the way answers in place of S3: it must let S3 through."
 
 
@@ -62,6 +64,7 @@ class ServerClock:
         self.steady = steady
         self.wall = wall
         self._base_s: float | None = None  # server time at steady 0
+        self._agreed = False
 
     def utcnow(self) -> datetime:
         """The server's time now, in UTC; the device's while none was learnt."""
@@ -71,6 +74,16 @@ class ServerClock:
     def seconds(self) -> int:
         """S3's time in whole seconds since 1970; the device's own while that is unknown."""
         return int(self.utcnow().timestamp())
+
+    @property
+    def agreed_s(self) -> float | None:
+        """S3's time in seconds since 1970; none unless the last two answers that told it agree.
+
+        What is deleted by its age asks for this one: one odd answer deletes nothing.
+        """
+        if self._base_s is None or not self._agreed:
+            return None
+        return self._base_s + self.steady()
 
     @property
     def offset_s(self) -> float | None:
@@ -85,6 +98,7 @@ class ServerClock:
         if told is None or int(told) not in _SANE_S:
             return 0.0
         moved = told - self.utcnow().timestamp()
-        if self._base_s is None or abs(moved) > 30.0:
+        self._agreed = self._base_s is not None and abs(moved) <= _AGREE_S
+        if not self._agreed:
             self._base_s = told - self.steady()
         return abs(moved)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from petal_s3.s3.request_body import FilePart
+from petal_s3.s3.sendable import check_sendable
 from petal_s3.s3.server_time import ServerClock
 from petal_s3.s3.shapes import Params
 
@@ -29,6 +31,7 @@ def register_signer(server_clock: ServerClock, name: str) -> str:
 
     class Auth(S3SigV4Auth):
         def _modify_request_before_signing(self, request: AWSRequest) -> None:
+            check_keys(self.credentials)
             request.context["timestamp"] = server_clock.utcnow().strftime(SIGV4_TIMESTAMP)
             super()._modify_request_before_signing(request)  # type: ignore[misc]
 
@@ -42,12 +45,24 @@ def register_signer(server_clock: ServerClock, name: str) -> str:
 
     class QueryAuth(S3SigV4QueryAuth):
         def _modify_request_before_signing(self, request: AWSRequest) -> None:
+            check_keys(self.credentials)
             request.context["timestamp"] = server_clock.utcnow().strftime(SIGV4_TIMESTAMP)
             super()._modify_request_before_signing(request)  # type: ignore[misc]
 
     AUTH_TYPE_MAPS[name] = Auth
     AUTH_TYPE_MAPS[f"{name}-query"] = QueryAuth
     return name
+
+
+def check_keys(keys: Credentials | ReadOnlyCredentials) -> None:
+    """Raise where no request can carry the keys: aiohttp would take it for a broken link."""
+    check_sendable(
+        {
+            "aws_access_key_id": keys.access_key,
+            "aws_secret_access_key": keys.secret_key,
+            "aws_session_token": keys.token,
+        }
+    )
 
 
 def send_md5(model: OperationModel, params: Params, **_: object) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from petal_s3.core.files import no_descriptors
 from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.details import connection_detail, tls_detail
+from petal_s3.s3.sendable import CANNOT
 from petal_s3.s3.server_time import retry_after_s
 
 
@@ -90,6 +91,8 @@ def _what_is_wrong(error: ValidationError, headers: Mapping[str, str]) -> str:
         return "a web page instead of credentials; the network may need a login"
     first = error.errors(include_input=False, include_url=False)[0]
     field_name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return f"{field_name} {CANNOT}, and cannot be sent"
     if field_name:
         return f"{field_name} is missing or wrong"
     return "no JSON object"

@@ -14,7 +14,7 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.selftest.known import WrongAnswer, expect, expect_refusal
 
 _ZLIB = "The zlib or hashlib of this Python computes wrong sums: install another build of Python."
-_SQLITE = "The sqlite3 of this Python lacks it: petal-s3 needs SQLite 3.35 or newer."
+_SQLITE = "The sqlite3 of this Python lacks RETURNING: petal-s3 needs SQLite 3.35 or newer."
 _FIT = "petal-s3 needs these two packages to fit; see docs/operations.md, Host notes."
 _SIZE = 300_000
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from petal_s3.cleanup.ageing import Ageing
 from petal_s3.cleanup.retention import Retention
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core.clock import Clock
@@ -90,6 +91,7 @@ class Parts:
     flight_gate: FlightGate
     gate: UploadGate
     retention: Retention
+    ageing: Ageing
     intake: Intake
     watcher: Watcher
 
@@ -123,6 +125,7 @@ def build(
         flight_gate=flight_gate,
         gate=gate,
         retention=_retention(base, gate),
+        ageing=Ageing(base.outbox, base.files.threads, base.s3.clock, intake.spool),
         intake=intake,
         watcher=Watcher(intake, flight, now=now),
     )
@@ -132,6 +135,7 @@ def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base
     ids = machine_ids(settings.machine_id, host_machine_id)
     tokens = token_service(settings, seams.now)
     s3, outbox = _s3(settings, tokens, seams), OutboxThread(settings.outbox_path)
+    outbox.now = seams.now
     outbox.server_s = lambda: s3.clock.seconds() if s3.clock.offset_s is not None else None
     return Base(
         settings=settings,
@@ -213,6 +217,7 @@ def _intake(base: Base, drainer: Drainer) -> Intake:
         base.outbox,
         base.files.threads,
         on_enqueued=drainer.pause.new_log,
+        now=base.now,
     )
 
 

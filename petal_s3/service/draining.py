@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from petal_s3.core.tasks import cancel_and_wait, to_end
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake import spool
 from petal_s3.intake.spooling import adopt_copies
-from petal_s3.outbox import queries, transitions
+from petal_s3.outbox import transitions
 from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.service.assembly import Parts
@@ -48,6 +47,7 @@ class Draining:
         self._learner = parts.learner
         self._drainer = parts.drainer
         self._retention = parts.retention
+        self._ageing = parts.ageing
         self._intake = parts.intake
         self._watcher = parts.watcher
         self._reporter = reporter
@@ -76,6 +76,10 @@ class Draining:
                 await self._learner.load()
         except LocalStorageError as error:
             self._outbox.closed_by = error
+            raise
+        except OSError as error:
+            why = f"The state directory cannot be used ({error.strerror})."
+            self._outbox.closed_by = LocalStorageError(why)
             raise
 
     async def _open_outbox(self) -> None:
@@ -143,7 +147,8 @@ class Draining:
             while not await self._took_lock():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(self.timing.lock_s)
             works = [
-                asyncio.create_task(work) for work in (self._drainer.run(), self._retention.run())
+                asyncio.create_task(work)
+                for work in (self._drainer.run(), self._retention.run(), self._ageing.run())
             ]
             try:
                 await self._report_while_ours()
@@ -166,8 +171,6 @@ class Draining:
             await self._outbox(transitions.release_claims)
             await self.said_flight.look()
             await adopt_copies(self._intake)
-            needed = await self._outbox(queries.spooled)
-            await self._run(spool.sweep, self._settings.state_dir / "spool", needed)
         except (OSError, LocalStorageError) as error:
             self.defer(error)
             if self._lock.held and isinstance(error, LocalStorageError) and error.code == DAMAGED:

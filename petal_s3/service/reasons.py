@@ -43,6 +43,7 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "no_credentials": "There are no credentials.",
         "credentials_expired": "The session credentials have expired.",
         "credentials_refused": "S3 does not accept the access key.",
+        "credentials_unsendable": "No request can carry the credentials.",
         "token_service_down": "The token service cannot be reached.",
         "token_service_refused": "The token service refuses to give credentials.",
         "token_service_nonsense": "The token service's answer holds no credentials that work.",
@@ -59,6 +60,7 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "storage_full": "The state directory is full, read-only or not ours.",
         "outbox_damaged": "The outbox is damaged; it is rebuilt.",
         "outbox_gone": "The outbox was removed; it begins anew.",
+        "starting": "petal-s3 is starting.",
         "closed": "petal-s3 is stopping.",
     }
 )

@@ -15,7 +15,13 @@ from petal_s3.service.status import NO_REPORT, Report, read_report
 from petal_s3.service.views.view import Credentials
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
-_NONE = {"no_credentials", "credentials", "token_service_down", "token_service_nonsense"}
+_NONE = {
+    "no_credentials",
+    "credentials",
+    "credentials_unsendable",
+    "token_service_down",
+    "token_service_nonsense",
+}
 _SHOWN_SETTLING = 20
 
 
@@ -32,6 +38,8 @@ class Reporter:
         self._parts = parts
         self._rate = Rate()
         self._published = NO_REPORT
+        self.advice: list[str] = []
+        """What the front end has to say to a person."""
         self._before = NO_REPORT
         """What the process before this one said last."""
 
@@ -72,7 +80,13 @@ class Reporter:
             "settling_count": len(settling),
             "held": len(held),
             "trouble": parts.watcher.trouble,
-            "advice": [*parts.orphans.advice, *parts.retention.advice, *parts.watcher.advice],
+            "advice": [
+                *self.advice,
+                *parts.orphans.advice,
+                *parts.retention.advice,
+                *parts.ageing.advice,
+                *parts.watcher.advice,
+            ],
         }
         return Report.model_validate(found)
 
@@ -106,7 +120,7 @@ class Reporter:
         if code == "credentials_expired":
             return "expired"
         if tokens is None:
-            return "none" if code == "no_credentials" else "ok"
+            return "none" if code in _NONE else "ok"
         if tokens.current is not None:
             return "ok"
         if code in _NONE:

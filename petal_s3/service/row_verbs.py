@@ -41,14 +41,18 @@ async def retry(service: Service, row_id: int) -> Row:
     return await service.retry(row.id)
 
 
-async def cancel(service: Service, row_id: int) -> Row:
-    """Give a row up that is not proven; errors as of :func:`retry`."""
+async def cancel(service: Service, row_id: int, *, purge: bool = False) -> Row:
+    """Give a row up that is not proven; errors as of :func:`retry`.
+
+    Its copy in the spool stays for a day, unless ``purge``: that takes also the copy of a row that
+    was cancelled before.
+    """
     row = await service.outbox(queries.get, row_id)
     if row.state == "verified":
         raise Conflict(_NOT_CANCELLED.format(id=row.id), code="proven")
-    if row.state == "cancelled":
+    if row.state == "cancelled" and not (purge and row.has_copy):
         raise Conflict(f"Row {row.id} is cancelled already.", code=ALREADY_SO)
-    return await service.cancel(row.id)
+    return await service.cancel(row.id, purge=purge)
 
 
 async def pin(service: Service, row_id: int) -> Row:

@@ -14,7 +14,6 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake import spool
 from petal_s3.intake.again import retry
 from petal_s3.intake.enqueue import enqueue
 from petal_s3.intake.entry import PRIORITY_ASKED, RowOptions
@@ -73,6 +72,7 @@ class Service:
         self.drainer = parts.drainer
         self.gate = parts.gate
         self.retention = parts.retention
+        self.ageing = parts.ageing
         self.intake = parts.intake
         self.watcher = parts.watcher
         self.stopping = False
@@ -171,16 +171,18 @@ class Service:
         name: str | Callable[[], str],
         *,
         key: str | None = None,
+        announced: int = 0,
         **more: Any,
     ) -> Row:
         """Enter a body that comes in pieces, durably.
 
-        ``more``: ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
+        ``announced``: how many bytes are to come, 0 where that is not known. ``more``:
+        ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
         Raises as :func:`petal_s3.intake.receive.receive`.
         """
         options = RowOptions(key=key or "", **more)
         idle_s = self.settings.request_timeout
-        return await receive(self.intake, chunks, name, options, idle_s=idle_s)
+        return await receive(self.intake, chunks, name, options, idle_s=idle_s, announced=announced)
 
     # -- rows
 
@@ -206,9 +208,14 @@ class Service:
         await self._changes.wait(at_most_s)
         self._changes.clear()
 
-    async def cancel(self, row_id: int, reason: str = "Cancelled on request.") -> Row:
-        """Give a row up; what was sent of it is aborted."""
-        row = await self.outbox(requests.cancel, row_id, reason)
+    async def cancel(
+        self, row_id: int, reason: str = "Cancelled on request.", *, purge: bool = False
+    ) -> Row:
+        """Give a row up; what was sent of it is aborted, its copy in the spool stays for a day.
+
+        ``purge``: the copy is deleted now, also where the row was cancelled before.
+        """
+        row = await self.outbox(requests.cancel, row_id, reason, purge=purge)
         await self._changes.settled(row)
         self.drainer.pause.wake()
         return row
@@ -226,8 +233,7 @@ class Service:
     async def _on_settled(self, row: Row) -> None:
         if row.state == "verified":
             self.retention.wake()
-        if row.spooled and row.state in {"verified", "cancelled"}:
-            await self.run(spool.discard, self.settings.state_dir / "spool", row.path)
+        await self.ageing.settled(row)
 
     # -- answers
 

@@ -82,6 +82,7 @@ async def enter_log(
             blocks,
             name,
             key=f"{folder}{stamped(name, moment)}",
+            announced=status.st_size,
             kinds=TEXT_KINDS,
             session_id=session_id,
             facts={DESCRIPTION: _said(description)} if description else {},
@@ -159,6 +160,7 @@ async def enter_result(
         _once(body),
         file,
         key=f"{folder}{stamped(file, service.s3.clock.utcnow())}",
+        announced=len(body),
         kinds=frozenset({"json"}),
         session_id=session_id,
     )

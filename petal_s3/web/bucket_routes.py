@@ -10,14 +10,16 @@ from petal_s3.service.views import objects as views
 from petal_s3.service.views.sessions import CompleteUploadView
 from petal_s3.web import requests as asks
 from petal_s3.web.download import download
+from petal_s3.web.guard import read_only
 from petal_s3.web.multipart_form import Form
 from petal_s3.web.routing import Call, Reply, Route, no_bytes
 
 
 async def upload(service: Service, ask: asks.UploadAsk, call: Call) -> Reply:
     """Take a log in and answer when it is proven, or (``wait=false``) when it is safe here."""
+    await service.intake.reserve.admit()
     form = Form(call.headers.get("content-type", ""), call.body or no_bytes())
-    row = await service.receive(form.file(), lambda: form.name)
+    row = await service.receive(form.file(), lambda: form.name, announced=call.announced)
     if not ask.wait:
         return Reply(await service.row(row.id), status=202)
     done = await service.wait(row.id, while_blocked=False)
@@ -36,7 +38,9 @@ async def head(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
 
 
 async def presign(service: Service, ask: asks.PresignAsk, _: Call) -> Reply:
-    """A URL that opens one object for a while."""
+    """A URL that opens one object for a while; one that adds an object changes the bucket."""
+    if ask.method == "PUT" and service.settings.rest_read_only:
+        raise read_only()
     return Reply(await signing.presign(service, ask.s3_key, ask.expires, method=ask.method))
 
 
@@ -57,11 +61,13 @@ async def delete(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
 
 async def presign_upload(service: Service, ask: asks.PresignUploadBody, _: Call) -> Reply:
     """A URL to put a large file to; it stands there for a day at most."""
+    service.intake.reserve.slow_down()
     return Reply(await handover.begin(service, ask.session_id, ask.name, ask.size, ask.type))
 
 
 async def complete_upload(service: Service, ask: asks.CompleteUploadBody, _: Call) -> Reply:
     """What was put to its URL, or comes here; looked at in S3."""
+    service.intake.reserve.slow_down()
     if ask.s3_key is not None and ask.content is None:
         found = await handover.complete(
             service, ask.session_id, ask.s3_key, index=ask.index, page_count=ask.page_count

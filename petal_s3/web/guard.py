@@ -1,20 +1,26 @@
-"""Which requests the stand-alone server answers, and how many connections it holds."""
+"""Who may ask: one guard for every operation, whichever server has taken the request.
+
+It refuses what a web page of another site makes a browser send, and whoever has not the token.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
-from urllib.parse import urlsplit
+import re
+import socket
+from collections.abc import Iterable, Mapping
 
-from aiohttp import web
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_rules import SHORTEST_TOKEN
+from petal_s3.errors import ConfigError, NotAllowed, Throttled
+from petal_s3.web.wrong_tokens import WrongTokens
 
-from petal_s3.errors import ConfigError, NotAllowed
-
-Connection = web.RequestHandler
-
-MOST_CONNECTIONS = 200
-HEAD_S = 15.0  # for the head of a first request
+_READING = {"GET", "HEAD"}
+_OWN_SITE = {"same-origin", "none"}
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -28,103 +34,161 @@ def is_loopback(host: str) -> bool:
 
 
 def check_binding(host: str, token: str | None) -> None:
-    """Raise :class:`ConfigError` where others could reach the server without a token."""
-    if not is_loopback(host) and not token:
+    """Raise :class:`ConfigError` where others could reach the server without a good token."""
+    if is_loopback(host):
+        return
+    if not token:
         raise ConfigError(
             f"PETAL_S3_API_TOKEN must be set to serve on {host}: others can reach that address."
         )
+    if len(token) < SHORTEST_TOKEN:
+        raise ConfigError(f"{_TOO_SHORT} to serve on {host}: others can reach that address.")
+
+
+_TOO_SHORT = f"PETAL_S3_API_TOKEN has less than {SHORTEST_TOKEN} characters, too few"
+
+
+def read_only() -> NotAllowed:
+    """What is answered to a change, where PETAL_S3_REST_READ_ONLY is set."""
+    return NotAllowed(
+        "Nothing may be changed over REST: PETAL_S3_REST_READ_ONLY is set.", code="read_only"
+    )
+
+
+def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by their names in lower case; what came twice is joined, and so is no name."""
+    found: dict[str, str] = {}
+    for title, value in pairs:
+        name = title.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 class Guard:
-    """Requests are allowed from this machine or with the token, and never from a web page."""
+    """What the settings allow, and who has guessed wrongly.
 
-    def __init__(self, host: str, token: str | None) -> None:
-        """Raises :class:`ConfigError` as :func:`check_binding`."""
-        check_binding(host, token)
-        self._local = is_loopback(host)
-        self._token = token
-
-    def check(self, request: web.Request) -> None:
-        """Raise :class:`NotAllowed`: 403, or 401 where the token is missing."""
-        if self._local and not is_loopback(_host_in(f"//{request.headers.get('Host', '')}")):
-            # A page of another site, whose name now resolves to this machine (DNS rebinding).
-            raise NotAllowed("This server is asked by another name than its own.")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
-            raise NotAllowed("Pages of other sites may not ask this server.")
-        if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
-            raise NotAllowed("Pages of other sites may not ask this server.")
-        if self._token is not None:
-            kind, _, told = request.headers.get("Authorization", "").partition(" ")
-            given = told.strip().encode("utf-8", "surrogateescape")
-            right = hmac.compare_digest(given, self._token.encode())
-            if kind.lower() != "bearer" or not right:
-                raise NotAllowed(
-                    "A bearer token is needed: PETAL_S3_API_TOKEN.", code="no_token", status=401
-                )
-
-
-def _host_in(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-class Gate:
-    """Limits connections: to a number, and to a time in which the first request must come.
-
-    A new one takes the place of the oldest that asks nothing now. Where all are being answered,
-    it is the new one that is closed.
+    Without settings it refuses the pages of other sites alone.
     """
 
     def __init__(
-        self, server: web.Server, *, most: int = MOST_CONNECTIONS, head_s: float = HEAD_S
+        self,
+        settings: Settings | None = None,
+        *,
+        bound: str | None = None,
+        token: str | None = None,
+        now: Clock = clock.now,
     ) -> None:
-        self._server = server
-        self._most = most
-        self._head_s = head_s
-        self._silent: dict[Connection, asyncio.TimerHandle] = {}
-        self._resting: set[Connection] = set()
+        """``bound``: the address of the stand-alone server; none in the host, which has its own.
 
-    def __call__(self) -> Connection:
-        """The protocol of a new connection."""
-        loop, protocol = asyncio.get_running_loop(), self._server()
-        self._silent[protocol] = loop.call_later(self._head_s, self._close, protocol)
-        loop.call_later(0, self._make_room)  # once it is connected
-        return protocol
+        Raises :class:`ConfigError` as :func:`check_binding` where ``bound`` is given.
+        """
+        if bound is not None:
+            check_binding(bound, token)
+        self.origins = frozenset(settings.api_origins if settings is not None else ())
+        """Web origins whose pages may ask."""
+        self.wrong = WrongTokens()
+        self._token = token
+        self._read_only = settings is not None and settings.rest_read_only
+        self._loopback = bound is not None and is_loopback(bound)
+        # In the host nothing tells who reaches its port: it is taken for open to others.
+        self._unsafe = bound is None and token is not None and len(token) < SHORTEST_TOKEN
+        self._names = {name for origin in self.origins if (name := _name_in(_authority(origin)))}
+        if bound:
+            self._names.add(bound.lower())
+        self._now = now
 
-    def spoke(self, protocol: Connection) -> None:
-        """A request of it has come whole."""
-        self._resting.discard(protocol)
-        waited = self._silent.pop(protocol, None)
-        if waited is not None:
-            waited.cancel()
+    def check(self, method: str, headers: Mapping[str, str], peer: str) -> None:
+        """Let a request pass, or raise; ``headers`` by names in lower case, as :func:`headers_of`.
 
-    def rests(self, protocol: Connection) -> None:
-        """What it asked is answered; aiohttp closes it when it asks nothing more for long."""
-        self._resting.add(protocol)
+        Raises :class:`NotAllowed`: 403 with the code ``foreign_host``, ``foreign_page`` or
+        ``read_only``, or 401 (``no_token``); :class:`Throttled`: 429 (``too_many_tokens``) for a
+        peer that has sent many wrong ones; and :class:`ConfigError` for a token that is too short.
+        """
+        self.check_page(headers)
+        if self._unsafe:
+            raise ConfigError(f"{_TOO_SHORT} in a host that others may reach.")
+        if self._token is not None:
+            self._check_token(self._token, headers.get("authorization", ""), peer)
+        if self._read_only and method not in _READING:
+            raise read_only()
 
-    @property
-    def watched(self) -> int:
-        """How many connections are silent or at rest."""
-        return len(self._silent) + len(self._resting)
+    def check_page(self, headers: Mapping[str, str]) -> None:
+        """Raise :class:`NotAllowed` where a web page of another site may be behind a request.
 
-    def _make_room(self) -> None:
-        here = [one for one in self._server.connections if is_open(one)]
-        self._resting.intersection_update(here)
-        surplus = len(here) - self._most
-        if surplus > 0:
-            idle = [one for one in here if one in self._silent or one in self._resting]
-            for protocol in idle[:surplus]:
-                self._close(protocol)
+        Its address is what Host says (RFC 9110, 7.2), where it comes from what Origin (RFC 6454)
+        and Sec-Fetch-Site (W3C Fetch Metadata) say.
+        """
+        host = headers.get("host", "")
+        if not self._is_ours(_name_in(host)):
+            # A page of another site, whose name now resolves to this machine (DNS rebinding).
+            raise NotAllowed(
+                "This server is asked by another name than its own; PETAL_S3_API_ORIGINS may"
+                " list more.",
+                code="foreign_host",
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() in self.origins:
+            return
+        foreign = origin is not None and _authority(origin).lower() != host.lower()
+        if foreign or headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+            raise NotAllowed(
+                "Pages of other sites may not ask this server; PETAL_S3_API_ORIGINS may list some.",
+                code="foreign_page",
+            )
 
-    def _close(self, protocol: Connection) -> None:
-        self.spoke(protocol)
-        if protocol.transport is not None and is_open(protocol):
-            protocol.transport.abort()
+    def _is_ours(self, name: str) -> bool:
+        if name in self._names or is_loopback(name):
+            return True
+        if self._loopback:
+            return False
+        return _is_address(name) or name in _own_names()
+
+    def _check_token(self, token: str, said: str, peer: str) -> None:
+        kind, _, told = said.partition(" ")
+        given = told.strip().encode("utf-8", "surrogateescape")
+        missing = kind.lower() != "bearer" or not given
+        if not missing:
+            self._bear_with(peer)
+            if hmac.compare_digest(given, token.encode()):
+                return
+            self.wrong.note(peer, self._now())
+        raise NotAllowed(
+            "A bearer token is needed: PETAL_S3_API_TOKEN.", code="no_token", status=401
+        )
+
+    def _bear_with(self, peer: str) -> None:
+        wait_s = self.wrong.wait_s(peer, self._now())
+        if wait_s > 0:
+            raise Throttled(
+                "Too many wrong tokens came from this address: the next is looked at later.",
+                code="too_many_tokens",
+                status=429,
+                retry_after_s=wait_s,
+            )
 
 
-def is_open(protocol: Connection) -> bool:
-    """Whether a connection is neither closed nor being closed."""
-    return protocol.transport is not None and not protocol.transport.is_closing()
+def _authority(origin: str) -> str:
+    """Host and port of an origin; empty where it has none."""
+    scheme, _, rest = origin.partition("://")
+    return rest if scheme.lower() in {"http", "https"} else ""
+
+
+def _name_in(authority: str) -> str:
+    """The name in ``name:port``, in lower case; empty for what is no such thing."""
+    found = _AUTHORITY.fullmatch(authority)
+    return found[1].lower().rstrip(".") if found else ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _own_names() -> set[str]:
+    """What this machine calls itself, also in the names of its network (mDNS)."""
+    whole = socket.gethostname().lower().rstrip(".")
+    short = whole.partition(".")[0]
+    return {whole, short, f"{short}.local"} if short else set()

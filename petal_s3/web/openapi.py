@@ -8,19 +8,21 @@ from typing import Any
 from petal_s3.service.views.rows import RowView
 from petal_s3.web.requests import schema
 from petal_s3.web.responses import Problem
-from petal_s3.web.routing import Route
+from petal_s3.web.routing import GUARD_ERRORS, Route
 
 Json = dict[str, Any]
 
 _SPOKEN = {
     400: "The request is wrong",
-    403: "Not this machine's",
+    401: "The bearer token is missing or wrong",
+    403: "Not this machine's, or refused to whoever asks",
     404: "There is none",
     408: "The body stalled",
     409: "Conflict, or still being written",
     413: "Too large",
     416: "Nothing lies in this range",
     422: "Not a flight log",
+    429: "Too many wrong tokens",
     503: "Not now",
     507: "The disk is full",
 }
@@ -71,7 +73,7 @@ def responses_of(route: Route) -> dict[int | str, Json]:
         found[202] = {"description": "Safe in the outbox", "model": RowView}
     if route.name == "download":
         found[206] = {"description": "A part of it", "content": content}
-    for status in route.errors:
+    for status in sorted({*route.errors, *GUARD_ERRORS}):
         found[status] = {"description": _SPOKEN[status], "model": Problem}
     return found
 

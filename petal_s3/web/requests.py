@@ -36,6 +36,12 @@ class RowAsk(Ask):
     row_id: int = Field(ge=1, le=_LARGEST_ID, description="id of the row")
 
 
+class CancelAsk(RowAsk):
+    """A row that is given up."""
+
+    purge: bool = Field(False, description="delete its copy in the spool, too, at once")
+
+
 class RowsAsk(Ask):
     """A page of rows."""
 

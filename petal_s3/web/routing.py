@@ -22,7 +22,11 @@ from pydantic import BaseModel, ValidationError
 
 from petal_s3.errors import BadInput, S3IntegrationError
 from petal_s3.service.service import Service
+from petal_s3.web.guard import Guard
 from petal_s3.web.requests import Body, Nothing
+
+GUARD_ERRORS = (401, 403, 429)
+"""What the guard may answer in place of any operation."""
 
 
 class NoSuchRange(BadInput):
@@ -42,16 +46,24 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, whichever server took it; header names are in lower case.
+    """One request, whichever server took it; ``headers`` as :func:`guard.headers_of` gives them.
 
-    ``leaving``: whether the server is about to stop, so that endless answers have to end.
+    ``peer``: the address it came from. ``leaving``: whether the server is about to stop, so that
+    endless answers have to end.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: AsyncIterable[bytes] | None = None
+    peer: str = ""
     leaving: Callable[[], bool] = _never
+
+    @property
+    def announced(self) -> int:
+        """The size of its body, as its head says; 0 where it does not."""
+        told = self.headers.get("content-length", "")
+        return int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else 0
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,16 @@ class Route:
         """Whether it reads a JSON body."""
         return issubclass(self.ask, Body)
 
-    async def __call__(self, service: Service, call: Call) -> Reply:
-        """Check the request and run the operation; raises our errors only."""
+    async def __call__(self, active: Callable[[], Service], call: Call, guard: Guard) -> Reply:
+        """Ask the guard, check the request and run the operation; raises our errors only.
+
+        ``active`` gives the service, or raises why there is none: that, too, only the guard's
+        guests are told.
+        """
+        guard.check(self.method, call.headers, call.peer)
+        service = active()
+        if service.outbox.is_starting:
+            raise service.outbox.why_closed()
         return await self.run(service, await self._asked(service, call), call)
 
     async def _asked(self, service: Service, call: Call) -> BaseModel:
@@ -166,5 +186,7 @@ def headers_of(error: S3IntegrationError) -> Iterator[tuple[str, str]]:
     """Headers that an error is answered with."""
     if isinstance(error, NoSuchRange):
         yield "Content-Range", f"bytes */{error.size}"
-    if error.status == 503 and error.retry_after_s:
+    if error.status in {429, 503} and error.retry_after_s:
         yield "Retry-After", str(math.ceil(error.retry_after_s))
+    if error.status == 401:
+        yield "WWW-Authenticate", "Bearer"

@@ -6,6 +6,8 @@ What is so already is answered with the unchanged row; what cannot be done is a 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from petal_s3.core.kinds import ALL_KINDS, SUFFIXES, TEXT_KINDS
@@ -44,6 +46,7 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
 
     A text log with a session belongs to its logs.
     """
+    await service.intake.reserve.admit()
     priority = PRIORITY_ASKED if ask.priority is None else ask.priority
     named = log_suffix(Path(ask.path).name)
     if ask.session_id is not None and not ask.key and named not in _NO_TEXTS:
@@ -64,9 +67,9 @@ async def post_retry(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
     return await _done(service, row_verbs.retry, ask.row_id)
 
 
-async def delete_row(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
-    """Give it up; what was sent of it is aborted."""
-    return await _done(service, row_verbs.cancel, ask.row_id)
+async def delete_row(service: Service, ask: asks.CancelAsk, _: Call) -> Reply:
+    """Give it up; what was sent of it is aborted. Its copy in the spool stays for a day."""
+    return await _done(service, partial(row_verbs.cancel, purge=ask.purge), ask.row_id)
 
 
 async def post_resend(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
@@ -112,7 +115,12 @@ async def post_dismiss(service: Service, ask: asks.DismissBody, _: Call) -> Repl
 
 
 def _row_route(
-    method: str, path: str, name: str, summary: str, run: Run, errors: tuple[int, ...] = (409,)
+    method: str,
+    path: str,
+    name: str,
+    summary: str,
+    run: Run,
+    errors: tuple[int, ...] = (409,),
 ) -> Route:
     """An operation on one row that answers it."""
     return Route(
@@ -160,7 +168,7 @@ ROW_ROUTES: tuple[Route, ...] = (
     ),
     _row_route("POST", "/pin", "pin", "Keep the file of a row", post_pin),
     _row_route("DELETE", "/pin", "unpin", "Let the file of a row go", delete_pin),
-    _row_route("DELETE", "", "cancel", "Give a row up", delete_row),
+    replace(_row_route("DELETE", "", "cancel", "Give a row up", delete_row), ask=asks.CancelAsk),
     Route(
         "POST",
         "/outbox/dismiss",

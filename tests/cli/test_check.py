@@ -13,9 +13,11 @@ import pytest
 from account import Account
 from console import HOME, MACHINE, Answer, Console, Sea
 
+from petal_s3.core.settings_loading import check_settings
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.service import no_login
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 NEEDED = [
@@ -318,6 +320,19 @@ def test_a_running_host_is_not_disturbed(console: Console, at_sea: Sea) -> None:
     assert [row.state for row in console.rows()] == ["queued"]
     stored = {one.key for one in at_sea.ledger.requests("PutObject")}
     assert all(key.startswith(f"{HOME}tmp/check-") for key in stored), "no log is sent"
+
+
+def test_it_says_that_the_host_has_no_login(console: Console, at_sea: Sea) -> None:
+    said = "The host has no login: whoever reaches its port may read this machine's logs"
+    assert state(check(console), "ok")["REST"]["found"].startswith(said)
+    console.type("enqueue", console.write("a.ulg"))
+    advice = no_login.advice(check_settings({"bucket_name": "logs"}))
+    with console.host(machine_id=MACHINE, advice=advice):
+        told = state(check(console), "warning")["REST"]
+        assert told["found"].startswith(said)
+        assert "PETAL_S3_API_TOKEN" in told["advice"]
+        locked = check(console, PETAL_S3_API_TOKEN="a-token-of-forty-characters")
+        assert "/test/bucket/ is open" in state(locked, "ok")["REST"]["found"]
 
 
 def test_an_outbox_that_no_process_drains_is_a_warning(console: Console, at_sea: Sea) -> None:

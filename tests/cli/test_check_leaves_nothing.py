@@ -115,7 +115,8 @@ def test_one_odd_answer_to_a_range_does_not_end_the_check(
     told = found(answer)
     assert told["s3:GetObject"]["state"] == "warning"
     assert "range" in told["s3:GetObject"]["found"]
-    assert "login" not in answer.out
+    speak_of_logins = {name for name, one in told.items() if "login" in str(one)}
+    assert speak_of_logins == {"REST"}, "that of the host, and not of a network"
     assert told["server features"]["state"] == "ok"
     assert told["stale uploads"]["found"] != "the bucket could not be asked"
     assert left(versioned) == []
@@ -178,6 +179,27 @@ def test_fixed_keys_that_are_wrong_are_named_and_nothing_else(
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile" in told["found"]
     for blamed in ("permission", "fetched", "expired", "PETAL_S3_SESSION_TOKEN_URL", "clock of"):
         assert blamed not in told["found"] + told["advice"]
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a key or token of the environment or of the token service ends with a line break, or holds"
+    " characters that no header carries",
+    "it is refused by its name, and no link is blamed",
+)
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\x01", "é", " "])
+def test_keys_that_no_request_can_carry_are_named(
+    console: Console, account: Account, name: str, ending: str
+) -> None:
+    for command in (["check", "--json"], ["ls"], ["presign", f"{HOME}a.ulg"]):
+        answer = console.type(*command, **{name: f"AKIAANOTHERKEY000001{ending}"})
+        assert answer.code in {1, 3}
+        assert f"The credentials cannot be sent: {name.lower()} holds" in answer.out + answer.err
+        for blamed in ("reached", "link", "AKIAANOTHER"):
+            assert blamed not in answer.out + answer.err
+        if command[0] == "check":
+            assert failed(answer) == {"credentials"}
 
 
 @pytest.mark.parametrize("command", [["ls"], ["bucket", "setup"]])

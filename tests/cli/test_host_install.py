@@ -219,8 +219,7 @@ def test_a_settings_file_that_cannot_be_written_leaves_the_host_alone(onboard: O
 
 
 def test_a_proxies_yaml_that_cannot_be_written_leaves_no_settings_file(onboard: Onboard) -> None:
-    in_the_way = onboard.root / ".proxies.yaml.new"
-    in_the_way.mkdir()
+    onboard.backup.mkdir()
     before = onboard.files()
     answer = onboard.install()
     assert answer.code == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +106,42 @@ def test_its_upload_lands_under_its_key_and_the_job_completes(
     assert told["status"] == "completed"
     assert told["metadata"]["upload_result"]["s3_key"] == key
     assert "error" not in told["metadata"]["upload_result"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://dashboard.example:3000", "Sec-Fetch-Site": "cross-site"},
+        {"Host": "robot.example"},
+    ],
+)
+def test_the_hosts_own_api_and_the_sibling_answer_a_dashboard_from_elsewhere(
+    host: Aboard, machine: str, log: Path, headers: dict[str, str]
+) -> None:
+    """Our guard stands before our routes alone; what others allow is theirs to say."""
+    for path in (
+        "/health/detailed",
+        "/api/petal-proxies-control/status",
+        "/test/bucket/list",
+        f"{SIBLING}/jobs",
+    ):
+        request = urllib.request.Request(f"{host.host.url}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+            if "Origin" in headers:
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    key = f"{machine}/from-elsewhere-{next(iter(headers))}/ulog/{log.name}"
+    body = json.dumps({}).encode()
+    asked = urllib.parse.urlencode({"file_path": str(log), "s3_key": key})
+    url = f"{host.host.url}{SIBLING}/s3-upload-wait?{asked}"
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
+        assert answer.status == 200
+    assert host.object(key) == log.read_bytes()
+    ours = urllib.request.Request(f"{host.host.url}/petals/petal-s3/status", headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(ours, timeout=30)
+    with refused.value as answer:
+        assert answer.status == 403
 
 
 @pytest.mark.guarantee(

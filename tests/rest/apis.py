@@ -30,7 +30,7 @@ from petal_s3.demo.services import EmbeddedS3, in_thread
 from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
 from petal_s3.service.views.rows import RowView
-from petal_s3.web.guard import HEAD_S, MOST_CONNECTIONS
+from petal_s3.web.connections import HEAD_S, MOST_CONNECTIONS
 from petal_s3.web.responses import Problem
 from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
@@ -122,6 +122,8 @@ class Api:
     said: Callable[[], str] = field(default=lambda: "")
     """Everything it has printed so far, where it is a process of its own."""
     armed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request."""
 
     @property
     def prefix(self) -> str:
@@ -159,7 +161,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Ask; a dictionary is sent as JSON."""
-        sent = dict(headers or {})
+        sent = {**self.headers, **(headers or {})}
         if isinstance(body, dict):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
@@ -250,6 +252,9 @@ class Api:
         self.link.forward()
         if self.armed:
             self.post("/flight", {"armed": False})
+        if self.spool():  # copies of cancelled rows stay for a day
+            for row in self.get("/outbox", state="cancelled", limit=1000).json["rows"]:
+                self.plain("DELETE", f"/outbox/{row['id']}?purge=true")
         until(lambda: self.spool() == [])
 
 
@@ -331,11 +336,13 @@ def standing(
     directory: Path,
     *,
     token: str | None = None,
+    signed: bool = False,
+    started: bool = True,
     most: int = MOST_CONNECTIONS,
     head_s: float = HEAD_S,
     **settings: Any,
 ) -> Iterator[Standing]:
-    """The stand-alone server in a thread of its own."""
+    """The stand-alone server in a thread of its own; ``signed``: its api sends the token along."""
     bucket = f"rest-{next(_numbers)}"
     s3.create_bucket(bucket)
     (directory / "logs").mkdir()
@@ -363,7 +370,8 @@ def standing(
             server = Server(
                 service, host="127.0.0.1", port=0, token=token, most=most, head_s=head_s
             )
-            await service.start()
+            if started:
+                await service.start()
             await server.start()
             return service, server
 
@@ -376,6 +384,7 @@ def standing(
             bucket,
             kept.log_dirs[0],
             kept.state_dir,
+            headers={"Authorization": f"Bearer {token}"} if signed and token else {},
         )
         try:
             yield Standing(api, service, server, thread)
@@ -394,8 +403,10 @@ def _loop() -> Iterator[LoopThread]:
 
 
 @contextlib.contextmanager
-def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Api]:
-    """The real host, started."""
+def in_host(
+    s3: EmbeddedS3, directory: Path, *, headers: Mapping[str, str] | None = None, **env: str
+) -> Iterator[Api]:
+    """The real host, started; ``headers`` are sent with every request."""
     bucket = f"rest-{next(_numbers)}"
     s3.create_bucket(bucket)
     settings = {f"PETAL_S3_{name.upper()}": str(value) for name, value in _SETTINGS.items()}
@@ -411,6 +422,7 @@ def in_host(s3: EmbeddedS3, directory: Path, **env: str) -> Iterator[Api]:
             made.logs,
             made.state,
             made.host.log_text,
+            headers=headers or {},
         )
         until(lambda: api.get("/status").json["drained_by"])
         yield api

@@ -28,8 +28,10 @@ from apis import (
     until,
 )
 
+from petal_s3.core.settings import MIB
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.errors import ConfigError
+from petal_s3.intake.reserve import Space, space_of
 from petal_s3.web.guard import Guard, check_binding, is_loopback
 from petal_s3.web.server import Server
 
@@ -140,7 +142,7 @@ def test_no_address_that_others_reach_is_bound_without_a_token(stand: Standing, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
 def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
-    Guard(host, None)
+    Guard(bound=host)
 
 
 @pytest.mark.guarantee(
@@ -490,6 +492,56 @@ def parsed_once(api: Api, text: bytes) -> int:
         return parsed(wire.recv(65536)).status
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "more slow uploads and slow requests at once than the stand-alone server has connections",
+    "the surplus is answered 503, and short calls are answered as ever",
+)
+def test_slow_bodies_leave_connections_to_short_calls(
+    _s3_server: EmbeddedS3, tmp_path: Path
+) -> None:
+    head = f"Host: 127.0.0.1\r\nContent-Type: {FORM}\r\nContent-Length: 1000000\r\n\r\n"
+    json = "Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+    slow: list[socket.socket] = []
+    with standing(_s3_server, tmp_path, most=40, request_timeout=60) as stand:
+        api = stand.api
+        try:
+            for number in range(60):
+                for text in (
+                    f"POST /bucket/upload HTTP/1.1\r\n{head}",
+                    f"POST /flight HTTP/1.1\r\n{json}",
+                ):
+                    wire = socket.create_connection(api.address, timeout=10)
+                    wire.sendall(text.encode())
+                    slow.append(wire)
+                if number % 10 == 9:
+                    told = api.get("/health")
+                    assert (told.status, told.took_s < 5) == (200, True)
+            refused = parsed(slow[-1].recv(65536))
+            assert (refused.status, refused.code) == (503, "too_many")
+            assert refused.headers["retry-after"]
+            assert api.get("/status").status == 200
+            for wire in slow:
+                wire.close()
+            until(lambda: wires(api) <= 2)
+            assert api.upload(log(), "after-it.ulg").status == 200
+        finally:
+            for wire in slow:
+                wire.close()
+
+
+def test_while_it_starts_it_says_not_now(_s3_server: EmbeddedS3, tmp_path: Path) -> None:
+    with standing(_s3_server, tmp_path, started=False) as stand:
+        for method, path in (("GET", "/status"), ("GET", "/outbox"), ("POST", "/landed")):
+            told = stand.api.ask(method, path)
+            assert (told.status, told.code) == (503, "starting"), (path, told)
+            assert told.headers["retry-after"] == "1"
+        told = stand.api.upload(log(), "early.ulg")
+        assert told.status == 503
+        stand.thread.run(stand.service.start())
+        assert stand.api.get("/status").status == 200
+
+
 # -- those who leave
 
 
@@ -550,3 +602,76 @@ def test_it_stops_at_once_though_a_client_listens(_s3_server: EmbeddedS3, tmp_pa
             ear.close()
         with pytest.raises(ConnectionError):
             api.get("/health")
+
+
+@pytest.mark.guarantee(
+    "device",
+    "an upload is announced for which the disk has no room beside its reserve",
+    "507 with the figures at once, before a byte of it was sent",
+)
+def test_an_upload_without_room_is_refused_before_it_comes(stand: Standing) -> None:
+    reserve = stand.service.intake.reserve
+    reserve.space = lambda _: Space(free=600 * MIB, total=64 * 1024 * MIB)
+    try:
+        told = stand.api.knock(
+            "POST", "/bucket/upload", f"Content-Type: {FORM}", f"Content-Length: {100 * MIB}"
+        )
+    finally:
+        reserve.space = space_of
+    assert (told.status, told.code) == (507, "storage_full")
+    assert f"{600 * MIB} bytes are free" in told.json["error"]
+    assert stand.api.spool() == []
+
+
+@pytest.mark.guarantee(
+    "device",
+    "a client of REST posts without end",
+    "503 beyond 600 logs and files in a minute, with Retry-After",
+)
+def test_a_client_that_posts_without_end_is_slowed_down(
+    stand: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stand.api.logs / "posted.ulg"
+    path.write_bytes(log())
+    for name, value in (("_allowed", 1.0), ("_allowed_at", 0.0), ("_now", lambda: 0.0)):
+        monkeypatch.setattr(stand.service.intake.reserve, name, value)
+    first = stand.api.post("/outbox", {"path": str(path)})
+    second = stand.api.post("/outbox", {"path": str(path)})
+    assert first.status == 200
+    assert (second.status, second.code) == (503, "too_fast")
+    assert second.headers["retry-after"] == "1"
+
+
+def test_where_too_many_logs_wait_rest_takes_no_more(
+    stand: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petal_s3.intake.reserve.MOST_WAITING", 0)
+    told = stand.api.upload(log(), "one-more.ulg")
+    assert (told.status, told.code) == (507, "outbox_full")
+
+
+@pytest.mark.guarantee(
+    "device",
+    "a log handed over with wait=false, of which only the spool has a copy, is cancelled over REST",
+    "the copy stays for a day and a retry sends it; ?purge=true deletes it at once",
+)
+def test_a_cancel_over_rest_keeps_the_only_copy(api: Api) -> None:
+    content = log()
+    api.link.cut()
+    row_id = api.upload(content, "only.ulg", wait="false").json["id"]
+    cancelled = api.delete(f"/outbox/{row_id}").json
+    kept = [(api.state / "spool" / name).read_bytes() for name in api.spool() if name[0] != "."]
+    api.link.forward()
+    api.post(f"/outbox/{row_id}/retry")
+    row = api.in_state(row_id, "verified")
+
+    assert (cancelled["state"], kept) == ("cancelled", [content])
+    assert api.object(row["key"]) == content
+
+    api.link.cut()
+    other_id = api.upload(log(), "unwanted.ulg", wait="false").json["id"]
+    assert api.delete(f"/outbox/{other_id}").json["state"] == "cancelled"
+    assert api.spool() != []
+    assert api.delete(f"/outbox/{other_id}?purge=true").json["state"] == "cancelled"
+    assert until(lambda: api.spool() == [])
+    api.link.forward()

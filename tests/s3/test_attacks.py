@@ -76,10 +76,10 @@ async def shown(robot: Robot) -> str:
     status = (await robot.service.status()).model_copy(update={"settling": paths})
     screen.show(drawn, screen.status_view(status, rows, paths))
     bars = Bars(drawn)
+    bars.draw(status, rows)
     for row in await robot.service.outbox(queries.rows):
         bars.say(follow._told(row))
         bars.say(row.name)
-        bars.draw(1, 1, {row.id: (row.name, 1, 2)})
     out.write("".join(str(task.description) for task in bars._bars.tasks))
     return out.getvalue()
 

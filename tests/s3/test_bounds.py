@@ -106,7 +106,14 @@ async def bench(
 
 
 def test_the_table_has_every_operation(bench: Bench) -> None:
-    local = {"open", "close", "learn", "file_part", "from_settings"}  # no request of their own
+    local = {
+        "open",
+        "close",
+        "learn",
+        "file_part",
+        "from_settings",
+        "apart",
+    }  # no request of their own
     named = {name for name in dir(S3) if callable(getattr(S3, name)) and not name.startswith("_")}
     for module in (multipart, trials, lifecycle):
         named |= {

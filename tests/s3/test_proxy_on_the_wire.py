@@ -121,7 +121,7 @@ async def test_progress_is_told(robot: Robot, proxy: S3BucketProxy) -> None:
     assert moved[-1] == TWO_PARTS
     assert {total for _, total, _ in heard} == {TWO_PARTS}
     assert len(heard) > 2
-    assert 0 < max(rate for _, _, rate in heard) < 40e6
+    assert max(rate for _, _, rate in heard) < 40e6  # 0 before ten seconds have passed
 
 
 @pytest.mark.parametrize(

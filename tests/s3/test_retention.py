@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aged import days_pass, older
 from robot import DROP, HOME, SMALL, TWO_PARTS, Robot, refusal
 
 from petal_s3.cleanup import deletion as removal
@@ -19,6 +22,7 @@ from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.outbox import deletions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.s3.server_time import date_s
 from petal_s3.service import vehicle
 
 LATER_S = 10 * 86_400.0
@@ -75,14 +79,7 @@ async def up(robot: Robot, name: str = "flight.ulg", size: int = SMALL, seed: in
 
 async def age(robot: Robot, row: Row, seconds: float = LATER_S) -> None:
     """The proof of this row is older by so much."""
-    await robot.service.outbox(
-        lambda box: box.sql.change(
-            "UPDATE log SET receipt = json_set(receipt, '$.verified_at',"
-            " json_extract(receipt, '$.verified_at') - :s) WHERE id = :id",
-            s=int(seconds),
-            id=row.id,
-        )
-    )
+    await older(robot, row, seconds)
 
 
 def files(robot: Robot) -> list[str]:
@@ -423,18 +420,120 @@ async def test_nothing_is_deleted_in_flight(robot: Robot) -> None:
 @pytest.mark.guarantee(
     "retention",
     "the device's clock is wrong: 1970, or years ahead",
-    "age counts by S3's clock alone; while that is unknown nothing goes by age",
+    "age counts by the steady clock alone, which cannot be set",
 )
-async def test_age_is_told_by_the_clock_of_s3(robot: Robot, ladder: Ladder) -> None:
+@pytest.mark.parametrize("wall", [0.0, 4_000_000_000.0], ids=["1970", "2096"])
+async def test_age_is_not_told_by_the_date_of_the_device(
+    robot: Robot, ladder: Ladder, wall: float
+) -> None:
+    await robot.restart(retention_days=7)
     row = await up(robot)
-    await robot.service.stop()
-    await robot.open(retention_days=7)
-    robot.service.s3.clock.wall = lambda: 4_000_000_000.0  # the year 2096
+    robot.service.s3.clock.wall = lambda: wall
     assert await ladder.step() == 0
-    await robot.service.objects.head(row.key)  # now S3's clock is known
+    await robot.service.objects.head(row.key)
     assert await ladder.step() == 0
     await age(robot, row)
-    robot.service.s3.clock.wall = lambda: 0.0  # 1970
+    assert await ladder.step() == 1
+
+
+class Dates:
+    """The dates that S3 tells, moved by so many seconds."""
+
+    def __init__(self, robot: Robot, moved_s: float) -> None:
+        self.moved_s = moved_s
+        learn = robot.service.s3.clock.learn
+
+        def moved(date: str) -> float:
+            told = date_s(date)
+            assert told is not None
+            return learn(formatdate(told + self.moved_s, usegmt=True))
+
+        robot.service.s3.clock.learn = moved  # type: ignore[method-assign]
+
+
+async def heard(robot: Robot, key: str) -> None:
+    """S3 answers, and tells its time again and again."""
+    for _ in range(3):
+        await robot.service.objects.head(key)
+
+
+YEARS_S = 56 * 365 * 86_400.0
+JUMPS = {
+    "from 1970 to now": (-time.time() + 100, 0.0),
+    "40 days ahead": (0.0, 40 * 86_400.0),
+    "back and ahead again": (40 * 86_400.0, 80 * 86_400.0),
+    "back": (0.0, -40 * 86_400.0),
+}
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "the clock of S3 jumps by days or decades: from 1970 to now, 40 days ahead, back",
+    "nothing is deleted; all ages begin anew, and the status says so",
+)
+@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("between", ["nothing", "a restart"])
+async def test_a_jump_of_the_clock_of_s3_deletes_nothing(
+    robot: Robot, ladder: Ladder, jump: str, between: str
+) -> None:
+    before, after = JUMPS[jump]
+    await robot.restart(retention_days=30)
+    dates = Dates(robot, before)
+    row = await up(robot)
+    await heard(robot, row.key)
+    assert await ladder.step() == 0
+    await days_pass(robot, 29 * 86_400)
+
+    if between == "a restart":
+        await robot.restart(retention_days=30)
+        dates = Dates(robot, after)
+    dates.moved_s = after
+    await heard(robot, row.key)
+    assert await ladder.step() == 0
+    await days_pass(robot, 29 * 86_400)
+    deleted = [await ladder.step()]
+    await days_pass(robot, 2 * 86_400)
+    deleted += [await ladder.step()]
+
+    assert deleted == [0, 1]
+
+
+async def test_a_jump_is_told(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(retention_days=30)
+    dates = Dates(robot, 0.0)
+    row = await up(robot)
+    await heard(robot, row.key)
+    await robot.service.ageing.step()
+    dates.moved_s = 40 * 86_400.0
+    await heard(robot, row.key)
+
+    await robot.service.ageing.step()
+    [sentence] = robot.service.reporter.report().advice
+    await days_pass(robot, 86_400)
+    await robot.service.ageing.step()
+
+    assert sentence.startswith("The clock of S3 has jumped by 40 days forward:")
+    assert robot.service.reporter.report().advice == []
+
+
+@pytest.mark.guarantee(
+    "retention",
+    "one answer tells an odd date, years ahead",
+    "it counts for nothing before a second one agrees",
+)
+async def test_one_odd_date_begins_nothing_anew(robot: Robot, ladder: Ladder) -> None:
+    await robot.restart(retention_days=30)
+    dates = Dates(robot, 0.0)
+    row = await up(robot)
+    await heard(robot, row.key)
+    assert await ladder.step() == 0
+    await days_pass(robot, 31 * 86_400)
+    dates.moved_s = YEARS_S
+    await robot.service.objects.head(row.key)
+    odd = robot.service.s3.clock.agreed_s
+    dates.moved_s = 0.0
+
+    assert odd is None
     assert await ladder.step() == 1
 
 
@@ -492,8 +591,7 @@ async def test_the_oldest_proof_is_found_by_an_index(robot: Robot) -> None:
         found = box.sql.records(
             "EXPLAIN QUERY PLAN SELECT * FROM log INDEXED BY removable WHERE state = 'verified'"
             " AND spooled = 0 AND local = 'kept' AND pinned = 0 AND"
-            " (json_extract(receipt, '$.verified_at'), id) > (-1, 0)"
-            " ORDER BY json_extract(receipt, '$.verified_at'), id LIMIT 50"
+            " (settled_s, id) > (-1, 0) ORDER BY settled_s, id LIMIT 50"
         )
         return " ".join(str(one["detail"]) for one in found)
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aged import days_pass
 from robot import DROP, HOME, MACHINE, PART, Robot
 
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import NotAFlightLog, NotAllowed
 from petal_s3.intake.spooling import adopt_copies
-from petal_s3.outbox import queries
+from petal_s3.outbox import copies
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
 
@@ -448,10 +449,7 @@ async def test_a_file_that_is_mounted_anew_twice_goes_on(robot: Robot) -> None:
 
 
 async def age(robot: Robot) -> None:
-    robot.sql(
-        "UPDATE log SET receipt = json_set(receipt, '$.verified_at',"
-        f" json_extract(receipt, '$.verified_at') - {10 * DAY_S}) WHERE receipt IS NOT NULL"
-    )
+    await days_pass(robot, 10 * DAY_S)
 
 
 @pytest.mark.guarantee(
@@ -631,4 +629,4 @@ async def test_the_description_of_a_copy_is_private(robot: Robot) -> None:
     [note] = notes(robot)
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_bytes())["session_id"] == "s-1"
-    assert await robot.service.outbox(queries.spooled)
+    assert await robot.service.outbox(copies.needed)

@@ -25,7 +25,7 @@ from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.errors import Conflict, LocalStorageError, NotAFlightLog, S3FileNotFoundError
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.intake import receive, spool
-from petal_s3.outbox import entering, queries
+from petal_s3.outbox import copies, entering, queries
 from petal_s3.outbox.outbox import Outbox
 
 HERE = Path(__file__).parent
@@ -179,7 +179,7 @@ async def test_a_kill_in_the_middle_of_a_stream_leaves_a_half_file_that_is_swept
     await proxy.start()
     await until(lambda: proxy.service.lock.held)
     assert await proxy.service.outbox(queries.rows) == []
-    spool.sweep(theirs, await proxy.service.outbox(queries.spooled), young_s=0)
+    spool.sweep(theirs, await proxy.service.outbox(copies.needed), {}, 0.0, young_s=0)
     await proxy.stop()
 
     assert list(theirs.iterdir()) == []
@@ -434,6 +434,7 @@ async def test_a_sweep_spares_a_slow_stream(wired: Wired, monkeypatch: pytest.Mo
     body = log_bytes(wired.tmp, MIB + 20_000)
     place = wired.tmp / "state" / "spool"
     swept = 0
+    seen: spool.Seen = {}
 
     async def slow() -> AsyncIterator[bytes]:
         nonlocal swept
@@ -442,7 +443,7 @@ async def test_a_sweep_spares_a_slow_stream(wired: Wired, monkeypatch: pytest.Mo
         for at in range(MIB, len(body), 1000):
             yield body[at : at + 1000]
             await asyncio.sleep(0.1)
-            spool.sweep(place, [], young_s=1.0)
+            spool.sweep(place, [], seen, time.monotonic(), young_s=1.0)
             swept += time.monotonic() - begun > 1.2
 
     row = await wired.service.receive(slow(), "flight.ulg")

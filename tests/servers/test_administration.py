@@ -7,8 +7,8 @@ import contextlib
 import pytest
 
 from petal_s3.admin.bucket_setup import DesiredBucket, Step, setup_steps
-from petal_s3.admin.desired_settings import Removable
 from petal_s3.admin.permission_checks import Finding, try_all
+from petal_s3.admin.removable import Removable
 from petal_s3.admin.removal import removal_steps
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3IntegrationError

@@ -74,6 +74,8 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "request_timeout": 30.0,
         "retention_days": 0.0,
         "min_free_bytes": 0,
+        "rest_read_only": False,
+        "api_origins": (),
         "api_host": "127.0.0.1",
         "api_port": 8077,
         "api_token": None,
@@ -120,6 +122,12 @@ READ: list[tuple[str, str, object]] = [
     ("REQUEST_TIMEOUT", "2.5", 2.5),
     ("RETENTION_DAYS", "7", 7.0),
     ("MIN_FREE_BYTES", "500MB", 500_000_000),
+    ("REST_READ_ONLY", "true", True),
+    (
+        "API_ORIGINS",
+        "http://Robot.lan:3000, https://x.example:443/ http://[::1]:8077",
+        ("http://robot.lan:3000", "https://x.example", "http://[::1]:8077"),
+    ),
     ("API_HOST", "0.0.0.0", "0.0.0.0"),
     ("API_PORT", "0", 0),
     ("API_TOKEN", SECRET, SECRET),
@@ -510,3 +518,23 @@ def test_an_image_that_has_no_machine_id_yet_has_none(tmp_path: Path, content: s
     assert machine_ids("drone-7", None, machine_id_file=file) == ("drone-7",)
     file.write_text("0123456789abcdef0123456789abcdef\n")
     assert machine_ids(None, None, machine_id_file=file) == ("0123456789abcdef0123456789abcdef",)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r", " ", "é", "\x7f", "\t"])
+def test_a_bearer_token_that_no_header_carries_is_refused(
+    monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setenv("PETAL_S3_API_TOKEN", f"{SECRET}{ending}")
+    with pytest.raises(ConfigError, match=r"PETAL_S3_API_TOKEN: printable ASCII") as refused:
+        load_settings()
+    assert SECRET not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "origins",
+    ["*", "null", "robot.lan", "http://robot.lan/page", "http://a@robot.lan", "ftp://robot.lan"],
+)
+def test_what_is_no_web_origin_is_refused(monkeypatch: pytest.MonkeyPatch, origins: str) -> None:
+    monkeypatch.setenv("PETAL_S3_API_ORIGINS", f"http://robot.lan, {origins}")
+    with pytest.raises(ConfigError, match=r"PETAL_S3_API_ORIGINS .*web origins like"):
+        load_settings()

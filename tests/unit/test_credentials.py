@@ -444,6 +444,20 @@ NONSENSE: dict[str, tuple[Answer, str]] = {
         f"{field} is a number": (says({**GOOD, field: 7}), f"{field} is missing or wrong")
         for field in GOOD
     },
+    **{
+        f"{field} with {what}": (
+            says({**GOOD, field: f"{SECRET}{character}"}),
+            f"{field} holds a space, a line break, a control character or one beyond ASCII, and"
+            " cannot be sent",
+        )
+        for field in GOOD
+        for what, character in {
+            "line break": "\n",
+            "umlaut": "ü",
+            "NUL": "\0",
+            "space": " ",
+        }.items()
+    },
     "an end that is none": (
         says({**GOOD, "expiresAt": SECRET}),
         "expiresAt is missing or wrong",

@@ -25,6 +25,7 @@ from outbox_rows import (
 from petal_s3.errors import LeaseLost, LocalStorageError, S3FileNotFoundError
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox import (
+    copies,
     drain_status,
     entering,
     facts,
@@ -705,7 +706,7 @@ def test_copies_in_the_spool_are_needed_until_their_row_settles(outbox: Outbox) 
     row_in(outbox, "uploading", "b.ulg", spooled=True)
     row_in(outbox, "queued", "c.ulg", spooled=True)
     row_in(outbox, "queued", "d.ulg")
-    assert queries.spooled(outbox) == {"/logs/b.ulg", "/logs/c.ulg"}
+    assert copies.needed(outbox) == {"/logs/b.ulg", "/logs/c.ulg"}
 
 
 def test_what_the_draining_process_says_is_read_by_others(
@@ -827,3 +828,12 @@ async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
     with pytest.raises(LocalStorageError) as caught:
         await db(queries.counts)
     assert (caught.value.code, caught.value.message) == ("closed", "The outbox is closed.")
+    assert caught.value.status == 503, "no disk is full"
+
+
+async def test_an_outbox_that_is_not_open_yet_says_so(tmp_path: Path) -> None:
+    db = OutboxThread(tmp_path / "outbox.db")
+    with pytest.raises(LocalStorageError) as caught:
+        await db(queries.counts)
+    assert (caught.value.code, caught.value.status) == ("starting", 503)
+    await db.close()

@@ -14,7 +14,15 @@ from outbox_rows import claim, entry, identity, receipt, row_in, with_upload
 from sqlite_utils import Database
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import drain_status, entering, queries, remote_objects, requests, transitions
+from petal_s3.outbox import (
+    copies,
+    drain_status,
+    entering,
+    queries,
+    remote_objects,
+    requests,
+    transitions,
+)
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.schema import migrations
 
@@ -207,7 +215,7 @@ def applied(outbox: Outbox) -> list[str]:
 
 STEPS = [
     *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
-    *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal"),
+    *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal", "m012_ages"),
 ]
 
 
@@ -284,7 +292,7 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "has_proven": lambda box: queries.has_proven(box, 1),
     "proven_like": lambda box: queries.proven_like(box, 1, "crc32:x"),
     "leftovers": queries.leftovers,
-    "spooled": queries.spooled,
+    "spooled": copies.needed,
     "counts": queries.counts,
     "backlog": queries.backlog,
     "version": queries.version,

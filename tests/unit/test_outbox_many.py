@@ -230,7 +230,7 @@ def test_a_log_that_lands_again_is_found_by_an_index(crowded: Outbox) -> None:
     ]
 
 
-FEW = 1000
+FEW = 2000
 
 CHEAP: dict[str, Callable[[Outbox], object]] = {
     "claim": lambda box: transitions.claim(box, 0.0, LEASE_S),

@@ -21,9 +21,12 @@ OF_REQUESTS = {
     "bucket_is_yours",
     "bucket_of_another",
     "download_failed",
+    "exists",
     "no_lifecycle",
     "no_uploads",
+    "not_dead",
     "not_set",
+    "row_changed",
     "too_many",
     "upload_failed",
 }

@@ -372,7 +372,7 @@ def test_each_file_is_found_once_and_none_in_the_spool(tmp_path: Path) -> None:
     found = [os.path.relpath(path, tmp_path) for path, _ in find_logs(made)]
 
     assert sorted(found) == ["logs/a.ulg", "logs/e/a.xml", "state/d.xml"]
-    assert read_status(made, 0).unscanned == 3
+    assert read_status(made, 10).unscanned == 3
 
 
 # -- what is written beside a copy

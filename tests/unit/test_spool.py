@@ -19,7 +19,15 @@ from typing import Any
 import pytest
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.spool import bring_in, copy_path, discard, same_bytes, sweep
+from petal_s3.intake.spool import (
+    YOUNG_S,
+    Seen,
+    bring_in,
+    copy_path,
+    discard,
+    same_bytes,
+    sweep,
+)
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.state_dir import DrainLock, prepare
 
@@ -443,7 +451,7 @@ def test_a_sweep_removes_what_no_row_needs(spool: Path) -> None:
     for name in ("needed.ulg", "orphan.ulg", "half.ulg.part"):
         (spool / name).write_bytes(b"x")
     (spool / "directory").mkdir()
-    sweep(spool, {str(spool / "needed.ulg"), "/elsewhere/gone.ulg"}, young_s=0)
+    sweep(spool, {str(spool / "needed.ulg"), "/elsewhere/gone.ulg"}, {}, 0.0, young_s=0)
     assert sorted(copy.name for copy in spool.iterdir()) == ["directory", "needed.ulg"]
 
 
@@ -451,12 +459,43 @@ def test_a_sweep_spares_a_copy_of_which_the_row_is_just_being_entered(
     spool: Path, log: Path
 ) -> None:
     target = brought_in(spool, log)  # its time of change is that of an old log
-    sweep(spool, set())
+    seen: Seen = {}
+    sweep(spool, set(), seen, 1000.0)
+    sweep(spool, set(), seen, 1000.0 + YOUNG_S - 1)
     assert target.exists()
 
 
+@pytest.mark.guarantee(
+    "clock",
+    "the date of the device jumps by years while a process enters a copy into the outbox",
+    "the copy stays: only what was seen without a row for ten minutes is swept",
+)
+def test_no_jump_of_the_date_makes_a_copy_old(
+    spool: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = brought_in(spool, log)
+    seen: Seen = {}
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    sweep(spool, set(), seen, 1000.0)
+    assert target.exists()
+    sweep(spool, set(), seen, 1000.0 + YOUNG_S)
+    assert not target.exists()
+
+
+def test_what_is_written_to_anew_is_young_again(spool: Path) -> None:
+    half = spool / "half.part"
+    seen: Seen = {}
+    half.write_bytes(b"x")
+    sweep(spool, set(), seen, 0.0)
+    half.write_bytes(b"more")
+    sweep(spool, set(), seen, YOUNG_S)
+    assert half.exists()
+    sweep(spool, set(), seen, 2 * YOUNG_S)
+    assert not half.exists()
+
+
 def test_a_sweep_of_nothing_is_nothing(spool: Path) -> None:
-    sweep(spool, {"/logs/a.ulg"}, young_s=0)
+    sweep(spool, {"/logs/a.ulg"}, {}, 0.0, young_s=0)
     assert list(spool.iterdir()) == []
 
 
