@@ -152,7 +152,7 @@ def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
         _unchanged(outbox, row)
         # By the index of keys: one object has few rows.
         outbox.sql.change(
-            "UPDATE log SET receipt = :receipt, gone = '', settled_s = :settled_s"
+            "UPDATE log SET receipt = :receipt, settled_s = :settled_s, gone = ''"
             " WHERE key = :key AND state = 'verified' AND :origin IN (id, same_as)",
             receipt=json.dumps(receipt.__dict__),
             settled_s=ages.count(outbox),
