@@ -279,3 +279,10 @@ def m012_ages(db: Database) -> None:
         "CREATE INDEX kept_copy ON log (size, name, asked_key)"
         " WHERE spooled = 1 AND state IN ('dead', 'cancelled') AND local = 'kept'"
     )
+
+
+@migrations()
+def m013_flight_names(db: Database) -> None:
+    """Whether a log of another flight has its name already is read off an index."""
+    flight = "json_extract(facts, '$.flight')"
+    db.conn.execute(f"CREATE INDEX flights ON log ({flight}) WHERE kind = 'ulog'")
