@@ -24,7 +24,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.service import no_login
-from petal_s3.service.snapshot import read_status
+from petal_s3.service.snapshot import left_in, read_status
 
 _LITTLE_BYTES = 100 * MIB
 _SKEW_S = 15 * 60.0
@@ -153,7 +153,10 @@ def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     for place in log_directories(settings):
         yield _log_directory(check, place)
     tops = {os.path.realpath(directory) for directory in settings.directories}
-    for folder, why in sorted(look_through(settings).unread.items()):
+    lies = look_through(settings)
+    for advice in left_in(lies):
+        yield Finding(check, "warning", advice)
+    for folder, why in sorted(lies.unread.items()):
         if folder not in tops:
             yield _cannot_be_read(check, folder, why)
 

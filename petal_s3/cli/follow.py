@@ -51,7 +51,7 @@ class Followed:
         """Whether nothing waits any more, no file that settles or was not seen yet either."""
         counts, status = self.status.counts, self.status
         waiting = counts["queued"] or counts["uploading"]
-        return not (waiting or status.settling or status.unscanned)
+        return not (waiting or status.settling or status.held or status.unscanned)
 
     @property
     def died(self) -> list[Row]:
@@ -147,7 +147,7 @@ class _Watch:
 
     def still_s(self, status: StatusView) -> float:
         """Seconds since something moved; the time that files take to settle does not count."""
-        grace_s = self._service.settings.settle_seconds if status.settling else 0.0
+        grace_s = self._service.settings.settle_seconds if status.settling or status.held else 0.0
         return clock.now() - self._moved_at - grace_s
 
     def _note_progress(self, status: StatusView, done: dict[int, int]) -> None:
@@ -185,6 +185,8 @@ def _told(row: Row) -> str:
 def _why_not(status: StatusView, waiting: list[Row]) -> str:
     reasons = [status.reason, *(row.reason for row in waiting if row.code not in HOLDS)]
     reasons += [f"{shown_name(Path(path).name)} is being written." for path in status.settling]
+    if status.held:
+        reasons.append(f"{status.held} in the log directories are taken after the flight.")
     if status.unscanned:
         reasons.append(f"{status.unscanned} in the log directories are not in the outbox yet.")
     return str(next(filter(None, reasons), "Nothing moves."))

@@ -139,7 +139,7 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         end = await until_empty(service, bars, patience_s=patience_s)
     rows = [await service.row(row.id) for row in end.settled]
     dead = end.status.counts["dead"]  # also of before: what is not proven is not done
-    code = FAILED if dead or end.trouble else DONE if end.empty else NOT_NOW
+    code = FAILED if dead or end.trouble or end.status.gone else DONE if end.empty else NOT_NOW
     if end.trouble and end.trouble not in end.status.headline:
         complain(end.trouble)
     if for_programs:

@@ -92,7 +92,7 @@ def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
 
 
 def _why(row: RowView) -> str:
-    if row.state == "verified" and row.receipt is not None:
+    if row.state == "verified" and row.receipt is not None and not row.reason:
         twin = f", the same as {row.same_as}" if row.same_as is not None else ""
         return f"{row.receipt.proof}{twin}"
     if row.next_attempt_s is not None and row.next_attempt_s >= 1:

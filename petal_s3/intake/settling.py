@@ -36,6 +36,11 @@ class StableFiles:
         """The files that are watched."""
         return list(self._files)
 
+    @property
+    def files(self) -> list[FoundFile]:
+        """The files that are watched, as they were when last checked."""
+        return [(path, watched.identity) for path, watched in self._files.items()]
+
     def watches(self, path: str) -> bool:
         """Whether the file at ``path`` is watched; from any thread."""
         return path in self._files

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
+import time
 from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
+from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of, look_through
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.unclosed import UnclosedBags
 from petal_s3.intake.writers import locked
-from petal_s3.logs.opening import Identity
-from petal_s3.logs.sniff import named_like
-from petal_s3.outbox import identities, queries
+from petal_s3.outbox import identities
 from petal_s3.outbox.rows import printable
 
 log = logging.getLogger("petal_s3")
 
-_CHUNK = 500
 # A log that was found is of the kinds of its directory, and has the name and the key that follow.
 _FOUND = RowOptions(priority=PRIORITY_FOUND, kinds=frozenset())
 
@@ -51,11 +48,22 @@ class Watcher:
         self._failure = self._unread = ""
         self._unclosed = UnclosedBags()
         self._flights_ended = 0
+        self._looked_at = (-1, -1)
 
     @property
     def trouble(self) -> str:
         """Why there may be logs that are not found or entered now; empty when all is well."""
         return self._failure or self._unread
+
+    @property
+    def held(self) -> list[str]:
+        """Files that no longer change and are taken only after the flight."""
+        now = self.now()
+        still = self.settling.ready(now, not_before=None)
+        if not still or self._flight.state(now) == "armed":
+            return still
+        due = set(self.settling.ready(now, not_before=self._flight.ended_at))
+        return [path for path in still if path not in due]
 
     @property
     def advice(self) -> list[str]:
@@ -120,7 +128,7 @@ class Watcher:
         self._note_unread(found.trouble)
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
-        self._unclosed.note(found.unclosed, writing, self.now())
+        self._unclosed.note(found.unclosed, writing, self.now(), time.time())
         await self.noticing.ended(found, intake.files)
         return new
 
@@ -130,24 +138,9 @@ class Watcher:
         self._unread = trouble
 
     async def _watch_new(self, files: list[FoundFile]) -> int:
-        intake = self._intake
-        fresh: list[FoundFile] = []
-        most = int(intake.settings.max_file_size)
-        for start in range(0, len(files), _CHUNK):
-            chunk = files[start : start + _CHUNK]
-            fresh += await intake.outbox(queries.without_row, chunk, max_bytes=most)
-        fresh = [file for file in fresh if not await self._was_rotated(*file)]
+        found = await without_row(self._intake, files)
+        fresh = [file for file in found if not await was_rotated(self._intake, *file)]
         return self.settling.watch(fresh, self.now())
-
-    async def _was_rotated(self, path: str, identity: Identity) -> bool:
-        """Whether it is a known file under a new name: then its rows follow, no log is new."""
-        if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
-            return False
-        intake, followed = self._intake, False
-        for row in await intake.outbox(queries.rotated_from, path, identity):
-            if not await run_in(intake.files, _has_name, row.path, identity):
-                followed |= await intake.outbox(identities.change_path, row, path) is not None
-        return followed
 
     async def scan_and_accept(self) -> tuple[int, int]:
         """Scan now and enter what has settled: how many files were found, how many entered."""
@@ -159,10 +152,12 @@ class Watcher:
 
         Raises :class:`LocalStorageError`.
         """
+        files = self._intake.files
+        if self.settling:
+            await run_in(files, self.settling.check, self.now())
+            await self._forget_entered()
         if not self.settling or self._flight.state(self.now()) == "armed":
             return 0
-        files = self._intake.files
-        await run_in(files, self.settling.check, self.now())
         ready = self.settling.ready(self.now(), not_before=self._flight.ended_at)
         writing = await run_in(files, self._intake.open_for_writing, ready)
         accepted = 0
@@ -180,6 +175,17 @@ class Watcher:
             if accepted:  # also when the disk was full for the next one
                 self._intake.on_enqueued()
         return accepted
+
+    async def _forget_entered(self) -> None:
+        """Watch no longer what somebody has enqueued by its path meanwhile: it has its row."""
+        changed = await self._intake.outbox(written)
+        if changed == self._looked_at:
+            return
+        left = {path for path, _ in await without_row(self._intake, self.settling.files)}
+        for path in self.settling.paths:
+            if path not in left:
+                self.settling.done(path)
+        self._looked_at = changed
 
     async def _proven_before(self, path: str) -> bool:
         """Whether a file of its path and size was proven: it is compared, after what is new."""
@@ -217,13 +223,3 @@ class Watcher:
             return False
         self.settling.done(path)
         return not known
-
-
-def _has_name(path: str, identity: Identity) -> bool:
-    """Whether the file has this name as well; where that cannot be told, it may."""
-    try:
-        return Identity.of(os.lstat(path)) == identity
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True

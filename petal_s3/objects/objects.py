@@ -8,6 +8,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from petal_s3.errors import (
     NO_OBJECT,
@@ -29,6 +30,13 @@ from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
 MOST_READERS = 4  # at once; connections are left for what has to be sent
+
+
+class Closes(Protocol):
+    """What can be closed."""
+
+    async def close(self) -> None:
+        """Give everything back; safe to call twice."""
 
 
 class Objects:
@@ -55,6 +63,8 @@ class Objects:
         self._ownership = ownership
         self.spread = spread
         self.patience_s = patience_s
+        self.at_end: weakref.WeakSet[Closes] = weakref.WeakSet()
+        """What is still read when the service stops, and is closed then."""
         self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 

@@ -30,7 +30,9 @@ class StreamingBody:
         """Ask for the object; raises as :meth:`Objects.read`."""
         async with contextlib.AsyncExitStack() as stack:
             info, blocks = await stack.enter_async_context(objects.read(key))
-            return cls(info, blocks, stack.pop_all())
+            body = cls(info, blocks, stack.pop_all())
+        objects.at_end.add(body)
+        return body
 
     async def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, all that is left without it; empty at the end."""

@@ -200,6 +200,15 @@ def counts(outbox: Outbox) -> dict[str, int]:
     return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
 
 
+def gone(outbox: Outbox) -> int:
+    """Number of proven rows whose object was seen to be gone."""
+    record = outbox.sql.record(
+        "SELECT count(*) AS number FROM log INDEXED BY seen_gone"
+        " WHERE state = 'verified' AND gone != ''"
+    )
+    return int(record["number"])
+
+
 def backlog(outbox: Outbox) -> tuple[int, Row | None]:
     """Bytes not yet confirmed, and the row that has waited longest."""
     record = outbox.sql.record(f"SELECT sum(unsent) AS unsent FROM tally WHERE {OPEN}")

@@ -117,8 +117,8 @@ def resend(outbox: Outbox, row: Row, identity: Identity) -> Row:
         return outbox.one(
             "UPDATE log SET state = 'queued', receipt = NULL, same_as = NULL, due_at = 0,"
             " code = '', reason = '', failures = 0, sent_bytes = 0, part_size = NULL,"
-            " stored_at = NULL, read_back = NULL, local = 'kept', dev = :dev, ino = :ino,"
-            " mtime_ns = :mtime_ns, size = :size WHERE id = :id RETURNING *",
+            " stored_at = NULL, read_back = NULL, gone = '', local = 'kept', dev = :dev,"
+            " ino = :ino, mtime_ns = :mtime_ns, size = :size WHERE id = :id RETURNING *",
             **file,
             id=row.id,
         )
@@ -132,6 +132,17 @@ def lose_copy(outbox: Outbox, row: Row) -> None:
     )
 
 
+def note_object(outbox: Outbox, row: Row, gone: str) -> None:
+    """Keep what was seen of the object of a proven row: why it is ``gone``; empty: it is there.
+
+    A row that changed meanwhile stays as it is.
+    """
+    with outbox.sql.write():
+        now = queries.get(outbox, row.id)
+        if (now.state, now.receipt) == ("verified", row.receipt) and now.gone != gone:
+            outbox.sql.change("UPDATE log SET gone = :gone WHERE id = :id", gone=gone, id=row.id)
+
+
 def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
     """Record that the object of a proven row is another one that holds the same bytes.
 
@@ -141,7 +152,7 @@ def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
         _unchanged(outbox, row)
         # By the index of keys: one object has few rows.
         outbox.sql.change(
-            "UPDATE log SET receipt = :receipt, settled_s = :settled_s"
+            "UPDATE log SET receipt = :receipt, gone = '', settled_s = :settled_s"
             " WHERE key = :key AND state = 'verified' AND :origin IN (id, same_as)",
             receipt=json.dumps(receipt.__dict__),
             settled_s=ages.count(outbox),

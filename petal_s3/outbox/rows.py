@@ -104,6 +104,7 @@ class Row:
     read_back: str | None = None
     dismissed: bool = False
     settled_s: float = 0.0
+    gone: str = ""
 
     @property
     def media_type(self) -> str:

@@ -135,15 +135,16 @@ def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None 
             row,
             "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
             " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
-            " stored_at = NULL, read_back = NULL, settled_s = :settled_s",
+            " stored_at = NULL, read_back = NULL, gone = '', settled_s = :settled_s",
             receipt=told,
             settled_s=settled_s,
             same_as=same_as,
             key=receipt.key,
         )
         outbox.sql.change(
-            "UPDATE log INDEXED BY twins SET receipt = :receipt, key = :key, same_as = :origin,"
-            " settled_s = :settled_s WHERE same_as = :id AND same_as IS NOT NULL",
+            "UPDATE log INDEXED BY twins SET receipt = :receipt, key = :key, gone = '',"
+            " same_as = :origin, settled_s = :settled_s"
+            " WHERE same_as = :id AND same_as IS NOT NULL",
             receipt=told,
             settled_s=settled_s,
             key=receipt.key,

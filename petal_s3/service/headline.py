@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from petal_s3.service.reasons import Reason, reason
 from petal_s3.service.views.view import RowState
 
+_GONE = ("was proven and is gone from the bucket", "were proven and are gone from the bucket")
 _MORE = ", and there may be more"
 
 
@@ -16,6 +17,8 @@ class Found:
     """How many logs there are in each condition, and what is in the way of those not up yet.
 
     ``settling``: files that have changed a moment ago; ``unscanned``: files that no scan has seen.
+    ``held``: files that are taken only after the flight. ``gone``: proven logs whose object was
+    seen to be gone since; ``counts`` has them among those that are verified.
     ``trouble``: why there may be logs that are not counted at all.
     """
 
@@ -25,12 +28,19 @@ class Found:
     drained: bool
     reason: Reason | None
     trouble: Reason | None
+    held: int = 0
+    gone: int = 0
+
+    @property
+    def up(self) -> int:
+        """How many logs are up, as far as anybody has looked."""
+        return max(0, self.counts["verified"] - self.gone)
 
     @property
     def open(self) -> int:
         """How many logs are known that are not up yet, and may still be."""
         rows = self.counts["queued"] + self.counts["uploading"]
-        return rows + self.settling + self.unscanned
+        return rows + self.settling + self.held + self.unscanned
 
 
 def headline(found: Found) -> Reason:
@@ -39,7 +49,16 @@ def headline(found: Found) -> Reason:
         return _under_way(found)
     if found.trouble is not None:
         return _doubtful(found, found.trouble)
-    return _settled(found.counts)
+    return _lost(found) if found.gone else _settled(found.counts)
+
+
+def _lost(found: Found) -> Reason:
+    """Nothing waits, and the bucket has lost what was proven."""
+    dead = found.counts["dead"]
+    said = [f"{_logs(found.up)} up"] if found.up else []
+    said += [f"{found.gone} {_GONE[found.gone > 1]}"]
+    said += [f"{_others(dead)} cannot be sent: a person has to look"] if dead else []
+    return Reason("object_gone", f"{'; '.join(said)}.")
 
 
 def _settled(counts: Mapping[RowState, int]) -> Reason:
@@ -60,12 +79,14 @@ def _under_way(found: Found) -> Reason:
     going, waiting = counts["uploading"], counts["queued"]
     if not found.drained:  # what a killed process had begun waits
         going, waiting = 0, waiting + going
-    said = [f"{_logs(counts['verified'])} up"]
+    said = [f"{_logs(found.up)} up"]
     for number, one, many in (
         (going, "is on the way", "are on the way"),
         (waiting, "is waiting", "are waiting"),
         (found.settling, "has just been written", "have just been written"),
+        (found.held, "is found and taken after the flight", "are found and taken after the flight"),
         (found.unscanned, "is not in the outbox yet", "are not in the outbox yet"),
+        (found.gone, *_GONE),
         (counts["dead"], "cannot be sent", "cannot be sent"),
     ):
         said += [f"{number} {one if number == 1 else many}"] if number else []
@@ -74,13 +95,15 @@ def _under_way(found: Found) -> Reason:
     if why is not None:
         return Reason(why.code, f"{sentence}: {why.sentence}")
     code = "uploading" if going else "its_turn" if waiting else ""
-    return Reason(code or ("settling" if found.settling else "unscanned"), f"{sentence}.")
+    code = code or ("settling" if found.settling else "unscanned" if found.unscanned else "armed")
+    return Reason(code, f"{sentence}.")
 
 
 def _doubtful(found: Found, trouble: Reason) -> Reason:
     """Nothing is known to wait, and not everything can be known."""
-    up, dead = found.counts["verified"], found.counts["dead"]
+    up, dead = found.up, found.counts["dead"]
     said = [f"{_logs(up)} up"] if up else []
+    said += [f"{found.gone} {_GONE[found.gone > 1]}"] if found.gone else []
     said += [f"{dead} cannot be sent"] if dead else []
     sentence = f"{', '.join(said)}{_MORE}: " if said else ""
     return Reason(trouble.code, f"{sentence}{trouble.sentence}")

@@ -20,6 +20,8 @@ class Figures:
 
     rows: Mapping[str, int]
     settling: int
+    held: int
+    gone: int
     unscanned: int
     unread: int
     trouble: bool
@@ -67,6 +69,8 @@ class _Collector:
 
 def _gauges(f: Figures) -> Iterable[tuple[str, str, int]]:
     yield "settling_files", "Files that have changed a moment ago.", f.settling
+    yield "held_files", "Files that are taken only after the flight.", f.held
+    yield "gone_objects", "Proven logs whose object was seen to be gone since.", f.gone
     yield "unscanned_files", "Files in the log directories that no scan has seen.", f.unscanned
     yield "unread_directories", "Log directories and folders that cannot be read.", f.unread
     yield "trouble", "1: there may be logs that nothing here counts.", int(f.trouble)

@@ -18,7 +18,7 @@ from petal_s3.service.reporting import Reporter
 from petal_s3.service.status import Seen, read_report, row_reason, sent_bytes, summary
 from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
-from petal_s3.service.views.status import StatusView
+from petal_s3.service.views.status import LandedView, StatusView
 
 
 class Overview:
@@ -70,6 +70,16 @@ class Overview:
         seen = replace(seen, unscanned=unscanned, trouble=looked.trouble, unread=looked.unread)
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
+    def landed(self, found: int, enqueued: int) -> LandedView:
+        """What a scan has ``found`` and taken, and why not all."""
+        watcher, why = self._parts.watcher, ""
+        if watcher.held:
+            why = "The vehicle is armed: what was found is taken after the flight."
+        elif watcher.settling:
+            settle_s = self._base.settings.settle_seconds
+            why = f"What was found is taken when it has not changed for {settle_s:g} s."
+        return LandedView(found=found, enqueued=enqueued, reason=why, trouble=watcher.trouble)
+
     async def metrics(self) -> str:
         """The figures in Prometheus' text format."""
         base, uploader = self._base, self._parts.uploader
@@ -80,6 +90,8 @@ class Overview:
             Figures(
                 rows={str(state): number for state, number in status.counts.items()},
                 settling=(await self.seen()).live.settling_count,
+                held=status.held,
+                gone=status.gone,
                 unscanned=status.unscanned,
                 unread=status.unread,
                 trouble=bool(status.trouble),

@@ -125,6 +125,8 @@ ENDS: Mapping[str, str] = MappingProxyType(
         "unreadable": "The file cannot be read: permission denied.",
         "bad_name": "The name of the file cannot be used.",
         "bad_path": "The path of the file cannot be used.",
+        "object_gone": "Its object is gone from the bucket, or is another one: `petal-s3 resend`"
+        " sends it again where its file is still there.",
         "cancelled": "It was cancelled.",
         "deleted": "Its object was deleted on request.",
         "same_file": "It is the same file as that of another row.",

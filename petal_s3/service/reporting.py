@@ -56,7 +56,8 @@ class Reporter:
         """How the drain of this process is now."""
         parts, base = self._parts, self._base
         now, link_state, block = base.now(), base.s3.server.link_state, parts.drainer.block
-        reason, settling = parts.gate.reason(), parts.watcher.settling.paths
+        reason, held = parts.gate.reason(), set(parts.watcher.held)
+        settling = [path for path in parts.watcher.settling.paths if path not in held]
         blocked = block is not None and reason is not None and reason.code == block.code
         found = {
             "pid": os.getpid(),
@@ -77,6 +78,7 @@ class Reporter:
             "moving": {row_id: live.moved for row_id, live in parts.uploader.live.items()},
             "settling": settling[:_SHOWN_SETTLING],
             "settling_count": len(settling),
+            "held": len(held),
             "trouble": parts.watcher.trouble,
             "advice": [
                 *self.advice,

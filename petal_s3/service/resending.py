@@ -19,6 +19,8 @@ from petal_s3.upload.source_file import SourceFile
 
 HOLDS = "object_holds"
 GONE = "source_gone"
+NOT_THERE = "It is not in the bucket any more."
+OTHER = "The object is not the one that was proven."
 
 _NOT_PROVEN = {
     "queued": "is not up yet, and waits to be sent",
@@ -42,7 +44,9 @@ async def resend(service: Service, row_id: int) -> Row:
         raise Conflict(f"Row {row.id} {why}.", code="not_proven")
     there = await still_there(service.s3, service.objects.own(row.receipt.key))
     if there is not None and still_proven(there, row.receipt):
+        await service.outbox(requests.note_object, row, "")
         raise _holds(row)
+    await service.outbox(requests.note_object, row, NOT_THERE if there is None else OTHER)
     source = await _source(service, row)
     try:
         expected = service.bytes_of(source.fd, source.size)

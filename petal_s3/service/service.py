@@ -122,6 +122,8 @@ class Service:
         self.stopping = True
         tasks, self._tasks = self._tasks, []
         await cancel_and_wait(*tasks, *self.drain.tasks)
+        for body in list(self.objects.at_end):
+            await body.close()
         await self.s3.close()
         if self.tokens is not None:
             await self.tokens.close()
@@ -145,7 +147,7 @@ class Service:
         """A flight has ended: scan now, take what has settled."""
         found, enqueued = await self.watcher.scan_and_accept()
         await self.drainer.pause.retry_now()
-        return LandedView(found=found, enqueued=enqueued, trouble=self.watcher.trouble)
+        return self.overview.landed(found, enqueued)
 
     async def enqueue(
         self,

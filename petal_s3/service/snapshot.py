@@ -13,6 +13,8 @@ from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.log_directories import Found, look_through
+from petal_s3.intake.unclosed import advice_on, unchanged_long
+from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
@@ -62,8 +64,20 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
     )
     lies = look_through(settings)
     unseen = len(queries.unseen(outbox, list(lies.files.items())))
-    unscanned = max(0, unseen - seen.live.settling_count)
-    return replace(seen, unscanned=unscanned, trouble=lies.trouble, unread=len(lies.unread))
+    unscanned = max(0, unseen - seen.live.watched)
+    return replace(
+        seen,
+        unscanned=unscanned,
+        trouble=lies.trouble,
+        unread=len(lies.unread),
+        advice=left_in(lies),
+    )
+
+
+def left_in(lies: Found) -> list[str]:
+    """What to do about bags in the log directories that a recorder left long ago; blocking."""
+    writing = open_for_writing(lies.unclosed)
+    return advice_on(unchanged_long(lies.unclosed, writing, time.time()))
 
 
 def last_report(settings: Settings) -> Report:
@@ -106,6 +120,7 @@ def _nothing_yet(path: Path, lies: Found) -> SnapshotView:
         unscanned=len(lies.files),
         trouble=lies.trouble,
         unread=len(lies.unread),
+        advice=left_in(lies),
         now=clock.now(),
         wall=time.time(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
@@ -51,8 +51,14 @@ class Report(View):
     moving: dict[int, int] = Field(default_factory=dict)
     settling: list[str] = Field(default_factory=list)
     settling_count: int = 0
+    held: int = 0
     trouble: str = ""
     advice: list[str] = Field(default_factory=list)
+
+    @property
+    def watched(self) -> int:
+        """How many files it has seen that are no rows yet."""
+        return self.settling_count + self.held
 
     @property
     def held_up(self) -> Reason | None:
@@ -96,6 +102,7 @@ class Seen:
     unscanned: int = 0
     trouble: str = ""
     unread: int = 0
+    advice: Sequence[str] = ()
     deferred: str = ""
     now: float = 0.0
     wall: float = 0.0
@@ -144,6 +151,8 @@ def row_reason(row: Row, seen: Seen) -> Reason | None:
     What holds up every row comes first. What the row itself remembers of that kind is of its last
     attempt, and over where it holds no longer.
     """
+    if row.state == "verified" and row.gone:
+        return reason("object_gone")
     if row.settled:
         return reason(row.code, row.reason) if row.reason else None
     held_up = seen.held_up
@@ -174,7 +183,8 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     trouble = troubles[0] if troubles else None
     own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
     why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
-    found = Found(counts, live.settling_count, seen.unscanned, seen.drained, why, trouble)
+    waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
+    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone)
     why = (why if found.open else None) or trouble
     said = headline(found)
     rate = live.rate_bytes_s
@@ -199,10 +209,12 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         outbox=str(outbox.path),
         drained_by=seen.drained_by,
         settling=live.settling,
+        held=live.held,
+        gone=gone,
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
-        advice=live.advice,
+        advice=list(dict.fromkeys([*live.advice, *seen.advice])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
     )
 

@@ -37,13 +37,13 @@ class Unscanned:
         """How many there are; ``report``: of the process that drains, which watches files too."""
         async with self._looking:
             rows = sum((await self._base.outbox(queries.counts)).values())
-            mark = (rows, report.settling_count)
+            mark = (rows, report.watched)
             if self._base.now() >= self._rests_until or mark != self._mark:
                 self._mark = mark
                 await self._look()
         if self._parts.lock.held:
             return len(set(self._paths).difference(self._parts.watcher.settling.paths))
-        return max(0, len(self._paths) - report.settling_count)
+        return max(0, len(self._paths) - report.watched)
 
     async def _look(self) -> None:
         base, began = self._base, self._base.now()

@@ -42,7 +42,7 @@ class Waiting:
             report = await self._report()
             moved = self._moved(row, report)
             # What a server offers is learnt before the first byte leaves: that takes a while.
-            now_seen = (moved, self.compared(row), self._base.s3.capabilities)
+            now_seen = (moved, self.compared(row), self._parts.learner.seen)
             if now_seen != seen:
                 seen, moved_at = now_seen, now()
                 if on_progress is not None:

@@ -57,6 +57,11 @@ class Learner:
         if given is not None:
             s3.server.adopt(given)
 
+    @property
+    def seen(self) -> Capabilities:
+        """What is known of the server; during a trial, what that has shown so far."""
+        return self._trial.s3.capabilities
+
     async def ready(self) -> None:
         """Know what the server offers; raises what the link raises, and where it cannot encrypt.
 

@@ -400,6 +400,19 @@ def test_a_folder_in_a_log_directory_that_cannot_be_read_is_a_failure(
     assert "holds 1 logs" in state(answer, "ok")["log directories"]["found"]
 
 
+def test_a_bag_that_a_dead_recorder_left_long_ago_is_a_warning(
+    console: Console, at_sea: Sea
+) -> None:
+    left = console.logs / "flight.bag.active"
+    left.write_bytes(b"#ROSBAG V2.0\n")
+    os.utime(left, (1e9, 1e9))
+
+    answer = check(console)
+
+    assert answer.code == 0
+    assert "flight.bag.active" in state(answer, "warning")["log directories"]["found"]
+
+
 def test_a_file_in_place_of_a_log_directory_is_a_failure(console: Console, at_sea: Sea) -> None:
     file = console.directory / "file"
     file.write_text("no directory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,47 @@ def test_repair_says_what_it_cannot_do_and_goes_on(console: Console, sea: Sea) -
     )
     assert f"not in the bucket any more. Queued again as row {lost_id}." in answer.out
     assert "No process is uploading." in answer.err
+
+
+# -- what was seen of the bucket is kept
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "a verify or resend has seen that the object of a proven log is gone, its file too",
+    "status, health and drain no longer call it up, until its object is seen again",
+)
+@pytest.mark.parametrize("verb", ["verify", "resend"])
+def test_what_is_gone_from_the_bucket_is_not_called_up(
+    console: Console, sea: Sea, verb: str
+) -> None:
+    path, row_id, key = proven(console)
+    proven(console, "other.ulg", 30_000)
+    body = path.read_bytes()
+    path.unlink()
+    lose(sea, key)
+    told = ("verify", "--all", "--repair") if verb == "verify" else ("resend", str(row_id))
+    assert console.type(*told).code == 1
+
+    said = json.loads(console.type("status", "--json").out)
+    assert said["headline"] == "1 log is up; 1 was proven and is gone from the bucket."
+    assert (said["code"], said["gone"], said["counts"]["verified"]) == ("object_gone", 1, 2)
+    drained = console.type("drain")
+    assert drained.code == 1
+    assert "gone from the bucket" in drained.out + drained.err
+
+    sea.cloud.put_object(Bucket="logs", Key=key, Body=body)
+    console.type("verify", "--all")
+    said = json.loads(console.type("status", "--json").out)
+    assert (said["headline"], said["gone"]) == ("All 2 logs are up.", 0)
+    assert console.type("drain").code == 0
+
+
+def test_what_is_sent_again_is_up_again(console: Console, sea: Sea) -> None:
+    _, _, key = proven(console)
+    lose(sea, key)
+    assert console.type("verify", "--all").code == 1
+    assert "gone from the bucket" in console.type("status").out
+    assert console.type("verify", "--all", "--repair").code == 1
+    assert console.type("drain").code == 0
+    assert "The log is up." in console.type("status").out

@@ -56,7 +56,11 @@ def test_a_command_that_needs_s3_says_what_to_install(
     console: Console, tmp_path: Path, words: str
 ) -> None:
     ended = typed(console, updated(tmp_path / "first"), "-m", "petal_s3", *words.split())
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", sentence())
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        1,
+        "",
+        f"{sentence()[:-1]} [packages]\n",
+    )
     assert not console.state.exists()
 
 

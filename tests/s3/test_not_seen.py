@@ -135,6 +135,52 @@ async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> No
     assert (await robot.service.landed()).trouble == ""
 
 
+# -- held while flying
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "a log lies still in the log directory while the vehicle is armed",
+    "it is found and taken after the flight: not said to be just written, counted once",
+)
+async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot: Robot) -> None:
+    service = await robot.restart()
+    assert await service.run(service.lock.take)
+    service.flight.told(armed=True, now=service.now())
+    path = robot.write()
+    landed = await service.landed()
+    said, figures = await service.status(), await service.overview.metrics()
+    assert (landed.found, landed.enqueued) == (1, 0)
+    assert landed.reason == "The vehicle is armed: what was found is taken after the flight."
+    assert (said.code, said.settling, said.held, said.unscanned) == ("armed", [], 1, 0)
+    assert said.headline.startswith("No log is up, 1 is found and taken after the flight: ")
+    assert "petal_s3_held_files 1.0" in figures
+    await service.reporter.publish()
+    outside = snapshot.read_status(service.settings, 0)
+    assert (outside.headline, outside.held) == (said.headline, 1)
+
+    await service.enqueue(path)
+    await service.watcher.step()
+    said = await service.status()
+    assert (said.held, said.settling, said.unscanned, said.counts["queued"]) == (0, [], 0, 1)
+    assert said.headline.startswith("No log is up, 1 is waiting: ")
+
+
+async def test_a_log_that_is_enqueued_while_it_settles_is_counted_once(robot: Robot) -> None:
+    service = await robot.restart(settle_seconds=600)
+    assert await service.run(service.lock.take)
+    path = robot.write()
+    landed = await service.landed()
+    assert landed.reason == "What was found is taken when it has not changed for 600 s."
+    assert len((await service.status()).settling) == 1
+    other = robot.build()  # as in another process
+    await other.open()
+    await other.enqueue(path)
+
+    await service.watcher.step()
+    assert (await service.status()).settling == []
+
+
 # -- refused by a setting
 
 
@@ -244,3 +290,19 @@ async def test_a_bag_that_is_recorded_is_not_told(robot: Robot) -> None:
             bag.flush()
             await watcher.scan()
             assert recorders_left(robot) == []
+
+
+async def test_a_bag_that_was_left_long_ago_is_told_by_a_fresh_process(robot: Robot) -> None:
+    path = robot.write("flight.bag")
+    left = path.rename(path.with_name("flight.bag.active"))
+    settings = robot.service.settings
+    assert snapshot.read_status(settings, 0).advice == []
+    long_ago = left.stat().st_mtime - 7200
+    os.utime(left, (long_ago, long_ago))
+
+    [told] = snapshot.read_status(settings, 0).advice
+    assert "flight.bag.active" in told
+    await robot.service.scan()
+    assert recorders_left(robot) == [told]
+    with left.open("ab"):
+        assert snapshot.read_status(settings, 0).advice == []

@@ -172,7 +172,7 @@ async def test_a_certificate_of_another_owner_gets_nothing(
         row = await robot.attempt(await robot.land())
 
     assert (row.state, row.code) == ("queued", "tls")
-    said = "its issuer is not known" if wrong == "issuer" else "it is for another name"
+    said = "its issuer is not known" if wrong == "issuer" else "it is for another address"
     assert re.search(rf"certificate that came is not one for .*{said}", row.reason)
     assert "?" not in row.reason  # no address with what was asked for
     assert robot.ledger.requests() == []

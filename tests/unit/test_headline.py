@@ -35,6 +35,18 @@ def found(**more: Any) -> Found:
             "some_dead",
             "All 3 logs are up; 1 other cannot be sent: a person has to look.",
         ),
+        ({"verified": 1, "gone": 1}, "object_gone", "1 was proven and is gone from the bucket."),
+        (
+            {"verified": 3, "dead": 1, "gone": 2},
+            "object_gone",
+            "1 log is up; 2 were proven and are gone from the bucket; 1 other cannot be sent: a"
+            " person has to look.",
+        ),
+        (
+            {"verified": 2, "queued": 1, "gone": 1},
+            "its_turn",
+            "1 log is up, 1 is waiting, 1 was proven and is gone from the bucket.",
+        ),
         ({"dead": 2}, "some_dead", "2 cannot be sent: a person has to look."),
         (
             {"cancelled": 1},

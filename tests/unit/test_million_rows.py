@@ -126,7 +126,7 @@ def known(number: int) -> tuple[str, object]:
 # hundred rows is 4,000 steps, to pass over those that are due later 2,100; nothing else depends on
 # anything but its own result.
 VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
-    "claim to proof": (one_log, 4_000),
+    "claim to proof": (one_log, 5_000),
     "a failed attempt": (one_failure, 4_000),
     "next_due_s": (lambda box: queries.next_due_s(box, 0.0), 100),
     "take_over": (transitions.release_claims, 1_000),
@@ -171,7 +171,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "held_of_size": (lambda box: remote_objects.of_size(box, SIZE), 100),
 }
 # An index that holds only the few rows which are asked for may be read from end to end.
-_OF_FEW = ("claimable", "leftover", "copy", "one_upload_per_key")
+_OF_FEW = ("claimable", "leftover", "copy", "kept_copy", "one_upload_per_key")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -36,6 +36,15 @@ def test_every_row_of_an_older_outbox_is_there(outbox: Outbox) -> None:
     assert proven.receipt == receipt(proven)
 
 
+def test_a_proven_row_of_an_older_outbox_can_be_marked_as_gone(outbox: Outbox) -> None:
+    proven = next(row for row in queries.rows(outbox) if row.state == "verified")
+    assert (proven.gone, queries.gone(outbox)) == ("", 0)
+    requests.note_object(outbox, proven, "It is gone.")
+    assert (queries.get(outbox, proven.id).gone, queries.gone(outbox)) == ("It is gone.", 1)
+    requests.note_object(outbox, queries.get(outbox, proven.id), "")
+    assert queries.gone(outbox) == 0
+
+
 def test_an_interrupted_upload_of_an_older_outbox_goes_on_with_its_upload_id(
     outbox: Outbox,
 ) -> None:

@@ -215,15 +215,9 @@ def applied(outbox: Outbox) -> list[str]:
 
 STEPS = [
     *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
-    *(
-        "m007_stored",
-        "m008_alike",
-        "m009_verbs",
-        "m010_flights",
-        "m011_journal",
-        "m012_ages",
-        "m013_flight_names",
-    ),
+    *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal", "m012_ages"),
+    "m013_gone",
+    "m014_flight_names",
 ]
 
 

@@ -26,7 +26,10 @@ OF_REQUESTS = {
     "no_uploads",
     "not_dead",
     "not_set",
+    "outbox_full",
     "row_changed",
+    "spool_full",
+    "too_fast",
     "too_many",
     "upload_failed",
 }

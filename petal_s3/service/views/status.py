@@ -65,6 +65,10 @@ class StatusView(View):
     settling: list[str] = Field(
         description="files that are watched until they no longer change; at most 20"
     )
+    held: int = Field(description="files that no longer change and are taken only after the flight")
+    gone: int = Field(
+        description="rows that are verified and whose object was seen to be gone since"
+    )
     unscanned: int = Field(description="files in the log directories that no scan has seen yet")
     trouble: str = Field(
         description="why there may be logs that are counted nowhere; empty: there is none"
@@ -85,6 +89,7 @@ class LandedView(View):
 
     found: int = Field(description="new files that are waited for")
     enqueued: int = Field(description="of these, taken at once")
+    reason: str = Field(description="why the others were not; empty: all were")
     trouble: str = Field(description="why there may be more that was not seen; empty: all was read")
 
 
@@ -158,10 +163,12 @@ def capabilities_view(known: Capabilities) -> CapabilitiesView | None:
 
 
 def health_view(settings: Settings, machine_id: str, status: StatusView) -> HealthView:
-    """Healthy: a process uploads, the link is not down, and every log can be found."""
+    """Healthy: a process uploads, the link is not down, every log can be found,
+    and none is known to be gone from the bucket.
+    """
     uploads = status.link != "down" and status.drained_by is not None
     return HealthView(
-        status="healthy" if uploads and not status.trouble else "degraded",
+        status="healthy" if uploads and not (status.trouble or status.gone) else "degraded",
         headline=status.headline,
         code=status.code,
         link=status.link,
