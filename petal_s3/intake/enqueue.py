@@ -12,7 +12,7 @@ from petal_s3.errors import BadInput, NotAllowed, S3FileNotFoundError
 from petal_s3.intake.entry import Intake, RowOptions, check_written, enter_log
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.intake.spooling import enter_copy
-from petal_s3.logs.opening import os_refusal
+from petal_s3.logs.opening import check_regular, os_refusal
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox.rows import Row
 
@@ -67,6 +67,7 @@ def locate(
     try:
         if not real.exists():
             raise S3FileNotFoundError(f"There is no file {real.name!a}.")
+        check_regular(real.stat().st_mode, shown_name(real.name))  # a device is always open
     except OSError as error:
         raise os_refusal(error, shown_name(real.name)) from error
     return real, directory

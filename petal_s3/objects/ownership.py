@@ -133,6 +133,8 @@ class KeyOwnership:
 
     def _plain(self, text: str) -> str:
         """The key of a URI; anything else is a key already."""
+        if not isinstance(text, str):  # a script may give anything
+            raise BadInput("A key is text.")
         uri = _URI.fullmatch(text)
         if uri is None:
             return text

@@ -14,6 +14,7 @@ GAP_US = 2_000_000
 """The next file begins at most so long after the last message of the one before."""
 _OVERLAP_US = 500_000  # the last messages may be a little newer than the header of the next
 _CLOCKS_S = 3  # names tell whole seconds
+_FLIGHT = f"json_extract(facts, '$.{FLIGHT}')"
 _OF_VEHICLE = "kind = 'ulog' AND json_extract(facts, '$.\"sys-uuid\"') = :uuid AND id != :id"
 _BEGINS = "CAST(json_extract(facts, '$.\"boot-us\"') AS INTEGER)"
 _ENDS = "CAST(json_extract(facts, '$.\"end-us\"') AS INTEGER)"
@@ -23,21 +24,48 @@ def join(outbox: Outbox, row: Row) -> Row:
     """Give a log that was entered the flight of the file before it, and its own to those after."""
     uuid, begins, ends = (row.facts.get(name) for name in ("sys-uuid", "boot-us", "end-us"))
     flight = row.facts.get(FLIGHT)
-    if row.kind != "ulog" or not uuid or begins is None or flight is None:
+    if row.kind != "ulog" or flight is None:
         return row
+    if not uuid or begins is None:  # nothing tells which others are of its flight
+        return _named(outbox, row, _unshared(outbox, row, flight))
     start = int(begins)
     earlier = f"{_ENDS} BETWEEN :least AND :most AND {_BEGINS} < :start"
     later = f"{_BEGINS} BETWEEN :least AND :most AND {_BEGINS} > :start"
     before = _near(outbox, row, uuid, earlier, start - GAP_US, start + _OVERLAP_US)
-    if before is not None:
-        flight = before.facts.get(FLIGHT, flight)
-    _rename(outbox, row, uuid, row.facts[FLIGHT], flight)
+    after = None
     if ends is not None:
         end = int(ends)
         after = _near(outbox, row, uuid, later, end - _OVERLAP_US, end + GAP_US)
-        if after is not None and FLIGHT in after.facts:
-            _rename(outbox, after, uuid, after.facts[FLIGHT], flight)
-    return outbox.one("SELECT * FROM log WHERE id = :id", id=row.id)
+    if before is not None:
+        flight = before.facts.get(FLIGHT, flight)
+    elif after is None or after.facts.get(FLIGHT) != flight:
+        flight = _unshared(outbox, row, flight)
+    row = _named(outbox, row, flight)
+    if after is not None and FLIGHT in after.facts:
+        _rename(outbox, after, uuid, after.facts[FLIGHT], flight)
+    return row
+
+
+def _unshared(outbox: Outbox, row: Row, flight: str) -> str:
+    """``flight``, or where a log of another flight has that name, one of its own."""
+    taken = outbox.first(
+        f"SELECT * FROM log INDEXED BY flights WHERE kind = 'ulog' AND {_FLIGHT} = :flight"
+        " AND id != :id LIMIT 1",
+        flight=flight,
+        id=row.id,
+    )
+    return flight if taken is None else f"{flight}-{row.id}"
+
+
+def _named(outbox: Outbox, row: Row, flight: str) -> Row:
+    """The row, as one of ``flight``."""
+    if row.facts.get(FLIGHT) == flight:
+        return row
+    return outbox.one(
+        f"UPDATE log SET facts = json_set(facts, '$.{FLIGHT}', :flight) WHERE id = :id RETURNING *",
+        flight=flight,
+        id=row.id,
+    )
 
 
 def _near(outbox: Outbox, row: Row, uuid: str, what: str, least: int, most: int) -> Row | None:
@@ -58,7 +86,7 @@ def _rename(outbox: Outbox, row: Row, uuid: str, known: str, flight: str) -> Non
         outbox.sql.change(
             f"UPDATE log SET facts = json_set(facts, '$.{FLIGHT}', :flight)"
             f" WHERE id = :id OR ({_OF_VEHICLE} AND {_BEGINS} >= :begins"
-            f" AND json_extract(facts, '$.{FLIGHT}') = :known)",
+            f" AND {_FLIGHT} = :known)",
             uuid=uuid,
             id=row.id,
             begins=int(row.facts["boot-us"]),

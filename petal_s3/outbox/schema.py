@@ -286,3 +286,10 @@ def m013_gone(db: Database) -> None:
     """Of a proven row: why its object was seen not to be there any more as it was proven."""
     db.conn.execute("ALTER TABLE log ADD COLUMN gone TEXT NOT NULL DEFAULT ''")
     db.conn.execute("CREATE INDEX seen_gone ON log (id) WHERE state = 'verified' AND gone != ''")
+
+
+@migrations()
+def m014_flight_names(db: Database) -> None:
+    """Whether a log of another flight has its name already is read off an index."""
+    flight = "json_extract(facts, '$.flight')"
+    db.conn.execute(f"CREATE INDEX flights ON log ({flight}) WHERE kind = 'ulog'")

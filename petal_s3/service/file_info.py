@@ -62,8 +62,11 @@ def file_info(found: ObjectInfo, file_name: str = "") -> S3FileInfo:
 async def exists(objects: Objects, key: str) -> bool:
     """Whether there is such an object of this machine; raises when S3 cannot be asked.
 
-    Of a key of another machine, or one that can be none, it is false without asking S3.
+    Of a key of another machine, or one that can be none, it is false without asking S3. Raises
+    :class:`BadInput` for what is not even text.
     """
+    if not isinstance(key, str):
+        raise BadInput("A key is text.")
     try:
         key = objects.own(key)
     except (NotAllowed, BadInput):

@@ -438,6 +438,12 @@ def test_only_unfinished_files_are_not_now(console: Console) -> None:
     assert console.rows() == []
 
 
+def test_a_device_is_no_log_that_is_still_written(console: Console) -> None:
+    answer = console.type("enqueue", "/dev/null")
+    assert answer.code == 1
+    assert "is not a regular file. [not_regular]" in answer.err
+
+
 def test_a_key_may_be_chosen_inside_the_own_territory(console: Console) -> None:
     path = console.write("flight.ulg")
     assert console.type("enqueue", path, "--key", f"{HOME}mine.ulg").code == 0

@@ -616,6 +616,13 @@ def test_a_missing_object_and_one_of_another_machine(
     assert sea.body(FOREIGN) == b"x"
 
 
+def test_a_key_that_is_no_text_is_refused(client: S3Client) -> None:
+    nothing: Any = None
+    for call in (client.file_exists, client.head_object, client.delete_file):
+        with pytest.raises(BadInput, match="A key is text"):
+            call(nothing)
+
+
 @pytest.mark.parametrize("hours", [0, -1, float("nan")])
 def test_a_url_lives_for_a_while(client: S3Client, hours: float) -> None:
     with pytest.raises(BadInput):

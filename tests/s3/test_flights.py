@@ -119,3 +119,22 @@ async def test_a_log_that_changes_while_it_waits_keeps_its_flight(robot: Robot) 
 async def test_bags_have_no_flight(robot: Robot) -> None:
     robot.write("flight.bag")
     assert await flights(robot) == {"flight.bag": None}
+
+
+async def test_logs_of_other_vehicles_and_of_none_never_share_a_flight(robot: Robot) -> None:
+    moment = 1_753_617_600 * 10**9
+    for number, uuid in enumerate(("first", "second", "", "")):
+        path = put(robot.logs / "copied" / f"log{number}.ulg", ulog(30, 90, uuid))
+        os.utime(path, ns=(moment, moment))
+    found = await flights(robot)
+    assert len(set(found.values())) == len(found) == 4
+    assert all(str(flight).startswith("copied/20250727T120000Z") for flight in found.values())
+
+
+async def test_flights_of_one_vehicle_that_were_copied_at_once_are_told_apart(robot: Robot) -> None:
+    moment = 1_753_617_600 * 10**9
+    for name, begins, ends in (("a", 30, 90), ("b", 90.5, 150), ("c", 1000, 1100)):
+        path = put(robot.logs / "copied" / f"{name}.ulg", ulog(begins, ends))
+        os.utime(path, ns=(moment, moment))
+    found = await flights(robot)
+    assert found["a.ulg"] == found["b.ulg"] != found["c.ulg"]

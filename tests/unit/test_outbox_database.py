@@ -217,6 +217,7 @@ STEPS = [
     *("m001_log", "m002_drain", "m003_remote", "m004_tally", "m005_retention", "m006_sessions"),
     *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal", "m012_ages"),
     "m013_gone",
+    "m014_flight_names",
 ]
 
 
