@@ -87,6 +87,9 @@ def _seaweedfs(made: Path, data: Path, port: int) -> Start:
             "-admin.ui=false",
             "-webdav=false",
             "-s3.port.iceberg=0",
+            # Each bucket has volumes of its own, as many as would fit on the disk when they are
+            # full: with those of 128 MB a few hundred buckets are all that there is room for.
+            "-master.volumeSizeLimitMB=16",
             *lance,
             *ports,
         ],
