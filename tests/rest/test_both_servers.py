@@ -914,6 +914,10 @@ def test_what_vanished_from_the_bucket_is_sent_again(api: Api) -> None:
     path.unlink()
     gone = api.post(f"/outbox/{row_id}/resend")
     assert (gone.status, gone.code) == (409, "source_gone")
+    assert api.get("/health").json["status"] == "degraded"
+    assert api.delete(f"/bucket/delete/{key}").status == 200  # a person gives it up
+    assert api.row(row_id)["state"] == "cancelled"
+    assert api.get("/health").json["status"] == "healthy"
 
 
 def test_a_file_is_pinned_and_let_go(api: Api) -> None:
