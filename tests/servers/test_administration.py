@@ -119,7 +119,10 @@ async def test_each_step_of_setup_can_be_taken_back_and_the_bucket_stays(drone: 
     assert [step for step in steps if not step.fine and step.outcome != "not offered"] == []
     assert drone.stored() == []  # the bucket is there
     again = await take_back(drone, *Removable)
-    assert {step.outcome for step in again} <= {"unchanged", "not offered"}, drone.story()
+    # ministack encrypts by itself, as AWS does, and shows it again once it was removed.
+    sets_again = {"encryption"} if drone.server.kind.name == "ministack" else set()
+    outcomes = {step.outcome for step in again if step.name not in sets_again}
+    assert outcomes <= {"unchanged", "not offered"}, drone.story()
 
 
 @EVERY
