@@ -125,6 +125,7 @@ async def test_a_time_that_moved_at_a_boot_makes_no_second_row(
             "found": 3,
             "enqueued": 0,
             "trouble": "",
+            "reason": "",
         }
         assert caplog.text.count("proven file known again") == 3 * number
         assert await robot.service.scan() == 0, "it is not read again"
@@ -194,7 +195,7 @@ async def test_new_logs_are_taken_before_known_ones_are_read(
     await robot.service.scan()
     landed = await robot.service.landed()
 
-    assert landed.model_dump() == {"found": 4, "enqueued": 1, "trouble": ""}
+    assert landed.model_dump() == {"found": 4, "enqueued": 1, "trouble": "", "reason": ""}
     assert caplog.text.index("zz-new.ulg") < caplog.text.index("proven file known again")
 
 

@@ -456,7 +456,7 @@ async def test_parts_in_flight_learn_the_time_together(robot: Robot) -> None:
 async def test_a_head_refused_for_its_time_is_redone(robot: Robot) -> None:
     """A HEAD carries no code: only the date tells."""
     ahead = datetime.now(timezone.utc) + timedelta(days=3653)
-    robot.fault("HeadObject", dated(says(403), ahead))
+    robot.fault("HeadObject", dated(says(403, b"", {"x-amz-request-id": "R"}), ahead))
     row = await robot.land()
 
     done = await robot.attempt(row)
