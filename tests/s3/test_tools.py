@@ -382,7 +382,7 @@ def test_after_a_fork_parent_and_child_go_on(bench: Bench) -> None:
         child = os.fork()
     if child == 0:
         try:
-            signal.alarm(20)
+            signal.alarm(120)
             told = tools.upload_log_to_s3(bench.write("child\n", "child.log"), "s1")
             os.write(writer, json.dumps(told).encode())
         finally:
