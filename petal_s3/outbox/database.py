@@ -137,9 +137,13 @@ def storage_errors(path: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError):
             check_descriptors(error)
+        # Of a lock nothing is known but that it is held.
+        advice = (
+            "ask again" if "locked" in str(error) else "check free space, permissions and mounts"
+        )
         raise LocalStorageError(
             f"The outbox {path} cannot be used ({_why(error)}; it lies in PETAL_S3_STATE_DIR):"
-            " check free space, permissions and mounts."
+            f" {advice}."
         ) from error
 
 

@@ -321,7 +321,9 @@ WRITES: dict[str, Callable[[Outbox], object]] = {
 def plainly(outbox: Outbox, caught: pytest.ExceptionInfo[LocalStorageError], why: str) -> None:
     error = caught.value
     assert error.message.startswith(f"The outbox {outbox.path} cannot be used ({why}")
-    assert error.message.endswith("): check free space, permissions and mounts.")
+    held = why.startswith("another process")
+    advice = "ask again" if held else "check free space, permissions and mounts"
+    assert error.message.endswith(f"): {advice}.")
     assert (error.code, error.status, error.blocks_drain) == ("storage_full", 507, True)
     assert isinstance(error.__cause__, sqlite3.Error)
 
