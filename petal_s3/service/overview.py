@@ -67,7 +67,8 @@ class Overview:
         seen = await self.seen()
         looked = self._unscanned
         unscanned = await looked.count(seen.live)
-        seen = replace(seen, unscanned=unscanned, trouble=looked.trouble, unread=looked.unread)
+        trouble = looked.trouble or self._parts.watcher.trouble
+        seen = replace(seen, unscanned=unscanned, trouble=trouble, unread=looked.unread)
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
     def landed(self, found: int, enqueued: int) -> LandedView:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.log_directories import look_through
@@ -47,10 +46,12 @@ class Unscanned:
 
     async def _look(self) -> None:
         base, began = self._base, self._base.now()
-        with contextlib.suppress(LocalStorageError):  # the watcher tells it
+        try:
             found = await base.files.run(look_through, base.settings)
             self.trouble, self.unread = found.trouble, len(found.unread)
             self._paths = await self._without_row(list(found.files.items()))
+        except LocalStorageError as error:  # what was counted before may have changed
+            self.trouble = error.message
         now = base.now()
         self._rests_until = now + max(_REST_S, _SHARE * (now - began))
 

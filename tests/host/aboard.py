@@ -154,6 +154,11 @@ class Aboard:
         """How many requests tried to bring bytes."""
         return sum(len(self.ledger.requests(op)) for op in WRITES)
 
+    def begun(self) -> int:
+        """How many requests there were; waits until none is on its way any more."""
+        until(lambda: all(request.finished for request in self.ledger.requests()))
+        return len(self.ledger.requests())
+
     def object(self, key: str) -> bytes:
         body: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return body

@@ -71,10 +71,11 @@ def test_a_vehicle_that_arms_while_the_host_is_deaf_is_noticed(
 
     assert drone.post(f"{HOLDER}/hold/{lock}").json == {"held": True}
     until(lambda: drone.status["reason"] == flight_holds.DEAF.sentence)
-    until(lambda: drone.row(path)["code"] == "paused")  # type: ignore[index]
-    begun, held_at = len(drone.ledger.requests()), time.monotonic()
+    until(lambda: drone.row(path)["state"] == "queued")  # type: ignore[index]
+    assert drone.row(path)["code"] == "deaf"  # type: ignore[index]
+    begun, held_at = drone.begun(), time.monotonic()
     flight.arm()
-    stays(lambda: len(drone.ledger.requests()) == begun, SILENT_S + 3)
+    stays(lambda: drone.ledger.requests()[begun:] == [], SILENT_S + 3)
     assert drone.status["reason"] == flight_holds.DEAF.sentence
     assert drone.status["flight_state"] == "unknown"
 

@@ -87,8 +87,9 @@ def test_arming_pauses_an_upload_and_disarming_resumes_it_without_resending(
     path, row = half_sent(drone, "paused.ulg")
     armed_at = time.monotonic()
     flight.arm()
-    until(lambda: drone.row(path)["code"] == "paused")  # type: ignore[index]
-    begun = len(drone.ledger.requests())
+    until(lambda: drone.row(path)["state"] == "queued")  # type: ignore[index]
+    assert drone.row(path)["code"] == "armed"  # type: ignore[index]
+    begun = drone.begun()
     stays(lambda: len(drone.ledger.requests()) == begun, 2)
     # Within a second on a free machine; this one may be busy.
     assert max(request.started for request in drone.ledger.requests()) < armed_at + 2
