@@ -120,14 +120,13 @@ class Transient(S3IntegrationError):
     status = 503
 
 
-class Offline(Transient):
-    """No usable answer came back.
+class _NotReached(Transient):
+    """Nothing can be sent without what was asked in vain.
 
     ``peer`` is the ``(host, port)`` that could not be reached: a bare TCP connect to it
     tells when the link is back.
     """
 
-    code = "offline"
     blocks_drain = True
 
     def __init__(
@@ -140,6 +139,12 @@ class Offline(Transient):
     ) -> None:
         super().__init__(message, code=code, retry_after_s=retry_after_s)
         self.peer = peer
+
+
+class Offline(_NotReached):
+    """No usable answer came back."""
+
+    code = "offline"
 
 
 class NotS3(Offline):
@@ -211,25 +216,10 @@ class LocalStorageError(Transient):
     blocks_drain = True
 
 
-class S3CredentialsError(Transient):
-    """There are no valid session credentials.
-
-    ``peer`` as in :class:`Offline`.
-    """
+class S3CredentialsError(_NotReached):
+    """There are no valid session credentials."""
 
     code = "credentials"
-    blocks_drain = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        peer: tuple[str, int] | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, code=code, retry_after_s=retry_after_s)
-        self.peer = peer
 
 
 class S3BucketError(Transient):

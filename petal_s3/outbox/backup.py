@@ -14,8 +14,9 @@ from pathlib import Path
 
 from petal_s3.core.files import SAFE_FLAGS, sync
 from petal_s3.errors import BadInput, Conflict, LocalStorageError, S3FileNotFoundError, plain
-from petal_s3.outbox.database import connect, no_room, storage_errors
+from petal_s3.outbox.database import connect
 from petal_s3.outbox.forking import no_fork
+from petal_s3.outbox.storage_errors import no_room, storage_errors
 
 _PATIENCE_S = 30.0
 
