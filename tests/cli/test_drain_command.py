@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -198,24 +196,12 @@ def test_nothing_of_a_secret_is_said(console: Console, sea: Sea, tmp_path: Path)
     "drained while a log directory cannot be read",
     "exit code 1 with the sentence, never 0",
 )
-def test_a_directory_that_cannot_be_read_is_no_success(
-    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_that_cannot_be_read_is_no_success(console: Console, sea: Sea) -> None:
     console.write("good.ulg")
-    unread = console.logs / "2025-07-27"
-    unread.mkdir()
-    scandir = os.scandir
-
-    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
-        if str(folder) == str(unread):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    answer = console.type("drain")
+    with console.unread_folder() as unread:
+        answer = console.type("drain")
     assert answer.code == 1, answer
     assert f"{unread} cannot be read (Permission denied)" in answer.out + answer.err
     assert [row.state for row in console.rows()] == ["verified"]
 
-    monkeypatch.setattr(os, "scandir", scandir)
     assert console.type("drain").code == 0
