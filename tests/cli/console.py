@@ -46,6 +46,15 @@ def until(true: Callable[[], T], within_s: float = 60) -> T:
     return found
 
 
+def everything_on(terminal: int) -> bytes:
+    """What is shown on a terminal until nobody writes there any more."""
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        while said := os.read(terminal, 65536):
+            shown += said
+    return shown
+
+
 class Answer:
     """What a command said, and how it ended."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import time
 from pathlib import Path
 
 import pytest
-from console import Console, Running, Sea, until
+from console import Console, Running, Sea, everything_on, until
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
@@ -168,20 +166,12 @@ def test_on_a_terminal_each_row_has_a_bar_and_elsewhere_none(console: Console, s
     console.write("big.bag", BIG)
     sea.slow(8 * MIB)
     with console.terminal("drain") as (process, output):
-        shown = _everything(output)
+        shown = everything_on(output)
         assert process.wait(60) == 0
     assert b"big.bag" in shown
     assert "━".encode() in shown
     console.write("small.ulg")
     assert "\x1b" not in console.type("drain").out
-
-
-def _everything(output: int) -> bytes:
-    shown = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
-        while said := os.read(output, 65536):
-            shown += said
-    return shown
 
 
 def test_nothing_of_a_secret_is_said(console: Console, sea: Sea, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from robot import Robot
 
 
-async def start_other(robot: Robot, work: str, path: Path) -> asyncio.subprocess.Process:
-    settings = {
+def settings_of(robot: Robot) -> dict[str, str | int]:
+    """The settings with which another process works on the same outbox."""
+    return {
         "bucket_name": "logs",
         "session_token_url": robot.tokens.url,
         "endpoint_url": robot.link.url,
@@ -20,13 +21,16 @@ async def start_other(robot: Robot, work: str, path: Path) -> asyncio.subprocess
         "state_dir": str(robot.state),
         "log_dirs": str(robot.logs),
         "settle_seconds": 0,
-        "concurrency": 1,
     }
+
+
+async def start_other(robot: Robot, work: str, path: Path) -> asyncio.subprocess.Process:
+    given = {**settings_of(robot), "concurrency": 1}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("other_process.py")),
         work,
-        json.dumps(settings),
+        json.dumps(given),
         str(path),
         stdout=subprocess.PIPE,
     )
