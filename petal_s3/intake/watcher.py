@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from petal_s3.core import clock
@@ -15,12 +16,13 @@ from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3Int
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
 from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
-from petal_s3.intake.log_directories import directory_of, look_through
+from petal_s3.intake.log_directories import directory_of
+from petal_s3.intake.looking import Found, look_through
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.unclosed import UnclosedBags
 from petal_s3.intake.writers import locked
-from petal_s3.outbox import identities
+from petal_s3.outbox import identities, known_directories
 from petal_s3.outbox.rows import printable
 
 log = logging.getLogger("petal_s3")
@@ -124,8 +126,10 @@ class Watcher:
         """
         intake = self._intake
         self.noticing.begins()
-        found = await run_in(intake.files, look_through, intake.settings)
+        known = await intake.outbox(known_directories.known)
+        found = await run_in(intake.files, look_through, intake.settings, known)
         self._note_unread(found.trouble)
+        await self._remember(found, known)
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
@@ -136,6 +140,12 @@ class Watcher:
         if trouble and trouble != self._unread:
             log.warning("folder not read reason=%s", trouble)
         self._unread = trouble
+
+    async def _remember(self, found: Found, known: Mapping[str, bool]) -> None:
+        """Which log directories were there outlasts this process; written where it changes."""
+        if found.there != known:
+            configured = frozenset(map(str, self._intake.settings.directories))
+            await self._intake.outbox(known_directories.remember, found.there, configured)
 
     async def _watch_new(self, files: list[FoundFile]) -> int:
         found = await without_row(self._intake, files)

@@ -135,6 +135,60 @@ async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> No
     assert (await robot.service.landed()).trouble == ""
 
 
+@pytest.mark.guarantee(
+    "file",
+    "a log directory that was there is removed, or its disk is unmounted",
+    "status, landing, drain and check say that logs in it are not seen, over restarts, until it is"
+    " back or no longer configured",
+)
+async def test_a_log_directory_that_is_gone_is_told_until_it_is_back(robot: Robot) -> None:
+    card = robot.tmp / "card"
+    card.mkdir()
+    dirs = f"{robot.logs}:{card}"
+    service = await robot.restart(log_dirs=dirs)
+    assert (await service.landed()).trouble == ""
+    card.rmdir()
+
+    for _ in ("in the process that has seen it", "after a restart"):
+        before, outside = await service.status(), snapshot.read_status(service.settings, 0)
+        landed = await service.landed()
+        assert f"{card} cannot be read (it was there, and is gone)" in landed.trouble
+        assert (before.code, before.unread, before.trouble) == ("unread", 1, landed.trouble)
+        assert (outside.headline, outside.trouble) == (before.headline, landed.trouble)
+        assert snapshot.hints(service.settings) == []
+        service = await robot.restart(log_dirs=dirs)
+
+    card.mkdir()
+    landed, said = await service.landed(), snapshot.read_status(service.settings, 0)
+    assert (landed.trouble, said.trouble, said.code) == ("", "", "no_log")
+
+
+async def test_a_log_directory_that_is_no_longer_configured_is_forgotten(robot: Robot) -> None:
+    card = robot.tmp / "card"
+    card.mkdir()
+    dirs = f"{robot.logs}:{card}"
+    await (await robot.restart(log_dirs=dirs)).landed()
+    card.rmdir()
+    assert (await (await robot.restart()).landed()).trouble == ""
+    assert (await (await robot.restart(log_dirs=dirs)).landed()).trouble == ""
+
+
+async def test_a_mount_point_without_its_disk_is_told_while_it_is_empty(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = {str(robot.logs)}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounted)
+    assert (await robot.service.landed()).trouble == ""
+    mounted.clear()
+    service = await robot.restart()
+    told = (await service.landed()).trouble
+    assert f"{robot.logs} cannot be read (it is empty, and nothing is mounted there" in told
+    assert snapshot.read_status(service.settings, 0).trouble == told
+
+    robot.write()
+    assert (await service.landed()).trouble == ""
+
+
 # -- held while flying
 
 
