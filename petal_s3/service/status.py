@@ -103,7 +103,7 @@ class Seen:
     trouble: str = ""
     unread: int = 0
     advice: Sequence[str] = ()
-    deferred: str = ""
+    deferred: Reason | None = None
     now: float = 0.0
     wall: float = 0.0
 
@@ -122,7 +122,7 @@ class Seen:
         """Why nothing at all is sent; none where it is."""
         if self.drained:
             return self.report.held_up
-        return reason("storage_full", self.deferred) if self.deferred else NO_DRAIN
+        return self.deferred or NO_DRAIN
 
     @property
     def cannot_look(self) -> Reason | None:
@@ -152,7 +152,7 @@ def row_reason(row: Row, seen: Seen) -> Reason | None:
     attempt, and over where it holds no longer.
     """
     if row.state == "verified" and row.gone:
-        return reason("object_gone")
+        return reason("object_gone", row.sent_again)
     if row.settled:
         return reason(row.code, row.reason) if row.reason else None
     held_up = seen.held_up
