@@ -13,6 +13,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
+from petal_s3.intake.deleted_files import note_deleted
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
 from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
@@ -61,11 +62,15 @@ class Watcher:
     def held(self) -> list[str]:
         """Files that no longer change and are taken only after the flight."""
         now = self.now()
-        still = self.settling.ready(now, not_before=None)
-        if not still or self._flight.state(now) == "armed":
-            return still
-        due = set(self.settling.ready(now, not_before=self._flight.ended_at))
-        return [path for path in still if path not in due]
+        if self._flight.state(now) != "armed":
+            return []
+        return self.settling.ready(now, not_before=None)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether a flight ended so short ago that files settle from then on."""
+        ended_at, settle_s = self._flight.ended_at, self._intake.settings.settle_seconds
+        return ended_at is not None and self.now() - ended_at < settle_s
 
     @property
     def advice(self) -> list[str]:
@@ -133,6 +138,7 @@ class Watcher:
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
+        await note_deleted(intake)
         await self.noticing.ended(found, intake.files)
         return new
 
