@@ -128,7 +128,7 @@ class Seen:
     def cannot_look(self) -> Reason | None:
         """Why there may be logs that were not found; none where all is well."""
         if self.trouble:
-            return reason("unread", self.trouble)
+            return reason("unread" if self.unread else "trouble", self.trouble)
         said = self.report.trouble if self.drained else ""
         return reason("trouble", said) if said else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -509,6 +510,21 @@ def test_a_retry_of_what_is_no_log_says_so_and_fails(console: Console) -> None:
     assert answer.code == 1
     assert "is not a ULog but text" in answer.err
     assert [row.state for row in console.rows()] == ["cancelled"]
+
+
+@pytest.mark.guarantee(
+    "device",
+    "another process holds the outbox for long",
+    "what is asked fails as `outbox_locked`, exit code 3: space and permissions are not blamed",
+)
+def test_an_outbox_that_another_process_holds_is_not_now(console: Console) -> None:
+    console.type("enqueue", console.write("a.ulg"))
+    with contextlib.closing(sqlite3.connect(console.state / "outbox.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = console.type("cancel", "1", "--json")
+    assert answer.code == 3
+    assert "another process holds it" in answer.out
+    assert "outbox_locked" in answer.out
 
 
 def test_a_proven_row_stays_proven(console: Console) -> None:
