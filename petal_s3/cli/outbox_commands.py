@@ -35,10 +35,11 @@ def journal(
         print_json(found.model_dump())
         return
     typer.echo(plain(f"{found.id}  {found.state}  {found.key}"))
-    for one in found.events:
+    for number, one in enumerate(found.events):
+        way = f"  received by {found.received_by}" if found.received_by and not number else ""
         s3_time = f"  (by S3 {one.s3_time[:19]})" if one.s3_time else ""
         said = f"  {one.reason}" if one.reason else ""
-        typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{said}{s3_time}".rstrip()))
+        typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{way}{said}{s3_time}".rstrip()))
 
 
 async def _journal(service: Service, row_id: int) -> JournalView:

@@ -178,7 +178,7 @@ class S3BucketProxy:
     @answered()
     async def enqueue(self, /, path: Path | str, **more: Any) -> RowView:
         """Enter a log into the outbox, durably, and return its row at once."""
-        row = await self.service.enqueue(path, **more)
+        row = await self.service.enqueue(path, **{**more, "received_by": "proxy"})
         return await self.service.row(row.id)
 
     @answered()

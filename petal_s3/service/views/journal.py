@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from pydantic import Field
 
+from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.journal import Event
 from petal_s3.outbox.rows import Row
 from petal_s3.service.views.view import View
@@ -32,6 +33,7 @@ class JournalView(View):
     path: str
     key: str
     state: str
+    received_by: ReceivedBy | None = Field(description="how it came in; null: not known")
     events: list[EventView]
 
 
@@ -43,6 +45,7 @@ def journal_view(row: Row, events: Sequence[Event]) -> JournalView:
         path=row.path,
         key=row.key,
         state=row.state,
+        received_by=row.received_by or None,
         events=[_shown(one, last) for one, last in zip(events, before, strict=True)],
     )
 
