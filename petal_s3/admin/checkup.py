@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+from petal_s3.admin import way_checks
 from petal_s3.admin.finding import Finding, trouble
 from petal_s3.admin.permission_checks import CHECKS, try_all
 from petal_s3.cleanup.retention import free_bytes
@@ -23,7 +24,6 @@ from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
 from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
-from petal_s3.service import no_login
 from petal_s3.service.snapshot import left_in, read_status
 
 _LITTLE_BYTES = 100 * MIB
@@ -35,7 +35,11 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
 
     Raises nothing but cancellation.
     """
-    for local in (_configuration, _state_directory, _log_directories, _outbox, _rest):
+    local_checks = (
+        *(_configuration, way_checks.settings_file, _state_directory, _log_directories, _outbox),
+        *(way_checks.rest, way_checks.the_way, way_checks.token_login),
+    )
+    for local in local_checks:
         for finding in await asyncio.to_thread(_careful, local, settings, ownership):
             yield finding
     async with contextlib.AsyncExitStack() as stack:
@@ -201,20 +205,6 @@ def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         yield Finding("outbox", "warning", f"{found}; no process drains it", advice)
     else:
         yield Finding("outbox", "ok", f"{found}; process {seen.drained_by} drains it")
-
-
-def _rest(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
-    """What the REST interface gives to whoever reaches its port, in the host above all."""
-    told = no_login.advice(settings)
-    if not told:
-        found = "asks for the token; the host itself has no login: its /test/bucket/ is open"
-        yield Finding("REST", "ok", found)
-        return
-    found, _, advice = told[0].partition(". ")
-    in_host = False
-    with contextlib.suppress(OSError, LocalStorageError):  # said by the check of the outbox
-        in_host = told[0] in read_status(settings, 0).advice
-    yield Finding("REST", "warning" if in_host else "ok", found, advice if in_host else "")
 
 
 # -- beyond

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from petal_s3.errors import S3CredentialsError
-from petal_s3.s3.credentials import DEFAULT_LIFE_S, TokenService
+from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.token_answer import DEFAULT_LIFE_S
 
 SECRET, TOKEN, PASSWORD = "s3cr3t-access-key", "t0ken-of-a-session", "pa55-of-the-url"
 GOOD: dict[str, Any] = {

@@ -1,0 +1,96 @@
+"""Check what others can learn and do: on this machine, over REST, and on the way beyond."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from petal_s3.admin.finding import Finding
+from petal_s3.core.settings import Settings
+from petal_s3.core.settings_yaml import config_file, read_yaml
+from petal_s3.core.urls import holds_secret
+from petal_s3.errors import LocalStorageError, S3IntegrationError
+from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.s3.token_login import CERTIFICATE, TOKEN_FILE, open_to_others
+from petal_s3.service import no_login, open_way
+from petal_s3.service.snapshot import read_status
+
+_FLEET = (
+    "nothing but PETAL_S3_SESSION_TOKEN_URL is asked of this machine: the URL is the key of the"
+    " whole fleet"
+)
+
+
+def rest(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+    """What the REST interface gives to whoever reaches its port, in the host above all."""
+    told = no_login.advice(settings)
+    if not told:
+        found = "asks for the token; the host itself has no login: its /test/bucket/ is open"
+        yield Finding("REST", "ok", found)
+        return
+    found, _, advice = told[0].partition(". ")
+    in_host = False
+    with contextlib.suppress(OSError, LocalStorageError):  # said by the check of the outbox
+        in_host = told[0] in read_status(settings, 0).advice
+    yield Finding("REST", "warning" if in_host else "ok", found, advice if in_host else "")
+
+
+def the_way(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+    """Whether requests leave this machine without TLS; and a login that is never sent."""
+    for said in open_way.advice(settings):
+        found, _, advice = said.partition(". ")
+        yield Finding("plain http", "warning", found, advice)
+    if settings.endpoint_url and holds_secret(settings.endpoint_url):
+        yield Finding(
+            "endpoint",
+            "warning",
+            "PETAL_S3_ENDPOINT_URL holds a login, a query or a fragment: that is not sent, as"
+            " requests to S3 are signed",
+            "Take it out.",
+        )
+
+
+def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+    """How this machine authenticates to the token service; blocking."""
+    files = {TOKEN_FILE: settings.session_token_file, CERTIFICATE: settings.session_token_cert}
+    if settings.session_token_url is None:
+        return
+    if not any(files.values()):
+        advice = f"Set {TOKEN_FILE} or {CERTIFICATE}, and have the token service ask for it."
+        yield Finding("token service", "warning", _FLEET, advice)
+    for setting, file in files.items():
+        if file is not None:
+            yield from _private("token service", setting, file)
+
+
+def settings_file(_settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+    """Whether others can read a secret in the settings file; blocking."""
+    file = config_file()
+    held = _secrets_in(file) if file is not None else []
+    if file is not None and held:
+        yield from _private("settings file", f"{', '.join(held)} in the settings file", file)
+
+
+def _secrets_in(file: Path) -> list[str]:
+    try:
+        found = read_yaml(file)
+    except S3IntegrationError:  # said where the settings are loaded
+        return []
+    return [
+        name
+        for name, value in found.items()
+        if name == "api_token" or (name.endswith("_url") and holds_secret(str(value)))
+    ]
+
+
+def _private(check: str, what: str, file: Path) -> Iterator[Finding]:
+    try:
+        mode = open_to_others(file)
+    except OSError:  # said where it is read
+        return
+    if mode:
+        found = f"{what} is a secret, and {file} has mode {mode}: others may read or change it"
+        yield Finding(check, "warning", found, f"chmod 600 {file}")
+    else:
+        yield Finding(check, "ok", f"{what} is read from {file}, which others cannot read")
