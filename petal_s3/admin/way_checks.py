@@ -22,7 +22,7 @@ _FLEET = (
 )
 
 
-def rest(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+def rest(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
     """What the REST interface gives to whoever reaches its port, in the host above all."""
     told = no_login.advice(settings)
     if not told:
@@ -36,7 +36,7 @@ def rest(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     yield Finding("REST", "warning" if in_host else "ok", found, advice if in_host else "")
 
 
-def the_way(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+def the_way(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
     """Whether requests leave this machine without TLS; and a login that is never sent."""
     for said in open_way.advice(settings):
         found, _, advice = said.partition(". ")
