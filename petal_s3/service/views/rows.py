@@ -34,8 +34,9 @@ class RowView(View):
     kind: str
     verdict: str = Field(description="how sound the log is")
     received_by: ReceivedBy | None = Field(
+        None,
         description="how it came in: scan and card are of this machine's own recorders, all others"
-        " were handed over; null: not known"
+        " were handed over; null: not known",
     )
     flight: str | None = Field(
         description="of a ULog: folder and start of its flight's first file, which PX4 may have cut"
