@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from petal_s3.admin.finding import Finding
+from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import config_file, read_yaml
 from petal_s3.core.urls import holds_secret
@@ -49,12 +51,20 @@ def the_way(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
             " requests to S3 are signed",
             "Take it out.",
         )
+    if settings.tls_ignore_dates:
+        while_so = f"are ignored only while this device's clock is before {RELEASED}"
+        now = "it is" if time.time() < RELEASED_S else "it is not: they are checked"
+        yield Finding("certificates", "ok", f"dates {while_so}; {now}")
 
 
 def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     """How this machine authenticates to the token service; blocking."""
     files = {TOKEN_FILE: settings.session_token_file, CERTIFICATE: settings.session_token_cert}
     if settings.session_token_url is None:
+        idle = [setting for setting, file in files.items() if file is not None]
+        if idle:
+            found = f"{' and '.join(idle)} without PETAL_S3_SESSION_TOKEN_URL: it is not used"
+            yield Finding("token service", "warning", found, "Set PETAL_S3_SESSION_TOKEN_URL.")
         return
     if not any(files.values()):
         advice = f"Set {TOKEN_FILE} or {CERTIFICATE}, and have the token service ask for it."

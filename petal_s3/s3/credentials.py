@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -169,7 +170,7 @@ class TokenService:
 
     async def post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
         """Make one request for credentials; gives status, headers and body."""
-        login = await asyncio.to_thread(self._login.headers)
+        login = await asyncio.to_thread(self._login.headers) if self._login else {}
         session = await self._opened()
         # A redirect is a captive portal: it must not get a request that yields secrets.
         async with session.post(
@@ -186,9 +187,10 @@ class TokenService:
         if self._session is not None and self._login.certificate is None:
             return self._session
         await self.close()
-        context = await asyncio.to_thread(
-            partial(self._login.context, ignore_dates=self._ignore_dates, wall=self._wall)
-        )
+        context: ssl.SSLContext | None = None
+        if self._login or self._ignore_dates:
+            made = partial(self._login.context, ignore_dates=self._ignore_dates, wall=self._wall)
+            context = await asyncio.to_thread(made)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             connector=None if context is None else aiohttp.TCPConnector(ssl=context),

@@ -226,5 +226,14 @@ def test_check_says_that_the_way_is_open(console: Console) -> None:
     assert len(advice) == 2
 
 
+def test_check_says_what_is_set_and_not_used(console: Console, sea: Sea) -> None:
+    given = {"PETAL_S3_SESSION_TOKEN_URL": "", "PETAL_S3_SESSION_TOKEN_CERT": "/robot.pem"}
+    found = checks(console, **given)["token service"]
+    assert "PETAL_S3_SESSION_TOKEN_CERT without PETAL_S3_SESSION_TOKEN_URL" in found["found"]
+    found = checks(console, PETAL_S3_TLS_IGNORE_DATES="true")["certificates"]
+    assert (found["state"], "they are checked" in found["found"]) == ("ok", True)
+    assert "certificates" not in checks(console)
+
+
 def checks(console: Console, **env: str) -> dict[str, dict[str, str]]:
     return {one["check"]: one for one in console.type("check", "--json", **env).json["checks"]}
