@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from petal_s3.admin.finding import Finding
 from petal_s3.core.release import RELEASED, RELEASED_S
@@ -14,6 +15,7 @@ from petal_s3.core.settings_yaml import config_file, read_yaml
 from petal_s3.core.urls import holds_secret
 from petal_s3.errors import LocalStorageError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.s3.plain_http import is_loopback
 from petal_s3.s3.token_login import CERTIFICATE, TOKEN_FILE, open_to_others
 from petal_s3.service import no_login, open_way
 from petal_s3.service.snapshot import read_status
@@ -67,11 +69,17 @@ def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
             yield Finding("token service", "warning", found, "Set PETAL_S3_SESSION_TOKEN_URL.")
         return
     if not any(files.values()):
-        advice = f"Set {TOKEN_FILE} or {CERTIFICATE}, and have the token service ask for it."
-        yield Finding("token service", "warning", _FLEET, advice)
+        yield _key_of_the_fleet(settings.session_token_url)
     for setting, file in files.items():
         if file is not None:
             yield from _private("token service", setting, file)
+
+
+def _key_of_the_fleet(url: str) -> Finding:
+    if is_loopback(urlsplit(url).hostname or ""):
+        return Finding("token service", "ok", f"{_FLEET}; here only this machine reaches it")
+    advice = f"Set {TOKEN_FILE} or {CERTIFICATE}, and have the token service ask for it."
+    return Finding("token service", "warning", _FLEET, advice)
 
 
 def settings_file(_settings: Settings, _: KeyOwnership) -> Iterator[Finding]:

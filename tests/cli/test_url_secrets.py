@@ -186,10 +186,12 @@ def test_what_of_a_url_may_be_shown(url: str, *, secret: bool, rest: str, told: 
 
 
 def test_check_says_that_the_url_alone_is_the_key_of_the_fleet(console: Console, sea: Sea) -> None:
-    found = checks(console)["token service"]
-    assert found["state"] == "warning"
-    assert "key of the whole fleet" in found["found"]
-    assert "PETAL_S3_SESSION_TOKEN_FILE" in found["advice"]
+    here = checks(console)["token service"]
+    away = checks(console, PETAL_S3_SESSION_TOKEN_URL="https://tokens.invalid/")["token service"]
+    assert (here["state"], away["state"]) == ("ok", "warning")  # loopback is the key of nothing
+    assert "key of the whole fleet; here only this machine" in here["found"]
+    assert away["found"].endswith("the key of the whole fleet")
+    assert "PETAL_S3_SESSION_TOKEN_FILE" in away["advice"]
 
 
 def test_check_says_that_others_can_read_the_token(console: Console, sea: Sea) -> None:
