@@ -1,8 +1,7 @@
-"""Check what others can learn and do: on this machine, over REST, and on the way beyond."""
+"""Check what others can learn: on this machine, and on the way to S3 and the token service."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,31 +12,16 @@ from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import config_file, read_yaml
 from petal_s3.core.urls import holds_secret
-from petal_s3.errors import LocalStorageError, S3IntegrationError
+from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.plain_http import is_loopback
 from petal_s3.s3.token_login import CERTIFICATE, TOKEN_FILE, open_to_others
-from petal_s3.service import no_login, open_way
-from petal_s3.service.snapshot import read_status
+from petal_s3.service import open_way
 
 _FLEET = (
     "nothing but PETAL_S3_SESSION_TOKEN_URL is asked of this machine: the URL is the key of the"
     " whole fleet"
 )
-
-
-def rest(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
-    """What the REST interface gives to whoever reaches its port, in the host above all."""
-    told = no_login.advice(settings)
-    if not told:
-        found = "asks for the token; the host itself has no login: its /test/bucket/ is open"
-        yield Finding("REST", "ok", found)
-        return
-    found, _, advice = told[0].partition(". ")
-    in_host = False
-    with contextlib.suppress(OSError, LocalStorageError):  # said by the check of the outbox
-        in_host = told[0] in read_status(settings, 0).advice
-    yield Finding("REST", "warning" if in_host else "ok", found, advice if in_host else "")
 
 
 def the_way(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
