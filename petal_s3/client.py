@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
@@ -12,12 +13,12 @@ from typing import Any, BinaryIO, TypeVar
 from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.errors import S3DownloadError, S3UploadError
+from petal_s3.errors import S3DownloadError, S3FileNotFoundError, S3UploadError
 from petal_s3.host.local_service import asked, local_service, prove, stay_out
 from petal_s3.host.local_streams import LocalBody, blocks_of, receive_from
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import url_life_s
-from petal_s3.service import sessions, signing, temporary_files
+from petal_s3.service import row_verbs, sessions, signing, temporary_files
 from petal_s3.service.file_info import S3FileInfo, exists, file_info
 from petal_s3.service.file_names import logs_of
 from petal_s3.service.service import Service
@@ -227,15 +228,14 @@ class S3Client:
     # -- changing
 
     def delete_file(self, s3_key: str) -> bool:
-        """Delete an object; return whether there was one. Its row becomes cancelled."""
+        """Delete an object; return whether there was one. Its row is cancelled, either way."""
+        return self._run(self._delete(s3_key))
 
-        async def delete() -> bool:
-            there = await exists(self._service.objects, self._service.objects.own(s3_key))
-            if there:
-                await (await self._opened()).objects.delete(s3_key)
-            return there
-
-        return self._run(delete())
+    async def _delete(self, key: str) -> bool:
+        there = await exists(self._service.objects, self._service.objects.own(key))
+        with contextlib.suppress(S3FileNotFoundError):  # nor does the outbox know it
+            await row_verbs.delete_object(await self._opened(), key)
+        return there
 
     def move_file(self, source: str, dest: str) -> str:
         """Rename an object and return its new key; its row follows.

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from petal_s3.admin import way_checks
+from petal_s3.admin.directory_checks import log_directories
 from petal_s3.admin.finding import Finding, trouble
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core.settings import MIB, Settings
 from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
-from petal_s3.errors import LocalStorageError, plain
-from petal_s3.intake.log_directories import LogDirectory, find_named, log_directories, look_through
+from petal_s3.errors import LocalStorageError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.storage_errors import no_room
 from petal_s3.service import no_login
-from petal_s3.service.snapshot import left_in, read_status
+from petal_s3.service.snapshot import read_status
 
 _LITTLE_BYTES = 100 * MIB
 
@@ -105,42 +105,6 @@ def _name(uid: int) -> str:
     return f"user {uid}"
 
 
-def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    check = "log directories"
-    if not settings.log_dirs:
-        yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
-    for place in log_directories(settings):
-        yield _log_directory(check, place)
-    tops = {os.path.realpath(directory) for directory in settings.directories}
-    lies = look_through(settings)
-    for advice in left_in(lies):
-        yield Finding(check, "warning", advice)
-    for folder, why in sorted(lies.unread.items()):
-        if folder not in tops:
-            yield _cannot_be_read(check, folder, why)
-
-
-def _log_directory(check: str, place: LogDirectory) -> Finding:
-    directory = place.directory
-    named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
-    try:
-        os.scandir(directory).close()
-    except FileNotFoundError:
-        advice = f"Make it, or set {named}: until then no log is found there."
-        return Finding(check, "warning", f"{directory} is not there", advice)
-    except NotADirectoryError:
-        return Finding(check, "failed", f"{directory} is no directory", f"Set {named}.")
-    except OSError as error:
-        return _cannot_be_read(check, str(directory), str(error.strerror))
-    number = len(find_named([directory], place.kinds))
-    return Finding(check, "ok", f"{directory} holds {number} logs")
-
-
-def _cannot_be_read(check: str, folder: str, why: str) -> Finding:
-    found = f"{plain(folder)} cannot be read ({why}): logs in it are not seen"
-    return Finding(check, "failed", found, "Let this user read it.")
-
-
 def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     """Open it as ``status`` does: nothing is created, and a draining process is not disturbed."""
     path = settings.outbox_path
@@ -180,7 +144,7 @@ LOCAL_CHECKS: tuple[Check, ...] = (
     _configuration,
     way_checks.settings_file,
     _state_directory,
-    _log_directories,
+    log_directories,
     _outbox,
     _rest,
     way_checks.the_way,

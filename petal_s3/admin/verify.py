@@ -92,6 +92,7 @@ async def _unknown(service: Service, key: str, rows: Sequence[Row]) -> str:
     try:
         await service.objects.head(key)
     except S3FileNotFoundError:
+        await service.s3.page(key, limit=1)  # as below
         if rows:
             return f"It is not up: its row {rows[0].id} is {rows[0].state}."
         return "Neither the bucket nor this outbox knows it."

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -57,8 +58,8 @@ def exit_code(error: S3IntegrationError) -> int:
     """The exit code that tells a script what to do about ``error``."""
     if isinstance(error, ConfigError | BadInput):
         return WRONG_USE
-    if isinstance(error, LocalStorageError):
-        return FAILED
+    if isinstance(error, LocalStorageError) and error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return FAILED  # it stays so until a person has made room
     return NOT_NOW if error.waiting_helps else FAILED
 
 
@@ -68,9 +69,8 @@ def complain(sentence: str) -> None:
 
 
 def complain_of(error: S3IntegrationError) -> None:
-    """Say what went wrong, with the stable code that a search can use; wrong use needs none."""
-    wrong_use = exit_code(error) == WRONG_USE
-    complain(error.message if wrong_use else f"{error.message} [{error.code}]")
+    """Say what went wrong, with the stable code that a search can use."""
+    complain(f"{error.message} [{error.code}]")
 
 
 def print_json(found: Any, *, indent: int | None = 2) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.filesize import decimal
@@ -26,7 +27,8 @@ from petal_s3.cli.exit_codes import (
 from petal_s3.cli.options import ForPrograms, Key
 from petal_s3.cli.progress_bars import Bar
 from petal_s3.cli.standard_output import ONLY_SIZE, to_standard_output
-from petal_s3.errors import BadInput, S3IntegrationError, plain
+from petal_s3.core.files import cannot_write_to
+from petal_s3.errors import S3FileNotFoundError, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import row_verbs, signing
 from petal_s3.service.reasons import NO_DRAIN
@@ -36,7 +38,18 @@ if TYPE_CHECKING:
     from petal_s3.admin.verify import Compared
     from petal_s3.service.service import Service
 
+T = TypeVar("T")
+
 app = typer.Typer()
+
+
+async def _in_bucket(service: Service, work: Coroutine[Any, Any, T]) -> T:
+    """Do ``work``; where an object is missing, the whole bucket may be: a HEAD has no words."""
+    try:
+        return await work
+    except S3FileNotFoundError:
+        await service.s3.page(service.ownership.machine_prefix, limit=1)
+        raise
 
 
 # -- looking
@@ -99,11 +112,14 @@ def get(
 ) -> None:
     """Download an object and verify its checksum; nothing is kept if it does not match."""
     if file == "-":
-        with_service(lambda service: to_standard_output(service, key), only_reads=True)
+        with_service(
+            lambda service: _in_bucket(service, to_standard_output(service, key)), only_reads=True
+        )
         return
     target = Path() if file is None else Path(file)
     with_service(
-        lambda service: _get(service, key, target, replace=not no_clobber), only_reads=True
+        lambda service: _in_bucket(service, _get(service, key, target, replace=not no_clobber)),
+        only_reads=True,
     )
 
 
@@ -123,9 +139,7 @@ def _target(asked: Path, name: str) -> tuple[Path, bool]:
         target = asked / name if asked.is_dir() else asked
         return target, os.path.lexists(target)
     except OSError as error:  # too long, or in a folder that may not be entered
-        raise BadInput(
-            f"{plain(str(asked))[:120]} cannot be written ({error.strerror}).", code="bad_path"
-        ) from error
+        raise cannot_write_to(plain(str(asked))[:120], error) from error
 
 
 @app.command()
@@ -207,7 +221,9 @@ def rm(
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
     if not yes:
-        found = with_service(lambda service: service.objects.head(key), only_reads=True)
+        found = with_service(
+            lambda service: _in_bucket(service, service.objects.head(key)), only_reads=True
+        )
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
     gone = with_service(lambda service: row_verbs.delete_object(service, key))
     typer.echo(f"deleted   {plain(gone)}")
@@ -216,7 +232,8 @@ def rm(
 @app.command()
 def mv(source: Key, dest: Key) -> None:
     """Rename an object inside the bucket; its row in the outbox follows."""
-    typer.echo(f"moved to  {plain(with_service(lambda service: _move(service, source, dest)))}")
+    moved = with_service(lambda service: _in_bucket(service, _move(service, source, dest)))
+    typer.echo(f"moved to  {plain(moved)}")
 
 
 async def _move(service: Service, source: str, dest: str) -> str:

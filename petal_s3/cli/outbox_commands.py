@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from petal_s3.service.service import Service
     from petal_s3.service.views.journal import JournalView
 
+_OPEN = ("queued", "uploading")
+
 app = typer.Typer()
 
 
@@ -29,7 +31,7 @@ def journal(
     ],
     for_programs: ForPrograms = False,
 ) -> None:
-    """Tell what became of one log, from found to proven: when, and why not sooner."""
+    """Tell what became of one log, from found to proven: when, why not sooner, why not now."""
     found = with_service(lambda service: _journal(service, row_id))
     if for_programs:
         print_json(found.model_dump())
@@ -40,14 +42,20 @@ def journal(
         s3_time = f"  (by S3 {one.s3_time[:19]})" if one.s3_time else ""
         said = f"  {one.reason}" if one.reason else ""
         typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{way}{said}{s3_time}".rstrip()))
+    last = found.events[-1].reason if found.events else ""
+    if found.reason and (found.state in _OPEN or found.reason != last):
+        word = "waits" if found.state in _OPEN else found.state
+        typer.echo(plain(f"{'now':<19}  {word:<11}  {found.reason}"))
 
 
 async def _journal(service: Service, row_id: int) -> JournalView:
     from petal_s3.outbox import journal, queries  # noqa: PLC0415 - slow
+    from petal_s3.service.status import row_reason  # noqa: PLC0415 - slow
     from petal_s3.service.views.journal import journal_view  # noqa: PLC0415 - slow
 
     row = await service.outbox(queries.get, row_id)
-    return journal_view(row, await service.outbox(journal.of, row_id))
+    events = await service.outbox(journal.of, row_id)
+    return journal_view(row, events, row_reason(row, await service.overview.seen()))
 
 
 @app.command()

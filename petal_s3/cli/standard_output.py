@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from petal_s3.cli.exit_codes import complain
-from petal_s3.errors import BadInput, LocalStorageError, Mismatch
+from petal_s3.core.files import cannot_write
+from petal_s3.errors import BadInput, Mismatch
 from petal_s3.objects.proof import judge
 from petal_s3.s3.checksums import crc32_base64
 
@@ -70,4 +71,4 @@ def _write(block: bytes) -> None:
     except OSError as error:
         # What Python holds back could not be written at its end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise LocalStorageError(f"Standard output takes no more ({error.strerror}).") from error
+        raise cannot_write(f"Standard output takes no more ({error.strerror}).", error) from error

@@ -7,9 +7,14 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from petal_s3.errors import LocalStorageError
+from petal_s3.errors import BadInput, LocalStorageError, S3IntegrationError
 
 _NO_DESCRIPTORS = "too_many_files"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_PLACE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+    | {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO, errno.EOPNOTSUPP}
+)
 SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags of ``os.open`` that follow no link, wait for no peer and leak to no child process."""
 
@@ -64,3 +69,22 @@ def check_descriptors(error: OSError) -> None:
     found = no_descriptors(error)
     if found is not None:
         raise found from error
+
+
+def cannot_write(said: str, error: OSError) -> LocalStorageError:
+    """The error of a disk or a pipe that takes no more; ``said`` is its sentence."""
+    full = error.errno in _FULL
+    return LocalStorageError(said, code=None if full else "not_written")
+
+
+def cannot_write_to(shown: str, error: OSError) -> S3IntegrationError:
+    """The error to raise where the file ``shown``, which a person named, cannot be written.
+
+    Where no file can be written at that place it is :class:`BadInput`, else the disk's fault.
+    Raises :class:`LocalStorageError` itself when this process can open no more files.
+    """
+    check_descriptors(error)
+    said = f"{shown} cannot be written ({error.strerror})."
+    if error.errno in _NO_PLACE:
+        return BadInput(said, code="bad_path")
+    return cannot_write(said, error)

@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     ] = Field(
         (Path("~/ulog_records"), Path("~/rosbag_records")),
         validate_default=True,
-        description="directories in which logs are looked for, separated by a colon",
+        description="directories in which logs are looked for, separated by a colon; one that was"
+        " there and is gone is told as trouble, one that never was there is not",
     )
     sources: Annotated[
         tuple[SourceSettings, ...], NoDecode, BeforeValidator(rules.parse_sources)

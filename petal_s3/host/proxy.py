@@ -13,6 +13,7 @@ from petal_s3.core.urls import shown
 from petal_s3.errors import S3DownloadError, S3UploadError, as_json
 from petal_s3.host import health
 from petal_s3.host.proxy_answers import Fail, answered, raised
+from petal_s3.host.proxy_defaults import PREFIX, REGION, TIMEOUT_S, given
 from petal_s3.host.proxy_sessions import SessionsProxy
 from petal_s3.host.proxy_uploads import AwaitedUploads, Progress
 from petal_s3.objects.streaming_body import StreamingBody
@@ -38,22 +39,22 @@ class S3BucketProxy:
         self,
         session_token_url: str | None = None,
         bucket_name: str = "",
-        region: str = "us-east-1",
-        upload_prefix: str = "flight_logs/",
+        region: str = REGION,
+        upload_prefix: str = PREFIX,
         debug: bool = False,
-        request_timeout: float = 30,
+        request_timeout: float = TIMEOUT_S,
         *,
         service: Service | None = None,
         fail: Fail = as_json,
         **settings: object,
     ) -> None:
         """``settings``: any other setting by its lower-case name. ``fail`` turns an error into
-        what a method answers, or raises."""
+        what a method answers, or raises. No default hides the environment or the YAML file."""
         self._own = service is None
         if service is None:
-            settings |= {"session_token_url": session_token_url, "bucket_name": bucket_name}
-            settings |= {"region": region, "upload_prefix": upload_prefix}
-            settings |= {"request_timeout": request_timeout}
+            named = {"session_token_url": session_token_url, "bucket_name": bucket_name}
+            named |= {"region": region, "upload_prefix": upload_prefix}
+            settings |= given({**named, "request_timeout": request_timeout})
             service = Service(load_settings(**settings))
         self.service = service
         self.bucket_name = service.settings.bucket_name

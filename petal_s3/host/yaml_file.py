@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from petal_s3.core.files import cannot_write
 from petal_s3.errors import LocalStorageError, Permanent
 from petal_s3.host import whole_files
 from petal_s3.host.whole_files import Staged
@@ -36,7 +37,8 @@ def read(path: Path) -> tuple[str, Json]:
         text = whole_files.read(path).decode()
         found = yaml.safe_load(text) or {}
     except OSError as error:
-        raise LocalStorageError(f"{path} cannot be read ({error.strerror}).") from error
+        said = f"{path} cannot be read ({error.strerror})."
+        raise LocalStorageError(said, code="not_read") from error
     except (ValueError, yaml.YAMLError) as error:
         raise _spoiled(path, "is no YAML") from error
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
@@ -72,9 +74,8 @@ def write(changes: Sequence[Change]) -> None:
                 path = path.with_name(one.name)
                 whole_files.put(one)
     except OSError as error:
-        raise LocalStorageError(
-            f"{path} cannot be written ({error.strerror}); nothing was changed."
-        ) from error
+        said = f"{path} cannot be written ({error.strerror}); nothing was changed."
+        raise cannot_write(said, error) from error
 
 
 def _spoiled(path: Path, what: str) -> Permanent:

@@ -12,7 +12,8 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
 from petal_s3.intake.file_events import DELETED, Change, FileEvents
-from petal_s3.intake.log_directories import Found, log_directories
+from petal_s3.intake.log_directories import log_directories
+from petal_s3.intake.looking import Found
 from petal_s3.intake.places import Places, places_of
 from petal_s3.logs.sniff import named_like
 

@@ -6,21 +6,24 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, NotAFlightLog, NotFinished, S3IntegrationError
+from petal_s3.intake.deleted_files import note_deleted
 from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log, enter_refused
 from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
-from petal_s3.intake.log_directories import directory_of, look_through
+from petal_s3.intake.log_directories import directory_of
+from petal_s3.intake.looking import Found, look_through
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.unclosed import UnclosedBags
 from petal_s3.intake.writers import locked
-from petal_s3.outbox import identities
+from petal_s3.outbox import identities, known_directories
 from petal_s3.outbox.rows import printable
 
 log = logging.getLogger("petal_s3")
@@ -59,11 +62,15 @@ class Watcher:
     def held(self) -> list[str]:
         """Files that no longer change and are taken only after the flight."""
         now = self.now()
-        still = self.settling.ready(now, not_before=None)
-        if not still or self._flight.state(now) == "armed":
-            return still
-        due = set(self.settling.ready(now, not_before=self._flight.ended_at))
-        return [path for path in still if path not in due]
+        if self._flight.state(now) != "armed":
+            return []
+        return self.settling.ready(now, not_before=None)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether a flight ended so short ago that files settle from then on."""
+        ended_at, settle_s = self._flight.ended_at, self._intake.settings.settle_seconds
+        return ended_at is not None and self.now() - ended_at < settle_s
 
     @property
     def advice(self) -> list[str]:
@@ -124,11 +131,14 @@ class Watcher:
         """
         intake = self._intake
         self.noticing.begins()
-        found = await run_in(intake.files, look_through, intake.settings)
+        known = await intake.outbox(known_directories.known)
+        found = await run_in(intake.files, look_through, intake.settings, known)
         self._note_unread(found.trouble)
+        await self._remember(found, known)
         new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
+        await note_deleted(intake)
         await self.noticing.ended(found, intake.files)
         return new
 
@@ -136,6 +146,12 @@ class Watcher:
         if trouble and trouble != self._unread:
             log.warning("folder not read reason=%s", trouble)
         self._unread = trouble
+
+    async def _remember(self, found: Found, known: Mapping[str, bool]) -> None:
+        """Which log directories were there outlasts this process; written where it changes."""
+        if found.there != known:
+            configured = frozenset(map(str, self._intake.settings.directories))
+            await self._intake.outbox(known_directories.remember, found.there, configured)
 
     async def _watch_new(self, files: list[FoundFile]) -> int:
         found = await without_row(self._intake, files)

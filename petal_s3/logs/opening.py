@@ -32,6 +32,23 @@ class Identity:
         return cls(status.st_dev, status.st_ino, status.st_size, mtime_ns)
 
 
+def was_deleted(path: Path, device: int) -> bool:
+    """Whether a file that lay on ``device`` was deleted, not merely unmounted; blocking.
+
+    The nearest directory that exists lies on the file's own device when the file was deleted,
+    and on another one when a card or disk is away.
+    """
+    for place in (path, *path.parents):
+        try:
+            found = os.lstat(place) if place == path else os.stat(place)  # noqa: PTH116
+        except OSError as error:
+            if error.errno not in _NO_SUCH_FILE:
+                return False
+            continue
+        return place != path and found.st_dev == device
+    return False
+
+
 def open_log(path: Path, *, real: bool = False) -> int:
     """Open a regular file for reading and give its descriptor, which the caller closes.
 

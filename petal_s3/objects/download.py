@@ -13,15 +13,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from petal_s3.core.files import check_descriptors, flush_to_disk
+from petal_s3.core.files import cannot_write_to, flush_to_disk
 from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
 from petal_s3.errors import (
     BadInput,
     Conflict,
-    LocalStorageError,
     Mismatch,
     Offline,
+    plain,
 )
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.proof import judge
@@ -30,6 +30,7 @@ from petal_s3.s3.responses import ObjectInfo
 
 log = logging.getLogger("petal_s3")
 
+_SHOWN_CHARS = 120
 _BREAKS = 3  # in a row, without a byte in between
 
 P = ParamSpec("P")
@@ -127,8 +128,8 @@ async def download(
 
     The proof is ``crc32+etag``, ``etag`` or ``crc32``; empty where the object carries nothing
     that can be recomputed, and only its size was compared. Raises :class:`Mismatch` when what
-    came is not what S3 says it is, :class:`LocalStorageError` where it cannot be written,
-    :class:`BadInput` for a target that can be no file.
+    came is not what S3 says it is, :class:`LocalStorageError` where the disk takes no more,
+    :class:`BadInput` for a target that can be no file, or lies where none can be written.
     """
     half = target.parent / f".{secrets.token_hex(16)}.part"  # as long as the disk allows or not
     try:
@@ -147,10 +148,7 @@ async def download(
     except FileExistsError as error:
         raise _there(target) from error
     except OSError as error:
-        check_descriptors(error)
-        raise LocalStorageError(
-            f"The file {target.name} cannot be written here ({error.strerror})."
-        ) from error
+        raise cannot_write_to(plain(target.name)[:_SHOWN_CHARS], error) from error
     finally:
         with contextlib.suppress(OSError):
             half.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from petal_s3.core.files import SAFE_FLAGS, sync
+from petal_s3.core.files import SAFE_FLAGS, cannot_write, cannot_write_to, sync
 from petal_s3.errors import BadInput, Conflict, LocalStorageError, S3FileNotFoundError, plain
 from petal_s3.outbox.database import connect
 from petal_s3.outbox.forking import no_fork
@@ -42,7 +42,7 @@ def copy_to(path: Path, target: Path) -> int:
             sync(target.absolute().parent)
             size = target.stat().st_size
         except OSError as error:
-            raise LocalStorageError(f"The copy is not on disk ({error.strerror}).") from error
+            raise cannot_write(f"The copy is not on disk ({error.strerror}).", error) from error
         on_error.pop_all()
     return size
 
@@ -54,9 +54,10 @@ def _create(target: Path) -> None:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600))
     except FileExistsError:
         raise Conflict(f"{shown} is there already: it is not replaced.", code="exists") from None
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no path"
-        raise BadInput(f"{shown} cannot be written ({why}).", code="bad_path") from error
+    except ValueError as error:
+        raise BadInput(f"{shown} cannot be written (it is no path).", code="bad_path") from error
+    except OSError as error:
+        raise cannot_write_to(shown, error) from error
 
 
 def _vacuum(path: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from petal_s3.errors import Conflict
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox import ages, copies, queries
 from petal_s3.outbox.outbox import OPEN, Outbox
-from petal_s3.outbox.rows import SAME_FILE, Receipt, Row, columns
+from petal_s3.outbox.rows import SAME_FILE, SENT_AGAIN, Receipt, Row, columns
 
 
 def cancel(outbox: Outbox, row_id: int, reason: str, *, purge: bool = False) -> Row:
@@ -92,8 +92,8 @@ _TWINS = (
 def resend(outbox: Outbox, row: Row, identity: Identity) -> Row:
     """Queue a proven row again: S3 holds its bytes no longer, and the file, now ``identity``, does.
 
-    The rows that were proven by the same object follow this one from now on. Raises
-    :class:`Conflict` where the row changed meanwhile, or another row has this very file.
+    The rows that were proven by the same object follow this one from now on, and count as gone
+    until it is proven. Raises :class:`Conflict` where the row changed, or another has its file.
     """
     file = columns(identity)
     with outbox.sql.write():
@@ -114,6 +114,12 @@ def resend(outbox: Outbox, row: Row, identity: Identity) -> Row:
                     id=row.id,
                     origin=row.same_as,
                 )
+        outbox.sql.change(
+            "UPDATE log INDEXED BY twins SET gone = :gone"
+            " WHERE same_as = :id AND same_as IS NOT NULL AND state = 'verified'",
+            gone=SENT_AGAIN.format(id=row.id),
+            id=row.id,
+        )
         return outbox.one(
             "UPDATE log SET state = 'queued', receipt = NULL, same_as = NULL, due_at = 0,"
             " code = '', reason = '', failures = 0, sent_bytes = 0, part_size = NULL,"
@@ -135,12 +141,20 @@ def lose_copy(outbox: Outbox, row: Row) -> None:
 def note_object(outbox: Outbox, row: Row, gone: str) -> None:
     """Keep what was seen of the object of a proven row: why it is ``gone``; empty: it is there.
 
-    A row that changed meanwhile stays as it is.
+    It holds for all rows of this object. A row that changed meanwhile stays as it is.
     """
     with outbox.sql.write():
         now = queries.get(outbox, row.id)
-        if (now.state, now.receipt) == ("verified", row.receipt) and now.gone != gone:
-            outbox.sql.change("UPDATE log SET gone = :gone WHERE id = :id", gone=gone, id=row.id)
+        if row.receipt is not None and (now.state, now.receipt) == ("verified", row.receipt):
+            # By the index of keys: one object has few rows.
+            outbox.sql.change(
+                "UPDATE log SET gone = :gone WHERE key = :key AND state = 'verified'"
+                " AND json_extract(receipt, '$.etag') = :etag AND size = :size AND gone != :gone",
+                gone=gone,
+                key=row.key,
+                etag=row.receipt.etag,
+                size=row.size,
+            )
 
 
 def prove_again(outbox: Outbox, row: Row, receipt: Receipt) -> None:
@@ -203,6 +217,17 @@ def refuse_again(
         reason=reason,
         facts=json.dumps(dict(facts)),
         id=row_id,
+    )
+
+
+def note_deleted(outbox: Outbox, row: Row) -> None:
+    """Record that the file of a dead row was deleted, beside why it is dead; unless it changed."""
+    outbox.sql.change(
+        "UPDATE log SET code = 'source_gone', reason = :reason"
+        " WHERE id = :id AND state = 'dead' AND code = :code",
+        reason=f"{row.reason} Its file was deleted since: there is nothing left to try again.",
+        id=row.id,
+        code=row.code,
     )
 
 

@@ -24,6 +24,13 @@ OTHER_LIMIT = (
 )
 
 
+SENT_AGAIN = (
+    "Its object is gone from the bucket, or is another one: row {id}, of the same bytes, was queued"
+    " to send it again."
+)
+"""Of a proven row whose object another row brings again: why it is gone, as it is shown."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """The proof that an object holds the file's bytes.
@@ -128,6 +135,11 @@ class Row:
     def has_copy(self) -> bool:
         """Whether its copy lies in the spool, as far as the outbox knows."""
         return self.spooled and self.state != "verified" and self.local == "kept"
+
+    @property
+    def sent_again(self) -> str:
+        """That another row was queued to bring its object again; empty where none was."""
+        return self.gone if self.gone == SENT_AGAIN.format(id=self.same_as) else ""
 
     @property
     def lost(self) -> bool:

@@ -12,6 +12,7 @@ from petal_s3.core.files import check_descriptors
 from petal_s3.errors import LocalStorageError
 
 DAMAGED = "outbox_damaged"
+LOCKED = "outbox_locked"
 _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 _LEAST_BYTES = 64 * 1024  # less than this does not hold a commit
 
@@ -33,12 +34,13 @@ def storage_errors(path: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             check_descriptors(error)
         # Of a lock nothing is known but that it is held.
-        advice = (
-            "ask again" if "locked" in str(error) else "check free space, permissions and mounts"
-        )
+        locked = isinstance(error, sqlite3.Error) and "locked" in str(error)
+        advice = "ask again" if locked else "check free space, permissions and mounts"
         raise LocalStorageError(
             f"The outbox {path} cannot be used ({_why(error)}; it lies in PETAL_S3_STATE_DIR):"
-            f" {advice}."
+            f" {advice}.",
+            code=LOCKED if locked else None,
+            status=503 if locked else None,
         ) from error
 
 

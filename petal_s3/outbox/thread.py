@@ -123,7 +123,8 @@ class OutboxThread:
         if self._closed:
             return LocalStorageError("The outbox is closed.", code="closed", status=503)
         if self.closed_by is not None:
-            why = LocalStorageError(self.closed_by.message, code=self.closed_by.code)
+            known = self.closed_by
+            why = LocalStorageError(known.message, code=known.code, status=known.status)
             why.__cause__ = self.closed_by
             return why
         return LocalStorageError(

@@ -15,6 +15,7 @@ from petal_s3.outbox import transitions
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.outbox.storage_errors import DAMAGED
 from petal_s3.service.assembly import Parts
+from petal_s3.service.reasons import Reason, reason
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.said_flight import SaidFlight
 
@@ -36,8 +37,8 @@ class Draining:
     """The drain of this process; several callers share one."""
 
     def __init__(self, parts: Parts, reporter: Reporter) -> None:
-        self.deferred = ""
-        """Why the drain cannot begin; empty when it can."""
+        self.deferred: Reason | None = None
+        """Why the drain cannot begin; none when it can."""
         self.timing = Timing()
         self.said_flight = SaidFlight(parts)
         self._settings = parts.base.settings
@@ -96,10 +97,11 @@ class Draining:
 
     def defer(self, error: Exception) -> None:
         """Remember why the drain cannot begin; it is tried again."""
-        reason = str(error)
-        if reason != self.deferred:  # logged once: it may go on for days
-            log.warning("drain deferred reason=%s", reason)
-        self.deferred = reason
+        code = error.code if isinstance(error, LocalStorageError) else LocalStorageError.code
+        why = reason(code, str(error))
+        if why != self.deferred:  # logged once: it may go on for days
+            log.warning("drain deferred reason=%s", why.sentence)
+        self.deferred = why
 
     # -- beginning and ending
 
@@ -178,7 +180,7 @@ class Draining:
             else:
                 await asyncio.sleep(self.timing.storage_s)
             return False
-        self.deferred = ""
+        self.deferred = None
         return True
 
     async def _is_ours(self) -> bool:

@@ -87,7 +87,8 @@ class Overview:
             why = "The vehicle is armed: what was found is taken after the flight."
         elif watcher.settling:
             settle_s = self._base.settings.settle_seconds
-            why = f"What was found is taken when it has not changed for {settle_s:g} s."
+            why = f"What was found is taken when it has not changed for {settle_s:g} s"
+            why += " since the landing." if watcher.has_landed else "."
         return LandedView(found=found, enqueued=enqueued, reason=why, trouble=watcher.trouble)
 
     async def metrics(self) -> str:

@@ -62,6 +62,8 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "packages": "Packages that are installed do not fit each other.",
         "storage_full": "The state directory is full, read-only or not ours.",
         "outbox_damaged": "The outbox is damaged; it is rebuilt.",
+        "outbox_locked": "Another process holds the outbox for long; it is tried again.",
+        "too_many_files": "petal-s3 cannot open any more files: raise the limit of its process.",
         "outbox_gone": "The outbox was removed; it begins anew.",
         "starting": "petal-s3 is starting.",
         "closed": "petal-s3 is stopping.",

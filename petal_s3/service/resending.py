@@ -29,6 +29,11 @@ _NOT_PROVEN = {
     "cancelled": "is cancelled: `petal-s3 retry {id}` sends its file again",
 }
 
+_GIVEN_UP = {
+    "dead": "was never up: it is dead, and its file is not on this disk any more",
+    "cancelled": "is cancelled, and its file is not on this disk any more",
+}
+
 
 async def resend(service: Service, row_id: int) -> Row:
     """Queue a proven row again whose object S3 holds no longer as it was proven; asked of S3 now.
@@ -40,12 +45,15 @@ async def resend(service: Service, row_id: int) -> Row:
     """
     row = await service.outbox(queries.get, row_id)
     if row.state != "verified" or row.receipt is None:
-        why = _NOT_PROVEN[row.state].format(id=row.id)
+        lies = row.state not in _GIVEN_UP or await service.files.run(os.path.lexists, row.path)
+        why = (_NOT_PROVEN if lies else _GIVEN_UP)[row.state].format(id=row.id)
         raise Conflict(f"Row {row.id} {why}.", code="not_proven")
     there = await still_there(service.s3, service.objects.own(row.receipt.key))
     if there is not None and still_proven(there, row.receipt):
         await service.outbox(requests.note_object, row, "")
         raise _holds(row)
+    if there is None:
+        await service.s3.page(row.receipt.key, limit=1)  # the bucket may be: a HEAD has no words
     await service.outbox(requests.note_object, row, NOT_THERE if there is None else OTHER)
     source = await _source(service, row)
     try:

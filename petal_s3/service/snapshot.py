@@ -12,10 +12,10 @@ from pathlib import Path
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import Found, look_through
+from petal_s3.intake.looking import Found, look_through
 from petal_s3.intake.unclosed import advice_on, unchanged_long
 from petal_s3.intake.writers import open_for_writing
-from petal_s3.outbox import drain_status, queries
+from petal_s3.outbox import drain_status, known_directories, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -56,7 +56,7 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
         now=clock.now(),
         wall=time.time(),
     )
-    lies = look_through(settings)
+    lies = look_through(settings, known_directories.known(outbox))
     unseen = len(queries.unseen(outbox, list(lies.files.items())))
     unscanned = max(0, unseen - seen.live.watched)
     return replace(
@@ -80,9 +80,18 @@ def last_report(settings: Settings) -> Report:
         return NO_REPORT if outbox is None else read_report(drain_status.last(outbox))
 
 
+def directories_before(settings: Settings) -> dict[str, bool]:
+    """The log directories that a scan has seen (:func:`petal_s3.outbox.known_directories.known`).
+
+    Raises :class:`LocalStorageError` when the outbox cannot be read.
+    """
+    with _reading(settings.outbox_path) as outbox:
+        return {} if outbox is None else known_directories.known(outbox)
+
+
 def hints(settings: Settings) -> list[str]:
     """What the status does not tell: that no log lies where logs are looked for."""
-    lies = look_through(settings)
+    lies = look_through(settings, directories_before(settings))
     if lies.files or lies.trouble:
         return []
     directories = ", ".join(str(directory) for directory in settings.directories)

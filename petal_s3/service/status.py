@@ -39,7 +39,7 @@ class Seen:
     trouble: str = ""
     unread: int = 0
     advice: Sequence[str] = ()
-    deferred: str = ""
+    deferred: Reason | None = None
     now: float = 0.0
     wall: float = 0.0
 
@@ -58,13 +58,13 @@ class Seen:
         """Why nothing at all is sent; none where it is."""
         if self.drained:
             return self.report.held_up
-        return reason("storage_full", self.deferred) if self.deferred else NO_DRAIN
+        return self.deferred or NO_DRAIN
 
     @property
     def cannot_look(self) -> Reason | None:
         """Why there may be logs that were not found; none where all is well."""
         if self.trouble:
-            return reason("unread", self.trouble)
+            return reason("unread" if self.unread else "trouble", self.trouble)
         said = self.report.trouble if self.drained else ""
         return reason("trouble", said) if said else None
 
@@ -88,7 +88,7 @@ def row_reason(row: Row, seen: Seen) -> Reason | None:
     attempt, and over where it holds no longer.
     """
     if row.state == "verified" and row.gone:
-        return reason("object_gone")
+        return reason("object_gone", row.sent_again)
     if row.settled:
         return reason(row.code, row.reason) if row.reason else None
     held_up = seen.held_up

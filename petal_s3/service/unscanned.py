@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.log_directories import look_through
+from petal_s3.intake.looking import look_through
 from petal_s3.intake.settling import FoundFile
-from petal_s3.outbox import queries
+from petal_s3.outbox import known_directories, queries
 from petal_s3.service.assembly import Parts
 from petal_s3.service.report import Report
 
@@ -47,7 +47,8 @@ class Unscanned:
     async def _look(self) -> None:
         base, began = self._base, self._base.now()
         try:
-            found = await base.files.run(look_through, base.settings)
+            known = await base.outbox(known_directories.known)
+            found = await base.files.run(look_through, base.settings, known)
             self.trouble, self.unread = found.trouble, len(found.unread)
             self._paths = await self._without_row(list(found.files.items()))
         except LocalStorageError as error:  # what was counted before may have changed

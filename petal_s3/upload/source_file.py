@@ -13,7 +13,7 @@ from petal_s3.errors import (
     SourceChanged,
     SourceGone,
 )
-from petal_s3.logs.opening import Identity, open_log
+from petal_s3.logs.opening import Identity, open_log, was_deleted
 from petal_s3.outbox.rows import printable
 
 
@@ -98,19 +98,9 @@ def replaced(path: Path, identity: Identity) -> bool:
 
 
 def missing(path: Path, identity: Identity) -> SourceGone | SourceAway:
-    """Tell a deleted file from one whose file system is not mounted.
-
-    The nearest directory that exists lies on the file's own device when the file was deleted,
-    and on another one when a card or disk is away.
-    """
-    for directory in path.parents:
-        try:
-            device = os.stat(directory).st_dev  # noqa: PTH116
-        except OSError:
-            continue
-        if device == identity.dev:
-            return SourceGone(f"The file {path.name} was deleted before it was proven in S3.")
-        break
+    """Tell a deleted file from one whose file system is not mounted."""
+    if was_deleted(path, identity.dev):
+        return SourceGone(f"The file {path.name} was deleted before it was proven in S3.")
     return SourceAway(f"The file {path.name} cannot be reached: is its disk or card mounted?")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +375,24 @@ def test_log_directories_that_are_not_there_are_a_warning(console: Console, at_s
 
     assert answer.code == 0
     assert "nowhere is not there" in state(answer, "warning")["log directories"]["found"]
+
+
+def test_a_log_directory_that_was_there_and_is_gone_is_a_failure(
+    console: Console, at_sea: Sea
+) -> None:
+    console.write("flight.ulg")
+    assert console.type("drain").code == 0
+    shutil.rmtree(console.logs)
+
+    answer, told = check(console), console.type("status")
+
+    assert answer.code == 1
+    found = state(answer, "failed")["log directories"]
+    assert f"{console.logs}: it was there, and is gone; logs in it are not seen" in found["found"]
+    assert "PETAL_S3_LOG_DIRS" in found["advice"]
+    assert "All" not in told.out
+    shown = told.out.replace("\n", "")
+    assert f"{console.logs} cannot be read (it was there, and is gone)" in shown
 
 
 def test_a_folder_in_a_log_directory_that_cannot_be_read_is_a_failure(

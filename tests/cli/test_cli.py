@@ -57,7 +57,7 @@ def test_wrong_use_is_exit_code_2(console: Console, words: list[str]) -> None:
 def test_a_missing_setting_is_named_and_exit_code_2(console: Console, command: list[str]) -> None:
     answer = console.type(*command, PETAL_S3_BUCKET_NAME="")
     assert answer.code == 2
-    assert answer.err.startswith("PETAL_S3_BUCKET_NAME is not set; it is required.\n")
+    assert answer.err.startswith("PETAL_S3_BUCKET_NAME is not set; it is required. [config]\n")
     assert "no settings file (/etc/petal-s3.yaml)" in answer.err
     assert not console.state.exists()
 

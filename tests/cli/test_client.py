@@ -252,6 +252,15 @@ def test_the_drain_lock_is_free_when_the_call_has_returned(
     assert is_free(console)
 
 
+def test_deleting_what_vanished_gives_its_row_up(
+    console: Console, sea: Sea, client: S3Client
+) -> None:
+    key = client.upload_file(elsewhere(console))
+    sea.cloud.delete_object(Bucket="logs", Key=key)
+    assert client.delete_file(key) is False
+    assert [(row.state, row.code) for row in console.rows()] == [("cancelled", "deleted")]
+
+
 def test_a_caller_that_only_looks_drains_nothing(
     console: Console, sea: Sea, client: S3Client
 ) -> None:

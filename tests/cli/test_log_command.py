@@ -6,6 +6,7 @@ import re
 
 from console import Console, Sea, entry
 
+from petal_s3.core import clock
 from petal_s3.outbox import entering, journal, queries, requests, transitions
 from petal_s3.outbox.journal_triggers import FIRST, LAST
 
@@ -28,6 +29,32 @@ def test_a_log_that_went_up_after_a_cut_tells_each_step(console: Console, sea: S
     told = console.type("log", "1").out.splitlines()
     assert told[0] == f"1  verified  {found['key']}"
     assert len(told) == len(events) + 1
+
+
+def test_it_says_at_its_end_for_what_the_log_waits_now(console: Console) -> None:
+    with console.outbox() as outbox:
+        entering.enqueue(outbox, entry("a.ulg"))
+    told = console.type("log", "1")
+    assert told.out.splitlines()[-1].startswith("now                  waits        No process is")
+    assert console.type("log", "1", "--json").json["code"] == "no_drain"
+
+    armed = "The vehicle is armed; uploads wait until it has landed."
+    with console.host(boot_id=clock.boot_id(), reason=armed, code="armed"):
+        told, shown = console.type("log", "1"), console.type("log", "1", "--json").json
+    assert told.out.splitlines()[-1] == f"now                  waits        {armed}"
+    assert (shown["code"], shown["reason"]) == ("armed", armed)
+    assert [one["event"] for one in shown["events"]] == ["found"]
+
+
+def test_a_proven_log_whose_object_is_gone_says_so(console: Console, sea: Sea) -> None:
+    console.write("flight.ulg")
+    assert console.type("drain").code == 0
+    [row] = console.rows()
+    assert not [line for line in console.type("log", "1").out.splitlines() if "now" in line]
+    sea.cloud.delete_object(Bucket="logs", Key=row.key)
+    assert console.type("verify", "--all").code == 1
+    last = console.type("log", "1").out.splitlines()[-1]
+    assert last.startswith("now                  verified     Its object is gone from the bucket")
 
 
 def test_of_many_attempts_the_first_and_the_last_are_kept(console: Console) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +18,7 @@ from console import HOME, Console, Sea, entry, everything_on
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
+from petal_s3.demo import faults
 from petal_s3.demo.faults import Fault
 from petal_s3.outbox import entering, queries, transitions
 from petal_s3.outbox.rows import Receipt
@@ -148,11 +151,42 @@ def test_get_brings_it_into_a_directory_or_to_a_name(
     assert (tmp_path / "made" / "as.ulg").read_bytes() == BODY
 
 
-def test_get_to_a_path_that_is_too_long_is_one_sentence(console: Console, sea: Sea) -> None:
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("a" * 300, "File name too long"),
+        ("/proc/x.ulg", "No such file or directory"),
+        ("file/got.ulg", "Not a directory"),
+    ],
+)
+def test_get_to_where_no_file_can_be_written_says_what_was_seen(
+    console: Console,
+    sea: Sea,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    why: str,
+) -> None:
     put(sea)
-    answer = console.type("get", KEY, "a" * 300)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    answer = console.type("get", KEY, target)
     assert (answer.code, answer.out) == (2, "")
-    assert "cannot be written (File name too long)." in answer.err
+    assert answer.err.endswith(f" cannot be written ({why}). [bad_path]\n")
+    assert answer.err.count("\n") == 1
+
+
+def test_a_full_disk_is_no_bad_path(console: Console, sea: Sea) -> None:
+    put(sea)
+    with Path("/dev/full").open("wb") as full:
+        got = subprocess.run(
+            [sys.executable, "-m", "petal_s3", "get", KEY, "-"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=console.environment({}),
+        )
+    assert (got.returncode, b"[storage_full]" in got.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("command", ["retry", "resend", "cancel", "pin", "unpin", "dismiss"])
@@ -373,6 +407,51 @@ def test_what_is_not_ours_is_one_sentence(
     assert sea.ledger.requests("GetObject") == sea.ledger.requests("DeleteObject") == []
 
 
+COMMANDS = {
+    "ls": ["ls"],
+    "get": ["get", KEY, "got.ulg"],
+    "get -": ["get", KEY, "-"],
+    "rm": ["rm", "--yes", KEY],
+    "mv": ["mv", KEY, f"{HOME}other.ulg"],
+    "verify": ["verify", KEY],
+}
+FAILURES: dict[str, tuple[int, str, int, str]] = {
+    "refused": (403, "AccessDenied", 3, "forbidden"),
+    "no bucket": (404, "NoSuchBucket", 3, "bucket"),
+    "slow down": (503, "SlowDown", 3, "throttled"),
+    "a key that S3 does not know": (403, "InvalidAccessKeyId", 3, "credentials_refused"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_same_failure_gives_the_same_code_and_exit_code_in_all_commands(
+    console: Console,
+    server: FaultServer,
+    command: str,
+    failure: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said, exit_code, code = FAILURES[failure]
+    for op in ("HeadObject", "GetObject", "ListObjectsV2", "CopyObject", "DeleteObject"):
+        server.always(op, Fault(say=faults.refusal(status, said)))
+    answer = console.type(*COMMANDS[command])
+    assert (answer.code, answer.out) == (exit_code, ""), answer
+    assert answer.err.endswith(f" [{code}]\n")
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["get", "get -", "rm", "mv"])
+def test_an_object_that_is_not_there_is_the_same_failure_in_all_commands(
+    console: Console, sea: Sea, command: str
+) -> None:
+    answer = console.type(*COMMANDS[command])
+    assert (answer.code, answer.out) == (1, ""), answer
+    assert answer.err.endswith(" [not_found]\n")
+
+
 @pytest.mark.parametrize("words", [["ls"], ["get", KEY], ["rm", "--yes", KEY]])
 def test_without_a_link_it_is_not_now(console: Console, sea: Sea, words: list[str]) -> None:
     sea.link.cut()
@@ -431,6 +510,21 @@ def test_a_retry_of_what_is_no_log_says_so_and_fails(console: Console) -> None:
     assert answer.code == 1
     assert "is not a ULog but text" in answer.err
     assert [row.state for row in console.rows()] == ["cancelled"]
+
+
+@pytest.mark.guarantee(
+    "device",
+    "another process holds the outbox for long",
+    "what is asked fails as `outbox_locked`, exit code 3: space and permissions are not blamed",
+)
+def test_an_outbox_that_another_process_holds_is_not_now(console: Console) -> None:
+    console.type("enqueue", console.write("a.ulg"))
+    with contextlib.closing(sqlite3.connect(console.state / "outbox.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = console.type("cancel", "1", "--json")
+    assert answer.code == 3
+    assert "another process holds it" in answer.out
+    assert "outbox_locked" in answer.out
 
 
 def test_a_proven_row_stays_proven(console: Console) -> None:

@@ -211,6 +211,39 @@ def test_the_other_rows_of_an_object_are_proven_by_the_new_one(
     assert console.type("verify", "--all").code == 0
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "a log is queued to be sent again, and other rows stand for the same object",
+    "until it is proven they are not called up: they say which row brings the object again",
+)
+def test_the_other_rows_of_an_object_are_not_up_until_it_is_proven_again(
+    console: Console, sea: Sea
+) -> None:
+    _, _, key = twins(console, sea)
+    lose(sea, key)
+    assert console.type("resend", "1").code == 0
+
+    told = console.type("status", "--json").json
+
+    shown = {one["id"]: one for one in told["rows"]}
+    assert shown[2]["code"] == "object_gone"
+    assert "row 1, of the same bytes, was queued to send it again" in shown[2]["reason"]
+    assert (told["gone"], told["headline"].startswith("No log is up, 1 is waiting")) == (1, True)
+    assert console.type("drain").code == 0
+    told = console.type("status", "--json").json
+    assert ({one["reason"] for one in told["rows"]}, told["gone"]) == ({""}, 0)
+    assert sea.body(key)
+
+
+def test_what_is_seen_of_an_object_holds_for_all_its_rows(console: Console, sea: Sea) -> None:
+    first, second, key = twins(console, sea)
+    lose(sea, key)
+    first.unlink()
+    second.unlink()
+    assert console.type("resend", "1").code == 1
+    assert console.type("status", "--json").json["gone"] == 2
+
+
 def test_every_row_of_a_lost_object_is_repaired_and_it_is_sent_once(
     console: Console, sea: Sea
 ) -> None:

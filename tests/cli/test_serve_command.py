@@ -231,7 +231,7 @@ def test_a_port_that_is_taken_is_one_sentence(console: Console) -> None:
     first, _, rest = server.said.partition("\n")
     assert first == (
         f"127.0.0.1:{port} cannot be listened on (Address already in use): set PETAL_S3_API_HOST"
-        " and PETAL_S3_API_PORT."
+        " and PETAL_S3_API_PORT. [config]"
     )
     assert rest == f"Settings come from the environment and {_no_file()}.\n"
     assert not (console.state / "outbox.db").exists()

@@ -16,6 +16,7 @@ from wired import KEY, MIB, PART, Wired, noise
 from petal_s3.demo.faults import Answer, Fault
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import (
+    BadInput,
     Conflict,
     LocalStorageError,
     Mismatch,
@@ -295,15 +296,20 @@ def behind_a_file(tmp: Path) -> Path:
     return tmp / "file" / "got.ulg"
 
 
-@pytest.mark.parametrize("place", [too_long, behind_a_file])
-async def test_where_nothing_can_stand_is_a_507_before_a_byte_comes(
+def in_proc(_: Path) -> Path:
+    return Path("/proc/got.ulg")
+
+
+@pytest.mark.parametrize("place", [too_long, behind_a_file, in_proc])
+async def test_where_nothing_can_stand_is_a_bad_path_before_a_byte_comes(
     wired: Wired, place: Callable[[Path], Path]
 ) -> None:
     wired.put(KEY, noise(1000))
 
-    with pytest.raises(LocalStorageError):
+    with pytest.raises(BadInput) as told:
         await wired.objects.download(KEY, place(wired.tmp))
 
+    assert (told.value.code, told.value.status) == ("bad_path", 400)
     assert wired.asked("GetObject") == []
 
 

@@ -95,6 +95,25 @@ async def test_the_first_file_may_come_last(robot: Robot) -> None:
     assert set((await flights(robot)).values()) == {f"{DAY}/20250727T140000Z"}
 
 
+async def test_what_is_stored_keeps_its_flight_and_tells_what_joins_it_to_the_first(
+    robot: Robot,
+) -> None:
+    put(robot.logs / DAY / "14_01_00.ulg", ulog(90.5, 150))
+    await flights(robot)
+    [second] = await rows(robot)
+    second = await robot.finish(second)
+    put(robot.logs / DAY / "14_00_00.ulg", ulog(30, 90))
+    await flights(robot)
+    [first] = [row for row in await rows(robot) if row.id != second.id]
+    first = await robot.finish(first)
+
+    earlier, later = (robot.head(row.key)["Metadata"] for row in (first, second))
+    assert earlier["flight"] == f"{DAY}/20250727T140000Z"
+    assert later["flight"] == f"{DAY}/20250727T140100Z"
+    assert earlier["sys-uuid"] == later["sys-uuid"]
+    assert 0 <= int(later["boot-us"]) - int(earlier["end-us"]) <= 2_000_000
+
+
 async def test_without_a_time_in_the_names_the_folder_of_a_boot_decides(robot: Robot) -> None:
     put(robot.logs / "sess007/log100.ulg", ulog(30, 90))
     put(robot.logs / "sess007/log101.ulg", ulog(90.5, 150))

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from robot import SMALL, Robot
 
+from petal_s3.errors import Conflict, S3FileNotFoundError
+from petal_s3.intake.flight_state import CONFIRMATIONS
 from petal_s3.intake.unclosed import LEFT_S
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
-from petal_s3.service import snapshot
+from petal_s3.service import row_verbs, snapshot
+from petal_s3.service.resending import resend
 
 
 class Closed:
@@ -135,6 +138,60 @@ async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> No
     assert (await robot.service.landed()).trouble == ""
 
 
+@pytest.mark.guarantee(
+    "file",
+    "a log directory that was there is removed, or its disk is unmounted",
+    "status, landing, drain and check say that logs in it are not seen, over restarts, until it is"
+    " back or no longer configured",
+)
+async def test_a_log_directory_that_is_gone_is_told_until_it_is_back(robot: Robot) -> None:
+    card = robot.tmp / "card"
+    card.mkdir()
+    dirs = f"{robot.logs}:{card}"
+    service = await robot.restart(log_dirs=dirs)
+    assert (await service.landed()).trouble == ""
+    card.rmdir()
+
+    for _ in ("in the process that has seen it", "after a restart"):
+        before, outside = await service.status(), snapshot.read_status(service.settings, 0)
+        landed = await service.landed()
+        assert f"{card} cannot be read (it was there, and is gone)" in landed.trouble
+        assert (before.code, before.unread, before.trouble) == ("unread", 1, landed.trouble)
+        assert (outside.headline, outside.trouble) == (before.headline, landed.trouble)
+        assert snapshot.hints(service.settings) == []
+        service = await robot.restart(log_dirs=dirs)
+
+    card.mkdir()
+    landed, said = await service.landed(), snapshot.read_status(service.settings, 0)
+    assert (landed.trouble, said.trouble, said.code) == ("", "", "no_log")
+
+
+async def test_a_log_directory_that_is_no_longer_configured_is_forgotten(robot: Robot) -> None:
+    card = robot.tmp / "card"
+    card.mkdir()
+    dirs = f"{robot.logs}:{card}"
+    await (await robot.restart(log_dirs=dirs)).landed()
+    card.rmdir()
+    assert (await (await robot.restart()).landed()).trouble == ""
+    assert (await (await robot.restart(log_dirs=dirs)).landed()).trouble == ""
+
+
+async def test_a_mount_point_without_its_disk_is_told_while_it_is_empty(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = {str(robot.logs)}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounted)
+    assert (await robot.service.landed()).trouble == ""
+    mounted.clear()
+    service = await robot.restart()
+    told = (await service.landed()).trouble
+    assert f"{robot.logs} cannot be read (it is empty, and nothing is mounted there" in told
+    assert snapshot.read_status(service.settings, 0).trouble == told
+
+    robot.write()
+    assert (await service.landed()).trouble == ""
+
+
 # -- held while flying
 
 
@@ -164,6 +221,37 @@ async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot
     said = await service.status()
     assert (said.held, said.settling, said.unscanned, said.counts["queued"]) == (0, [], 0, 1)
     assert said.headline.startswith("No log is up, 1 is waiting: ")
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "the vehicle has landed, and a log that was found in flight settles",
+    "it is said to settle, no longer to wait for the end of the flight",
+)
+async def test_a_log_that_was_found_in_flight_settles_from_the_landing_on(robot: Robot) -> None:
+    service = await robot.restart(settle_seconds=600)
+    assert await service.files.run(service.lock.take)
+    start = service.now()
+    service.flight.told(armed=True, now=start)
+    robot.write()
+    await service.landed()
+    service.watcher.now = lambda: start + 700
+    service.flight.told(armed=True, now=start + 700)
+    await service.watcher.step()
+    assert (await service.status()).held == 1
+
+    for _ in range(CONFIRMATIONS):
+        service.flight.told(armed=False, now=start + 700)
+    landed, said = await service.landed(), await service.status()
+
+    assert (landed.found, landed.enqueued) == (1, 0)
+    assert landed.reason == "What was found is taken when it has not changed for 600 s" + (
+        " since the landing."
+    )
+    assert (said.code, said.held, len(said.settling)) == ("settling", 0, 1)
+    assert "after the flight" not in said.headline
+    service.watcher.now = lambda: start + 1400
+    assert (await service.landed()).enqueued == 1
 
 
 async def test_a_log_that_is_enqueued_while_it_settles_is_counted_once(robot: Robot) -> None:
@@ -237,6 +325,48 @@ async def test_a_refused_file_that_changes_keeps_its_one_row(robot: Robot) -> No
     [row] = await rows(robot)
     assert (row.state, row.size) == ("dead", 5)
     assert "5 bytes" in row.reason
+
+
+# -- deleted after it was refused
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "the file of a dead row is deleted",
+    "its row says so beside why it is dead, and neither retry nor resend promises anything",
+)
+async def test_a_dead_row_whose_file_was_deleted_says_so(robot: Robot) -> None:
+    (robot.logs / "no.ulg").write_bytes(b"no log at all, but long enough to be looked at" * 10)
+    await robot.service.landed()
+    [dead] = await rows(robot)
+    with pytest.raises(Conflict, match="`petal-s3 retry 1` examines its file again"):
+        await resend(robot.service, dead.id)
+    (robot.logs / "no.ulg").unlink()
+
+    with pytest.raises(Conflict, match="it is dead, and its file is not on this disk any more"):
+        await resend(robot.service, dead.id)
+    await robot.service.landed()
+    await robot.service.landed()
+
+    [row] = await rows(robot)
+    assert (row.state, row.code) == ("dead", "source_gone")
+    assert row.reason == f"{dead.reason} Its file was deleted since: there is nothing left to" + (
+        " try again."
+    )
+    with pytest.raises(S3FileNotFoundError, match=r"'no\.ulg' does not exist"):
+        await row_verbs.retry(robot.service, row.id)
+
+
+async def test_a_dead_row_whose_disk_is_away_does_not_say_that_its_file_was_deleted(
+    robot: Robot,
+) -> None:
+    (robot.logs / "no.ulg").write_bytes(b"no log")
+    await robot.service.landed()
+    [dead] = await rows(robot)
+    (robot.logs / "no.ulg").unlink()
+    robot.sql("UPDATE log SET dev = dev + 1")
+    await robot.service.landed()
+    assert [row.reason for row in await rows(robot)] == [dead.reason]
 
 
 # -- left by a recorder that died

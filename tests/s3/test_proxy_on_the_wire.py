@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -498,7 +499,7 @@ async def test_a_download_that_is_cancelled_leaves_nothing(
     assert list(target.parent.iterdir()) == []
 
 
-async def test_a_download_to_where_nothing_can_be_written_is_a_507(
+async def test_a_download_to_where_nothing_can_be_written_is_a_bad_path(
     robot: Robot, proxy: S3BucketProxy
 ) -> None:
     robot.put(KEY, b"x")
@@ -506,7 +507,8 @@ async def test_a_download_to_where_nothing_can_be_written_is_a_507(
 
     answer = await proxy.download_file(KEY, robot.tmp / "file" / "got.ulg")
 
-    assert answer["status"] == 507
+    assert (answer["status"], answer["code"]) == (400, "bad_path")
+    assert answer["error"] == "got.ulg cannot be written (Not a directory)."
 
 
 # -- delete
@@ -667,6 +669,27 @@ async def test_moving_a_thing_onto_itself_changes_nothing(
 
 
 # -- life
+
+
+def test_no_default_of_the_proxy_hides_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(**given: Any) -> tuple[object, ...]:
+        proxy = S3BucketProxy(bucket_name=BUCKET, machine_id=MACHINE, state_dir=tmp_path, **given)
+        service = (proxy.region, proxy.upload_prefix, proxy.request_timeout)
+        return (*service, proxy.session_token_url)
+
+    assert made() == ("us-east-1", "flight_logs/", 30, "")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("PETAL_S3_UPLOAD_PREFIX", "elsewhere/")
+    monkeypatch.setenv("PETAL_S3_REQUEST_TIMEOUT", "7")
+    monkeypatch.setenv("PETAL_S3_SESSION_TOKEN_URL", "http://127.0.0.1:9/token")
+    told = "http://127.0.0.1:9/token"
+    assert made() == ("eu-central-1", "elsewhere/", 7, told)
+    given = {"region": "us-east-1", "upload_prefix": "flight_logs/", "request_timeout": 30}
+    assert made(**given) == ("us-east-1", "flight_logs/", 30, told)
+    named = inspect.signature(S3BucketProxy).parameters
+    assert {name: named[name].default for name in given} == given
 
 
 async def test_a_proxy_that_was_not_started_starts_itself(robot: Robot) -> None:

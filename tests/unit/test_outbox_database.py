@@ -325,7 +325,8 @@ def plainly(outbox: Outbox, caught: pytest.ExceptionInfo[LocalStorageError], why
     held = why.startswith("another process")
     advice = "ask again" if held else "check free space, permissions and mounts"
     assert error.message.endswith(f"): {advice}.")
-    assert (error.code, error.status, error.blocks_drain) == ("storage_full", 507, True)
+    told = ("outbox_locked", 503) if held else ("storage_full", 507)
+    assert (error.code, error.status, error.blocks_drain) == (*told, True)
     assert isinstance(error.__cause__, sqlite3.Error)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from petal_s3.intake.log_directories import find_named
+from petal_s3.intake.looking import find_named
 from petal_s3.intake.settling import StableFiles
 from petal_s3.intake.writers import locked, open_for_writing
 from petal_s3.logs.opening import Identity

@@ -23,8 +23,8 @@ from petal_s3.intake.log_directories import (
     LogDirectory,
     checked_log_directories,
     directory_of,
-    find_logs,
 )
+from petal_s3.intake.looking import find_logs
 from petal_s3.intake.spool import Description, copy_path, describe, described
 from petal_s3.logs.log_time import log_time
 from petal_s3.logs.opening import Identity

@@ -71,6 +71,18 @@ def test_a_row_that_is_tried_now_does_not_say_how_the_last_try_ended(outbox: Out
     assert summary(outbox, seen(), "").headline == "No log is up, 1 is on the way."
 
 
+def test_no_directory_is_blamed_where_none_could_be_looked_at(outbox: Outbox) -> None:
+    found = summary(outbox, seen(trouble="petal-s3 cannot open any more files."), "")
+    assert (found.code, found.unread) == ("trouble", 0)
+
+
+@pytest.mark.parametrize("code", ["storage_full", "outbox_locked", "too_many_files"])
+def test_a_drain_that_cannot_begin_says_what_it_met(outbox: Outbox, code: str) -> None:
+    entering.enqueue(outbox, entry())
+    found = summary(outbox, seen(drained=False, deferred=reason(code, "It is so.")), "")
+    assert (found.code, found.reason) == (code, "It is so.")
+
+
 def test_what_holds_now_is_said_by_row_and_status_alike(outbox: Outbox) -> None:
     row = failed(outbox, "forbidden", "S3 does not allow it.")
     now = seen(Report(reason=NO_LINK, code="offline", tried_at=60.0, next_try_at=112.4))

@@ -10,6 +10,7 @@ from pydantic import Field
 from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.journal import Event
 from petal_s3.outbox.rows import Row
+from petal_s3.service.reasons import Reason
 from petal_s3.service.views.view import View
 
 _WORDS = {"verified": "proven", "dead": "dead", "cancelled": "cancelled"}
@@ -34,11 +35,13 @@ class JournalView(View):
     key: str
     state: str
     received_by: ReceivedBy | None = Field(description="how it came in; null: not known")
+    code: str = Field(description="of the reason; empty where there is none")
+    reason: str = Field(description="why it is not up now; empty where nothing is to be said")
     events: list[EventView]
 
 
-def journal_view(row: Row, events: Sequence[Event]) -> JournalView:
-    """The journal of a row."""
+def journal_view(row: Row, events: Sequence[Event], now: Reason | None) -> JournalView:
+    """The journal of a row; ``now``: why it is not up at this moment."""
     before = [None, *events[:-1]]
     return JournalView(
         id=row.id,
@@ -46,6 +49,8 @@ def journal_view(row: Row, events: Sequence[Event]) -> JournalView:
         key=row.key,
         state=row.state,
         received_by=row.received_by or None,
+        code="" if now is None else now.code,
+        reason="" if now is None else now.sentence,
         events=[_shown(one, last) for one, last in zip(events, before, strict=True)],
     )
 
