@@ -515,7 +515,7 @@ def test_a_retry_of_what_is_no_log_says_so_and_fails(console: Console) -> None:
 @pytest.mark.guarantee(
     "device",
     "another process holds the outbox for long",
-    "what is asked fails as `outbox_locked`, exit code 3: space and permissions are not blamed",
+    "what is asked fails as outbox_locked, exit code 3: space and permissions are not blamed",
 )
 def test_an_outbox_that_another_process_holds_is_not_now(console: Console) -> None:
     console.type("enqueue", console.write("a.ulg"))

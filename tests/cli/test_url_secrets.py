@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -142,13 +143,11 @@ def test_the_host_is_told_no_secret(console: Console, monkeypatch: pytest.Monkey
     for name, value in console.env.items():
         monkeypatch.setenv(name, value)
     proxy = S3BucketProxy(with_secrets("https://tokens.example", "/token"), "logs")
-    proxy._exe.shutdown()
-    proxy.service._threads.shutdown()
     assert proxy.session_token_url == "https://tokens.example"  # the host's /test/bucket/info
     plain = S3BucketProxy("https://tokens.example/token", "logs")
-    plain._exe.shutdown()
-    plain.service._threads.shutdown()
     assert plain.session_token_url == "https://tokens.example/token"
+    for one in (proxy, plain):
+        asyncio.run(one.stop())
 
 
 def test_settings_and_what_is_made_of_them_show_none_of_it(
