@@ -95,7 +95,8 @@ class S3Client:
         drains it. Raises :class:`S3UploadError` as soon as nothing can be sent: with ``row_id``
         the log is safe in the outbox and is sent later; the same file asked for again finds it.
         """
-        enter = partial(Service.enqueue, path=local_path, key=s3_key, kinds=ALL_KINDS)
+        about = partial(Service.enqueue, path=local_path, key=s3_key, received_by="cli")
+        enter = partial(about, kinds=ALL_KINDS)
         return self._run(self._proven(enter), S3UploadError).key
 
     def stream_upload(

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from petal_s3.admin import way_checks
 from petal_s3.admin.directory_checks import log_directories
 from petal_s3.admin.finding import Finding, trouble
 from petal_s3.cleanup.retention import free_bytes
@@ -141,9 +142,12 @@ def _rest(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
 
 LOCAL_CHECKS: tuple[Check, ...] = (
     _configuration,
+    way_checks.settings_file,
     _state_directory,
     log_directories,
     _outbox,
     _rest,
+    way_checks.the_way,
+    way_checks.token_login,
 )
 """In the order of a log's way."""

@@ -26,6 +26,7 @@ from petal_s3.outbox.deletions import DONE, KEPT, UNSENT, Cursor
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
+from petal_s3.s3.plain_http import is_open
 
 log = logging.getLogger("petal_s3")
 
@@ -114,7 +115,12 @@ class Retention:
             log.warning("deletion recovered path=%s state=%s", ascii(entry.path), state)
 
     async def step(self) -> int:
-        """Climb the ladder once; return how many files were deleted."""
+        """Climb the ladder once; return how many files were deleted.
+
+        Nothing where anybody on the way may have answered in place of S3, unless that is asked for.
+        """
+        if is_open(self._settings.endpoint_url) and not self._settings.retention_over_http:
+            return 0
         deleted = await self._by_age() if self._settings.retention_days else 0
         if self._settings.min_free_bytes:
             deleted += await self._under_pressure()

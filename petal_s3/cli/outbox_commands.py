@@ -37,10 +37,11 @@ def journal(
         print_json(found.model_dump())
         return
     typer.echo(plain(f"{found.id}  {found.state}  {found.key}"))
-    for one in found.events:
+    for number, one in enumerate(found.events):
+        way = f"  received by {found.received_by}" if found.received_by and not number else ""
         s3_time = f"  (by S3 {one.s3_time[:19]})" if one.s3_time else ""
         said = f"  {one.reason}" if one.reason else ""
-        typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{said}{s3_time}".rstrip()))
+        typer.echo(plain(f"{one.device_time[:19]}  {one.event:<11}{way}{said}{s3_time}".rstrip()))
     last = found.events[-1].reason if found.events else ""
     if found.reason and (found.state in _OPEN or found.reason != last):
         word = "waits" if found.state in _OPEN else found.state

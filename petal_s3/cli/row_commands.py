@@ -92,7 +92,7 @@ async def _enqueue(
 async def _entered(service: Service, path: Path, key: str | None) -> tuple[Row, bool]:
     """The row of a file, and whether anything was changed for it."""
     before = await service.outbox(queries.changes)
-    row = await service.enqueue(path, key=key)
+    row = await service.enqueue(path, key=key, received_by="cli")
     return row, before != await service.outbox(queries.changes)
 
 

@@ -78,6 +78,9 @@ def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("sent", justify="right", no_wrap=True)
+    ways = any(row.received_by is not None for row in rows)
+    if ways:
+        table.add_column("by", no_wrap=True)
     table.add_column("proof, or why not", overflow="fold")
     for row, name in zip(rows, names, strict=True):
         table.add_row(
@@ -86,6 +89,7 @@ def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
             decimal(row.size),
             Text(row.state, style=_STYLES.get(row.state, "")),
             f"{percent(row)}%",
+            *([row.received_by or ""] if ways else []),
             "see above" if row.reason and row.reason == status.reason else _why(row),
         )
     return table

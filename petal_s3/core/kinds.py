@@ -1,9 +1,10 @@
-"""The kinds of logs, and the suffixes by which their names tell them."""
+"""The kinds of logs, the suffixes by which their names tell them, and the ways they come in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal, get_args
 
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -18,3 +19,11 @@ FLIGHT_KINDS = frozenset({"ulog", "rosbag"})
 TEXT_KINDS = frozenset({"text"})
 ALL_KINDS = frozenset(SUFFIXES)
 LOG_SUFFIXES = frozenset(suffix for kind in FLIGHT_KINDS for suffix in SUFFIXES[kind])
+
+ReceivedBy = Literal["scan", "card", "rest", "proxy", "cli", "session"]
+"""How a log came in: found in a log directory, fetched from the autopilot's card, over REST, from
+another petal, from the command line or a script, for a diagnosis session. The first two are of
+this machine's own recorders, the others were handed over."""
+RECEIVED_BY: frozenset[str] = frozenset(get_args(ReceivedBy))
+Way = ReceivedBy | Literal[""]
+"""The same, empty where it is not known."""

@@ -52,6 +52,10 @@ class SourceSettings(BaseModel):
 AddressStyle = Literal["auto", "path", "virtual"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
+_File = Annotated[
+    Annotated[Path, BeforeValidator(rules.check_file), AfterValidator(rules.absolute_path)] | None,
+    Field(),
+]
 
 
 class Settings(BaseSettings):
@@ -74,6 +78,15 @@ class Settings(BaseSettings):
         ),
         repr=False,  # a URL may hold a password
         description="POST answers temporary credentials; none: botocore's own chain",
+    )
+    session_token_file: _File = Field(
+        None,
+        description="file with a bearer token for the token service, read anew at each call;"
+        " mode 0600",
+    )
+    session_token_cert: _File = Field(
+        None,
+        description="client certificate for the token service: a PEM file with its key; mode 0600",
     )
     region: Annotated[str, AfterValidator(rules.check_region)] = Field(
         "us-east-1",
@@ -124,7 +137,11 @@ class Settings(BaseSettings):
         ByteSize(5 * MIB), description="size of a part of a multipart upload"
     )
     concurrency: int = Field(2, ge=1, le=16, description="parts in flight")
-    tls_ignore_dates: bool = Field(False, description="accept certificates outside their dates")
+    tls_ignore_dates: bool = Field(
+        False,
+        description="accept certificates outside their dates, while this device's clock is before"
+        " the release of this version",
+    )
     max_rate: ByteSize = Field(ByteSize(0), ge=0, description="bytes per second; 0: no limit")
     sse: Annotated[str, AfterValidator(rules.check_sse)] = Field(
         "AES256", description="AES256, aws:kms, aws:kms:<key id> or none"
@@ -140,6 +157,9 @@ class Settings(BaseSettings):
         ByteSize(0),
         ge=0,
         description="delete proven local files, oldest first, until so much is free; 0: never",
+    )
+    retention_over_http: bool = Field(
+        False, description="delete proven local files also where S3 is asked over plain http"
     )
     rest_read_only: bool = Field(False, description="refuse changes over REST, in both servers")
     api_origins: Annotated[

@@ -147,6 +147,16 @@ def check_directory(value: object) -> object:
     return value
 
 
+def check_file(value: object) -> object:
+    """Return ``value`` when it can be the path of a file."""
+    if value is not None:
+        try:
+            check_directory(value)
+        except ValueError:
+            raise ValueError("the path of a file is expected") from None
+    return value
+
+
 def check_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``kinds`` when each is a known kind of log and there is at least one."""
     if not kinds or not ALL_KINDS.issuperset(kinds):

@@ -101,7 +101,7 @@ class _Incoming:
     def __init__(self, service: Service, filename: str, key: str | None) -> None:
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._task = asyncio.ensure_future(
-            service.receive(self._coming(), filename, key=key, kinds=ALL_KINDS)
+            service.receive(self._coming(), filename, key=key, kinds=ALL_KINDS, received_by="cli")
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 
 from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings_loading import load_settings
+from petal_s3.core.urls import shown
 from petal_s3.errors import S3DownloadError, S3UploadError, as_json
 from petal_s3.host import health
 from petal_s3.host.proxy_answers import Fail, answered, raised
@@ -59,7 +60,7 @@ class S3BucketProxy:
         self.bucket_name = service.settings.bucket_name
         self.region = service.settings.region
         self.upload_prefix = service.settings.upload_prefix
-        self.session_token_url = service.settings.session_token_url or ""
+        self.session_token_url = shown(service.settings.session_token_url or "")
         self.request_timeout = service.settings.request_timeout
         self.debug = debug
         self.s3_client = health.HealthClient(service)
@@ -177,7 +178,7 @@ class S3BucketProxy:
     @answered()
     async def enqueue(self, /, path: Path | str, **more: Any) -> RowView:
         """Enter a log into the outbox, durably, and return its row at once."""
-        row = await self.service.enqueue(path, **more)
+        row = await self.service.enqueue(path, **{**more, "received_by": "proxy"})
         return await self.service.row(row.id)
 
     @answered()

@@ -42,7 +42,9 @@ class AwaitedUploads:
         service = self._service
         service.ownership.check_machine(machine_id)
         newest = await service.outbox(queries.rows, None, 1)
-        entering = asyncio.ensure_future(service.enqueue(path, key=key, name=name))
+        entering = asyncio.ensure_future(
+            service.enqueue(path, key=key, name=name, received_by="proxy")
+        )
         given_up = await cancelled_meanwhile(entering)
         row = entering.result()
         self._waiting[row.id] += 1
@@ -64,5 +66,5 @@ class AwaitedUploads:
 
         Once received whole it stays in the outbox, also when the caller is cancelled.
         """
-        row = await self._service.receive(chunks, Path(filename).name, key=key)
+        row = await self._service.receive(chunks, Path(filename).name, key=key, received_by="proxy")
         return await self._service.wait(row.id)

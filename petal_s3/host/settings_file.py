@@ -8,11 +8,11 @@ import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from petal_s3.core.settings import Settings, SourceSettings
 from petal_s3.core.settings_loading import check_settings
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region
+from petal_s3.core.urls import holds_secret
 from petal_s3.errors import BadInput, Conflict
 from petal_s3.host.yaml_editing import Json, rewritten
 from petal_s3.host.yaml_file import Change, backup, read
@@ -63,9 +63,7 @@ def _setting(variable: str, *, sound: bool = True) -> str:
 def _secret(name: str, value: str) -> bool:
     if name in _SECRETS:
         return True
-    with contextlib.suppress(ValueError):  # no URL at all: refused later, with a sentence
-        return name.endswith("_url") and "@" in urlsplit(value).netloc
-    return False
+    return bool(value) and name.endswith("_url") and holds_secret(value)
 
 
 def _defaults() -> dict[str, str]:

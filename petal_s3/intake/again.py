@@ -54,6 +54,7 @@ async def _examined(intake: Intake, row: Row) -> Entry:
         priority=row.priority,
         session_id=row.session_id,
         kinds=_kinds(row, directory),
+        received_by=row.received_by,
     )
     copy_of = path if row.spooled else None
     return await examined(intake, path, options, directory=directory, copy_of=copy_of)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.core.kinds import FLIGHT_KINDS, Way
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, NotFinished, S3IntegrationError
@@ -47,7 +47,8 @@ class RowOptions:
 
     ``name``: its original name, where its path does not end in it. ``key``: the key asked for,
     empty for the usual one. ``kinds``: those it may be of, beside those of its directory.
-    ``facts``: metadata of the object besides those that the log itself gives.
+    ``facts``: metadata of the object besides those that the log itself gives. ``received_by``: by
+    which way it came in; empty where that is not known any more.
     """
 
     name: str | None = None
@@ -56,6 +57,7 @@ class RowOptions:
     session_id: str | None = None
     kinds: frozenset[str] = FLIGHT_KINDS
     facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS, hash=False)
+    received_by: Way = ""
 
 
 class Intake:
@@ -162,18 +164,19 @@ async def enter_refused(
     error: NotAFlightLog,
     directory: LogDirectory | None,
     *,
+    received_by: Way,
     copy_of: Path | None = None,
 ) -> None:
     """Enter the file at ``path``, which ``error`` refuses, as a dead row that a person can see.
 
-    ``copy_of``: as for :func:`examined`.
+    ``received_by``: as in :class:`RowOptions`; ``copy_of``: as for :func:`examined`.
     """
     log.warning("file refused path=%s code=%s", ascii(str(path)), error.code)
     with contextlib.suppress(OSError):
         file = Identity.of(os.lstat(path))
         facts = facts_of_refusal(intake, error)
         found = FlightLog(Path(printable(str(path))), "unknown", file, REFUSED, facts)
-        options = RowOptions(name=path.name, priority=PRIORITY_FOUND)
+        options = RowOptions(name=path.name, priority=PRIORITY_FOUND, received_by=received_by)
         entry = _entry(intake, found, options, directory or _outside(intake), copy_of)
         await intake.outbox(entering.enter_refused, entry, error.code, error.message)
 
@@ -213,6 +216,7 @@ def _entry(
         session_id=options.session_id,
         priority=options.priority,
         content_type=directory.content_type,
+        received_by=options.received_by,
     )
 
 

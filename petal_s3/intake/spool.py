@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from petal_s3.core.files import check_descriptors, create_private, flush_to_disk, sync
-from petal_s3.core.kinds import ALL_KINDS
+from petal_s3.core.kinds import ALL_KINDS, RECEIVED_BY, Way
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.reserve import Room
 from petal_s3.logs.opening import Identity
@@ -40,6 +40,7 @@ class Description:
     session_id: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
     cancelled: bool = False
+    received_by: Way = ""
 
 
 def copy_path(spool: Path, path: str, identity: Identity, asked_key: str = "") -> Path:
@@ -67,6 +68,7 @@ def describe(copy: Path, description: Description) -> None:
         "session_id": description.session_id,
         "facts": dict(description.facts),
         "cancelled": description.cancelled,
+        "received_by": description.received_by,
     }
     path = _description_path(copy)
     half = path.with_name(f"{path.name}.part")
@@ -93,7 +95,7 @@ def described(copy: Path) -> Description:
         found = json.loads(_description_path(copy).read_bytes())
     if not isinstance(found, dict):
         return Description()
-    facts = found.get("facts")
+    facts, way = found.get("facts"), _text(found.get("received_by"))
     return Description(
         name=_text(found.get("name")),
         asked_key=_text(found.get("asked_key")),
@@ -104,6 +106,7 @@ def described(copy: Path) -> Description:
             if _FACT.fullmatch(name) and _text(text)
         },
         cancelled=found.get("cancelled") is True,
+        received_by=cast("Way", way) if way in RECEIVED_BY else "",
     )
 
 

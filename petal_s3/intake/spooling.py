@@ -68,7 +68,13 @@ async def enter_copy(
     known = await _entered_before(intake, real, options, found.identity.size, target)
     if known is not None:
         return known
-    description = Description(name, options.key, options.session_id, options.facts)
+    description = Description(
+        name,
+        options.key,
+        options.session_id,
+        options.facts,
+        received_by=options.received_by,
+    )
     async with intake.spool_lock, contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(run_in, intake.files, spool.forget_description, target)
         await run_in(intake.files, spool.describe, target, description)
@@ -128,6 +134,7 @@ async def _adopt(intake: Intake, copy: Path) -> None:
         session_id=about.session_id,
         kinds=ALL_KINDS,
         facts=about.facts,
+        received_by=about.received_by,
     )
     # A name that was damaged may not fit the content: then the name of the copy does.
     refused: NotAFlightLog | None = None
@@ -146,7 +153,9 @@ async def _adopt(intake: Intake, copy: Path) -> None:
                 await intake.outbox(entering.enqueue, entry)
             return
     if refused is not None:  # it may be the only one: a person decides
-        await enter_refused(intake, copy, refused, None, copy_of=copy)
+        await enter_refused(
+            intake, copy, refused, None, received_by=about.received_by, copy_of=copy
+        )
 
 
 def _usable_key(intake: Intake, copy: Path, asked_key: str) -> str:

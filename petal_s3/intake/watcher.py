@@ -29,7 +29,7 @@ from petal_s3.outbox.rows import printable
 log = logging.getLogger("petal_s3")
 
 # A log that was found is of the kinds of its directory, and has the name and the key that follow.
-_FOUND = RowOptions(priority=PRIORITY_FOUND, kinds=frozenset())
+_FOUND = RowOptions(priority=PRIORITY_FOUND, kinds=frozenset(), received_by="scan")
 
 
 class Watcher:
@@ -227,7 +227,7 @@ class Watcher:
             row = await enter_log(intake, Path(path), _FOUND, directory=directory)
             known = row.state == "verified"
         except NotAFlightLog as error:
-            await enter_refused(intake, Path(path), error, directory)
+            await enter_refused(intake, Path(path), error, directory, received_by="scan")
         except NotFinished:
             self.settling.busy(path, self.now())
             return False

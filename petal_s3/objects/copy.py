@@ -11,7 +11,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, Transient
 from petal_s3.objects.abort import abort_quietly
 from petal_s3.objects.proof import copied_etag, copy_differs
-from petal_s3.objects.user_metadata import header_value
+from petal_s3.objects.user_metadata import RECEIVED_BY, header_value
 from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.checksums import etag_parts
@@ -148,7 +148,8 @@ def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
     """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
     about = dict(more)
     left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
-    for name, value in source.metadata.items():
+    # How it came in is told of it wherever it goes.
+    for name, value in sorted(source.metadata.items(), key=lambda item: item[0] != RECEIVED_BY):
         size = len(name) + len(value)
         if name not in about and size <= left:
             about[name] = value

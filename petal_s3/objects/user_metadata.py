@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 DESCRIPTION = "description"
+RECEIVED_BY = "received-by"
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 _MAX_BYTES = 2048  # S3 User Guide, "User-defined object metadata"
 
@@ -21,7 +22,7 @@ def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept.
 
     A ``description`` is cut where it does not fit; any other value would then say another thing,
-    and is left out.
+    and is left out. Of two values of one name the first counts.
     """
     encoded: dict[str, str] = {}
     left = _MAX_BYTES
@@ -30,7 +31,7 @@ def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         if name == DESCRIPTION:
             text = _CUT_ESCAPE.sub("", text[: max(0, left - len(name))])
         size = len(name) + len(text)
-        if text and size <= left:
+        if text and size <= left and name not in encoded:
             encoded[name] = text
             left -= size
     return encoded

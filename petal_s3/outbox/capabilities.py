@@ -5,9 +5,8 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from petal_s3.core.settings import Settings
+from petal_s3.core.urls import bare
 from petal_s3.outbox import facts
 from petal_s3.outbox.outbox import Outbox
 
@@ -19,9 +18,7 @@ def bucket_name_of(settings: Settings) -> str:
     """
     server = settings.region
     if settings.endpoint_url:
-        parts = urlsplit(settings.endpoint_url)
-        where = f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-        server = f"{parts.scheme}://{where}"
+        server = bare(settings.endpoint_url).rstrip("/")
     return f"{server} {settings.bucket_name}"
 
 

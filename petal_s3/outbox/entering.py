@@ -23,6 +23,7 @@ _OF_THE_FILE = {
     "logged_at",
     "priority",
     "content_type",
+    "received_by",
 }
 
 
@@ -152,11 +153,11 @@ def _insert(outbox: Outbox, entry: Entry, state: str, code: str = "", reason: st
         )
     return outbox.one(
         "INSERT INTO log (path, dev, ino, size, mtime_ns, asked_key, key, name, kind, verdict,"
-        " facts, spooled, session_id, priority, logged_at, landed_at, content_type, state,"
-        " code, reason)"
+        " facts, spooled, session_id, priority, logged_at, landed_at, content_type,"
+        " received_by, state, code, reason)"
         " VALUES (:path, :dev, :ino, :size, :mtime_ns, :asked_key, :key, :name, :kind,"
         " :verdict, :facts, :spooled, :session_id, :priority, :logged_at, :landed_at,"
-        " :content_type, :state, :code, :reason) RETURNING *",
+        " :content_type, :received_by, :state, :code, :reason) RETURNING *",
         **_file(entry),
         **_about(entry),
         state=state,
@@ -170,7 +171,7 @@ def _replace_file(outbox: Outbox, row: Row, entry: Entry) -> Row:
         "UPDATE log SET state = 'queued', dev = :dev, ino = :ino, size = :size,"
         " mtime_ns = :mtime_ns, key = :key, name = :name, kind = :kind, verdict = :verdict,"
         " facts = :facts, logged_at = :logged_at, priority = :priority, due_at = 0,"
-        " content_type = :content_type,"
+        " content_type = :content_type, received_by = :received_by,"
         " failures = 0, code = '', reason = '', part_size = NULL, sent_bytes = 0, dismissed = 0,"
         " stored_at = NULL, read_back = NULL, receipt = NULL, same_as = NULL, local = 'kept'"
         " WHERE id = :id RETURNING *",
@@ -208,4 +209,5 @@ def _about(entry: Entry) -> dict[str, Value]:
         "logged_at": entry.logged_at,
         "landed_at": entry.landed_at,
         "content_type": entry.content_type,
+        "received_by": entry.received_by,
     }

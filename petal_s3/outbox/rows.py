@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from petal_s3.core import clock
+from petal_s3.core.kinds import Way
 from petal_s3.logs.log_file import content_type_of
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.database import Record
@@ -65,6 +66,7 @@ class Entry:
     session_id: str | None = None
     priority: int = 0
     content_type: str = ""
+    received_by: Way = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Row:
     dismissed: bool = False
     settled_s: float = 0.0
     gone: str = ""
+    received_by: Way = ""
 
     @property
     def media_type(self) -> str:

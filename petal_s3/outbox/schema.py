@@ -293,3 +293,12 @@ def m014_flight_names(db: Database) -> None:
     """Whether a log of another flight has its name already is read off an index."""
     flight = "json_extract(facts, '$.flight')"
     db.conn.execute(f"CREATE INDEX flights ON log ({flight}) WHERE kind = 'ulog'")
+
+
+@migrations()
+def m015_received_by(db: Database) -> None:
+    """By which way a log came in; of rows from before it is not known."""
+    db.conn.execute(
+        "ALTER TABLE log ADD COLUMN received_by TEXT NOT NULL DEFAULT ''"
+        " CHECK (received_by IN ('', 'scan', 'card', 'rest', 'proxy', 'cli', 'session'))"
+    )

@@ -18,6 +18,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
 
+from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
@@ -25,7 +26,7 @@ from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
-from petal_s3.s3.http_session import DatelessSession, Session, new_socket
+from petal_s3.s3.http_session import Session, dateless_session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
@@ -147,7 +148,7 @@ class Connection:
                 "s3",
                 region_name=settings.region,
                 endpoint_url=settings.endpoint_url,
-                config=_client_config(settings, style),
+                config=_client_config(settings, style, self._clock.wall),
             )
         )
         _quieten_loggers()  # now that all of them are there
@@ -173,7 +174,7 @@ class Connection:
             self._clock.learn(headers["date"])
 
 
-def _client_config(settings: S3Settings, style: AddressStyle) -> AioConfig:
+def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> AioConfig:
     """One try per call, v4 signatures, checksums only from us."""
     return AioConfig(
         signature_version="s3v4",
@@ -186,7 +187,7 @@ def _client_config(settings: S3Settings, style: AddressStyle) -> AioConfig:
         response_checksum_validation="when_required",
         s3={"addressing_style": style, "payload_signing_enabled": False},
         connector_args={"socket_factory": new_socket, "keepalive_timeout": 30},
-        http_session_cls=DatelessSession if settings.ignore_dates else Session,
+        http_session_cls=dateless_session(wall) if settings.ignore_dates else Session,
     )
 
 

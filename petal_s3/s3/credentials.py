@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
+import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Annotated
+from functools import partial
 
 import aiohttp
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    Field,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import ValidationError
 from yarl import URL
 
 from petal_s3.core import clock
@@ -24,15 +18,14 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3BucketError, S3CredentialsError
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
-from petal_s3.s3.http_session import dateless_context
-from petal_s3.s3.sendable import CANNOT, is_sendable
-from petal_s3.s3.server_time import date_s
+from petal_s3.s3.token_answer import SessionToken, life_s
 from petal_s3.s3.token_errors import nonsense, refusal, same_again, unreached
+from petal_s3.s3.token_login import TokenLogin
 
 log = logging.getLogger("petal_s3")
 
-DEFAULT_LIFE_S = 900.0
 _MARGIN_S = 120.0
+_NO_LOGIN = TokenLogin()
 _MAX_ANSWER_BYTES = 64 * 1024
 _HTTP_OK = range(200, 300)
 
@@ -48,24 +41,6 @@ class Credentials:
     generation: int
 
 
-def _sendable(value: SecretStr) -> SecretStr:
-    if not is_sendable(value.get_secret_value()):
-        raise ValueError(CANNOT)
-    return value
-
-
-_Secret = Annotated[SecretStr, AfterValidator(_sendable)]
-
-
-class _SessionToken(BaseModel):
-    access_key_id: _Secret = Field(alias="accessKeyId", min_length=1)
-    secret_access_key: _Secret = Field(alias="secretAccessKey", min_length=1)
-    session_token: _Secret = Field(alias="sessionToken", min_length=1)
-    expiration: datetime | None = Field(
-        None, validation_alias=AliasChoices("expiration", "Expiration", "expiresAt")
-    )
-
-
 class TokenService:
     """Session credentials from the token service, one fetch at a time, shared by all calls.
 
@@ -74,11 +49,21 @@ class TokenService:
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float, ignore_dates: bool = False, clock: Clock = clock.now
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        ignore_dates: bool = False,
+        login: TokenLogin = _NO_LOGIN,
+        clock: Clock = clock.now,
+        wall: Clock = time.time,
     ) -> None:
-        """``ignore_dates``: accept certificates outside their dates, and nothing else."""
+        """``ignore_dates``: as PETAL_S3_TLS_IGNORE_DATES, by the date of ``wall``; ``login``: how
+        this machine authenticates."""
         self._url = URL(url)
         self._ignore_dates = ignore_dates
+        self._login = login
+        self._wall = wall
         self._timeout_s = timeout_s
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -155,8 +140,9 @@ class TokenService:
         log.info("credentials fetched life_s=%.0f", life_s)
         return self._current
 
-    async def _fetch(self) -> tuple[_SessionToken, float]:
+    async def _fetch(self) -> tuple[SessionToken, float]:
         where = f"The token service at {self._url.host}"
+        self._login.check_way(str(self._url), has_login=bool(self._url.user or self._url.password))
         try:
             proxy, peer = proxy_for(str(self._url)), peer_of(str(self._url))
         except S3BucketError as error:
@@ -177,47 +163,44 @@ class TokenService:
         if status not in _HTTP_OK:
             raise refusal(where, status, headers)
         try:
-            answer = _SessionToken.model_validate_json(body)
+            answer = SessionToken.model_validate_json(body)
         except ValidationError as error:
             raise nonsense(where, error, headers) from None  # the cause carries the body: a secret
-        return answer, _life_s(answer.expiration, headers)
+        return answer, life_s(answer.expiration, headers)
 
     async def post(self, proxy: str | None) -> tuple[int, dict[str, str], bytes]:
         """Make one request for credentials; gives status, headers and body."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                connector=aiohttp.TCPConnector(ssl=dateless_context())
-                if self._ignore_dates
-                else None,
-            )
+        login = await asyncio.to_thread(self._login.headers) if self._login else {}
+        session = await self._opened()
         # A redirect is a captive portal: it must not get a request that yields secrets.
-        async with self._session.post(self._url, allow_redirects=False, proxy=proxy) as response:
+        async with session.post(
+            self._url, allow_redirects=False, proxy=proxy, headers=login
+        ) as response:
             body = await response.content.read(_MAX_ANSWER_BYTES)
             while not response.content.at_eof() and len(body) < _MAX_ANSWER_BYTES:
                 body += await response.content.read(_MAX_ANSWER_BYTES - len(body))
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, headers, body
 
-
-def _life_s(expiration: datetime | None, headers: dict[str, str]) -> float:
-    if expiration is None:
-        return DEFAULT_LIFE_S
-    if expiration.tzinfo is None:
-        expiration = expiration.replace(tzinfo=timezone.utc)
-    answered_s = date_s(headers.get("date", ""))
-    if answered_s is None:
-        return DEFAULT_LIFE_S
-    life_s = expiration.timestamp() - answered_s
-    if life_s <= 0:
-        raise S3CredentialsError(
-            "The token service hands out credentials that have already expired.",
-            code="token_service_nonsense",
+    async def _opened(self) -> aiohttp.ClientSession:
+        """The session; one with a certificate is made anew, as that may have been renewed."""
+        if self._session is not None and self._login.certificate is None:
+            return self._session
+        await self.close()
+        context: ssl.SSLContext | None = None
+        if self._login or self._ignore_dates:
+            made = partial(self._login.context, ignore_dates=self._ignore_dates, wall=self._wall)
+            context = await asyncio.to_thread(made)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            connector=None if context is None else aiohttp.TCPConnector(ssl=context),
         )
-    return life_s
+        return self._session
 
 
-def token_service(settings: Settings, now: Clock = clock.now) -> TokenService | None:
+def token_service(
+    settings: Settings, now: Clock = clock.now, wall: Clock = time.time
+) -> TokenService | None:
     """The token service that ``settings`` name, or none: then AWS's own chain is asked."""
     if not settings.session_token_url:
         return None
@@ -225,5 +208,7 @@ def token_service(settings: Settings, now: Clock = clock.now) -> TokenService | 
         settings.session_token_url,
         timeout_s=settings.request_timeout,
         ignore_dates=settings.tls_ignore_dates,
+        login=TokenLogin(settings.session_token_file, settings.session_token_cert),
         clock=now,
+        wall=wall,
     )

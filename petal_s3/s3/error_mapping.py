@@ -27,6 +27,7 @@ from petal_s3.s3.answered_errors import answered
 from petal_s3.s3.details import aws_detail, connection_detail, tls_detail
 from petal_s3.s3.error_codes import BUCKET
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
+from petal_s3.s3.tls_dates import ADVICE as DATES
 
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
@@ -146,8 +147,7 @@ def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3Integ
     text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:
         return ClockSkew(
-            "The certificate of S3 does not fit this device's date: set the clock, or set "
-            "PETAL_S3_TLS_IGNORE_DATES=true.",
+            f"The certificate of S3 does not fit this device's date: {DATES}.",
             code="tls_dates",
         )
     return NotS3(

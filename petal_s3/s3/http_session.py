@@ -14,8 +14,10 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import HTTPClientError
 
+from petal_s3.core.clock import Clock
+from petal_s3.s3.tls_dates import dateless
+
 _SEND_BUFFER_BYTES = 128 * 1024
-_X509_NO_CHECK_TIME = 0x200000
 _NOT_MODIFIED = 304
 _LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
 
@@ -85,13 +87,14 @@ class Session(AIOHTTPSession):
         return GuardedSession(await super()._get_session(proxy_url))  # type: ignore[misc]
 
 
-class DatelessSession(Session):
-    """Accept certificates outside their dates; issuer and name are checked as ever."""
+def dateless_session(wall: Clock) -> type[Session]:
+    """Sessions with :class:`~petal_s3.s3.tls_dates.DatelessContext`, by the date of ``wall``."""
 
-    def _get_ssl_context(self) -> ssl.SSLContext:
-        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc]
-        context.verify_flags |= _X509_NO_CHECK_TIME
-        return context
+    class DatelessSession(Session):
+        def _get_ssl_context(self) -> ssl.SSLContext:
+            return dateless(super()._get_ssl_context(), wall)  # type: ignore[misc]
+
+    return DatelessSession
 
 
 def new_socket(info: Any) -> socket.socket:
@@ -112,10 +115,3 @@ def new_socket(info: Any) -> socket.socket:
         if option is not None:
             made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
-
-
-def dateless_context() -> ssl.SSLContext:
-    """A TLS context that accepts certificates outside their dates, and nothing else besides."""
-    context = ssl.create_default_context()
-    context.verify_flags |= _X509_NO_CHECK_TIME
-    return context

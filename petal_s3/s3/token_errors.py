@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import aiohttp
@@ -12,6 +13,12 @@ from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.details import connection_detail, tls_detail
 from petal_s3.s3.sendable import CANNOT
 from petal_s3.s3.server_time import retry_after_s
+from petal_s3.s3.tls_dates import ADVICE as DATES
+
+# What the other side says in TLS of the certificate that it got, or did not get (RFC 8446, 6.2).
+_WANTS_CERTIFICATE = re.compile(
+    "ALERT_(CERTIFICATE_|BAD_CERTIFICATE|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)"
+)
 
 
 def same_again(error: S3CredentialsError) -> S3CredentialsError:
@@ -29,9 +36,14 @@ def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3Credenti
     text = str(error)
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return S3CredentialsError(
-            f"{where} has a certificate that does not fit this device's date: set the clock, or "
-            "set PETAL_S3_TLS_IGNORE_DATES=true.",
+            f"{where} has a certificate that does not fit this device's date: {DATES}.",
             code="tls_dates",
+        )
+    if _WANTS_CERTIFICATE.search(text):
+        return S3CredentialsError(
+            f"{where} refuses the client certificate of this machine, or asks for one: check"
+            " PETAL_S3_SESSION_TOKEN_CERT.",
+            code="token_service_refused",
         )
     if isinstance(error, aiohttp.ClientHttpProxyError):
         text = f"the proxy on the way answered HTTP {error.status}"

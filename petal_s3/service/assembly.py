@@ -138,7 +138,7 @@ def build(
 
 def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base:
     ids = machine_ids(settings.machine_id, host_machine_id)
-    tokens = token_service(settings, seams.now)
+    tokens = token_service(settings, seams.now, seams.wall)
     s3, outbox = _s3(settings, tokens, seams), OutboxThread(settings.outbox_path)
     outbox.now = seams.now
     outbox.server_s = lambda: s3.clock.seconds() if s3.clock.offset_s is not None else None

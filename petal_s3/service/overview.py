@@ -11,6 +11,7 @@ from petal_s3.cleanup.retention import free_bytes
 from petal_s3.outbox import deletions, drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.rows import Row
+from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
 from petal_s3.service.metrics import Figures, exposition
@@ -69,7 +70,14 @@ class Overview:
         looked = self._unscanned
         unscanned = await looked.count(seen.live)
         trouble = looked.trouble or self._parts.watcher.trouble
-        seen = replace(seen, unscanned=unscanned, trouble=trouble, unread=looked.unread)
+        open_to_all = open_way.advice(self._base.settings)
+        seen = replace(
+            seen,
+            unscanned=unscanned,
+            trouble=trouble,
+            unread=looked.unread,
+            advice=[*seen.advice, *open_to_all],
+        )
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
     def landed(self, found: int, enqueued: int) -> LandedView:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from petal_s3.s3.tls_dates import ADVICE as DATES
+
 STATES: Mapping[str, str] = MappingProxyType(
     {
         "all_up": "All logs are up.",
@@ -35,8 +37,7 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "link_back": "The link is back; sending goes on within seconds.",
         "not_s3": "The answer did not come from S3: the network may need a login.",
         "tls": "The certificate that came is not one for the address of S3.",
-        "tls_dates": "A certificate does not fit this device's date: set the clock, or set"
-        " PETAL_S3_TLS_IGNORE_DATES=true.",
+        "tls_dates": f"A certificate does not fit this device's date: {DATES}.",
         "clock": "S3 does not accept the time of the request.",
         "throttled": "S3 asks to slow down.",
         "credentials": "There are no valid session credentials.",
@@ -45,6 +46,8 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "credentials_refused": "S3 does not accept the access key.",
         "credentials_unsendable": "No request can carry the credentials.",
         "token_service_down": "The token service cannot be reached.",
+        "token_service_login": "What this machine authenticates with to the token service cannot be"
+        " used.",
         "token_service_refused": "The token service refuses to give credentials.",
         "token_service_nonsense": "The token service's answer holds no credentials that work.",
         "bucket": "The bucket cannot be used: check PETAL_S3_BUCKET_NAME and PETAL_S3_REGION.",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import drain_status
+from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.rate import Rate
 from petal_s3.service.report import NO_REPORT, Report, read_report
@@ -20,6 +21,7 @@ _NONE = {
     "credentials",
     "credentials_unsendable",
     "token_service_down",
+    "token_service_login",
     "token_service_nonsense",
 }
 _SHOWN_SETTLING = 20
@@ -82,6 +84,7 @@ class Reporter:
             "trouble": parts.watcher.trouble,
             "advice": [
                 *self.advice,
+                *open_way.advice(base.settings),
                 *parts.orphans.advice,
                 *parts.retention.advice,
                 *parts.ageing.advice,

@@ -158,7 +158,8 @@ class Service:
     ) -> Row:
         """Enter a file by its path, durably, without waiting for its upload.
 
-        ``more``: ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`. Raises as
+        ``more``: ``session_id``, ``kinds``, ``facts`` and ``received_by`` of
+        :class:`RowOptions`. Raises as
         :func:`petal_s3.intake.enqueue.enqueue`.
         """
         options = RowOptions(name=name, key=key or "", priority=priority, **more)
@@ -176,7 +177,8 @@ class Service:
         """Enter a body that comes in pieces, durably.
 
         ``announced``: how many bytes are to come, 0 where that is not known. ``more``:
-        ``priority``, ``session_id``, ``kinds`` and ``facts`` of :class:`RowOptions`.
+        ``priority``, ``session_id``, ``kinds``, ``facts`` and ``received_by`` of
+        :class:`RowOptions`.
         Raises as :func:`petal_s3.intake.receive.receive`.
         """
         options = RowOptions(key=key or "", **more)

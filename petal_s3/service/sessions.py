@@ -85,6 +85,7 @@ async def enter_log(
             announced=status.st_size,
             kinds=TEXT_KINDS,
             session_id=session_id,
+            received_by="session",
             facts={DESCRIPTION: _said(description)} if description else {},
             **more,
         )
@@ -163,6 +164,7 @@ async def enter_result(
         announced=len(body),
         kinds=frozenset({"json"}),
         session_id=session_id,
+        received_by="session",
     )
 
 

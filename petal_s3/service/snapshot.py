@@ -20,6 +20,7 @@ from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.service import open_way
 from petal_s3.service.report import NO_REPORT, Report, read_report
 from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
 from petal_s3.service.views.rows import row_view
@@ -36,7 +37,7 @@ def read_status(settings: Settings, limit: int) -> SnapshotView:
     path = settings.outbox_path
     with _reading(path) as outbox:
         if outbox is None:
-            return _nothing_yet(path, look_through(settings))
+            return _nothing_yet(settings, look_through(settings))
         rows: list[Row] = []
         for state in _ORDER:
             rows += queries.rows(outbox, state, limit - len(rows))
@@ -63,7 +64,7 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
         unscanned=unscanned,
         trouble=lies.trouble,
         unread=len(lies.unread),
-        advice=left_in(lies),
+        advice=[*left_in(lies), *open_way.advice(settings)],
     )
 
 
@@ -116,13 +117,14 @@ def _reading(path: Path) -> Iterator[Outbox | None]:
             outbox.close()
 
 
-def _nothing_yet(path: Path, lies: Found) -> SnapshotView:
+def _nothing_yet(settings: Settings, lies: Found) -> SnapshotView:
     """How things are before there is an outbox; ``lies``: what is in the log directories."""
+    path = settings.outbox_path
     seen = Seen(
         unscanned=len(lies.files),
         trouble=lies.trouble,
         unread=len(lies.unread),
-        advice=left_in(lies),
+        advice=[*left_in(lies), *open_way.advice(settings)],
         now=clock.now(),
         wall=time.time(),
     )

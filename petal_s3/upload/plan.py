@@ -9,7 +9,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import MIB
 from petal_s3.objects.copy import MAX_PARTS
-from petal_s3.objects.user_metadata import DESCRIPTION, metadata
+from petal_s3.objects.user_metadata import DESCRIPTION, RECEIVED_BY, metadata
 from petal_s3.outbox.rows import Row
 
 
@@ -37,6 +37,7 @@ class UploadPlan:
             [
                 ("original-filename", row.name),
                 ("machine-id", self.machine_id),
+                (RECEIVED_BY, row.received_by),
                 ("upload-timestamp", _utc(uploaded_at)),
                 ("log-kind", row.kind),
                 ("log-verdict", row.verdict),

@@ -19,7 +19,9 @@ async def upload(service: Service, ask: asks.UploadAsk, call: Call) -> Reply:
     """Take a log in and answer when it is proven, or (``wait=false``) when it is safe here."""
     await service.intake.reserve.admit()
     form = Form(call.headers.get("content-type", ""), call.body or no_bytes())
-    row = await service.receive(form.file(), lambda: form.name, announced=call.announced)
+    row = await service.receive(
+        form.file(), lambda: form.name, announced=call.announced, received_by="rest"
+    )
     if not ask.wait:
         return Reply(await service.row(row.id), status=202)
     done = await service.wait(row.id, while_blocked=False)

@@ -33,7 +33,8 @@ def _size(size: int) -> str:
 def _row(row: RowView) -> str:
     proof = row.receipt.proof if row.receipt else ""
     share = "" if row.state == "verified" else f"{percent(row)} %"
-    cells = (row.id, row.key, _size(row.size), share, row.reason or proof)
+    way = row.received_by or ""
+    cells = (row.id, row.key, _size(row.size), share, row.reason or proof, way)
     state = escape(str(row.state))
     told = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
     return f"<tr><td class={state}>{state}</td>{told}</tr>"
@@ -69,5 +70,6 @@ def page(machine_id: str, bucket_name: str, status: StatusView, rows: list[RowVi
         f"<h1>Flight logs of {escape(machine_id)} in {escape(bucket_name)}</h1>"
         f"<p class=reason><b>{escape(status.headline)}</b></p><p>{escape(facts)}</p>"
         "<table><thead><tr><th>State</th><th>Row</th><th>Key</th><th>Size</th><th>Sent</th>"
-        f"<th>Why, or proof</th></tr></thead><tbody>{body}</tbody></table></body></html>"
+        "<th>Why, or proof</th><th>Received by</th></tr></thead>"
+        f"<tbody>{body}</tbody></table></body></html>"
     )

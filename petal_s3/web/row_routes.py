@@ -57,7 +57,12 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
         if ask.session_id is not None:
             valid_session_id(ask.session_id)
         row = await service.enqueue(
-            ask.path, key=ask.key, session_id=ask.session_id, inside_only=True, priority=priority
+            ask.path,
+            key=ask.key,
+            session_id=ask.session_id,
+            inside_only=True,
+            priority=priority,
+            received_by="rest",
         )
     return Reply(await service.row(row.id))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from console import Console, Sea, entry
 
 from petal_s3.core import clock
@@ -82,3 +84,22 @@ def test_a_refused_file_and_a_dismissal_are_told(console: Console) -> None:
 def test_a_row_that_is_not_there_has_no_journal(console: Console) -> None:
     answer = console.type("log", "7")
     assert (answer.code, answer.err) == (1, "There is no row 7 in the outbox. [not_found]\n")
+
+
+def test_status_and_log_tell_how_a_log_came_in(console: Console, sea: Sea) -> None:
+    console.type("enqueue", console.write("asked.ulg"))
+    console.write("found.ulg", seed=1)
+    assert console.type("drain").code == 0
+
+    rows = {
+        one["path"].rpartition("/")[2]: one for one in console.type("status", "--json").json["rows"]
+    }
+    assert {name: row["received_by"] for name, row in rows.items()} == {
+        "asked.ulg": "cli",
+        "found.ulg": "scan",
+    }
+    shown = console.type("status").out
+    assert re.search(r"asked.ulg .* cli ", shown)
+    assert re.search(r"found.ulg .* scan ", shown)
+    told = console.type("log", str(rows["asked.ulg"]["id"])).out.splitlines()
+    assert told[1].endswith("found        received by cli")

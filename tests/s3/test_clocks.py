@@ -30,6 +30,7 @@ from robot import (
 )
 from timed import Hand, timed
 
+from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.recorded_link import RecordedLink
@@ -310,7 +311,7 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ssl.SS
 @pytest.mark.parametrize("shift", [10 * DAY, -10 * DAY], ids=["not yet valid", "expired"])
 @pytest.mark.guarantee(
     "clock",
-    "the certificate of S3 does not fit the date of the device",
+    "the certificate of S3 does not fit the date of the device, which is before the release",
     "the drain waits and names PETAL_S3_TLS_IGNORE_DATES; with it the log arrives",
 )
 async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
@@ -321,7 +322,7 @@ async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
         await robot.restart(endpoint_url=url)
         told = await robot.attempt(row)
         asked = robot.ops()
-        await robot.restart(endpoint_url=url, tls_ignore_dates=True)
+        await timed(robot, wall=lambda: 1000.0, endpoint_url=url, tls_ignore_dates=True)
         done = await robot.finish(row)
         await robot.service.stop()
 
@@ -329,6 +330,30 @@ async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
     assert "PETAL_S3_TLS_IGNORE_DATES=true" in told.reason
     assert asked == []
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
+
+
+@pytest.mark.parametrize("shift", [10 * DAY, -10 * DAY], ids=["not yet valid", "expired"])
+@pytest.mark.guarantee(
+    "clock",
+    "PETAL_S3_TLS_IGNORE_DATES is set, and the device's clock is past the release",
+    "dates count: an expired certificate gets nothing, and the reason says until when they do not",
+)
+async def test_from_the_day_of_the_release_on_dates_count_again(
+    robot: Robot, tls: Callable[..., ssl.SSLContext], shift: timedelta
+) -> None:
+    date = Hand(1000.0)
+    first = await robot.land()
+    async with over_tls(robot.link, tls(shift)) as url:
+        service, _ = await timed(robot, wall=date, endpoint_url=url, tls_ignore_dates=True)
+        done = await robot.attempt(first)
+        date.at = RELEASED_S
+        await service.s3.close()  # connections that are open are used on
+        told = await robot.attempt(await robot.land("other.ulg", seed=1))
+        await robot.service.stop()
+
+    assert done.state == "verified"
+    assert (told.state, told.code) == ("queued", "tls_dates")
+    assert f"before {RELEASED}" in told.reason
 
 
 @pytest.mark.parametrize("wrong", [{"trusted": False}, {"host": "127.0.0.2"}], ids=str)
@@ -346,7 +371,7 @@ async def test_issuer_and_name_are_never_ignored(
 ) -> None:
     row = await robot.land()
     async with over_tls(robot.link, tls(shift, **wrong)) as url:
-        await robot.restart(endpoint_url=url, tls_ignore_dates=True)
+        await timed(robot, wall=lambda: 1000.0, endpoint_url=url, tls_ignore_dates=True)
         told = await robot.attempt(row)
         learnt_s = robot.service.s3.clock.offset_s
         await robot.service.stop()

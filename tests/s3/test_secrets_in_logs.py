@@ -238,6 +238,47 @@ async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
     assert_nothing_leaked(robot, everything.text + told)
 
 
+def with_secrets(url: str) -> str:
+    return f"{url.rstrip('/').replace('://', '://pilot:c4n4ry-login@')}?key=c4n4ry#c4n4ry"
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "URLs of the settings hold secrets, and every logger is at DEBUG through every kind of failure",
+    "neither they nor the bearer token are in a line, a traceback, a row, the status or a file",
+)
+async def test_no_failure_tells_a_secret_of_a_url_or_the_bearer_token(
+    everything: pytest.LogCaptureFixture, robot: Robot
+) -> None:
+    bearer = robot.tmp / "bearer"
+    bearer.write_text("c4n4ry-bearer\n")
+    bearer.chmod(0o600)
+    urls = {
+        "endpoint_url": with_secrets(robot.link.url),
+        "session_token_url": with_secrets(robot.tokens.url),
+    }
+    plain = {**urls, "session_token_url": f"{robot.tokens.url}?key=c4n4ry#c4n4ry"}
+    told = ""
+    for given in (urls, {**urls, "session_token_file": bearer}, plain):
+        await robot.restart(**given, request_timeout=2)
+        row = await robot.land()
+        for fault in FAULTS.values():
+            robot.fault("PutObject", fault)
+            await robot.service.drainer.pause.retry_now()
+            await robot.service.drainer.step()
+            robot.heal()
+            told += "".join(row.model_dump_json() for row in await robot.service.rows())
+            told += (await robot.service.status()).model_dump_json()
+    await robot.restart(**plain, session_token_file=bearer)
+    done = await robot.finish(row)
+
+    assert done.state == "verified"
+    assert {"petal_s3", "asyncio"} <= {record.name for record in everything.records}
+    assert "c4n4ry" not in everything.text + told + repr(robot.service.settings)
+    held = [path for path in robot.state.rglob("*") if path.is_file()]
+    assert all(b"c4n4ry" not in path.read_bytes() for path in held)
+
+
 @pytest.mark.guarantee(
     "attack",
     "the process crashes: what excepthook and faulthandler print",

@@ -25,8 +25,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.errors import S3CredentialsError
-from petal_s3.s3.credentials import DEFAULT_LIFE_S, TokenService
+from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.token_answer import DEFAULT_LIFE_S
 
 SECRET, TOKEN, PASSWORD = "s3cr3t-access-key", "t0ken-of-a-session", "pa55-of-the-url"
 GOOD: dict[str, Any] = {
@@ -702,13 +704,40 @@ async def test_only_by_decision_are_dates_of_a_certificate_ignored(
     tls = certificate(tmp_path, starts=datetime.now(timezone.utc) + shift)
     trust()
     async with serving(Service(), tls) as url:
-        tokens = TokenService(url, timeout_s=30, ignore_dates=ignore_dates)
+        tokens = TokenService(
+            url, timeout_s=30, ignore_dates=ignore_dates, wall=lambda: RELEASED_S - 1
+        )
         if ignore_dates:
             assert (await tokens.get()).generation == 1
         else:
             error = await refused(tokens)
             assert error.code == "tls_dates"
             assert "PETAL_S3_TLS_IGNORE_DATES=true" in error.message
+        await tokens.close()
+
+
+@pytest.mark.parametrize("shift", [10 * DAY, -10 * DAY], ids=["not yet valid", "expired"])
+@pytest.mark.guarantee(
+    "clock",
+    "dates of the token service are ignored by decision, and the clock is past the release",
+    "they count again: no token; the reason says until when they do not",
+)
+async def test_from_the_day_of_the_release_on_dates_count_again(
+    tmp_path: Path, trust: Callable[[], None], shift: timedelta
+) -> None:
+    tls = certificate(tmp_path, starts=datetime.now(timezone.utc) + shift)
+    trust()
+    date, service = Clock(), Service()
+    date.now = 0.0
+    service.answer = says(GOOD, Connection="close")
+    async with serving(service, tls) as url:
+        tokens = TokenService(url, timeout_s=30, ignore_dates=True, wall=date)
+        first = await tokens.get()
+        date.now = RELEASED_S
+        tokens.invalidate(first.generation)
+        error = await refused(tokens)
+        assert error.code == "tls_dates"
+        assert f"before {RELEASED}" in error.message
         await tokens.close()
 
 
@@ -726,7 +755,7 @@ async def test_issuer_and_name_of_a_certificate_are_never_ignored(
     if wrong == "name":
         trust()
     async with serving(Service(), tls) as url:
-        tokens = TokenService(url, timeout_s=30, ignore_dates=True)
+        tokens = TokenService(url, timeout_s=30, ignore_dates=True, wall=lambda: 0.0)
         error = await refused(tokens)
         assert error.code == "token_service_down"
         assert "certificate" in error.message

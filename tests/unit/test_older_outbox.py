@@ -64,3 +64,9 @@ def test_the_dead_rows_of_an_older_outbox_can_be_dismissed(outbox: Outbox) -> No
     assert requests.dismiss_dead(outbox) == 1
     assert queries.counts(outbox)["dead"] == 0
     assert [row.name for row in queries.rows(outbox, "dismissed")] == ["dead.ulg"]
+
+
+def test_of_the_rows_of_an_older_outbox_it_is_not_known_how_they_came_in(outbox: Outbox) -> None:
+    assert {row.received_by for row in queries.rows(outbox)} == {""}
+    new = entering.enqueue(outbox, entry("new.ulg", identity(99), received_by="rest"))
+    assert new.received_by == "rest"

@@ -218,6 +218,7 @@ STEPS = [
     *("m007_stored", "m008_alike", "m009_verbs", "m010_flights", "m011_journal", "m012_ages"),
     "m013_gone",
     "m014_flight_names",
+    "m015_received_by",
 ]
 
 

@@ -116,6 +116,13 @@ def test_a_row_says_why_not_or_its_proof() -> None:
     assert "%" not in up.text
 
 
+@pytest.mark.parametrize("way", ["rest", "scan"])
+def test_a_row_says_how_it_came_in(way: str) -> None:
+    assert shown(status(), [row(received_by=way)]).text.endswith(
+        f"Received byqueued1k1000 B0 %{way}"
+    )
+
+
 def test_a_row_without_bytes_is_shown() -> None:
     assert "0 B" in shown(status(), [row(size=0)]).text
 

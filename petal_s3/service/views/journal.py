@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from pydantic import Field
 
+from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.journal import Event
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import Reason
@@ -33,6 +34,7 @@ class JournalView(View):
     path: str
     key: str
     state: str
+    received_by: ReceivedBy | None = Field(description="how it came in; null: not known")
     code: str = Field(description="of the reason; empty where there is none")
     reason: str = Field(description="why it is not up now; empty where nothing is to be said")
     events: list[EventView]
@@ -46,6 +48,7 @@ def journal_view(row: Row, events: Sequence[Event], now: Reason | None) -> Journ
         path=row.path,
         key=row.key,
         state=row.state,
+        received_by=row.received_by or None,
         code="" if now is None else now.code,
         reason="" if now is None else now.sentence,
         events=[_shown(one, last) for one, last in zip(events, before, strict=True)],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timezone
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import Field
 
 from petal_s3.core.settings import Settings
+from petal_s3.core.urls import bare
 from petal_s3.errors import S3UploadError
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
@@ -143,9 +144,7 @@ def url_of(settings: Settings, key: str) -> str:
     """Where the object lies; without a signature it opens nothing. Holds no password."""
     path = quote(key, safe="/-_.~")
     if settings.endpoint_url:
-        parts = urlsplit(settings.endpoint_url)
-        where = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{where}{parts.path.rstrip('/')}/{settings.bucket_name}/{path}"
+        return f"{bare(settings.endpoint_url).rstrip('/')}/{settings.bucket_name}/{path}"
     return f"https://{settings.bucket_name}.s3.amazonaws.com/{path}"
 
 

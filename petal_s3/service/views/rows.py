@@ -6,6 +6,7 @@ from typing import cast
 
 from pydantic import Field
 
+from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.rows import FLIGHT, Receipt, Row
 from petal_s3.service.reasons import Reason
 from petal_s3.service.views.view import RowState, View
@@ -32,6 +33,11 @@ class RowView(View):
     sent_bytes: int = Field(description="confirmed by S3, or acknowledged by its side")
     kind: str
     verdict: str = Field(description="how sound the log is")
+    received_by: ReceivedBy | None = Field(
+        None,
+        description="how it came in: scan and card are of this machine's own recorders, all others"
+        " were handed over; null: not known",
+    )
     flight: str | None = Field(
         description="of a ULog: folder and start of its flight's first file, which PX4 may have cut"
     )
@@ -67,6 +73,7 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
         sent_bytes=sent_bytes,
         kind=row.kind,
         verdict=row.verdict,
+        received_by=row.received_by or None,
         flight=row.facts.get(FLIGHT),
         priority=row.priority,
         session_id=row.session_id,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from petal_s3.core.kinds import LOG_SUFFIXES
 from petal_s3.core.settings import Settings
+from petal_s3.core.urls import server_of
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.reasons import CODES
 from petal_s3.service.views.rows import RowView
@@ -188,7 +188,7 @@ def info_view(settings: Settings, machine_id: str, version: str, status: StatusV
         machine_id=machine_id,
         bucket_name=settings.bucket_name,
         region=settings.region,
-        endpoint=urlsplit(endpoint).netloc.rpartition("@")[2] if endpoint else None,
+        endpoint=server_of(endpoint) if endpoint else None,
         upload_prefix=settings.upload_prefix,
         allowed_extensions=sorted(LOG_SUFFIXES),
         max_file_size=int(settings.max_file_size),
