@@ -11,14 +11,15 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any
 
 from petal_s3.core.files import check_descriptors
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox.schema import migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 Record = Mapping[str, Any]
 """A record of a query, by column."""
@@ -28,6 +29,9 @@ Value = str | int | float | None
 
 FileId = tuple[int, int]
 """A file by device and inode."""
+
+NEWEST = "m014_flight_names"
+"""The last step of ``outbox.schema``; what has taken it needs none of that module."""
 
 DAMAGED = "outbox_damaged"
 GONE = "outbox_gone"
@@ -47,45 +51,61 @@ class Sql:
         with storage_errors(path), in_turn(path.parent):
             with suppress(FileExistsError):  # SQLite alone would let every user read it
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            connection = sqlite3.connect(path, timeout=5.0)
-            self.db = Database(connection, execute_plugins=False)
+            # Without a transaction of its own each statement is one: it is on disk when it returns.
+            self.conn = sqlite3.connect(path, timeout=5.0, isolation_level=None)
             with ExitStack() as on_error:
-                on_error.callback(connection.close)
-                connection.execute("PRAGMA journal_mode = WAL")
+                on_error.callback(self.conn.close)
+                self.conn.execute("PRAGMA journal_mode = WAL")
                 # Builds of SQLite differ in their default; an entered log must survive power loss.
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA foreign_keys = ON")
+                self.conn.execute("PRAGMA synchronous = FULL")
+                self.conn.execute("PRAGMA foreign_keys = ON")
+                self.conn.execute("PRAGMA recursive_triggers = ON")  # a row that is replaced goes
                 if check:
-                    _refuse_damage(connection)
-                if migrations.pending(self.db):
-                    migrations.apply(self.db)
+                    _refuse_damage(self.conn)
                 self.file_id: FileId | None = file_id_of(path)
+                if _is_behind(self.conn):
+                    self._bring_up_to_date()
                 on_error.pop_all()
+
+    @cached_property
+    def db(self) -> Database:
+        """The same connection for sqlite-utils."""
+        from sqlite_utils import Database  # noqa: PLC0415 - slow: it imports numpy if it can
+
+        return Database(self.conn, execute_plugins=False)
+
+    def _bring_up_to_date(self) -> None:
+        from petal_s3.outbox.schema import migrations  # noqa: PLC0415 - slow, once in a release
+
+        with self.write():
+            migrations.apply(self.db)
 
     def close(self) -> None:
         """Close the connection."""
-        self.db.close()
+        self.conn.close()
 
     @contextmanager
     def write(self) -> Iterator[None]:
         """All or nothing of what is done inside."""
         # IMMEDIATE: a read that turns into a write would fail at once against another writer.
         with self._there(), ExitStack() as on_error:
-            self.db.conn.execute("BEGIN IMMEDIATE")
-            on_error.callback(self.db.conn.rollback)
+            self.conn.execute("BEGIN IMMEDIATE")
+            on_error.callback(self.conn.rollback)
             yield
             on_error.pop_all()
-            self.db.conn.commit()
+            self.conn.commit()
 
     def change(self, statement: str, **values: Value) -> int:
         """Run a statement; return how many records it changed."""
         with self._there():
-            return int(self.db.execute(statement, values).rowcount)
+            return self.conn.execute(statement, values).rowcount
 
     def records(self, query: str, **values: Value) -> list[Record]:
         """All records that a query or a ``RETURNING`` statement yields."""
         with self._there():
-            return list(self.db.query(query, values))
+            found = self.conn.execute(query, values)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, record, strict=True)) for record in found]
 
     def record(self, query: str, **values: Value) -> Record:
         """The first record; there is one."""
@@ -102,6 +122,14 @@ class Sql:
                     code=GONE,
                 )
             yield
+
+
+def _is_behind(connection: sqlite3.Connection) -> bool:
+    table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+    if connection.execute(table).fetchone() is None:
+        return True
+    taken = "SELECT 1 FROM _sqlite_migrations WHERE migration_set = 'petal-s3-outbox' AND name = ?"
+    return connection.execute(taken, (NEWEST,)).fetchone() is None
 
 
 def _refuse_damage(connection: sqlite3.Connection) -> None:

@@ -43,7 +43,7 @@ class Outbox:
         self.now: Clock = clock.now
         """Seconds of the clock that cannot be set."""
         self.sql = Sql(path, check=check)
-        write_journal(self.sql.db.conn, self._server_s)
+        write_journal(self.sql.conn, self._server_s)
         self.boot_id = boot_id if boot_id is not None else clock.boot_id()
 
     def _server_s(self) -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
-from account import Account
+from account import Account, enforce_after
 from console import Console, Sea
 
 from petal_s3.demo.recorded_link import LinkThread
@@ -24,18 +26,23 @@ def console(tmp_path: Path) -> Iterator[Console]:
     made.clear()
 
 
-@pytest.fixture
-def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
-    """A link, a token service and a bucket, known at the console."""
+@pytest.fixture(scope="session")
+def _cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
     client = boto3.client(
         "s3",
-        endpoint_url=s3_server.url,
+        endpoint_url=_s3_server.url,
         region_name="us-east-1",
         aws_access_key_id="onlooker",
         aws_secret_access_key="opens-nothing",
     )
+    with contextlib.closing(client):
+        yield client
+
+
+@pytest.fixture
+def sea(console: Console, s3_server: EmbeddedS3, _cloud: Any) -> Iterator[Sea]:
+    """A link, a token service and a bucket, known at the console."""
     with (
-        contextlib.closing(client),
         LinkThread(s3_server.url) as link,
         in_thread(TokenService()) as tokens,
     ):
@@ -44,15 +51,26 @@ def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
             "PETAL_S3_SESSION_TOKEN_URL": tokens.url,
             "PETAL_S3_REQUEST_TIMEOUT": "10",
         }
-        yield Sea(link, client)
+        yield Sea(link, _cloud)
         console.clear()
 
 
+@pytest.fixture(scope="session")
+def _strict_server() -> Iterator[EmbeddedS3]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
+        server = start_s3()
+    with server:
+        yield server
+
+
 @pytest.fixture
-def account(console: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A server of its own that looks at signatures and policies, known at the console."""
-    monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
-    with start_s3() as server, contextlib.closing(Account(server)) as made:
+def account(console: Console, _strict_server: EmbeddedS3) -> Iterator[Account]:
+    """A server that looks at signatures and policies, known at the console; it knows nobody yet."""
+    server = _strict_server
+    enforce_after(server, math.inf)
+    server.reset()
+    with contextlib.closing(Account(server)) as made:
         server.create_bucket("logs")
         key, secret = made.key
         console.env |= {

@@ -23,6 +23,7 @@ from petal_s3.outbox import (
     requests,
     transitions,
 )
+from petal_s3.outbox.database import NEWEST
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.schema import migrations
 
@@ -219,6 +220,10 @@ STEPS = [
     "m013_gone",
     "m014_flight_names",
 ]
+
+
+def test_an_outbox_that_has_taken_the_newest_step_has_taken_all() -> None:
+    assert STEPS[-1] == NEWEST
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
