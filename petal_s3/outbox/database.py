@@ -35,6 +35,8 @@ NEWEST = "m014_flight_names"
 
 DAMAGED = "outbox_damaged"
 GONE = "outbox_gone"
+# FULL: builds differ in their default, and an entered log must survive power loss.
+_PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"
 _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 _LEAST_BYTES = 64 * 1024  # less than this does not hold a commit
 
@@ -51,15 +53,12 @@ class Sql:
         with storage_errors(path), in_turn(path.parent):
             with suppress(FileExistsError):  # SQLite alone would let every user read it
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            # Without a transaction of its own each statement is one: it is on disk when it returns.
+            # Each statement is a transaction, unless one is begun.
             self.conn = sqlite3.connect(path, timeout=5.0, isolation_level=None)
             with ExitStack() as on_error:
                 on_error.callback(self.conn.close)
-                self.conn.execute("PRAGMA journal_mode = WAL")
-                # Builds of SQLite differ in their default; an entered log must survive power loss.
-                self.conn.execute("PRAGMA synchronous = FULL")
-                self.conn.execute("PRAGMA foreign_keys = ON")
-                self.conn.execute("PRAGMA recursive_triggers = ON")  # a row that is replaced goes
+                for pragma in _PRAGMAS.split("; "):
+                    self.conn.execute(f"PRAGMA {pragma}")
                 if check:
                     _refuse_damage(self.conn)
                 self.file_id: FileId | None = file_id_of(path)
@@ -126,10 +125,9 @@ class Sql:
 
 def _is_behind(connection: sqlite3.Connection) -> bool:
     table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
-    if connection.execute(table).fetchone() is None:
-        return True
     taken = "SELECT 1 FROM _sqlite_migrations WHERE migration_set = 'petal-s3-outbox' AND name = ?"
-    return connection.execute(taken, (NEWEST,)).fetchone() is None
+    there = connection.execute(table).fetchone()
+    return there is None or connection.execute(taken, (NEWEST,)).fetchone() is None
 
 
 def _refuse_damage(connection: sqlite3.Connection) -> None:
