@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from account import Account, enforce_after
 from console import Console, Sea
 
+from petal_s3.client import S3Client
 from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
 from petal_s3.demo.tokens import TokenService
+from tests.support.cloud import onlooker
 
 
 @pytest.fixture
@@ -28,14 +29,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
 
 @pytest.fixture(scope="session")
 def _cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=_s3_server.url,
-        region_name="us-east-1",
-        aws_access_key_id="onlooker",
-        aws_secret_access_key="opens-nothing",
-    )
-    with contextlib.closing(client):
+    with contextlib.closing(onlooker(_s3_server.url)) as client:
         yield client
 
 
@@ -62,6 +56,13 @@ def _strict_server() -> Iterator[EmbeddedS3]:
         server = start_s3()
     with server:
         yield server
+
+
+@pytest.fixture
+def client(console: Console, sea: Sea) -> Iterator[S3Client]:
+    """A client in a script at the console."""
+    with console.client() as made:
+        yield made
 
 
 @pytest.fixture

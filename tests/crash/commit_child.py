@@ -30,7 +30,7 @@ async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     await service.open()
 
     def watch(outbox: Outbox) -> None:
-        conn = outbox.sql.db.conn
+        conn = outbox.sql.conn
         commits = 0
         wrote = False
 

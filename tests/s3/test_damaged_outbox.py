@@ -28,7 +28,7 @@ def damage(database: Path) -> None:
 def forget_pages(outbox: Outbox) -> None:
     """Have everything in the file, and nothing in memory: damage is met at the next look."""
     for pragma in ("wal_checkpoint(TRUNCATE)", "cache_size = 0", "shrink_memory"):
-        outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchall()
+        outbox.sql.conn.execute(f"PRAGMA {pragma}").fetchall()
 
 
 async def reopened(robot: Robot) -> Service:
@@ -121,7 +121,7 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(robot: R
 async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(robot: Robot) -> None:
     await robot.land()
     other = robot.service
-    assert await other.run(other.lock.take)
+    assert await other.files.run(other.lock.take)
     await other.outbox(forget_pages)
     damage(robot.database)
 

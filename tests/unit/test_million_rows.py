@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
+from outbox_work import statements, steps
 
 from petal_s3.outbox import (
     copies,
@@ -28,7 +29,8 @@ from petal_s3.outbox import (
 )
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
-from petal_s3.service.status import Report, Seen, summary
+from petal_s3.service.report import Report
+from petal_s3.service.status import Seen, summary
 
 MILLION = 1_000_000
 VERIFIED, QUEUED, DEAD, CANCELLED = 990_000, 9_000, 500, 500
@@ -71,34 +73,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
         conn.commit()
     with closing(Outbox(path, boot_id="boot-1")) as outbox:
         yield outbox
-
-
-def heard(outbox: Outbox, work: Callable[[], object]) -> list[str]:
-    """The statements that ``work`` runs, those of triggers too, as SQLite itself reports them."""
-    said: list[str] = []
-    outbox.sql.db.conn.set_trace_callback(said.append)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_trace_callback(None)
-    return [sql for sql in said if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE"))]
-
-
-def steps(outbox: Outbox, work: Callable[[], object]) -> int:
-    """How many steps of its virtual machine SQLite takes for ``work``."""
-    count = 0
-
-    def counted() -> int:
-        nonlocal count
-        count += 1
-        return 0
-
-    outbox.sql.db.conn.set_progress_handler(counted, 1)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_progress_handler(None, 1)
-    return count
 
 
 def one_log(box: Outbox) -> None:
@@ -176,8 +150,8 @@ _OF_FEW = ("claimable", "leftover", "copy", "kept_copy", "one_upload_per_key", "
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_question_reads_the_whole_table_or_sorts_it(crowd: Outbox, verb: str) -> None:
-    for sql in heard(crowd, lambda: VERBS[verb][0](crowd)):
-        for *_, step in crowd.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
+    for sql in statements(crowd, lambda: VERBS[verb][0](crowd)):
+        for *_, step in crowd.sql.conn.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
             assert "TEMP B-TREE" not in step, (sql, step)
             if step.startswith("SCAN log"):
                 assert step.split()[-1] in _OF_FEW, (sql, step)
@@ -205,7 +179,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
 
 def test_what_is_not_due_yet_is_hastened_and_nothing_else_touched(crowd: Outbox) -> None:
     waiting = "SELECT count(*) FROM log WHERE state = 'queued' AND due_at > 5"
-    conn = crowd.sql.db.conn
+    conn = crowd.sql.conn
     late = int(conn.execute(waiting).fetchone()[0])
     hastened: list[int] = []
     took = steps(crowd, lambda: hastened.append(requests.make_due(crowd, 5.0)))
@@ -232,7 +206,7 @@ def known_row(outbox: Outbox) -> Row:
 
 def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
     """The tally as it must be, read off every row."""
-    found = outbox.sql.db.conn.execute(
+    found = outbox.sql.conn.execute(
         "SELECT iif(state = 'dead' AND dismissed, 'dismissed', state) AS shown, count(*),"
         " sum(size - sent_bytes) FROM log GROUP BY shown"
     )
@@ -241,7 +215,7 @@ def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
 
 
 def tally(outbox: Outbox) -> dict[str, tuple[int, int]]:
-    found = outbox.sql.db.conn.execute("SELECT state, rows, unsent FROM tally")
+    found = outbox.sql.conn.execute("SELECT state, rows, unsent FROM tally")
     return {row[0]: tuple(row[1:]) for row in found}
 
 
@@ -251,9 +225,7 @@ def test_the_tally_of_a_million_is_right(crowd: Outbox) -> None:
     unsent, oldest = queries.backlog(crowd)
     assert unsent == sum(recounted(crowd)[state][1] for state in ("queued", "uploading"))
     assert oldest is not None
-    first = crowd.sql.db.conn.execute(
-        "SELECT min(id) FROM log WHERE state IN ('queued', 'uploading')"
-    )
+    first = crowd.sql.conn.execute("SELECT min(id) FROM log WHERE state IN ('queued', 'uploading')")
     assert oldest.id == first.fetchone()[0]
 
 
