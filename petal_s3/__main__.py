@@ -1,5 +1,5 @@
 """Let ``python -m petal_s3`` be the command ``petal-s3``."""
 
-from petal_s3.cli.main import main
+from petal_s3.cli.entry import main
 
 main()

@@ -19,9 +19,14 @@ _REAL_SERVER = re.compile("|".join(map(re.escape, KINDS)))
 
 
 class _OneServerOneWorker(LoadFileScheduling):
-    """Files go to the workers, but of real servers each goes to one with all its tests."""
+    """Files go to the workers, but of real servers each goes to one with all its tests.
+
+    A test that is long is given in shares, and each of them goes to whoever is free.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        if "[share " in nodeid:
+            return nodeid
         of_server = _REAL_SERVER.search(nodeid) if "/servers/" in nodeid else None
         return of_server[0] if of_server else str(super()._split_scope(nodeid))
 

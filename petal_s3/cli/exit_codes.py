@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from collections.abc import Callable, Coroutine
@@ -10,12 +9,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from petal_s3.core.settings_loading import load_settings
-from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
-from petal_s3.core.wrong_values import first_mistake
 from petal_s3.errors import (
     BadInput,
     ConfigError,
@@ -41,17 +36,31 @@ class Sentences(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            if isinstance(error.__cause__, ValidationError):
-                error.message = f"{first_mistake(error.__cause__)[1]}."
+            _say_mistake(error)
             raise
         except S3IntegrationError as error:
             complain_of(error)
             if for_programs:
                 print_json(as_json(error))
             if isinstance(error, ConfigError):
-                file = config_file() or f"no settings file ({CONFIG_FILE})"
-                complain(f"Settings come from the environment and {file}.")
+                _say_where_settings_are()
             raise typer.Exit(exit_code(error)) from None
+
+
+def _say_mistake(error: typer.BadParameter) -> None:
+    from pydantic import ValidationError  # noqa: PLC0415 - slow
+
+    from petal_s3.core.wrong_values import first_mistake  # noqa: PLC0415 - only for this
+
+    if isinstance(error.__cause__, ValidationError):
+        error.message = f"{first_mistake(error.__cause__)[1]}."
+
+
+def _say_where_settings_are() -> None:
+    from petal_s3.core.settings_yaml import CONFIG_FILE, config_file  # noqa: PLC0415 - slow
+
+    file = config_file() or f"no settings file ({CONFIG_FILE})"
+    complain(f"Settings come from the environment and {file}.")
 
 
 def exit_code(error: S3IntegrationError) -> int:
@@ -80,6 +89,7 @@ def print_json(found: Any, *, indent: int | None = 2) -> None:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end, or until a signal; then ``work`` is cancelled, and the outbox stays."""
+    import asyncio  # noqa: PLC0415 - slow
 
     async def stoppable() -> T:
         task = asyncio.current_task()
@@ -99,6 +109,7 @@ def with_service(
     work: Callable[[Service], Coroutine[Any, Any, T]], *, only_reads: bool = False
 ) -> T:
     """Do ``work`` with a service, whose outbox is open unless it only reads the bucket."""
+    from petal_s3.core.settings_loading import load_settings  # noqa: PLC0415 - slow
     from petal_s3.host.local_service import (  # noqa: PLC0415 - slow, and not for every command
         local_service,
     )

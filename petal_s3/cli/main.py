@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group
-from rich.live import Live
 
 from petal_s3 import __version__
 from petal_s3.cli import (
@@ -27,15 +25,10 @@ from petal_s3.cli import (
 )
 from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json, run
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core.packages import unfit
-from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
-from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX
-from petal_s3.host import install as host_files
-from petal_s3.host import settings_file
-from petal_s3.service.snapshot import hints, read_status
 
 if TYPE_CHECKING:
+    from petal_s3.core.settings import Settings
     from petal_s3.service.views.status import SnapshotView
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
@@ -68,7 +61,7 @@ app.command()(check_command.check)
 
 
 def main() -> None:
-    """Entry point of ``petal-s3``."""
+    """Run the command that was typed."""
     # What is logged is said again, and better, by the commands.
     logging.getLogger().addHandler(logging.NullHandler())
     app(prog_name="petal-s3")
@@ -130,6 +123,8 @@ def status(
 
 
 def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotView]:
+    from petal_s3.service.snapshot import read_status  # noqa: PLC0415 - slow
+
     yield read_status(settings, rows)
     while watch:
         time.sleep(_LOOK_S)
@@ -137,6 +132,12 @@ def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotVi
 
 
 def _show_status(settings: Settings, *, watch: bool) -> None:
+    from rich.console import Group  # noqa: PLC0415 - slow
+    from rich.live import Live  # noqa: PLC0415 - slow
+
+    from petal_s3.core.packages import unfit  # noqa: PLC0415 - slow
+    from petal_s3.service.snapshot import hints  # noqa: PLC0415 - slow
+
     wrong = unfit()
     notes = [*hints(settings), *([wrong.message] if wrong is not None else [])]
     console = screen.console()
@@ -208,6 +209,10 @@ def install(
     ] = False,
 ) -> None:
     """Load the petal at the host's next start, and give host and command line one outbox."""
+    from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX  # noqa: PLC0415 - slow
+    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
+    from petal_s3.host import settings_file  # noqa: PLC0415 - slow
+
     given, left_out = settings_file.given_now(os.environ, settings or [])
     named = os.environ.get(f"{PREFIX}CONFIG")
     file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
@@ -221,5 +226,7 @@ def install(
 @host.command()
 def remove(root: Root = None) -> None:
     """Take the petal out of the host again; settings and outbox stay."""
+    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
+
     for sentence in host_files.remove(host_files.find_root(root)):
         typer.echo(sentence)

@@ -181,11 +181,12 @@ class Carrier:
 
 async def _readable(sock: socket.socket) -> None:
     """Wait until there is something to read, without taking any of it."""
-    loop = asyncio.get_running_loop()
+    loop, number = asyncio.get_running_loop(), sock.fileno()
     ready = asyncio.Event()
-    loop.add_reader(sock, ready.set)
+    # By its number: a socket that is new to the loop is described in full, each time.
+    loop.add_reader(number, ready.set)
     try:
         await ready.wait()
     finally:
         if sock.fileno() >= 0:
-            loop.remove_reader(sock)
+            loop.remove_reader(number)

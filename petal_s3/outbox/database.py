@@ -12,15 +12,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from sqlite_utils import Database
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.forking import closed_by_forks, no_fork
-from petal_s3.outbox.schema import migrations
 from petal_s3.outbox.storage_errors import storage_errors
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 Record = Mapping[str, Any]
 """A record of a query, by column."""
@@ -32,6 +32,11 @@ FileId = tuple[int, int]
 """A file by device and inode."""
 
 GONE = "outbox_gone"
+NEWEST = "m014_flight_names"
+"""The last step of ``outbox.schema``; what has taken it needs none of that module."""
+
+# FULL: builds differ in their default, and an entered log must survive power loss.
+_PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"
 
 
 class Sql:
@@ -64,54 +69,61 @@ class Sql:
         closed_by_forks(self)
 
     def _connect(self, *, check: bool = False) -> None:
-        connection = connect(self.path, 5.0)
-        self.db = Database(connection, execute_plugins=False)
+        self.conn = connect(self.path, 5.0)
         with ExitStack() as on_error:
-            on_error.callback(connection.close)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # Builds of SQLite differ in their default; an entered log must survive power loss.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            on_error.callback(self.conn.close)
+            for pragma in _PRAGMAS.split("; "):
+                self.conn.execute(f"PRAGMA {pragma}")
             if check:
-                _refuse_damage(connection)
-            if migrations.pending(self.db):
-                migrations.apply(self.db)
-            self._prepare(connection)
+                _refuse_damage(self.conn)
+            if _is_behind(self.conn):
+                self._bring_up_to_date()
+            self._prepare(self.conn)
             on_error.pop_all()
+
+    @property
+    def db(self) -> Database:
+        """The connection of now for sqlite-utils."""
+        from sqlite_utils import Database  # noqa: PLC0415 - slow: it imports numpy if it can
+
+        return Database(self.conn, execute_plugins=False)
+
+    def _bring_up_to_date(self) -> None:
+        from petal_s3.outbox.schema import migrations  # noqa: PLC0415 - slow, once in a release
+
+        with _transaction(self.conn):
+            migrations.apply(self.db)
 
     def close(self) -> None:
         """Close the connection."""
         with no_fork():
-            self.db.close()
+            self.conn.close()
             self._closed_for_fork = False
 
     def before_fork(self) -> None:
         """Close the connection until its next use, unless it is closed for good."""
         with suppress(sqlite3.Error):
-            self._changes_before += self.db.conn.total_changes + 1
-            self.db.close()
+            self._changes_before += self.conn.total_changes + 1
+            self.conn.close()
             self._closed_for_fork = True
 
     @contextmanager
     def write(self) -> Iterator[None]:
         """All or nothing of what is done inside."""
-        # IMMEDIATE: a read that turns into a write would fail at once against another writer.
-        with self._there(), ExitStack() as on_error:
-            self.db.conn.execute("BEGIN IMMEDIATE")
-            on_error.callback(self.db.conn.rollback)
+        with self._there(), _transaction(self.conn):
             yield
-            on_error.pop_all()
-            self.db.conn.commit()
 
     def change(self, statement: str, **values: Value) -> int:
         """Run a statement; return how many records it changed."""
         with self._there():
-            return int(self.db.execute(statement, values).rowcount)
+            return self.conn.execute(statement, values).rowcount
 
     def records(self, query: str, **values: Value) -> list[Record]:
         """All records that a query or a ``RETURNING`` statement yields."""
         with self._there():
-            return list(self.db.query(query, values))
+            found = self.conn.execute(query, values)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, record, strict=True)) for record in found]
 
     def record(self, query: str, **values: Value) -> Record:
         """The first record; there is one."""
@@ -120,7 +132,7 @@ class Sql:
     def changes(self) -> int:
         """A number that grows whenever something was changed through this object."""
         with self._there():
-            return self._changes_before + self.db.conn.total_changes
+            return self._changes_before + self.conn.total_changes
 
     @contextmanager
     def _there(self) -> Iterator[None]:
@@ -142,11 +154,32 @@ class Sql:
 def connect(path: Path, patience_s: float) -> sqlite3.Connection:
     """A connection to the database at ``path``, which is never created.
 
-    It waits up to ``patience_s`` for the locks of others. Raises ``sqlite3.Error``.
+    It waits up to ``patience_s`` for the locks of others; each statement is a transaction, unless
+    one is begun. Raises ``sqlite3.Error``.
     """
     address = f"file:{quote(str(path.absolute()))}?mode=rw"
     # Whichever thread forks closes it; no two threads ever use it at once.
-    return sqlite3.connect(address, uri=True, timeout=patience_s, check_same_thread=False)
+    return sqlite3.connect(
+        address, uri=True, timeout=patience_s, check_same_thread=False, isolation_level=None
+    )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    # IMMEDIATE: a read that turns into a write would fail at once against another writer.
+    with ExitStack() as on_error:
+        connection.execute("BEGIN IMMEDIATE")
+        on_error.callback(connection.rollback)
+        yield
+        on_error.pop_all()
+        connection.commit()
+
+
+def _is_behind(connection: sqlite3.Connection) -> bool:
+    table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+    taken = "SELECT 1 FROM _sqlite_migrations WHERE migration_set = 'petal-s3-outbox' AND name = ?"
+    there = connection.execute(table).fetchone()
+    return there is None or connection.execute(taken, (NEWEST,)).fetchone() is None
 
 
 def _refuse_damage(connection: sqlite3.Connection) -> None:

@@ -37,7 +37,7 @@ def complete_listing(outbox: Outbox, found: Iterable[tuple[str, int, str]] = ())
     """Record the objects ``found``, ``(key, size, etag)``, and that the listing is complete."""
     with outbox.sql.write():
         _record(outbox, found)
-        conn = outbox.sql.db.conn
+        conn = outbox.sql.conn
         conn.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(_LISTING), _LISTING))
         conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
 
@@ -51,7 +51,7 @@ def record_page(
     """
     with outbox.sql.write():
         _record(outbox, found)
-        outbox.sql.db.conn.execute(
+        outbox.sql.conn.execute(
             "INSERT OR REPLACE INTO fact VALUES (?, ?)", (_LISTING + prefix, following)
         )
 
@@ -109,7 +109,7 @@ def remove(outbox: Outbox, key: str) -> None:
 
 
 def _record(outbox: Outbox, found: Iterable[tuple[str, int, str]]) -> None:
-    outbox.sql.db.conn.executemany(
+    outbox.sql.conn.executemany(
         "INSERT INTO remote (key, size, etag) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
         " size = excluded.size, etag = excluded.etag, part_size = NULL, crc32 = NULL"
         " WHERE (size, etag) != (excluded.size, excluded.etag)",

@@ -21,10 +21,22 @@ def deny(*actions: str) -> Json:
     return {"Effect": "Deny", "Action": list(actions), "Resource": "*"}
 
 
+def enforce_after(server: EmbeddedS3, requests: float) -> None:
+    """Signatures and policies count once ``requests`` more have come."""
+    request = urllib.request.Request(
+        f"{server.url}/moto-api/reset-auth",
+        data=str(requests).encode(),
+        method="POST",
+        headers={"Content-Type": "text/plain"},
+    )
+    urllib.request.urlopen(request, timeout=10).close()
+
+
 class Account:
     """A server that can be told to look at signatures and policies."""
 
     def __init__(self, server: EmbeddedS3) -> None:
+        self._server = server
         self.url = server.url
         self._clients: list[Any] = []
         self._iam = self._client("iam", "anybody", "anything")
@@ -67,13 +79,7 @@ class Account:
 
     def enforce(self) -> None:
         """From now on signatures and policies count."""
-        request = urllib.request.Request(
-            f"{self.url}/moto-api/reset-auth",
-            data=b"0",
-            method="POST",
-            headers={"Content-Type": "text/plain"},
-        )
-        urllib.request.urlopen(request, timeout=10).close()
+        enforce_after(self._server, 0)
 
     def close(self) -> None:
         for client in self._clients:

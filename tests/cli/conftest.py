@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from account import Account
+from account import Account, enforce_after
 from console import Console, Sea
 
 from petal_s3.client import S3Client
@@ -25,12 +27,16 @@ def console(tmp_path: Path) -> Iterator[Console]:
     made.clear()
 
 
+@pytest.fixture(scope="session")
+def _cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
+    with contextlib.closing(onlooker(_s3_server.url)) as client:
+        yield client
+
+
 @pytest.fixture
-def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
+def sea(console: Console, s3_server: EmbeddedS3, _cloud: Any) -> Iterator[Sea]:
     """A link, a token service and a bucket, known at the console."""
-    client = onlooker(s3_server.url)
     with (
-        contextlib.closing(client),
         LinkThread(s3_server.url) as link,
         in_thread(TokenService()) as tokens,
     ):
@@ -39,8 +45,17 @@ def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
             "PETAL_S3_SESSION_TOKEN_URL": tokens.url,
             "PETAL_S3_REQUEST_TIMEOUT": "10",
         }
-        yield Sea(link, client)
+        yield Sea(link, _cloud)
         console.clear()
+
+
+@pytest.fixture(scope="session")
+def _strict_server() -> Iterator[EmbeddedS3]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
+        server = start_s3()
+    with server:
+        yield server
 
 
 @pytest.fixture
@@ -51,10 +66,12 @@ def client(console: Console, sea: Sea) -> Iterator[S3Client]:
 
 
 @pytest.fixture
-def account(console: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A server of its own that looks at signatures and policies, known at the console."""
-    monkeypatch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
-    with start_s3() as server, contextlib.closing(Account(server)) as made:
+def account(console: Console, _strict_server: EmbeddedS3) -> Iterator[Account]:
+    """A server that looks at signatures and policies, known at the console; it knows nobody yet."""
+    server = _strict_server
+    enforce_after(server, math.inf)
+    server.reset()
+    with contextlib.closing(Account(server)) as made:
         server.create_bucket("logs")
         key, secret = made.key
         console.env |= {

@@ -48,6 +48,37 @@ def test_it_tells_its_version_however_it_is_started(console: Console) -> None:
     assert as_module.stdout == console.type("--version").out == f"petal-s3 {__version__}\n"
 
 
+IMPORTED = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+from petal_s3.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "without"),
+    [
+        (["--version"], {"typer", "pydantic", "asyncio", "sqlite3", "numpy"}),
+        (["status"], {"numpy", "sqlite_utils", "aiohttp", "botocore", "ruamel.yaml"}),
+    ],
+    ids=["version", "status"],
+)
+def test_a_command_imports_what_it_needs(
+    console: Console, words: list[str], without: set[str]
+) -> None:
+    with console.outbox():
+        pass  # that of an earlier start
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *words],
+        check=True,
+        env=console.environment({}),
+        capture_output=True,
+        text=True,
+    )
+    assert without & {*run.stderr.split()} == set()
+
+
 @pytest.mark.parametrize("words", [["stauts"], ["status", "--jsno"], ["enqueue"], []])
 def test_wrong_use_is_exit_code_2(console: Console, words: list[str]) -> None:
     assert console.type(*words).code == 2

@@ -30,19 +30,19 @@ async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     await service.open()
 
     def watch(outbox: Outbox) -> None:
-        conn = outbox.sql.db.conn
+        conn = outbox.sql.conn
         commits = 0
-        ends = ""
         wrote = False
 
         def count(statement: str) -> None:
-            nonlocal commits, ends, wrote
-            if not conn.in_transaction:
-                ends = "COMMIT" if statement.startswith("BEGIN") else "RELEASE"
-            elif statement.startswith(_WRITES):
-                # What the drain says for others it says whenever it comes to it.
-                wrote = wrote or "INTO drain" not in statement
-            elif statement.startswith(ends) and wrote:
+            nonlocal commits, wrote
+            if statement.startswith("BEGIN"):
+                wrote = False
+            # What the drain says for others it says whenever it comes to it.
+            elif statement.startswith(_WRITES) and "INTO drain" not in statement:
+                wrote = True
+            # A statement outside a transaction is one by itself.
+            if wrote and (statement.startswith("COMMIT") or not conn.in_transaction):
                 commits, wrote = commits + 1, False
                 if commits == dies_after:
                     os.kill(os.getpid(), signal.SIGKILL)

@@ -74,7 +74,7 @@ class Torn:
         shutil.copyfile(self._whole / "outbox.db", self._directory / "outbox.db")
         (self._directory / "outbox.db-wal").write_bytes(wal)
         with closing(Outbox(self._directory / "outbox.db", check=True)) as outbox:
-            outbox.sql.db.conn.execute("PRAGMA synchronous = OFF")  # nobody needs it afterwards
+            outbox.sql.conn.execute("PRAGMA synchronous = OFF")  # nobody needs it afterwards
             assert outbox.sql.records("PRAGMA integrity_check")[0]["integrity_check"] == "ok"
             assert sum(queries.counts(outbox).values()) == len(queries.rows(outbox))
             return list(queries.rows(outbox))

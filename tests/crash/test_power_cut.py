@@ -33,7 +33,7 @@ class Disk:
         self._last: list[bytes] = []
 
     async def watch(self, service: Service) -> None:
-        await service.outbox(lambda box: box.sql.db.conn.set_trace_callback(self._before))
+        await service.outbox(lambda box: box.sql.conn.set_trace_callback(self._before))
 
     def _before(self, _: str) -> None:
         held = [path.read_bytes() if path.exists() else b"" for path in self._paths()]

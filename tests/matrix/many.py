@@ -1,4 +1,4 @@
-"""Play many cases, in as many processes as there are cores."""
+"""Play many cases, in processes of their own."""
 
 from __future__ import annotations
 
@@ -45,10 +45,6 @@ def play(
 ) -> Iterator[Report]:
     """Reports as they come in."""
     work = partial(_in_short, part=part)
-    if workers == 1:
-        prepare()
-        yield from map(work, personalities)
-        return
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
         yield from pool.imap_unordered(work, personalities)

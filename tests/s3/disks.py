@@ -62,7 +62,7 @@ def remount(disk: Path, how: str) -> None:
 
 def weigh(outbox: Outbox) -> None:
     """From now on every change of a row needs a page that the database does not have yet."""
-    conn = outbox.sql.db.conn
+    conn = outbox.sql.conn
     conn.execute(f"CREATE TABLE IF NOT EXISTS {_BALLAST} (weight BLOB)")
     for table in ("log", "fact", "remote", "drain"):
         for change in ("INSERT", "UPDATE"):
@@ -74,14 +74,14 @@ def weigh(outbox: Outbox) -> None:
 
 def limit(outbox: Outbox) -> None:
     """No page more: SQLite itself says that the disk is full."""
-    pages = outbox.sql.db.conn.execute("PRAGMA page_count").fetchone()[0]
-    outbox.sql.db.conn.execute(f"PRAGMA max_page_count = {pages}")
+    pages = outbox.sql.conn.execute("PRAGMA page_count").fetchone()[0]
+    outbox.sql.conn.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def lift(outbox: Outbox) -> None:
-    outbox.sql.db.conn.execute("PRAGMA max_page_count = 1073741823")
+    outbox.sql.conn.execute("PRAGMA max_page_count = 1073741823")
 
 
 def empty_log(outbox: Outbox) -> None:
     """Let the next commit need room in the write-ahead log, too."""
-    outbox.sql.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    outbox.sql.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

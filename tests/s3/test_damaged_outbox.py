@@ -28,7 +28,7 @@ def damage(database: Path) -> None:
 def forget_pages(outbox: Outbox) -> None:
     """Have everything in the file, and nothing in memory: damage is met at the next look."""
     for pragma in ("wal_checkpoint(TRUNCATE)", "cache_size = 0", "shrink_memory"):
-        outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchall()
+        outbox.sql.conn.execute(f"PRAGMA {pragma}").fetchall()
 
 
 async def reopened(robot: Robot) -> Service:

@@ -295,13 +295,13 @@ async def test_a_disk_that_was_read_only_for_a_moment_costs_no_quarter_of_an_hou
     service = await robot.run(spread=0.0)
 
     async def write_protect(_: Request) -> None:
-        await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
+        await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = ON"))
 
     robot.fault("PutObject", write_protect)
     row = await robot.land()
     block = await until(lambda: service.drainer.block)
 
-    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
+    await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = OFF"))
     healed_at = time.monotonic()
     await robot.until_state(row, "verified")
 
@@ -319,10 +319,10 @@ async def test_a_disk_that_fails_just_when_the_link_is_back_does_not_end_the_dra
     row = await robot.land()
     await until(lambda: robot.sql("SELECT code FROM log") == [("offline",)])
 
-    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
+    await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = ON"))
     robot.link.forward()
     await until(lambda: service.drainer.block and service.drainer.block.code == "storage_full")
-    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
+    await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = OFF"))
     await service.drainer.pause.retry_now()
 
     robot.assert_sent_once(await robot.until_state(row, "verified"), robot.logs / "flight.ulg")

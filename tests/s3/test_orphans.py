@@ -964,13 +964,13 @@ async def test_an_id_that_cannot_be_written_down_is_aborted(robot: Robot) -> Non
     service = robot.service
 
     async def write_protect(_: Request) -> None:
-        await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = ON"))
+        await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = ON"))
 
     robot.fault("CreateMultipartUpload", write_protect)
     row = await robot.land(size=TWO_PARTS)
     with pytest.raises(LocalStorageError):
         await robot.step()
-    await service.outbox(lambda box: box.sql.db.conn.execute("PRAGMA query_only = OFF"))
+    await service.outbox(lambda box: box.sql.conn.execute("PRAGMA query_only = OFF"))
     none_is_left = robot.open_uploads()
     await robot.restart()
 

@@ -174,7 +174,7 @@ class Drone:
         return task.result()
 
     def _watch_statements(self, outbox: Outbox) -> None:
-        outbox.sql.db.conn.set_trace_callback(self._statement)
+        outbox.sql.conn.set_trace_callback(self._statement)
 
     def _statement(self, text: str) -> None:
         if self.kill_at_statement and not text.startswith(("SELECT", "PRAGMA")):
@@ -189,7 +189,7 @@ class Drone:
         self.full = full
         if self._service is None or self._service.outbox.opened is None:
             return
-        conn = self._service.outbox.opened.sql.db.conn
+        conn = self._service.outbox.opened.sql.conn
         pages = conn.execute("PRAGMA page_count").fetchone()[0] if full else _NO_LIMIT
         conn.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -230,7 +230,7 @@ class Drone:
     def version(self) -> tuple[int, int]:
         """Something else whenever the outbox has changed."""
         outbox = self._service.outbox.opened if self._service is not None else None
-        return self.kills, -1 if outbox is None else outbox.sql.db.conn.total_changes
+        return self.kills, -1 if outbox is None else outbox.sql.conn.total_changes
 
 
 @contextlib.contextmanager

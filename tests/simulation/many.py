@@ -1,4 +1,4 @@
-"""Run many simulations, in as many processes as there are cores."""
+"""Run many simulations, in processes of their own."""
 
 from __future__ import annotations
 
@@ -40,10 +40,6 @@ def prepare() -> None:
 def simulations(first: int, count: int, workers: int) -> Iterator[Report]:
     """Reports as they come in; each seed is one simulation, in whatever process it runs."""
     seeds = range(first, first + count)
-    if workers == 1:
-        prepare()
-        yield from map(_in_short, seeds)
-        return
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
         yield from pool.imap_unordered(_in_short, seeds)

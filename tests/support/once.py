@@ -1,9 +1,10 @@
-"""Clients are made thousands of times: what botocore finds out each time stays the same."""
+"""Clients and outboxes are made thousands of times: what is found out each time stays the same."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -12,6 +13,10 @@ import botocore.hooks
 import botocore.regions
 import botocore.session
 from aiobotocore.client import AioClientCreator
+from sqlite_utils import Database
+
+from petal_s3.outbox.database import Sql
+from petal_s3.outbox.schema import migrations
 
 _KEPT: dict[str, Any] = {}
 _create_loader = functools.cache(botocore.session.create_loader)
@@ -20,11 +25,15 @@ _find_alias = botocore.hooks.EventAliaser._alias_event_name
 _load_model = AioClientCreator._load_service_model
 _make_class = AioClientCreator._create_client_class
 _Provider = botocore.regions.EndpointProvider
+_bring_up_to_date = Sql._bring_up_to_date
 
 
 @contextlib.contextmanager
 def found_out_once() -> Iterator[None]:
-    """Keep descriptions, classes and rules for all clients; what is sent is the same."""
+    """Keep descriptions, classes and rules for all clients; what is sent is the same.
+
+    The tables of a new outbox are copied from one that has taken every step of the schema.
+    """
     creator = AioClientCreator
     with (
         mock.patch.object(botocore.session, "create_loader", _create_loader),
@@ -33,6 +42,7 @@ def found_out_once() -> Iterator[None]:
         mock.patch.object(creator, "_load_service_model", _model),
         mock.patch.object(creator, "_create_client_class", _class),
         mock.patch.object(botocore.regions, "EndpointProvider", _provider),
+        mock.patch.object(Sql, "_bring_up_to_date", _tables),
     ):
         yield
 
@@ -64,3 +74,17 @@ def _provider(**rules: Any) -> Any:
     if name not in _KEPT:
         _KEPT[name] = _Provider(**rules), rules
     return _KEPT[name][0]
+
+
+def _tables(self: Sql) -> None:
+    if self.conn.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        _bring_up_to_date(self)
+        return
+    _up_to_date().backup(self.conn)
+
+
+@functools.cache
+def _up_to_date() -> sqlite3.Connection:
+    made = sqlite3.connect(":memory:", check_same_thread=False)
+    migrations.apply(Database(made, execute_plugins=False))
+    return made

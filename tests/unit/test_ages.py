@@ -166,9 +166,9 @@ def test_what_is_kept_of_another_version_begins_anew(device: Device, text: str) 
 def test_it_is_written_down_seldom(device: Device) -> None:
     device.passes(0)
     device.passes(1)
-    before = device.outbox.sql.db.conn.total_changes
+    before = device.outbox.sql.conn.total_changes
     for _ in range(9):
         device.passes(60)
-    assert device.outbox.sql.db.conn.total_changes == before
+    assert device.outbox.sql.conn.total_changes == before
     device.passes(120)
-    assert device.outbox.sql.db.conn.total_changes > before
+    assert device.outbox.sql.conn.total_changes > before

@@ -151,7 +151,7 @@ _OF_FEW = ("claimable", "leftover", "copy", "kept_copy", "one_upload_per_key", "
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_question_reads_the_whole_table_or_sorts_it(crowd: Outbox, verb: str) -> None:
     for sql in statements(crowd, lambda: VERBS[verb][0](crowd)):
-        for *_, step in crowd.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
+        for *_, step in crowd.sql.conn.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
             assert "TEMP B-TREE" not in step, (sql, step)
             if step.startswith("SCAN log"):
                 assert step.split()[-1] in _OF_FEW, (sql, step)
@@ -179,7 +179,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
 
 def test_what_is_not_due_yet_is_hastened_and_nothing_else_touched(crowd: Outbox) -> None:
     waiting = "SELECT count(*) FROM log WHERE state = 'queued' AND due_at > 5"
-    conn = crowd.sql.db.conn
+    conn = crowd.sql.conn
     late = int(conn.execute(waiting).fetchone()[0])
     hastened: list[int] = []
     took = steps(crowd, lambda: hastened.append(requests.make_due(crowd, 5.0)))
@@ -206,7 +206,7 @@ def known_row(outbox: Outbox) -> Row:
 
 def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
     """The tally as it must be, read off every row."""
-    found = outbox.sql.db.conn.execute(
+    found = outbox.sql.conn.execute(
         "SELECT iif(state = 'dead' AND dismissed, 'dismissed', state) AS shown, count(*),"
         " sum(size - sent_bytes) FROM log GROUP BY shown"
     )
@@ -215,7 +215,7 @@ def recounted(outbox: Outbox) -> dict[str, tuple[int, int]]:
 
 
 def tally(outbox: Outbox) -> dict[str, tuple[int, int]]:
-    found = outbox.sql.db.conn.execute("SELECT state, rows, unsent FROM tally")
+    found = outbox.sql.conn.execute("SELECT state, rows, unsent FROM tally")
     return {row[0]: tuple(row[1:]) for row in found}
 
 
@@ -225,9 +225,7 @@ def test_the_tally_of_a_million_is_right(crowd: Outbox) -> None:
     unsent, oldest = queries.backlog(crowd)
     assert unsent == sum(recounted(crowd)[state][1] for state in ("queued", "uploading"))
     assert oldest is not None
-    first = crowd.sql.db.conn.execute(
-        "SELECT min(id) FROM log WHERE state IN ('queued', 'uploading')"
-    )
+    first = crowd.sql.conn.execute("SELECT min(id) FROM log WHERE state IN ('queued', 'uploading')")
     assert oldest.id == first.fetchone()[0]
 
 

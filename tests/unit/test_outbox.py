@@ -85,7 +85,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 def elsewhere(outbox: Outbox) -> Iterator[Outbox]:
     """Another process's view of the same outbox, which does not wait for locks."""
     other = Outbox(outbox.path, boot_id="boot-1")
-    other.sql.db.conn.execute("PRAGMA busy_timeout = 0")
+    other.sql.conn.execute("PRAGMA busy_timeout = 0")
     yield other
     other.close()
 
@@ -601,13 +601,13 @@ def test_no_worker_claims_a_row_while_a_person_decides_about_it(
             except LocalStorageError as error:
                 claims.append(error)
 
-    outbox.sql.db.conn.set_trace_callback(claim_in_between)
+    outbox.sql.conn.set_trace_callback(claim_in_between)
     decided = (
         requests.retry(outbox, row.id)
         if verb == "retry"
         else requests.cancel(outbox, row.id, "Not wanted.")
     )
-    outbox.sql.db.conn.set_trace_callback(None)
+    outbox.sql.conn.set_trace_callback(None)
     assert decided.state == ("queued" if verb == "retry" else "cancelled")
     assert {type(one) for one in claims} == {LocalStorageError}  # also within a trigger
 

@@ -23,6 +23,7 @@ from petal_s3.outbox import (
     requests,
     transitions,
 )
+from petal_s3.outbox.database import NEWEST
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.schema import migrations
 
@@ -165,7 +166,7 @@ def test_a_deleted_rows_number_is_never_given_again(
 def test_every_connection_is_durable(tmp_path: Path, pragma: str, value: object) -> None:
     for _ in range(2):  # the second opens what the first made
         outbox = Outbox(tmp_path / "outbox.db")
-        assert outbox.sql.db.conn.execute(f"PRAGMA {pragma}").fetchone()[0] == value
+        assert outbox.sql.conn.execute(f"PRAGMA {pragma}").fetchone()[0] == value
         outbox.close()
 
 
@@ -220,6 +221,10 @@ STEPS = [
     "m014_flight_names",
     "m015_received_by",
 ]
+
+
+def test_an_outbox_that_has_taken_the_newest_step_has_taken_all() -> None:
+    assert STEPS[-1] == NEWEST
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
@@ -334,12 +339,10 @@ def plainly(outbox: Outbox, caught: pytest.ExceptionInfo[LocalStorageError], why
 def test_whatever_sqlite_says_is_said_in_one_plain_sentence(outbox: Outbox, verb: str) -> None:
     row_in(outbox, "queued", "c.ulg")
     row_in(outbox, "uploading", "a.ulg")
-    outbox.sql.db.conn.set_progress_handler(
-        lambda: 1, 1
-    )  # SQLite itself breaks every statement off
+    outbox.sql.conn.set_progress_handler(lambda: 1, 1)  # SQLite itself breaks every statement off
     with pytest.raises(LocalStorageError) as caught:
         {**READS, **WRITES}[verb](outbox)
-    outbox.sql.db.conn.set_progress_handler(None, 1)
+    outbox.sql.conn.set_progress_handler(None, 1)
     plainly(outbox, caught, "SQLite failed")
     assert queries.counts(outbox)["uploading"] == 1
 
@@ -349,7 +352,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
     row_in(outbox, "queued", "c.ulg")
     row_in(outbox, "uploading", "a.ulg")
     # What a card that was remounted read-only makes SQLite say.
-    outbox.sql.db.conn.execute("PRAGMA query_only = ON")
+    outbox.sql.conn.execute("PRAGMA query_only = ON")
     with pytest.raises(LocalStorageError) as caught:
         WRITES[verb](outbox)
     plainly(outbox, caught, "it is read-only")
@@ -357,7 +360,7 @@ def test_a_read_only_outbox_can_still_be_read(outbox: Outbox, verb: str) -> None
 
 
 def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbox) -> None:
-    conn = outbox.sql.db.conn
+    conn = outbox.sql.conn
     pages = conn.execute("PRAGMA page_count").fetchone()[0]
     conn.execute(f"PRAGMA max_page_count = {pages}")
     big = entry(facts={"note": "x" * 100_000})
@@ -372,7 +375,7 @@ def test_a_full_disk_refuses_a_log_and_takes_it_when_there_is_room(outbox: Outbo
 def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
     outbox: Outbox, sql: sqlite3.Connection
 ) -> None:
-    outbox.sql.db.conn.execute("PRAGMA busy_timeout = 0")
+    outbox.sql.conn.execute("PRAGMA busy_timeout = 0")
     sql.execute("BEGIN IMMEDIATE")
     with pytest.raises(LocalStorageError) as caught:
         entering.enqueue(outbox, entry())

@@ -145,7 +145,7 @@ def test_a_person_and_a_worker_at_once_leave_a_row_that_makes_sense(tmp_path: Pa
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path_factory.mktemp("crowded") / "outbox.db", boot_id="boot-1")
-    conn = outbox.sql.db.conn
+    conn = outbox.sql.conn
     conn.execute("PRAGMA synchronous = OFF")
     conn.execute("BEGIN")
     conn.execute(
@@ -166,7 +166,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 def plan(outbox: Outbox, work: Callable[[], object]) -> list[str]:
     planned: list[str] = []
     for sql in statements(outbox, work):
-        found = outbox.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
+        found = outbox.sql.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
         planned += [str(step[3]) for step in found]
     return planned
 
@@ -245,9 +245,9 @@ def test_the_newest_of_a_hundred_thousand_goes_first(crowded: Outbox) -> None:
 
 
 def test_a_broken_statement_leaves_the_outbox_usable(crowded: Outbox) -> None:
-    crowded.sql.db.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
+    crowded.sql.conn.set_progress_handler(lambda: 1, 50)  # in the middle of it
     with pytest.raises(LocalStorageError):
         transitions.claim(crowded, 0.0, LEASE_S)
-    crowded.sql.db.conn.set_progress_handler(None, 1)
-    assert not crowded.sql.db.conn.in_transaction
+    crowded.sql.conn.set_progress_handler(None, 1)
+    assert not crowded.sql.conn.in_transaction
     assert transitions.claim(crowded, 0.0, LEASE_S) is not None
