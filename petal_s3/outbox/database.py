@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,12 @@ class Sql:
 
     def records(self, query: str, **values: Value) -> list[Record]:
         """All records that a query or a ``RETURNING`` statement yields."""
-        with self._there():
-            return list(self.db.query(query, values))
+        conn = self.db.conn
+        # `query` of sqlite-utils would read the statement, and set and release a savepoint.
+        with self._there(), nullcontext() if conn.in_transaction else conn:
+            found = self.db.execute(query, values)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, values, strict=True)) for values in found]
 
     def record(self, query: str, **values: Value) -> Record:
         """The first record; there is one."""

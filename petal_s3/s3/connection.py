@@ -11,6 +11,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+import aiobotocore
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
@@ -18,6 +19,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
 
+from petal_s3 import __version__
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
@@ -138,10 +140,11 @@ class Connection:
                 "credential_provider",
                 AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
             )
-        elif await session.get_credentials() is None:
-            raise NoCredentialsError  # a client without any would never look again
         else:
-            self._keys = await _keys_in_files()
+            found = await session.get_credentials()
+            if found is None:
+                raise NoCredentialsError  # a client without any would never look again
+            self._keys = await _of_files(found)
         client: S3Client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -176,6 +179,8 @@ class Connection:
 def _client_config(settings: S3Settings, style: AddressStyle) -> AioConfig:
     """One try per call, v4 signatures, checksums only from us."""
     return AioConfig(
+        # One that is given is not put together anew, twice a call.
+        user_agent=f"petal-s3/{__version__} aiobotocore/{aiobotocore.__version__}",
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=15,
@@ -219,9 +224,12 @@ async def _keys_in_files() -> ReadOnlyCredentials | None:
         found = await AioSession().get_credentials()
     except BotoCoreError:
         return None
-    if found is None or found.method not in _IN_FILES:
-        return None
-    return await found.get_frozen_credentials()
+    return None if found is None else await _of_files(found)
+
+
+async def _of_files(found: AioCredentials) -> ReadOnlyCredentials | None:
+    """The keys themselves, where they were found in a file."""
+    return await found.get_frozen_credentials() if found.method in _IN_FILES else None
 
 
 async def own_credentials() -> str:

@@ -89,7 +89,7 @@ class Service:
         self.overview = Overview(parts, self.drain, self.reporter)
         self.flight_gate = parts.flight_gate
         self._changes = parts.changes
-        self._changes.on_changed.append(self.reporter.publish)
+        self._changes.on_changed.append(self.reporter.publish_news)
         self._changes.on_settled.append(self._on_settled)
 
     # -- life
