@@ -121,13 +121,14 @@ def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
 def update_identity(outbox: Outbox, row: Row, identity: Identity) -> None:
     """Record that the file of a proven row has another time or inode, and the same bytes.
 
-    Every row that was proven of this file takes on the new identity, except where that has a row.
+    Every row that was proven of this file takes on the new identity, except where that has a row:
+    also one that missed an earlier change, as a row for another key waited alone at that time.
     """
     assert row.receipt is not None
     outbox.sql.change(
         "UPDATE OR IGNORE log INDEXED BY same_file SET dev = :dev, ino = :ino,"
         " mtime_ns = :mtime_ns, local = 'kept' WHERE path = :path AND size = :size"
-        " AND mtime_ns = :before AND state = 'verified' AND spooled = 0"
+        " AND (mtime_ns = :before OR local = 'kept') AND state = 'verified' AND spooled = 0"
         " AND json_extract(receipt, '$.checksum') = :checksum",
         **columns(identity),
         path=row.path,

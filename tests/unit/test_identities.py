@@ -72,6 +72,16 @@ def test_every_row_that_was_proven_of_a_file_takes_on_its_new_time(outbox: Outbo
     assert queries.without_row(outbox, [(row.path, MOVED)]) == []
 
 
+def test_a_row_that_missed_a_change_of_time_takes_on_the_next_one(outbox: Outbox) -> None:
+    row = row_in(outbox, "verified")
+    between = identity(3, mtime_ns=8)  # noticed while the row for another key waited
+    entering.enqueue(outbox, replace(entry(asked_key="k"), identity=between))
+    copy = transitions.verified(outbox, claim(outbox), replace(receipt(row), key="k"))
+    outbox.sql.change("UPDATE log SET local = 'kept'")
+    identities.update_identity(outbox, copy, MOVED)
+    assert [queries.get(outbox, one.id).identity for one in (row, copy)] == [MOVED, MOVED]
+
+
 def test_a_row_of_other_bytes_keeps_its_identity(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     entering.enqueue(outbox, entry(asked_key="k"))
