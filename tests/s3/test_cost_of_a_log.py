@@ -83,3 +83,20 @@ async def test_a_new_outbox_is_told_anew_how_things_are(robot: Robot) -> None:
     await robot.service.reporter.publish_news()
 
     assert robot.sql(said) == [(1,)]
+
+
+async def test_the_user_agent_is_one_short_text_that_names_us(robot: Robot) -> None:
+    row = await robot.land()
+    client = await robot.service.s3.server.calls.connection.open()
+    told: set[str] = set()
+
+    def look(request: Any, **_: object) -> None:
+        value = request.headers["User-Agent"]
+        told.add(value.decode() if isinstance(value, bytes) else value)
+
+    client.meta.events.register("before-send.s3", look)
+    await robot.finish(row)
+
+    assert len(told) == 1
+    names = [part.partition("/")[0] for part in told.pop().split()]
+    assert names == ["petal-s3", "aiobotocore", "botocore"]
