@@ -9,12 +9,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
-
 from petal_s3 import S3Client
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.service.service import Service
+from tests.support.cloud import onlooker
 
 from .robot import Robot, robot
 
@@ -63,13 +62,7 @@ def run(times: int = 500) -> list[str]:
 
 def _given(on: Robot) -> dict[str, Any]:
     """Settings, and an object; the link is left out: it would take turns with the client."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=on.s3.url,
-        region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="y",
-    )
+    client = onlooker(on.s3.url)
     client.put_object(Bucket="logs", Key=_KEY, Body=bytes(100_000))
     client.close()
     named = on.settings(PETAL_S3_ENDPOINT_URL=on.s3.url)

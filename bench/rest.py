@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import boto3  # type: ignore[import-untyped]
-
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.services import in_thread
 from petal_s3.host.proxy import S3BucketProxy
+from tests.support.cloud import onlooker
 from tests.support.mind import Many
 from tests.support.server import FaultServer
 
@@ -44,13 +43,7 @@ def run(times: int = 400) -> list[str]:
 
 
 def _overhead(on: Robot, times: int) -> list[str]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=on.s3.url,
-        region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="y",
-    )
+    client = onlooker(on.s3.url)
     client.put_object(Bucket="logs", Key=_KEY, Body=bytes(1000))
     client.close()
     direct = {"PETAL_S3_ENDPOINT_URL": on.s3.url}  # the link would take turns with the client

@@ -93,11 +93,17 @@ class S3IntegrationError(Exception):
         code: str | None = None,
         status: int | None = None,
         retry_after_s: float | None = None,
+        peer: tuple[str, int] | None = None,
     ) -> None:
-        """Keep the sentence; ``code`` and ``status`` replace those of the class."""
+        """Keep the sentence; ``code`` and ``status`` replace those of the class.
+
+        ``peer`` is the ``(host, port)`` that could not be reached: a bare TCP connect to it tells
+        when the link is back.
+        """
         self.message = plain(message)  # it is logged and printed; a file may be called anything
         super().__init__(self.message)
         self.retry_after_s = retry_after_s
+        self.peer = peer
         if code is not None:
             self.code = code
         if status is not None:
@@ -121,25 +127,10 @@ class Transient(S3IntegrationError):
 
 
 class Offline(Transient):
-    """No usable answer came back.
-
-    ``peer`` is the ``(host, port)`` that could not be reached: a bare TCP connect to it
-    tells when the link is back.
-    """
+    """No usable answer came back."""
 
     code = "offline"
     blocks_drain = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        peer: tuple[str, int] | None = None,
-        code: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, code=code, retry_after_s=retry_after_s)
-        self.peer = peer
 
 
 class NotS3(Offline):
@@ -212,24 +203,10 @@ class LocalStorageError(Transient):
 
 
 class S3CredentialsError(Transient):
-    """There are no valid session credentials.
-
-    ``peer`` as in :class:`Offline`.
-    """
+    """There are no valid session credentials."""
 
     code = "credentials"
     blocks_drain = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        peer: tuple[str, int] | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, code=code, retry_after_s=retry_after_s)
-        self.peer = peer
 
 
 class S3BucketError(Transient):

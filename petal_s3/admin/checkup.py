@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pwd
-import stat
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 from petal_s3.admin.finding import Finding, trouble
+from petal_s3.admin.local_checks import LOCAL_CHECKS, findings_of
 from petal_s3.admin.permission_checks import CHECKS, try_all
-from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core import clock
-from petal_s3.core.settings import MIB, Settings
-from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
-from petal_s3.errors import LocalStorageError, S3CredentialsError, S3IntegrationError, plain
-from petal_s3.intake.log_directories import LogDirectory, find_named, log_directories, look_through
+from petal_s3.core.settings import Settings
+from petal_s3.errors import S3CredentialsError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.outbox.database import no_room
 from petal_s3.s3.client import S3
 from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
-from petal_s3.service import no_login
-from petal_s3.service.snapshot import left_in, read_status
 
-_LITTLE_BYTES = 100 * MIB
 _SKEW_S = 15 * 60.0
 
 
@@ -35,8 +25,8 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
 
     Raises nothing but cancellation.
     """
-    for local in (_configuration, _state_directory, _log_directories, _outbox, _rest):
-        for finding in await asyncio.to_thread(_careful, local, settings, ownership):
+    for local in LOCAL_CHECKS:
+        for finding in await asyncio.to_thread(findings_of, local, settings, ownership):
             yield finding
     async with contextlib.AsyncExitStack() as stack:
         tokens = token_service(settings)
@@ -60,164 +50,6 @@ async def checkup(settings: Settings, ownership: KeyOwnership) -> AsyncIterator[
             yield finding
             if finding.check == "bucket":
                 yield _clock(s3.clock.offset_s)
-
-
-Local = Callable[[Settings, KeyOwnership], Iterator[Finding]]
-
-
-def _careful(check: Local, settings: Settings, ownership: KeyOwnership) -> list[Finding]:
-    try:
-        return list(check(settings, ownership))
-    except LocalStorageError as error:
-        return [trouble(check.__name__.strip("_").replace("_", " "), error)]
-
-
-# -- on this machine; blocking
-
-
-def _configuration(settings: Settings, ownership: KeyOwnership) -> Iterator[Finding]:
-    file = config_file() or f"the environment alone ({CONFIG_FILE} is not there)"
-    yield Finding(
-        "configuration",
-        "ok",
-        f"from {file}: bucket {settings.bucket_name}, machine {ownership.machine_ids[0]},"
-        f" logs go to {ownership.machine_prefix}",
-    )
-
-
-def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    check, directory = "state directory", settings.state_dir
-    try:
-        found = directory.lstat()
-    except FileNotFoundError:
-        yield _to_be_made(check, directory)
-        return
-    except OSError as error:
-        yield Finding(
-            check,
-            "failed",
-            f"{directory} cannot be looked at ({error.strerror})",
-            "Run this as the user who owns it, or set PETAL_S3_STATE_DIR.",
-        )
-        return
-    if not stat.S_ISDIR(found.st_mode):
-        yield Finding(check, "failed", f"{directory} is not a directory", "Set PETAL_S3_STATE_DIR.")
-    elif not _ours(found.st_uid) or not os.access(directory, os.W_OK | os.X_OK):
-        yield Finding(
-            check,
-            "failed",
-            f"{directory} belongs to {_name(found.st_uid)}, and we are {_name(os.geteuid())}",
-            f"Run this as {_name(found.st_uid)}, or set PETAL_S3_STATE_DIR.",
-        )
-    else:
-        yield _room(check, directory)
-
-
-def _to_be_made(check: str, directory: Path) -> Finding:
-    nearest = next(place for place in directory.parents if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(
-            check,
-            "failed",
-            f"{directory} is not there, and this user cannot make it in {nearest}",
-            "Set PETAL_S3_STATE_DIR to a directory that can be written.",
-        )
-    return Finding(check, "ok", f"{directory} is not there yet; it is made when it is needed")
-
-
-def _room(check: str, directory: Path) -> Finding:
-    full = no_room(directory)
-    if full:
-        return Finding(check, "failed", full, "Without it nothing new is accepted.")
-    free = free_bytes(directory)
-    found = f"{directory} can be written, {free // MIB} MiB are free"
-    if free < _LITTLE_BYTES:
-        return Finding(check, "warning", found, "Free some space: logs are kept here on their way.")
-    return Finding(check, "ok", found)
-
-
-def _ours(uid: int) -> bool:
-    return os.geteuid() in {0, uid}
-
-
-def _name(uid: int) -> str:
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return f"user {uid}"
-
-
-def _log_directories(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    check = "log directories"
-    if not settings.log_dirs:
-        yield Finding(check, "warning", "there are none", "Set PETAL_S3_LOG_DIRS.")
-    for place in log_directories(settings):
-        yield _log_directory(check, place)
-    tops = {os.path.realpath(directory) for directory in settings.directories}
-    lies = look_through(settings)
-    for advice in left_in(lies):
-        yield Finding(check, "warning", advice)
-    for folder, why in sorted(lies.unread.items()):
-        if folder not in tops:
-            yield _cannot_be_read(check, folder, why)
-
-
-def _log_directory(check: str, place: LogDirectory) -> Finding:
-    directory = place.directory
-    named = "sources" if place.template else "PETAL_S3_LOG_DIRS"
-    try:
-        os.scandir(directory).close()
-    except FileNotFoundError:
-        advice = f"Make it, or set {named}: until then no log is found there."
-        return Finding(check, "warning", f"{directory} is not there", advice)
-    except NotADirectoryError:
-        return Finding(check, "failed", f"{directory} is no directory", f"Set {named}.")
-    except OSError as error:
-        return _cannot_be_read(check, str(directory), str(error.strerror))
-    number = len(find_named([directory], place.kinds))
-    return Finding(check, "ok", f"{directory} holds {number} logs")
-
-
-def _cannot_be_read(check: str, folder: str, why: str) -> Finding:
-    found = f"{plain(folder)} cannot be read ({why}): logs in it are not seen"
-    return Finding(check, "failed", found, "Let this user read it.")
-
-
-def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
-    """Open it as ``status`` does: nothing is created, and a draining process is not disturbed."""
-    path = settings.outbox_path
-    try:
-        exists = path.is_file()
-    except OSError as error:
-        yield Finding("outbox", "failed", f"{path} cannot be looked at ({error.strerror})")
-        return
-    if not exists:
-        yield Finding("outbox", "ok", f"{path} is not there yet; the first log makes it")
-        return
-    seen = read_status(settings, 0)
-    told = ", ".join(f"{number} {state}" for state, number in seen.counts.items() if number)
-    found = f"{path} opens: {told or 'no log has been found yet'}"
-    if seen.drained_by is None:
-        advice = "Start the host, or run petal-s3 serve or petal-s3 drain."
-        yield Finding("outbox", "warning", f"{found}; no process drains it", advice)
-    else:
-        yield Finding("outbox", "ok", f"{found}; process {seen.drained_by} drains it")
-
-
-def _rest(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
-    """What the REST interface gives to whoever reaches its port, in the host above all."""
-    told = no_login.advice(settings)
-    if not told:
-        found = "asks for the token; the host itself has no login: its /test/bucket/ is open"
-        yield Finding("REST", "ok", found)
-        return
-    found, _, advice = told[0].partition(". ")
-    in_host = False
-    with contextlib.suppress(OSError, LocalStorageError):  # said by the check of the outbox
-        in_host = told[0] in read_status(settings, 0).advice
-    yield Finding("REST", "warning" if in_host else "ok", found, advice if in_host else "")
-
-
-# -- beyond
 
 
 async def _credentials(tokens: TokenService | None) -> Finding:

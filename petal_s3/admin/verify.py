@@ -123,7 +123,9 @@ async def _compared_with_disk(
 ) -> Compared:
     found = Compared(row.key, row_id=row.id)
     try:
-        source = await service.run(lambda: SourceFile(Path(row.path), row.identity, real=True))
+        source = await service.files.run(
+            lambda: SourceFile(Path(row.path), row.identity, real=True)
+        )
     except SourceGone:
         return found  # retention deleted it, with the proof
     except SourceChanged:
@@ -152,7 +154,7 @@ async def _with_file(
     service: Service, info: ObjectInfo, receipt: Receipt, source: SourceFile
 ) -> str:
     """Read the file and say how the object, which its receipt still fits, differs from it."""
-    expected = service.bytes_of(source.fd, source.size)
+    expected = service.files.bytes_of(source.fd, source.size)
     same = f"crc32:{await expected.crc32()}" == receipt.checksum
     judgement = await judge(info, expected, service.s3.capabilities, presume=True)
     source.check()

@@ -14,8 +14,8 @@ from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import HOLDS
+from petal_s3.service.report import read_report
 from petal_s3.service.service import Service
-from petal_s3.service.status import read_report
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import StatusView
 from petal_s3.service.views.view import RowState
@@ -105,8 +105,8 @@ class _Watch:
         service = self._service
         if service.lock.held:
             return
-        if not await service.run(service.lock.take):
-            holder = await service.run(service.lock.holder)
+        if not await service.files.run(service.lock.take):
+            holder = await service.files.run(service.lock.holder)
             if holder is not None and holder != self._told:
                 self._told = holder
                 self._screen.say(f"Process {holder or '?'} drains this outbox; watching it.")

@@ -7,7 +7,6 @@ import enum
 import socket
 import threading
 from collections import deque
-from types import TracebackType
 from typing import NamedTuple
 
 from pymavlink.dialects.v20 import all as mavlink
@@ -132,12 +131,7 @@ class Flight:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

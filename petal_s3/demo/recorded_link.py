@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from types import TracebackType
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.demo.ledger import Ledger
@@ -84,11 +83,6 @@ class LinkThread:
         self._thread.run(self.link.start())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.run(self.link.stop())
         self._thread.close()

@@ -11,7 +11,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from petal_s3.core.loop_thread import LoopThread
@@ -51,12 +50,7 @@ class EmbeddedS3:
     def __enter__(self) -> EmbeddedS3:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

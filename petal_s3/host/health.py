@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from petal_s3.core import clock
 from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.service.service import Service
+
+
+def probe_thread() -> ThreadPoolExecutor:
+    """Where the probe calls the client: it must not wait behind a transfer."""
+    return ThreadPoolExecutor(1, thread_name_prefix="petal-s3-health")
 
 
 class HealthClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import BinaryIO, cast
 
 from petal_s3.core.kinds import ALL_KINDS
@@ -143,15 +144,19 @@ def receive_from(
     it is left.
     """
     incoming = asked(thread, _Incoming.begin(opened, filename, key), S3UploadError)
-    try:
+    with ExitStack() as on_error:
+        on_error.callback(_give_up, thread, incoming)
         for piece in _pieces(chunks):
             if not asked(thread, incoming.put(piece)):
                 break
-        return asked(thread, incoming.end(), S3UploadError)
-    except BaseException:
-        if thread.is_alive:
-            thread.run(incoming.give_up())
-        raise
+        row = asked(thread, incoming.end(), S3UploadError)
+        on_error.pop_all()
+    return row
+
+
+def _give_up(thread: LoopThread, incoming: _Incoming) -> None:
+    if thread.is_alive:
+        thread.run(incoming.give_up())
 
 
 def _pieces(chunks: Iterable[bytes] | BinaryIO) -> Iterator[bytes]:

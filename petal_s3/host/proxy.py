@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,7 @@ class S3BucketProxy:
         self.sessions = SessionsProxy(self)
         self._uploads = AwaitedUploads(service)
         self._loop: asyncio.AbstractEventLoop | None = None
-        # For the host's health probe alone: it must not wait behind a transfer.
-        self._exe = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="petal-s3-health")
+        self._exe = health.probe_thread()
 
     # -- starting and stopping
 

@@ -15,13 +15,13 @@ from petal_s3.errors import (
     BadInput,
     Conflict,
     S3FileNotFoundError,
-    Throttled,
 )
 from petal_s3.objects.abort import abort_unowned
 from petal_s3.objects.copy import MAX_COPY_BYTES, Copier, is_own_copy, move_marks, was_moved_from
 from petal_s3.objects.download import download, last_byte, reading
 from petal_s3.objects.listing import PAGE, listed
 from petal_s3.objects.ownership import KeyOwnership
+from petal_s3.objects.readers import Readers
 from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import presign
@@ -29,7 +29,6 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page, Presigned
 
 MAX_RANGE_BYTES = 64 * 1024 * 1024
-MOST_READERS = 4  # at once; connections are left for what has to be sent
 
 
 class Closes(Protocol):
@@ -43,8 +42,7 @@ class Objects:
     """The bucket as this machine may see it: any other key is refused before signing.
 
     A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
-    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break; ``patience_s``: how long
-    a reader waits for one of those before it.
+    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break.
     """
 
     def __init__(
@@ -55,17 +53,15 @@ class Objects:
         *,
         copy_limit: int = MAX_COPY_BYTES,
         spread: Callable[[], float] = random.random,
-        patience_s: float = 10.0,
     ) -> None:
         self.copier = Copier(s3, copy_limit)
         self._s3 = s3
         self._outbox = outbox
         self._ownership = ownership
         self.spread = spread
-        self.patience_s = patience_s
+        self.readers = Readers()
         self.at_end: weakref.WeakSet[Closes] = weakref.WeakSet()
         """What is still read when the service stops, and is closed then."""
-        self._readers = asyncio.Semaphore(MOST_READERS)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def own(self, key: str) -> str:
@@ -123,7 +119,7 @@ class Objects:
         a file that is there is replaced; else :class:`Conflict` is raised.
         """
         info = await self.head(key)
-        async with self.reader():
+        async with self.readers.one():
             proof = await download(
                 self._s3, info, target, self.spread, on_progress, replace=replace
             )
@@ -140,26 +136,8 @@ class Objects:
         opened = reading(
             self._s3, self.own(key), first=first, last=last, etag=etag, spread=self.spread
         )
-        async with self.reader(), opened as found:
+        async with self.readers.one(), opened as found:
             yield found
-
-    @contextlib.asynccontextmanager
-    async def reader(self) -> AsyncIterator[None]:
-        """One of the few readers there may be at once; raises :class:`Throttled` when none ends.
-
-        Slow readers must not hold every connection that logs are sent over.
-        """
-        try:
-            await asyncio.wait_for(self._readers.acquire(), self.patience_s)
-        except asyncio.TimeoutError:
-            raise Throttled(
-                f"{MOST_READERS} objects are read already: try again when one has ended.",
-                code="too_many",
-            ) from None
-        try:
-            yield
-        finally:
-            self._readers.release()
 
     async def range(self, key: str, first: int, last: int) -> bytes:
         """The bytes ``first``..``last`` of an object, both included.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from types import TracebackType
 
 from petal_s3.objects.objects import Objects
 from petal_s3.s3.responses import ObjectInfo
@@ -64,10 +63,5 @@ class StreamingBody:
     async def __aenter__(self) -> StreamingBody:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

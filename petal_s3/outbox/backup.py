@@ -11,11 +11,12 @@ import os
 import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
-from urllib.parse import quote
 
 from petal_s3.core.files import SAFE_FLAGS, sync
 from petal_s3.errors import BadInput, Conflict, LocalStorageError, S3FileNotFoundError, plain
-from petal_s3.outbox.database import no_room, storage_errors
+from petal_s3.outbox.database import connect
+from petal_s3.outbox.forking import no_fork
+from petal_s3.outbox.storage_errors import no_room, storage_errors
 
 _PATIENCE_S = 30.0
 
@@ -60,8 +61,7 @@ def _create(target: Path) -> None:
 
 def _vacuum(path: Path, target: Path) -> None:
     # Not created where it went meanwhile; and never migrated: it is another process's.
-    address = f"file:{quote(str(path.absolute()))}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as source:
+    with no_fork(), closing(connect(path, _PATIENCE_S)) as source:
         try:
             source.execute("VACUUM INTO ?", (os.fspath(target.absolute()),))
         except sqlite3.OperationalError as error:

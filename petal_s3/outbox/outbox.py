@@ -42,8 +42,7 @@ class Outbox:
         """S3's time in seconds since 1970; none while it is not known."""
         self.now: Clock = clock.now
         """Seconds of the clock that cannot be set."""
-        self.sql = Sql(path, check=check)
-        write_journal(self.sql.db.conn, self._server_s)
+        self.sql = Sql(path, check=check, prepare=lambda made: write_journal(made, self._server_s))
         self.boot_id = boot_id if boot_id is not None else clock.boot_id()
 
     def _server_s(self) -> int | None:

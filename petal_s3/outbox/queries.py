@@ -233,7 +233,7 @@ def backlog(outbox: Outbox) -> tuple[int, Row | None]:
 
 def changes(outbox: Outbox) -> int:
     """A number that changes when this process has written."""
-    return outbox.sql.db.conn.total_changes
+    return outbox.sql.changes()
 
 
 def version(outbox: Outbox) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from petal_s3.core.files import SAFE_FLAGS, create_private
 from petal_s3.errors import LocalStorageError
+from petal_s3.outbox.forking import left_to_parent, no_fork
 
 _FILES = ("outbox.db", "outbox.db-wal", "outbox.db-shm", "drain.lock")
 
@@ -66,6 +67,7 @@ class DrainLock:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "drain.lock"
         self._fd: int | None = None
+        left_to_parent(self)
 
     @property
     def held(self) -> bool:
@@ -77,8 +79,10 @@ class DrainLock:
 
         Raises :class:`LocalStorageError` when the file of the lock cannot be opened.
         """
-        if self._fd is not None:
-            return True
+        with no_fork():
+            return self._fd is not None or self._taken()
+
+    def _taken(self) -> bool:
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
         except OSError as error:
@@ -109,13 +113,24 @@ class DrainLock:
         """Release the lock."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was just forked holds a copy of it
+            # A child that was made without a word to Python may hold a copy of it.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def in_child(self) -> None:
+        """Close the child's copy: with it the lock would outlive the process that holds it."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
             os.close(fd)
 
     def holder(self) -> int | None:
         """The id of the process that drains now (0 if unknown); none when no process does."""
         if self._fd is not None:
             return os.getpid()
+        with no_fork():  # a child would hold what is tried here
+            return self._other_holder()
+
+    def _other_holder(self) -> int | None:
         try:
             fd = os.open(self._path, os.O_RDONLY | SAFE_FLAGS)
         except OSError:

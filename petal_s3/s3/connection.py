@@ -41,6 +41,7 @@ _CHATTY = ("botocore", "aiobotocore", "urllib3")
 for _chatty in _CHATTY:
     logging.getLogger(_chatty).setLevel(logging.INFO)
 
+_USER_AGENT = f"petal-s3/{__version__} aiobotocore/{aiobotocore.__version__}"
 _PROBE_S = 3.0
 _AWS = "https://s3.amazonaws.com"
 _IN_FILES = {"shared-credentials-file", "config-file"}
@@ -177,10 +178,9 @@ class Connection:
 
 
 def _client_config(settings: S3Settings, style: AddressStyle) -> AioConfig:
-    """One try per call, v4 signatures, checksums only from us."""
+    """One try per call, v4 signatures, checksums only from us; a user agent that is ready."""
     return AioConfig(
-        # One that is given is not put together anew, twice a call.
-        user_agent=f"petal-s3/{__version__} aiobotocore/{aiobotocore.__version__}",
+        user_agent=_USER_AGENT,
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=15,
@@ -220,11 +220,10 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
 
 async def _keys_in_files() -> ReadOnlyCredentials | None:
     """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
-    try:
+    with contextlib.suppress(BotoCoreError):
         found = await AioSession().get_credentials()
-    except BotoCoreError:
-        return None
-    return None if found is None else await _of_files(found)
+        return None if found is None else await _of_files(found)
+    return None
 
 
 async def _of_files(found: AioCredentials) -> ReadOnlyCredentials | None:

@@ -20,6 +20,7 @@ from petal_s3.errors import ConfigError
 from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.watcher import Watcher
+from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.objects import Objects
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.outbox.capabilities import bucket_name_of
@@ -51,6 +52,10 @@ class Files:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in one of the threads."""
         return await run_in(self.threads, work, *args, **kwargs)
+
+    def bytes_of(self, fd: int, size: int) -> FileBytes:
+        """The bytes of an open file, to be compared with an object."""
+        return FileBytes(fd, size, self.threads)
 
 
 @dataclass(frozen=True)

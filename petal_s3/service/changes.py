@@ -35,6 +35,11 @@ class Changes:
         """From now on :meth:`wait` waits for a new change."""
         self._event.clear()
 
+    async def next(self, at_most_s: float) -> None:
+        """Wait until something has changed since the last call, or for so many seconds."""
+        await self.wait(at_most_s)
+        self.clear()
+
     async def wait(self, at_most_s: float) -> None:
         """Wait until something changes, or for so many seconds."""
         with contextlib.suppress(asyncio.TimeoutError):

@@ -12,8 +12,8 @@ from petal_s3.core.tasks import cancel_and_wait, to_end
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import transitions
-from petal_s3.outbox.database import DAMAGED
 from petal_s3.outbox.state_dir import prepare
+from petal_s3.outbox.storage_errors import DAMAGED
 from petal_s3.service.assembly import Parts
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.said_flight import SaidFlight

@@ -13,8 +13,9 @@ from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
+from petal_s3.service.report import read_report
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import Seen, read_report, row_reason, sent_bytes, summary
+from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
 from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
 from petal_s3.service.views.status import LandedView, StatusView

@@ -12,7 +12,7 @@ from petal_s3.outbox import drain_status
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.service.assembly import Parts
 from petal_s3.service.rate import Rate
-from petal_s3.service.status import NO_REPORT, Report, read_report
+from petal_s3.service.report import NO_REPORT, Report, read_report
 from petal_s3.service.views.view import Credentials
 
 _REFUSED = {"token_service_refused", "credentials_refused"}

@@ -49,7 +49,7 @@ async def resend(service: Service, row_id: int) -> Row:
     await service.outbox(requests.note_object, row, NOT_THERE if there is None else OTHER)
     source = await _source(service, row)
     try:
-        expected = service.bytes_of(source.fd, source.size)
+        expected = service.files.bytes_of(source.fd, source.size)
         known = (row.part_size, service.settings.part_size)
         await _check_file(service, row, source, expected, known)
         if there is not None:
@@ -74,7 +74,7 @@ def _holds(row: Row) -> Conflict:
 async def _source(service: Service, row: Row) -> SourceFile:
     """The file of a proven row, open; raises :class:`Conflict` where it is gone."""
     try:
-        return await service.run(_opened, row)
+        return await service.files.run(_opened, row)
     except Conflict as error:
         if row.spooled and error.code == GONE:
             await service.outbox(requests.lose_copy, row)
@@ -125,7 +125,7 @@ async def _check_file(
     if same and (source.identity.mtime_ns == row.mtime_ns):
         same = f"crc32:{await expected.crc32()}" == receipt.checksum
     elif same:  # touched, or on another mount: then a checksum of 32 bits does not tell enough
-        same = await service.run(holds, source.fd, receipt, part_sizes)
+        same = await service.files.run(holds, source.fd, receipt, part_sizes)
     if not same:
         raise Conflict(
             f"The file {row.name} on this disk holds other bytes now than those that were proven:"

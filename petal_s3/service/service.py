@@ -19,7 +19,6 @@ from petal_s3.intake.enqueue import enqueue
 from petal_s3.intake.entry import PRIORITY_ASKED, RowOptions
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.receive import receive
-from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.outbox import deletions, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.s3.capabilities import Capabilities
@@ -50,20 +49,19 @@ class Service:
         ``wall``: the device's own idea of the date, which is shown but not believed.
         ``capabilities``: what the server offers, where that is known: then it is not tried.
         """
-        flight = flight if flight is not None else FlightState()
-        parts = build(settings, flight, host_machine_id, Seams(now, wall, capabilities))
+        seams = Seams(now, wall, capabilities)
+        parts = build(settings, flight or FlightState(), host_machine_id, seams)
         base = parts.base
         self.settings = settings
         self.now = base.now
         """Seconds of the clock that cannot be set."""
-        self.flight = flight
+        self.flight = parts.flight
         self.ownership = base.ownership
         self.machine_id = base.ownership.machine_ids[0]
         self.outbox = base.outbox
         self.tokens = base.tokens
         self.s3 = base.s3
-        self.run = base.files.run
-        """Run blocking work on files in a thread."""
+        self.files = base.files
         self.lock = parts.lock
         self.objects = parts.objects
         self.learner = parts.learner
@@ -78,7 +76,6 @@ class Service:
         self.stopping = False
         self.listeners = 0
         """How many clients are told of every change."""
-        self._threads = base.files.threads
         self._tasks: list[asyncio.Task[None]] = []
         self._connect(parts)
 
@@ -88,9 +85,9 @@ class Service:
         self.waiting = Waiting(parts, self.reporter)
         self.overview = Overview(parts, self.drain, self.reporter)
         self.flight_gate = parts.flight_gate
-        self._changes = parts.changes
-        self._changes.on_changed.append(self.reporter.publish_news)
-        self._changes.on_settled.append(self._on_settled)
+        self.changes = parts.changes
+        self.changes.on_changed.append(self.reporter.publish_news)
+        self.changes.on_settled.append(self._on_settled)
 
     # -- life
 
@@ -131,7 +128,7 @@ class Service:
             await self.outbox.close()
         finally:
             self.lock.give()
-            self._threads.shutdown(wait=False)
+            self.files.threads.shutdown(wait=False)
 
     def draining(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Drain while the block runs, and not a moment longer; several callers share one drain."""
@@ -205,11 +202,6 @@ class Service:
         patience_s = self.settings.request_timeout if patience_s is None else patience_s
         return await self.waiting.wait(row_id, patience_s, while_blocked, on_progress)
 
-    async def until_changed(self, at_most_s: float) -> None:
-        """Wait until a row may have changed, or for so long."""
-        await self._changes.wait(at_most_s)
-        self._changes.clear()
-
     async def cancel(
         self, row_id: int, reason: str = "Cancelled on request.", *, purge: bool = False
     ) -> Row:
@@ -218,7 +210,7 @@ class Service:
         ``purge``: the copy is deleted now, also where the row was cancelled before.
         """
         row = await self.outbox(requests.cancel, row_id, reason, purge=purge)
-        await self._changes.settled(row)
+        await self.changes.settled(row)
         self.drainer.pause.wake()
         return row
 
@@ -252,7 +244,3 @@ class Service:
     async def status(self) -> StatusView:
         """How things are."""
         return await self.overview.status()
-
-    def bytes_of(self, fd: int, size: int) -> FileBytes:
-        """The bytes of an open file, to be compared with an object."""
-        return FileBytes(fd, size, self._threads)

@@ -69,11 +69,11 @@ async def enter_log(
     :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     session_folder(service.ownership.machine_prefix, session_id)
-    real, _ = await service.run(
+    real, _ = await service.files.run(
         lambda: locate(path, service.intake.directories, inside_only=inside_only)
     )
     name = Path(more.pop("name", None) or os.fspath(path)).name
-    status = await service.run(_status, real)
+    status = await service.files.run(_status, real)
     check_text(name, status.st_size)
     moment = log_time(real.with_name(name), status.st_mtime_ns, compact=True)
     folder = session_folder(service.ownership.machine_prefix, session_id, "logs")
@@ -106,17 +106,17 @@ def _status(real: Path) -> os.stat_result:
 
 async def read_blocks(service: Service, real: Path, size: int) -> AsyncGenerator[bytes, None]:
     """The first ``size`` bytes of a file; what is added meanwhile is left for the next upload."""
-    fd = await service.run(lambda: open_log(real, real=True))
+    fd = await service.files.run(lambda: open_log(real, real=True))
     try:
         at = 0
         while at < size:
-            block = await service.run(os.pread, fd, min(_BLOCK_BYTES, size - at), at)
+            block = await service.files.run(os.pread, fd, min(_BLOCK_BYTES, size - at), at)
             if not block:
                 return  # it was cut off: what is there is what it is now
             at += len(block)
             yield block
     finally:
-        await service.run(os.close, fd)
+        await service.files.run(os.close, fd)
 
 
 async def upload_log(
@@ -154,7 +154,7 @@ async def enter_result(
             " begin with a dot.",
             code="bad_name",
         )
-    body = await service.run(_as_json, result)
+    body = await service.files.run(_as_json, result)
     file = f"{name.removesuffix('.json')}.json"
     return await service.receive(
         _once(body),
@@ -236,7 +236,7 @@ async def list_logs(service: Service, session_id: str) -> list[ObjectInfo]:
 async def waiting(service: Service, session_id: str) -> list[Row]:
     """Rows of a session that are not up yet; none where there is no outbox."""
     if not service.outbox.is_open:
-        if not await service.run(service.settings.outbox_path.is_file):
+        if not await service.files.run(service.settings.outbox_path.is_file):
             return []
         await service.open()
     rows = await service.outbox(queries.of_session, session_id)

@@ -20,15 +20,8 @@ from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
-from petal_s3.service.status import (
-    NO_REPORT,
-    Report,
-    Seen,
-    read_report,
-    row_reason,
-    sent_bytes,
-    summary,
-)
+from petal_s3.service.report import NO_REPORT, Report, read_report
+from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
 from petal_s3.service.views.rows import row_view
 from petal_s3.service.views.status import SnapshotView
 

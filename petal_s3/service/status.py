@@ -3,87 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, ValidationError
-
-from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox import flight_word, queries
-from petal_s3.outbox.database import no_room
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.outbox.storage_errors import no_room
 from petal_s3.s3 import capabilities
 from petal_s3.s3.link_state import FRESH_S
 from petal_s3.service.headline import Found, headline
 from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
+from petal_s3.service.report import NO_REPORT, Report
 from petal_s3.service.views.status import StatusView, capabilities_view
-from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
+from petal_s3.service.views.view import Flight, RowState
 
 _MANY = 1000
-
-
-class Report(View):
-    """What a draining process says of itself, for other processes; kept in the outbox as JSON.
-
-    ``reason`` and ``code``: why nothing is sent, as ``tried_at`` has shown; ``trouble``: why
-    no log is taken in. Times that end in ``_at`` are seconds since the boot
-    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
-    per row on its way the bytes that are confirmed or acknowledged.
-    """
-
-    pid: int = 0
-    machine_id: str = ""
-    host_machine_id: str = ""
-    boot_id: str = ""
-    link: Link = "unknown"
-    heard_at: float | None = None
-    heard_unix: int | None = None
-    credentials: Credentials = "none"
-    clock_offset_s: float | None = None
-    flight_state: Flight = "unknown"
-    reason: str = ""
-    code: str = ""
-    tried_at: float | None = None
-    next_try_at: float | None = None
-    rate_bytes_s: float = 0.0
-    moving: dict[int, int] = Field(default_factory=dict)
-    settling: list[str] = Field(default_factory=list)
-    settling_count: int = 0
-    held: int = 0
-    trouble: str = ""
-    advice: list[str] = Field(default_factory=list)
-
-    @property
-    def watched(self) -> int:
-        """How many files it has seen that are no rows yet."""
-        return self.settling_count + self.held
-
-    @property
-    def held_up(self) -> Reason | None:
-        """Why nothing at all is sent; none where it is."""
-        return reason(self.code, self.reason) if self.reason else None
-
-    def heard_s(self, now: float, wall: float) -> float | None:
-        """Seconds since S3 last answered; none where that is not known."""
-        if self.heard_at is not None and self.boot_id == clock.boot_id():
-            return max(0.0, now - self.heard_at)
-        # Another boot: only the wall clocks connect them, and one that was set back says nothing.
-        if self.heard_unix is None or wall < self.heard_unix:
-            return None
-        return wall - self.heard_unix
-
-
-NO_REPORT = Report()
-
-
-def read_report(said: Mapping[str, object]) -> Report:
-    """The report that lies in the outbox; an empty one where another version wrote it."""
-    try:
-        return Report.model_validate(said)
-    except ValidationError:
-        return NO_REPORT
 
 
 @dataclass(frozen=True)
@@ -176,13 +112,9 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     """
     live, counts = seen.live, _counts(outbox)
     left, oldest = _left(outbox, seen)
-    # A process that cannot write cannot report that either: it is seen from outside.
-    full = no_room(outbox.path.parent)
-    troubles = [reason("storage_full", full)] if full else []
-    troubles += [seen.cannot_look] if seen.cannot_look else []
-    trouble = troubles[0] if troubles else None
-    own = None if oldest is None or seen.held_up else row_reason(oldest, seen)
-    why = trouble if full else seen.held_up or (None if own is ITS_TURN else own)
+    troubles = _troubles(outbox, seen)
+    trouble = next(iter(troubles), None)
+    why = _in_the_way(oldest, seen, trouble)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone)
     why = (why if found.open else None) or trouble
@@ -217,6 +149,24 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         advice=list(dict.fromkeys([*live.advice, *seen.advice])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
     )
+
+
+def _troubles(outbox: Outbox, seen: Seen) -> list[Reason]:
+    """Why there may be logs that are not counted, the gravest first."""
+    # A process that cannot write cannot report that either: it is seen from outside.
+    full = no_room(outbox.path.parent)
+    found = [reason("storage_full", full) if full else None, seen.cannot_look]
+    return [one for one in found if one is not None]
+
+
+def _in_the_way(oldest: Row | None, seen: Seen, trouble: Reason | None) -> Reason | None:
+    """Why the oldest is not sent; none where it only waits for its turn, or there is none."""
+    if trouble is not None and trouble.code == "storage_full":
+        return trouble
+    if oldest is None or seen.held_up is not None:
+        return seen.held_up
+    own = row_reason(oldest, seen)
+    return None if own is ITS_TURN else own
 
 
 def _left(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:

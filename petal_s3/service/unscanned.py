@@ -9,7 +9,7 @@ from petal_s3.intake.log_directories import look_through
 from petal_s3.intake.settling import FoundFile
 from petal_s3.outbox import queries
 from petal_s3.service.assembly import Parts
-from petal_s3.service.status import Report
+from petal_s3.service.report import Report
 
 _CHUNK = 500
 _REST_S = 2.0

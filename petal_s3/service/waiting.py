@@ -10,8 +10,8 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import REPORT_S
 from petal_s3.service.reasons import HOLDS, NOT_YET, Reason, reason
+from petal_s3.service.report import NO_REPORT, Report, read_report
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import NO_REPORT, Report, read_report
 
 _HEARD_S = 2 * REPORT_S + 1.0
 _LOOK_S = 0.5

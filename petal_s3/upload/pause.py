@@ -158,7 +158,7 @@ class Pause:
         wait_s = self.wait_s(self.failures, error, refused=isinstance(error, S3BucketError))
         self.failures += 1
         since = self.block.since if self.block is not None else now
-        peer = error.peer if isinstance(error, Offline | S3CredentialsError) else None
+        peer = error.peer
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
         answerable = isinstance(error, Offline | S3CredentialsError | ClockSkew)

@@ -125,6 +125,6 @@ async def _stream(
                 yield b": still here\n\n"
             if found or service.now() - said_at >= _QUIET_S:
                 said_at = service.now()
-            await service.until_changed(_LOOK_S)
+            await service.changes.next(_LOOK_S)
     finally:
         service.listeners -= 1

@@ -6,14 +6,15 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from account import Account
 from console import Console, Sea
 
+from petal_s3.client import S3Client
 from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
 from petal_s3.demo.tokens import TokenService
+from tests.support.cloud import onlooker
 
 
 @pytest.fixture
@@ -27,13 +28,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
 @pytest.fixture
 def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
     """A link, a token service and a bucket, known at the console."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_server.url,
-        region_name="us-east-1",
-        aws_access_key_id="onlooker",
-        aws_secret_access_key="opens-nothing",
-    )
+    client = onlooker(s3_server.url)
     with (
         contextlib.closing(client),
         LinkThread(s3_server.url) as link,
@@ -46,6 +41,13 @@ def sea(console: Console, s3_server: EmbeddedS3) -> Iterator[Sea]:
         }
         yield Sea(link, client)
         console.clear()
+
+
+@pytest.fixture
+def client(console: Console, sea: Sea) -> Iterator[S3Client]:
+    """A client in a script at the console."""
+    with console.client() as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -14,9 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from typer.testing import CliRunner
 
 from petal_s3.cli.main import app
+from petal_s3.client import S3Client
 from petal_s3.demo.ledger import Ledger, Request
 from petal_s3.demo.logs import write_bag, write_ulog
 from petal_s3.demo.recorded_link import LinkThread
@@ -41,6 +44,15 @@ def until(true: Callable[[], T], within_s: float = 60) -> T:
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.05)
     return found
+
+
+def everything_on(terminal: int) -> bytes:
+    """What is shown on a terminal until nobody writes there any more."""
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        while said := os.read(terminal, 65536):
+            shown += said
+    return shown
 
 
 class Answer:
@@ -122,6 +134,29 @@ class Console:
             "COLUMNS": "80",
         }
         self._started: list[Running] = []
+
+    @contextlib.contextmanager
+    def unread_folder(self) -> Iterator[Path]:
+        """A folder in the log directory that cannot be read until the block ends."""
+        unread = self.logs / "2025-07-27"
+        unread.mkdir()
+        scandir = os.scandir
+
+        def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
+            if str(folder) == str(unread):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return scandir(folder)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "scandir", refusing)
+            yield unread
+
+    def client(self, **given: Any) -> S3Client:
+        """A client with the settings of this console."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            return S3Client(**given)
 
     # -- typing
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -379,20 +377,11 @@ def test_log_directories_that_are_not_there_are_a_warning(console: Console, at_s
 
 
 def test_a_folder_in_a_log_directory_that_cannot_be_read_is_a_failure(
-    console: Console, at_sea: Sea, monkeypatch: pytest.MonkeyPatch
+    console: Console, at_sea: Sea
 ) -> None:
     console.write("flight.ulg")
-    unread = console.logs / "2025-07-27"
-    unread.mkdir()
-    scandir = os.scandir
-
-    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
-        if str(folder) == str(unread):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    answer = check(console)
+    with console.unread_folder() as unread:
+        answer = check(console)
 
     assert answer.code == 1
     found = state(answer, "failed")["log directories"]["found"]

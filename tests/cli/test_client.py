@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -48,20 +47,6 @@ BIG = 12 * MIB + 12_345
 KEY = f"{HOME}20250727_143022_flight.ulg"
 FOREIGN = "flight_logs/drone-002/flight.ulg"
 NOWHERE = {"PETAL_S3_SESSION_TOKEN_URL": "", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-def made(console: Console, **given: Any) -> S3Client:
-    """A client with the settings of this console."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in console.env.items():
-            patch.setenv(name, value)
-        return S3Client(**given)
-
-
-@pytest.fixture
-def client(console: Console, sea: Sea) -> Iterator[S3Client]:
-    with made(console) as client:
-        yield client
 
 
 def elsewhere(
@@ -201,7 +186,7 @@ def test_all_objects_are_listed_not_only_the_first_thousand(console: Console) ->
     thread.run(server.start())
     server.mind.many = Many(HOME, 2_345)
     console.env["PETAL_S3_SESSION_TOKEN_URL"] = server.token_url
-    with contextlib.closing(thread), made(console, endpoint_url=server.url) as client:
+    with contextlib.closing(thread), console.client(endpoint_url=server.url) as client:
         found = client.list_files()
     assert len({one.key for one in found}) == 2_345
 
@@ -217,8 +202,7 @@ def test_arguments_come_before_the_environment(console: Console, sea: Sea, s3_se
     }
     right = {name: console.env[name] for name in wrong}
     console.env |= wrong
-    with made(
-        console,
+    with console.client(
         bucket_name="given",
         session_token_url=right["PETAL_S3_SESSION_TOKEN_URL"],
         endpoint_url=right["PETAL_S3_ENDPOINT_URL"],
@@ -233,7 +217,7 @@ def test_arguments_come_before_the_environment(console: Console, sea: Sea, s3_se
 def test_a_missing_bucket_is_named_at_once(console: Console) -> None:
     del console.env["PETAL_S3_BUCKET_NAME"]
     with pytest.raises(ConfigError, match="PETAL_S3_BUCKET_NAME is not set"):
-        made(console)
+        console.client()
 
 
 def test_everything_has_its_name_in_the_package() -> None:
@@ -332,7 +316,7 @@ def test_what_holds_up_the_process_that_drains_is_told(
 
 
 async def test_it_works_where_an_event_loop_runs(console: Console, sea: Sea) -> None:
-    with made(console) as client:
+    with console.client() as client:
         key = client.upload_file(elsewhere(console))
         assert await asyncio.to_thread(client.file_exists, key)
 
@@ -357,7 +341,7 @@ def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
             await asyncio.sleep(0.5)  # all of them together take longer than the timeout
 
     sea.link.link.on_request = late
-    with made(console) as client:
+    with console.client() as client:
         assert client.upload_file(elsewhere(console, "small.ulg")).endswith("_small.ulg")
     first = sea.ledger.requests()[0].started
     assert sea.about_logs("PutObject")[0].started - first > 3
@@ -366,7 +350,7 @@ def test_the_first_log_outlasts_the_timeout_while_it_is_learnt_what_s3_offers(
 def test_a_log_that_waits_its_turn_outlasts_the_timeout(console: Console, sea: Sea) -> None:
     console.env["PETAL_S3_REQUEST_TIMEOUT"] = "3"
     crawling(sea)
-    with made(console) as client, ThreadPoolExecutor(2) as pool:
+    with console.client() as client, ThreadPoolExecutor(2) as pool:
         # Longer than the timeout, though what the system's buffers hold leaves within it.
         first = pool.submit(client.upload_file, elsewhere(console, "big.bag", 4 * BIG))
         until(lambda: _third(sea) or first.done())
@@ -421,7 +405,7 @@ def test_a_script_ends_while_another_thread_of_it_still_uploads(console: Console
 
 
 def test_a_client_that_is_not_kept_ends(console: Console, sea: Sea) -> None:
-    client = made(console)
+    client = console.client()
     client.list_files()
     client.upload_file(elsewhere(console))
     assert ours()
@@ -442,7 +426,7 @@ def test_a_closed_client_says_so(console: Console, sea: Sea, client: S3Client) -
 
 def test_a_caller_that_waits_when_it_is_closed_hears_of_it(console: Console, sea: Sea) -> None:
     crawling(sea)
-    client = made(console)
+    client = console.client()
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(client.upload_file, elsewhere(console, "big.bag", BIG))
         until(lambda: _third(sea) or sent.done())
@@ -633,7 +617,7 @@ def test_reading_needs_no_place_to_write(console: Console, sea: Sea, tmp_path: P
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"body")
     (tmp_path / "file").touch()
     console.env["PETAL_S3_STATE_DIR"] = str(tmp_path / "file" / "state")
-    with made(console) as client:
+    with console.client() as client:
         assert client.list_files() == [client.head_object(KEY)]
         assert client.get_file_range(KEY, 0, 9) == b"body"
         client.download_file(KEY, tmp_path / "got.ulg")
@@ -665,7 +649,7 @@ def test_credentials_of_the_environment(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens-nothing")
-    with made(console) as client:
+    with console.client() as client:
         client.upload_file(elsewhere(console))
     assert signers(sea) == {"AKIAENVIRONMENT"}
 
@@ -684,7 +668,7 @@ def test_credentials_of_a_profile(
     if named:
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     monkeypatch.setenv("AWS_PROFILE", "robot")
-    with made(console) as client:
+    with console.client() as client:
         client.list_files()
     assert signers(sea) == {"AKIAROBOT"}
 
@@ -694,7 +678,7 @@ def test_credentials_of_the_token_service(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "opens-nothing")
-    with made(console) as client:
+    with console.client() as client:
         client.list_files()
     assert all(one.startswith("ASIADEMO") for one in signers(sea))
 
@@ -704,7 +688,7 @@ def test_no_credentials_at_all_until_there_are_some(
     console: Console, sea: Sea, tmp_path: Path
 ) -> None:
     log = elsewhere(console)
-    with made(console) as client:
+    with console.client() as client:
         with pytest.raises(S3CredentialsError, match="There are no credentials") as caught:
             client.list_files()
         with pytest.raises(S3UploadError) as refused:
@@ -737,7 +721,7 @@ def test_what_is_wrong_with_credentials_is_named(
 ) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    with made(console) as client, pytest.raises(S3CredentialsError, match=said) as caught:
+    with console.client() as client, pytest.raises(S3CredentialsError, match=said) as caught:
         client.list_files()
     assert caught.value.code == "no_credentials"
     assert sea.ledger.requests() == []

@@ -25,19 +25,6 @@ KEY = f"{HOME}20250727_143022_flight.ulg"
 BIG = 24 * MIB
 
 
-def made(console: Console, **given: Any) -> S3Client:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in console.env.items():
-            patch.setenv(name, value)
-        return S3Client(**given)
-
-
-@pytest.fixture
-def client(console: Console, sea: Sea) -> Iterator[S3Client]:
-    with made(console) as client:
-        yield client
-
-
 def put(sea: Sea, size: int) -> bytes:
     body = bytes(range(256)) * (size // 256)
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=body)
@@ -51,7 +38,7 @@ def pieces(path: Path, size: int = 70_000) -> Iterator[bytes]:
 
 def connections(client: S3Client) -> int:
     """How many readers hold a connection; at most four may."""
-    return 4 - client._service.objects._readers._value
+    return client._service.objects.readers.count
 
 
 def spooled(console: Console) -> list[Path]:
@@ -306,6 +293,6 @@ def test_logs_of_a_session_keep_the_name_that_they_had(
     assert sorted(one.file_name for one in found) == expected
 
     shutil.rmtree(console.state)  # the metadata of the objects tell it, too
-    with made(console) as another:
+    with console.client() as another:
         found, _ = another.list_session_logs("s1")
     assert sorted(one["file_name"] for one in found) == expected

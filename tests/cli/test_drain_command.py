@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import Console, Running, Sea, until
+from console import Console, Running, Sea, everything_on, until
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
@@ -170,20 +166,12 @@ def test_on_a_terminal_each_row_has_a_bar_and_elsewhere_none(console: Console, s
     console.write("big.bag", BIG)
     sea.slow(8 * MIB)
     with console.terminal("drain") as (process, output):
-        shown = _everything(output)
+        shown = everything_on(output)
         assert process.wait(60) == 0
     assert b"big.bag" in shown
     assert "━".encode() in shown
     console.write("small.ulg")
     assert "\x1b" not in console.type("drain").out
-
-
-def _everything(output: int) -> bytes:
-    shown = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
-        while said := os.read(output, 65536):
-            shown += said
-    return shown
 
 
 def test_nothing_of_a_secret_is_said(console: Console, sea: Sea, tmp_path: Path) -> None:
@@ -198,24 +186,12 @@ def test_nothing_of_a_secret_is_said(console: Console, sea: Sea, tmp_path: Path)
     "drained while a log directory cannot be read",
     "exit code 1 with the sentence, never 0",
 )
-def test_a_directory_that_cannot_be_read_is_no_success(
-    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_that_cannot_be_read_is_no_success(console: Console, sea: Sea) -> None:
     console.write("good.ulg")
-    unread = console.logs / "2025-07-27"
-    unread.mkdir()
-    scandir = os.scandir
-
-    def refusing(folder: str) -> Iterator[os.DirEntry[str]]:  # root reads everything
-        if str(folder) == str(unread):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    answer = console.type("drain")
+    with console.unread_folder() as unread:
+        answer = console.type("drain")
     assert answer.code == 1, answer
     assert f"{unread} cannot be read (Permission denied)" in answer.out + answer.err
     assert [row.state for row in console.rows()] == ["verified"]
 
-    monkeypatch.setattr(os, "scandir", scandir)
     assert console.type("drain").code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import HOME, Console, Sea, entry
+from console import HOME, Console, Sea, entry, everything_on
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
@@ -86,7 +85,7 @@ def test_a_prefix_is_relative_or_whole_or_a_uri(console: Console, sea: Sea, pref
     assert [one["key"] for one in found] == [f"{HOME}sessions/7/notes.ulg"]
 
 
-def test_ls_tells_programs_everything(console: Console, sea: Sea) -> None:
+def test_ls_tells_programseverything_on(console: Console, sea: Sea) -> None:
     put(sea)
     put(sea, f"{HOME}cold.ulg", StorageClass="STANDARD_IA")
     told = sea.cloud.head_object(Bucket="logs", Key=KEY)
@@ -250,7 +249,7 @@ def test_get_leaves_no_half_a_file(console: Console, server: FaultServer, tmp_pa
 def test_get_shows_progress_on_a_terminal(console: Console, sea: Sea, tmp_path: Path) -> None:
     put(sea, body=bytes(2 * MIB))
     with console.terminal("get", KEY, str(tmp_path / "got.ulg")) as (process, output):
-        shown = _everything(output)
+        shown = everything_on(output)
         assert process.wait(60) == 0
     assert "━".encode() in shown
     assert b"2097152 bytes, crc32+etag" in shown
@@ -279,7 +278,7 @@ def test_rm_asks_on_a_terminal(
         while b"[y/N]" not in asked:
             asked += os.read(terminal, 4096)
         os.write(terminal, said.encode())
-        _everything(terminal)
+        everything_on(terminal)
         assert process.wait(60) == code
     assert b"Delete " in asked
     assert there(sea) == left
@@ -499,11 +498,3 @@ def test_a_row_that_is_on_its_way_is_not_tried_again(console: Console) -> None:
     answer = console.type("retry", "1")
     assert (answer.code, answer.out) == (1, "")
     assert "Row 1 is on its way already." in answer.err
-
-
-def _everything(output: int) -> bytes:
-    shown = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
-        while said := os.read(output, 65536):
-            shown += said
-    return shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,7 @@ from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.demo.tokens import TokenService
 from petal_s3.service.service import Service
-from tests.support.children import CHILDREN
+from tests.support.children import CHILDREN, ended, kill
 from tests.support.known import KNOWN
 
 BUCKET = "logs"
@@ -90,20 +89,13 @@ class Lab:
 
     def ended(self) -> int:
         """Wait for the child; 0 when it finished, -9 when it was killed."""
-        self.child.join(DEADLINE_S)
-        code = self.child.exitcode
-        if code is None:
-            self.kill()
-            self.child.join()
-        self.child.close()
+        code = ended(self.child, DEADLINE_S)
         assert code in {0, -signal.SIGKILL}, f"a child ended with {code}"
-        return int(code)
+        return code
 
     def kill(self) -> None:
         """kill -9, now."""
-        with contextlib.suppress(ProcessLookupError, ValueError):  # it has ended by itself
-            if self.child is not None:
-                os.kill(self.child.pid, signal.SIGKILL)
+        kill(self.child)
 
     def finish(self) -> None:
         """A fresh child that nobody kills brings it to its end."""

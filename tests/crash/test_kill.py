@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import signal
+from collections.abc import Callable
 
 import pytest
 from lab import MIB, PART, SMALL, THREE_PARTS, Lab, soon
@@ -17,6 +18,18 @@ SIZES = pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 FEWEST_REQUESTS = {SMALL: 6, THREE_PARTS: 10}  # a loop that ends sooner has not tested anything
 
 
+def killed_at_each(lab: Lab, size: int, start: Callable[[int], None]) -> None:
+    """Bring a log with a child that is killed at its n-th request, for each n; finish it anew."""
+    for number in itertools.count(1):
+        lab.begin(size)
+        start(number)
+        if lab.ended() == 0:
+            break
+        lab.finish()
+        lab.assert_arrived_once()
+    assert number > FEWEST_REQUESTS[size]
+
+
 @SIZES
 @pytest.mark.guarantee(
     "device", "killed after any answer of S3", "it resumes; no confirmed part is sent again"
@@ -24,14 +37,7 @@ FEWEST_REQUESTS = {SMALL: 6, THREE_PARTS: 10}  # a loop that ends sooner has not
 def test_killed_after_each_answer_of_s3_it_resumes_and_sends_nothing_twice(
     lab: Lab, size: int
 ) -> None:
-    for number in itertools.count(1):
-        lab.begin(size)
-        lab.start(dies_after=number)
-        if lab.ended() == 0:
-            break
-        lab.finish()
-        lab.assert_arrived_once()
-    assert number > FEWEST_REQUESTS[size]
+    killed_at_each(lab, size, lambda number: lab.start(dies_after=number))
 
 
 @SIZES
@@ -46,15 +52,11 @@ def test_killed_at_the_arrival_of_each_request_it_resumes_and_sends_nothing_twic
     async def kill(_: Request) -> None:
         lab.kill()
 
-    for number in itertools.count(1):
-        lab.begin(size)
+    def start(number: int) -> None:
         lab.on_request(number, kill)
         lab.start()
-        if lab.ended() == 0:
-            break
-        lab.finish()
-        lab.assert_arrived_once()
-    assert number > FEWEST_REQUESTS[size]
+
+    killed_at_each(lab, size, start)
 
 
 @SIZES
@@ -76,15 +78,11 @@ def test_killed_when_s3_has_acted_but_not_answered_it_resumes_and_sends_nothing_
         watching.append(asyncio.create_task(kill_when_done(request)))
         return Fault(deaf=True)
 
-    for number in itertools.count(1):
-        lab.begin(size)
+    def start(number: int) -> None:
         lab.on_request(number, act_in_silence)
         lab.start()
-        if lab.ended() == 0:
-            break
-        lab.finish()
-        lab.assert_arrived_once()
-    assert number > FEWEST_REQUESTS[size]
+
+    killed_at_each(lab, size, start)
 
 
 @pytest.mark.guarantee(

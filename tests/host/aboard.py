@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
-import boto3
-
+from petal_s3.core.settings import MIB
 from petal_s3.demo.flight import Flight
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.ledger import Ledger
+from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread
 from petal_s3.demo.tokens import TokenService
+from tests.support.cloud import onlooker
 
 T = TypeVar("T")
 
@@ -159,6 +161,15 @@ class Aboard:
         until(lambda: all(request.finished for request in self.ledger.requests()))
         return len(self.ledger.requests())
 
+    def half_sent(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """A log of six parts, two of them confirmed and the others on a slow way."""
+        path = self.logs / name
+        write_ulog(path, 30 * MIB, seed=crc32(name.encode()))
+        self.link.link.rate_bytes_s = 4_000_000
+        row: dict[str, Any] = self.post("outbox", {"path": str(path)}).json
+        until(lambda: self.ledger.parts(row["key"]).confirmed >= 2)
+        return path, row
+
     def object(self, key: str) -> bytes:
         body: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return body
@@ -212,13 +223,7 @@ def aboard(
         dependencies=dependencies,
         organization=organization,
     )
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3.url,
-        region_name="us-east-1",
-        aws_access_key_id="demo",
-        aws_secret_access_key="demo-opens-nothing",
-    )
+    client = onlooker(s3.url)
     with (
         contextlib.closing(client),
         LinkThread(s3.url) as link,

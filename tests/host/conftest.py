@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from petal_s3.demo.flight import Flight, free_udp_port
 from petal_s3.demo.services import EmbeddedS3
 
 
@@ -20,3 +22,10 @@ def cloud(_s3_server: EmbeddedS3) -> EmbeddedS3:
 def ashore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for a host that serves a whole module."""
     return tmp_path_factory.mktemp("host")
+
+
+@pytest.fixture(scope="module")
+def flight() -> Iterator[Flight]:
+    """An autopilot that is heard by the hosts of a module."""
+    with Flight(free_udp_port()) as flying:
+        yield flying

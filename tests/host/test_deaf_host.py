@@ -7,12 +7,11 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from aboard import Aboard, aboard, stays, until
 
-from petal_s3.demo.flight import Flight, free_udp_port
+from petal_s3.demo.flight import Flight
 from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.services import EmbeddedS3
 from petal_s3.host import hearing
@@ -21,12 +20,6 @@ from petal_s3.intake.flight_state import SILENT_S
 
 MIB = 1024 * 1024
 HOLDER = "/petals/lock-holder"
-
-
-@pytest.fixture(scope="module")
-def flight() -> Iterator[Flight]:
-    with Flight(free_udp_port()) as flying:
-        yield flying
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +56,8 @@ def drone(_drone: Aboard, flight: Flight) -> Iterator[Aboard]:
 def test_a_vehicle_that_arms_while_the_host_is_deaf_is_noticed(
     drone: Aboard, flight: Flight, lock: str
 ) -> None:
-    path = drone.logs / f"{lock}.ulg"
-    write_ulog(path, 30 * MIB, seed=crc32(lock.encode()))
-    drone.link.link.rate_bytes_s = 4_000_000
-    key = drone.post("outbox", {"path": str(path)}).json["key"]
-    until(lambda: drone.ledger.parts(key).confirmed >= 2)
+    path, row = drone.half_sent(f"{lock}.ulg")
+    key = row["key"]
 
     assert drone.post(f"{HOLDER}/hold/{lock}").json == {"held": True}
     until(lambda: drone.status["reason"] == flight_holds.DEAF.sentence)

@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from aboard import Aboard, aboard, stays, until
 
-from petal_s3.demo.flight import Flight, free_udp_port
+from petal_s3.demo.flight import Flight
 from petal_s3.demo.logs import recorder, write_ulog
 from petal_s3.demo.services import EmbeddedS3
 
 MIB = 1024 * 1024
 WITH_AUTOPILOT = ("bucket", "ext_mavlink")
 SETTLE_S = 2.5  # long enough to arm again meanwhile
-
-
-@pytest.fixture(scope="module")
-def flight() -> Iterator[Flight]:
-    with Flight(free_udp_port()) as flying:
-        yield flying
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +39,6 @@ def take_off(drone: Aboard, flight: Flight) -> None:
     flight.arm()
     until(lambda: drone.status["flight_state"] == "armed")
     flight.take_off()
-
-
-def half_sent(drone: Aboard, name: str) -> tuple[Path, dict[str, object]]:
-    """A log of six parts, two of them confirmed and the others on a slow way."""
-    path = drone.logs / name
-    write_ulog(path, 30 * MIB, seed=crc32(name.encode()))
-    drone.link.link.rate_bytes_s = 4_000_000
-    row = drone.post("outbox", {"path": str(path)}).json
-    until(lambda: drone.ledger.parts(row["key"]).confirmed >= 2)
-    return path, row
 
 
 def test_nothing_is_sent_in_flight_and_everything_after_landing(
@@ -84,7 +67,7 @@ def test_nothing_is_sent_in_flight_and_everything_after_landing(
 def test_arming_pauses_an_upload_and_disarming_resumes_it_without_resending(
     drone: Aboard, flight: Flight
 ) -> None:
-    path, row = half_sent(drone, "paused.ulg")
+    path, row = drone.half_sent("paused.ulg")
     armed_at = time.monotonic()
     flight.arm()
     until(lambda: drone.row(path)["state"] == "queued")  # type: ignore[index]
@@ -124,7 +107,7 @@ def test_arming_again_while_a_log_settles_leaves_it_alone(drone: Aboard, flight:
     "started again it resumes without resending",
 )
 def test_a_killed_host_resumes_without_resending(drone: Aboard) -> None:
-    path, row = half_sent(drone, "killed.ulg")
+    path, row = drone.half_sent("killed.ulg")
     drone.host.kill()
     kept = drone.kept_row(int(str(row["id"])))
     assert (kept["state"], bool(kept["upload_id"])) == ("uploading", True)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-import boto3
 import pytest
 from pydantic import BaseModel
 
@@ -36,6 +35,7 @@ from petal_s3.web.routes import ROUTES
 from petal_s3.web.routing import Route
 from petal_s3.web.server import Server
 from tests.host.aboard import aboard
+from tests.support.cloud import onlooker
 from tests.support.known import KNOWN
 
 T = TypeVar("T")
@@ -307,19 +307,6 @@ def at(key: str) -> str:
 # -- the apis
 
 
-@contextlib.contextmanager
-def _onlooker(s3: EmbeddedS3) -> Iterator[Any]:
-    made = boto3.client(
-        "s3",
-        endpoint_url=s3.url,
-        region_name="us-east-1",
-        aws_access_key_id="onlooker",
-        aws_secret_access_key="opens-nothing",
-    )
-    with contextlib.closing(made):
-        yield made
-
-
 @dataclass
 class Standing:
     """The stand-alone server, with its service within reach."""
@@ -347,7 +334,7 @@ def standing(
     s3.create_bucket(bucket)
     (directory / "logs").mkdir()
     with (
-        _onlooker(s3) as client,
+        contextlib.closing(onlooker(s3.url)) as client,
         LinkThread(s3.url) as link,
         in_thread(TokenService(life_s=TOKEN_LIFE_S)) as tokens,
         _loop() as thread,

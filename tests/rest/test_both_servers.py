@@ -36,7 +36,7 @@ from apis import (
 )
 
 from petal_s3.demo.ledger import Request
-from petal_s3.objects.objects import MOST_READERS
+from petal_s3.objects.readers import MOST_READERS
 from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import LACKS, Capabilities, written

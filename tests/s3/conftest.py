@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
+from others import start_other
 from robot import LogStore, Robot, opened
 from wired import Wired, wired_up
 
 from petal_s3.demo.link import Link
 from petal_s3.demo.services import EmbeddedS3
+from tests.support.cloud import PLAIN, onlooker
 
 
 @pytest.fixture(scope="session")
@@ -25,18 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LogStore:
 @pytest.fixture(scope="session")
 def cloud(_s3_server: EmbeddedS3) -> Iterator[Any]:
     """A plain S3 client that goes around the link: what the bucket really holds."""
-    made = boto3.client(
-        "s3",
-        endpoint_url=_s3_server.url,
-        region_name="us-east-1",
-        aws_access_key_id="onlooker",
-        aws_secret_access_key="opens-nothing",
-        config=Config(
-            retries={"total_max_attempts": 1},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    made = onlooker(_s3_server.url, PLAIN)
     yield made
     made.close()
 
@@ -48,6 +38,18 @@ async def robot(
     """A drone with an open outbox, on a link that a test may cut."""
     async with opened(s3_server, cloud, tmp_path, store) as made:
         yield made
+
+
+@pytest.fixture
+async def other(robot: Robot) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Another process that drains this outbox."""
+    process = await start_other(robot, "drain", Path())
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"drains\n"
+    yield process
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
 
 
 @pytest.fixture

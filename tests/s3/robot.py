@@ -41,6 +41,16 @@ SMALL = 200_000
 TWO_PARTS = PART + 100_000
 THREE_PARTS = 2 * PART + 300_000
 DEADLINE_S = 60.0
+OPS = (
+    "ListObjectsV2",
+    "HeadObject",
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "ListParts",
+    "CompleteMultipartUpload",
+)
+"""What is asked of S3 to send logs, small and large ones."""
 
 
 class LogStore:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from robot import (
     HOME,
+    OPS,
     PORTAL_PAGE,
     SMALL,
     THREE_PARTS,
@@ -33,17 +34,7 @@ from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.recorded_link import RecordedLink
 
-OPS = (
-    "ListObjectsV2",
-    "HeadObject",
-    "PutObject",
-    "CreateMultipartUpload",
-    "UploadPart",
-    "ListParts",
-    "CompleteMultipartUpload",
-    "ListMultipartUploads",
-    "AbortMultipartUpload",
-)
+ALL_OPS = (*OPS, "ListMultipartUploads", "AbortMultipartUpload")
 YEAR_S = 31_556_952.0
 LIMIT_S = 15 * 60.0
 DAY = timedelta(days=1)
@@ -66,7 +57,7 @@ def strict(robot: Robot) -> list[Request]:
         head = request.op == "HeadObject"
         return says(403) if head else refusal(403, "RequestTimeTooSkewed")
 
-    for op in OPS:
+    for op in ALL_OPS:
         robot.always(op, look)
     return refused
 

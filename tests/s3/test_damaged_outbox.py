@@ -121,7 +121,7 @@ async def test_an_outbox_that_is_damaged_while_it_is_drained_is_rebuilt(robot: R
 async def test_a_damaged_outbox_is_left_alone_while_another_process_drains_it(robot: Robot) -> None:
     await robot.land()
     other = robot.service
-    assert await other.run(other.lock.take)
+    assert await other.files.run(other.lock.take)
     await other.outbox(forget_pages)
     damage(robot.database)
 

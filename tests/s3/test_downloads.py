@@ -24,7 +24,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.objects.objects import MOST_READERS
+from petal_s3.objects.readers import MOST_READERS
 
 SIZE = 4 * MIB
 CUT = Fault("cut", cut_answer_at=MIB)
@@ -382,7 +382,7 @@ async def test_many_broken_downloads_use_up_neither_connections_nor_files(
 )
 async def test_slow_readers_do_not_keep_logs_from_being_sent(wired: Wired) -> None:
     wired.put(KEY, noise(SIZE))
-    wired.objects.patience_s = 0.2
+    wired.objects.readers.patience_s = 0.2
     async with contextlib.AsyncExitStack() as held:
         for _ in range(MOST_READERS):
             await held.enter_async_context(wired.objects.read(KEY))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+from others import other_process
 from robot import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot, until
 
 from petal_s3.demo.ledger import Request
@@ -468,18 +464,6 @@ async def test_stopping_twice_is_fine(robot: Robot) -> None:
 # -- two processes, one outbox
 
 
-@pytest.fixture
-async def other(robot: Robot) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Another process that drains this outbox."""
-    process = await start_other(robot, "drain", Path())
-    assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"drains\n"
-    yield process
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
-
-
 @pytest.mark.guarantee(
     "device",
     "the process that drains is killed while another one waits",
@@ -515,35 +499,6 @@ async def test_a_caller_that_does_not_drain_still_waits_and_hears_the_reason(
 
     assert done.state == "verified"
     assert not service.lock.held
-
-
-async def start_other(robot: Robot, work: str, path: Path) -> asyncio.subprocess.Process:
-    settings = {
-        "bucket_name": "logs",
-        "session_token_url": robot.tokens.url,
-        "endpoint_url": robot.link.url,
-        "machine_id": "drone-001",
-        "state_dir": str(robot.state),
-        "log_dirs": str(robot.logs),
-        "settle_seconds": 0,
-        "concurrency": 1,
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("other_process.py")),
-        work,
-        json.dumps(settings),
-        str(path),
-        stdout=subprocess.PIPE,
-    )
-
-
-async def other_process(robot: Robot, work: str, path: Path) -> bytes:
-    """Let another process do it and end."""
-    process = await start_other(robot, work, path)
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0
-    return said
 
 
 # -- a drain for a while

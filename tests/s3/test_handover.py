@@ -17,7 +17,7 @@ from wired import Wired
 
 from petal_s3.errors import S3IntegrationError
 from petal_s3.host.proxy import S3BucketProxy
-from petal_s3.objects.objects import MOST_READERS
+from petal_s3.objects.readers import MOST_READERS
 from petal_s3.service import sessions
 from petal_s3.service import temporary_files as handover
 from petal_s3.service.temporary_files import INLINE_BYTES
@@ -434,11 +434,11 @@ async def test_a_refused_deletion_is_said_and_made_a_day_later(
 async def test_what_could_not_be_opened_stays_to_be_asked_for_again(robot: Robot, why: str) -> None:
     key = await handed(robot)
     objects = robot.service.objects
-    objects.patience_s = 0.01
+    objects.readers.patience_s = 0.01
     async with contextlib.AsyncExitStack() as stack:
         if why == "readers":
             for _ in range(MOST_READERS):
-                await stack.enter_async_context(objects.reader())
+                await stack.enter_async_context(objects.readers.one())
         else:
             robot.always("GetObject", DENIED)
         with pytest.raises(S3IntegrationError):

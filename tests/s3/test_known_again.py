@@ -10,26 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from moved_files import an_hour_later, mounted_anew
 from robot import HOME, PART, SMALL, TWO_PARTS, Robot
 
 from petal_s3.outbox.rows import Row
-
-HOUR_NS = 3600 * 10**9
-
-
-def an_hour_later(path: Path, hours: int = 1) -> None:
-    known = path.stat()
-    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + hours * HOUR_NS))
-
-
-def mounted_anew(path: Path) -> None:
-    """The same file under another inode number."""
-    known = path.stat()
-    other = path.with_name(f".{path.name}.tmp")
-    shutil.copyfile(path, other)
-    os.utime(other, ns=(known.st_mtime_ns, known.st_mtime_ns))
-    other.replace(path)
-    assert path.stat().st_ino != known.st_ino
 
 
 def with_equal_crc(data: bytes) -> bytes:

@@ -145,7 +145,7 @@ async def test_directories_that_are_not_there_are_no_trouble(robot: Robot) -> No
 )
 async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot: Robot) -> None:
     service = await robot.restart()
-    assert await service.run(service.lock.take)
+    assert await service.files.run(service.lock.take)
     service.flight.told(armed=True, now=service.now())
     path = robot.write()
     landed = await service.landed()
@@ -168,7 +168,7 @@ async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot
 
 async def test_a_log_that_is_enqueued_while_it_settles_is_counted_once(robot: Robot) -> None:
     service = await robot.restart(settle_seconds=600)
-    assert await service.run(service.lock.take)
+    assert await service.files.run(service.lock.take)
     path = robot.write()
     landed = await service.landed()
     assert landed.reason == "What was found is taken when it has not changed for 600 s."

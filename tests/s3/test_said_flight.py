@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from others import other_process
 from robot import PART, THREE_PARTS, Robot, until
-from test_draining import other_process, start_other
 
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import Conflict, Transient
@@ -23,18 +22,6 @@ from petal_s3.service.snapshot import read_status
 
 SAYS_ARMED, SAYS_DISARMED = Path("armed"), Path("disarmed")
 DISARMED_BEAT = Heartbeat(system=1, component=1, autopilot=12, type=2, base_mode=1)
-
-
-@pytest.fixture
-async def other(robot: Robot) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that drains."""
-    process = await start_other(robot, "drain", Path())
-    assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"drains\n"
-    yield process
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
 
 
 @pytest.mark.guarantee(

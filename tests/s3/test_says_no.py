@@ -7,22 +7,12 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from robot import BUCKET, DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot, refusal
+from robot import BUCKET, DROP, HOME, OPS, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot, refusal
 from timed import HOUR_S, Hand, jitter, passing, timed
 
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.rows import Row
-
-OPS = (
-    "ListObjectsV2",
-    "HeadObject",
-    "PutObject",
-    "CreateMultipartUpload",
-    "UploadPart",
-    "ListParts",
-    "CompleteMultipartUpload",
-)
 
 
 def part_numbers(robot: Robot) -> list[int]:

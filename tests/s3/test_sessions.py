@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from others import settings_of
 from robot import DROP, HOME, LOSE_ANSWER, PART, Robot, refusal, until
 
 from petal_s3.core.tasks import cancel_and_wait
@@ -315,16 +316,7 @@ async def test_killed_while_it_sends_the_next_process_finishes_it(robot: Robot) 
 
 
 def child_args(robot: Robot, path: Path) -> list[str]:
-    given = {
-        "bucket_name": "logs",
-        "session_token_url": robot.tokens.url,
-        "endpoint_url": robot.link.url,
-        "machine_id": "drone-001",
-        "state_dir": str(robot.state),
-        "log_dirs": str(robot.logs),
-        "settle_seconds": 0,
-    }
-    return [json.dumps(given), str(path), "s1", "in the middle"]
+    return [json.dumps(settings_of(robot)), str(path), "s1", "in the middle"]
 
 
 async def test_memory_stays_flat_however_large_a_log_is(robot: Robot) -> None:

@@ -7,29 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from moved_files import an_hour_later, mounted_anew
 from robot import DROP, LOSE_ANSWER, PART, SMALL, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.rows import Row
 
 SIX_PARTS = 5 * PART + 100_000
-HOUR_NS = 3600 * 10**9
-
-
-def an_hour_later(path: Path) -> None:
-    """What a FAT card shows after a reboot with another idea of local time."""
-    known = path.stat()
-    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + HOUR_NS))
-
-
-def mounted_anew(path: Path) -> None:
-    """The same file by path, size, time and bytes, under another inode number."""
-    known = path.stat()
-    other = path.with_name(f".{path.name}.tmp")
-    shutil.copyfile(path, other)
-    os.utime(other, ns=(known.st_mtime_ns, known.st_mtime_ns))
-    other.replace(path)
-    assert path.stat().st_ino != known.st_ino
 
 
 def spoil(path: Path, at: int) -> None:

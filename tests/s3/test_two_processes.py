@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from others import other_process, start_other
 from robot import SMALL, THREE_PARTS, Robot, until
-from test_draining import other_process, start_other
 
 from petal_s3.outbox import queries
 

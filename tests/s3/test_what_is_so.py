@@ -204,7 +204,7 @@ async def test_all_is_up_only_when_every_file_is_a_proven_row(robot: Robot) -> N
     assert said.headline in await page_of(robot)
     assert "petal_s3_unscanned_files 1.0" in figures
 
-    assert await service.run(service.lock.take)
+    assert await service.files.run(service.lock.take)
     await service.scan()
     said, figures = await service.status(), await service.overview.metrics()
     assert (said.code, said.unscanned, len(said.settling)) == ("settling", 0, 1)

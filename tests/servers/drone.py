@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import sqlite3
@@ -13,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 
 from petal_s3.core.settings import MIB
@@ -27,7 +27,7 @@ from petal_s3.service.service import Service
 from tests.servers.catalogue import KEY_ID, SECRET
 from tests.servers.child import ATTEMPTS, bring
 from tests.servers.running import Running
-from tests.support.children import CHILDREN
+from tests.support.children import CHILDREN, ended, kill
 
 MACHINE = "drone-001"
 HOME = f"flight_logs/{MACHINE}/"
@@ -40,6 +40,17 @@ ENV = {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+SERVERS = [
+    "seaweedfs-4.48",
+    "seaweedfs-4.39",
+    "juicefs",
+    "ministack",
+    "nanio",
+    "rclone",
+    "localbucket",
+    "fauxqs",
+]
+EVERY = pytest.mark.parametrize("server", SERVERS, indirect=True)
 READS = frozenset({"GET", "HEAD"})
 Act = Callable[[Request], Awaitable["Fault | None"]]
 
@@ -144,18 +155,11 @@ class Drone:
 
     def kill(self) -> None:
         """kill -9, now."""
-        with contextlib.suppress(ProcessLookupError, ValueError):  # it has ended by itself
-            if self.child is not None:
-                os.kill(self.child.pid, signal.SIGKILL)
+        kill(self.child)
 
     def killed(self) -> bool:
         """Wait for the end of the child: whether it was killed, or came to its end."""
-        self.child.join(DEADLINE_S)
-        code = self.child.exitcode
-        if code is None:
-            self.kill()
-            self.child.join()
-        self.child.close()
+        code = ended(self.child, DEADLINE_S)
         assert code in {0, -signal.SIGKILL}, f"a child ended with {code}\n{self.story()}"
         return bool(code)
 

@@ -12,19 +12,8 @@ from petal_s3.admin.removable import Removable
 from petal_s3.admin.removal import removal_steps
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import S3IntegrationError
-from tests.servers.drone import MACHINE, Drone
+from tests.servers.drone import EVERY, MACHINE, Drone
 
-ALL = [
-    "seaweedfs-4.48",
-    "seaweedfs-4.39",
-    "juicefs",
-    "ministack",
-    "nanio",
-    "rclone",
-    "localbucket",
-    "fauxqs",
-]
-EVERY = pytest.mark.parametrize("server", ALL, indirect=True)
 # Over http a policy that wants TLS would shut out who sets it.
 STEPS = {"bucket", "versioning", "lifecycle", "cors"}
 WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.servers.drone import SMALL, THREE_PARTS, Drone
+from tests.servers.drone import EVERY, SMALL, THREE_PARTS, Drone
 from tests.servers.killing import killed_at_each
 
 
@@ -18,20 +18,7 @@ def test_killed_when_s3_has_made_a_change_but_was_not_heard_it_resumes(
         killed_at_each(drone, size, drone.kill_after, fewest=4, first=10)
 
 
-@pytest.mark.parametrize(
-    "server",
-    [
-        "seaweedfs-4.48",
-        "seaweedfs-4.39",
-        "juicefs",
-        "ministack",
-        "nanio",
-        "rclone",
-        "localbucket",
-        "fauxqs",
-    ],
-    indirect=True,
-)
+@EVERY
 def test_killed_while_complete_is_answered_not_a_byte_is_sent_again(drone: Drone) -> None:
     drone.given["concurrency"] = 1
     path = drone.write(size=THREE_PARTS)

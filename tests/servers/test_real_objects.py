@@ -13,23 +13,9 @@ from petal_s3.admin.verify import verify
 from petal_s3.errors import Conflict, S3FileNotFoundError
 from petal_s3.outbox.rows import Row
 from petal_s3.service import signing
-from tests.servers.drone import HOME, SMALL, THREE_PARTS, Drone
+from tests.servers.drone import EVERY, HOME, SMALL, THREE_PARTS, Drone
 
 OTHER = f"{HOME}other/place.ulg"
-EVERY = pytest.mark.parametrize(
-    "server",
-    [
-        "seaweedfs-4.48",
-        "seaweedfs-4.39",
-        "juicefs",
-        "ministack",
-        "nanio",
-        "rclone",
-        "localbucket",
-        "fauxqs",
-    ],
-    indirect=True,
-)
 SIZES = pytest.mark.parametrize("size", [SMALL, THREE_PARTS])
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from outbox_rows import LEASE_S, STATES, entry, identity, receipt
+from outbox_work import statements, steps
 
 from petal_s3.outbox import (
     copies,
@@ -28,7 +29,8 @@ from petal_s3.outbox import (
 )
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
-from petal_s3.service.status import Report, Seen, summary
+from petal_s3.service.report import Report
+from petal_s3.service.status import Seen, summary
 
 MILLION = 1_000_000
 VERIFIED, QUEUED, DEAD, CANCELLED = 990_000, 9_000, 500, 500
@@ -71,34 +73,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
         conn.commit()
     with closing(Outbox(path, boot_id="boot-1")) as outbox:
         yield outbox
-
-
-def heard(outbox: Outbox, work: Callable[[], object]) -> list[str]:
-    """The statements that ``work`` runs, those of triggers too, as SQLite itself reports them."""
-    said: list[str] = []
-    outbox.sql.db.conn.set_trace_callback(said.append)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_trace_callback(None)
-    return [sql for sql in said if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE"))]
-
-
-def steps(outbox: Outbox, work: Callable[[], object]) -> int:
-    """How many steps of its virtual machine SQLite takes for ``work``."""
-    count = 0
-
-    def counted() -> int:
-        nonlocal count
-        count += 1
-        return 0
-
-    outbox.sql.db.conn.set_progress_handler(counted, 1)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_progress_handler(None, 1)
-    return count
 
 
 def one_log(box: Outbox) -> None:
@@ -176,7 +150,7 @@ _OF_FEW = ("claimable", "leftover", "copy", "kept_copy", "one_upload_per_key", "
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_question_reads_the_whole_table_or_sorts_it(crowd: Outbox, verb: str) -> None:
-    for sql in heard(crowd, lambda: VERBS[verb][0](crowd)):
+    for sql in statements(crowd, lambda: VERBS[verb][0](crowd)):
         for *_, step in crowd.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall():
             assert "TEMP B-TREE" not in step, (sql, step)
             if step.startswith("SCAN log"):

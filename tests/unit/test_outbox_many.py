@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
+from outbox_work import statements, steps
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox import entering, queries, requests, transitions
@@ -162,40 +163,12 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
     outbox.close()
 
 
-def statements(outbox: Outbox, work: Callable[[], object]) -> list[str]:
-    """The SQL that ``work`` runs, as SQLite itself reports it."""
-    heard: list[str] = []
-    outbox.sql.db.conn.set_trace_callback(heard.append)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_trace_callback(None)
-    return [sql for sql in heard if sql.lstrip().upper().startswith(("SELECT", "UPDATE"))]
-
-
 def plan(outbox: Outbox, work: Callable[[], object]) -> list[str]:
-    steps: list[str] = []
+    planned: list[str] = []
     for sql in statements(outbox, work):
         found = outbox.sql.db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")
-        steps += [str(step[3]) for step in found]
-    return steps
-
-
-def instructions(outbox: Outbox, work: Callable[[], object]) -> int:
-    """How many steps of its virtual machine SQLite takes for ``work``."""
-    count = 0
-
-    def counted() -> int:
-        nonlocal count
-        count += 1
-        return 0
-
-    outbox.sql.db.conn.set_progress_handler(counted, 1)
-    try:
-        work()
-    finally:
-        outbox.sql.db.conn.set_progress_handler(None, 1)
-    return count
+        planned += [str(step[3]) for step in found]
+    return planned
 
 
 PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
@@ -245,7 +218,7 @@ CHEAP: dict[str, Callable[[Outbox], object]] = {
 
 @pytest.mark.parametrize("verb", CHEAP)
 def test_a_hundred_thousand_other_rows_cost_nothing(crowded: Outbox, verb: str) -> None:
-    assert 0 < instructions(crowded, lambda: CHEAP[verb](crowded)) < FEW
+    assert 0 < steps(crowded, lambda: CHEAP[verb](crowded)) < FEW
 
 
 def test_a_claim_and_its_settling_cost_the_same_however_many_wait(crowded: Outbox) -> None:
@@ -254,7 +227,7 @@ def test_a_claim_and_its_settling_cost_the_same_however_many_wait(crowded: Outbo
         assert row is not None
         transitions.verified(crowded, row, receipt(row))
 
-    assert max(instructions(crowded, one_log) for _ in range(20)) < FEW
+    assert max(steps(crowded, one_log) for _ in range(20)) < FEW
 
 
 def test_the_newest_of_a_hundred_thousand_goes_first(crowded: Outbox) -> None:

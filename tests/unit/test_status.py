@@ -17,7 +17,8 @@ from petal_s3.outbox import entering, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import ITS_TURN, NO_DRAIN, reason
-from petal_s3.service.status import Report, Seen, row_reason, sent_bytes, summary
+from petal_s3.service.report import Report
+from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
 from petal_s3.service.views.status import StatusView, health_view
 from petal_s3.web.page import page
 
