@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from petal_s3.core import clock
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import drain_status, queries
+from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import HOLDS
 from petal_s3.service.report import read_report
@@ -21,6 +22,7 @@ from petal_s3.service.views.view import RowState
 
 _TICK_S = 0.5
 _MANY = 1000
+_WAITING: tuple[RowState, ...] = ("uploading", "queued")
 _SETTLED: tuple[RowState, ...] = ("verified", "dead", "cancelled")
 
 
@@ -94,9 +96,9 @@ class _Watch:
 
     async def begin(self) -> None:
         """Note what waits and what is settled already."""
-        self._open = {row.id for row in await self._rows()}
-        newest = await self._service.outbox(queries.rows, None, 1)
-        self._last_id = newest[0].id if newest else 0
+        outbox = self._service.outbox
+        self._open = {row.id for row in await outbox(_waiting)}
+        self._last_id = max(await outbox(queries.newer_ids, 0, 1), default=0)
 
     async def take_part(self) -> None:
         """Drain here unless another process does; say which."""
@@ -121,7 +123,6 @@ class _Watch:
         """Find out what has happened since the last look, and show it."""
         trouble = await self._trouble()
         followed = Followed(await self._service.status(), self._settled, trouble=trouble)
-        self.waiting = await self._rows()
         for row in await self._settled_since():
             followed.settled.append(row)
             self._screen.say(_told(row))
@@ -129,7 +130,7 @@ class _Watch:
         if reason != self._reason and reason and self._service.lock.held:
             self._screen.say(f"waiting   {reason}")
         self._reason = reason
-        moving = await self._service.rows(state="uploading", limit=_MANY)
+        moving = await self._moving()
         compared = self._service.waiting.compared
         read = {row.id: compared(row) for row in self.waiting if row.lease}
         self._note_progress(
@@ -158,21 +159,44 @@ class _Watch:
         if mark != self._mark or farther:
             self._mark, self._moved_at = mark, clock.now()
 
-    async def _rows(self) -> list[Row]:
-        outbox = self._service.outbox
-        going = await outbox(queries.rows, "uploading", _MANY)
-        return going + await outbox(queries.rows, "queued", _MANY)
+    async def _moving(self) -> list[RowView]:
+        """The rows on their way."""
+        going = [row for row in self.waiting if row.state == "uploading"]
+        if not going:
+            return []
+        overview = self._service.overview
+        seen = await overview.seen()
+        return [overview.view(row, seen) for row in going]
 
     async def _settled_since(self) -> list[Row]:
-        newest = await self._service.outbox(queries.rows, None, _MANY)
-        fresh = {row.id for row in newest if row.id > self._last_id}
-        waiting = {row.id for row in self.waiting}
-        gone = (self._open | fresh) - waiting
-        self._last_id = max([self._last_id, *fresh])
-        rows = [await self._service.outbox(queries.get, row_id) for row_id in sorted(gone)]
+        """The rows that were settled since the last look; what waits is noted."""
+        found = await self._service.outbox(_since, self._last_id, self._open)
+        self.waiting = found.waiting
+        self._last_id = max(self._last_id, *found.fresh, 0)
         # A row can slip from one state to the next between two questions.
-        self._open = waiting | {row.id for row in rows if not row.settled}
-        return [row for row in rows if row.settled]
+        unsettled = {row.id for row in found.gone if not row.settled}
+        self._open = {row.id for row in found.waiting} | unsettled
+        return [row for row in found.gone if row.settled]
+
+
+@dataclass(frozen=True)
+class _Since:
+    """What waits, which ids are new, and what waited before or is new and does not wait."""
+
+    waiting: list[Row]
+    fresh: set[int]
+    gone: list[Row]
+
+
+def _waiting(outbox: Outbox) -> list[Row]:
+    return [row for state in _WAITING for row in queries.rows(outbox, state, _MANY)]
+
+
+def _since(outbox: Outbox, last_id: int, known: set[int]) -> _Since:
+    waiting = _waiting(outbox)
+    fresh = queries.newer_ids(outbox, last_id, _MANY)
+    ids = (known | fresh) - {row.id for row in waiting}
+    return _Since(waiting, fresh, [queries.get(outbox, row_id) for row_id in sorted(ids)])
 
 
 def _told(row: Row) -> str:

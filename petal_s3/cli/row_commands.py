@@ -137,12 +137,12 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
 
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
-    rows = [await service.row(row.id) for row in end.settled]
     dead = end.status.counts["dead"]  # also of before: what is not proven is not done
     code = FAILED if dead or end.trouble or end.status.gone else DONE if end.empty else NOT_NOW
     if end.trouble and end.trouble not in end.status.headline:
         complain(end.trouble)
     if for_programs:
+        rows = [await service.row(row.id) for row in end.settled]
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:

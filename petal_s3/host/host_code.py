@@ -11,8 +11,7 @@ import yaml
 
 from petal_s3.errors import NotAllowed, Permanent, S3IntegrationError
 from petal_s3.host.whole_files import trusted
-from petal_s3.host.yaml_editing import Json
-from petal_s3.host.yaml_file import read
+from petal_s3.host.yaml_file import Json, read
 
 PROXIES = "proxies.yaml"
 

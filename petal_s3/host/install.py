@@ -19,8 +19,7 @@ from petal_s3.core.settings_yaml import HOST_TOKEN_URL
 from petal_s3.errors import BadInput, Permanent, S3IntegrationError, plain
 from petal_s3.host import settings_file as settings
 from petal_s3.host.host_code import PROXIES, code_of, default_proxies
-from petal_s3.host.yaml_editing import Json, rewritten
-from petal_s3.host.yaml_file import Change, backup, backup_of, read, write
+from petal_s3.host.yaml_file import Change, Json, backup, backup_of, changed, read, write
 
 _LISTS = ("startup_petals", "enabled_petals")
 _MAPPINGS = ("petals", "petal_dependencies")
@@ -66,7 +65,8 @@ def find_root(named: Path | None) -> Path:
 def is_registered() -> bool:
     """Whether the host of this Python loads petal-s3."""
     with contextlib.suppress(OSError, ValueError, S3IntegrationError):
-        return str(manifest()["name"]) in (find_root(None) / PROXIES).read_text("utf-8")
+        proxies = (find_root(None) / PROXIES).read_text("utf-8")  # first: mostly there is none
+        return str(manifest()["name"]) in proxies
     return False
 
 
@@ -120,7 +120,7 @@ def remove(root: Path) -> list[str]:
         write([Change(path, read(earlier)[0])])
         earlier.unlink()
     else:
-        write([backup(path, text), Change(path, rewritten(text, config, left))])
+        write([backup(path, text), changed(path, text, config, left)])
     return [
         f"Took {name} out of {path}; settings and outbox stay as they are.",
         "Restart the host: it then has its own bucket proxy again.",
@@ -141,7 +141,7 @@ def _register(path: Path) -> tuple[list[Change], list[str]]:
         notes.clear()
     if exists and wanted == config:
         return [], [f"{path} names {name} already.", *notes]
-    change = Change(path, rewritten(text, config, wanted))
+    change = changed(path, text, config, wanted)
     told = f"Wrote {name} into {path} as a {petal['load']} petal"
     if not exists:
         return [change], [f"{told}, beside what the host enables by itself.", *notes]

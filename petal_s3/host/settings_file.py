@@ -14,8 +14,7 @@ from petal_s3.core.settings_loading import check_settings
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region
 from petal_s3.core.urls import holds_secret
 from petal_s3.errors import BadInput, Conflict
-from petal_s3.host.yaml_editing import Json, rewritten
-from petal_s3.host.yaml_file import Change, backup, read
+from petal_s3.host.yaml_file import Change, Json, backup, changed, read
 
 _TITLE = "# Settings of petal-s3, for the host and the command line alike.\n"
 _ANY_BUCKET = "not-yet-named"
@@ -115,7 +114,7 @@ def plan(
         return [], now, [f"{file} says all of it already."]
     kept = [backup(file, text)] if exists and force else []
     shown = "".join(f"\n  {name}: {now[name]}" for name in fresh)
-    return [*kept, Change(file, rewritten(text, old, now))], now, [f"Wrote to {file}:{shown}"]
+    return [*kept, changed(file, text, old, now)], now, [f"Wrote to {file}:{shown}"]
 
 
 def _plain(judged: Any, given: str) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,7 +14,8 @@ from petal_s3.core.files import cannot_write
 from petal_s3.errors import LocalStorageError, Permanent
 from petal_s3.host import whole_files
 from petal_s3.host.whole_files import Staged
-from petal_s3.host.yaml_editing import Json
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ def backup_of(path: Path) -> Path:
 def backup(path: Path, text: str) -> Change:
     """Keep ``text``, which ``path`` holds; who may not read the one may not read the other."""
     return Change(backup_of(path), text, like=path)
+
+
+def changed(path: Path, text: str, old: Json, new: Json) -> Change:
+    """Have ``path``, whose ``text`` means ``old``, mean ``new``; the rest of it stays as it is."""
+    from petal_s3.host.yaml_editing import rewritten  # noqa: PLC0415 - slow, and only for this
+
+    return Change(path, rewritten(text, old, new))
 
 
 def write(changes: Sequence[Change]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from petal_s3.core.files import check_descriptors
@@ -70,13 +71,18 @@ def _read() -> str:
 
 def _mounts_of(paths: list[str], mountinfo: str) -> set[tuple[str, str]]:
     """Of the table in proc(5): the mounts that hold ``paths``, and those below them."""
-    # Of several at one point the last was mounted over the others.
-    mounts = dict(_mount(line) for line in mountinfo.splitlines())
+    mounts = _table(mountinfo)
     found: set[str] = set()
     for path in paths:
         found.update(sorted((one for one in mounts if _inside(path, one)), key=len)[-1:])
         found.update(one for one in mounts if _inside(one, path))
     return {(point, mounts[point]) for point in found}
+
+
+@lru_cache(maxsize=1)  # it is looked at every second, and seldom changes
+def _table(mountinfo: str) -> Mapping[str, str]:
+    """Mount points and their types; of several at one point the last lies over the others."""
+    return dict(_mount(line) for line in mountinfo.splitlines())
 
 
 def _mount(line: str) -> tuple[str, str]:

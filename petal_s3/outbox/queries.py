@@ -122,6 +122,17 @@ def rows(
     )
 
 
+def newer_ids(outbox: Outbox, than: int, limit: int) -> set[int]:
+    """Ids above ``than``, the latest ``limit`` of them; those of dismissed rows aside."""
+    found = outbox.sql.records(
+        "SELECT id FROM log WHERE id > :than AND NOT (state = 'dead' AND dismissed = 1)"
+        " ORDER BY id DESC LIMIT :limit",
+        than=than,
+        limit=limit,
+    )
+    return {int(record["id"]) for record in found}
+
+
 def at_path(outbox: Outbox, path: str) -> list[Row]:
     """Rows of a path, the latest first."""
     return outbox.select("SELECT * FROM log WHERE path = :path ORDER BY id DESC", path=path)

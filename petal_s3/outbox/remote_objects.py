@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from petal_s3.outbox import facts
+from petal_s3.outbox import facts, queries
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
 
 _LISTING = "listing "
 
@@ -80,6 +81,33 @@ def add(outbox: Outbox, key: str, size: int, etag: str) -> None:
 def exists(outbox: Outbox, key: str) -> bool:
     """Whether the bucket was seen to hold something at ``key``."""
     return bool(outbox.sql.records("SELECT 1 AS one FROM remote WHERE key = :key", key=key))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the outbox knows of a key and of files of a size, at one moment.
+
+    ``listed``: whether the bucket was listed to its end; ``held``: whether it was seen to hold
+    something at the key; ``rows``: those with the key, the latest first. ``alike``: the recorded
+    objects of the size; ``proven``: whether a verified row has a file of it.
+    """
+
+    listed: bool
+    held: bool
+    rows: list[Row]
+    alike: list[RemoteObject]
+    proven: bool
+
+
+def known(outbox: Outbox, key: str, size: int) -> Known:
+    """All that is known of ``key``, and of files of ``size`` bytes, in one question."""
+    return Known(
+        listed=listed_once(outbox),
+        held=exists(outbox, key),
+        rows=queries.at_key(outbox, key),
+        alike=of_size(outbox, size),
+        proven=queries.has_proven(outbox, size),
+    )
 
 
 def of_size(outbox: Outbox, size: int) -> list[RemoteObject]:

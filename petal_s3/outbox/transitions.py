@@ -24,6 +24,16 @@ CLAIM_QUERY = (
 )
 
 
+_STORED = (
+    "stored_at = :at, read_back = CASE WHEN read_back LIKE '%changed%' THEN NULL ELSE read_back END"
+)
+_PROGRESS = (
+    "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
+    " parts_resent = parts_resent + :resent, due_at = :leased_until,"
+    " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0 ELSE failures END"
+)
+
+
 def release_claims(outbox: Outbox) -> int:
     """Make every claimed row due; only while the drain lock is held, so that no worker runs."""
     return outbox.sql.change(
@@ -85,11 +95,22 @@ def storing(outbox: Outbox, row: Row, at: int) -> Row:
 
     ``at``: seconds since 1970 by S3's clock.
     """
+    return outbox.settle(row, _STORED, at=at)
+
+
+def stored_whole(outbox: Outbox, row: Row, at: int, leased_until: float) -> Row:
+    """Record at once that S3 stored the body, the whole file, and that this is confirmed.
+
+    As :func:`storing` and :func:`progress` do one after the other.
+    """
     return outbox.settle(
         row,
-        "stored_at = :at,"
-        " read_back = CASE WHEN read_back LIKE '%changed%' THEN NULL ELSE read_back END",
+        f"{_STORED}, {_PROGRESS}",
         at=at,
+        sent_bytes=row.size,
+        sent=1,
+        resent=0,
+        leased_until=leased_until,
     )
 
 
@@ -108,10 +129,7 @@ def progress(
     """
     return outbox.settle(
         row,
-        "sent_bytes = :sent_bytes, parts_sent = parts_sent + :sent,"
-        " parts_resent = parts_resent + :resent, due_at = :leased_until,"
-        " failures = CASE WHEN :sent > 0 AND parts_sent * part_size < size THEN 0"
-        " ELSE failures END",
+        _PROGRESS,
         sent_bytes=sent_bytes,
         sent=sent,
         resent=resent,

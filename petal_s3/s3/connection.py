@@ -11,6 +11,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+import aiobotocore
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver, AioCredentials
 from aiobotocore.session import AioSession
@@ -18,6 +19,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
 
+from petal_s3 import __version__
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline, S3CredentialsError
@@ -40,6 +42,7 @@ _CHATTY = ("botocore", "aiobotocore", "urllib3")
 for _chatty in _CHATTY:
     logging.getLogger(_chatty).setLevel(logging.INFO)
 
+_USER_AGENT = f"petal-s3/{__version__} aiobotocore/{aiobotocore.__version__}"
 _PROBE_S = 3.0
 _AWS = "https://s3.amazonaws.com"
 _IN_FILES = {"shared-credentials-file", "config-file"}
@@ -139,10 +142,11 @@ class Connection:
                 "credential_provider",
                 AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
             )
-        elif await session.get_credentials() is None:
-            raise NoCredentialsError  # a client without any would never look again
         else:
-            self._keys = await _keys_in_files()
+            found = await session.get_credentials()
+            if found is None:
+                raise NoCredentialsError  # a client without any would never look again
+            self._keys = await _of_files(found)
         client: S3Client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -175,8 +179,9 @@ class Connection:
 
 
 def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> AioConfig:
-    """One try per call, v4 signatures, checksums only from us."""
+    """One try per call, v4 signatures, checksums only from us; a user agent that is ready."""
     return AioConfig(
+        user_agent=_USER_AGENT,
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=15,
@@ -216,13 +221,15 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
 
 async def _keys_in_files() -> ReadOnlyCredentials | None:
     """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
-    try:
+    with contextlib.suppress(BotoCoreError):
         found = await AioSession().get_credentials()
-    except BotoCoreError:
-        return None
-    if found is None or found.method not in _IN_FILES:
-        return None
-    return await found.get_frozen_credentials()
+        return None if found is None else await _of_files(found)
+    return None
+
+
+async def _of_files(found: AioCredentials) -> ReadOnlyCredentials | None:
+    """The keys themselves, where they were found in a file."""
+    return await found.get_frozen_credentials() if found.method in _IN_FILES else None
 
 
 async def own_credentials() -> str:

@@ -14,7 +14,6 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
-from petal_s3.service.metrics import Figures, exposition
 from petal_s3.service.report import read_report
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
@@ -93,6 +92,8 @@ class Overview:
 
     async def metrics(self) -> str:
         """The figures in Prometheus' text format."""
+        from petal_s3.service.metrics import Figures, exposition  # noqa: PLC0415 - slow
+
         base, uploader = self._base, self._parts.uploader
         status = await self.status()
         measured = {d: await base.files.run(_free_bytes, d) for d in base.settings.directories}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import drain_status
+from petal_s3.outbox.outbox import Outbox
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.rate import Rate
@@ -40,6 +41,7 @@ class Reporter:
         self._parts = parts
         self._rate = Rate()
         self._published = NO_REPORT
+        self._published_in: Outbox | None = None
         self.advice: list[str] = []
         """What the front end has to say to a person."""
         self._before = NO_REPORT
@@ -99,15 +101,34 @@ class Reporter:
 
     async def publish(self) -> None:
         """Write the report into the outbox; raises :class:`LocalStorageError`."""
-        await self._base.outbox(drain_status.publish, self.report().model_dump())
+        await self._write(self.report())
+
+    async def publish_news(self) -> None:
+        """Write the report where it says something new; figures that only move can wait.
+
+        :meth:`publish_changes` brings those, every few seconds. Raises
+        :class:`LocalStorageError`.
+        """
+        report = self.report()
+        if _differs(report, _moved_as(report, self._said)):
+            await self._write(report)
 
     async def publish_changes(self) -> None:
         """Write the report where it differs from the last; a disk that fails is tried again."""
         report = self.report()
-        if _differs(report, self._published):
+        if _differs(report, self._said):
             with contextlib.suppress(S3IntegrationError):
-                await self._base.outbox(drain_status.publish, report.model_dump())
-        self._published = report
+                await self._write(report)
+
+    @property
+    def _said(self) -> Report:
+        """What this process wrote last into the outbox that is open now."""
+        return self._published if self._base.outbox.opened is self._published_in else NO_REPORT
+
+    async def _write(self, report: Report) -> None:
+        outbox = self._base.outbox.opened
+        await self._base.outbox(drain_status.publish, report.model_dump())
+        self._published, self._published_in = report, outbox
 
     def _unix(self, moment: float | None, now: float) -> int | None:
         if moment is None:
@@ -129,6 +150,14 @@ class Reporter:
         if code in _NONE:
             return "none"
         return "ok" if self._base.s3.server.answered else self._before.credentials
+
+
+def _moved_as(report: Report, published: Report) -> Report:
+    """What was published, with the figures that each request moves as they are now."""
+    moves: dict[str, object] = {"moving": report.moving, "rate_bytes_s": report.rate_bytes_s}
+    if published.heard_at is not None and report.heard_at is not None:
+        moves["heard_at"] = report.heard_at
+    return published.model_copy(update=moves)
 
 
 def _differs(report: Report, published: Report) -> bool:

@@ -86,7 +86,7 @@ class Service:
         self.overview = Overview(parts, self.drain, self.reporter)
         self.flight_gate = parts.flight_gate
         self.changes = parts.changes
-        self.changes.on_changed.append(self.reporter.publish)
+        self.changes.on_changed.append(self.reporter.publish_news)
         self.changes.on_settled.append(self._on_settled)
 
     # -- life

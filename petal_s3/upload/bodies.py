@@ -49,11 +49,19 @@ class Bodies:
         self, row: Row, transfer: Transfer, size: int, *, resent: bool = False
     ) -> None:
         """Record that S3 has confirmed ``size`` bytes more, and extend the lease."""
+        self._count(transfer, size, resent=resent)
+        await self.record(row, transfer, sent=1, resent=int(resent))
+
+    async def stored(self, row: Row, transfer: Transfer, at: int) -> Row:
+        """Record that S3 has stored the whole file, at ``at`` by its clock, and confirmed it."""
+        self._count(transfer, transfer.source.size, resent=False)
+        return await self.outbox(transitions.stored_whole, row, at, self.now() + LEASE_S)
+
+    def _count(self, transfer: Transfer, size: int, *, resent: bool) -> None:
         transfer.progress.confirmed += size
         transfer.progress.sent = True
         self.traffic.parts_sent += 1
         self.traffic.parts_resent += int(resent)
-        await self.record(row, transfer, sent=1, resent=int(resent))
 
     async def record(self, row: Row, transfer: Transfer, *, sent: int = 0, resent: int = 0) -> None:
         """Write down how many bytes are confirmed, and extend the lease."""

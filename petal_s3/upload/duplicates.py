@@ -19,7 +19,8 @@ from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.key_names import key_with_crc
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.objects.proof import judge, may_be_proven_by
-from petal_s3.outbox import queries, remote_objects
+from petal_s3.outbox import queries
+from petal_s3.outbox.remote_objects import Known
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.capabilities import Feature
@@ -77,50 +78,49 @@ class DuplicateFinder:
 
         ``condition``: what keeps the request that will store them from overwriting.
         """
-        await self.inventory.take()
+        known = await self.inventory.known(row.key, row.size)
         expected = self._receipts.bytes_of(source)
         key = row.key
-        held = await self._standing(row, condition)
-        if held is None and await self._begun_elsewhere(row, key):
-            held = _IN_USE
+        held = await self._standing(row, condition, known)
         if held is not None:
-            settled = await self._compared(row, source, held, expected)
+            settled = await self._compared(row, source, held, expected, known)
             if settled is not None:
                 return settled
             key = key_with_crc(row.key, await expected.whole_crc32())
             held = await self._s3.head(key)
-        if held is not None:
-            settled = await self._compared(row, source, held, expected)
-            if settled is None:
-                raise Conflict(f"Both spellings of {row.key} are taken by other bytes.")
-            return settled
-        if await self._begun_elsewhere(row, key):
-            raise Transient("The same bytes are on their way already.", code="same_as_other")
-        found = await self._elsewhere(row, expected)
+            if held is not None:
+                settled = await self._compared(row, source, held, expected, known)
+                if settled is None:
+                    raise Conflict(f"Both spellings of {row.key} are taken by other bytes.")
+                return settled
+            if _begun(row, await self._outbox(queries.at_key, key)):
+                raise Transient("The same bytes are on their way already.", code="same_as_other")
+        found = await self._elsewhere(row, expected, known)
         return FreeKey(key) if found is None else replace(found, free=key)
 
     async def elsewhere(self, row: Row, source: SourceFile) -> Duplicate | None:
         """The object that holds the bytes under another key than the row's; none where none is."""
-        await self.inventory.take()
-        return await self._elsewhere(row, self._receipts.bytes_of(source))
+        known = await self.inventory.known(row.key, row.size)
+        return await self._elsewhere(row, self._receipts.bytes_of(source), known)
 
-    async def _standing(self, row: Row, condition: Feature) -> ObjectInfo | None:
-        """What stands at the row's key.
+    async def _standing(self, row: Row, condition: Feature, known: Known) -> ObjectInfo | None:
+        """What stands at the row's key, or is on its way there.
 
         S3 is not asked where it would refuse to overwrite, nothing was sent there yet, and
         neither the inventory nor this outbox knows of an object there.
         """
         unsent = row.part_size is None and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
-        if unasked and await self._outbox(remote_objects.listed_once):
-            rows = await self._outbox(queries.at_key, row.key)
-            others = any(other.id != row.id for other in rows)
-            if not others and not await self._outbox(remote_objects.exists, row.key):
-                return None
-        return await self._s3.head(row.key)
+        ours = all(other.id == row.id for other in known.rows)
+        if unasked and known.listed and ours and not known.held:
+            return None
+        held = await self._s3.head(row.key)
+        if held is None and _begun(row, await self._outbox(queries.at_key, row.key)):
+            return _IN_USE
+        return held
 
     async def _compared(
-        self, row: Row, source: SourceFile, held: ObjectInfo, expected: FileBytes
+        self, row: Row, source: SourceFile, held: ObjectInfo, expected: FileBytes, known: Known
     ) -> Duplicate | FreeKey | None:
         """What an object at one of the row's own keys means; none: it holds other bytes."""
         if held is _IN_USE:
@@ -128,7 +128,7 @@ class DuplicateFinder:
         if self._receipts.is_wrong(row, held):
             return FreeKey(held.key, wrong=True)
         if held.listed:  # no word of its parts: S3 allows no HEAD, and so no reading back
-            sizes = dict(await self.inventory.candidates(row.size, expected))
+            sizes = dict(await self.inventory.candidates(known.alike, row.size, expected))
             held = cut_by(held, sizes.get(held.key, 0))
         try:
             judgement = await self._receipts.judged(row, held, source, expected)
@@ -142,28 +142,24 @@ class DuplicateFinder:
             return Duplicate(receipt, await self._bringer(row, held.key))
         return None
 
-    async def _begun_elsewhere(self, row: Row, key: str) -> bool:
-        rows = await self._outbox(queries.at_key, key)
-        return any(other.id != row.id and other.upload_id is not None for other in rows)
-
     async def _bringer(self, row: Row, key: str) -> int | None:
         rows = await self._outbox(queries.at_key, key)
         proven = [r.id for r in rows if r.id != row.id and r.state == "verified" and not r.same_as]
         return proven[0] if proven else None
 
-    async def _elsewhere(self, row: Row, expected: FileBytes) -> Duplicate | None:
+    async def _elsewhere(self, row: Row, expected: FileBytes, known: Known) -> Duplicate | None:
         """The same content under another owned key: from this outbox, or from before it.
 
         S3 is asked only for what size, CRC32 and ETag, as far as known here, do not rule out.
         """
-        proven = await self._proven_alike(row, expected)
+        proven = await self._proven_alike(row, expected) if known.proven else []
         for other in proven:
             info = await still_there(self._s3, other.key)
             found = None if info is None else await self._same(info, expected, other.id)
             if found is not None:
                 return found
         asked = {other.key for other in proven}
-        for key, part_size in await self.inventory.candidates(row.size, expected):
+        for key, part_size in await self.inventory.candidates(known.alike, row.size, expected):
             if key in asked:
                 continue
             info = await still_there(self._s3, key)
@@ -182,8 +178,6 @@ class DuplicateFinder:
         return Duplicate(await self._receipts.made(info, expected, judgement.proof), row_id)
 
     async def _proven_alike(self, row: Row, expected: FileBytes) -> list[Row]:
-        if not await self._outbox(queries.has_proven, row.size):
-            return []
         checksum = f"crc32:{await expected.crc32()}"
         found = await self._outbox(queries.proven_like, row.size, checksum)
         return [
@@ -193,6 +187,11 @@ class DuplicateFinder:
             and other.receipt is not None
             and await may_be_proven_by(other.receipt, expected, self._s3.capabilities)
         ]
+
+
+def _begun(row: Row, rows: list[Row]) -> bool:
+    """Whether another row of a key uploads there."""
+    return any(other.id != row.id and other.upload_id is not None for other in rows)
 
 
 async def still_there(s3: S3, key: str) -> ObjectInfo | None:

@@ -16,7 +16,7 @@ from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.objects.proof import likely_part_size
 from petal_s3.outbox import remote_objects
-from petal_s3.outbox.remote_objects import RemoteObject
+from petal_s3.outbox.remote_objects import Known, RemoteObject
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, Page
@@ -45,10 +45,18 @@ class Inventory:
         self._now = now
         self._pages: Counter[str] = Counter()
 
-    async def take(self) -> None:
-        """List what there is, once; where it was cut it goes on, also in another process."""
-        if self._now() < self.list_at or await self._outbox(remote_objects.listed_once):
-            return
+    async def known(self, key: str, size: int) -> Known:
+        """What is known of ``key``, and of files of ``size`` bytes; what there is is listed first.
+
+        It is listed once; where that was cut it goes on, also in another process.
+        """
+        known = await self._outbox(remote_objects.known, key, size)
+        if known.listed or self._now() < self.list_at:
+            return known
+        await self._take()
+        return await self._outbox(remote_objects.known, key, size)
+
+    async def _take(self) -> None:
         try:
             for prefix in self.ownership.listed:
                 await self._list(prefix)
@@ -85,13 +93,17 @@ class Inventory:
 
     # -- what may be the same
 
-    async def candidates(self, size: int, expected: FileBytes) -> list[tuple[str, int]]:
+    async def candidates(
+        self, alike: list[RemoteObject], size: int, expected: FileBytes
+    ) -> list[tuple[str, int]]:
         """Keys of objects that may hold the bytes of a file, each with the part size that says so.
+
+        ``alike``: the objects of ``size`` bytes, that of the file.
 
         The part size is 0 where none does: then S3 has to be asked.
         """
         found = []
-        for held in await self._outbox(remote_objects.of_size, size):
+        for held in alike:
             part_size = await likely_part_size(held, size, expected, self._s3.capabilities)
             if part_size is not None:
                 found.append((held.key, part_size))

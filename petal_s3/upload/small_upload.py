@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from petal_s3.errors import Conflict, S3IntegrationError
+from petal_s3.errors import Conflict, S3IntegrationError, SourceChanged
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
@@ -64,8 +64,16 @@ class SmallUpload:
             if receipt is None:
                 await self.conflicts.use_another_key(row, error)
             return await self.receipts.settle(row, receipt)
-        row = await self.outbox(transitions.storing, row, self.receipts.server_time())
-        source.check()
-        await self.bodies.confirmed(row, transfer, whole.size)
+        row = await self._stored(row, transfer)
         receipt = await self.receipts.receipt(row, source, expected, stored=stored)
         return await self.receipts.settle(row, receipt)
+
+    async def _stored(self, row: Row, transfer: Transfer) -> Row:
+        """Record that S3 has stored the body; raises where the file is another one by now."""
+        at = self.receipts.server_time()
+        try:
+            transfer.source.check()
+        except SourceChanged:
+            await self.outbox(transitions.storing, row, at)
+            raise
+        return await self.bodies.stored(row, transfer, at)

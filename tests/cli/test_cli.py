@@ -108,6 +108,20 @@ def test_the_demo_says_what_it_needs(console: Console) -> None:
     assert demo.stderr == "The demo needs moto: pip install 'petal-s3[demo]'\n"
 
 
+def test_a_command_loads_no_numpy_and_leaves_it_to_others() -> None:
+    looks = (
+        "import sys, petal_s3.cli.main, petal_s3.host.local_service\n"
+        "slow = {'numpy', 'pandas', 'prometheus_client', 'ruamel.yaml'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+        "import numpy; print(numpy.arange(3).sum())"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    seen = subprocess.run(
+        [sys.executable, "-c", looks], check=False, env=env, capture_output=True, text=True
+    )
+    assert (seen.returncode, seen.stdout) == (0, "[]\n3\n"), seen.stderr
+
+
 # -- status: nothing there
 
 
