@@ -67,6 +67,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield built
 
 
+def test_a_build_of_the_same_sources_gives_the_same_bytes(tmp_path: Path) -> None:
+    built = []
+    for umask, name in ((0o022, "first"), (0o077, "second")):
+        out = tmp_path / name
+        env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1790000000"}
+        build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", out)
+        run(*build, ROOT, env=env, umask=umask)
+        built.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert len(built[0]) == 2
+    assert built[0] == built[1]
+
+
 def bare_env(**more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PETAL_S3_CONFIG": "", **more}
 

@@ -1,0 +1,41 @@
+"""What is installed is pinned, by version and by hash."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PINNED = re.compile(
+    r"^(?P<name>[a-z0-9-]+)(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)? \\\n"
+    r"(?P<hashes>( +--hash=sha256:[0-9a-f]{64}( \\)?\n)+)",
+    re.MULTILINE,
+)
+REQUIREMENT = re.compile(r'^    "(?P<name>[A-Za-z0-9_.-]+)(?P<more>[^"]*)",?$', re.MULTILINE)
+
+
+def locked() -> dict[str, str]:
+    text = (ROOT / "constraints.txt").read_text()
+    found = {match["name"]: match["hashes"] for match in PINNED.finditer(text)}
+    rest = [line for line in PINNED.sub("", text).splitlines() if not line.startswith("#")]
+    assert rest == [], "something is not pinned, or has no hash"
+    return found
+
+
+def asked() -> dict[str, str]:
+    project = (ROOT / "pyproject.toml").read_text()
+    _, _, lists = project.partition("dependencies = [")
+    lists, _, _ = lists.partition("[project.scripts]")
+    named = {match["name"]: match["more"] for match in REQUIREMENT.finditer(lists)}
+    return {re.sub("[._]", "-", name.lower()): more for name, more in named.items()}
+
+
+def test_everything_that_is_asked_for_is_pinned_by_version_and_hash() -> None:
+    wanted = {name for name in asked() if not name.startswith("petal-s3")}
+    assert len(wanted) > 30
+    assert wanted - set(locked()) == set()
+
+
+def test_the_host_extra_has_upper_bounds() -> None:
+    for name in ("petal-app-manager", "petal-flight-log", "leaf-pymavlink"):
+        assert re.fullmatch(r">=[0-9.]+,<[0-9.]+", asked()[name]), name
