@@ -180,6 +180,24 @@ async def test_credentials_are_what_the_service_said(
     assert_no_secret(f"{held!r} {held} {tokens!r}")
 
 
+@pytest.mark.threat(
+    "tokens",
+    "it names another server, bucket, region or machine in its answer",
+    "that is not read: these stand in the settings",
+)
+async def test_the_service_names_neither_server_nor_bucket(
+    service: Service, tokens: TokenService
+) -> None:
+    more = {"endpoint": "http://other.example", "bucket": "others", "region": "x", "machine": "y"}
+    service.answer = says({**GOOD, **more, "endpointUrl": "http://other.example"})
+    held = await tokens.get()
+    assert set(vars(held).values()) == {
+        *GOOD.values(),
+        held.expires_at,
+        held.generation,
+    }
+
+
 async def test_nothing_is_fetched_before_it_is_asked_for(
     service: Service, tokens: TokenService
 ) -> None:
