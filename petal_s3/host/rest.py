@@ -40,7 +40,7 @@ async def answer(
 
 
 def _refusal(error: S3IntegrationError) -> Response:
-    headers = {**FOR_NO_OTHER_SITE, **headers_of(error)}
+    headers = {**FOR_NO_OTHER_SITE, **dict(headers_of(error))}
     return JSONResponse(as_json(error), status_code=error.status, headers=headers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -154,8 +155,12 @@ def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
 
 def descriptors_of(path: Path) -> list[str]:
     """Which descriptors of this process are open on the file at ``path``."""
-    file = path.resolve()
-    return sorted(fd.name for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == file)
+    held = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself is closed
+            if str(fd.readlink()) == str(path):
+                held.append(fd.name)
+    return sorted(held)
 
 
 def refusal(path: Path, **options: Any) -> S3IntegrationError:
