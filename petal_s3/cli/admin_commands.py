@@ -48,11 +48,24 @@ _Machines = Annotated[
 ]
 _Origins = Annotated[
     list[str] | None,
-    typer.Option("--origin", metavar="URL", help="Pages that may use presigned URLs."),
+    typer.Option(
+        "--origin",
+        metavar="URL",
+        help="Pages that may use presigned URLs; else those named before.",
+    ),
 ]
 _AccessLogs = Annotated[
     str | None,
     typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
+]
+_ExpireVersions = Annotated[
+    int | None,
+    typer.Option(
+        "--expire-versions",
+        metavar="DAYS",
+        min=1,
+        help="Erase what was overwritten or deleted after so many days, in the whole bucket.",
+    ),
 ]
 _TlsOnly = Annotated[
     bool | None,
@@ -77,15 +90,17 @@ def setup(  # noqa: PLR0913, PLR0917 - each is an option
     machines: _Machines = None,
     origins: _Origins = None,
     access_logs: _AccessLogs = None,
+    expire_versions: _ExpireVersions = None,
     tls_only: _TlsOnly = None,
     removed: _Removed = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""
     settings = load_settings()
-    if removed and (origins or access_logs or tls_only is not None):
+    if removed and (origins or access_logs or expire_versions or tls_only is not None):
         raise BadInput("--remove only takes back: of the other options it takes --machine.")
     desired = _desired(settings, machines or [], origins or [], access_logs, tls_only=tls_only)
+    desired = dataclasses.replace(desired, expire_versions=expire_versions)
     if removed:
         desired = dataclasses.replace(desired, machines=desired.machines if machines else ())
     elif desired.over_http and tls_only is not False:

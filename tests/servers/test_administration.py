@@ -28,6 +28,7 @@ def desired_of(drone: Drone, *, tls_only: bool = False) -> DesiredBucket:
         upload_prefix=settings.upload_prefix,
         on_aws=False,
         machines=[MACHINE],
+        origins=["https://fleet.example"],
         tls_only=tls_only,
         over_http=True,
     )
