@@ -32,7 +32,7 @@ FileId = tuple[int, int]
 """A file by device and inode."""
 
 GONE = "outbox_gone"
-NEWEST = "m014_flight_names"
+NEWEST = "m015_received_by"
 """The last step of ``outbox.schema``; what has taken it needs none of that module."""
 
 # FULL: builds differ in their default, and an entered log must survive power loss.

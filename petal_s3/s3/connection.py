@@ -236,8 +236,7 @@ async def _of_files(found: AioCredentials) -> ReadOnlyCredentials | None:
 async def own_credentials() -> str:
     """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
 
-    Raises :class:`S3CredentialsError` where it cannot make sense of what it finds, or no request
-    can carry it.
+    Raises :class:`S3CredentialsError` where what it finds makes no sense, or fits no request.
     """
     try:
         found = await AioSession().get_credentials()

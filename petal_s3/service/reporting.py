@@ -40,6 +40,7 @@ class Reporter:
         self._base = parts.base
         self._parts = parts
         self._rate = Rate()
+        self._open_way = open_way.advice(parts.base.settings)  # as the environment is now
         self._published = NO_REPORT
         self._published_in: Outbox | None = None
         self.advice: list[str] = []
@@ -86,7 +87,7 @@ class Reporter:
             "trouble": parts.watcher.trouble,
             "advice": [
                 *self.advice,
-                *open_way.advice(base.settings),
+                *self._open_way,
                 *parts.orphans.advice,
                 *parts.retention.advice,
                 *parts.ageing.advice,

@@ -31,6 +31,11 @@ def refused(work: Any, **asked: Any) -> bool:
     return False
 
 
+@pytest.mark.threat(
+    "neighbour",
+    "with its own session it reads, writes or deletes in another's folder, or lists open uploads",
+    "S3 refuses: the printed policy allows its own folders alone",
+)
 def test_a_machine_does_all_its_work_with_the_printed_policy(
     console: Console, account: Account
 ) -> None:
@@ -63,6 +68,11 @@ def test_a_machine_does_all_its_work_with_the_printed_policy(
     assert refused(s3.put_bucket_versioning, VersioningConfiguration={"Status": "Suspended"})
 
 
+@pytest.mark.threat(
+    "stolen",
+    "its session is used to delete its logs, under a policy printed with --no-delete",
+    "S3 refuses",
+)
 def test_without_delete_it_may_not_delete(console: Console, account: Account) -> None:
     given = printed(console, "--no-delete")["Statement"]
     account.allow(*[one for one in given if one["Sid"] != "TlsOnly"])
@@ -73,6 +83,11 @@ def test_without_delete_it_may_not_delete(console: Console, account: Account) ->
     assert refused(account.s3.delete_object, Key=f"{HOME}a.ulg")
 
 
+@pytest.mark.threat(
+    "neighbour",
+    "it lists the bucket, or asks without TLS",
+    "the printed policy allows the listing of its own folders alone, and nothing without TLS",
+)
 def test_only_own_folders_may_be_listed_and_only_over_tls(console: Console) -> None:
     policy = statements(printed(console, "--machine", MACHINE))
 
@@ -105,6 +120,11 @@ def test_it_asks_no_server_and_needs_no_credentials(console: Console, sea: Sea) 
     assert not console.state.exists()
 
 
+@pytest.mark.threat(
+    "neighbour",
+    "a prefix holds signs that stand for anything in IAM",
+    "the printed policy takes them literally",
+)
 def test_signs_that_mean_something_to_iam_are_taken_literally(console: Console) -> None:
     policy = printed(console, PETAL_S3_UPLOAD_PREFIX="a*b?c$d/")
 

@@ -75,6 +75,11 @@ def rules(bucket: Any) -> dict[str, Any]:
 # -- what is set
 
 
+@pytest.mark.threat(
+    "stolen",
+    "its session is used to delete or overwrite objects in its folder",
+    "the bucket that bucket setup has made keeps versions",
+)
 def test_a_bucket_that_is_missing_is_created_and_set_up(
     console: Console, sea: Sea, bucket: Any
 ) -> None:

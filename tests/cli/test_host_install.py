@@ -290,6 +290,11 @@ def test_what_is_still_missing_is_said(onboard: Onboard) -> None:
     assert f"PETAL_S3_CONFIG={onboard.settings} in their environment" in answer.out
 
 
+@pytest.mark.threat(
+    "user",
+    "host install finds the API token and logins in its environment",
+    "they are not written down, and that is said",
+)
 def test_secrets_are_not_written_down(onboard: Onboard) -> None:
     answer = onboard.install(
         PETAL_S3_API_TOKEN="opens-the-door", PETAL_S3_ENDPOINT_URL="http://me:hidden@s3.example"

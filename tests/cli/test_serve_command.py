@@ -201,6 +201,7 @@ def test_a_second_server_watches_and_takes_over_when_the_first_is_killed(
 )
 @pytest.mark.timeout(20)  # a server that starts runs on
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "robot.example", "127.0.0.1.example"])
+@pytest.mark.threat("wifi")
 def test_without_a_token_it_serves_this_machine_only(console: Console, address: str) -> None:
     for answer in (
         console.type("serve", "--port", "0", "--host", address),

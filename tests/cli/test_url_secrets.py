@@ -59,6 +59,7 @@ COMMANDS = (
     "no command prints them and no file of petal-s3 has them, also where nothing can be reached",
 )
 @pytest.mark.parametrize("link", ["up", "cut"])
+@pytest.mark.threat("user")
 def test_no_command_shows_a_secret_of_a_url(console: Console, secret_sea: Sea, link: str) -> None:
     answers = [console.type("enqueue", console.write("flight.ulg"))]
     if link == "cut":
@@ -99,6 +100,11 @@ def test_a_server_shows_and_logs_none_of_it(console: Console, secret_sea: Sea) -
 
 
 @pytest.mark.parametrize("url", [f"https://t.example/x?key={QUERY}", f"https://t.example/#{QUERY}"])
+@pytest.mark.threat(
+    "user",
+    "host install is given URLs that hold a secret",
+    "they are not written into the settings file that all may read",
+)
 def test_install_writes_no_url_with_a_secret(console: Console, tmp_path: Path, url: str) -> None:
     root, file = tmp_path / "root", tmp_path / "settings.yaml"
     root.mkdir()
@@ -114,6 +120,11 @@ def test_install_writes_no_url_with_a_secret(console: Console, tmp_path: Path, u
     assert_silent(console, told, asked)
 
 
+@pytest.mark.threat(
+    "user",
+    "they read a settings file that holds a secret and is open to all",
+    "they can; check says so, with the command that closes it",
+)
 def test_a_setting_in_a_file_that_others_can_read_is_a_warning(
     console: Console, tmp_path: Path, sea: Sea
 ) -> None:
@@ -184,6 +195,11 @@ def test_what_of_a_url_may_be_shown(url: str, *, secret: bool, rest: str, told: 
 # -- how the token service knows this machine
 
 
+@pytest.mark.threat(
+    "stolen",
+    "the URL of the token service is read from it, and the service asks for nothing else",
+    "it opens the sessions of the whole fleet; check says so while nothing else is asked for",
+)
 def test_check_says_that_the_url_alone_is_the_key_of_the_fleet(console: Console, sea: Sea) -> None:
     here = checks(console)["token service"]
     away = checks(console, PETAL_S3_SESSION_TOKEN_URL="https://tokens.invalid/")["token service"]
@@ -193,6 +209,11 @@ def test_check_says_that_the_url_alone_is_the_key_of_the_fleet(console: Console,
     assert "PETAL_S3_SESSION_TOKEN_FILE" in away["advice"]
 
 
+@pytest.mark.threat(
+    "user",
+    "they read the file of the bearer token, which is open to all",
+    "they can; check says so, with the command that closes it",
+)
 def test_check_says_that_others_can_read_the_token(console: Console, sea: Sea) -> None:
     file = console.directory / "bearer"
     file.write_text("b34rer\n")
@@ -207,6 +228,11 @@ def test_check_says_that_others_can_read_the_token(console: Console, sea: Sea) -
     assert "key of the whole fleet" not in str(checks(console, **given))
 
 
+@pytest.mark.threat(
+    "path",
+    "they read what goes over plain http, or answer in place of S3",
+    "they can; check and status say so, with the server's name and without a secret",
+)
 def test_check_says_that_the_way_is_open(console: Console) -> None:
     given = {
         "PETAL_S3_ENDPOINT_URL": f"http://pilot:{LOGIN}@192.0.2.1:9000",

@@ -219,6 +219,9 @@ def test_what_is_no_flight_log_is_a_422_and_no_row(host: Aboard, name: str, cont
     assert len(host.rows()) == before
 
 
+@pytest.mark.threat(
+    "neighbour", "its key is asked for through the host's own API", "403, and S3 is not asked"
+)
 def test_a_key_of_another_machine_is_a_403_and_s3_is_not_asked(host: Aboard) -> None:
     host.s3.put_object(Bucket=host.bucket, Key=NOT_OURS, Body=b"theirs")
     before = len(host.ledger.requests())

@@ -426,6 +426,7 @@ def test_a_row_can_be_given_up_and_tried_again(host: Aboard, log: Path) -> None:
 
 
 @pytest.mark.guarantee("credentials", "the real host logs everything", "no secret is in its logs")
+@pytest.mark.threat("sibling")
 def test_no_secret_is_in_the_logs_of_a_talkative_host(host: Aboard, log: Path) -> None:
     key = host.upload("secret.ulg", log.read_bytes()).json["s3_key"]
     host.get(f"/test/bucket/download/{key}")

@@ -115,6 +115,11 @@ def test_its_upload_lands_under_its_key_and_the_job_completes(
         {"Host": "robot.example"},
     ],
 )
+@pytest.mark.threat(
+    "page",
+    "it asks the host's own API, or another petal, of a host that allows every origin",
+    "they answer: the guard stands before the routes of petal-s3 alone, and these refuse it",
+)
 def test_the_hosts_own_api_and_the_sibling_answer_a_dashboard_from_elsewhere(
     host: Aboard, machine: str, log: Path, headers: dict[str, str]
 ) -> None:
@@ -277,6 +282,11 @@ def test_without_a_link_its_job_fails_and_the_log_goes_up_later(
     assert host.object(key) == content
 
 
+@pytest.mark.threat(
+    "sibling",
+    "petal-flight-log cancels its own upload, of which the spool has a copy",
+    "the upload is aborted, the copy stays for a day",
+)
 def test_cancelling_its_job_leaves_no_orphan_and_the_bytes_for_a_day(
     host: Aboard, machine: str, log: Path
 ) -> None:

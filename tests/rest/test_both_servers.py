@@ -153,6 +153,7 @@ def _cuts(whole: bytes, file_at: int) -> Iterator[bytes]:
     "an upload whose form was cut off, while the HTTP around it is whole",
     "it is refused: half a log is never taken for a log",
 )
+@pytest.mark.threat("wifi")
 def test_a_form_that_was_cut_is_never_a_log(api: Api) -> None:
     rows = api.rows()
     whole = form(part("file", log(), "cut.ulg"))
@@ -544,6 +545,7 @@ def _under_way(api: Api) -> list[Request]:
     "downloads whose callers read nothing, more than there are connections to S3",
     "a few are begun, and let go after the request timeout; logs go up all the same",
 )
+@pytest.mark.threat("wifi")
 def test_a_caller_that_reads_nothing_does_not_hold_up_the_logs(api: Api, _large: str) -> None:
     with contextlib.ExitStack() as stuck:
         for _ in range(12):
@@ -1053,6 +1055,11 @@ def test_figures_are_what_prometheus_reads(api: Api) -> None:
         assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_0-9]+(\{.+\})? [-+0-9.e]+", line), line
 
 
+@pytest.mark.threat(
+    "page",
+    "it shows the status page in a frame, or has a file named like a script",
+    "the browser is told to show it in no frame and to run nothing; a name is text",
+)
 def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(api: Api) -> None:
     key = f"{HOME}<script>alert(1)</script>\"'&.ulg"
     path = api.logs / "hostile.ulg"

@@ -210,6 +210,7 @@ def assert_guarded(api: Api, case: Case) -> None:
     " ask",
 )
 @pytest.mark.parametrize("case", OPEN, ids=lambda case: case.name)
+@pytest.mark.threat("page")
 def test_every_route_of_both_servers_asks_the_guard(open_api: Api, case: Case) -> None:
     assert_guarded(open_api, case)
 
@@ -220,10 +221,16 @@ def test_every_route_of_both_servers_asks_the_guard(open_api: Api, case: Case) -
     "401 for every route; PETAL_S3_REST_READ_ONLY refuses every change with 403",
 )
 @pytest.mark.parametrize("case", LOCKED, ids=lambda case: case.name)
+@pytest.mark.threat("wifi")
 def test_the_token_and_read_only_count_in_both_servers(locked_api: Api, case: Case) -> None:
     assert_guarded(locked_api, case)
 
 
+@pytest.mark.threat(
+    "wifi",
+    "they ask for a URL to put an object to, where REST is read only",
+    "403: that is a change",
+)
 def test_a_url_to_put_a_log_to_is_a_change(locked_api: Api) -> None:
     told = locked_api.plain("GET", f"/bucket/presign/{HOME}a.ulg?method=PUT")
     assert (told.status, told.code) == (403, "read_only")
@@ -238,6 +245,11 @@ def test_a_wrong_token_is_refused_in_both_servers(locked_api: Api) -> None:
         assert told.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.threat(
+    "wifi",
+    "they ask petal-s3 in a host where no token is set",
+    "they may read, send, cancel and delete; the status says so, and what to set",
+)
 def test_the_status_says_that_the_host_has_no_login(open_api: Api) -> None:
     advice = open_api.get("/status").json["advice"]
     said = [one for one in advice if one.startswith("The host has no login: whoever reaches")]
@@ -249,6 +261,11 @@ def test_with_a_token_it_does_not(locked_api: Api) -> None:
     assert not any("no login" in one for one in locked_api.get("/status").json["advice"])
 
 
+@pytest.mark.threat(
+    "page",
+    "its origin is listed in PETAL_S3_API_ORIGINS",
+    "it may ask and read the answer, with the token where one is set",
+)
 def test_a_page_that_is_listed_may_read_the_answer(locked_api: Api) -> None:
     asked = {"Origin": LISTED, "Access-Control-Request-Method": "GET"}
     asked |= {"Access-Control-Request-Headers": "authorization"}
@@ -260,6 +277,11 @@ def test_a_page_that_is_listed_may_read_the_answer(locked_api: Api) -> None:
     assert answer.headers["access-control-allow-origin"] in {"*", LISTED}
 
 
+@pytest.mark.threat(
+    "page",
+    "it sends a forged log, cancels one that only the robot has, or says that the vehicle is armed",
+    "403; the log stays and is sent, and nothing waits for a flight",
+)
 def test_a_forged_log_and_a_cancel_do_nothing(open_api: Api) -> None:
     open_api.link.cut()
     told = open_api.upload(log(), "handed-over.ulg", wait="false")
@@ -282,6 +304,11 @@ def test_a_forged_log_and_a_cancel_do_nothing(open_api: Api) -> None:
     assert open_api.get("/status").json["flight_state"] != "armed"
 
 
+@pytest.mark.threat(
+    "page",
+    "it asks a petal that is inactive why it is",
+    "403: its settings are told to no page of another site",
+)
 async def test_why_it_is_inactive_is_told_to_no_foreign_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

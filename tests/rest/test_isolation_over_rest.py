@@ -94,6 +94,7 @@ def _foreign(api: Api) -> list[str]:
     "it is refused in both apis, and S3 never hears of a key of somebody else",
 )
 @pytest.mark.parametrize(("method", "path"), VERBS)
+@pytest.mark.threat("wifi")
 def test_no_spelling_leads_out(theirs: Api, method: str, path: str) -> None:
     api = theirs
     for smuggled in SMUGGLED:
@@ -151,6 +152,11 @@ def test_no_prefix_leads_out(theirs: Api) -> None:
         "other.example:443",
         "{prefix}/../../../..%2fetc/passwd",
     ],
+)
+@pytest.mark.threat(
+    "wifi",
+    "the request names another server, the cloud's metadata address, or a path that climbs",
+    "no object of another machine and no file is told, and no other key is asked for",
 )
 def test_no_request_target_leads_elsewhere(theirs: Api, target: str) -> None:
     api = theirs

@@ -83,6 +83,12 @@ def wires(api: Api) -> int:
     "somebody in the network asks the stand-alone server without the token, or guesses it",
     "401 for every operation, and nothing is done",
 )
+@pytest.mark.threat("wifi")
+@pytest.mark.threat(
+    "user",
+    "they ask the stand-alone server on loopback, which has a token",
+    "401 for every operation without it",
+)
 def test_without_the_token_nothing_is_told(locked: Api) -> None:
     for told in (
         None,
@@ -111,6 +117,7 @@ def test_with_the_token_all_is_told(locked: Api) -> None:
         assert told.status == 200
 
 
+@pytest.mark.threat("wifi", "they send a log without the token", "401; nothing of it is kept")
 def test_a_body_without_the_token_is_not_kept(locked: Api) -> None:
     body = form(part("file", log(), "a.ulg"))
     told = locked.plain("POST", "/bucket/upload", body=body, headers={"Content-Type": FORM})
@@ -140,6 +147,11 @@ def test_no_address_that_others_reach_is_bound_without_a_token(stand: Standing, 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
+@pytest.mark.threat(
+    "user",
+    "they ask the stand-alone server on loopback, which has no token",
+    "they may, like every program on the machine",
+)
 def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
     Guard(bound=host)
@@ -150,6 +162,7 @@ def test_loopback_needs_no_token(host: str) -> None:
     "a web page in a browser on this machine asks by a name that suddenly means 127.0.0.1",
     "403: only names of loopback are answered",
 )
+@pytest.mark.threat("page")
 def test_another_name_for_this_machine_is_refused(api: Api) -> None:
     port = api.address[1]
     for host in (
@@ -200,6 +213,7 @@ def test_another_name_for_this_machine_is_refused(api: Api) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
+@pytest.mark.threat("page")
 def test_a_page_of_another_site_is_refused(api: Api, headers: dict[str, str]) -> None:
     given = {name: text.format(port=api.address[1]) for name, text in headers.items()}
     for method, path in (
@@ -233,6 +247,11 @@ def test_its_own_page_may_ask(api: Api) -> None:
         "application/jsonx",
         "text/plain; application/json",
     ],
+)
+@pytest.mark.threat(
+    "page",
+    "a form sends JSON under another name, which a browser sends without asking first",
+    "400: JSON has to be called JSON",
 )
 def test_json_that_a_plain_form_could_send_is_refused(api: Api, kind: str) -> None:
     told = api.plain("POST", "/flight", body=b'{"armed": true}', headers={"Content-Type": kind})
@@ -340,6 +359,11 @@ def test_what_is_no_http_is_answered_without_a_trace(api: Api) -> None:
             assert b"200 OK" not in found
 
 
+@pytest.mark.threat(
+    "wifi",
+    "a second request hides in the body of the first (request smuggling)",
+    "it is not carried out",
+)
 def test_two_requests_in_one_are_not_mistaken_for_one(api: Api) -> None:
     """Content-Length and Transfer-Encoding together: whoever believes the other sees a second."""
     inner = "DELETE /outbox/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -422,6 +446,7 @@ def _full(wanted: int) -> None:
     "a thousand connections at once that say nothing",
     "whoever asks something is answered, and the process holds a bounded number of them",
 )
+@pytest.mark.threat("wifi")
 def test_a_thousand_silent_connections_lock_no_caller_out(stand: Standing) -> None:
     api = stand.api
     _full(4000)
@@ -497,6 +522,7 @@ def parsed_once(api: Api, text: bytes) -> int:
     "more slow uploads and slow requests at once than the stand-alone server has connections",
     "the surplus is answered 503, and short calls are answered as ever",
 )
+@pytest.mark.threat("wifi")
 def test_slow_bodies_leave_connections_to_short_calls(
     _s3_server: EmbeddedS3, tmp_path: Path
 ) -> None:
@@ -609,6 +635,7 @@ def test_it_stops_at_once_though_a_client_listens(_s3_server: EmbeddedS3, tmp_pa
     "an upload is announced for which the disk has no room beside its reserve",
     "507 with the figures at once, before a byte of it was sent",
 )
+@pytest.mark.threat("wifi")
 def test_an_upload_without_room_is_refused_before_it_comes(stand: Standing) -> None:
     reserve = stand.service.intake.reserve
     reserve.space = lambda _: Space(free=600 * MIB, total=64 * 1024 * MIB)
@@ -628,6 +655,7 @@ def test_an_upload_without_room_is_refused_before_it_comes(stand: Standing) -> N
     "a client of REST posts without end",
     "503 beyond 600 logs and files in a minute, with Retry-After",
 )
+@pytest.mark.threat("wifi")
 def test_a_client_that_posts_without_end_is_slowed_down(
     stand: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -655,6 +683,7 @@ def test_where_too_many_logs_wait_rest_takes_no_more(
     "a log handed over with wait=false, of which only the spool has a copy, is cancelled over REST",
     "the copy stays for a day and a retry sends it; ?purge=true deletes it at once",
 )
+@pytest.mark.threat("wifi")
 def test_a_cancel_over_rest_keeps_the_only_copy(api: Api) -> None:
     content = log()
     api.link.cut()

@@ -265,6 +265,7 @@ async def all_believed(
     "a lie of thirty kinds in answer to any operation of an upload",
     "nothing is proven by it; when S3 answers again the log arrives, no confirmed part sent twice",
 )
+@pytest.mark.threat("server")
 async def test_no_lie_about_an_upload_is_believed(robot: Robot, op: str) -> None:
     async with between(robot, concurrency=1) as liar:
         row = await UPLOADS[op](robot, liar)
@@ -281,6 +282,7 @@ async def test_no_lie_about_an_upload_is_believed(robot: Robot, op: str) -> None
     "a lie of thirty kinds in answer to a deletion, copy, abort, download or list of uploads",
     "the caller hears an error; object, row and what lies on the disk stay as they were",
 )
+@pytest.mark.threat("server")
 async def test_no_lie_about_anything_else_is_believed(robot: Robot, op: str) -> None:
     prepare, call = OTHER_CALLS[op]
     async with between(robot, concurrency=1) as liar:
@@ -300,6 +302,7 @@ async def test_no_lie_about_anything_else_is_believed(robot: Robot, op: str) -> 
     "a redirect to another address, in answer to any operation",
     "it is not followed: neither body nor token goes there",
 )
+@pytest.mark.threat("server")
 async def test_no_redirect_is_followed(robot: Robot, op: str) -> None:
     async with strangers() as (url, visits), between(robot, concurrency=1) as liar:
         row = await {**UPLOADS, **{k: v for k, (v, _) in OTHER_CALLS.items()}}[op](robot, liar)
@@ -439,6 +442,7 @@ async def other_bytes(request: Request) -> Fault:
     "no proof, wherever it is read (after an upload, of an older object, of a copy): the bytes"
     " themselves are read back and compared",
 )
+@pytest.mark.threat("server")
 async def test_an_etag_beside_a_wrong_checksum_is_no_proof(robot: Robot, scene: str) -> None:
     async def lie(request: Request) -> Fault | None:
         return await wrong_crc(robot, request) if scene != "copied" or request.key == key else None
@@ -466,6 +470,7 @@ async def test_an_etag_beside_a_wrong_checksum_is_no_proof(robot: Robot, scene: 
     "the right ETag and a wrong checksum, over bytes that are not ours",
     "the bytes are compared where the words contradict each other: no proof",
 )
+@pytest.mark.threat("server")
 async def test_other_bytes_below_the_right_etag_and_a_wrong_checksum_are_found(
     robot: Robot, size: int
 ) -> None:
@@ -484,6 +489,7 @@ async def test_other_bytes_below_the_right_etag_and_a_wrong_checksum_are_found(
     "S3 confirms other bytes than were sent, by ETag or by checksum",
     "that request counts for nothing and is made again, before anything is joined",
 )
+@pytest.mark.threat("server")
 async def test_a_confirmation_of_other_bytes_counts_for_nothing(
     robot: Robot, op: str, size: int, name: str
 ) -> None:
@@ -528,6 +534,7 @@ async def test_a_body_after_a_head_is_not_the_next_answer(robot: Robot) -> None:
     "an answer as long as the sea",
     "reading ends after 16 MiB; the drain waits",
 )
+@pytest.mark.threat("server")
 async def test_an_endless_answer_is_not_read_to_its_end(robot: Robot) -> None:
     written = 0
 

@@ -92,6 +92,7 @@ async def shown(robot: Robot) -> str:
     "a file name with line breaks, terminal escapes, RTL marks, %, quotes, or 255 bytes",
     "it goes up under a plain key; no log line and no terminal sees it but escaped",
 )
+@pytest.mark.threat("user")
 async def test_a_name_forges_no_line_no_key_and_no_escape(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +123,7 @@ async def test_a_name_forges_no_line_no_key_and_no_escape(
     "an object in our folder whose key holds line breaks and escapes, with the log's own bytes",
     "it is passed over: no log line and no receipt repeats its key",
 )
+@pytest.mark.threat("server")
 async def test_a_key_that_another_process_made_up_is_not_repeated(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +199,7 @@ def hostile_ulog() -> bytes:
     "a log whose header holds line breaks, escapes and HTTP headers of its own",
     "they travel percent-encoded in the metadata; no header is added, no request is split",
 )
+@pytest.mark.threat("user")
 async def test_facts_of_a_header_add_no_header(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +246,7 @@ ENTITIES = {
     "an answer in XML that defines entities (a billion laughs, a file of this machine)",
     "refused unread: it is not from S3; the drain waits",
 )
+@pytest.mark.threat("server")
 async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -> None:
     entities, encoding = ENTITIES[kind]
     row = await robot.land(size=TWO_PARTS)
@@ -265,6 +269,7 @@ async def test_entities_in_an_answer_are_not_expanded(robot: Robot, kind: str) -
     "a listing of the bucket that never ends",
     "it is cut off after so many pages; the log goes up",
 )
+@pytest.mark.threat("server")
 async def test_a_listing_that_never_ends_is_cut_off(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -296,6 +301,7 @@ async def test_a_listing_that_never_ends_is_cut_off(
     "a list of parts that never ends",
     "given up beyond the 10,000 parts that S3 knows: it is not from S3; the drain waits",
 )
+@pytest.mark.threat("server")
 async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None:
     await robot.restart(concurrency=1)
     robot.fault("UploadPart", Fault(drop=True), part=2)
@@ -328,6 +334,7 @@ async def test_a_list_of_parts_that_never_ends_is_given_up(robot: Robot) -> None
     "another user of the machine looks into the state directory",
     "it and everything in it is for one user alone, whatever the umask",
 )
+@pytest.mark.threat("user")
 async def test_no_other_user_may_look_at_what_is_kept(robot: Robot) -> None:
     await robot.service.stop()
     old = os.umask(0)

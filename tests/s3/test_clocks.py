@@ -158,6 +158,7 @@ async def test_no_wait_hangs_on_the_date(robot: Robot, jump_s: float) -> None:
     "a captive portal tells another date",
     "it is not believed, or until S3 answers: the request is redone at once with S3's time",
 )
+@pytest.mark.threat("path")
 async def test_the_date_of_a_portal_does_not_stay(robot: Robot, date: str) -> None:
     robot.fault("HeadObject", says(200, PORTAL_PAGE, {"Content-Type": "text/html", "Date": date}))
     refused = strict(robot)
@@ -338,6 +339,7 @@ async def test_only_by_decision_are_the_dates_of_a_certificate_ignored(
     "PETAL_S3_TLS_IGNORE_DATES is set, and the device's clock is past the release",
     "dates count: an expired certificate gets nothing, and the reason says until when they do not",
 )
+@pytest.mark.threat("path")
 async def test_from_the_day_of_the_release_on_dates_count_again(
     robot: Robot, tls: Callable[..., ssl.SSLContext], shift: timedelta
 ) -> None:
@@ -363,6 +365,7 @@ async def test_from_the_day_of_the_release_on_dates_count_again(
     "dates of certificates are ignored, and somebody shows one of another issuer or name",
     "not a byte is sent, and the date it tells is not heard",
 )
+@pytest.mark.threat("path")
 async def test_issuer_and_name_are_never_ignored(
     robot: Robot,
     tls: Callable[..., ssl.SSLContext],

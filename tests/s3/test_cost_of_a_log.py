@@ -19,15 +19,20 @@ async def _commits_of(robot: Robot) -> list[str]:
     seen: list[str] = []
     written: list[str] = []
 
-    def look(statement: str) -> None:
-        if statement.startswith(_WRITES):
-            written.append(statement)
-        elif statement.startswith("COMMIT") and written:
-            seen.append(written[0])
-            written.clear()
-
     def watch(outbox: Outbox) -> None:
-        outbox.sql.db.conn.set_trace_callback(look)
+        conn = outbox.sql.conn
+
+        def look(statement: str) -> None:
+            if statement in seen[-1:]:
+                return  # told again for each of its triggers
+            if statement.startswith(_WRITES):
+                written.append(statement)
+            # A statement outside a transaction is one by itself.
+            if written and (statement.startswith("COMMIT") or not conn.in_transaction):
+                seen.append(written[0])
+                written.clear()
+
+        conn.set_trace_callback(look)
 
     await robot.service.outbox(watch)
     return seen

@@ -110,6 +110,7 @@ async def test_a_link_that_does_not_come_back_ends_the_download(wired: Wired) ->
     "409; nothing is kept of either version",
 )
 @pytest.mark.parametrize("honest", [True, False], ids=["If-Match is kept", "If-Match is ignored"])
+@pytest.mark.threat("server")
 async def test_two_versions_are_never_mixed(wired: Wired, *, honest: bool) -> None:
     wired.put(KEY, noise(SIZE))
     target = target_of(wired)
@@ -186,6 +187,7 @@ def altered(answer: Answer) -> Answer:
 )
 @pytest.mark.parametrize("part_size", [0, PART])
 @pytest.mark.parametrize("told", [True, False], ids=["with crc32", "without crc32"])
+@pytest.mark.threat("path")
 async def test_one_wrong_bit_is_noticed(wired: Wired, part_size: int, *, told: bool) -> None:
     wired.put(KEY, noise(PART + 1000), part_size=part_size, told=told)
     target = target_of(wired)

@@ -100,6 +100,7 @@ async def test_what_is_put_to_its_url_is_told(robot: Robot) -> None:
     "who was given a URL to hand a file over sends another size, type or name, or sends twice",
     "S3 refuses: the URL takes the file that was announced, once",
 )
+@pytest.mark.threat("wifi")
 async def test_a_url_takes_what_was_announced_and_nothing_else(wired: Wired) -> None:
     made = await begun(wired)
     others: list[tuple[bytes, dict[str, str], dict[str, str]]] = [
@@ -169,6 +170,7 @@ async def test_before_it_was_put_there_is_nothing_to_complete(robot: Robot) -> N
     "the key of another session, of a log or of another machine is completed or processed",
     "403; nothing is told of it, nothing is deleted",
 )
+@pytest.mark.threat("sibling")
 async def test_only_what_was_handed_over_in_this_session_is_completed(robot: Robot) -> None:
     mine, theirs = await handed(robot, "s1"), await handed(robot, "s10")
     others = [
@@ -474,6 +476,7 @@ async def test_a_proxy_that_was_not_started_processes_too(
     "a session ends whose id is the beginning of another's",
     "what was handed over in it is deleted; other sessions, logs and results stay",
 )
+@pytest.mark.threat("sibling")
 async def test_the_end_of_a_session_deletes_what_was_handed_over_in_it(robot: Robot) -> None:
     keys = {name: await handed(robot, name) for name in ("s1", "s10", "s", "s1.", "s1-x", "S1")}
     for name in ("s1", "s10"):
@@ -518,6 +521,11 @@ async def test_what_is_handed_over_proves_no_log(robot: Robot) -> None:
     assert done.same_as is None
 
 
+@pytest.mark.threat(
+    "sibling",
+    "it brings a log below tmp/, where things are deleted after a day",
+    "403; nothing lasting comes there",
+)
 async def test_nothing_lasting_is_brought_below_tmp(robot: Robot) -> None:
     done = await robot.finish(await robot.land())
     for key in (f"{HOME}tmp/a.ulg", f"{HOME}tmp/s1/a.ulg"):
@@ -531,6 +539,9 @@ async def test_nothing_lasting_is_brought_below_tmp(robot: Robot) -> None:
     assert robot.stored() == [done.key]
 
 
+@pytest.mark.threat(
+    "sibling", "it reads the log for URLs that others were given", "no signed URL is in it"
+)
 async def test_no_secret_and_no_url_is_logged(
     robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -375,6 +375,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[
     "keys, prefixes, ids and URIs made of dots, escapes, NUL, slashes and the names of neighbours",
     "403 or 400; nothing is signed for a key of another machine, by any operation",
 )
+@pytest.mark.threat("neighbour")
 def test_no_key_leads_out_of_the_folders_of_a_machine(fleet: tuple[Any, list[Drone]]) -> None:
     run, drones = fleet
     seen: Counter[str] = Counter()

@@ -199,6 +199,7 @@ async def test_a_url_reads_the_object_and_nothing_else(wired: Wired) -> None:
     "a URL that adds an object is used where one stands, or without its condition",
     "412, or no valid signature: what is there is never overwritten",
 )
+@pytest.mark.threat("wifi")
 async def test_a_url_for_put_adds_an_object_and_overwrites_none(wired: Wired) -> None:
     made = await wired.proxy.generate_presigned_url(KEY, method="PUT")
 
@@ -217,6 +218,11 @@ async def test_a_url_for_put_adds_an_object_and_overwrites_none(wired: Wired) ->
 
 
 @pytest.mark.parametrize("hours", [0.5, 24, 1e9, float("inf")])
+@pytest.mark.threat(
+    "stolen",
+    "URLs are signed ahead, for years",
+    "they end with the session that signs them, and say so",
+)
 async def test_a_url_never_claims_to_outlive_the_credentials(wired: Wired, hours: float) -> None:
     wired.server.tokens.life_s = 1000
 

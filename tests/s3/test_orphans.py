@@ -174,6 +174,7 @@ async def test_the_upload_of_a_cancelled_row_that_is_tried_again_is_left_alone(
 @pytest.mark.guarantee(
     "orphans", "another machine's upload is stale", "it is neither listed nor aborted"
 )
+@pytest.mark.threat("neighbour")
 async def test_uploads_of_other_machines_are_left_alone(robot: Robot) -> None:
     theirs = [
         f"flight_logs/{MACHINE}1/lost.ulg",
@@ -1239,6 +1240,11 @@ async def test_a_temporary_object_without_a_date_is_never_old(robot: Robot) -> N
     assert robot.stored() == [TEMPORARY]
 
 
+@pytest.mark.threat(
+    "server",
+    "it names logs, or keys that climb, among the temporary objects that are old",
+    "nothing is deleted",
+)
 async def test_a_listing_of_temporary_objects_that_escapes_deletes_nothing(robot: Robot) -> None:
     flight = HOME + "flight.ulg"
     robot.put(flight, b"x")

@@ -63,6 +63,7 @@ async def never_verified_until_healed(robot: Robot, row: Any, op: str, portal: F
     "a captive portal answers a small log's requests: 200, empty, a page, half of an answer",
     "never proven by it; sent when S3 answers",
 )
+@pytest.mark.threat("path")
 async def test_a_portal_never_proves_a_small_log(robot: Robot, op: str, portal: Fault) -> None:
     row = await robot.land()
 
@@ -76,6 +77,7 @@ async def test_a_portal_never_proves_a_small_log(robot: Robot, op: str, portal: 
     "a captive portal answers a large log's requests",
     "never proven by it; no confirmed part travels again",
 )
+@pytest.mark.threat("path")
 async def test_a_portal_never_proves_a_large_log(robot: Robot, op: str, portal: Fault) -> None:
     row = await robot.land(size=TWO_PARTS)
 
@@ -141,6 +143,7 @@ async def test_a_portal_is_not_believed_about_an_abort(robot: Robot, portal: Fau
     "a captive portal answers a deletion",
     "the caller hears an error, the row stays verified",
 )
+@pytest.mark.threat("path")
 async def test_a_portal_is_not_believed_about_a_deletion(robot: Robot, portal: Fault) -> None:
     row = await robot.attempt(await robot.land())
     robot.fault("DeleteObject", portal)
@@ -157,6 +160,7 @@ async def test_a_portal_is_not_believed_about_a_deletion(robot: Robot, portal: F
     "a captive portal answers the copy of a move",
     "the source is kept, the row still names it",
 )
+@pytest.mark.threat("path")
 async def test_a_portal_is_not_believed_about_a_copy(robot: Robot, portal: Fault) -> None:
     row = await robot.attempt(await robot.land())
     robot.always("CopyObject", portal)
@@ -231,6 +235,7 @@ async def test_a_portal_blocks_the_drain_with_a_plain_reason(robot: Robot) -> No
     "a captive portal answers with a page once, whatever its status, and then lets S3 answer",
     "nothing is learnt of S3 from it: no option is left out from then on",
 )
+@pytest.mark.threat("path")
 async def test_nothing_is_learnt_from_a_page(robot: Robot, op: str, size: int, status: int) -> None:
     robot.fault(op, says(status, PORTAL_PAGE, {"Content-Type": "text/html"}))
     row = await robot.land(size=size)
@@ -453,6 +458,7 @@ async def test_a_redirect_is_not_followed(
     "a redirect in the middle of an upload",
     "the part goes nowhere else; then the upload goes on",
 )
+@pytest.mark.threat("path")
 async def test_a_redirect_of_a_part_is_not_followed(robot: Robot, stranger: Stranger) -> None:
     robot.fault("UploadPart", says(307, headers={"Location": stranger.url}), part=2)
     row = await robot.land(size=TWO_PARTS)
@@ -469,6 +475,7 @@ async def test_a_redirect_of_a_part_is_not_followed(robot: Robot, stranger: Stra
     "the token service redirects to another address",
     "not followed: the request that yields secrets goes nowhere else",
 )
+@pytest.mark.threat("tokens")
 async def test_a_redirect_of_the_token_service_is_not_followed(
     robot: Robot, stranger: Stranger
 ) -> None:

@@ -133,6 +133,11 @@ async def test_progress_is_told(robot: Robot, proxy: S3BucketProxy) -> None:
         ("page.ulg", b"<html>" * 100, "bad_magic", 422),
     ],
 )
+@pytest.mark.threat(
+    "sibling",
+    "it hands over a file that is no flight log, under the name of one",
+    "422; nothing is sent, and the path is not repeated",
+)
 async def test_what_is_no_log_is_refused_and_never_sent(
     robot: Robot, proxy: S3BucketProxy, name: str, body: bytes, code: str, status: int
 ) -> None:
@@ -165,6 +170,7 @@ async def test_a_file_that_is_still_written_is_a_conflict(
     assert (answer["status"], answer["code"]) == (409, "not_finished")
 
 
+@pytest.mark.threat("sibling", "it uploads in the name of another machine", "403")
 async def test_another_machines_id_is_refused(robot: Robot, proxy: S3BucketProxy) -> None:
     answer = await proxy.upload_file(robot.write(), machine_id="drone-002")
     own = await proxy.upload_file(robot.write(), machine_id=MACHINE)
@@ -251,6 +257,7 @@ async def test_a_cancelled_upload_leaves_nothing_half_done(
     "an impatient caller of a log that was waiting before",
     "the log stays and arrives; nothing is aborted",
 )
+@pytest.mark.threat("sibling")
 async def test_a_log_that_was_waiting_before_survives_an_impatient_caller(
     robot: Robot, proxy: S3BucketProxy
 ) -> None:
@@ -353,6 +360,7 @@ async def test_another_root_is_refused_before_anything_is_asked(
     "a key of another machine, in any operation",
     "refused before S3 or the token service is asked",
 )
+@pytest.mark.threat("sibling")
 async def test_a_strangers_key_is_refused_before_anything_is_asked(
     robot: Robot, proxy: S3BucketProxy, key: str
 ) -> None:
@@ -595,6 +603,7 @@ async def test_a_moved_object_takes_its_row_along(
 @pytest.mark.guarantee(
     "refusals", "an object is moved to where another one stands", "409; both stay as they were"
 )
+@pytest.mark.threat("sibling")
 async def test_a_destination_that_is_taken_is_a_conflict(
     robot: Robot, proxy: S3BucketProxy
 ) -> None:

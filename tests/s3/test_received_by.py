@@ -74,6 +74,8 @@ WAYS: dict[str, tuple[Callable[[Robot], Awaitable[Row]], str]] = {
     "a log was posted, or handed over by another program",
     "its row and its object say so: it is told from one that the robot recorded",
 )
+@pytest.mark.threat("wifi")
+@pytest.mark.threat("sibling")
 async def test_row_and_object_say_how_a_log_came_in(robot: Robot, way: str) -> None:
     enter, said = WAYS[way]
     row = await enter(robot)
@@ -180,6 +182,11 @@ async def test_what_is_there_already_does_not_depend_on_it(robot: Robot) -> None
     assert robot.head(first.key)["Metadata"]["received-by"] == "rest"
 
 
+@pytest.mark.threat(
+    "sibling",
+    "it gives a log a fact named like the mark that says how a log came in",
+    "the mark stays what petal-s3 says",
+)
 async def test_a_fact_of_that_name_does_not_speak_in_its_place(robot: Robot) -> None:
     facts = {"received-by": "scan"}
     done = await robot.finish(await robot.land(received_by="rest", facts=facts))

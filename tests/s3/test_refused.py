@@ -521,6 +521,7 @@ async def test_a_device_in_1970_sends_with_the_time_of_s3(
     "the token service answers 503, 401, 403, a page, {} or nothing",
     "the drain says which; S3 is not asked; it heals by itself",
 )
+@pytest.mark.threat("tokens")
 async def test_a_bad_token_service_blocks_the_drain_with_a_plain_reason(
     robot: Robot, status: int, body: str, content_type: str, code: str, says: str
 ) -> None:
@@ -543,6 +544,7 @@ async def test_a_bad_token_service_blocks_the_drain_with_a_plain_reason(
     "the token service accepts and never answers",
     "given up in time; it heals by itself",
 )
+@pytest.mark.threat("tokens")
 async def test_a_token_service_that_hangs_is_given_up(robot: Robot) -> None:
     await robot.restart(request_timeout=1)
     robot.tokens.hang = True

@@ -125,6 +125,7 @@ async def test_an_old_proven_log_goes_and_the_journal_tells_why(
     "the disk is full of logs that are not proven",
     "none of them is deleted; the operator is told that there is nothing to delete",
 )
+@pytest.mark.threat("server")
 async def test_an_unsent_log_stays_whatever_the_pressure(robot: Robot, ladder: Ladder) -> None:
     await robot.restart(retention_days=1, min_free_bytes=10**15)
     done = await up(robot, "done.ulg")
@@ -208,6 +209,7 @@ async def test_a_pinned_log_goes_last(robot: Robot, ladder: Ladder) -> None:
     "a fresh HEAD does not confirm the object: gone, replaced, refused, no link, a portal",
     "the file stays",
 )
+@pytest.mark.threat("server")
 async def test_what_the_bucket_does_not_confirm_stays(
     robot: Robot, ladder: Ladder, fault: Fault
 ) -> None:
@@ -266,6 +268,7 @@ def link_away(path: Path) -> None:
     "the file changed after it was proven, even with size and time restored",
     "it stays: only bytes that the receipt names may go",
 )
+@pytest.mark.threat("user")
 async def test_a_changed_file_stays(
     robot: Robot, ladder: Ladder, change: Callable[[Path], None]
 ) -> None:
@@ -473,6 +476,7 @@ JUMPS = {
 )
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("between", ["nothing", "a restart"])
+@pytest.mark.threat("server")
 async def test_a_jump_of_the_clock_of_s3_deletes_nothing(
     robot: Robot, ladder: Ladder, jump: str, between: str
 ) -> None:
@@ -521,6 +525,7 @@ async def test_a_jump_is_told(robot: Robot, ladder: Ladder) -> None:
     "one answer tells an odd date, years ahead",
     "it counts for nothing before a second one agrees",
 )
+@pytest.mark.threat("server")
 async def test_one_odd_date_begins_nothing_anew(robot: Robot, ladder: Ladder) -> None:
     await robot.restart(retention_days=30)
     dates = Dates(robot, 0.0)

@@ -34,6 +34,7 @@ def lan(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> str:
     "S3 is asked over plain http beyond loopback: anybody on the way may have made the proof",
     "nothing is deleted, and the status says why, unless PETAL_S3_RETENTION_OVER_HTTP is set",
 )
+@pytest.mark.threat("path")
 async def test_over_plain_http_only_a_decision_by_name_deletes(
     robot: Robot, lan: str, asked: dict[str, Any]
 ) -> None:

@@ -121,6 +121,7 @@ async def test_a_text_log_of_a_session_leaves_the_reserve(robot: Robot) -> None:
     "a real disk is nearly full, and logs are posted until none is taken any more",
     "a twentieth of it is left, and the flight recorder can write there",
 )
+@pytest.mark.threat("wifi")
 async def test_a_small_disk_keeps_its_twentieth(robot: Robot, tmp_path: Path) -> None:
     with small(tmp_path / "disk", "40m") as place:
         (place / "ballast").write_bytes(bytes(24 * MIB))

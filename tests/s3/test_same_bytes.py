@@ -375,6 +375,7 @@ async def test_an_object_under_another_owned_key_is_recognised(robot: Robot, key
 @pytest.mark.guarantee(
     "attack", "another machine holds the same bytes", "not taken for ours: sent under our own key"
 )
+@pytest.mark.threat("neighbour")
 async def test_an_object_of_another_machine_is_not_taken_for_ours(robot: Robot) -> None:
     path = robot.write()
     robot.put("flight_logs/drone-002/flight.ulg", path.read_bytes())

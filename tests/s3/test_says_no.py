@@ -384,6 +384,7 @@ async def test_a_bucket_that_is_gone_and_back_gets_the_log(robot: Robot, size: i
     "a stranger's object appears at the key just before the last request (412)",
     "it is left as it is; the log arrives under its second spelling",
 )
+@pytest.mark.threat("neighbour")
 async def test_a_key_that_is_taken_late_is_left_alone(robot: Robot) -> None:
     row = await robot.land(size=TWO_PARTS, key=f"{HOME}wanted.ulg")
 

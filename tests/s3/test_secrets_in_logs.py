@@ -65,6 +65,7 @@ async def test_a_whole_upload_at_debug_tells_no_secret(
 @pytest.mark.guarantee(
     "credentials", "a caller uses every operation, at DEBUG", "no secret in an answer or the log"
 )
+@pytest.mark.threat("sibling")
 async def test_the_whole_dialect_at_debug_tells_no_secret(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -89,6 +90,7 @@ async def test_the_whole_dialect_at_debug_tells_no_secret(
     "S3 sends the refused token back in its error",
     "it is in no reason, no status, no log",
 )
+@pytest.mark.threat("server")
 async def test_a_refused_token_does_not_appear_in_reasons(
     robot: Robot, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +128,7 @@ async def test_a_refused_token_does_not_appear_in_reasons(
     "the token service answers with half of the secrets",
     "what was read of them is shown nowhere",
 )
+@pytest.mark.threat("tokens")
 async def test_half_an_answer_of_the_token_service_is_not_shown(
     robot: Robot, heard: pytest.LogCaptureFixture, body: str
 ) -> None:
@@ -145,6 +148,7 @@ async def test_half_an_answer_of_the_token_service_is_not_shown(
     "somebody reads the database, its write-ahead log and the spool",
     "no secret is in them, whatever went wrong",
 )
+@pytest.mark.threat("stolen")
 async def test_the_outbox_holds_no_secret(robot: Robot) -> None:
     robot.fault("PutObject", refusal(403, "AccessDenied"))
     outside = robot.tmp / "outside.ulg"
@@ -218,6 +222,7 @@ FAULTS: dict[str, Fault] = {
     "every logger of the process at DEBUG, botocore's own too, through every kind of failure",
     "no secret in a line, a traceback, a row or the status",
 )
+@pytest.mark.threat("stolen")
 async def test_no_failure_tells_a_secret_however_loud_all_loggers_are(
     everything: pytest.LogCaptureFixture, robot: Robot
 ) -> None:
@@ -247,6 +252,7 @@ def with_secrets(url: str) -> str:
     "URLs of the settings hold secrets, and every logger is at DEBUG through every kind of failure",
     "neither they nor the bearer token are in a line, a traceback, a row, the status or a file",
 )
+@pytest.mark.threat("stolen")
 async def test_no_failure_tells_a_secret_of_a_url_or_the_bearer_token(
     everything: pytest.LogCaptureFixture, robot: Robot
 ) -> None:
@@ -284,6 +290,7 @@ async def test_no_failure_tells_a_secret_of_a_url_or_the_bearer_token(
     "the process crashes: what excepthook and faulthandler print",
     "no secret in it, nor in the chain of causes",
 )
+@pytest.mark.threat("stolen")
 async def test_no_crash_tells_a_secret(
     robot: Robot,
     heard: pytest.LogCaptureFixture,

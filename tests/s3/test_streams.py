@@ -484,6 +484,7 @@ async def test_an_upload_that_is_given_up_leaves_no_open_upload(wired: Wired, pa
     "two callers wait for one upload, one of them gives it up",
     "it goes on for the other",
 )
+@pytest.mark.threat("sibling")
 async def test_a_caller_that_gives_an_upload_up_does_not_take_it_from_another(wired: Wired) -> None:
     path = wired.tmp / "logs" / "flight.ulg"
     path.parent.mkdir()

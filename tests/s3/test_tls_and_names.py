@@ -100,6 +100,7 @@ async def test_over_tls_too_a_stall_is_given_up(robot: Robot, authority: Authori
     "nothing is sent, not even a head; it waits with the reason",
 )
 @pytest.mark.parametrize("wrong", ["issuer", "name"])
+@pytest.mark.threat("path")
 async def test_a_certificate_of_another_owner_gets_nothing(
     robot: Robot, authority: Authority, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
@@ -156,6 +157,7 @@ async def test_a_handshake_that_breaks_is_a_link_that_broke(
     "plain http answers where https is expected",
     "nothing of a request goes out in the clear; it waits with the reason",
 )
+@pytest.mark.threat("path")
 async def test_nothing_is_sent_in_the_clear_where_tls_is_expected(robot: Robot) -> None:
     heard = bytearray()
 

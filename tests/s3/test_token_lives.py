@@ -308,6 +308,7 @@ async def in_its_place(says: Says) -> AsyncIterator[str]:
     "the token service is slow, endless, no HTTP, a page or nonsense",
     "the drain says which and waits; S3 is not asked; the log arrives when the service is itself",
 )
+@pytest.mark.threat("tokens")
 async def test_nonsense_in_place_of_tokens_is_not_taken_for_them(robot: Robot) -> None:
     told = {}
     row = await robot.land()

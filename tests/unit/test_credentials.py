@@ -180,6 +180,24 @@ async def test_credentials_are_what_the_service_said(
     assert_no_secret(f"{held!r} {held} {tokens!r}")
 
 
+@pytest.mark.threat(
+    "tokens",
+    "it names another server, bucket, region or machine in its answer",
+    "that is not read: these stand in the settings",
+)
+async def test_the_service_names_neither_server_nor_bucket(
+    service: Service, tokens: TokenService
+) -> None:
+    more = {"endpoint": "http://other.example", "bucket": "others", "region": "x", "machine": "y"}
+    service.answer = says({**GOOD, **more, "endpointUrl": "http://other.example"})
+    held = await tokens.get()
+    assert set(vars(held).values()) == {
+        *GOOD.values(),
+        held.expires_at,
+        held.generation,
+    }
+
+
 async def test_nothing_is_fetched_before_it_is_asked_for(
     service: Service, tokens: TokenService
 ) -> None:
@@ -305,6 +323,7 @@ async def test_valid_credentials_serve_on_while_the_service_is_down(
     "the token service itself lives in 1970, 1999, 2099 or 9999",
     "a token lives from the service's date to the service's expiration",
 )
+@pytest.mark.threat("tokens")
 async def test_the_devices_date_plays_no_part(
     service: Service, tokens: TokenService, clock: Clock, answered_at: datetime
 ) -> None:
@@ -367,6 +386,7 @@ async def test_a_date_without_a_zone_is_that_of_greenwich(
 @pytest.mark.guarantee(
     "credentials", "a token that had expired when it was issued", "not used; the reason says so"
 )
+@pytest.mark.threat("tokens")
 async def test_credentials_that_have_expired_already_are_none(
     service: Service, tokens: TokenService, life_s: float
 ) -> None:
@@ -468,6 +488,11 @@ NONSENSE: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
+@pytest.mark.threat(
+    "tokens",
+    "it answers credentials that lack a part, or hold line breaks or control characters",
+    "they are not used; the reason names the field and quotes nothing",
+)
 async def test_an_answer_that_is_nonsense_says_what_is_wrong_with_it(
     service: Service, tokens: TokenService, name: str
 ) -> None:
@@ -511,6 +536,7 @@ async def test_a_refusal_says_what_to_do(
 @pytest.mark.guarantee(
     "credentials", "the token service asks for patience", "its Retry-After is kept, at most an hour"
 )
+@pytest.mark.threat("tokens")
 async def test_the_service_may_ask_for_patience(
     service: Service, tokens: TokenService, told: str, retry_after_s: float | None
 ) -> None:
@@ -534,6 +560,7 @@ async def test_a_redirect_is_not_followed(
 @pytest.mark.guarantee(
     "credentials", "an answer of the token service without end", "reading ends after 64 KiB"
 )
+@pytest.mark.threat("tokens")
 async def test_an_endless_answer_is_not_read_to_its_end(
     service: Service, tokens: TokenService
 ) -> None:
@@ -747,6 +774,7 @@ async def test_from_the_day_of_the_release_on_dates_count_again(
     "dates are ignored, and the token service shows another issuer or name",
     "refused: no token is asked for",
 )
+@pytest.mark.threat("path")
 async def test_issuer_and_name_of_a_certificate_are_never_ignored(
     tmp_path: Path, trust: Callable[[], None], wrong: str
 ) -> None:

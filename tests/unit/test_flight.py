@@ -434,6 +434,22 @@ def test_a_lost_flight_ended_when_hope_was_given_up() -> None:
 # -- listening
 
 
+@pytest.mark.threat(
+    "neighbour",
+    "its heartbeats are heard on the same network, armed or disarmed",
+    "they neither hold the uploads of a robot whose own autopilot is heard nor end its flight",
+)
+@pytest.mark.parametrize("ours", [ARMED, DISARMED])
+@pytest.mark.parametrize("theirs", [ARMED, DISARMED])
+def test_another_vehicle_on_the_network_says_nothing_of_ours(ours: int, theirs: int) -> None:
+    air = Air().says(ours)
+    before = (air.state, air.reason)
+    for _ in range(60):
+        air.says(theirs, 3, system=2).says(ours)
+        assert (air.state, air.reason) == before
+    assert air.flights_ended == 0
+
+
 def listening() -> Air:
     return Air(FlightState(listening_since=1000.0))
 

@@ -973,6 +973,7 @@ def test_an_open_descriptor_of_a_directory_is_refused(tmp_path: Path) -> None:
     "a link named like a log leads to a secret file",
     "refused without opening it; nothing tells whether it exists",
 )
+@pytest.mark.threat("user")
 def test_a_link_tells_nothing_about_its_target(
     put: Callable[[str, bytes], Path], tmp_path: Path
 ) -> None:
@@ -1024,6 +1025,11 @@ def test_a_folder_swapped_for_a_link_is_seen_on_the_opened_file(
     assert refusal(logs / "day" / "x.ulg", real=True).code == "not_allowed"
 
 
+@pytest.mark.threat(
+    "user",
+    "they swap a log for a link between the look at it and its opening",
+    "it is not followed",
+)
 def test_a_file_swapped_for_a_link_is_not_followed(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

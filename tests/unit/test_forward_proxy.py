@@ -103,6 +103,7 @@ async def fetched(url: str) -> str:
     "the netrc of a person has a login for every host",
     "no request carries it, neither to the token service nor to S3 nor to a proxy",
 )
+@pytest.mark.threat("path")
 async def test_no_login_of_a_person_goes_to_the_token_service(service: Peer) -> None:
     assert await fetched(f"{service.url}/token") == "ASIA1"
     assert service.headers("authorization") == []

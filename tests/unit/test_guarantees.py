@@ -1,4 +1,4 @@
-"""The table of guarantees and the tests that prove them agree, in both directions."""
+"""The tables of guarantees and threats and the tests that prove them agree, both ways."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ TITLES = {
     "orphans": "Orphans",
     "attack": "Attack",
 }
+WHO = {
+    "page": "A web page",
+    "wifi": "Somebody on the Wi-Fi",
+    "neighbour": "A neighbour robot",
+    "sibling": "A sibling petal",
+    "user": "A local user",
+    "stolen": "A stolen robot",
+    "tokens": "The token service",
+    "server": "The S3 server",
+    "path": "Somebody on the path",
+}
+PAGES = {
+    "guarantee": ("docs/guarantees.md", TITLES),
+    "threat": ("docs/security.md", WHO),
+}
+KIND_OF = {group: kind for kind, (_, titles) in PAGES.items() for group in titles}
 _ROW = re.compile(r"\| (?P<fault>[^|]+) \| (?P<outcome>[^|]+) \| `(?P<proof>[^|`]+)` \|")
 _GENERATED = re.compile(r"<!-- \[\[\[cog\n(.*?)\]\]\] -->(.*?)<!-- \[\[\[end\]\]\] -->", re.DOTALL)
 
@@ -45,8 +61,8 @@ marks = _marks()
 
 @functools.cache
 def said() -> list[tuple[str, str, str, str]]:
-    """What the tests say: area, fault, what happens, proof."""
-    return [(one.area, one.fault, one.outcome, one.proof) for one in marks.guarantees()]
+    """What the tests say: group, fault, what happens, proof."""
+    return [(one.group, one.fault, one.outcome, one.proof) for one in marks.rows()]
 
 
 @functools.cache
@@ -54,18 +70,19 @@ def parsed(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text())
 
 
-def sections() -> dict[str, str]:
-    """The text below each heading of the document."""
-    text = (ROOT / "docs" / "guarantees.md").read_text()
+def sections(kind: str) -> dict[str, str]:
+    """The text below each heading of a page."""
+    text = (ROOT / PAGES[kind][0]).read_text()
     _, *parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def rows(area: str) -> list[tuple[str, str, str]]:
-    """What a reader sees in the table of an area, wherever it was written."""
+def rows(group: str) -> list[tuple[str, str, str]]:
+    """What a reader sees in the table of a group, wherever it was written."""
+    kind = KIND_OF[group]
     return [
         (found["fault"], found["outcome"], found["proof"])
-        for found in map(_ROW.fullmatch, sections()[TITLES[area]].splitlines())
+        for found in map(_ROW.fullmatch, sections(kind)[PAGES[kind][1][group]].splitlines())
         if found is not None
     ]
 
@@ -82,51 +99,72 @@ def decorators(proof: str) -> list[ast.expr]:
     return found[0].decorator_list
 
 
-@pytest.mark.parametrize("area", TITLES)
-def test_the_table_of_an_area_holds_what_the_tests_say(area: str) -> None:
-    in_tests = [tuple(row) for its, *row in said() if its == area]
+@pytest.mark.parametrize("group", KIND_OF)
+def test_a_table_holds_what_the_tests_say(group: str) -> None:
+    in_tests = [tuple(row) for its, *row in said() if its == group]
 
-    assert rows(area) == in_tests, "run: .venv/bin/python -m cogapp -r docs/guarantees.md"
-
-
-@pytest.mark.parametrize("area", TITLES)
-def test_every_row_is_proven_by_a_test_that_says_so(area: str) -> None:
-    assert rows(area), "an area without a row promises nothing"
-    for fault, outcome, proof in rows(area):
-        wanted = f"pytest.mark.guarantee({area!r}, {fault!r}, {outcome!r})"
-        assert wanted in [ast.unparse(one) for one in decorators(proof)], proof
+    page = PAGES[KIND_OF[group]][0]
+    assert rows(group) == in_tests, f"run: .venv/bin/python -m cogapp -r {page}"
 
 
-@pytest.mark.parametrize("area", TITLES)
-def test_no_fault_is_twice_in_an_area(area: str) -> None:
-    faults = [fault.casefold() for fault, _, _ in rows(area)]
+@pytest.mark.parametrize("group", KIND_OF)
+def test_every_row_is_proven_by_a_test_that_says_so(group: str) -> None:
+    assert rows(group), "a table without a row promises nothing"
+    for fault, outcome, proof in rows(group):
+        there = [ast.unparse(one) for one in decorators(proof)]
+        whole = f"pytest.mark.{KIND_OF[group]}({group!r}, {fault!r}, {outcome!r})"
+        if group in WHO and f"pytest.mark.threat({group!r})" in there:
+            ends = f", {fault!r}, {outcome!r})"
+            assert any(
+                one.startswith("pytest.mark.guarantee(") and one.endswith(ends) for one in there
+            )
+        else:
+            assert whole in there, proof
+
+
+@pytest.mark.parametrize("group", KIND_OF)
+def test_no_fault_is_twice_in_a_table(group: str) -> None:
+    faults = [fault.casefold() for fault, _, _ in rows(group)]
 
     assert sorted(set(faults)) == sorted(faults)
 
 
-def test_every_area_has_a_table_of_its_own_and_no_row_stands_elsewhere() -> None:
-    assert tuple(TITLES) == marks.AREAS
-    for title, text in sections().items():
+@pytest.mark.parametrize("kind", PAGES)
+def test_every_group_has_a_table_of_its_own_and_no_row_stands_elsewhere(kind: str) -> None:
+    titles = PAGES[kind][1]
+    assert tuple(titles) == {"guarantee": marks.AREAS, "threat": marks.WHO}[kind]
+    for title, text in sections(kind).items():
         generated = [(code, made) for code, made in _GENERATED.findall(text)]
         lines = [line for line in text.splitlines() if "::test_" in line and line.startswith("|")]
-        areas = [area for area, its in TITLES.items() if its == title]
-        assert [f'table("{area}")' in code for area in areas for code, _ in generated] == [
+        groups = [group for group, its in titles.items() if its == title]
+        assert [f'table("{group}")' in code for group in groups for code, _ in generated] == [
             True
-        ] * len(areas)
+        ] * len(groups)
         assert lines == [
             line for _, made in generated for line in made.splitlines() if "::" in line
         ]
 
 
+def test_each_who_says_what_stays_possible_and_what_to_do() -> None:
+    for title, text in sections("threat").items():
+        if title in WHO.values():
+            before = text.partition("<!--")[0]
+            assert "**Stays possible:**" in before, title
+            assert "**What to do:**" in before, title
+
+
 def test_every_mark_that_pytest_sees_is_in_the_table(request: pytest.FixtureRequest) -> None:
     """Of the tests that run now; reading the source could miss a way to set a mark."""
     seen = {
-        (*mark.args, f"{item.nodeid.partition('[')[0]}")
+        (mark.args, item.nodeid.partition("[")[0])
         for item in request.session.items
-        for mark in item.iter_markers("guarantee")
+        for kind in PAGES
+        for mark in item.iter_markers(kind)
     }
+    whole = {((group, fault, outcome), proof) for group, fault, outcome, proof in said()}
+    short = {((group,), proof) for group, _, _, proof in said() if group in WHO}
 
-    assert seen <= set(said())
+    assert seen <= whole | short
 
 
 def test_every_test_in_the_table_is_one_that_pytest_finds(request: pytest.FixtureRequest) -> None:
@@ -157,7 +195,11 @@ TEST = "def test_it() -> None: ...\n"
 def read(tmp_path: Path, source: str) -> list[str]:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_one.py").write_text(f"import pytest\n{source}")
-    return [one.line for one in marks.guarantees(tmp_path)]
+    return [one.line for one in marks.rows(tmp_path)]
+
+
+THREAT = '@pytest.mark.threat("page", "it asks", "403")\n'
+SHORT = '@pytest.mark.threat("page")\n'
 
 
 def test_a_mark_is_a_row(tmp_path: Path) -> None:
@@ -166,19 +208,37 @@ def test_a_mark_is_a_row(tmp_path: Path) -> None:
     assert read(tmp_path, source) == ["| a cut | it goes on | `tests/test_one.py::test_it` |"]
 
 
+def test_a_test_may_prove_a_row_for_several(tmp_path: Path) -> None:
+    source = MARK + SHORT + THREAT.replace("page", "path") + TEST
+
+    where = "tests/test_one.py::test_it"
+    assert read(tmp_path, source) == [
+        f"| a cut | it goes on | `{where}` |",
+        f"| a cut | it goes on | `{where}` |",
+        f"| it asks | 403 | `{where}` |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (MARK.replace("links", "weather") + TEST, "no area"),
+        (MARK.replace("links", "weather") + TEST, "unknown to guarantee"),
         (MARK.replace('"a cut"', "CUT") + TEST, "literals"),
         (MARK.replace('"a cut"', 'f"a {CUT}"') + TEST, "literals"),
-        (MARK.replace('"a cut"', "7") + TEST, "has an area"),
-        (MARK.replace('"a cut", ', "") + TEST, "has an area"),
-        (MARK.replace('"it goes', 'outcome="it goes') + TEST, "has an area"),
+        (MARK.replace('"a cut"', "7") + TEST, "has a group"),
+        (MARK.replace('"a cut", ', "") + TEST, "has a group"),
+        (MARK.replace('"it goes', 'outcome="it goes') + TEST, "has a group"),
         (MARK.replace("a cut", "a | cut") + TEST, "plain phrase"),
         (MARK.replace("a cut", "a cut ") + TEST, "plain phrase"),
         (MARK.replace("a cut", "") + TEST, "plain phrase"),
-        (MARK + MARK.replace("cut", "stall") + TEST, "one mark per test"),
+        (MARK + MARK.replace("cut", "stall") + TEST, "one guarantee per test"),
+        (THREAT + THREAT.replace("asks", "sends") + TEST, "one threat for each who"),
+        (THREAT.replace("page", "links") + TEST, "unknown to threat"),
+        (MARK.replace("links", "page") + TEST, "unknown to guarantee"),
+        (SHORT + TEST, "has a group"),
+        (SHORT.replace('"page"', "") + TEST, "has a group"),
+        (THREAT + "@pytest.mark.skip\n" + TEST, "never runs"),
+        (THREAT + "class TestIt: ...\n", "above one test"),
         (MARK + "def helper() -> None: ...\n", "only a test"),
         (MARK + "class TestIt: ...\n", "above one test"),
         (f"pytestmark = {MARK[1:]}" + TEST, "above one test"),

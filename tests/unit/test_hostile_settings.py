@@ -68,6 +68,7 @@ def little_memory() -> Iterator[None]:
     "a settings file in YAML that builds objects, refers to itself, or grows when it is read",
     "refused with one sentence; nothing is built, nothing grows",
 )
+@pytest.mark.threat("user")
 def test_a_hostile_settings_file_is_refused_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little_memory: None, text: str
 ) -> None:

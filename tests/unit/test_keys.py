@@ -226,6 +226,7 @@ def test_what_lies_elsewhere_is_not_its_own(ownership: KeyOwnership, key: str) -
     "a key that climbs out of its folder, as it stands or when it is decoded once more",
     "refused before anything is asked",
 )
+@pytest.mark.threat("neighbour")
 def test_a_key_that_climbs_out_by_any_reading_is_not_ours(
     ownership: KeyOwnership, key: str
 ) -> None:
@@ -287,6 +288,11 @@ def test_without_an_upload_prefix_the_machine_stands_first() -> None:
 
 
 @given(MACHINE_IDS, MACHINE_IDS, st.sampled_from(["flight_logs/", "", "a/b/"]), NAMES)
+@pytest.mark.threat(
+    "neighbour",
+    "it has an id that begins like another's, or any other",
+    "no key belongs to two machines",
+)
 def test_no_two_machines_own_the_same_key(one: str, other: str, prefix: str, name: str) -> None:
     ids = {one, other}
     if len(ids) == 1 or ids & {".", "..", "deleted", "flight_logs", "a"}:
@@ -306,6 +312,11 @@ def test_no_two_machines_own_the_same_key(one: str, other: str, prefix: str, nam
         ("", "deleted"),
         ("deleted/x/", "x"),
     ],
+)
+@pytest.mark.threat(
+    "neighbour",
+    "its id is the name of a folder that others are in",
+    "refused at start, with the setting named",
 )
 def test_a_machine_named_like_a_shared_folder_is_refused(prefix: str, machine_id: str) -> None:
     with pytest.raises(ConfigError, match=f"PETAL_S3_MACHINE_ID: {machine_id} names a folder"):

@@ -45,6 +45,7 @@ def test_a_log_inside_one_of_the_log_directories_may_be_named(logs: Path, tmp_pa
     "a path that climbs out of the log directories",
     "refused; nothing tells whether the file exists",
 )
+@pytest.mark.threat("wifi")
 def test_a_log_elsewhere_is_not_allowed_and_its_existence_not_told(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

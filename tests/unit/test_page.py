@@ -76,6 +76,7 @@ def shown(found: StatusView, rows: list[RowView], name: str = "drone-001") -> Se
 @pytest.mark.guarantee(
     "attack", "a name that is a script, on the status page", "it is shown as text; nothing runs"
 )
+@pytest.mark.threat("wifi")
 def test_whatever_is_hostile_is_text() -> None:
     harmless = shown(status(headline="x"), [row(key="x", reason="x"), row()])
     said = status(headline=HOSTILE, link=HOSTILE, credentials=HOSTILE, flight_state=HOSTILE)

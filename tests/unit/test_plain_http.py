@@ -36,6 +36,11 @@ from petal_s3.service import open_way
         ("http://2130706433", True),
     ],
 )
+@pytest.mark.threat(
+    "path",
+    "the address is written so that it looks like loopback",
+    "what leaves the machine counts as open",
+)
 def test_plain_http_is_open_beyond_loopback(url: str | None, opens: bool) -> None:
     assert is_open(url) is opens
 

@@ -478,6 +478,7 @@ def test_s3_may_say_how_long_to_wait(told: str, wait_s: float | None) -> None:
     "an error message of a server with escapes, line breaks or without end",
     "one short printable line in reason and log",
 )
+@pytest.mark.threat("server")
 def test_what_a_server_says_stays_one_short_plain_line() -> None:
     hostile = "\x1b[31mlook\nhere\r\n" + "x" * 1000 + "ü"
     translated = translate(answered("InvalidRequest", 400, message=hostile), peer=PEER)

@@ -106,6 +106,9 @@ def test_the_state_directory_is_for_its_user_alone(tmp_path: Path) -> None:
     assert list(spool.parent.iterdir()) == [spool]
 
 
+@pytest.mark.threat(
+    "user", "the state directory was made open to all before", "it is closed at the start"
+)
 def test_a_state_directory_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
     (tmp_path / "state/spool").mkdir(parents=True)
     (tmp_path / "state").chmod(0o777)
@@ -120,6 +123,7 @@ def test_a_state_directory_that_was_open_to_all_is_closed(tmp_path: Path) -> Non
     "the state directory, its spool, database or lock is a link that somebody planted",
     "refused with a sentence; nothing is written where it leads",
 )
+@pytest.mark.threat("user")
 def test_a_link_in_place_of_what_is_ours_is_refused(tmp_path: Path, name: str) -> None:
     state_dir, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
     if name in {"", "spool"}:
@@ -148,6 +152,7 @@ def test_a_link_in_place_of_what_is_ours_is_refused(tmp_path: Path, name: str) -
     "the state directory belongs to another user",
     "refused with a sentence that says so; root may use that of any user",
 )
+@pytest.mark.threat("user")
 def test_a_state_directory_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +184,7 @@ def test_files_that_others_could_read_are_closed_to_them(spool: Path) -> None:
     "a link stands where a file of ours is about to be written",
     "it is replaced or refused; what it leads to stays as it is",
 )
+@pytest.mark.threat("user")
 def test_nothing_is_written_through_a_link(
     spool: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:

@@ -168,6 +168,9 @@ async def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path: Path) -> 
         )
 
 
+@pytest.mark.threat(
+    "stolen", "its bearer token was withdrawn at the token service", "it gets no new session"
+)
 async def test_a_wrong_token_is_a_refusal_of_this_machine(file: Path) -> None:
     async with serving(Gate("another")) as gate:
         error = await refused(TokenService(gate.url, timeout_s=30, login=TokenLogin(file)))
@@ -179,6 +182,7 @@ async def test_a_wrong_token_is_a_refusal_of_this_machine(file: Path) -> None:
     "the token service redirects to another host",
     "neither the bearer token nor a request goes there",
 )
+@pytest.mark.threat("tokens")
 async def test_the_bearer_token_goes_to_no_other_host(file: Path) -> None:
     async with serving(Gate()) as gate, serving(Gate()) as other:
         gate.elsewhere = other.url
@@ -194,6 +198,7 @@ async def test_the_bearer_token_goes_to_no_other_host(file: Path) -> None:
     "the bearer token is not sent; the reason says that https is needed",
 )
 @pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.threat("path")
 async def test_the_bearer_token_is_not_sent_over_plain_http(
     file: Path, monkeypatch: pytest.MonkeyPatch, proxied: bool
 ) -> None:
@@ -324,6 +329,11 @@ async def test_a_certificate_that_cannot_be_used_is_refused_by_name(
     assert gate.told == []
 
 
+@pytest.mark.threat(
+    "path",
+    "the token service is named by plain http, and a client certificate is set",
+    "it is not asked: a certificate is shown in TLS alone",
+)
 async def test_a_certificate_needs_tls(authority: Authority) -> None:
     login = TokenLogin(None, authority.client("robot-1"))
     async with serving(Gate()) as gate:

@@ -53,6 +53,7 @@ def planted(link: Path, target: Path) -> None:
     "a link waits where host install writes its half-written file",
     "not followed: what it leads to keeps content, owner and mode",
 )
+@pytest.mark.threat("user")
 def test_a_link_at_the_half_written_name_is_not_followed(
     theirs: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_link_at_the_half_written_name_is_not_followed(
     "refused: neither changed nor copied into a backup",
 )
 @pytest.mark.parametrize("name", ["proxies.yaml", "proxies.yaml.bak"])
+@pytest.mark.threat("user")
 def test_a_link_of_another_user_to_a_file_of_root_is_refused(
     theirs: Path, victim: Path, name: str
 ) -> None:
@@ -100,6 +102,11 @@ def test_a_link_of_another_user_to_that_user_s_file_is_followed(theirs: Path) ->
 
 
 @only_root
+@pytest.mark.threat(
+    "user",
+    "a folder becomes a link after root has looked at it, before it writes there",
+    "it is not entered",
+)
 def test_a_folder_that_becomes_a_link_meanwhile_is_not_entered(
     theirs: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +121,11 @@ def test_a_folder_that_becomes_a_link_meanwhile_is_not_entered(
 
 
 @only_root
+@pytest.mark.threat(
+    "user",
+    "they open the new file while root writes it",
+    "it is made for one user alone, and has mode and owner of its original before the first byte",
+)
 def test_owner_and_mode_are_there_before_the_first_byte(
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +162,7 @@ def test_owner_and_mode_are_there_before_the_first_byte(
     "the backup has the mode and the owner of its original",
 )
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.threat("user")
 def test_a_backup_is_as_closed_as_its_original(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "petal-s3.yaml"
     file.write_text("bucket_name: logs\napi_token: of-this-robot-alone\n")
@@ -199,6 +212,7 @@ def host_of(folder: Path) -> Path:
     "that code is not run as root; the sentence says what to do",
 )
 @pytest.mark.parametrize("whose", ["", "/petal_app_manager", "/petal_app_manager/config.py"])
+@pytest.mark.threat("user")
 def test_the_code_of_another_user_is_not_run_as_root(tmp_path: Path, whose: str) -> None:
     root = host_of(tmp_path / "host")
     os.chown(f"{root}/app{whose}", NOBODY, NOBODY)
@@ -210,6 +224,11 @@ def test_the_code_of_another_user_is_not_run_as_root(tmp_path: Path, whose: str)
 
 @only_root
 @pytest.mark.parametrize("way", ["a link of another user", "a folder that all may write to"])
+@pytest.mark.threat(
+    "user",
+    "the host's code lies in a folder that all may write to, or behind their link",
+    "it is not run as root",
+)
 def test_code_that_another_user_may_swap_is_not_run(tmp_path: Path, way: str) -> None:
     root = host_of(tmp_path / "host")
     if way == "a link of another user":

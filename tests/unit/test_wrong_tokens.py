@@ -57,6 +57,7 @@ def ask(guard: Guard, token: str, peer: str = PEER) -> str:
     "somebody guesses the bearer token, thousands of times a second",
     "after 30 wrong ones one is looked at every 2 s; other addresses are not slowed",
 )
+@pytest.mark.threat("wifi")
 def test_who_guesses_is_slowed_and_others_are_not(guard: Guard, clock: Clock) -> None:
     told = [ask(guard, f"guess-{number}") for number in range(1000)]
     assert told == ["no_token"] * AT_ONCE + ["too_many_tokens"] * (1000 - AT_ONCE)
@@ -100,6 +101,11 @@ def test_one_machine_with_many_addresses_is_one_guesser() -> None:
     assert wrong.wait_s("2001:db8:0:1::1", 1.0) == 0
 
 
+@pytest.mark.threat(
+    "wifi",
+    "they guess tokens to fill the log, or to find one that was mistyped in it",
+    "a line a minute with address and count; no guess is quoted",
+)
 def test_guesses_are_logged_once_a_minute_and_never_quoted(
     guard: Guard, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,6 +121,11 @@ def test_guesses_are_logged_once_a_minute_and_never_quoted(
 
 
 @pytest.mark.parametrize("token", ["x", "x" * (SHORTEST_TOKEN - 1)])
+@pytest.mark.threat(
+    "wifi",
+    "the token is short enough to be guessed",
+    "below 16 characters nothing is served beyond loopback",
+)
 def test_a_short_token_is_refused_where_others_may_come(token: str) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "robot.lan"):
         with pytest.raises(ConfigError, match="PETAL_S3_API_TOKEN has less than 16 characters"):
