@@ -154,6 +154,15 @@ def test_every_setting_is_in_that_table() -> None:
     assert {f"PETAL_S3_{name}" for name, _, _ in READ} == set(setting_names())
 
 
+@pytest.mark.parametrize("named", [f"/{'a' * 300}", "/d" * 4000, "/a/b", "/etc"])
+def test_a_settings_file_that_cannot_be_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("PETAL_S3_CONFIG", named)
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_settings()
+
+
 def test_a_home_directory_is_written_with_a_tilde(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -228,6 +237,10 @@ WRONG = [
     ("CONCURRENCY", "two", "integer"),
     ("TLS_IGNORE_DATES", "dates", "boolean"),
     ("MAX_RATE", "-1", "a size like 8MiB"),
+    ("STATE_DIR", f"/{'a' * 256}", "each part at most 255"),
+    ("STATE_DIR", "/d" * 2000, "at most 3500 bytes"),
+    ("LOG_DIRS", f"/logs:/{'ä' * 128}", "each part at most 255"),
+    ("SESSION_TOKEN_FILE", f"/{'a' * 256}", "each part at most 255"),
     ("SSE", "AES", "aws:kms"),
     ("METADATA", "none", "minimal"),
     ("SSE", "aws:kms:", "aws:kms"),
