@@ -190,6 +190,7 @@ def _uploader(base: Base, learner: Learner) -> Uploader:
             base.settings.concurrency,
             base.now,
             minimal=base.settings.metadata == "minimal",
+            directories=base.settings.directories,
         ),
     )
 

@@ -62,7 +62,7 @@ class Uploader:
         self._plan = plan
         self._learner = learner
         self._was_cut = self._bucket_failed = False
-        self._opener = SourceOpener(outbox, files)
+        self._opener = SourceOpener(outbox, files, plan.directories)
         self._receipts = receipts = Receipts(s3, outbox, files)
         conflicts = Conflicts(s3, outbox, receipts, learner)
         bodies = Bodies(s3, outbox, files, self.traffic, plan.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -16,13 +17,15 @@ from petal_s3.outbox.rows import Row
 @dataclass(frozen=True)
 class UploadPlan:
     """How this machine uploads: its id, the part size in bytes, how many parts at once; ``now`` is
-    the clock of leases. ``minimal``: no metadata that identify (PETAL_S3_METADATA)."""
+    the clock of leases. ``minimal``: no metadata that identify (PETAL_S3_METADATA).
+    ``directories``: the log directories."""
 
     machine_id: str
     part_size: int
     concurrency: int
     now: Clock = clock.now
     minimal: bool = False
+    directories: tuple[Path, ...] = ()
 
     def is_small(self, size: int) -> bool:
         """Whether a file of ``size`` bytes travels in one request."""
