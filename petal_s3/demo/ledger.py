@@ -87,7 +87,8 @@ class Request:
     body_bytes: int = 0
     status: int | None = None
     """What S3 answered, heard by the client or not; None when S3 was never asked or fell silent."""
-    query: str = ""
+    query: str = field(default="", repr=False)
+    """It may hold a signature."""
     answered: bool = False
     """The whole answer was handed to the client's connection."""
     refusal: bytes = field(default=b"", repr=False)

@@ -70,11 +70,12 @@ class MultipartUpload:
         log.info("upload resumed key=%s parts_held=%d", row.key, len(held))
         if held:
             self.s3.learn("list_parts", offered=True, by="ListParts named what was sent")
-        elif row.sent_bytes or row.code == "upload_gone":
-            # Some servers answer so for an upload that is no more, and take parts all the same.
+        elif row.sent_bytes or row.failures:
+            # Some servers answer so for an upload that is no more, and take parts all the same. It
+            # may have been called gone in an attempt whose reason a later one has replaced.
             raise UploadGone(
-                f"S3 lists no part of {row.key}, of which it had confirmed some, or which it had"
-                " called gone.",
+                f"S3 lists no part of {row.key}, of which it had confirmed some, or which an"
+                " earlier attempt could not send.",
                 code=UNLISTED,
             )
         return await self.finish(row, transfer, held, resumed=True)

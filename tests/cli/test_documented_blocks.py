@@ -246,8 +246,7 @@ def reader(
     console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Reader]:
     etc = tmp_path / "etc-petal-s3.yaml"
-    for module in (settings_yaml, command_line):
-        monkeypatch.setattr(module, "CONFIG_FILE", etc)
+    monkeypatch.setattr(settings_yaml, "CONFIG_FILE", etc)
     root = make_root(tmp_path / "root", petals={}, startup=[])
     monkeypatch.setattr(host_files, "find_root", lambda _: root)
     console.env |= {"AWS_EC2_METADATA_DISABLED": "true", "PETAL_S3_CONFIG": ""}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from robot import BUCKET, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, until
+from robot import BUCKET, DROP, HOME, MACHINE, PART, SMALL, THREE_PARTS, LogStore, until
 
 from petal_s3.core.settings import MIB
 from petal_s3.core.settings_loading import load_settings
@@ -495,7 +495,8 @@ async def test_a_copy_whose_file_is_gone_is_made_all_the_same(drone: Drone) -> N
     "an upload is called gone at its first part, and ListParts is answered 200, without parts",
     "no part is sent into it again: the upload begins anew",
 )
-async def test_an_upload_that_was_called_gone_is_not_gone_on_with(drone: Drone) -> None:
+@pytest.mark.parametrize("then", ["", "ListParts", "AbortMultipartUpload"])
+async def test_an_upload_that_was_called_gone_is_not_gone_on_with(drone: Drone, then: str) -> None:
     await drone.restart(concurrency=1)
     be(drone, "list-parts=gone: 200")
     await drone.learnt()
@@ -505,6 +506,9 @@ async def test_an_upload_that_was_called_gone_is_not_gone_on_with(drone: Drone) 
     row = await drone.attempt(row)
     gone = row.upload_id
     drone.server.mind.uploads.clear()
+    if then:  # a failure between that has another reason
+        drone.server.plan(then, DROP)
+        row = await drone.attempt(row)
     done = await drone.bring(row)
 
     asked = drone.server.ledger.requests("UploadPart", row.key)
