@@ -81,7 +81,7 @@ async def test_minimal_leaves_out_what_identifies_and_full_writes_it(
 
 @pytest.mark.parametrize("size", [100_000, TWO_PARTS])
 @pytest.mark.guarantee(
-    "outbox",
+    "device",
     "objects have minimal metadata, and the state directory is lost",
     "finished objects are recognised all the same; nothing is sent",
 )
