@@ -13,7 +13,7 @@ from petal_s3.host.streaming_response import ClosedStream, host_is_stopping
 from petal_s3.service.service import Service
 from petal_s3.web import guard as guards
 from petal_s3.web.guard import Guard
-from petal_s3.web.routing import Call, Reply, Route, headers_of
+from petal_s3.web.routing import FOR_NO_OTHER_SITE, Call, Reply, Route, headers_of
 
 
 async def answer(
@@ -40,11 +40,13 @@ async def answer(
 
 
 def _refusal(error: S3IntegrationError) -> Response:
-    return JSONResponse(as_json(error), status_code=error.status, headers=dict(headers_of(error)))
+    headers = {**FOR_NO_OTHER_SITE, **headers_of(error)}
+    return JSONResponse(as_json(error), status_code=error.status, headers=headers)
 
 
 def _response(reply: Reply, patience_s: float) -> Response:
-    content, headers = reply.content, {**reply.headers, "content-type": reply.content_type}
+    content = reply.content
+    headers = {**FOR_NO_OTHER_SITE, **reply.headers, "content-type": reply.content_type}
     if isinstance(content, bytes):
         return Response(content, status_code=reply.status, headers=headers)
     return ClosedStream(content, patience_s, status_code=reply.status, headers=headers)

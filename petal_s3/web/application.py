@@ -15,7 +15,7 @@ from petal_s3.web import guard as guards
 from petal_s3.web.connections import Bodies, Connection, is_open
 from petal_s3.web.guard import Guard
 from petal_s3.web.routes import ROUTES
-from petal_s3.web.routing import Call, Reply, Route, headers_of
+from petal_s3.web.routing import FOR_NO_OTHER_SITE, Call, Reply, Route, headers_of
 
 log = logging.getLogger("petal_s3")
 
@@ -55,6 +55,7 @@ def make_app(
         leaving.set()
 
     async def let_read(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(FOR_NO_OTHER_SITE)
         response.headers.update(_cors(guard.origins, request.headers.get("Origin", "")))
 
     app.on_shutdown.append(leave)

@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -86,6 +87,13 @@ class Reply:
 
 
 Run = Callable[[Service, Any, Call], Awaitable[Reply]]
+
+
+FOR_NO_OTHER_SITE: Mapping[str, str] = MappingProxyType(
+    {"Cross-Origin-Resource-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
+)
+"""Headers of every answer: no page of another site shows it, or runs it as what it is not (Fetch,
+"Cross-Origin-Resource-Policy header" and "X-Content-Type-Options header")."""
 
 
 @dataclass(frozen=True)

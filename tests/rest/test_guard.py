@@ -193,6 +193,8 @@ def assert_guarded(api: Api, case: Case) -> None:
     rows, held = api.rows(), api.stored_keys()
     for method, path in routes_of(api):
         answer = said(api, case, method, path)
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin", (method, path)
+        assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
         expected = case.expected(method, alone=not api.prefix)
         assert code_of(answer) == expected, (method, path, answer)
         if expected:
@@ -204,8 +206,8 @@ def assert_guarded(api: Api, case: Case) -> None:
 
 @pytest.mark.guarantee(
     "attack",
-    "a page of another site, or a name that suddenly means the robot, asks either server, by"
-    " whatever method and path",
+    "a page of another site of which the browser tells, or a name that suddenly means the robot,"
+    " asks either server, by whatever method and path",
     "403 with a stable code for every route, and nothing is done; its own page and programs may"
     " ask",
 )

@@ -152,12 +152,18 @@ def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
     return write
 
 
+def descriptors_of(path: Path) -> list[str]:
+    """Which descriptors of this process are open on the file at ``path``."""
+    file = path.resolve()
+    return sorted(fd.name for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == file)
+
+
 def refusal(path: Path, **options: Any) -> S3IntegrationError:
     """Read ``path``, which must be refused in one printable sentence that tells no path."""
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors_of(path)
     with pytest.raises(S3IntegrationError) as caught:
         FlightLog.read(path, **options)
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert descriptors_of(path) == before
     message = caught.value.message
     assert message.isprintable()
     assert message.endswith(".")

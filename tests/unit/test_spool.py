@@ -638,7 +638,8 @@ def test_the_lock_is_not_inherited_by_a_program_that_is_started(spool: Path) -> 
 def test_a_lock_that_is_given_back_is_free_though_a_child_was_forked(spool: Path) -> None:
     lock = DrainLock(spool.parent)
     assert lock.take()
-    [held] = [fd for fd in Path("/proc/self/fd").iterdir() if fd.resolve().name == "drain.lock"]
+    file = spool.parent.resolve() / "drain.lock"
+    [held] = [fd for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == file]
     copy = os.dup(int(held.name))  # what a fork leaves in the child until it starts its program
     lock.give()
     assert DrainLock(spool.parent).holder() is None
