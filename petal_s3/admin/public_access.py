@@ -61,7 +61,7 @@ class PublicAccess:
         if self.off == frozenset():
             return "The public access block is on: no policy and no ACL lets the public in"
         if [one.offered for one in self.untold] == [False, False] and not self.is_open:
-            told = " and ".join(one.why for one in self.untold)
+            told = "; ".join(dict.fromkeys(one.why for one in self.untold))
             return f"The server offers neither a policy's status nor a public access block ({told})"
         return f"{self._policy()}; {self._block()}"
 
@@ -107,8 +107,10 @@ async def _asked(calls: Calls, setting: Setting) -> Any:
         if error.code == "forbidden":
             return Untold(f"these credentials lack {setting.may_get}")
         failed(setting.name, error, setting.may_get)  # raises where waiting would help
-        told = error.told or getattr(error, "page", None) or error.message.rstrip(".")
-        return Untold(str(told), offered=not unknown_setting(error))
+        told = str(error.told or getattr(error, "page", None) or error.message.rstrip("."))
+        # Of what came in place of the setting; that it is not offered is said once.
+        told = told.removeprefix("The server does not offer this setting (").removesuffix(")")
+        return Untold(told.rstrip("."), offered=not unknown_setting(error))
 
 
 async def step(calls: Calls, bucket: str) -> Step:

@@ -189,6 +189,7 @@ def test_a_server_that_knows_neither_question_is_told_so_and_nothing_is_guessed(
 
     said = step(answer, "public access")
     assert (answer.code, said["outcome"], said["code"]) == (0, "unchanged", "not_offered"), answer
+    assert said["reason"].count("The server") == 1
     assert said["reason"].startswith(
         "The server offers neither a policy's status nor a public access block ("
     )

@@ -15,7 +15,7 @@ from petal_s3.errors import S3IntegrationError
 from tests.servers.drone import EVERY, MACHINE, Drone
 
 # Over http a policy that wants TLS would shut out who sets it.
-STEPS = {"bucket", "versioning", "lifecycle", "cors"}
+STEPS = {"bucket", "public access", "versioning", "lifecycle", "cors"}
 WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
 
 
