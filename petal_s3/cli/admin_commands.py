@@ -11,6 +11,14 @@ import typer
 
 from petal_s3.admin import iam_policy
 from petal_s3.admin.removable import Removable
+from petal_s3.cli.bucket_options import (
+    AccessLogs,
+    ExpireVersions,
+    Machines,
+    Origins,
+    Removed,
+    TlsOnly,
+)
 from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings import Settings
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_REMOVABLE = ", ".join(one.value for one in Removable)
 _SETS_TLS_ONLY = (
     "Warning: PETAL_S3_ENDPOINT_URL is http://, and with the TLS-only policy a server that obeys it"
     " refuses petal-s3 there: use https://, or take it back with --remove tls-only."
@@ -42,57 +49,18 @@ bucket = typer.Typer(
 
 # -- bucket setup
 
-_Machines = Annotated[
-    list[str] | None,
-    typer.Option("--machine", metavar="ID", help="A machine whose tmp/ expires; repeatable."),
-]
-_Origins = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--origin",
-        metavar="URL",
-        help="Pages that may use presigned URLs; else those named before.",
-    ),
-]
-_AccessLogs = Annotated[
-    str | None,
-    typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
-]
-_ExpireVersions = Annotated[
-    int | None,
-    typer.Option(
-        "--expire-versions",
-        metavar="DAYS",
-        min=1,
-        help="Erase what was overwritten or deleted after so many days, in the whole bucket.",
-    ),
-]
-_TlsOnly = Annotated[
-    bool | None,
-    typer.Option(
-        "--tls-only/--no-tls-only",
-        help="Refuse requests without TLS; else unless the endpoint is http://.",
-    ),
-]
-_Removed = Annotated[
-    list[Removable] | None,
-    typer.Option(
-        "--remove", metavar="STEP", help=f"Take back only this: {_REMOVABLE}; repeatable."
-    ),
-]
-
 
 @bucket.command()
 def setup(  # noqa: PLR0913, PLR0917 - each is an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be changed.")
     ] = False,
-    machines: _Machines = None,
-    origins: _Origins = None,
-    access_logs: _AccessLogs = None,
-    expire_versions: _ExpireVersions = None,
-    tls_only: _TlsOnly = None,
-    removed: _Removed = None,
+    machines: Machines = None,
+    origins: Origins = None,
+    access_logs: AccessLogs = None,
+    expire_versions: ExpireVersions = None,
+    tls_only: TlsOnly = None,
+    removed: Removed = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""
