@@ -137,6 +137,17 @@ POLICY = Setting(
     "s3:DeleteBucketPolicy",
 )
 
+PUBLIC_ACCESS = Setting(
+    "public access",
+    "publicaccessblock",
+    "get_public_access_block",
+    "put_public_access_block",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:PutBucketPublicAccessBlock",
+    lambda answer: answer.get("PublicAccessBlockConfiguration") or {},
+    lambda value: {"PublicAccessBlockConfiguration": value},
+)
+
 
 async def read(calls: Calls, setting: Setting) -> Any:
     """The value of a setting; none where it was never set.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from petal_s3.admin import bucket_settings as on_wire
-from petal_s3.admin import desired_settings
+from petal_s3.admin import desired_settings, public_access
 from petal_s3.admin import iam_policy as policy
 from petal_s3.admin.administrator_calls import calls_for
 from petal_s3.admin.bucket_settings import Setting
@@ -26,6 +27,11 @@ _OR_TLS = (
     ", or a TLS-only policy of the bucket refuses them because PETAL_S3_ENDPOINT_URL is http://"
 )
 
+_NO_PAGE = "No page is let in: --origin names those that may use presigned URLs."
+_EVERY_PAGE = (
+    "Every page may use presigned URLs (*): --origin names those that may, --remove cors lets none."
+)
+
 
 @dataclass(frozen=True)
 class DesiredBucket:
@@ -33,7 +39,8 @@ class DesiredBucket:
 
     ``on_aws``: the region of the settings must be that of the bucket; other servers have names
     of their own for regions. ``over_http``: the endpoint is ``http://``. ``access_logs``: bucket
-    and prefix that take them, or none.
+    and prefix that take them, or none. ``expire_versions``: days after which what was overwritten
+    or deleted is erased; none: nothing is changed about that.
     """
 
     bucket: str
@@ -46,6 +53,7 @@ class DesiredBucket:
     tls_only: bool = True
     over_http: bool = False
     access_logs: tuple[str, str] | None = None
+    expire_versions: int | None = None
 
 
 async def setup_steps(
@@ -74,6 +82,7 @@ async def _steps(
     to_come = first.outcome == "to change"  # then there is nothing to read
     if not first.fine:
         return
+    yield await _public_access(calls, first, desired, dry_run=dry_run)
     log = False
     if target is not None:
         allowed = await _log_target(target, desired, dry_run=dry_run)
@@ -83,10 +92,23 @@ async def _steps(
             yield Step("access logs", "skipped", reason="Their bucket does not take them.")
     for setting, want in _wanted(desired, log=log):
         yield await settle(calls, setting, want, dry_run=dry_run, to_come=to_come)
+    yield await _cors(calls, desired, dry_run=dry_run, to_come=to_come)
+    for setting, want in _last(desired):
+        yield await settle(calls, setting, want, dry_run=dry_run, to_come=to_come)
     if desired.over_http and not desired.tls_only and not to_come:
         standing = await _standing_policy(calls)
         if standing is not None:
             yield standing
+
+
+async def _public_access(
+    calls: Calls, bucket: Step, desired: DesiredBucket, *, dry_run: bool
+) -> Step:
+    """Shut the public out of a bucket that was just made; of any other, say how it is."""
+    if bucket.outcome == "unchanged":
+        return await public_access.step(calls, desired.bucket)
+    block, to_come = desired_settings.blocked, bucket.outcome == "to change"
+    return await settle(calls, on_wire.PUBLIC_ACCESS, block, dry_run=dry_run, to_come=to_come)
 
 
 def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
@@ -96,16 +118,38 @@ def _wanted(desired: DesiredBucket, *, log: bool) -> list[tuple[Setting, Want]]:
     if log and desired.access_logs is not None:
         target, prefix = desired.access_logs
         steps.append((on_wire.LOGGING, lambda now: desired_settings.logged(now, target, prefix)))
-    tmp = [
-        desired_settings.tmp_rule(desired.upload_prefix, machine) for machine in desired.machines
-    ]
-    steps.append((on_wire.LIFECYCLE, lambda now: desired_settings.ruled(now, tmp)))
-    steps.append((on_wire.CORS, lambda now: desired_settings.for_browsers(now, desired.origins)))
-    if desired.tls_only:
-        statement = policy.tls_only(desired.bucket, desired.region)
-        # The last: over http it may refuse our own next request.
-        steps.append((on_wire.POLICY, lambda now: policy.with_statement(now, statement)))
+    rules = _rules(desired)
+    steps.append((on_wire.LIFECYCLE, lambda now: desired_settings.ruled(now, rules)))
     return steps
+
+
+def _last(desired: DesiredBucket) -> list[tuple[Setting, Want]]:
+    """The policy: over http it may refuse our own next request."""
+    if not desired.tls_only:
+        return []
+    statement = policy.tls_only(desired.bucket, desired.region)
+    return [(on_wire.POLICY, lambda now: policy.with_statement(now, statement))]
+
+
+def _rules(desired: DesiredBucket) -> list[dict[str, Any]]:
+    prefix, days = desired.upload_prefix, desired.expire_versions
+    rules = [desired_settings.tmp_rule(prefix, machine) for machine in desired.machines]
+    return rules if days is None else [*rules, desired_settings.versions_rule(days)]
+
+
+async def _cors(calls: Calls, desired: DesiredBucket, *, dry_run: bool, to_come: bool) -> Step:
+    """Let in the pages that were named; where none were, say which are let in."""
+    seen: list[Any] = []
+
+    def want(now: Any) -> Any:
+        seen.append(now)
+        return desired_settings.for_browsers(now, desired.origins)
+
+    step = await settle(calls, on_wire.CORS, want, dry_run=dry_run, to_come=to_come)
+    if desired.origins or not step.fine:
+        return step
+    pages = desired_settings.let_in(seen[0])
+    return replace(step, reason=_EVERY_PAGE if "*" in pages else "" if pages else _NO_PAGE)
 
 
 async def _standing_policy(calls: Calls) -> Step | None:

@@ -13,8 +13,16 @@ from petal_s3.s3.lifecycle import aborts_stale_uploads
 Json = dict[str, Any]
 STALE_UPLOADS = "petal-s3-stale-uploads"
 TMP = "petal-s3-tmp-"
+VERSIONS = "petal-s3-versions"
 BROWSER = "petal-s3-browser"
 STALE_DAYS = 7
+PUBLIC_ACCESS_BLOCK = (
+    "BlockPublicAcls",
+    "IgnorePublicAcls",
+    "BlockPublicPolicy",
+    "RestrictPublicBuckets",
+)
+"""The four switches: S3 User Guide, "Blocking public access to your Amazon S3 storage"."""
 MOST_RULES = 1000
 """Lifecycle rules of one bucket: S3 User Guide, "Lifecycle configuration elements"."""
 
@@ -82,14 +90,27 @@ def stale_rule() -> Json:
     }
 
 
-def ruled(now: Mapping[str, Any] | None, tmp_rules: Sequence[Json]) -> Json:
-    """The lifecycle with our rules in it; raises :class:`Refused` where they do not fit in."""
+def versions_rule(days: int) -> Json:
+    """The rule that erases what was overwritten or deleted ``days`` ago, in the whole bucket."""
+    return {
+        "ID": VERSIONS,
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+    }
+
+
+def ruled(now: Mapping[str, Any] | None, more: Sequence[Json]) -> Json:
+    """The lifecycle with our rules in it, and ``more`` of ours that are asked for.
+
+    Raises :class:`Refused` where they do not fit in.
+    """
     told: Json = dict(now or {"Rules": []})
     rules = list(told["Rules"])
     collected = any(aborts_stale_uploads(rule, "") for rule in rules)
     if not (collected and any(_removes_markers(rule) for rule in rules)):
         rules = _put(rules, stale_rule())
-    for rule in tmp_rules:
+    for rule in more:
         rules = _put(rules, rule)
     if rules == told["Rules"]:
         return told
@@ -122,23 +143,31 @@ def _filtered(rule: Json) -> Json:
     return {"Filter": {"Prefix": rule["Prefix"]}, **kept}
 
 
-def for_browsers(now: Sequence[Json] | None, origins: Sequence[str]) -> Sequence[Json]:
-    """Pages of ``origins`` may use presigned URLs.
-
-    Without origins: those that our rule names already, and else every page, which still needs
-    a URL that a machine has signed.
-    """
-    rules = list(now or [])
-    ours = next((rule for rule in rules if rule.get("ID") == BROWSER), {})
+def for_browsers(now: Sequence[Json] | None, origins: Sequence[str]) -> Sequence[Json] | None:
+    """Pages of ``origins`` may use presigned URLs; without origins those that were named before."""
+    named = list(origins) or let_in(now)
+    if not named:
+        return now
     wanted = {
         "ID": BROWSER,
         "AllowedMethods": ["GET", "PUT", "HEAD"],
-        "AllowedOrigins": list(origins) or ours.get("AllowedOrigins") or ["*"],
+        "AllowedOrigins": named,
         "AllowedHeaders": ["*"],
         "ExposeHeaders": ["ETag"],
         "MaxAgeSeconds": 3600,
     }
-    return _put(rules, wanted)
+    return _put(list(now or []), wanted)
+
+
+def let_in(now: Sequence[Json] | None) -> list[str]:
+    """The origins that our rule names."""
+    ours = next((rule for rule in now or () if rule.get("ID") == BROWSER), {})
+    return list(ours.get("AllowedOrigins") or [])
+
+
+def blocked(now: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """No policy and no ACL opens the bucket to the public."""
+    return {**(now or {}), **dict.fromkeys(PUBLIC_ACCESS_BLOCK, True)}
 
 
 def _put(rules: list[Json], wanted: Json) -> list[Json]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
+from petal_s3.admin import bucket_checks
+from petal_s3.admin.bucket_checks import PUBLIC, STALE
 from petal_s3.admin.feature_checks import kept, lacks, learn
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.permission_advice import Advisor
 from petal_s3.admin.trial_objects import TrialObjects
 from petal_s3.errors import BadInput, Conflict, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.s3 import lifecycle, multipart
+from petal_s3.s3 import multipart
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
 from petal_s3.upload.trial import no_encryption
 
 PUT, GET, DELETE = "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
 PARTS, ABORT = "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"
-ENCRYPTION, FEATURES, STALE = "encryption", "server features", "stale uploads"
-CHECKS = ("bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES, STALE)
+ENCRYPTION, FEATURES = "encryption", "server features"
+CHECKS = (
+    *("bucket", "s3:ListBucket", ENCRYPTION, PUT, PARTS, ABORT, GET, DELETE, FEATURES),
+    *(STALE, PUBLIC),
+)
 _TYPE = "application/octet-stream"
 
 
@@ -33,7 +38,7 @@ async def try_all(
     advise = Advisor(region, ownership.bucket, ownership.machine_prefix, over_http=over_http)
     trial = _Trial(s3, ownership, sse, advise)
     left = list(CHECKS)
-    steps = (trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.stale)
+    steps = (trial.bucket, trial.uploads, trial.delete, trial.get, trial.features, trial.settings)
     for step in steps:
         findings = await step()
         for finding in findings:
@@ -217,16 +222,15 @@ class _Trial:
             Finding(FEATURES, "ok", "a multipart upload, a body, a range and a copy were tried"),
         ]
 
-    async def stale(self) -> list[Finding]:
-        """Whether the bucket collects what is never completed."""
+    async def settings(self) -> list[Finding]:
+        """How the bucket is set, where it tells a machine."""
+        found = [await self._seen(STALE, bucket_checks.stale_uploads(self._s3, self._home))]
+        if not self.ended:
+            found.append(await self._seen(PUBLIC, bucket_checks.public(self._s3)))
+        return found
+
+    async def _seen(self, check: str, coming: Awaitable[Finding]) -> Finding:
         try:
-            told = await lifecycle.stale_upload_rule(self._s3, self._home)
+            return await coming
         except S3IntegrationError as error:
-            return [self._advise.trouble(STALE, error)]
-        fine = "a lifecycle rule collects uploads that are never completed"
-        if told is None:
-            return [Finding(STALE, "skipped", "the bucket does not tell a machine its rules")]
-        if told:
-            return [Finding(STALE, "ok", fine)]
-        advice = "An administrator sets one with: petal-s3 bucket setup"
-        return [Finding(STALE, "warning", f"no{fine[1:]}", advice)]
+            return self._advise.trouble(check, error)

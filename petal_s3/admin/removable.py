@@ -14,3 +14,4 @@ class Removable(str, Enum):
     CORS = "cors"
     ACCESS_LOGS = "access-logs"
     VERSIONING = "versioning"
+    EXPIRE_VERSIONS = "expire-versions"

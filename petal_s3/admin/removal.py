@@ -42,6 +42,10 @@ async def removal_steps(
             )
         for setting, want in _wanted(desired, removed):
             yield await _removed(calls, setting, want, desired, dry_run=dry_run)
+        if Removable.EXPIRE_VERSIONS in removed:
+            yield await settle(
+                calls, on_wire.LIFECYCLE, without_expiry, name="versions", dry_run=dry_run
+            )
         if Removable.ACCESS_LOGS in removed:
             async for step in _access_logs(settings, calls, desired, dry_run=dry_run):
                 yield step
@@ -112,8 +116,16 @@ def without_rules(now: Mapping[str, Any] | None, machines: Collection[str]) -> A
     """The lifecycle without our rules; with ``machines`` those alone that expire their tmp/."""
     if now is None:
         return None
+    names = {str(rule.get("ID")) for rule in now["Rules"]}
     named = {f"{desired_settings.TMP}{one}" for one in machines}
-    kept = [rule for rule in now["Rules"] if not _is_rule_of_ours(str(rule.get("ID")), named)]
+    return without(now, {name for name in names if _is_rule_of_ours(name, named)})
+
+
+def without(now: Mapping[str, Any] | None, names: Collection[str]) -> Any:
+    """The lifecycle without the rules of these names."""
+    if now is None:
+        return None
+    kept = [rule for rule in now["Rules"] if str(rule.get("ID")) not in names]
     if len(kept) == len(now["Rules"]):
         return now
     return {**now, "Rules": kept} if kept else None
@@ -122,7 +134,13 @@ def without_rules(now: Mapping[str, Any] | None, machines: Collection[str]) -> A
 def _is_rule_of_ours(name: str, named: Collection[str]) -> bool:
     if named:
         return name in named
-    return name == desired_settings.STALE_UPLOADS or name.startswith(desired_settings.TMP)
+    whole = {desired_settings.STALE_UPLOADS, desired_settings.VERSIONS}
+    return name in whole or name.startswith(desired_settings.TMP)
+
+
+def without_expiry(now: Mapping[str, Any] | None) -> Any:
+    """The lifecycle without our rule that erases old versions: all are kept again."""
+    return without(now, {desired_settings.VERSIONS})
 
 
 def without_browsers(now: Sequence[Mapping[str, Any]] | None) -> Any:

@@ -76,7 +76,7 @@ def failed(name: str, error: S3IntegrationError, needed: str) -> Step:
     if error.code == "forbidden":
         reason = f"Not permitted: these credentials need {needed}."
         return Step(name, "failed", reason=reason, code=error.code)
-    if name != "bucket" and _unknown(error):
+    if name != "bucket" and unknown_setting(error):
         told = error.told or getattr(error, "page", None)
         reason = f"The server does not offer this setting ({told})." if told else error.message
         return Step(name, "not offered", reason=reason, code="not_offered")
@@ -85,7 +85,7 @@ def failed(name: str, error: S3IntegrationError, needed: str) -> Step:
     return Step(name, "failed", reason=error.message, code=error.code)
 
 
-def _unknown(error: S3IntegrationError) -> bool:
+def unknown_setting(error: S3IntegrationError) -> bool:
     """Whether the server does not know the operation, in whatever words.
 
     One that reads past the name of a setting takes it for the key of an object, or for a bucket

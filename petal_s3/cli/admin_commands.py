@@ -11,6 +11,14 @@ import typer
 
 from petal_s3.admin import iam_policy
 from petal_s3.admin.removable import Removable
+from petal_s3.cli.bucket_options import (
+    AccessLogs,
+    ExpireVersions,
+    Machines,
+    Origins,
+    Removed,
+    TlsOnly,
+)
 from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings import Settings
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_REMOVABLE = ", ".join(one.value for one in Removable)
 _SETS_TLS_ONLY = (
     "Warning: PETAL_S3_ENDPOINT_URL is http://, and with the TLS-only policy a server that obeys it"
     " refuses petal-s3 there: use https://, or take it back with --remove tls-only."
@@ -42,50 +49,26 @@ bucket = typer.Typer(
 
 # -- bucket setup
 
-_Machines = Annotated[
-    list[str] | None,
-    typer.Option("--machine", metavar="ID", help="A machine whose tmp/ expires; repeatable."),
-]
-_Origins = Annotated[
-    list[str] | None,
-    typer.Option("--origin", metavar="URL", help="Pages that may use presigned URLs."),
-]
-_AccessLogs = Annotated[
-    str | None,
-    typer.Option("--access-logs", metavar="BUCKET[/PREFIX]", help="Where access is logged."),
-]
-_TlsOnly = Annotated[
-    bool | None,
-    typer.Option(
-        "--tls-only/--no-tls-only",
-        help="Refuse requests without TLS; else unless the endpoint is http://.",
-    ),
-]
-_Removed = Annotated[
-    list[Removable] | None,
-    typer.Option(
-        "--remove", metavar="STEP", help=f"Take back only this: {_REMOVABLE}; repeatable."
-    ),
-]
-
 
 @bucket.command()
 def setup(  # noqa: PLR0913, PLR0917 - each is an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be changed.")
     ] = False,
-    machines: _Machines = None,
-    origins: _Origins = None,
-    access_logs: _AccessLogs = None,
-    tls_only: _TlsOnly = None,
-    removed: _Removed = None,
+    machines: Machines = None,
+    origins: Origins = None,
+    access_logs: AccessLogs = None,
+    expire_versions: ExpireVersions = None,
+    tls_only: TlsOnly = None,
+    removed: Removed = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Bring the bucket and its settings to the desired state; a second run changes nothing."""
     settings = load_settings()
-    if removed and (origins or access_logs or tls_only is not None):
+    if removed and (origins or access_logs or expire_versions or tls_only is not None):
         raise BadInput("--remove only takes back: of the other options it takes --machine.")
     desired = _desired(settings, machines or [], origins or [], access_logs, tls_only=tls_only)
+    desired = dataclasses.replace(desired, expire_versions=expire_versions)
     if removed:
         desired = dataclasses.replace(desired, machines=desired.machines if machines else ())
     elif desired.over_http and tls_only is not False:

@@ -27,7 +27,7 @@ from petal_s3.core import settings_rules as rules
 from petal_s3.core.settings_rules import GIB, MIB
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region, config_file, read_yaml
 
-__all__ = ["GIB", "MIB", "AddressStyle", "Settings", "SourceSettings"]
+__all__ = ["GIB", "MIB", "AddressStyle", "ObjectMetadata", "Settings", "SourceSettings"]
 
 
 class SourceSettings(BaseModel):
@@ -50,6 +50,7 @@ class SourceSettings(BaseModel):
 
 
 AddressStyle = Literal["auto", "path", "virtual"]
+ObjectMetadata = Literal["full", "minimal"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
 _File = Annotated[
@@ -145,6 +146,11 @@ class Settings(BaseSettings):
     max_rate: ByteSize = Field(ByteSize(0), ge=0, description="bytes per second; 0: no limit")
     sse: Annotated[str, AfterValidator(rules.check_sse)] = Field(
         "AES256", description="AES256, aws:kms, aws:kms:<key id> or none"
+    )
+    metadata: ObjectMetadata = Field(
+        "full",
+        description="what is written beside an object: full, or minimal, which leaves out the"
+        " original name and hardware ids: docs/data.md",
     )
     max_file_size: ByteSize = Field(ByteSize(2 * GIB), gt=0, description="largest log accepted")
     request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(

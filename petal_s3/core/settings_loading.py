@@ -25,7 +25,7 @@ def load_settings(**given: Any) -> Settings:
     """
     _refuse_unknown()
     file = config_file()
-    if file is not None and not file.is_file():
+    if file is not None and not os.path.isfile(file):  # noqa: PTH113 - raises nothing
         raise ConfigError(f"{PREFIX}CONFIG names {file}, but there is no such file.")
     try:
         return Settings(**given)

@@ -21,6 +21,8 @@ SHORTEST_TOKEN = 16
 # What a key template of a source may name.
 PLACEHOLDERS = ("upload_prefix", "machine_id", "timestamp", "date", "name", "filename", "kind")
 _CONTENT_TYPE_CHARS = 200
+# Linux takes 255 and 4095; below a directory names of our own follow.
+_NAME_BYTES, _PATH_BYTES = 255, 3500
 _MACHINE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[A-Za-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)?")
@@ -41,11 +43,20 @@ def split_paths(value: object) -> object:
 
 
 def absolute_path(path: Path) -> Path:
-    """Return ``path`` without ``~`` and relative parts; links are not followed."""
+    """Return ``path`` without ``~`` and relative parts; links are not followed.
+
+    Raises ``ValueError`` where nothing can lie there.
+    """
     try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() follows links
+        whole = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() follows links
     except RuntimeError:
         raise ValueError("there is no such home directory") from None
+    sizes = [len(os.fsencode(part)) for part in whole.parts]
+    if max(sizes) > _NAME_BYTES or sum(sizes) + len(sizes) > _PATH_BYTES:
+        raise ValueError(
+            f"a path of at most {_PATH_BYTES} bytes is expected, each part at most {_NAME_BYTES}"
+        )
+    return whole
 
 
 def absolute_paths(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -12,9 +12,11 @@ from petal_s3.errors import BadInput, NotAllowed, S3FileNotFoundError
 from petal_s3.intake.entry import Intake, RowOptions, check_written, enter_log
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.intake.spooling import enter_copy
-from petal_s3.logs.opening import check_regular, os_refusal
+from petal_s3.logs.opening import NO_SUCH_FILE, check_regular, os_refusal
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox.rows import Row
+
+_PATH_BYTES = 4095  # Linux: PATH_MAX without the NUL
 
 
 async def enqueue(
@@ -60,14 +62,20 @@ def locate(
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
         raise BadInput("This is not a path.", code="bad_path")
+    shown = shown_name(Path(text).name)
+    try:
+        if len(os.fsencode(text)) > _PATH_BYTES:
+            raise BadInput("This path is too long.", code="bad_path")
+    except UnicodeEncodeError:  # half of a pair of surrogates, as JSON may hold one
+        raise BadInput(f"{shown}: this is not the name of a file.", code="bad_name") from None
     real = Path(os.path.realpath(text))
     directory = directory_of(real, directories)
     if inside_only and directory is None:
         raise NotAllowed("Only files inside the log directories can be enqueued this way.")
     try:
-        if not real.exists():
-            raise S3FileNotFoundError(f"There is no file {real.name!a}.")
         check_regular(real.stat().st_mode, shown_name(real.name))  # a device is always open
     except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            raise S3FileNotFoundError(f"There is no file {real.name!a}.") from error
         raise os_refusal(error, shown_name(real.name)) from error
     return real, directory

@@ -19,6 +19,7 @@ from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of
 from petal_s3.intake.looking import Found, look_through
+from petal_s3.intake.moved_directories import follow
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
 from petal_s3.intake.unclosed import UnclosedBags
@@ -131,6 +132,7 @@ class Watcher:
         """
         intake = self._intake
         self.noticing.begins()
+        await follow(intake)
         known = await intake.outbox(known_directories.known)
         found = await run_in(intake.files, look_through, intake.settings, known)
         self._note_unread(found.trouble)

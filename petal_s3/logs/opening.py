@@ -12,7 +12,7 @@ from petal_s3.core.files import check_descriptors
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError, SourceAway
 from petal_s3.logs.sniff import check_text, refused, shown_name
 
-_NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -42,7 +42,7 @@ def was_deleted(path: Path, device: int) -> bool:
         try:
             found = os.lstat(place) if place == path else os.stat(place)  # noqa: PTH116
         except OSError as error:
-            if error.errno not in _NO_SUCH_FILE:
+            if error.errno not in NO_SUCH_FILE:
                 return False
             continue
         return place != path and found.st_dev == device
@@ -94,7 +94,7 @@ def os_refusal(error: OSError, shown: str) -> S3IntegrationError:
     Raises :class:`LocalStorageError` itself when this process can open no more files.
     """
     check_descriptors(error)
-    if error.errno in _NO_SUCH_FILE:
+    if error.errno in NO_SUCH_FILE:
         return S3FileNotFoundError(f"{shown} does not exist.")
     if error.errno == errno.ENAMETOOLONG:
         return refused("bad_name", f"The file name {shown} or its path is too long: shorten it.")

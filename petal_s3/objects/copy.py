@@ -11,7 +11,7 @@ from petal_s3.core.settings import MIB
 from petal_s3.errors import Mismatch, Transient
 from petal_s3.objects.abort import abort_quietly
 from petal_s3.objects.proof import copied_etag, copy_differs
-from petal_s3.objects.user_metadata import RECEIVED_BY, header_value
+from petal_s3.objects.user_metadata import IDENTIFYING, RECEIVED_BY, header_value
 from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.checksums import etag_parts
@@ -34,12 +34,14 @@ _METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined o
 class Copier:
     """Copies objects of one bucket; ``limit``: above it a copy is made by ranges, bytes.
 
-    ``late_s``: the pauses in which a copy that was made is waited for, seconds.
+    ``late_s``: the pauses in which a copy that was made is waited for, seconds. ``minimal``: of the
+    metadata of a source a copy keeps none that identify.
     """
 
     s3: S3
     limit: int = MAX_COPY_BYTES
     late_s: Sequence[float] = LATE_S
+    minimal: bool = False
 
     async def copy(
         self, source: ObjectInfo, target: str, more: Mapping[str, str] | None = None
@@ -50,7 +52,7 @@ class Copier:
         :class:`Mismatch` when the copy cannot be told to be equal.
         """
         more = more or {}
-        about = _fitting(source, more)
+        about = _fitting(source, more, IDENTIFYING if self.minimal else frozenset())
         expected = ""
         if source.size <= self.limit:
             await self.s3.copy(about, target, {})
@@ -144,14 +146,17 @@ def _ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
         yield number, first, min(first + part_size, size) - 1
 
 
-def _fitting(source: ObjectInfo, more: Mapping[str, str]) -> ObjectInfo:
-    """``source`` with ``more`` metadata; of its own stays what then fits into S3's 2 KB."""
+def _fitting(
+    source: ObjectInfo, more: Mapping[str, str], without: frozenset[str] = frozenset()
+) -> ObjectInfo:
+    """``source`` with ``more`` metadata; of its own, ``without`` some, stays what then fits into
+    S3's 2 KB."""
     about = dict(more)
     left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
     # How it came in is told of it wherever it goes.
     for name, value in sorted(source.metadata.items(), key=lambda item: item[0] != RECEIVED_BY):
         size = len(name) + len(value)
-        if name not in about and size <= left:
+        if name not in about and name not in without and size <= left:
             about[name] = value
             left -= size
     return replace(source, metadata=about)

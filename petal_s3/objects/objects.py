@@ -42,7 +42,8 @@ class Objects:
     """The bucket as this machine may see it: any other key is refused before signing.
 
     A key may be given as ``s3://bucket/key``. ``copy_limit``: above it objects are copied by
-    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break.
+    ranges, bytes; ``spread`` yields 0..1 for the pauses after a break. ``minimal``: as for
+    :class:`~petal_s3.objects.copy.Copier`.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Objects:
         ownership: KeyOwnership,
         *,
         copy_limit: int = MAX_COPY_BYTES,
+        minimal: bool = False,
         spread: Callable[[], float] = random.random,
     ) -> None:
-        self.copier = Copier(s3, copy_limit)
+        self.copier = Copier(s3, copy_limit, minimal=minimal)
         self._s3 = s3
         self._outbox = outbox
         self._ownership = ownership

@@ -8,6 +8,9 @@ from urllib.parse import quote
 
 DESCRIPTION = "description"
 RECEIVED_BY = "received-by"
+ORIGINAL_NAME = "original-filename"
+IDENTIFYING = frozenset({ORIGINAL_NAME, "sys-uuid", "ver-hw"})
+"""What PETAL_S3_METADATA=minimal leaves out: the name of the file, the ids of the hardware."""
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 _MAX_BYTES = 2048  # S3 User Guide, "User-defined object metadata"
 
@@ -18,15 +21,18 @@ def header_value(text: str) -> str:
     return _CUT_ESCAPE.sub("", encoded[:1024])
 
 
-def metadata(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def metadata(pairs: Iterable[tuple[str, str]], *, minimal: bool = False) -> dict[str, str]:
     """Encode user metadata; empty values are left out, S3's limit of 2 KB in all is kept.
 
+    ``minimal``: without what is :data:`IDENTIFYING`.
     A ``description`` is cut where it does not fit; any other value would then say another thing,
     and is left out. Of two values of one name the first counts.
     """
     encoded: dict[str, str] = {}
     left = _MAX_BYTES
     for name, value in pairs:
+        if minimal and name in IDENTIFYING:
+            continue
         text = header_value(value)
         if name == DESCRIPTION:
             text = _CUT_ESCAPE.sub("", text[: max(0, left - len(name))])

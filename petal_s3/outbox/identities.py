@@ -107,6 +107,25 @@ def change_path(outbox: Outbox, row: Row, path: str) -> Row | None:
     )
 
 
+def below(outbox: Outbox, folder: str, after: int, most: int) -> list[Row]:
+    """At most so many rows of files below ``folder``, with ids beyond ``after``."""
+    found = outbox.sql.records(
+        "SELECT * FROM log INDEXED BY same_file WHERE path > :folder || '/'"
+        " AND path < :folder || '0' AND spooled = 0 AND id > :after ORDER BY id LIMIT :most",
+        folder=folder,
+        after=after,
+        most=most,
+    )
+    return [row_of(one) for one in found]
+
+
+def move_path(outbox: Outbox, row: Row, path: str) -> Row | None:
+    """Record where a file lies since its folder was moved; none where that has a row of its own."""
+    return outbox.first(
+        "UPDATE OR IGNORE log SET path = :path WHERE id = :id RETURNING *", path=path, id=row.id
+    )
+
+
 def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
     """The latest proven row of a file of ``size`` bytes at ``path``, a copy in the spool aside."""
     found = outbox.sql.records(

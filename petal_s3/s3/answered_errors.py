@@ -16,6 +16,9 @@ _LOGIN = {407, 511}
 # Nothing depends on these; a server without them may say so in its own way.
 _OPTIONAL = {
     "ListMultipartUploads",
+    "GetBucketPolicyStatus",
+    "GetPublicAccessBlock",
+    "PutPublicAccessBlock",
     *(
         f"{verb}Bucket{setting}"
         for verb in ("Get", "Put", "Delete")

@@ -35,7 +35,12 @@ log = logging.getLogger("petal_s3")
 _CLOCK_LIMIT_S = 14 * 60.0
 _FRESH_S = 900.0
 # Policies leave these out on purpose: a refusal is no reason to give up a good token.
-_OFTEN_DENIED = {"list_multipart_uploads", "get_bucket_lifecycle_configuration"}
+_OFTEN_DENIED = {
+    "list_multipart_uploads",
+    "get_bucket_lifecycle_configuration",
+    "get_bucket_policy_status",
+    "get_public_access_block",
+}
 
 
 class Calls:

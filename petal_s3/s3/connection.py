@@ -26,7 +26,7 @@ from petal_s3.errors import Offline, S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
-from petal_s3.s3.evidence import bears_marks, note_root
+from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import Session, dateless_session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
@@ -160,6 +160,7 @@ class Connection:
         events = client.meta.events
         events.register_first("choose-signer.s3", lambda **_: signer)  # type: ignore[arg-type]
         events.register("response-received.s3", note_root)
+        events.register("response-received.s3", note_booleans)
         events.register("response-received.s3", self._received)
         events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.

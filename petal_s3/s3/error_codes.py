@@ -149,6 +149,7 @@ TABLE: dict[str, Meaning] = {
             "NoSuchBucketPolicy",
             "NoSuchCORSConfiguration",
             "ServerSideEncryptionConfigurationNotFoundError",
+            "NoSuchPublicAccessBlockConfiguration",
         ),
         (S3FileNotFoundError, "not_set", "The bucket has no such setting ({told})."),
     ),

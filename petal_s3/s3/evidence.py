@@ -9,6 +9,8 @@ from petal_s3.s3.shapes import Answer
 
 _ROOT = "Root"
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<(?:[\w.-]+:)?([\w.-]+)")
+_BOOLEAN = re.compile(rb"<(?:[\w.-]+:)?(\w+)>\s*(true|false)\s*<", re.IGNORECASE)
+_OF_SWITCHES = ("PolicyStatus", "PublicAccessBlockConfiguration")
 _IN_WORDS = {"": "nothing", "html": "a web page", "ListBucketResult": "a listing of the bucket"}
 
 
@@ -26,6 +28,25 @@ def note_root(
         found = _BEGINS.match(body)
         name = found[1].decode() if found else "text" if body.strip() else ""
         parsed_response["ResponseMetadata"][_ROOT] = "html" if name.lower() == "html" else name
+
+
+def note_booleans(
+    response_dict: Answer | None = None,
+    parsed_response: Answer | None = None,
+    **_: object,
+) -> None:
+    """Read TRUE as true, which MinIO writes and the parser takes for false; drop what is neither.
+
+    For botocore's event ``response-received``, as above.
+    """
+    body = (response_dict or {}).get("body")
+    for name in _OF_SWITCHES:
+        told = (parsed_response or {}).get(name)
+        if isinstance(told, dict) and isinstance(body, bytes | bytearray):
+            found = {one.decode(): said.lower() == b"true" for one, said in _BOOLEAN.findall(body)}
+            known = {one: said for one, said in found.items() if one in told}
+            told.clear()
+            told.update(known)
 
 
 def root_of(answer: Answer) -> str:

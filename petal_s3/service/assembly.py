@@ -122,7 +122,9 @@ def build(
         flight=flight,
         lock=DrainLock(settings.state_dir),
         changes=changes,
-        objects=Objects(base.s3, base.outbox, base.ownership),
+        objects=Objects(
+            base.s3, base.outbox, base.ownership, minimal=base.settings.metadata == "minimal"
+        ),
         learner=learner,
         uploader=uploader,
         orphans=orphans,
@@ -187,6 +189,8 @@ def _uploader(base: Base, learner: Learner) -> Uploader:
             base.settings.part_size,
             base.settings.concurrency,
             base.now,
+            minimal=base.settings.metadata == "minimal",
+            directories=base.settings.directories,
         ),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from petal_s3.errors import S3IntegrationError
+from petal_s3.objects.user_metadata import ORIGINAL_NAME
 from petal_s3.outbox import queries
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import sessions
@@ -55,4 +56,4 @@ async def _in_metadata(service: Service, key: str) -> str:
         info = await service.objects.head(key)
     except S3IntegrationError:  # the listing is good all the same
         return ""
-    return unquote(info.metadata.get("original-filename", ""), errors="replace")
+    return unquote(info.metadata.get(ORIGINAL_NAME, ""), errors="replace")

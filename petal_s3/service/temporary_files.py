@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.key_names import key_name, temporary_folder
-from petal_s3.objects.user_metadata import metadata
+from petal_s3.objects.user_metadata import ORIGINAL_NAME, metadata
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import signing
 from petal_s3.service.service import Service
@@ -29,7 +29,7 @@ INLINE_BYTES = 100 * 1024
 URL_S = 3600
 _NAME_BYTES = 255
 _LARGEST_PUT = 5 * 1024**3  # S3 User Guide, "Uploading objects": a single PUT
-_NAME, _SIZE = "original-filename", "declared-size"
+_SIZE = "declared-size"
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 _FILE_ID = re.compile(r"([0-9a-f]{32})_")
 
@@ -48,7 +48,7 @@ async def begin(
         raise BadInput(
             f"The file is too large: the limit is {limit} bytes.", code="too_large", status=413
         )
-    file_id, kind, about = _about(name, size, media_type)
+    file_id, kind, about = _about(service, name, size, media_type)
     key = _key(service, session_id, file_id, name)
     made = await service.objects.presign_put(
         key, URL_S, size=size, content_type=kind, metadata=about
@@ -111,7 +111,7 @@ async def take_inline(  # noqa: PLR0913 - a file and what is said of it
         raise _too_large()
     if not body:
         raise BadInput("The file is empty.", code="empty")
-    file_id, kind, about = _about(name, len(body), media_type)
+    file_id, kind, about = _about(service, name, len(body), media_type)
     key = _key(service, session_id, file_id, name)
 
     async def forget() -> None:
@@ -173,7 +173,9 @@ async def _forget(service: Service, key: str) -> None:
         log.warning("temporary object stays key=%s reason=%s", key, error.message)
 
 
-def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict[str, str]]:
+def _about(
+    service: Service, name: str, size: int, media_type: str | None
+) -> tuple[str, str, dict[str, str]]:
     """A new file id, the media type, and metadata with name and size."""
     named = name.isprintable() and PurePath(name).name == name != ".."
     if not named or not name.strip() or len(name.encode()) > _NAME_BYTES:
@@ -181,7 +183,9 @@ def _about(name: str, size: int, media_type: str | None) -> tuple[str, str, dict
     kind = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
     if not _MEDIA_TYPE.fullmatch(kind):
         raise BadInput("type is a media type like application/pdf.", code="bad_type")
-    return secrets.token_hex(16), kind, metadata([(_NAME, name), (_SIZE, str(size))])
+    minimal = service.settings.metadata == "minimal"
+    about = metadata([(ORIGINAL_NAME, name), (_SIZE, str(size))], minimal=minimal)
+    return secrets.token_hex(16), kind, about
 
 
 def _key(service: Service, session_id: str, file_id: str, name: str) -> str:
@@ -194,7 +198,7 @@ def _metadata(
 ) -> FileUploadMetadata:
     last = info.key.rpartition("/")[2]
     file_id = _FILE_ID.match(last)
-    name = unquote(info.metadata.get(_NAME, "")) or last
+    name = unquote(info.metadata.get(ORIGINAL_NAME, "")) or _FILE_ID.sub("", last, count=1)
     return FileUploadMetadata(
         name=name,
         type=info.content_type or "application/octet-stream",

@@ -62,12 +62,12 @@ class Uploader:
         self._plan = plan
         self._learner = learner
         self._was_cut = self._bucket_failed = False
-        self._opener = SourceOpener(outbox, files)
+        self._opener = SourceOpener(outbox, files, plan.directories)
         self._receipts = receipts = Receipts(s3, outbox, files)
         conflicts = Conflicts(s3, outbox, receipts, learner)
         bodies = Bodies(s3, outbox, files, self.traffic, plan.now)
         self.parts = PartSender(s3, learner, bodies, plan.concurrency)
-        self._reuse = Reuse(s3, outbox, receipts, conflicts)
+        self._reuse = Reuse(s3, outbox, receipts, conflicts, minimal=plan.minimal)
         self._small = SmallUpload(s3, outbox, receipts, learner, plan, bodies, conflicts)
         self._multipart = MultipartUpload(
             s3, outbox, receipts, learner, plan, self.parts, conflicts

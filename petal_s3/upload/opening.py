@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, SourceChanged, SourceGone
+from petal_s3.intake.moved_directories import moved_to
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import identities
 from petal_s3.outbox.rows import REFUSED, Row
@@ -22,10 +24,14 @@ log = logging.getLogger("petal_s3")
 
 @dataclass(frozen=True)
 class SourceOpener:
-    """Opens the files of rows; ``files`` runs what reads from the disk."""
+    """Opens the files of rows; ``files`` runs what reads from the disk.
+
+    ``directories``: the log directories; one that was moved and left a link is followed.
+    """
 
     outbox: OutboxThread
     files: Executor
+    directories: Sequence[Path] = ()
 
     async def open(self, row: Row) -> tuple[Row, SourceFile]:
         """The row and its open file; raises as :class:`SourceFile`.
@@ -38,8 +44,12 @@ class SourceOpener:
                 code="not_examined",
             )
         try:
-            source = await self._source(row)
-            return await self._with_identity(row, source), source
+            return await self._opened(row)
+        except NotAFlightLog as error:
+            moved = await self._moved(row) if error.code == "not_allowed" else None
+            if moved is None:
+                raise
+            return await self._opened(moved)
         except (SourceChanged, SourceGone) as error:
             rotated = not row.spooled and row.kind not in FLIGHT_KINDS
             followed = await self._followed(row) if rotated else None
@@ -52,6 +62,10 @@ class SourceOpener:
                 raise
         log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
         return followed, await self._source(followed)
+
+    async def _opened(self, row: Row) -> tuple[Row, SourceFile]:
+        source = await self._source(row)
+        return await self._with_identity(row, source), source
 
     async def _source(self, row: Row) -> SourceFile:
         path, real = Path(row.path), not row.spooled
@@ -71,6 +85,13 @@ class SourceOpener:
         """The row with the name that its file has now; none where it is not found."""
         now = await run_in(self.files, renamed, Path(row.path), row.identity)
         return await self.outbox(identities.change_path, row, str(now)) if now else None
+
+    async def _moved(self, row: Row) -> Row | None:
+        """The row with the place that its file has since its log directory was moved."""
+        if row.spooled:
+            return None
+        now = await run_in(self.files, moved_to, row.path, self.directories)
+        return await self.outbox(identities.move_path, row, now) if now else None
 
     async def _is_replaced(self, row: Row) -> bool:
         return await run_in(self.files, replaced, Path(row.path), row.identity)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import MIB
 from petal_s3.objects.copy import MAX_PARTS
-from petal_s3.objects.user_metadata import DESCRIPTION, RECEIVED_BY, metadata
+from petal_s3.objects.user_metadata import DESCRIPTION, ORIGINAL_NAME, RECEIVED_BY, metadata
 from petal_s3.outbox.rows import Row
 
 
 @dataclass(frozen=True)
 class UploadPlan:
     """How this machine uploads: its id, the part size in bytes, how many parts at once; ``now`` is
-    the clock of leases."""
+    the clock of leases. ``minimal``: no metadata that identify (PETAL_S3_METADATA).
+    ``directories``: the log directories."""
 
     machine_id: str
     part_size: int
     concurrency: int
     now: Clock = clock.now
+    minimal: bool = False
+    directories: tuple[Path, ...] = ()
 
     def is_small(self, size: int) -> bool:
         """Whether a file of ``size`` bytes travels in one request."""
@@ -35,7 +39,7 @@ class UploadPlan:
         part_size = "" if self.is_small(row.size) else str(row.part_size or "")
         return metadata(
             [
-                ("original-filename", row.name),
+                (ORIGINAL_NAME, row.name),
                 ("machine-id", self.machine_id),
                 (RECEIVED_BY, row.received_by),
                 ("upload-timestamp", _utc(uploaded_at)),
@@ -44,7 +48,8 @@ class UploadPlan:
                 ("part-size", part_size),
                 ("session-id", row.session_id or ""),
                 *sorted(row.facts.items(), key=lambda fact: (fact[0] == DESCRIPTION, fact)),
-            ]
+            ],
+            minimal=self.minimal,
         )
 
 

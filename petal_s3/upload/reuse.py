@@ -27,12 +27,13 @@ log = logging.getLogger("petal_s3")
 
 @dataclass(frozen=True)
 class Reuse:
-    """Rows that need no upload."""
+    """Rows that need no upload; ``minimal``: copies are made without metadata that identify."""
 
     s3: S3
     outbox: OutboxThread
     receipts: Receipts
     conflicts: Conflicts
+    minimal: bool = False
 
     async def without_file(self, row: Row) -> Row | None:
         """The verified row where its file went after another row of it was proven; else none.
@@ -54,7 +55,8 @@ class Reuse:
             # By ranges a multipart object keeps its ETag, and that is the proof.
             limit = 0 if etag_parts(origin.etag) else MAX_COPY_BYTES
             try:
-                info = await Copier(self.s3, limit).copy(origin, row.key, copy_metadata(row))
+                copier = Copier(self.s3, limit, minimal=self.minimal)
+                info = await copier.copy(origin, row.key, copy_metadata(row))
             except Conflict as error:
                 await self._not_copied(row, error)
         told = twin.receipt.checksum.removeprefix("crc32:")
@@ -77,7 +79,8 @@ class Reuse:
         """Copy proven bytes inside the bucket; the copy is compared with the file itself."""
         origin = await self._origin(receipt)
         try:
-            info = await Copier(self.s3).copy(origin, key, copy_metadata(row))
+            copier = Copier(self.s3, minimal=self.minimal)
+            info = await copier.copy(origin, key, copy_metadata(row))
         except Conflict as error:
             row = row if row.key == key else await self.outbox(transitions.change_key, row, key)
             await self._not_copied(row, error)

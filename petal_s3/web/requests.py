@@ -93,7 +93,7 @@ class UploadForm(Body):
 class EnqueueBody(Body):
     """A file inside the log directories."""
 
-    path: Text
+    path: str
     key: Text | None = None
     priority: int | None = Field(None, ge=-100, le=100, description="more is sooner")
     session_id: Text | None = None
@@ -117,7 +117,7 @@ class PresignUploadBody(Body):
     """A file that will be put to a URL."""
 
     session_id: SessionId
-    name: Annotated[str, Field(min_length=1, max_length=255)]
+    name: str
     size: int = Field(strict=True, ge=0, le=_LARGEST_ID, description="bytes")
     type: Annotated[str, Field(max_length=128)] | None = Field(None, description="media type")
 
@@ -127,7 +127,7 @@ class CompleteUploadBody(Body):
 
     session_id: SessionId
     s3_key: Text | None = Field(None, validation_alias=AliasChoices("s3_key", "s3Key"))
-    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    name: str | None = None
     content: Annotated[str, Field(max_length=256 * 1024)] | None = Field(
         None, description="the file as base64, below 100 KB"
     )

@@ -23,7 +23,10 @@ XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 HTML = {"content-type": "text/html"}
 LISTING = b"<ListBucketResult><Name>logs</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 INTERNAL = b"<Error><Code>InternalError</Code><Message>Oh.</Message></Error>"
-STEPS = ["bucket", "versioning", "encryption", "lifecycle", "cors", "policy"]
+STEPS = ["bucket", "public access", "versioning", "encryption", "lifecycle", "cors", "policy"]
+LOOKED_AT = {"bucket": "unchanged", "public access": "unchanged"}
+"""Steps at a bucket that is there."""
+PAGE = "https://fleet.example"
 NOT_OFFERED = b"<Error><Code>NotImplemented</Code><Message>Not here.</Message></Error>"
 
 Meet = Callable[[Request], Awaitable[Fault | None]]
@@ -37,9 +40,10 @@ def bucket(sea: Sea, console: Console) -> Any:
 
 
 def setup(console: Console, *words: str, **env: str) -> Answer:
-    """Set up with the TLS-only policy, which has to be asked for over http."""
+    """Set up with what has to be asked for: the TLS-only policy over http, and a page's origin."""
     tls = () if "--no-tls-only" in words else ("--tls-only",)
-    return console.type("bucket", "setup", *tls, *words, **env)
+    page = () if "--origin" in words else ("--origin", PAGE)
+    return console.type("bucket", "setup", *tls, *page, *words, **env)
 
 
 def remove(console: Console, *words: str, **env: str) -> Answer:
@@ -94,7 +98,7 @@ def test_a_bucket_that_is_missing_is_created_and_set_up(
     assert tmp["Expiration"] == {"Days": 1}
     assert tmp["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     (cors,) = bucket.get_bucket_cors(Bucket="logs")["CORSRules"]
-    assert cors["AllowedOrigins"] == ["*"]
+    assert cors["AllowedOrigins"] == [PAGE]
     assert sorted(cors["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
     policy = json.loads(bucket.get_bucket_policy(Bucket="logs")["Policy"])
     assert [one["Sid"] for one in policy["Statement"]] == ["PetalS3TlsOnly"]
@@ -179,14 +183,14 @@ def test_what_others_have_set_stays(console: Console, bucket: Any) -> None:
 
 
 def test_another_machine_is_added_beside_the_first(console: Console, bucket: Any) -> None:
-    setup(console, "--machine", "m-1", "--origin", "https://fleet.example")
+    setup(console, "--machine", "m-1")
 
-    answer = setup(console, "--machine", "m-2")
+    answer = console.type("bucket", "setup", "--machine", "m-2")
 
     assert answer.code == 0
     assert {"petal-s3-tmp-m-1", "petal-s3-tmp-m-2"} < set(rules(bucket))
     (cors,) = bucket.get_bucket_cors(Bucket="logs")["CORSRules"]
-    assert cors["AllowedOrigins"] == ["https://fleet.example"]  # not opened to all again
+    assert cors["AllowedOrigins"] == [PAGE]
 
 
 def test_without_a_machine_it_says_that_nothing_expires(
@@ -209,7 +213,7 @@ def test_a_setting_that_was_changed_by_hand_is_brought_back(console: Console, bu
     answer = setup(console, "--json")
 
     assert steps(answer) == {**dict.fromkeys(STEPS, "unchanged"), "versioning": "changed"}
-    assert answer.json["steps"][1]["changes"] == ["Suspended -> Enabled"]
+    assert answer.json["steps"][2]["changes"] == ["Suspended -> Enabled"]
 
 
 def test_encryption_none_is_not_touched(console: Console, bucket: Any) -> None:
@@ -260,7 +264,7 @@ def test_a_missing_bucket_for_access_logs_fails_only_that_step(
     assert answer.code == 1
     assert steps(answer) == {
         **dict.fromkeys(STEPS, "changed"),
-        "bucket": "unchanged",
+        **LOOKED_AT,
         "log target": "failed",
         "access logs": "skipped",
     }
@@ -287,7 +291,7 @@ def test_what_a_server_does_not_offer_stops_no_other_step(
 
     assert answer.code == 1
     assert steps(answer)["lifecycle"] == "not offered"
-    others = [steps(answer)[name] for name in STEPS if name not in {"lifecycle", "bucket"}]
+    others = [steps(answer)[name] for name in STEPS if name not in {"lifecycle", *LOOKED_AT}]
     assert set(others) == {"changed"}
 
 
@@ -317,7 +321,7 @@ def test_a_server_that_lists_the_bucket_instead_is_set_up_as_far_as_it_goes(
 
     assert answer.code == 1, answer
     assert steps(answer) == {
-        "bucket": "unchanged",
+        **LOOKED_AT,
         "versioning": "not offered",
         "encryption": "not offered",
         "lifecycle": "changed",
@@ -391,7 +395,7 @@ def test_no_odd_answer_to_one_setting_ends_the_others(
     assert said is not None
     told = "changed" if method == "PUT" and said.status == 200 and not said.body else outcome
     assert answer.code == (0 if told == "changed" else 1), answer
-    assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), "bucket": "unchanged", "cors": told}
+    assert steps(answer) == {**dict.fromkeys(STEPS, "changed"), **LOOKED_AT, "cors": told}
     assert "login" not in answer.out
 
 

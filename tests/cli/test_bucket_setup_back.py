@@ -26,7 +26,8 @@ def bucket(sea: Sea, console: Console) -> Any:
 
 
 def setup(console: Console, *words: str, **env: str) -> Answer:
-    return console.type("bucket", "setup", *words, **env)
+    page = () if "--remove" in words else ("--origin", "https://fleet.example")
+    return console.type("bucket", "setup", *page, *words, **env)
 
 
 def remove(console: Console, *steps: str, **env: str) -> Answer:

@@ -15,7 +15,7 @@ from petal_s3.errors import S3IntegrationError
 from tests.servers.drone import EVERY, MACHINE, Drone
 
 # Over http a policy that wants TLS would shut out who sets it.
-STEPS = {"bucket", "versioning", "lifecycle", "cors"}
+STEPS = {"bucket", "public access", "versioning", "lifecycle", "cors"}
 WITHOUT_SETTINGS = {"juicefs", "nanio", "rclone", "localbucket"}
 
 
@@ -28,6 +28,7 @@ def desired_of(drone: Drone, *, tls_only: bool = False) -> DesiredBucket:
         upload_prefix=settings.upload_prefix,
         on_aws=False,
         machines=[MACHINE],
+        origins=["https://fleet.example"],
         tls_only=tls_only,
         over_http=True,
     )

@@ -73,6 +73,7 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "retention_over_http": False,
         "max_rate": 0,
         "sse": "AES256",
+        "metadata": "full",
         "max_file_size": 2 * GIB,
         "request_timeout": 30.0,
         "retention_days": 0.0,
@@ -119,6 +120,7 @@ READ: list[tuple[str, str, object]] = [
     ("TLS_IGNORE_DATES", "1", True),
     ("MAX_RATE", "1.5MB", 1_500_000),
     ("SSE", "none", "none"),
+    ("METADATA", "minimal", "minimal"),
     ("SSE", "aws:kms", "aws:kms"),
     ("SSE", "aws:kms:arn:aws:kms:x:1:key/2", "aws:kms:arn:aws:kms:x:1:key/2"),
     ("MAX_FILE_SIZE", "2gib", 2 * GIB),
@@ -150,6 +152,15 @@ def test_a_setting_is_read_from_its_variable(
 
 def test_every_setting_is_in_that_table() -> None:
     assert {f"PETAL_S3_{name}" for name, _, _ in READ} == set(setting_names())
+
+
+@pytest.mark.parametrize("named", [f"/{'a' * 300}", "/d" * 4000, "/a/b", "/etc"])
+def test_a_settings_file_that_cannot_be_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("PETAL_S3_CONFIG", named)
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_settings()
 
 
 def test_a_home_directory_is_written_with_a_tilde(
@@ -226,7 +237,12 @@ WRONG = [
     ("CONCURRENCY", "two", "integer"),
     ("TLS_IGNORE_DATES", "dates", "boolean"),
     ("MAX_RATE", "-1", "a size like 8MiB"),
+    ("STATE_DIR", f"/{'a' * 256}", "each part at most 255"),
+    ("STATE_DIR", "/d" * 2000, "at most 3500 bytes"),
+    ("LOG_DIRS", f"/logs:/{'ä' * 128}", "each part at most 255"),
+    ("SESSION_TOKEN_FILE", f"/{'a' * 256}", "each part at most 255"),
     ("SSE", "AES", "aws:kms"),
+    ("METADATA", "none", "minimal"),
     ("SSE", "aws:kms:", "aws:kms"),
     ("MAX_FILE_SIZE", "0", "greater than 0"),
     ("REQUEST_TIMEOUT", "0", "greater than 0"),

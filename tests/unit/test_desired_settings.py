@@ -166,13 +166,16 @@ def test_another_encryption_is_set(now: Any, sse: str, wanted: list[Any]) -> Non
 
 def test_pages_are_set_once_and_kept_when_none_are_named() -> None:
     page = {"ID": "page", "AllowedMethods": ["GET"], "AllowedOrigins": ["https://a"]}
-    once = desired_settings.for_browsers([page], ["https://b", "https://c"])
+    once = desired_settings.for_browsers([page], ["https://b", "https://c"]) or []
 
     assert [one["ID"] for one in once] == ["page", desired_settings.BROWSER]
     assert desired_settings.for_browsers(once, []) == once
     told = [page, {**once[1], "AllowedOrigins": ["https://c", "https://b"]}]
     assert desired_settings.for_browsers(told, ["https://b", "https://c"]) == told
-    assert desired_settings.for_browsers(once, ["*"])[1]["AllowedOrigins"] == ["*"]
+    every = desired_settings.for_browsers(once, ["*"]) or []
+    assert every[1]["AllowedOrigins"] == ["*"]
+    assert desired_settings.for_browsers([page], []) == [page]
+    assert desired_settings.for_browsers(None, []) is None
 
 
 def test_access_logs_keep_how_they_are_written_only_in_the_same_bucket() -> None:

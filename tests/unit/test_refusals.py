@@ -185,6 +185,7 @@ CODES: list[tuple[str, int, Meaning]] = [
     ("NoSuchBucketPolicy", 404, NOT_SET),
     ("NoSuchCORSConfiguration", 404, NOT_SET),
     ("ServerSideEncryptionConfigurationNotFoundError", 404, NOT_SET),
+    ("NoSuchPublicAccessBlockConfiguration", 404, NOT_SET),
     ("BucketAlreadyExists", 409, OF_ANOTHER),
     ("BucketAlreadyOwnedByYou", 409, YOURS),
     ("MalformedPolicy", 400, REFUSED),
