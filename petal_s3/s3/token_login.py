@@ -94,11 +94,11 @@ def load_certificate(context: ssl.SSLContext, file: Path) -> None:
     _read(CERTIFICATE, lambda: _content(file))
     try:
         context.load_cert_chain(file, password=_no_password)
-    except (OSError, ValueError):  # an SSLError is an OSError
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
         raise _unusable(
             f"The file of {CERTIFICATE} cannot be used: a certificate and its key, without a"
             " password, are expected in it as PEM."
-        ) from None
+        ) from error
 
 
 def open_to_others(file: Path) -> str:

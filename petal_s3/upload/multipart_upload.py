@@ -73,10 +73,9 @@ class MultipartUpload:
         elif row.sent_bytes or row.failures:
             # Some servers answer so for an upload that is no more, and take parts all the same. It
             # may have been called gone in an attempt whose reason a later one has replaced.
+            before = "of which it had confirmed some" if row.sent_bytes else "and an attempt failed"
             raise UploadGone(
-                f"S3 lists no part of {row.key}, of which it had confirmed some, or which an"
-                " earlier attempt could not send.",
-                code=UNLISTED,
+                f"S3 lists no part of {row.key}, {before}: it begins anew.", code=UNLISTED
             )
         return await self.finish(row, transfer, held, resumed=True)
 

@@ -69,7 +69,6 @@ def _headers(info: ObjectInfo, first: int | None, last: int) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "ETag": f'"{info.etag}"',
         "Content-Disposition": f"{_SAFE_NAME}{name}",
-        "X-Content-Type-Options": "nosniff",
         "Content-Length": str(info.size if first is None else last - first + 1),
     }
     if first is not None:

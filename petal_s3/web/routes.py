@@ -74,7 +74,6 @@ async def get_page(service: Service, _: asks.Nothing, __: Call) -> Reply:
             "Content-Security-Policy": POLICY,
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
         },
         content_type="text/html; charset=utf-8",
     )

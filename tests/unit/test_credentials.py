@@ -10,7 +10,6 @@ import logging
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.token_answer import DEFAULT_LIFE_S
+from tests.support.token_server import serving
 
 SECRET, TOKEN, PASSWORD = "s3cr3t-access-key", "t0ken-of-a-session", "pa55-of-the-url"
 GOOD: dict[str, Any] = {
@@ -91,21 +91,6 @@ def lasting(life_s: float, **more: Any) -> Answer:
     ends = ANSWERED_AT + timedelta(seconds=life_s)
     body = {**GOOD, "expiration": ends.isoformat()}
     return says(body, date=format_datetime(ANSWERED_AT, usegmt=True), **more)
-
-
-@asynccontextmanager
-async def serving(service: Service, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", service.post)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    scheme = "https" if tls is not None else "http"
-    service.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/token"
-    try:
-        yield service.url
-    finally:
-        await runner.cleanup()
 
 
 @pytest_asyncio.fixture
@@ -613,8 +598,8 @@ async def test_an_answer_that_stops_half_way_is_not_waited_for_for_ever(
     "the reason says so, and host and port are known to be looked at again",
 )
 async def test_a_port_where_nothing_listens_is_named_for_the_probe(clock: Clock) -> None:
-    async with serving(Service()) as url:
-        pass  # the port was free a moment ago, and is again
+    async with serving(Service()) as asked:
+        url = asked.url  # its port was free a moment ago, and is again
     port = int(url.rsplit(":", 1)[1].split("/")[0])
     tokens = TokenService(with_password(url), timeout_s=30, clock=clock)
     error = await refused(tokens)
@@ -730,7 +715,8 @@ async def test_only_by_decision_are_dates_of_a_certificate_ignored(
 ) -> None:
     tls = certificate(tmp_path, starts=datetime.now(timezone.utc) + shift)
     trust()
-    async with serving(Service(), tls) as url:
+    async with serving(Service(), tls) as asked:
+        url = asked.url
         tokens = TokenService(
             url, timeout_s=30, ignore_dates=ignore_dates, wall=lambda: RELEASED_S - 1
         )
@@ -757,7 +743,8 @@ async def test_from_the_day_of_the_release_on_dates_count_again(
     date, service = Clock(), Service()
     date.now = 0.0
     service.answer = says(GOOD, Connection="close")
-    async with serving(service, tls) as url:
+    async with serving(service, tls) as asked:
+        url = asked.url
         tokens = TokenService(url, timeout_s=30, ignore_dates=True, wall=date)
         first = await tokens.get()
         date.now = RELEASED_S
@@ -782,7 +769,8 @@ async def test_issuer_and_name_of_a_certificate_are_never_ignored(
     tls = certificate(tmp_path, starts=datetime.now(timezone.utc) - DAY / 2, host=host)
     if wrong == "name":
         trust()
-    async with serving(Service(), tls) as url:
+    async with serving(Service(), tls) as asked:
+        url = asked.url
         tokens = TokenService(url, timeout_s=30, ignore_dates=True, wall=lambda: 0.0)
         error = await refused(tokens)
         assert error.code == "token_service_down"

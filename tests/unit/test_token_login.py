@@ -7,8 +7,8 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.token_login import TokenLogin, open_to_others
 from tests.support.authority import Authority
+from tests.support.token_server import serving
 
 GOOD = {"accessKeyId": "ASIA1", "secretAccessKey": "s", "sessionToken": "t"}
 BEARER = "b34rer-of-this-robot"
@@ -44,21 +45,6 @@ class Gate:
         if self.expected and request.headers.get("Authorization") != f"Bearer {self.expected}":
             return web.json_response({}, status=401)
         return web.json_response(GOOD)
-
-
-@asynccontextmanager
-async def serving(gate: Gate, tls: ssl.SSLContext | None = None) -> AsyncIterator[Gate]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", gate.post)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    scheme = "https" if tls is not None else "http"
-    gate.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/token"
-    try:
-        yield gate
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
