@@ -242,10 +242,9 @@ class S3Client:
 
         Raises :class:`~petal_s3.Conflict` when another object stands there.
         """
+        return self._run(self._move(source, dest))
 
-        async def move() -> str:
-            objects = (await self._opened()).objects
-            await objects.move(source, dest)
-            return objects.own(dest)
-
-        return self._run(move())
+    async def _move(self, source: str, dest: str) -> str:
+        objects = (await self._opened()).objects
+        await objects.move(source, dest)
+        return objects.own(dest)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from petal_s3.core.settings import Settings
 from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.calls import Calls
-from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.s3.s3_settings import s3_settings
 from petal_s3.s3.server_time import ServerClock
+from petal_s3.s3.signing_keys import own_credentials
 
 
 @contextlib.asynccontextmanager

@@ -14,8 +14,8 @@ from petal_s3.core.settings import Settings
 from petal_s3.errors import S3CredentialsError, S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3.client import S3
-from petal_s3.s3.connection import own_credentials
 from petal_s3.s3.credentials import TokenService, token_service
+from petal_s3.s3.signing_keys import own_credentials
 
 _SKEW_S = 15 * 60.0
 

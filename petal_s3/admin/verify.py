@@ -15,7 +15,7 @@ from petal_s3.errors import (
     SourceGone,
 )
 from petal_s3.objects.proof import judge, still_proven
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import proven_objects, queries
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service.resending import NOT_THERE, resend
@@ -110,10 +110,10 @@ async def _compared(service: Service, row: Row) -> Compared:
         return replace(found, differs=error.message)
     except S3FileNotFoundError:
         await service.s3.page(row.key, limit=1)  # the bucket may be missing: a HEAD has no words
-        await service.outbox(requests.note_object, row, NOT_THERE)
+        await service.outbox(proven_objects.note_object, row, NOT_THERE)
         return replace(found, differs=NOT_THERE)
     differs = _with_receipt(info, row.receipt)
-    await service.outbox(requests.note_object, row, differs)
+    await service.outbox(proven_objects.note_object, row, differs)
     if differs or row.spooled or row.local == "deleted":
         return replace(found, differs=differs)
     return await _compared_with_disk(service, row, info, row.receipt)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake import spool
+from petal_s3.intake import descriptions, spool
 from petal_s3.outbox import ages, copies
 from petal_s3.outbox.ages import Ages, Moment
 from petal_s3.outbox.rows import Row
@@ -73,7 +73,7 @@ class Ageing:
     async def settled(self, row: Row) -> None:
         """A row was settled: its copy goes, or stays for a day and says so itself."""
         if row.has_copy and row.state == "cancelled":  # without the outbox it would be sent
-            await run_in(self._files, spool.mark, Path(row.path), cancelled=True)
+            await run_in(self._files, descriptions.mark, Path(row.path), cancelled=True)
         elif row.spooled and row.state in {"verified", "cancelled"}:
             await run_in(self._files, spool.discard, self._spool, row.path)
 

@@ -21,6 +21,7 @@ from petal_s3.cli.bucket_options import (
 )
 from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
 from petal_s3.cli.options import ForPrograms
+from petal_s3.core.machine_ids import machine_ids
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.core.settings_rules import valid_machine_id
@@ -216,10 +217,6 @@ def policy_(
 
 def ownership_of(settings: Settings, machine: str | None = None) -> KeyOwnership:
     """The keys of ``machine``, else of this machine; raises :class:`BadInput`."""
-    from petal_s3.service.assembly import (  # noqa: PLC0415 - slow, and not for every command
-        machine_ids,
-    )
-
     if machine is None:
         ids = machine_ids(settings.machine_id, _known(settings))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -88,3 +89,9 @@ def cannot_write_to(shown: str, error: OSError) -> S3IntegrationError:
     if error.errno in _NO_PLACE:
         return BadInput(said, code="bad_path")
     return cannot_write(said, error)
+
+
+def remove(file: Path) -> None:
+    """Remove a file; that it is not there, or cannot be removed, is no error; blocking."""
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)

@@ -210,8 +210,7 @@ class S3BucketProxy:
     ) -> views.PresignView:
         """A ``url`` to read an object, or with ``method="PUT"`` to add one where none stands.
 
-        ``expires_in`` (s) and ``expires_at`` are true: a URL ends with the credentials that sign
-        it. ``headers`` must be sent along.
+        It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along.
         """
         return await signing.presign(self.service, key, url_life_s(expiration_hours), method=method)
 

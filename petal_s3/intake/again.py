@@ -8,7 +8,7 @@ from pathlib import Path
 from petal_s3.core.kinds import ALL_KINDS, FLIGHT_KINDS
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotAFlightLog, S3FileNotFoundError, S3IntegrationError
-from petal_s3.intake import spool
+from petal_s3.intake import descriptions
 from petal_s3.intake.entry import (
     Intake,
     RowOptions,
@@ -38,7 +38,7 @@ async def retry(intake: Intake, row_id: int) -> Row:
         raise
     taken = await intake.outbox(entering.enter_again, row.id, entry)
     if taken.spooled:
-        await run_in(intake.files, spool.mark, Path(taken.path), cancelled=False)
+        await run_in(intake.files, descriptions.mark, Path(taken.path), cancelled=False)
     return taken
 
 

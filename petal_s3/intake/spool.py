@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import logging
 import os
-import re
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from petal_s3.core.files import check_descriptors, create_private, flush_to_disk, sync
-from petal_s3.core.kinds import ALL_KINDS, RECEIVED_BY, Way
+from petal_s3.core.files import check_descriptors, create_private, remove, sync
+from petal_s3.core.kinds import ALL_KINDS
 from petal_s3.errors import LocalStorageError
+from petal_s3.intake.descriptions import description_path
 from petal_s3.intake.reserve import Room
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import log_suffix, named_like
 
-log = logging.getLogger("petal_s3")
-
 _COPY_BYTES = 1024 * 1024
 YOUNG_S = 600.0
-_FACT = re.compile(r"[A-Za-z0-9-]{1,64}")  # it travels as the name of a header
-
-
-@dataclass(frozen=True)
-class Description:
-    """What only the outbox knows of a copy, written beside it in case the outbox is lost.
-
-    Each field is empty where it was never known, or cannot be read any more.
-    """
-
-    name: str = ""
-    asked_key: str = ""
-    session_id: str | None = None
-    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    cancelled: bool = False
-    received_by: Way = ""
 
 
 def copy_path(spool: Path, path: str, identity: Identity, asked_key: str = "") -> Path:
@@ -51,89 +30,6 @@ def copy_path(spool: Path, path: str, identity: Identity, asked_key: str = "") -
     known = f"{path}\0{identity.ino}\0{identity.size}\0{identity.mtime_ns}\0{asked_key}"
     name = hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return spool / f"{name}{log_suffix(Path(path).name)}"
-
-
-def _description_path(copy: Path) -> Path:
-    return copy.with_name(f".{copy.name}.about")
-
-
-def describe(copy: Path, description: Description) -> None:
-    """Write the description of a copy, durably, in place of what was written before.
-
-    Blocking; raises :class:`LocalStorageError`, and what was written before stays.
-    """
-    content = {
-        "name": description.name,
-        "asked_key": description.asked_key,
-        "session_id": description.session_id,
-        "facts": dict(description.facts),
-        "cancelled": description.cancelled,
-        "received_by": description.received_by,
-    }
-    path = _description_path(copy)
-    half = path.with_name(f"{path.name}.part")
-    try:
-        with contextlib.ExitStack() as undo:
-            undo.callback(_remove, half)
-            with create_private(half) as file:
-                file.write(json.dumps(content).encode())
-                flush_to_disk(file)
-            half.replace(path)
-            undo.pop_all()
-        sync(path.parent)
-    except OSError as error:
-        check_descriptors(error)
-        raise LocalStorageError(
-            f"The state directory cannot be written to ({error.strerror})."
-        ) from error
-
-
-def described(copy: Path) -> Description:
-    """What :func:`describe` wrote about a copy, as far as it can still be read; blocking."""
-    found: object = None
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        found = json.loads(_description_path(copy).read_bytes())
-    if not isinstance(found, dict):
-        return Description()
-    facts, way = found.get("facts"), _text(found.get("received_by"))
-    return Description(
-        name=_text(found.get("name")),
-        asked_key=_text(found.get("asked_key")),
-        session_id=_text(found.get("session_id")) or None,
-        facts={
-            name: text
-            for name, text in (facts.items() if isinstance(facts, dict) else ())
-            if _FACT.fullmatch(name) and _text(text)
-        },
-        cancelled=found.get("cancelled") is True,
-        received_by=cast("Way", way) if way in RECEIVED_BY else "",
-    )
-
-
-def mark(copy: Path, *, cancelled: bool) -> None:
-    """Write down whether the row of a copy is cancelled: without the outbox it would be sent.
-
-    Blocking. Where the disk refuses it stays as it was.
-    """
-    about = described(copy)
-    if about.cancelled != cancelled and copy.exists():
-        try:
-            describe(copy, replace(about, cancelled=cancelled))
-        except LocalStorageError as error:
-            log.warning("copy not marked name=%s reason=%s", copy.name, error.message)
-
-
-def _text(value: object) -> str:
-    """``value`` where it is text that a row can hold, else empty; no row holds lone surrogates."""
-    if isinstance(value, str) and value == value.encode(errors="replace").decode():
-        return value
-    return ""
-
-
-def forget_description(copy: Path) -> None:
-    """Remove what :func:`describe` wrote of a copy that got no row; blocking."""
-    with contextlib.suppress(OSError):
-        _description_path(copy).unlink(missing_ok=True)
 
 
 def bring_in(fd: int, path: Path, target: Path, room: Room | None = None) -> None:
@@ -180,7 +76,7 @@ def _copy(fd: int, target: Path, room: Room | None) -> None:
         room.check_all(os.fstat(fd).st_size)
     partial = target.with_name(f"{target.name}.part")
     with contextlib.ExitStack() as undo:
-        undo.callback(_remove, partial)
+        undo.callback(remove, partial)
         with os.fdopen(os.dup(fd), "rb") as source, create_private(partial) as copy:
             source.seek(0)
             watched = source if room is None else _Watched(source, room)
@@ -192,11 +88,6 @@ def _copy(fd: int, target: Path, room: Room | None) -> None:
         partial.replace(target)
         undo.pop_all()
     sync(target.parent)
-
-
-def _remove(file: Path) -> None:
-    with contextlib.suppress(OSError):
-        file.unlink(missing_ok=True)
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -213,8 +104,8 @@ def discard(spool: Path, path: str) -> None:
     """Remove a copy that is no longer needed; a file outside the spool is left alone; blocking."""
     copy = Path(path)
     if copy.parent == spool:
-        _remove(copy)
-        _remove(_description_path(copy))
+        remove(copy)
+        remove(description_path(copy))
 
 
 def copies(spool: Path) -> list[Path]:
@@ -235,7 +126,7 @@ def sweep(
     set: another process may be about to enter its row.
     """
     keep = set(needed)
-    keep |= {str(_description_path(Path(copy))) for copy in keep}
+    keep |= {str(description_path(Path(copy))) for copy in keep}
     there: Seen = {}
     for copy in spool.iterdir():
         with contextlib.suppress(OSError):

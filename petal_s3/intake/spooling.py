@@ -18,7 +18,8 @@ from petal_s3.errors import (
     S3FileNotFoundError,
     S3IntegrationError,
 )
-from petal_s3.intake import again, spool
+from petal_s3.intake import again, descriptions, spool
+from petal_s3.intake.descriptions import Description
 from petal_s3.intake.entry import (
     PRIORITY_FOUND,
     Intake,
@@ -28,7 +29,6 @@ from petal_s3.intake.entry import (
     examined,
 )
 from petal_s3.intake.reserve import Room
-from petal_s3.intake.spool import Description
 from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import open_log
 from petal_s3.outbox import copies, entering, facts, queries
@@ -76,8 +76,8 @@ async def enter_copy(
         received_by=options.received_by,
     )
     async with intake.spool_lock, contextlib.AsyncExitStack() as undo:
-        undo.push_async_callback(run_in, intake.files, spool.forget_description, target)
-        await run_in(intake.files, spool.describe, target, description)
+        undo.push_async_callback(run_in, intake.files, descriptions.forget, target)
+        await run_in(intake.files, descriptions.describe, target, description)
         if put_in_place is None:
             put_in_place = partial(_bring_in, real, await intake.reserve.room())
         await run_in(intake.files, put_in_place, target)
@@ -127,7 +127,7 @@ async def adopt_copies(intake: Intake) -> None:
 
 
 async def _adopt(intake: Intake, copy: Path) -> None:
-    about = await run_in(intake.files, spool.described, copy)
+    about = await run_in(intake.files, descriptions.described, copy)
     options = RowOptions(
         key=_usable_key(intake, copy, about.asked_key),
         priority=PRIORITY_FOUND,

@@ -22,7 +22,7 @@ from petal_s3.objects.download import download, last_byte, reading
 from petal_s3.objects.listing import PAGE, listed
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.objects.readers import Readers
-from petal_s3.outbox import requests
+from petal_s3.outbox import proven_objects
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import presign
 from petal_s3.s3.client import S3
@@ -192,7 +192,7 @@ class Objects:
         key = self.own(key)
         async with self._alone(key):
             await self._s3.delete(key)
-            await self._outbox(requests.delete_proven, key, "Deleted on request.")
+            await self._outbox(proven_objects.delete_proven, key, "Deleted on request.")
         return key
 
     async def move(self, source: str, target: str) -> None:
@@ -219,7 +219,7 @@ class Objects:
             raise Conflict("Another object stands at the destination.")
         if there is None:
             there = await self.copier.copy(info, target, move_marks(info))  # compared, or it raises
-        await self._outbox(requests.move_proven, source, target, there.etag)
+        await self._outbox(proven_objects.move_proven, source, target, there.etag)
         await self._s3.delete(source)
         if info.size > self.copier.limit:
             # What a copy by ranges that died has left open.

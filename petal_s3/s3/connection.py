@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import aiobotocore
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioCredentialResolver, AioCredentials
+from aiobotocore.credentials import AioCredentialResolver
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
@@ -22,9 +22,8 @@ from botocore.handlers import add_expect_header
 from petal_s3 import __version__
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
-from petal_s3.errors import Offline, S3CredentialsError
+from petal_s3.errors import Offline
 from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.details import aws_detail
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
@@ -32,7 +31,8 @@ from petal_s3.s3.http_session import Session, dateless_session, new_socket
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
-from petal_s3.s3.signing import check_keys, register_signer, send_md5
+from petal_s3.s3.signing import register_signer, send_md5
+from petal_s3.s3.signing_keys import TokenProvider, keys_in_files, of_files
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -45,30 +45,6 @@ for _chatty in _CHATTY:
 _USER_AGENT = f"petal-s3/{__version__} aiobotocore/{aiobotocore.__version__}"
 _PROBE_S = 3.0
 _AWS = "https://s3.amazonaws.com"
-_IN_FILES = {"shared-credentials-file", "config-file"}
-
-
-class _Tokens(AioCredentials):
-    """Hands the token service's credentials to the signer, at each request anew."""
-
-    def __init__(self, tokens: TokenService) -> None:
-        super().__init__("unused", "unused", "unused", method="petal-token-service")
-        self._tokens = tokens
-
-    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
-        held = await self._tokens.get()
-        return ReadOnlyCredentials(held.access_key_id, held.secret_access_key, held.session_token)
-
-
-class _Provider:
-    METHOD = "petal-token-service"
-    CANONICAL_NAME = None
-
-    def __init__(self, tokens: TokenService) -> None:
-        self._tokens = tokens
-
-    async def load(self) -> _Tokens:
-        return _Tokens(self._tokens)
 
 
 class Connection:
@@ -105,7 +81,7 @@ class Connection:
         """
         if self._tokens is not None or self._keys is None:
             return False
-        keys = await _keys_in_files()
+        keys = await keys_in_files()
         if keys is None or keys == self._keys:
             return False
         self._clients.clear()  # the old ones end with the connection: keys change seldom
@@ -140,13 +116,13 @@ class Connection:
         if self._tokens is not None:
             session.register_component(
                 "credential_provider",
-                AioCredentialResolver([_Provider(self._tokens)]),  # type: ignore[list-item]
+                AioCredentialResolver([TokenProvider(self._tokens)]),  # type: ignore[list-item]
             )
         else:
             found = await session.get_credentials()
             if found is None:
                 raise NoCredentialsError  # a client without any would never look again
-            self._keys = await _of_files(found)
+            self._keys = await of_files(found)
         client: S3Client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -218,34 +194,3 @@ async def reachable(peer: tuple[str, int], timeout_s: float = _PROBE_S) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-async def _keys_in_files() -> ReadOnlyCredentials | None:
-    """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
-    with contextlib.suppress(BotoCoreError):
-        found = await AioSession().get_credentials()
-        return None if found is None else await _of_files(found)
-    return None
-
-
-async def _of_files(found: AioCredentials) -> ReadOnlyCredentials | None:
-    """The keys themselves, where they were found in a file."""
-    return await found.get_frozen_credentials() if found.method in _IN_FILES else None
-
-
-async def own_credentials() -> str:
-    """Where AWS's own chain finds credentials (``env``, ``iam-role``, ...); empty: nowhere.
-
-    Raises :class:`S3CredentialsError` where what it finds makes no sense, or fits no request.
-    """
-    try:
-        found = await AioSession().get_credentials()
-    except BotoCoreError as error:
-        raise S3CredentialsError(
-            f"AWS's own credentials cannot be used{aws_detail(error)}.", code="no_credentials"
-        ) from error
-    if found is None:
-        return ""
-    if type(found) is AioCredentials:  # others may ask the network for them
-        check_keys(await found.get_frozen_credentials())
-    return str(found.method)

@@ -10,7 +10,7 @@ from petal_s3.logs.opening import Identity
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.local_bytes import holds
 from petal_s3.objects.proof import judge, still_proven
-from petal_s3.outbox import queries, remote_objects, requests
+from petal_s3.outbox import proven_objects, queries, remote_objects
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service.service import Service
@@ -50,11 +50,11 @@ async def resend(service: Service, row_id: int) -> Row:
         raise Conflict(f"Row {row.id} {why}.", code="not_proven")
     there = await still_there(service.s3, service.objects.own(row.receipt.key))
     if there is not None and still_proven(there, row.receipt):
-        await service.outbox(requests.note_object, row, "")
+        await service.outbox(proven_objects.note_object, row, "")
         raise _holds(row)
     if there is None:
         await service.s3.page(row.receipt.key, limit=1)  # the bucket may be: a HEAD has no words
-    await service.outbox(requests.note_object, row, NOT_THERE if there is None else OTHER)
+    await service.outbox(proven_objects.note_object, row, NOT_THERE if there is None else OTHER)
     source = await _source(service, row)
     try:
         expected = service.files.bytes_of(source.fd, source.size)
@@ -68,7 +68,7 @@ async def resend(service: Service, row_id: int) -> Row:
     finally:
         source.close()
     await _remember(service, row.receipt.key, there)
-    queued = await service.outbox(requests.resend, row, source.identity)
+    queued = await service.outbox(proven_objects.resend, row, source.identity)
     await service.drainer.pause.retry_now()
     return queued
 
@@ -85,7 +85,7 @@ async def _source(service: Service, row: Row) -> SourceFile:
         return await service.files.run(_opened, row)
     except Conflict as error:
         if row.spooled and error.code == GONE:
-            await service.outbox(requests.lose_copy, row)
+            await service.outbox(proven_objects.lose_copy, row)
         raise
 
 
@@ -156,7 +156,7 @@ async def _refuse_same(service: Service, row: Row, there: ObjectInfo, expected: 
         proof=judgement.proof,
         verified_at=service.s3.clock.seconds(),
     )
-    await service.outbox(requests.prove_again, row, receipt)
+    await service.outbox(proven_objects.prove_again, row, receipt)
     raise _holds(row)
 
 

@@ -12,7 +12,7 @@ from wired import KEY, OTHER, Wired, noise
 
 import petal_s3
 from petal_s3.host.proxy import S3BucketProxy
-from petal_s3.intake import spool
+from petal_s3.intake import descriptions
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.objects.copy import _METADATA_BYTES, Copier
 from petal_s3.outbox import queries
@@ -140,7 +140,7 @@ async def test_a_description_with_another_word_says_nothing(robot: Robot) -> Non
     row = await posted(robot)
     about = Path(row.path).with_name(f".{Path(row.path).name}.about")
     about.write_text(about.read_text().replace('"rest"', '"robot"'))
-    assert spool.described(Path(row.path)).received_by == ""
+    assert descriptions.described(Path(row.path)).received_by == ""
 
 
 async def test_a_row_that_is_taken_up_again_says_what_it_said(robot: Robot) -> None:

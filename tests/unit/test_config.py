@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from petal_s3.core import settings_yaml
+from petal_s3.core.machine_ids import machine_ids
 from petal_s3.core.settings import GIB, MIB, Settings, SourceSettings
 from petal_s3.core.settings_loading import check_settings, load_settings, setting_names
 from petal_s3.core.settings_yaml import config_file
 from petal_s3.errors import ConfigError
-from petal_s3.service.assembly import machine_ids
 
 SECRET = "hunter2-and-more"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import LEASE_S, entry, identity, receipt
 
-from petal_s3.outbox import entering, queries, requests, transitions
+from petal_s3.outbox import entering, proven_objects, queries, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 
 FILE = Path(__file__).with_name("data") / "outbox_of_a_flat_package.db.gz"
@@ -39,9 +39,9 @@ def test_every_row_of_an_older_outbox_is_there(outbox: Outbox) -> None:
 def test_a_proven_row_of_an_older_outbox_can_be_marked_as_gone(outbox: Outbox) -> None:
     proven = next(row for row in queries.rows(outbox) if row.state == "verified")
     assert (proven.gone, queries.gone(outbox)) == ("", 0)
-    requests.note_object(outbox, proven, "It is gone.")
+    proven_objects.note_object(outbox, proven, "It is gone.")
     assert (queries.get(outbox, proven.id).gone, queries.gone(outbox)) == ("It is gone.", 1)
-    requests.note_object(outbox, queries.get(outbox, proven.id), "")
+    proven_objects.note_object(outbox, queries.get(outbox, proven.id), "")
     assert queries.gone(outbox) == 0
 
 

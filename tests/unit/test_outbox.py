@@ -30,6 +30,7 @@ from petal_s3.outbox import (
     entering,
     facts,
     identities,
+    proven_objects,
     queries,
     remote_objects,
     requests,
@@ -640,7 +641,7 @@ def test_deleting_a_proven_object_cancels_its_rows(outbox: Outbox) -> None:
     second = row_in(outbox, "uploading", "b.ulg")
     second = transitions.verified(outbox, second, receipt(first), same_as=first.id)
     other = row_in(outbox, "verified", "c.ulg")
-    assert requests.delete_proven(outbox, first.key, "Deleted on request.") == 2
+    assert proven_objects.delete_proven(outbox, first.key, "Deleted on request.") == 2
     for row in (queries.get(outbox, first.id), queries.get(outbox, second.id)):
         assert (row.state, row.code, row.receipt) == ("cancelled", "deleted", None)
     assert queries.get(outbox, other.id) == other
@@ -649,7 +650,7 @@ def test_deleting_a_proven_object_cancels_its_rows(outbox: Outbox) -> None:
 def test_moving_a_proven_object_carries_row_and_receipt_along(outbox: Outbox) -> None:
     row = row_in(outbox, "verified")
     waiting = row_in(outbox, "queued", "b.ulg", key=row.key)
-    assert requests.move_proven(outbox, row.key, "deleted/m-1/a.ulg", "f" * 32) == 1
+    assert proven_objects.move_proven(outbox, row.key, "deleted/m-1/a.ulg", "f" * 32) == 1
     moved = queries.get(outbox, row.id)
     assert (moved.key, moved.receipt) == (
         "deleted/m-1/a.ulg",

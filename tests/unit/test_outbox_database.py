@@ -18,6 +18,7 @@ from petal_s3.outbox import (
     copies,
     drain_status,
     entering,
+    proven_objects,
     queries,
     remote_objects,
     requests,
@@ -317,8 +318,8 @@ WRITES: dict[str, Callable[[Outbox], object]] = {
     "retry": lambda box: requests.retry(box, 1),
     "cancel": lambda box: requests.cancel(box, 1, "Not wanted."),
     "defer": lambda box: transitions.defer(box, queries.get(box, 2), 9.0, "offline", "No link."),
-    "delete_proven": lambda box: requests.delete_proven(box, "k", "Deleted."),
-    "move_proven": lambda box: requests.move_proven(box, "k", "l", "e"),
+    "delete_proven": lambda box: proven_objects.delete_proven(box, "k", "Deleted."),
+    "move_proven": lambda box: proven_objects.move_proven(box, "k", "l", "e"),
     "say": lambda box: drain_status.publish(box, {}),
     "take_inventory": lambda box: remote_objects.complete_listing(box, [("k", 1, "e")]),
 }

@@ -19,13 +19,14 @@ from petal_s3.core.settings import SourceSettings
 from petal_s3.core.settings_loading import check_settings, load_settings
 from petal_s3.errors import ConfigError
 from petal_s3.host import settings_file
+from petal_s3.intake.descriptions import Description, describe, described
 from petal_s3.intake.log_directories import (
     LogDirectory,
     checked_log_directories,
     directory_of,
 )
 from petal_s3.intake.looking import find_logs
-from petal_s3.intake.spool import Description, copy_path, describe, described
+from petal_s3.intake.spool import copy_path
 from petal_s3.logs.log_time import log_time
 from petal_s3.logs.opening import Identity
 from petal_s3.objects.key_names import key_with_crc, log_key, stamped
