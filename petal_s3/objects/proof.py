@@ -132,22 +132,23 @@ async def likely_part_size(
     if parts == 0 and await expected.etag(None) == held.etag:
         return 0
     known = (held.part_size,) if held.part_size else ()
-    for part_size in known or (part_sizes(size, parts) if parts else ()):
+    for part_size in (known or part_sizes(size, parts)) if parts else ():
         if await expected.etag(part_size) == held.etag:
             return part_size
-    silent = not _rules_out(held.etag, size, capabilities)
-    asked = held.part_size is not None
-    unasked = not asked and (silent or bool(parts))
-    return 0 if unasked or (silent and held.crc32) else None
+    if held.part_size is not None:
+        return None  # S3 was asked: by a checksum alone no object under another key is proven
+    return 0 if parts or not _rules_out(held.etag, size, capabilities) else None
 
 
-async def may_be_proven_by(
-    receipt: Receipt, expected: Expected, capabilities: Capabilities
-) -> bool:
-    """Whether a receipt for bytes of this size and CRC32 may be one for these, by its ETag."""
-    if etag_parts(receipt.etag) or not _rules_out(receipt.etag, receipt.size, capabilities):
-        return True
-    return await expected.etag(None) == receipt.etag
+def remembered(receipt: Receipt, part_size: int | None) -> RemoteObject:
+    """The object of a receipt, as S3 told of it when it was proven.
+
+    ``part_size``: the one by which it may have come; another one, or none, is not known.
+    """
+    parts = etag_parts(receipt.etag)
+    cut = part_size if parts and part_size and -(-receipt.size // part_size) == parts else None
+    told = receipt.checksum.removeprefix("crc32:")
+    return RemoteObject(receipt.key, receipt.etag, cut if parts else 0, told)
 
 
 def _rules_out(etag: str, size: int, capabilities: Capabilities) -> bool:

@@ -31,9 +31,11 @@ class Bodies:
 
     async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
         """The digests of ``size`` bytes that a request with this body needs."""
-        return await run_in(
-            self.files, digest, source.fd, offset, size, sha256=self.s3.server.signs_bodies
-        )
+        return await run_in(self.files, self.read, source, offset, size)
+
+    def read(self, source: SourceFile, offset: int, size: int) -> Digest:
+        """As :meth:`digest`; blocking."""
+        return digest(source.fd, offset, size, sha256=self.s3.server.signs_bodies)
 
     @contextlib.contextmanager
     def offered(self, transfer: Transfer, offset: int, whole: Digest) -> Iterator[FilePart]:
@@ -49,15 +51,15 @@ class Bodies:
         self, row: Row, transfer: Transfer, size: int, *, resent: bool = False
     ) -> None:
         """Record that S3 has confirmed ``size`` bytes more, and extend the lease."""
-        self._count(transfer, size, resent=resent)
+        self.count(transfer, size, resent=resent)
         await self.record(row, transfer, sent=1, resent=int(resent))
 
-    async def stored(self, row: Row, transfer: Transfer, at: int) -> Row:
+    async def stored(self, row: Row, at: int) -> Row:
         """Record that S3 has stored the whole file, at ``at`` by its clock, and confirmed it."""
-        self._count(transfer, transfer.source.size, resent=False)
         return await self.outbox(transitions.stored_whole, row, at, self.now() + LEASE_S)
 
-    def _count(self, transfer: Transfer, size: int, *, resent: bool) -> None:
+    def count(self, transfer: Transfer, size: int, *, resent: bool = False) -> None:
+        """Count ``size`` bytes more that S3 has confirmed, for those who look."""
         transfer.progress.confirmed += size
         transfer.progress.sent = True
         self.traffic.parts_sent += 1

@@ -113,11 +113,14 @@ class Drainer:
 
     async def step(self) -> bool:
         """Claim the next due row and settle it; false when none was due."""
-        row = await self._outbox(transitions.claim, self.timing.now(), LEASE_S)
-        if row is None:
+        claim = await self._outbox(
+            transitions.claim_and_plan, self.timing.now(), LEASE_S, self._uploader.whole_bytes
+        )
+        if claim is None:
             return False
+        row = claim.row
         await self._hooks.on_change()
-        attempt = asyncio.ensure_future(self._uploader.attempt(row))
+        attempt = asyncio.ensure_future(self._uploader.attempt(claim))
         try:
             ended = await self._ended(attempt, row)
             settled = None if ended else await self._stopped(attempt, row)
