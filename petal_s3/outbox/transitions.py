@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from petal_s3.errors import LeaseLost
@@ -58,18 +59,25 @@ class Claim:
 
 def claim(outbox: Outbox, now: float, lease_s: float) -> Row | None:
     """Claim the next due row: highest priority first, then the newest log."""
-    claimed = claim_and_plan(outbox, now, lease_s, 0)
-    return None if claimed is None else claimed.row
+    with outbox.sql.write():
+        return next((row for row, _ in _claimed(outbox, now, lease_s, 0)), None)
 
 
 def claim_and_plan(outbox: Outbox, now: float, lease_s: float, whole: int) -> Claim | None:
     """As :func:`claim`; a file of at most ``whole`` bytes, which travels in one request, is planned
     as well (:func:`plan`)."""
-    due: dict[str, Value] = {"boot": outbox.boot_id, "now": now}
     with outbox.sql.write():
-        before = outbox.first(f"SELECT * FROM log WHERE id = ({CLAIM_QUERY})", **due)
-        if before is None:
-            return None
+        for row, planned in _claimed(outbox, now, lease_s, whole):
+            return Claim(row, remote_objects.known(outbox, row.key, row.size), planned)
+    return None
+
+
+def _claimed(outbox: Outbox, now: float, lease_s: float, whole: int) -> Iterator[tuple[Row, bool]]:
+    """The next due row, if there is one, and whether it was planned."""
+    due: dict[str, Value] = {"boot": outbox.boot_id, "now": now}
+    for found in outbox.sql.records(
+        f"SELECT id, part_size FROM log WHERE id = ({CLAIM_QUERY})", **due
+    ):
         row = outbox.one(
             "UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
             " due_at = :now + :lease_s, attempts = attempts + 1,"
@@ -79,10 +87,9 @@ def claim_and_plan(outbox: Outbox, now: float, lease_s: float, whole: int) -> Cl
             lease=secrets.token_hex(8),
             lease_s=lease_s,
             whole=whole,
-            id=before.id,
+            id=found["id"],
         )
-        known = remote_objects.known(outbox, row.key, row.size)
-    return Claim(row, known, planned=before.part_size != row.part_size)
+        yield row, found["part_size"] != row.part_size
 
 
 def plan(outbox: Outbox, row: Row, part_size: int) -> Row:

@@ -123,8 +123,7 @@ class DuplicateFinder:
         """
         unsent = (unsent or row.part_size is None) and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
-        ours = all(other.id == row.id for other in known.rows)
-        if unasked and known.listed and ours and not known.held:
+        if unasked and known.listed and not known.shared and not known.held:
             return None
         held = await self._s3.head(row.key)
         if held is None and _begun(row, await self._outbox(queries.at_key, row.key)):
