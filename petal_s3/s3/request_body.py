@@ -22,7 +22,7 @@ from petal_s3.errors import SourceChanged
 from petal_s3.s3 import checksums
 from petal_s3.s3.checksums import Digest
 
-_BLOCK_BYTES = 256 * 1024
+_BLOCK_BYTES = 512 * 1024
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 if TYPE_CHECKING:
@@ -210,18 +210,17 @@ class _Payload(payload.IOBasePayload):
 
 
 async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
-    """Write a part block by block; a thread is asked only for what has to be waited for.
-
-    The buffer is used again once the connection has taken what is in it.
-    """
+    """Write a part block by block; a thread is asked only for what has to be waited for."""
     size = min(_BLOCK_BYTES, part.size)
     buffer = memoryview(bytearray(size))
+    if part.transport is not None:
+        # A block is taken whole before the next is read. With 0 for both, TLS waits for ever.
+        part.transport.set_write_buffer_limits(high=1, low=0)
     while part.position < part.size:
         read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
         await writer.write(buffer[:read])
         await asyncio.sleep(0)  # others have their turn, also where nothing had to be waited for
-        transport = writer.transport
-        if transport is not None and transport.get_write_buffer_size():
+        if part.transport is not None and part.transport.get_write_buffer_size():
             buffer = memoryview(bytearray(size))  # the connection may still look at this one
 
 
