@@ -141,7 +141,8 @@ class S3:
         }
         answer = await optional.call_with_body(self.server, "put_object", params, part, refusal)
         self.server.learn_encryption(answer)
-        return confirmed(answer, part.digest, self.capabilities, "md5_etags")
+        digest = await self.server.compared_by(answer, part)
+        return confirmed(answer, digest, self.capabilities, "md5_etags")
 
     async def put_bytes(
         self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
+from petal_s3.objects.proof import needs_md5
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
@@ -29,13 +30,24 @@ class Bodies:
     traffic: Traffic
     now: Clock
 
-    async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
-        """The digests of ``size`` bytes that a request with this body needs."""
-        return await run_in(self.files, self.read, source, offset, size)
+    async def digest(
+        self, source: SourceFile, offset: int, size: int, *, joined: bool = False
+    ) -> Digest:
+        """The digests of ``size`` bytes that a request with this body needs.
 
-    def read(self, source: SourceFile, offset: int, size: int) -> Digest:
+        ``joined``: it is a part of an object.
+        """
+        return await run_in(self.files, self.read, source, offset, size, joined=joined)
+
+    def read(self, source: SourceFile, offset: int, size: int, *, joined: bool = False) -> Digest:
         """As :meth:`digest`; blocking."""
-        return digest(source.fd, offset, size, sha256=self.s3.server.signs_bodies)
+        return digest(
+            source.fd,
+            offset,
+            size,
+            md5=needs_md5(self.s3.capabilities, joined=joined),
+            sha256=self.s3.server.signs_bodies,
+        )
 
     @contextlib.contextmanager
     def offered(self, transfer: Transfer, offset: int, whole: Digest) -> Iterator[FilePart]:

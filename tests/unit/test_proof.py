@@ -57,6 +57,9 @@ class Bytes:
         return crc32_of(self.body) if "crc32" in self.knows else None
 
     async def etag(self, part_size: int | None) -> str | None:
+        return self.known_etag(part_size)
+
+    def known_etag(self, part_size: int | None) -> str | None:
         return etag_of(self.body, part_size) if "etag" in self.knows else None
 
 
