@@ -31,7 +31,6 @@ from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_sett
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.http_session import Session, dateless_session, new_socket
-from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer, Params
@@ -110,16 +109,16 @@ class Connection:
     async def call(self, operation: str, params: Params) -> Answer:
         """Call an operation of the bucket; raises what botocore raises.
 
-        A file's part goes without botocore's call machinery, once it has shown where to.
+        Frequent ones go without botocore's call machinery, once it has shown where to.
         """
         client = await self.open()
         named = {"Bucket": self._settings.bucket, **params}
         route = self._routes.get(client)
-        body = params.get("Body")
-        if route is not None and isinstance(body, FilePart) and is_plain(operation, params):
+        if route is not None and is_plain(operation, params):
             with contextlib.suppress(ElsewhereError):
                 return await send(client, route, operation, params, self._noted)
-            body.seek(0)
+            if "Body" in params:
+                params["Body"].seek(0)
         return cast("Answer", await getattr(client, operation)(**named))
 
     async def _connected(self, style: AddressStyle) -> S3Client:

@@ -1,4 +1,4 @@
-"""PutObject and UploadPart of file parts: signed by botocore, sent without its call machinery.
+"""Bodies of file parts, and HeadObject: signed by botocore, sent without its call machinery.
 
 That machinery costs more than a body of 1 MiB. Answers and errors are the same by either way: what
 is not plain here (another region, a parameter that is not known) goes by botocore.
@@ -12,24 +12,31 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
-from botocore.parsers import ResponseParser, create_parser
-from botocore.utils import percent_encode, percent_encode_sequence
+from botocore.parsers import ResponseParser, ResponseParserFactory
+from botocore.utils import parse_timestamp, percent_encode, percent_encode_sequence
 
+from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.shapes import Answer, Params
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 _KEY_SAFE = "/~"
-_OPERATIONS = {"put_object": "PutObject", "upload_part": "UploadPart"}
+_OPERATIONS = {
+    "put_object": ("PUT", "PutObject"),
+    "upload_part": ("PUT", "UploadPart"),
+    "head_object": ("HEAD", "HeadObject"),
+}
 _HEADERS = {
     "ContentLength": "Content-Length",
     "ContentType": "Content-Type",
     "ChecksumCRC32": "x-amz-checksum-crc32",
+    "ChecksumMode": "x-amz-checksum-mode",
     "IfNoneMatch": "If-None-Match",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
@@ -95,8 +102,10 @@ def is_plain(operation: str, params: Params) -> bool:
     """Whether a call can be made here: what botocore would refuse, it shall refuse itself."""
     known = _HEADERS.keys() | _QUERY.keys() | _OTHERWISE
     metadata = params.get("Metadata", {})
+    bodiless = operation == "head_object"
     return (
         operation in _OPERATIONS
+        and bodiless != isinstance(params.get("Body"), FilePart)
         and bool(params.get("Key"))
         and params.keys() <= known
         and all(name.isascii() and value.isascii() for name, value in metadata.items())
@@ -107,8 +116,8 @@ async def send(
     client: S3Client, route: Route, operation: str, params: Params, received: Received
 ) -> Answer:
     """Make one call. Raises what botocore raises, and :class:`ElsewhereError`."""
-    name = _OPERATIONS[operation]
-    request = _request(route, params)
+    method, name = _OPERATIONS[operation]
+    request = _request(route, method, params)
     auth = await route.signer.get_auth_instance(route.service, route.region, route.signature)
     auth.add_auth(request)
     http = client._endpoint.http_session  # type: ignore[attr-defined]
@@ -120,7 +129,8 @@ async def send(
         "context": {"operation_name": name},
     }
     model = client.meta.service_model.operation_model(name)
-    if came["body"]:  # some servers say 200, and an error in the body
+    # Some servers say 200, and an error in the body, or a date in no form of one.
+    if came["body"] or "expires" in came["headers"]:
         await client.meta.events.emit(
             f"before-parse.s3.{name}",
             operation_model=model,
@@ -131,12 +141,12 @@ async def send(
     received(came, answer)
     if came["status_code"] < 300:
         return answer
-    if _is_elsewhere(answer, response.status_code):
+    if _is_elsewhere(answer, response.status_code, method):
         raise ElsewhereError
     raise ClientError(cast("Any", answer), name)
 
 
-def _request(route: Route, params: Params) -> AWSRequest:
+def _request(route: Route, method: str, params: Params) -> AWSRequest:
     headers = {"User-Agent": route.user_agent}
     headers |= {_HEADERS[name]: str(params[name]) for name in _HEADERS if name in params}
     headers |= {f"{_META}{name}": told for name, told in params.get("Metadata", {}).items()}
@@ -144,13 +154,15 @@ def _request(route: Route, params: Params) -> AWSRequest:
     url = f"{route.base}/{percent_encode(params['Key'], safe=_KEY_SAFE)}"
     if query:
         url += f"?{percent_encode_sequence(query)}"
-    request = AWSRequest(method="PUT", url=url, headers=headers, data=params["Body"])
+    request = AWSRequest(method=method, url=url, headers=headers, data=params.get("Body"))
     request.context = dict(route.context)
     return request
 
 
-def _is_elsewhere(answer: Answer, status: int) -> bool:
-    return status in _REDIRECTS or answer.get("Error", {}).get("Code") in _OF_ANOTHER_REGION
+def _is_elsewhere(answer: Answer, status: int, method: str) -> bool:
+    if status in _REDIRECTS or answer.get("Error", {}).get("Code") in _OF_ANOTHER_REGION:
+        return True
+    return method == "HEAD" and status == 400  # in words it would say which region
 
 
 def _text(value: str | bytes) -> str:
@@ -159,5 +171,15 @@ def _text(value: str | bytes) -> str:
 
 @functools.cache
 def _parser() -> ResponseParser:
-    """It is the same for both: their answers are headers alone."""
-    return create_parser("rest-xml")
+    """It is the same for all: their answers are headers alone."""
+    made = ResponseParserFactory()
+    made.set_parser_defaults(timestamp_parser=_moment)
+    return made.create_parser("rest-xml")
+
+
+def _moment(text: str) -> datetime:
+    """A time as HTTP writes it; any other is read by botocore, which takes its time for it."""
+    try:
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return parse_timestamp(text)
