@@ -16,6 +16,7 @@ from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import Refused, S3IntegrationError
 from petal_s3.s3 import multipart
+from petal_s3.s3.capabilities import Capabilities
 from petal_s3.s3.checksums import digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.request_body import FilePart
@@ -212,6 +213,88 @@ async def test_an_answer_means_the_same_by_either_way(
 
     assert ours == theirs
     assert clock is not None
+    await ways.s3.close()
+
+
+_OBJECT = {
+    "ETag": '"d41d8cd98f00b204e9800998ecf8427e"',
+    "Content-Length": "1000",
+    "Last-Modified": "Mon, 30 Nov 2026 10:00:00 GMT",
+}
+HEADS: dict[str, Fault] = {
+    "an object": says(
+        200,
+        headers={
+            **_OBJECT,
+            "Content-Type": "application/x-ulog",
+            "x-amz-checksum-crc32": "AAAAAA==",
+            "x-amz-checksum-type": "FULL_OBJECT",
+            "x-amz-meta-part-size": "5242880",
+            "X-Amz-Meta-Original-Filename": "a%20b",
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-storage-class": "GLACIER",
+            "x-amz-version-id": "v1",
+        },
+    ),
+    "the checksum of parts": says(
+        200,
+        headers={
+            **_OBJECT,
+            "x-amz-checksum-crc32": "AAAAAA==-3",
+            "x-amz-checksum-type": "COMPOSITE",
+        },
+    ),
+    "another form of date": says(200, headers={**_OBJECT, "Last-Modified": "2026-11-30T10:00:00Z"}),
+    "no date": says(200, headers={**_OBJECT, "Expires": "0"}),
+    "no etag": says(200, headers={"x-amz-request-id": "1"}),
+    "a page": says(200, headers={**_OBJECT, "Content-Type": "text/html"}),
+    "old": says(200, headers={**_OBJECT, "Age": "60"}),
+    "nothing there": says(404, headers={"x-amz-request-id": "1"}),
+    "denied": says(403, headers={"x-amz-request-id": "1"}),
+    "refused": says(400, headers={"x-amz-request-id": "1"}),
+    "not allowed": says(405),
+    "another region": says(400, headers={"x-amz-bucket-region": "eu-central-1"}),
+    "moved for good": says(301, headers={"x-amz-request-id": "1"}),
+    "a redirect elsewhere": says(302, headers={"Location": "http://login.example/"}),
+    "unwell": says(500),
+    "slow down": says(503, headers={"Retry-After": "7"}),
+    "no such option": says(501),
+    "dropped": Fault("drop", drop=True),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+async def test_what_is_said_of_an_object_means_the_same_by_either_way(
+    server: Noting, fd: int, name: str
+) -> None:
+    ways = Ways(server, fd)
+    server.always("HeadObject", HEADS[name])
+
+    theirs = await outcome(lambda: ways.by_botocore(lambda: ways.s3.head(KEY)))
+    words, target = told(server.ledger.requests("HeadObject")[0]), server.target
+    known = ways.s3.capabilities
+    ways.s3.server.capabilities = Capabilities()
+    before = len(server.ledger.requests("HeadObject"))
+    ours = await outcome(lambda: ways.s3.head(KEY))
+
+    assert ours == theirs
+    assert told(server.ledger.requests("HeadObject")[before]) == words
+    assert server.target == target
+    assert ways.s3.capabilities.known.keys() == known.known.keys()
+    await ways.s3.close()
+
+
+async def test_an_object_is_asked_about_without_call_machinery(server: Noting, fd: int) -> None:
+    ways = Ways(server, fd)
+    await ways.s3.head(KEY)
+    sent: list[str] = []
+    client = await ways.s3.server.calls.connection.open()
+    client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request.method))
+
+    await ways.s3.head(KEY)
+
+    assert len(server.ledger.requests("HeadObject")) == 2
+    assert sent == []
     await ways.s3.close()
 
 
