@@ -43,6 +43,15 @@ _HEADERS = {
 }
 _QUERY = {"PartNumber": "partNumber", "UploadId": "uploadId"}
 _META = "x-amz-meta-"
+_TOLD = {
+    "etag": "ETag",
+    "content-type": "ContentType",
+    "x-amz-checksum-crc32": "ChecksumCRC32",
+    "x-amz-checksum-type": "ChecksumType",
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-version-id": "VersionId",
+}
 _OTHERWISE = {"Key", "Body", "Metadata"}
 _REDIRECTS = {301, 302, 307}
 # As botocore's redirector takes them: it asks for the bucket's region, and sends it there.
@@ -128,22 +137,47 @@ async def send(
         "body": await response.content,
         "context": {"operation_name": name},
     }
-    model = client.meta.service_model.operation_model(name)
-    # Some servers say 200, and an error in the body, or a date in no form of one.
-    if came["body"] or "expires" in came["headers"]:
-        await client.meta.events.emit(
-            f"before-parse.s3.{name}",
-            operation_model=model,
-            response_dict=came,
-            customized_response_dict={},
-        )
-    answer: Answer = _parser().parse(came, cast("Any", model.output_shape))
+    if response.status_code < 300 and not came["body"]:
+        answer = _told(came["headers"], response.status_code)
+        received(came, answer)
+        return answer
+    answer = await _parsed(client, name, came)
     received(came, answer)
     if came["status_code"] < 300:
         return answer
     if _is_elsewhere(answer, response.status_code, method):
         raise ElsewhereError
     raise ClientError(cast("Any", answer), name)
+
+
+async def _parsed(client: S3Client, name: str, came: dict[str, Any]) -> Answer:
+    """What botocore makes of an answer."""
+    model = client.meta.service_model.operation_model(name)
+    if came["body"]:  # some servers say 200, and an error in the body
+        await client.meta.events.emit(
+            f"before-parse.s3.{name}",
+            operation_model=model,
+            response_dict=came,
+            customized_response_dict={},
+        )
+    return cast("Answer", _parser().parse(came, cast("Any", model.output_shape)))
+
+
+def _told(headers: Mapping[str, str], status: int) -> Answer:
+    """What an answer without a body says, as botocore's parser puts it: of that what we use."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    answer: dict[str, Any] = {named: lower[name] for name, named in _TOLD.items() if name in lower}
+    if lower.get("content-length", "").isdecimal():
+        answer["ContentLength"] = int(lower["content-length"])
+    if "last-modified" in lower:
+        answer["LastModified"] = _moment(lower["last-modified"])
+    metadata = {name: lower[name] for name in lower if name.startswith(_META)}
+    answer["Metadata"] = {name.removeprefix(_META): told for name, told in metadata.items()}
+    about: dict[str, Any] = {"HTTPStatusCode": status, "HTTPHeaders": lower}
+    if "x-amz-request-id" in lower:
+        about["RequestId"] = lower["x-amz-request-id"]
+    answer["ResponseMetadata"] = about
+    return answer
 
 
 def _request(route: Route, method: str, params: Params) -> AWSRequest:
