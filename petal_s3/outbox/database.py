@@ -142,10 +142,12 @@ class Sql:
         Each statement looks by itself; those inside of such a block have looked together.
         """
         looked = self._looked and not self._closed_for_fork
-        with storage_errors(self.path) if looked else self._look(), ExitStack() as after:
-            after.callback(setattr, self, "_looked", looked)
+        with storage_errors(self.path) if looked else self._look():
             self._looked = True
-            yield
+            try:
+                yield
+            finally:
+                self._looked = looked
 
     @contextmanager
     def _look(self) -> Iterator[None]:
