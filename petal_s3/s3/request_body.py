@@ -145,17 +145,40 @@ class FilePart(io.RawIOBase):
 
     def read_at_hand(self, buffer: WriteableBuffer) -> int:
         """Read on what lies in memory; 0 where a disk, or a limit, would have to be waited for."""
-        limited = self._limit is not None and self._limit.max_read
-        if _NO_WAIT is None or limited:
+        if self._limit is not None and self._limit.max_read:
             return 0
         view = memoryview(buffer)[: max(0, self.size - self.position)]
+        return self._moved(self._peek(view, self.position))
+
+    def hand_over(self, connection: int) -> int:
+        """Have the kernel send on what lies in memory, uncopied; 0 where it takes nothing now.
+
+        ``connection``: the descriptor of a socket without TLS, on which nothing else waits.
+        """
+        size = min(_BLOCK_BYTES, self.size - self.position)
+        byte = memoryview(bytearray(1))
+        at_hand = self._peek(byte, self.position) and self._peek(byte, self.position + size - 1)
+        if not at_hand or (self._limit is not None and self._limit.max_read):
+            return 0
         try:
-            read = os.preadv(self._fd, [view], self._offset + self.position, _NO_WAIT)
+            return self._moved(
+                os.sendfile(connection, self._fd, self._offset + self.position, size)
+            )
         except OSError:
-            return 0  # who waits for it is told why
-        return self._moved(read) if read else 0
+            return 0  # it is full; or broken, as the next write will be told
+
+    def _peek(self, view: memoryview, position: int) -> int:
+        """Read what lies in memory; 0 where it does not, or cannot be read (a thread hears why)."""
+        if _NO_WAIT is None:
+            return 0
+        try:
+            return os.preadv(self._fd, [view], self._offset + position, _NO_WAIT)
+        except OSError:
+            return 0
 
     def _moved(self, read: int) -> int:
+        if not read:
+            return 0
         self.position += read
         self.moved_at = self.now()
         if self.position > self.farthest:
@@ -213,15 +236,33 @@ async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
     """Write a part block by block; a thread is asked only for what has to be waited for."""
     size = min(_BLOCK_BYTES, part.size)
     buffer = memoryview(bytearray(size))
-    if part.transport is not None:
+    transport = part.transport
+    if transport is not None:
         # A block is taken whole before the next is read. With 0 for both, TLS waits for ever.
-        part.transport.set_write_buffer_limits(high=1, low=0)
+        transport.set_write_buffer_limits(high=1, low=0)
     while part.position < part.size:
-        read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
-        await writer.write(buffer[:read])
+        # The first block takes the headers along.
+        if not part.position or not _hand_over(part, writer):
+            read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
+            await writer.write(buffer[:read])
         await asyncio.sleep(0)  # others have their turn, also where nothing had to be waited for
-        if part.transport is not None and part.transport.get_write_buffer_size():
+        if transport is not None and transport.get_write_buffer_size():
             buffer = memoryview(bytearray(size))  # the connection may still look at this one
+
+
+def _hand_over(part: FilePart, writer: AbstractStreamWriter) -> int:
+    """What the kernel has sent by itself; 0 for what has to go through the connection's buffer.
+
+    Where its socket is full, a block goes that way: it is waited for there, and answers are heard.
+    """
+    way = part.transport
+    if way is None or way.is_closing() or way.get_write_buffer_size():
+        return 0
+    if way.get_extra_info("ssl_object") is not None:
+        return 0
+    sent = part.hand_over(way.get_extra_info("socket").fileno())
+    writer.output_size += sent
+    return sent
 
 
 payload.register_payload(_Payload, FilePart, order=payload.Order.try_first)

@@ -69,11 +69,16 @@ class Md5:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
     found = Counted()
-    crc32, preadv = checksums.crc32_of, os.preadv
+    crc32, preadv, sendfile = checksums.crc32_of, os.preadv, os.sendfile
     run = asyncio.BaseEventLoop.run_in_executor
 
     def read(*given: Any) -> int:
         count = preadv(*given)
+        found.bytes["read"] += count
+        return count
+
+    def send(*given: Any) -> int:
+        count = sendfile(*given)
         found.bytes["read"] += count
         return count
 
@@ -89,7 +94,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
         RWF_NOWAIT = os.RWF_NOWAIT
 
         def __getattr__(self, name: str) -> Any:
-            return read if name == "preadv" else getattr(os, name)
+            return {"preadv": read, "sendfile": send}.get(name) or getattr(os, name)
 
     for module in (checksums, request_body):
         monkeypatch.setattr(module, "os", Os())
