@@ -1,4 +1,4 @@
-"""Request bodies read from files: a part of a file, its speed limit, and how far it has come."""
+"""Request bodies read from files: a part of a file, and how far it has come."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import io
 import os
 import struct
 import termios
-import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -19,34 +17,11 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import Digest
+from petal_s3.s3.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from aiohttp.abc import AbstractStreamWriter
-
-
-class RateLimit:
-    """Share a number of bytes per second among threads; 0 is no limit."""
-
-    def __init__(self, bytes_per_s: float) -> None:
-        self.bytes_per_s = bytes_per_s
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    @property
-    def max_read(self) -> int | None:
-        """Bytes to ask for at once: more would be a long wait, which looks like a stall."""
-        return max(1, int(self.bytes_per_s / 4)) if self.bytes_per_s else None
-
-    def wait(self, size: int) -> None:
-        """Block this thread until ``size`` more bytes may leave."""
-        if not self.bytes_per_s:
-            return
-        with self._lock:
-            now = time.monotonic()
-            start = max(self._free_at, now)
-            self._free_at = start + size / self.bytes_per_s
-        time.sleep(max(0.0, start - now))
 
 
 class ByteCounter:
@@ -57,14 +32,17 @@ class ByteCounter:
         """Handed to the network."""
         self.acknowledged = 0
         """Of these, acknowledged by the peer of the connection."""
+        self.moved_at = float("-inf")
+        """When that became more."""
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more that were handed to the network."""
         self.total += size
 
-    def acknowledge(self, size: int) -> None:
-        """Count ``size`` bytes more that the peer has acknowledged."""
+    def acknowledge(self, size: int, at: float) -> None:
+        """Count ``size`` bytes more that the peer has acknowledged ``at`` this time."""
         self.acknowledged += size
+        self.moved_at = at
 
 
 class FilePart(io.RawIOBase):
@@ -159,7 +137,7 @@ class FilePart(io.RawIOBase):
         reached = self.size if answered else 0 if left is None else self.written() - left
         if reached > self.acknowledged:
             if self._counter is not None:
-                self._counter.acknowledge(reached - self.acknowledged)
+                self._counter.acknowledge(reached - self.acknowledged, self.now())
             self.acknowledged = reached
         return self.acknowledged
 

@@ -17,11 +17,13 @@ from petal_s3.s3.responses import HeldPart
 from petal_s3.upload.bodies import Bodies
 from petal_s3.upload.fallback import send_with_fallback
 from petal_s3.upload.learning import Learner
+from petal_s3.upload.plan import UploadPlan
 from petal_s3.upload.progress import Transfer
 
 UNLISTED = "parts_unlisted"
 """The code where an upload exists, or not: its list of parts does not tell."""
 
+_READERS = 2
 _READINGS = 2  # a file that differs from what was sent after so many is being written
 
 Pieces = Mapping[int, tuple[int, int]]
@@ -38,12 +40,12 @@ class SentPart:
 
 @dataclass(frozen=True)
 class PartSender:
-    """Sends parts, ``concurrency`` of them at once."""
+    """Sends parts, as many at once as the ``plan`` says."""
 
     s3: S3
     learner: Learner
     bodies: Bodies
-    concurrency: int
+    plan: UploadPlan
 
     async def send_missing(
         self, row: Row, transfer: Transfer, held: Mapping[int, HeldPart], *, resumed: bool
@@ -71,8 +73,7 @@ class PartSender:
             await self._check_listed(row)
         missing = pieces.keys() - parts.keys()
         for _ in range(_READINGS):
-            alone = transfer.one_at_a_time or not self._knows_options()
-            await in_parallel(sorted(missing), send, 1 if alone else self.concurrency)
+            await in_parallel(sorted(missing), send, self._at_once())
             whole = await self.read_again(transfer, pieces)
             missing = {n for n, read in whole.items() if self._differs(parts[n], read)}
             if not missing:
@@ -90,7 +91,7 @@ class PartSender:
             source.check()
             transfer.progress.compared += read[number].size
 
-        await in_parallel(pieces, look, self.concurrency)
+        await in_parallel(pieces, look, _READERS)
         return read
 
     async def _send_part(
@@ -120,10 +121,11 @@ class PartSender:
     def _differs(self, part: HeldPart, whole: Digest) -> bool:
         return part_differs(part, whole, self.s3.capabilities)
 
-    def _knows_options(self) -> bool:
-        """Else the first body tells whether the server takes its checksum: one at a time."""
+    def _at_once(self) -> int:
         known = self.s3.capabilities
-        return known.offers("body_checksums") or known.lacks("body_checksums")
+        if not (known.offers("body_checksums") or known.lacks("body_checksums")):
+            return 1  # the first body tells whether the server takes its checksum
+        return self.plan.parts_at_once(self.s3.round_trip_s)
 
 
 def _pieces(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:
