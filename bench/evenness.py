@@ -20,7 +20,7 @@ _LINE = Line(100, 0.02, _SIZE)
 
 
 def run() -> list[str]:
-    """30 s at 500 kB/s; the most in any 100 ms, and the mean of all, headers among them."""
+    """30 s at 500 kB/s; the most in any 100 ms, and the mean; headers of packets not counted."""
     if reason := why_not():
         return [reason]
     with tempfile.TemporaryDirectory(prefix="petal-s3-bench-") as kept:

@@ -79,7 +79,8 @@ class Way:
 def path(rate_bytes_s: float, round_trip_s: float, record: Path | None = None) -> Iterator[Ends]:
     """A path of this rate both ways, as long as the context lasts.
 
-    ``record``: a file that receives when how many bytes came to the far end (:func:`arrivals`).
+    ``record``: a file that receives when how many bytes of TCP came to the far end
+    (:func:`arrivals`).
     """
     words = [str(rate_bytes_s), str(round_trip_s / 2), str(record or "")]
     carrier = subprocess.Popen(
@@ -99,7 +100,7 @@ def path(rate_bytes_s: float, round_trip_s: float, record: Path | None = None) -
 
 
 def arrivals(record: Path) -> list[tuple[float, int]]:
-    """When (s, steady) a packet of how many bytes came to the far end."""
+    """When (s, steady) how many bytes of TCP came to the far end."""
     return list(_RECORD.iter_unpack(record.read_bytes()))
 
 
@@ -178,7 +179,13 @@ def _carry(ends: list[int], ways: list[Way], *, keep: bool) -> list[tuple[float,
             for packet in way.due(now):
                 os.write(end, packet)
                 if keep and way is ways[0]:
-                    came.append((now, len(packet)))
+                    came.append((now, _payload(packet)))
+
+
+def _payload(packet: bytes) -> int:
+    """The bytes of a packet without the headers of IP and TCP."""
+    head = (packet[0] & 0x0F) * 4
+    return len(packet) - head - (packet[head + 12] >> 4) * 4
 
 
 def _read(end: int, way: Way) -> None:

@@ -73,7 +73,7 @@ class S3:
     @property
     def round_trip_s(self) -> float | None:
         """The shortest round trip to S3 on a connection that is open; none where unknown."""
-        return self.server.calls.connection.round_trips.least_s()
+        return self.server.calls.connection.sockets.round_trip_s()
 
     @property
     def capabilities(self) -> Capabilities:

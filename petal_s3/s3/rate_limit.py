@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 from petal_s3.core.clock import Clock
 
 _AT_ONCE_S = 0.0125
 _LEAST_AT_ONCE = 512  # bytes; below that headers would be most of what travels
 _CAUGHT_UP_S = 0.02
+
+Backlog = Callable[[], int]
+"""How many bytes wait in buffers of this machine: they would leave together with the next ones."""
+
+
+def _none() -> int:
+    return 0
 
 
 class RateLimit:
@@ -31,8 +39,10 @@ class RateLimit:
     @property
     def max_read(self) -> int | None:
         """Bytes to ask for at once, so that they leave evenly; none without a limit."""
-        if not self.bytes_per_s:
-            return None
+        return self._most_waiting if self.bytes_per_s else None
+
+    @property
+    def _most_waiting(self) -> int:
         return max(_LEAST_AT_ONCE, int(self.bytes_per_s * _AT_ONCE_S))
 
     def take(self, size: int) -> float:
@@ -50,16 +60,20 @@ class RateLimit:
             self._free_at = max(self._free_at, now - _CAUGHT_UP_S) + size / self.bytes_per_s
             return 0.0
 
-    def wait(self, size: int) -> None:
-        """Block this thread until ``size`` more bytes may leave."""
+    def wait(self, size: int, backlog: Backlog = _none) -> None:
+        """Block this thread until ``size`` more bytes may leave, and the ``backlog`` has left."""
         if self.bytes_per_s:
+            while backlog() > self._most_waiting:
+                time.sleep(_AT_ONCE_S)
             with self._threads:
                 while (wait_s := self.take(size)) > 0:
                     time.sleep(wait_s)
 
-    async def pause(self, size: int) -> None:
-        """Wait until ``size`` more bytes may leave, in the order of asking; blocks no thread."""
+    async def pause(self, size: int, backlog: Backlog = _none) -> None:
+        """As :meth:`wait`, in the order of asking; blocks no thread."""
         if self.bytes_per_s:
+            while backlog() > self._most_waiting:  # noqa: ASYNC110 - only asking tells
+                await asyncio.sleep(_AT_ONCE_S)
             async with self._tasks:
                 while (wait_s := self.take(size)) > 0:  # noqa: ASYNC110 - time alone ends it
                     await asyncio.sleep(wait_s)

@@ -18,6 +18,7 @@ from petal_s3.core.clock import Clock
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import Digest
 from petal_s3.s3.rate_limit import RateLimit
+from petal_s3.s3.tcp import unsent
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -103,7 +104,7 @@ class FilePart(io.RawIOBase):
             return 0
         if self._limit is not None:
             view = view[: self._limit.max_read]
-            self._limit.wait(len(view))
+            self._limit.wait(len(view), self._waiting)
         read = os.preadv(self._fd, [view], self._offset + self.position)
         if read == 0:
             raise SourceChanged("The file became shorter while it was sent.")
@@ -114,6 +115,14 @@ class FilePart(io.RawIOBase):
                 self._counter.add(self.position - self.farthest)
             self.farthest = self.position
         return read
+
+    def _waiting(self) -> int:
+        """Bytes that this machine has not sent yet, of all that were handed to the connection."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return 0
+        kernel = unsent(transport.get_extra_info("socket"))
+        return int(transport.get_write_buffer_size()) + kernel
 
     def unacknowledged(self) -> int | None:
         """Bytes handed to the connection that its peer has not acknowledged; none when unknown."""
