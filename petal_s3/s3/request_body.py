@@ -18,7 +18,7 @@ from petal_s3.core.clock import Clock
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import Digest
 from petal_s3.s3.rate_limit import RateLimit
-from petal_s3.s3.tcp import unsent
+from petal_s3.s3.tcp import acknowledged, unsent
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -78,6 +78,8 @@ class FilePart(io.RawIOBase):
         self._offset = offset
         self._limit = limit
         self._counter = counter
+        self._acked_before: int | None = None
+        """What the connection will have had acknowledged when this body's turn comes."""
 
     def readable(self) -> bool:
         """Always."""
@@ -129,12 +131,19 @@ class FilePart(io.RawIOBase):
         transport = self.transport
         if transport is None or transport.is_closing():
             return None
-        connection = transport.get_extra_info("socket")
-        try:
-            told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (AttributeError, OSError):
-            return None
-        return int(transport.get_write_buffer_size()) + int(struct.unpack("i", told)[0])
+        acked = acknowledged(transport.get_extra_info("socket"))
+        if acked is not None and self._acked_before is not None:
+            return max(0, self.written() - (acked - self._acked_before))
+        return _underway(transport)
+
+    def leaves_by(self, transport: asyncio.WriteTransport | None) -> None:
+        """It is sent over this connection from now on."""
+        self.transport, self._acked_before = transport, None
+        if transport is not None:
+            acked = acknowledged(transport.get_extra_info("socket"))
+            underway = _underway(transport)
+            if acked is not None and underway is not None:
+                self._acked_before = acked + underway
 
     def look(self, *, answered: bool = False) -> int:
         """How many bytes the peer has acknowledged now; all of them once it has ``answered``.
@@ -151,6 +160,19 @@ class FilePart(io.RawIOBase):
         return self.acknowledged
 
 
+def _underway(transport: asyncio.WriteTransport) -> int | None:
+    """Bytes in the buffers of a connection, and those sent that its peer has not acknowledged.
+
+    None where the kernel does not tell. Over TLS the buffer below it is not seen.
+    """
+    try:
+        socket = transport.get_extra_info("socket").fileno()
+        told = fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError):
+        return None
+    return int(transport.get_write_buffer_size()) + int(struct.unpack("i", told)[0])
+
+
 class _Payload(payload.IOBasePayload):
     """A file part as aiohttp sends it; tells the part which connection it leaves by."""
 
@@ -158,7 +180,7 @@ class _Payload(payload.IOBasePayload):
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
         part = cast("FilePart", self._value)
-        part.transport = writer.transport
+        part.leaves_by(writer.transport)
         before = writer.output_size
         part.written = lambda: min(part.position, writer.output_size - before)
         await super().write_with_length(writer, content_length)

@@ -45,6 +45,15 @@ def tcp_info(connection: Any) -> TcpInfo | None:
     return TcpInfo(struct.unpack_from("Q", told, _ACKED_AT)[0], min(known, default=None))
 
 
+def acknowledged(connection: Any) -> int | None:
+    """Bytes that the peer has acknowledged since the connection was made; none where unknown.
+
+    Whatever lies in buffers above the socket, as those of TLS do, is not among them.
+    """
+    told = tcp_info(connection)
+    return None if told is None else told.acked
+
+
 def unsent(connection: Any) -> int:
     """Bytes that the kernel has taken and not sent yet; 0 where it does not tell."""
     if sys.platform != "linux" or connection is None:

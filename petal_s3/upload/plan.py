@@ -21,6 +21,8 @@ _UNMEASURED_SIZES = AUTO_SIZES[:3]
 _UNMEASURED_PARTS = 100
 _ON_THE_WAY_S = 8.0
 _OF_A_LIFE = 4
+_TURNS = 4
+_A_MOMENT_S = 1.0
 _LONG_S = 0.1
 _FEW, _UNMEASURED = 2, 4
 MOST_AT_ONCE = 8
@@ -89,16 +91,17 @@ def _utc(moment: int) -> str:
 def chosen_part_size(size: int, link: LinkFigures, at_once: int) -> int:
     """The part size in bytes for a file of ``size`` bytes, of which ``at_once`` parts travel.
 
-    What is on its way at once is what a cut costs: 8 s of the last measured rate, and no more
-    than a quarter of what the link carried in its last life. Where nothing is measured, a part
-    is a hundredth of the file, 5 to 16 MiB; after a cut 5 MiB.
+    What is on its way at once is what a cut costs: at most 8 s of the last measured rate, a
+    quarter of what the link carried in its last life, and a quarter of the file, unless that
+    passes in a second. Where nothing is measured, a part is a hundredth of the file, 5 to 16 MiB;
+    after a cut 5 MiB.
     """
     if not link.rate_bytes_s:
         return _largest(0.0 if link.cut else size / _UNMEASURED_PARTS, _UNMEASURED_SIZES)
     seconds = min(_ON_THE_WAY_S, link.life_s / _OF_A_LIFE if link.life_s else math.inf)
-    most = link.rate_bytes_s * seconds / at_once
-    # On a long link one connection alone is slow: each is to have its share of a small file.
-    return _largest(min(most, size / at_once) if at_once > _FEW else most, AUTO_SIZES)
+    # The last parts end at different times: with few and large ones the link is idle meanwhile.
+    share = max(size / _TURNS, link.rate_bytes_s * _A_MOMENT_S)
+    return _largest(min(link.rate_bytes_s * seconds, share) / at_once, AUTO_SIZES)
 
 
 def _largest(most: float, sizes: tuple[int, ...]) -> int:

@@ -67,11 +67,16 @@ def test_a_part_takes_no_more_than_a_quarter_of_the_last_life_of_the_link(
     assert chosen_part_size(2 * GIB, link, 1) == expected * MIB
 
 
-def test_on_a_long_link_every_connection_has_a_share_of_the_file() -> None:
-    link = LinkFigures(rate_bytes_s=100 * MBIT)
+@pytest.mark.parametrize(
+    ("size", "at_once", "expected"),
+    [(150 * MIB, 2, 16), (400 * MIB, 6, 16), (150 * MIB, 6, 5), (20 * MIB, 2, 5), (2 * GIB, 2, 32)],
+)
+def test_every_connection_has_several_turns(size: int, at_once: int, expected: int) -> None:
+    assert chosen_part_size(size, LinkFigures(100 * MBIT), at_once) == expected * MIB
 
-    assert chosen_part_size(60 * MIB, link, 6) == 8 * MIB
-    assert chosen_part_size(60 * MIB, link, 2) == 32 * MIB
+
+def test_what_passes_in_a_moment_goes_in_one_request() -> None:
+    assert chosen_part_size(30 * MIB, LinkFigures(100e6), 2) == 32 * MIB
 
 
 @pytest.mark.parametrize("size", [1, 5 * MIB, 100 * MIB, 600 * GIB])
