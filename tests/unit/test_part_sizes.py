@@ -69,7 +69,7 @@ def test_a_part_takes_no_more_than_a_quarter_of_the_last_life_of_the_link(
 
 @pytest.mark.parametrize(
     ("size", "at_once", "expected"),
-    [(150 * MIB, 2, 16), (400 * MIB, 6, 16), (150 * MIB, 6, 5), (20 * MIB, 2, 5), (2 * GIB, 2, 32)],
+    [(150 * MIB, 2, 16), (400 * MIB, 6, 8), (150 * MIB, 6, 5), (20 * MIB, 2, 5), (2 * GIB, 2, 32)],
 )
 def test_every_connection_has_several_turns(size: int, at_once: int, expected: int) -> None:
     assert chosen_part_size(size, LinkFigures(100 * MBIT), at_once) == expected * MIB
