@@ -35,6 +35,9 @@ class Expected(Protocol):
     async def etag(self, part_size: int | None) -> str | None:
         """The ETag of these bytes as one object, or in parts of so many bytes; none: not known."""
 
+    def known_etag(self, part_size: int | None) -> str | None:
+        """The same where it is at hand, so that no byte has to be read for it; else none."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -51,6 +54,19 @@ UNKNOWN = Judgement()
 DIFFERENT = Judgement(differs=True)
 
 
+def needs_md5(capabilities: Capabilities, *, joined: bool) -> bool:
+    """Whether what is sent has to be compared by md5, which costs more than all else together.
+
+    It has not where the CRC32 proves it: where the server was seen to refuse a body whose CRC32
+    is another, and is not known to keep silent about that of a body, or of the whole object.
+    ``joined``: the object comes in parts.
+    """
+    if not capabilities.offers("checked_checksums"):
+        return True
+    told: list[Feature] = ["body_checksums", "echoed_checksums", "told_checksums"]
+    return any(map(capabilities.lacks, [*told, "full_checksums"] if joined else told))
+
+
 async def judge(
     info: ObjectInfo,
     expected: Expected,
@@ -64,12 +80,15 @@ async def judge(
     ``own``: it stands at the key of these bytes; under another key a checksum alone is no proof.
     ``presume``: nothing more can be asked, so what looks like an md5 or a checksum counts as one
     unless it was seen to be none. Proofs, the strongest first: ``crc32+etag``, ``etag``, ``crc32``.
+    No md5 is computed where the CRC32 decides: it is the server's own, or rules out another's.
     """
     if info.size != expected.size:
         return DIFFERENT
     crc32 = await expected.crc32() if info.crc32 else None
     same_crc32 = None if not info.crc32 or crc32 is None else info.crc32 == crc32
-    same_etag = await _same_etag(info, expected)
+    seen = _checks(info, capabilities, presume=False)
+    decided = same_crc32 is not None and (own and seen if same_crc32 else not own)
+    same_etag = await _same_etag(info, expected, compute=not decided)
     if same_etag and same_crc32 is not False:
         return Judgement("crc32+etag" if same_crc32 else "etag")
     if not same_etag and same_crc32:
@@ -83,15 +102,18 @@ async def judge(
     return DIFFERENT if certain or contradiction else UNKNOWN
 
 
-async def _same_etag(info: ObjectInfo, expected: Expected) -> bool | None:
-    """Whether the ETag is that of the bytes; none where it cannot be known."""
+async def _same_etag(info: ObjectInfo, expected: Expected, *, compute: bool) -> bool | None:
+    """Whether the ETag is that of the bytes; none where it cannot be known.
+
+    ``compute``: read them for it where it is not at hand.
+    """
     parts = etag_parts(info.etag)
     if parts is None or info.encryption.startswith("aws:kms"):
         return None
     part_size = info.part_size if parts else None
     if parts and (part_size is None or -(-info.size // part_size) != parts):
         return None
-    etag = await expected.etag(part_size)
+    etag = await expected.etag(part_size) if compute else expected.known_etag(part_size)
     if etag is None or etag == info.etag:
         return None if etag is None else True
     # Of what came in parts some servers tell an ETag of another form: it says nothing.
@@ -209,11 +231,11 @@ def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> b
     """Whether a part that S3 holds is known to hold other bytes than ``whole``.
 
     Where the server's ETags say nothing and it tells no checksum, that stays open: the object is
-    proven as a whole in the end.
+    proven as a whole in the end. Where ``whole`` has no md5 the CRC32 alone is compared.
     """
     if part.size != whole.size:
         return True
-    if part.etag == whole.etag or part.crc32 == whole.crc32_base64:
+    if part.crc32 == whole.crc32_base64 or (whole.md5 and part.etag == whole.etag):
         return False
     if part.crc32:
         return True
@@ -237,6 +259,10 @@ class FromObject:
 
     async def etag(self, part_size: int | None) -> str | None:
         """Its ETag, where it was made for this part size."""
+        return self.known_etag(part_size)
+
+    def known_etag(self, part_size: int | None) -> str | None:
+        """The same: nothing is computed."""
         parts = etag_parts(self.info.etag)
         if parts is None or (parts and part_size is None):
             return None

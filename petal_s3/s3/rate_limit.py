@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 
@@ -22,7 +21,7 @@ def _none() -> int:
 
 
 class RateLimit:
-    """Share a number of bytes per second among threads and tasks; 0 is no limit.
+    """Share a number of bytes per second among the tasks of a loop; 0 is no limit.
 
     What leaves in any stretch of time is at most the rate times that stretch and 20 ms more, and
     one piece of 12.5 ms: a link that others use sees no bursts, and a process that runs late by
@@ -32,8 +31,7 @@ class RateLimit:
     def __init__(self, bytes_per_s: float, *, now: Clock = time.monotonic) -> None:
         self.bytes_per_s = bytes_per_s
         self._now = now
-        self._lock = threading.Lock()
-        self._threads, self._tasks = threading.Lock(), asyncio.Lock()  # one waits, others queue
+        self._turn = asyncio.Lock()
         self._free_at = 0.0
 
     @property
@@ -53,27 +51,17 @@ class RateLimit:
         """
         if not self.bytes_per_s:
             return 0.0
-        with self._lock:
-            now = self._now()
-            if self._free_at > now:
-                return self._free_at - now
-            self._free_at = max(self._free_at, now - _CAUGHT_UP_S) + size / self.bytes_per_s
-            return 0.0
-
-    def wait(self, size: int, backlog: Backlog = _none) -> None:
-        """Block this thread until ``size`` more bytes may leave, and the ``backlog`` has left."""
-        if self.bytes_per_s:
-            while backlog() > self._most_waiting:
-                time.sleep(_AT_ONCE_S)
-            with self._threads:
-                while (wait_s := self.take(size)) > 0:
-                    time.sleep(wait_s)
+        now = self._now()
+        if self._free_at > now:
+            return self._free_at - now
+        self._free_at = max(self._free_at, now - _CAUGHT_UP_S) + size / self.bytes_per_s
+        return 0.0
 
     async def pause(self, size: int, backlog: Backlog = _none) -> None:
-        """As :meth:`wait`, in the order of asking; blocks no thread."""
+        """Wait until ``size`` more bytes may leave, in the order of asking, and the ``backlog`` has."""
         if self.bytes_per_s:
             while backlog() > self._most_waiting:  # noqa: ASYNC110 - only asking tells
                 await asyncio.sleep(_AT_ONCE_S)
-            async with self._tasks:
+            async with self._turn:
                 while (wait_s := self.take(size)) > 0:  # noqa: ASYNC110 - time alone ends it
                     await asyncio.sleep(wait_s)

@@ -15,10 +15,15 @@ from aiohttp import payload
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.threads import run_in
 from petal_s3.errors import SourceChanged
+from petal_s3.s3 import checksums
 from petal_s3.s3.checksums import Digest
 from petal_s3.s3.rate_limit import RateLimit
 from petal_s3.s3.tcp import acknowledged, unsent
+
+_BLOCK_BYTES = 256 * 1024
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -76,10 +81,17 @@ class FilePart(io.RawIOBase):
         self.now = now
         self._fd = fd
         self._offset = offset
-        self._limit = limit
+        self.limit = limit or RateLimit(0)
         self._counter = counter
         self._acked_before: int | None = None
         """What the connection will have had acknowledged when this body's turn comes."""
+
+    def with_md5(self) -> Digest:
+        """Its digest with the md5; blocking. Raises :class:`SourceChanged` for other bytes."""
+        whole = checksums.digest(self._fd, self._offset, self.size)
+        if whole.crc32 != self.digest.crc32:
+            raise SourceChanged("The file changed while it was sent.")
+        return whole
 
     def readable(self) -> bool:
         """Always."""
@@ -104,12 +116,23 @@ class FilePart(io.RawIOBase):
         view = memoryview(buffer)[: max(0, self.size - self.position)]
         if not view:
             return 0
-        if self._limit is not None:
-            view = view[: self._limit.max_read]
-            self._limit.wait(len(view), self._waiting)
         read = os.preadv(self._fd, [view], self._offset + self.position)
         if read == 0:
             raise SourceChanged("The file became shorter while it was sent.")
+        return self._moved(read)
+
+    def read_at_hand(self, buffer: WriteableBuffer) -> int:
+        """Read on what lies in memory; 0 where a disk would have to be waited for."""
+        if _NO_WAIT is None:
+            return 0
+        view = memoryview(buffer)[: max(0, self.size - self.position)]
+        try:
+            read = os.preadv(self._fd, [view], self._offset + self.position, _NO_WAIT)
+        except OSError:
+            return 0  # who waits for it is told why
+        return self._moved(read) if read else 0
+
+    def _moved(self, read: int) -> int:
         self.position += read
         self.moved_at = self.now()
         if self.position > self.farthest:
@@ -118,7 +141,7 @@ class FilePart(io.RawIOBase):
             self.farthest = self.position
         return read
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         """Bytes that this machine has not sent yet, of all that were handed to the connection."""
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -177,13 +200,36 @@ class _Payload(payload.IOBasePayload):
     """A file part as aiohttp sends it; tells the part which connection it leaves by."""
 
     async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
+        self,
+        writer: AbstractStreamWriter,
+        content_length: int | None,  # noqa: ARG002 - that of the part
     ) -> None:
-        part = cast("FilePart", self._value)
+        part = cast("FilePart", getattr(self._value, "__wrapped__", self._value))
         part.leaves_by(writer.transport)
         before = writer.output_size
         part.written = lambda: min(part.position, writer.output_size - before)
-        await super().write_with_length(writer, content_length)
+        await _send(part, writer)
+
+    async def close(self) -> None:
+        """The file is another's to close."""
+
+
+async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
+    """Write a part block by block; a thread is asked only for what has to be waited for.
+
+    The buffer is used again once the connection has taken what is in it.
+    """
+    limit = part.limit
+    size = min(_BLOCK_BYTES, part.size, limit.max_read or _BLOCK_BYTES)
+    buffer = memoryview(bytearray(size))
+    while part.position < part.size:
+        await limit.pause(min(size, part.size - part.position), part.waiting)
+        read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
+        await writer.write(buffer[:read])
+        await asyncio.sleep(0)  # others have their turn, also where nothing had to be waited for
+        transport = writer.transport
+        if transport is not None and transport.get_write_buffer_size():
+            buffer = memoryview(bytearray(size))  # the connection may still look at this one
 
 
 payload.register_payload(_Payload, FilePart, order=payload.Order.try_first)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
+from petal_s3.objects.proof import needs_md5
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
@@ -31,10 +32,21 @@ class Bodies:
     link: LinkMeter
     now: Clock
 
-    async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
-        """The digests of ``size`` bytes that a request with this body needs."""
+    async def digest(
+        self, source: SourceFile, offset: int, size: int, *, joined: bool = False
+    ) -> Digest:
+        """The digests of ``size`` bytes that a request with this body needs.
+
+        ``joined``: it is a part of an object.
+        """
         return await run_in(
-            self.files, digest, source.fd, offset, size, sha256=self.s3.server.signs_bodies
+            self.files,
+            digest,
+            source.fd,
+            offset,
+            size,
+            md5=needs_md5(self.s3.capabilities, joined=joined),
+            sha256=self.s3.server.signs_bodies,
         )
 
     @contextlib.contextmanager

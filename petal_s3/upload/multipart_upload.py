@@ -14,7 +14,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.checksums import multipart_etag, whole_crc32
+from petal_s3.s3.checksums import joined_etag, whole_crc32
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart
 from petal_s3.upload.abort import abandon, abandon_patiently
@@ -136,7 +136,7 @@ class MultipartUpload:
         return self.receipts.bytes_of(
             transfer.source,
             crc32=whole_crc32(digests),
-            etags={row.part_size: multipart_etag([one.md5 for one in digests])},
+            etags={row.part_size: joined_etag(digests)},
         )
 
     async def _join(self, row: Row, parts: list[SentPart], *, replace: bool) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from petal_s3.core.tasks import in_parallel
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotFinished, S3IntegrationError, UploadGone
-from petal_s3.objects.proof import part_differs
+from petal_s3.objects.proof import needs_md5, part_differs
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import multipart
 from petal_s3.s3.checksums import Digest, digest
@@ -60,12 +60,15 @@ class PartSender:
         progress = transfer.progress
         pieces = dict(_pieces(transfer.source.size, row.part_size))
         parts = {n: part for n, part in held.items() if _fits(part, pieces)}
+        sent: dict[int, Digest] = {}
         progress.confirmed = sum(part.size for part in parts.values())
         await self.bodies.record(row, transfer)
 
         async def send(number: int) -> None:
             again = number in held or number in parts
-            parts[number] = await self._send_part(row, transfer, number, pieces[number])
+            sent[number], parts[number] = await self._send_part(
+                row, transfer, number, pieces[number]
+            )
             await self.bodies.confirmed(row, transfer, pieces[number][1], resent=again)
 
         if resumed and not parts:
@@ -74,20 +77,37 @@ class PartSender:
         missing = pieces.keys() - parts.keys()
         for _ in range(_READINGS):
             await in_parallel(sorted(missing), send, self._at_once())
-            whole = await self.read_again(transfer, pieces)
+            found = {n: part for n, part in parts.items() if n not in sent}
+            whole = await self._last_reading(transfer, pieces, found)
             missing = {n for n, read in whole.items() if self._differs(parts[n], read)}
             if not missing:
-                return [SentPart(_checksummed(parts[n], whole[n]), whole[n]) for n in pieces]
+                read = whole | sent
+                return [SentPart(_checksummed(parts[n], read[n]), read[n]) for n in pieces]
             progress.confirmed -= sum(parts[n].size for n in missing)
         raise NotFinished(f"The file {row.name} is being written while it is sent.")
 
-    async def read_again(self, transfer: Transfer, pieces: Pieces) -> dict[int, Digest]:
-        """Read the whole file, part by part."""
+    async def _last_reading(
+        self, transfer: Transfer, pieces: Pieces, found: Mapping[int, HeldPart]
+    ) -> dict[int, Digest]:
+        """Read the whole file; by md5 where nothing else tells of a part that was ``found``."""
+        by_md5 = {n for n, part in found.items() if self._takes_md5(part)}
+        whole = await self.read_again(transfer, pieces, by_md5)
+        # A server may list another checksum than it has told.
+        doubted = {n for n in found.keys() - by_md5 if self._differs(found[n], whole[n])}
+        again = {n: pieces[n] for n in doubted}
+        return whole | await self.read_again(transfer, again, doubted)
+
+    async def read_again(
+        self, transfer: Transfer, pieces: Pieces, by_md5: Collection[int] = ()
+    ) -> dict[int, Digest]:
+        """Read the whole file, part by part; the md5 of those parts only that are ``by_md5``."""
         read: dict[int, Digest] = {}
         source = transfer.source
 
         async def look(number: int) -> None:
-            read[number] = await run_in(self.bodies.files, digest, source.fd, *pieces[number])
+            read[number] = await run_in(
+                self.bodies.files, digest, source.fd, *pieces[number], md5=number in by_md5
+            )
             source.check()
             transfer.progress.compared += read[number].size
 
@@ -96,10 +116,10 @@ class PartSender:
 
     async def _send_part(
         self, row: Row, transfer: Transfer, number: int, piece: tuple[int, int]
-    ) -> HeldPart:
+    ) -> tuple[Digest, HeldPart]:
         assert row.upload_id is not None
         upload_id, source = row.upload_id, transfer.source
-        whole = await self.bodies.digest(source, *piece)
+        whole = await self.bodies.digest(source, *piece, joined=True)
         source.check()
 
         async def send(refusal: S3IntegrationError | None, _: bool) -> HeldPart:
@@ -110,7 +130,7 @@ class PartSender:
 
         part = await send_with_fallback(self.s3, self.learner, row, send, "body_checksums")
         source.check()
-        return part
+        return whole, part
 
     async def _check_listed(self, row: Row) -> None:
         """Some servers take parts of an upload that is no more, and keep none of them."""
@@ -120,6 +140,10 @@ class PartSender:
 
     def _differs(self, part: HeldPart, whole: Digest) -> bool:
         return part_differs(part, whole, self.s3.capabilities)
+
+    def _takes_md5(self, held: HeldPart) -> bool:
+        """Whether a part of which only S3 knows is compared by md5, or the object is in the end."""
+        return not held.crc32 or needs_md5(self.s3.capabilities, joined=True)
 
     def _at_once(self) -> int:
         known = self.s3.capabilities

@@ -94,12 +94,3 @@ async def test_a_task_waits_without_a_thread() -> None:
 
     assert time.monotonic() - began >= 0.18  # the fifth leaves when four have had their time
     assert threading.active_count() == threads
-
-
-def test_a_thread_waits_for_its_turn() -> None:
-    limit, began = RateLimit(100_000), time.monotonic()
-
-    for _ in range(3):
-        limit.wait(5_000)
-
-    assert time.monotonic() - began >= 0.08

@@ -10,7 +10,6 @@ import pytest
 
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import digest
-from petal_s3.s3.rate_limit import RateLimit
 from petal_s3.s3.request_body import ByteCounter, FilePart
 
 WHOLE = bytes(range(200))
@@ -49,13 +48,6 @@ def test_a_file_that_ends_early_has_changed(fd: int) -> None:
 
     with pytest.raises(SourceChanged):
         part.readall()
-
-
-def test_under_a_limit_little_is_read_at_once(fd: int) -> None:
-    os.ftruncate(fd, 10_000)
-    part = FilePart(fd, 0, digest(fd, 0, 10_000), limit=RateLimit(80_000))
-
-    assert len(part.read(10_000)) == 1_000
 
 
 def test_a_part_says_when_it_was_read_last(fd: int) -> None:
