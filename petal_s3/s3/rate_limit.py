@@ -58,7 +58,7 @@ class RateLimit:
         return 0.0
 
     async def pause(self, size: int, backlog: Backlog = _none) -> None:
-        """Wait until ``size`` more bytes may leave, in the order of asking, and the ``backlog`` has."""
+        """Wait until the ``backlog`` has left and ``size`` more may, in the order of asking."""
         if self.bytes_per_s:
             while backlog() > self._most_waiting:  # noqa: ASYNC110 - only asking tells
                 await asyncio.sleep(_AT_ONCE_S)
