@@ -24,10 +24,10 @@ _OF_A_LIFE = 4
 _TURNS = 4
 _A_MOMENT_S = 1.0
 _LONG_S = 0.1
-_FEW, _UNMEASURED = 2, 4
+_FEW = 2
 MOST_AT_ONCE = 8
 """Parts in flight, where the link decides."""
-_WINDOW_BYTES = MIB
+_WINDOW_BYTES = 4 * MIB  # what Linux lets one connection have on its way, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,16 @@ def _largest(most: float, sizes: tuple[int, ...]) -> int:
 
 
 def chosen_parts_at_once(rate_bytes_s: float, round_trip_s: float | None) -> int:
-    """How many parts are on their way at once: the next ones fill the link while one is confirmed.
+    """How many parts are on their way at once: one fills the link while another is confirmed.
 
-    On a long link also enough connections that the windows of all together hold what travels in
-    a round trip, each no more than a MiB; 4 where the rate is not measured yet.
+    On a long link one more, and as many as the windows need to hold what travels in a round trip.
+    Not more than that: connections that begin on a full link starve, and are waited for at the
+    end.
     """
     if round_trip_s is None or round_trip_s < _LONG_S:
         return _FEW
-    if not rate_bytes_s:
-        return _UNMEASURED
-    return min(MOST_AT_ONCE, _FEW + math.ceil(rate_bytes_s * round_trip_s / _WINDOW_BYTES))
+    windows = math.ceil(rate_bytes_s * round_trip_s / _WINDOW_BYTES)
+    return min(MOST_AT_ONCE, _FEW + max(1, windows))
 
 
 def part_size_for(size: int, wanted: int) -> int:
