@@ -52,7 +52,8 @@ class Figure:
         rounds = f" ({self.spread()} in {len(self.values)} rounds)" if len(self.values) > 1 else ""
         bar = "" if self.bar is None else f"; bar {self.bar}"
         verdict = "" if self.bar is None else ": reached" if self.is_reached else ": not reached"
-        return f"{row}  {self.what}: {shown(self.median)}{unit}{rounds}{bar}{verdict}"
+        what = f"{self.chart}: {self.what}" if self.chart else self.what
+        return f"{row}  {what}: {shown(self.median)}{unit}{rounds}{bar}{verdict}"
 
 
 def shown(value: float) -> str:

@@ -20,7 +20,9 @@ def figures(quick: bool) -> Iterator[Figure]:
     logging.disable(logging.WARNING)
     dice = range(1 if quick else 3)
     in_step = returned(_ROBOTS, 600.0, jitter=False)
-    yield from _shares(600.0, in_step, [returned(_ROBOTS, 600.0, jitter=True, seed=n) for n in dice])
+    yield from _shares(
+        600.0, in_step, [returned(_ROBOTS, 600.0, jitter=True, seed=n) for n in dice]
+    )
     for outage_s in () if quick else (60.0, 3600.0):
         found = [returned(_ROBOTS, outage_s, jitter=True, seed=n) for n in dice]
         yield from _shares(outage_s, in_step, found, beside=outage_s < 600)

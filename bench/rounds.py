@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -27,23 +28,29 @@ def interleaved(
     Before, the same tool sends the file ``little`` alone: what that takes is taken off. A tool that
     fails is left out, with a sentence on standard error.
     """
-    found: Rounds = {tool.name: [] for tool in tools}
+    starts: Rounds = {tool.name: [] for tool in tools}
+    wholes: Rounds = {tool.name: [] for tool in tools}
     for number in range(rounds):
         turn = number % len(tools)
         for tool in [*tools[turn:], *tools[:turn]]:
-            if tool.name not in found:
+            if tool.name not in wholes:
                 continue
             try:
-                found[tool.name].append(_net(sink, url, tool, little, files))
+                starts[tool.name].append(once(sink, url, tool, [little]))
+                wholes[tool.name].append(once(sink, url, tool, [little, *files]))
             except Failed as failed:
                 print(f"{tool.name} is left out: {failed}", file=sys.stderr)
-                del found[tool.name]
-    return found
+                del wholes[tool.name]
+    return {name: [whole - _middle(starts[name]) for whole in wholes[name]] for name in wholes}
 
 
-def _net(sink: Sink, url: str, tool: Tool, little: str, files: list[str]) -> Used:
-    start = once(sink, url, tool, [little])
-    return once(sink, url, tool, [little, *files]) - start
+def _middle(starts: Sequence[Used]) -> Used:
+    """What it takes to start, without the noise of one round."""
+    cpu_s, wall_s = (
+        statistics.median(values)
+        for values in ([one.cpu_s for one in starts], [one.wall_s for one in starts])
+    )
+    return Used(cpu_s, wall_s, "")
 
 
 def once(sink: Sink, url: str, tool: Tool, files: list[str]) -> Used:

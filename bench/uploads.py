@@ -21,7 +21,7 @@ _LITTLE = 300_000
 
 def figures(quick: bool) -> Iterator[Figure]:
     """Rows 1 to 5; ``quick``: 128 MiB in place of 1 GiB, 40 logs in place of 200."""
-    rounds = 3 if quick else 5
+    rounds = 3
     with sink() as server, tempfile.TemporaryDirectory(prefix="petal-bench-") as folder:
         if server.lacks:
             print(server.lacks, file=sys.stderr)

@@ -172,7 +172,7 @@ class Pause:
         """A connect has failed: an attempt would, too, so the next connect comes before it."""
         block, now = self.block, self._timing.now()
         if block is not None and now < self._attempt_by:
-            self.block = replace(block, until=max(block.until, now + self._probe_s(block) + POLL_S))
+            self.block = replace(block, until=max(block.until, now + PROBE_S + POLL_S))
 
     async def rest(self, pause_s: float) -> None:
         """Wait to be woken, for a row of another process, for the link, at most ``pause_s``."""
@@ -197,6 +197,8 @@ class Pause:
         except LocalStorageError:
             return False
         changed, self._version = version != self._version, version
+        if changed and self.block is not None and self.block.code == LINK_BACK:
+            self.new_log()
         return changed and not self.blocked_for_s()
 
     async def _has_answered(self) -> bool:
@@ -220,7 +222,8 @@ class Pause:
         if block is None or block.peer is None:
             return False
         now = self._timing.now()
-        if now - self._probed_at < self._probe_s(block):
+        eager = now - block.since < _PROBE_EAGER_FOR_S
+        if now - self._probed_at < (PROBE_FIRST_S if eager else PROBE_S):
             return False
         self._probed_at = now
         if not await self._timing.probe(block.peer):
@@ -243,8 +246,3 @@ class Pause:
         until = now + wait_s
         self.block = replace(block, code=LINK_BACK, reason=_LINK_BACK, until=until, peer=None)
         return True
-
-    def _probe_s(self, block: Block) -> float:
-        """Seconds between two connects."""
-        eager = self._timing.now() - block.since < _PROBE_EAGER_FOR_S
-        return PROBE_FIRST_S if eager else PROBE_S
