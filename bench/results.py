@@ -29,7 +29,14 @@ def machine() -> str:
     )
 
 
-def write(name: str, figures: list[Figure], before: tuple[float, ...], *, quick: bool) -> Path:
+def write(
+    name: str,
+    figures: list[Figure],
+    before: tuple[float, ...],
+    versions: dict[str, str],
+    *,
+    quick: bool,
+) -> Path:
     """Write what one measurement has found; a quick one stays out of the repository."""
     folder = HOME / "quick" if quick else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +46,7 @@ def write(name: str, figures: list[Figure], before: tuple[float, ...], *, quick:
         "commit": _commit(),
         "machine": machine(),
         "load": {"before": before, "after": os.getloadavg()},
-        "versions": _versions(),
+        "versions": versions,
         "figures": [asdict(figure) for figure in figures],
     }
     file.write_text(json.dumps(told, indent=1) + "\n")
@@ -52,7 +59,8 @@ def read(file: Path) -> tuple[dict[str, object], list[Figure]]:
     return told, [Figure(**{**one, "values": tuple(one["values"])}) for one in told["figures"]]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the tools that are measured, and of what petal-s3 stands on."""
     found = {}
     for name in _OURS:
         try:

@@ -60,9 +60,12 @@ class Sink:
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[Sink]:
-    """Compile where needed, start, and stop at the end; raises where there is no compiler."""
-    binary, has_tls = _built()
+def sink(home: Path = HOME) -> Iterator[Sink]:
+    """Compile into ``home`` where needed, start, and stop at the end.
+
+    Raises ``SystemExit`` with a sentence where there is no compiler.
+    """
+    binary, has_tls = _built(home)
     with tempfile.TemporaryDirectory(prefix="petal-bench-") as folder, contextlib.ExitStack() as on:
         authority = Authority(Path(folder))
         authority.server("localhost")
@@ -106,15 +109,15 @@ def _in_front(certificate: str, port: str) -> Iterator[str]:
         yield f"https://localhost:{mine}"
 
 
-def _built() -> tuple[Path, bool]:
+def _built(home: Path) -> tuple[Path, bool]:
     """The program, and whether it speaks TLS; built once for each state of its sources."""
     sources = sorted(_SOURCES.glob("*.[ch]"))
     state = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
-    binary, plain = HOME / f"sink-{state}", HOME / f"sink-{state}-plain"
+    binary, plain = home / f"sink-{state}", home / f"sink-{state}-plain"
     if binary.exists():
         return binary, True
-    HOME.mkdir(exist_ok=True)
-    for old in HOME.glob("sink-*"):
+    home.mkdir(exist_ok=True)
+    for old in home.glob("sink-*"):
         old.unlink()
     for target, tls in ((binary, _TLS), (plain, ())):
         made = [str(file) for file in sources if file.suffix == ".c"]
