@@ -14,6 +14,6 @@ A figure belongs to a row of :mod:`bench.table`, which holds the bars. To add on
     def figures(quick: bool) -> Iterator[Figure]:
         yield Figure(12, "petal-s3 --version", tuple(seconds), "s")
 
-What helps: ``process.used`` (CPU and wall of a child), ``rounds.interleaved`` (rounds in turn,
+What helps: ``process.used`` (CPU and wall of a child), ``rounds.Turns`` (rounds in turn,
 start-ups taken off), ``sink.sink`` (the fast server), ``peers`` (the tools).
 """

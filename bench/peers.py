@@ -25,11 +25,10 @@ Command = Callable[[Sink, str, list[str]], list[str]]
 
 @dataclass(frozen=True)
 class Tool:
-    """One way to send files. ``many``: it sends several in one process."""
+    """One way to send files; those that send one in a process send the last."""
 
     name: str
     command: Command
-    many: bool = True
 
 
 def _python(name: str) -> Command:
@@ -64,9 +63,9 @@ PETAL = Tool("petal-s3", _petal)
 BOTO3 = Tool("boto3", _python("boto3"))
 OBSTORE = Tool("obstore", _python("obstore"))
 TUNED = Tool("obstore, 2 of 16 MiB", _python("obstore-16"))
-S5CMD = Tool("s5cmd", _s5cmd, many=False)
-RCLONE = Tool("rclone", _rclone, many=False)
-CURL = Tool("curl", _curl, many=False)
+S5CMD = Tool("s5cmd", _s5cmd)
+RCLONE = Tool("rclone", _rclone)
+CURL = Tool("curl", _curl)
 _ALL = (PETAL, BOTO3, OBSTORE, TUNED, S5CMD, RCLONE, CURL)
 
 

@@ -25,9 +25,12 @@ class Used:
     cpu_s: float
     wall_s: float
     said: str
+    requests: int = 0
+    """How many the sink has counted meanwhile."""
 
     def __sub__(self, other: Used) -> Used:
-        return Used(self.cpu_s - other.cpu_s, self.wall_s - other.wall_s, self.said)
+        cpu_s, wall_s = self.cpu_s - other.cpu_s, self.wall_s - other.wall_s
+        return Used(cpu_s, wall_s, self.said, self.requests - other.requests)
 
 
 class Failed(Exception):

@@ -11,7 +11,7 @@ from tests.simulation.crowd import Arrivals, most_in_a_second, returned
 
 from .figures import Figure
 
-_ROBOTS = 1000
+_ROBOTS, _IN_STEP = 1000, 100  # without jitter one is as all
 
 
 def figures(quick: bool) -> Iterator[Figure]:
@@ -19,7 +19,7 @@ def figures(quick: bool) -> Iterator[Figure]:
     os.environ["PETAL_S3_CONFIG"] = ""
     logging.disable(logging.WARNING)
     dice = range(1 if quick else 3)
-    in_step = returned(_ROBOTS, 600.0, jitter=False)
+    in_step = returned(_IN_STEP, 600.0, jitter=False)
     yield from _shares(
         600.0, in_step, [returned(_ROBOTS, 600.0, jitter=True, seed=n) for n in dice]
     )
@@ -36,7 +36,7 @@ def _shares(
     what = f"an outage of {outage_s / 60:g} min"
     row = 0 if beside else 16
     for case, name in enumerate(("s3", "tokens")):
-        most = most_in_a_second(getattr(in_step, name))
+        most = most_in_a_second(getattr(in_step, name)) * _ROBOTS / _IN_STEP
         shares = tuple(100 * most_in_a_second(getattr(one, name)) / most for one in found)
         where = "S3" if name == "s3" else "the token service"
         yield Figure(row, f"most requests in a second at {where}, {what}", shares, "%", case)

@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .peers import Tool, room
 from .process import Failed, Used, used
@@ -15,48 +16,57 @@ Rounds = dict[str, list[Used]]
 """What each tool has used, round by round."""
 
 
-def interleaved(
-    sink: Sink,
-    url: str,
-    tools: Sequence[Tool],
-    little: str,
-    files: list[str],
-    rounds: int,
-) -> Rounds:
-    """Send ``files`` with each tool in each round, in another order each time.
+class Turns:
+    """Rounds on one sink at one URL. What a tool takes to start is measured once in each round of
+    the first files, and is the same for those that follow."""
 
-    Before, the same tool sends the file ``little`` alone: what that takes is taken off. A tool that
-    fails is left out, with a sentence on standard error.
-    """
-    starts: Rounds = {tool.name: [] for tool in tools}
-    wholes: Rounds = {tool.name: [] for tool in tools}
-    for number in range(rounds):
-        turn = number % len(tools)
-        for tool in [*tools[turn:], *tools[:turn]]:
-            if tool.name not in wholes:
-                continue
-            try:
-                starts[tool.name].append(once(sink, url, tool, [little]))
-                wholes[tool.name].append(once(sink, url, tool, [little, *files]))
-            except Failed as failed:
-                print(f"{tool.name} is left out: {failed}", file=sys.stderr)
-                del wholes[tool.name]
-    return {name: [whole - _middle(starts[name]) for whole in wholes[name]] for name in wholes}
+    def __init__(self, sink: Sink, url: str, little: str, rounds: int) -> None:
+        """``little``: a file that each tool sends alone, to see what it takes to start."""
+        self.sink, self.url, self.rounds = sink, url, rounds
+        self._little = little
+        self._starts: Rounds = {}
+
+    def send(self, tools: Sequence[Tool], files: list[str]) -> Rounds:
+        """Send ``files`` with each tool in each round, in another order each time.
+
+        A tool that fails is left out, with a sentence on standard error.
+        """
+        found: Rounds = {tool.name: [] for tool in tools}
+        for number in range(self.rounds):
+            turn = number % len(tools)
+            for tool in [*tools[turn:], *tools[:turn]]:
+                if tool.name not in found:
+                    continue
+                try:
+                    self._start(tool)
+                    sent = once(self.sink, self.url, tool, [self._little, *files])
+                except Failed as failed:
+                    print(f"{tool.name} is left out: {failed}", file=sys.stderr)
+                    del found[tool.name]
+                else:
+                    found[tool.name].append(sent)
+        starts = {name: _middle(self._starts[name]) for name in found}
+        return {name: [whole - starts[name] for whole in found[name]] for name in found}
+
+    def _start(self, tool: Tool) -> None:
+        starts = self._starts.setdefault(tool.name, [])
+        if len(starts) < self.rounds:
+            starts.append(once(self.sink, self.url, tool, [self._little]))
 
 
 def _middle(starts: Sequence[Used]) -> Used:
     """What it takes to start, without the noise of one round."""
-    cpu_s, wall_s = (
-        statistics.median(values)
-        for values in ([one.cpu_s for one in starts], [one.wall_s for one in starts])
-    )
-    return Used(cpu_s, wall_s, "")
+    cpu_s = statistics.median(one.cpu_s for one in starts)
+    wall_s = statistics.median(one.wall_s for one in starts)
+    return Used(cpu_s, wall_s, "", starts[0].requests)
 
 
 def once(sink: Sink, url: str, tool: Tool, files: list[str]) -> Used:
     """Send files on a sink that has forgotten all before."""
     with room(sink, url) as env:
-        return used(tool.command(sink, url, files), _clean(env))
+        found = used(tool.command(sink, url, files), _clean(env))
+        asked = sink.reset()
+        return replace(found, requests=sum(asked[op] for op in asked if op != "body_bytes"))
 
 
 def _clean(env: Mapping[str, str]) -> dict[str, str]:

@@ -44,6 +44,8 @@ class Uploads:
 
     def __init__(self, server: FaultServer, store: LogStore, tmp: Path, authority: Path) -> None:
         self._server, self._store, self._tmp, self._authority = server, store, tmp, authority
+        self.started = Costs()
+        """What it has cost to open the service, imports included."""
 
     async def cost(self, *sizes: list[int], **settings: object) -> list[Batch]:
         """What batches of logs of these sizes cost; the first of all sends what is learnt once."""
@@ -59,7 +61,7 @@ class Uploads:
             stdout=subprocess.PIPE,
             env={**os.environ, "AWS_CA_BUNDLE": str(self._authority)},
         )
-        await _line(child)
+        self.started = await _line(child)
         found = []
         for _ in batches:
             enqueued, before = await _line(child), len(self._server.ledger.requests())
@@ -128,6 +130,14 @@ async def test_a_large_log_costs_so_many_requests_commits_and_hops(uploads: Uplo
     assert large.sent.hops <= 125
     assert large.sent.wakes <= 125
     assert large.sent.threads <= 2
+
+
+async def test_a_process_that_sends_has_imported_so_many_modules(uploads: Uploads) -> None:
+    first, large = await uploads.cost([SMALL], [LARGE])
+
+    assert uploads.started.modules <= 1050
+    assert first.sent.modules <= 5
+    assert large.sent.modules == 0
 
 
 # -- many small logs
