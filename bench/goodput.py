@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,9 +13,11 @@ from pathlib import Path
 
 from petal_s3.demo.logs import write_bag
 
-from .tunnel import FAR, inside, path, why_not
+from .figures import Figure
+from .tunnel import FAR, inside, path
 
 PEERS = ("curl", "boto3")
+FIRST, NEXT = "petal-s3, first log", "petal-s3"
 
 
 @dataclass(frozen=True)
@@ -36,37 +37,39 @@ class Line:
 
 
 LINES = (
-    Line(16, 0.02, 40_000_000),
-    Line(16, 0.3, 40_000_000),
-    Line(100, 0.02, 160_000_000),
-    Line(100, 0.3, 160_000_000),
+    Line(16, 0.02, 60_000_000),
+    Line(16, 0.3, 60_000_000),
+    Line(100, 0.02, 240_000_000),
+    Line(100, 0.3, 240_000_000),
 )
 
 
-def run(rounds: int = 3, lines: tuple[Line, ...] = LINES) -> list[str]:
-    """Each line once a round, each program in turn; medians of what each reached of the rate."""
-    if reason := why_not():
-        return [reason]
-    return [_measured(line, rounds) for line in lines]
+def figures(lines: tuple[Line, ...] = LINES, rounds: int = 3) -> Iterator[Figure]:
+    """Row 6: each line once a round, each program in turn. petal-s3 sends two logs, as a robot
+    that has a link for the first time, and one that has measured it."""
+    for case, line in enumerate(lines):
+        shares = [found for number in range(rounds) if (found := _round(line, number))]
+        ratios = [{**one, "best": max(one[peer] for peer in PEERS)} for one in shares]
+        yield Figure(
+            6,
+            f"over the better of curl and boto3, {line}",
+            tuple(one[NEXT] / one["best"] for one in ratios),
+            case=case,
+        )
+        first = tuple(one[FIRST] / one["best"] for one in ratios)
+        yield Figure(0, f"the same with its first log, {line}", first)
+        bar = 4 + case
+        for name in (NEXT, *PEERS):
+            found = tuple(one[name] for one in shares)
+            row = 6 if name == NEXT and bar < 7 else 0
+            yield Figure(row, f"{name}, {line}", found, case=bar, chart="share of the link")
 
 
-def _measured(line: Line, rounds: int) -> str:
-    shares: dict[str, list[float]] = {}
-    for number in range(rounds):
-        for name in _rotated(("petal", *PEERS), number):
-            for label, share in _shares(name, line, number).items():
-                shares.setdefault(label, []).append(share)
-    middle = {label: statistics.median(found) for label, found in shares.items()}
-    best = max(middle[name] for name in PEERS)
-    told = ", ".join(
-        f"{label} {middle[label]:.3f} ({min(found):.3f} to {max(found):.3f})"
-        for label, found in sorted(shares.items())
-    )
-    return (
-        f"{line}, {line.size / 1e6:.0f} MB: of the link {told}; petal over the better of the"
-        f" others: first log {middle['petal first'] / best:.2f},"
-        f" next {middle['petal next'] / best:.2f}"
-    )
+def _round(line: Line, number: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in _rotated(("petal-s3", *PEERS), number):
+        found |= _shares(name, line, number)
+    return found
 
 
 def _rotated(names: tuple[str, ...], by: int) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ def _rotated(names: tuple[str, ...], by: int) -> tuple[str, ...]:
 
 def _shares(name: str, line: Line, number: int) -> dict[str, float]:
     """What this program reaches of the rate; petal-s3 with its first log, and the next."""
-    labels = ["petal first", "petal next"] if name == "petal" else [name]
+    labels = [FIRST, NEXT] if name == "petal-s3" else [name]
     with room(line) as (directory, near, url, token_url):
         files = [directory / "logs" / f"{number}-{one}.bag" for one in range(len(labels))]
         for seed, file in enumerate(files):

@@ -1,6 +1,6 @@
 """Send files one after the other with one program, and print how many seconds each took.
 
-``python -m bench.senders petal|boto3|curl URL TOKEN_URL DIRECTORY FILE…``; imports, the first
+``python -m bench.senders petal-s3|boto3|curl URL TOKEN_URL DIRECTORY FILE…``; imports, the first
 connection and what is asked of a new server once a day are not counted: a file goes before.
 """
 
@@ -97,7 +97,7 @@ def _warm(room: Path) -> Path:
 def main(name: str, url: str, token_url: str, room: str, *files: str) -> None:
     """Send with the program of this name."""
     given = url, token_url, Path(room), [Path(file) for file in files]
-    if name == "petal":
+    if name == "petal-s3":
         asyncio.run(_petal(*given))
     else:
         others: dict[str, Callable[..., None]] = {"boto3": _boto3, "curl": _curl}
