@@ -16,6 +16,7 @@ _FACT = "link"
 _TELLING_BYTES = 4 * 1024 * 1024  # of less, most of the time goes into round trips
 _TELLING_OF_A_CUT = 256 * 1024
 _REST_S = 60.0
+_SHORTEST_S = 0.001
 _ALIKE = 0.25
 
 
@@ -78,12 +79,12 @@ class LinkMeter:
 
     def broke(self) -> None:
         """The link broke in an upload."""
-        lived_s = 0.0
-        if self._up_at is not None:
-            lived_s = max(0.0, self._sent.moved_at - self._up_at)
+        life_s = self.figures.life_s
+        if self._up_at is not None:  # else no body has left: nothing is seen of a life
+            life_s = max(_SHORTEST_S, self._sent.moved_at - self._up_at)
         self._up_at = None
         self._measure(_TELLING_OF_A_CUT)
-        self.figures = replace(self.figures, life_s=lived_s or self.figures.life_s, cut=True)
+        self.figures = replace(self.figures, life_s=life_s, cut=True)
 
     def passed(self) -> None:
         """An upload has passed uncut."""

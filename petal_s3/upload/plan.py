@@ -101,7 +101,8 @@ def chosen_part_size(size: int, link: LinkFigures, at_once: int) -> int:
     seconds = min(_ON_THE_WAY_S, link.life_s / _OF_A_LIFE if link.life_s else math.inf)
     # The last parts end at different times: with few and large ones the link is idle meanwhile.
     share = max(size / _TURNS, link.rate_bytes_s * _A_MOMENT_S)
-    return _largest(min(link.rate_bytes_s * seconds, share) / at_once, AUTO_SIZES)
+    # One at a time is no reason for larger parts: that is how it goes after a cut.
+    return _largest(min(link.rate_bytes_s * seconds, share) / max(at_once, _FEW), AUTO_SIZES)
 
 
 def _largest(most: float, sizes: tuple[int, ...]) -> int:

@@ -84,6 +84,15 @@ async def test_a_link_that_was_not_there_at_all_tells_no_life(link: Link) -> Non
     assert link.meter.figures == LinkFigures(cut=True)
 
 
+async def test_a_link_that_breaks_at_once_has_hardly_lived(link: Link) -> None:
+    link.meter.figures = LinkFigures(2 * MB, 3600.0)
+    with link.meter.carries():
+        link.at += 1.0
+    link.meter.broke()
+
+    assert 0 < link.meter.figures.life_s < 0.1
+
+
 async def test_after_a_rest_another_life_begins(link: Link) -> None:
     for rest_s in (0.0, 7200.0):
         link.at += rest_s
