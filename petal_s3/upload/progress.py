@@ -40,8 +40,7 @@ class UploadProgress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One attempt: its open file, how far it is, and whether parts go one at a time."""
+    """One attempt: its open file, and how far it is."""
 
     source: SourceFile
     progress: UploadProgress
-    one_at_a_time: bool = False

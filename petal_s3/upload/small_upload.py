@@ -37,7 +37,8 @@ class SmallUpload:
         ``replace``: what stands at the key is wrong, and is overwritten.
         """
         source = transfer.source
-        row = await self.outbox(transitions.plan, row, self.plan.part_size)
+        part_size = self.plan.part_size_of(row.size, self.s3.round_trip_s)
+        row = await self.outbox(transitions.plan, row, part_size)
         transfer.progress.confirmed = 0  # what was sent before and not proven counts for nothing
         whole = await self.bodies.digest(source, 0, source.size)
         source.check()

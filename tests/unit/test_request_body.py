@@ -11,7 +11,7 @@ import pytest
 
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import digest
-from petal_s3.s3.request_body import ByteCounter, FilePart, RateLimit
+from petal_s3.s3.request_body import ByteCounter, FilePart
 
 WHOLE = bytes(range(200))
 
@@ -49,12 +49,6 @@ def test_a_file_that_ends_early_has_changed(fd: int) -> None:
 
     with pytest.raises(SourceChanged):
         part.readall()
-
-
-def test_under_a_limit_little_is_read_at_once(fd: int) -> None:
-    part = FilePart(fd, 0, digest(fd, 0, 200), limit=RateLimit(400))
-
-    assert len(part.read(200)) == 100
 
 
 def test_a_part_says_when_it_was_read_last(fd: int) -> None:
@@ -97,14 +91,6 @@ def test_the_kernel_sends_a_part_by_itself(fd: int, ends: tuple[socket.socket, .
     assert sent in {100, 0}  # not every file system tells what is in memory
     assert part.position == sent
     assert far.recv(200) == WHOLE[50:150] if sent else part.read() == WHOLE[50:150]
-
-
-def test_under_a_limit_nothing_leaves_without_it(fd: int, ends: tuple[socket.socket, ...]) -> None:
-    part = FilePart(fd, 0, digest(fd, 0, 200), limit=RateLimit(400))
-
-    assert part.read_at_hand(bytearray(200)) == 0
-    assert part.hand_over(ends[0].fileno()) == 0
-    assert part.position == 0
 
 
 def test_a_file_that_ends_early_is_left_to_who_says_so(
