@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import termios
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +24,7 @@ from petal_s3.s3.rate_limit import RateLimit
 from petal_s3.s3.tcp import acknowledged, unsent
 
 _BLOCK_BYTES = 512 * 1024
+_TURN_S = 0.004
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 if TYPE_CHECKING:
@@ -237,23 +239,37 @@ class _Payload(payload.IOBasePayload):
 
 
 async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
-    """Write a part block by block; a thread is asked only for what has to be waited for."""
-    limit = part.limit
+    """Write a part block by block; a thread is asked only for what has to be waited for.
+
+    A block is taken whole by the connection before the next is read, so that one buffer does.
+    Others have their turn where something is waited for, and every few milliseconds.
+    """
+    limit, way = part.limit, part.transport
     size = min(_BLOCK_BYTES, part.size, limit.max_read or _BLOCK_BYTES)
     buffer = memoryview(bytearray(size))
-    transport = part.transport
-    if transport is not None:
-        # A block is taken whole before the next is read. With 0 for both, TLS waits for ever.
-        transport.set_write_buffer_limits(high=1, low=0)
+    if way is not None:
+        way.set_write_buffer_limits(high=1, low=0)  # with 0 for both, TLS waits for ever
+    since = time.monotonic()
     while part.position < part.size:
         await limit.pause(min(size, part.size - part.position), part.waiting)
         # The first block takes the headers along.
-        if not part.position or limit.max_read or not _hand_over(part, writer):
-            read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
-            await writer.write(buffer[:read])
-        await asyncio.sleep(0)  # others have their turn, also where nothing had to be waited for
-        if transport is not None and transport.get_write_buffer_size():
-            buffer = memoryview(bytearray(size))  # the connection may still look at this one
+        first = not part.position or way is None or way.is_closing()
+        if first or limit.max_read or not _hand_over(part, writer):
+            block = buffer[: part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)]
+            if first or way is None:
+                await writer.write(block)
+            else:
+                way.write(block)
+                writer.output_size += len(block)
+        if way is not None and way.get_write_buffer_size():
+            await writer.drain()
+            if way.get_write_buffer_size():
+                buffer = memoryview(bytearray(size))  # the connection may still look at this one
+        elif time.monotonic() - since > _TURN_S:
+            await asyncio.sleep(0)
+        else:
+            continue
+        since = time.monotonic()
 
 
 def _hand_over(part: FilePart, writer: AbstractStreamWriter) -> int:
