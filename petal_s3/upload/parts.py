@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -65,10 +66,13 @@ class PartSender:
         progress.confirmed = sum(part.size for part in parts.values())
         await self.bodies.record(row, transfer)
 
+        reading = asyncio.Lock()
+
         async def send(turns: Turns, number: int) -> None:
             again = number in held or number in parts
             # Read while others travel, confirmed while the next one does: the link never waits.
-            whole = await self._read(transfer, pieces[number])
+            async with reading:  # in their order
+                whole = await self._read(transfer, pieces[number])
             async with turns:
                 parts[number] = await self._send_part(row, transfer, number, pieces[number], whole)
             sent[number] = whole
