@@ -30,12 +30,13 @@ from petal_s3.s3.direct import ElsewhereError, Route, is_plain, route_of, send
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
-from petal_s3.s3.http_session import Session, dateless_session, new_socket
+from petal_s3.s3.http_session import Session, dateless_session
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer, Params
 from petal_s3.s3.signing import register_signer, send_md5
 from petal_s3.s3.signing_keys import TokenProvider, keys_in_files, of_files
+from petal_s3.s3.tcp import Sockets
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -58,6 +59,7 @@ class Connection:
     ) -> None:
         self.peer: tuple[str, int] | None = None
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
+        self.sockets = Sockets()
         self._settings = settings
         self._tokens = tokens
         self._clock = server_clock
@@ -149,7 +151,7 @@ class Connection:
                 "s3",
                 region_name=settings.region,
                 endpoint_url=settings.endpoint_url,
-                config=_client_config(settings, style, self._clock.wall),
+                config=_client_config(settings, style, self._clock.wall, self.sockets),
             )
         )
         _quieten_loggers()  # now that all of them are there
@@ -190,7 +192,9 @@ class Connection:
             self._clock.learn(headers["date"])
 
 
-def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> AioConfig:
+def _client_config(
+    settings: S3Settings, style: AddressStyle, wall: Clock, sockets: Sockets
+) -> AioConfig:
     """One try per call, v4 signatures, checksums only from us; a user agent that is ready."""
     return AioConfig(
         user_agent=_USER_AGENT,
@@ -203,7 +207,7 @@ def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> Ai
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": style, "payload_signing_enabled": False},
-        connector_args={"socket_factory": new_socket, "keepalive_timeout": 30},
+        connector_args={"socket_factory": sockets.make, "keepalive_timeout": 30},
         http_session_cls=dateless_session(wall) if settings.ignore_dates else Session,
     )
 

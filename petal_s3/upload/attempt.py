@@ -63,12 +63,12 @@ class Uploader:
         self._outbox = outbox
         self._plan = plan
         self._learner = learner
-        self._was_cut = self._bucket_failed = False
+        self._bucket_failed = False
         self._opener = SourceOpener(outbox, files, plan.directories)
         self._receipts = receipts = Receipts(s3, outbox, files)
         conflicts = Conflicts(s3, outbox, receipts, learner)
-        self._bodies = bodies = Bodies(s3, outbox, files, self.traffic, plan.now)
-        self.parts = PartSender(s3, learner, bodies, plan.concurrency)
+        self._bodies = bodies = Bodies(s3, outbox, files, self.traffic, plan.link, plan.now)
+        self.parts = PartSender(s3, learner, bodies, plan)
         self._reuse = Reuse(s3, outbox, receipts, conflicts, minimal=plan.minimal)
         self._small = SmallUpload(s3, outbox, receipts, learner, plan, bodies, conflicts)
         self._multipart = MultipartUpload(
@@ -91,8 +91,8 @@ class Uploader:
 
     @property
     def whole_bytes(self) -> int:
-        """The largest file that travels in one request."""
-        return self._plan.part_size
+        """The largest file that travels in one request, whatever the link is like."""
+        return self._plan.whole_bytes
 
     async def attempt(self, claim: Claim) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
@@ -109,12 +109,13 @@ class Uploader:
         self.live[row.id] = progress
         try:
             await self._learner.ready()
+            await self._plan.link.load()
             if self._bucket_failed:
                 await self._s3.page(row.key, limit=1)  # no body travels to learn it once more
-            transfer = Transfer(source, progress, self._was_cut, opened.whole)
-            done = await self._bring(claim, row, transfer)
+            done = await self._bring(claim, row, Transfer(source, progress, opened.whole))
+            self._plan.link.passed()
         except Offline:
-            self._was_cut = True
+            self._plan.link.broke()
             raise
         except S3BucketError as error:
             self._bucket_failed = error.code == "bucket"
@@ -126,7 +127,8 @@ class Uploader:
             source.close()
             with contextlib.suppress(S3IntegrationError):  # what is not kept is learnt again
                 await self._learner.keep()
-        self._was_cut = self._bucket_failed = False
+                await self._plan.link.keep()
+        self._bucket_failed = False
         return done
 
     async def _open(self, row: Row) -> Opened:
@@ -134,7 +136,7 @@ class Uploader:
         fresh = row.upload_id is None and row.stored_at is None
 
         def look(source: SourceFile) -> Digest | None:
-            if not fresh or not self._plan.is_small(source.size):
+            if not fresh or source.size > self.whole_bytes:
                 return None
             return self._bodies.read(source, 0, source.size)
 
@@ -151,7 +153,7 @@ class Uploader:
         # it goes before the row becomes another key, another part size, or a duplicate of another.
         await abandon_patiently(self._s3, self._outbox, row)
         source = transfer.source
-        small = self._plan.is_small(source.size)
+        small = source.size <= self._plan.part_size_of(source.size, self._s3.round_trip_s)
         condition: Feature = "put_condition" if small else "complete_condition"
         expected = self._receipts.bytes_of(source, transfer.whole)
         found = await self.duplicates.find(row, source, condition, claim, expected)

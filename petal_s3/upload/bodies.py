@@ -16,6 +16,7 @@ from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import Digest, digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.request_body import FilePart
+from petal_s3.upload.link_figures import LinkMeter
 from petal_s3.upload.progress import LEASE_S, Traffic, Transfer
 from petal_s3.upload.source_file import SourceFile
 
@@ -28,6 +29,7 @@ class Bodies:
     outbox: OutboxThread
     files: Executor
     traffic: Traffic
+    link: LinkMeter
     now: Clock
 
     async def digest(
@@ -55,7 +57,8 @@ class Bodies:
         body = self.s3.file_part(transfer.source.fd, offset, whole)
         transfer.progress.bodies.add(body)
         try:
-            yield body
+            with self.link.carries():
+                yield body
         finally:
             transfer.progress.bodies.discard(body)
 

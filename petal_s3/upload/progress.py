@@ -41,12 +41,11 @@ class UploadProgress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One attempt: its open file, how far it is, and whether parts go one at a time.
+    """One attempt: its open file, and how far it is.
 
     ``whole``: the digests of the file, where it was read when it was opened.
     """
 
     source: SourceFile
     progress: UploadProgress
-    one_at_a_time: bool = False
     whole: Digest | None = None

@@ -41,7 +41,8 @@ class SmallUpload:
         """
         source = transfer.source
         if row.part_size is None or row.part_size < row.size:  # else it is on disk already
-            row = await self.outbox(transitions.plan, row, self.plan.part_size)
+            part_size = self.plan.part_size_of(row.size, self.s3.round_trip_s)
+            row = await self.outbox(transitions.plan, row, part_size)
         transfer.progress.confirmed = 0  # what was sent before and not proven counts for nothing
         whole = transfer.whole or await self.bodies.digest(source, 0, source.size)
         source.check()

@@ -17,9 +17,10 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
+from petal_s3.upload.backoff import CAP_S
 from petal_s3.upload.failed_attempts import FailedAttempts
 from petal_s3.upload.housekeeping import Housekeeping
-from petal_s3.upload.pause import CAP_S, Block, Pause, Timing
+from petal_s3.upload.pause import Block, Pause, Timing
 from petal_s3.upload.progress import LEASE_S
 
 log = logging.getLogger("petal_s3")

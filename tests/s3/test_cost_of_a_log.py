@@ -12,30 +12,16 @@ from robot import SMALL, Robot
 
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.thread import OutboxThread
+from tests.support.costs import count_commits
 from tests.support.known import CONDITIONAL
-
-_WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
 async def _commits_of(robot: Robot) -> list[str]:
     """What each commit from now on begins with writing."""
     seen: list[str] = []
-    written: list[str] = []
 
     def watch(outbox: Outbox) -> None:
-        conn = outbox.sql.conn
-
-        def look(statement: str) -> None:
-            if statement in seen[-1:]:
-                return  # told again for each of its triggers
-            if statement.startswith(_WRITES):
-                written.append(statement)
-            # A statement outside a transaction is one by itself.
-            if written and (statement.startswith("COMMIT") or not conn.in_transaction):
-                seen.append(written[0])
-                written.clear()
-
-        conn.set_trace_callback(look)
+        count_commits(outbox.sql.conn, seen.append)
 
     await robot.service.outbox(watch)
     return seen
