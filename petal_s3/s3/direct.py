@@ -22,6 +22,7 @@ from botocore.utils import parse_timestamp, percent_encode, percent_encode_seque
 
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.shapes import Answer, Params
+from petal_s3.s3.signing import PlainRequest
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -130,7 +131,7 @@ async def send(
     auth = await route.signer.get_auth_instance(route.service, route.region, route.signature)
     auth.add_auth(request)
     http = client._endpoint.http_session  # type: ignore[attr-defined]
-    response = await http.send(request.prepare())
+    response = await http.send(request)
     came: dict[str, Any] = {
         "headers": response.headers,
         "status_code": response.status_code,
@@ -180,7 +181,7 @@ def _told(headers: Mapping[str, str], status: int) -> Answer:
     return answer
 
 
-def _request(route: Route, method: str, params: Params) -> AWSRequest:
+def _request(route: Route, method: str, params: Params) -> PlainRequest:
     headers = {"User-Agent": route.user_agent}
     headers |= {_HEADERS[name]: str(params[name]) for name in _HEADERS if name in params}
     headers |= {f"{_META}{name}": told for name, told in params.get("Metadata", {}).items()}
@@ -188,9 +189,7 @@ def _request(route: Route, method: str, params: Params) -> AWSRequest:
     url = f"{route.base}/{percent_encode(params['Key'], safe=_KEY_SAFE)}"
     if query:
         url += f"?{percent_encode_sequence(query)}"
-    request = AWSRequest(method=method, url=url, headers=headers, data=params.get("Body"))
-    request.context = dict(route.context)
-    return request
+    return PlainRequest(method, url, headers, params.get("Body"), dict(route.context))
 
 
 def _is_elsewhere(answer: Answer, status: int, method: str) -> bool:
