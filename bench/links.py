@@ -1,4 +1,5 @@
-"""What bad links cost: bytes on the wire for bytes of the file, restarts, idle token requests."""
+"""Goodput and evenness on a real path; what bad links cost: bytes on the wire for bytes of the
+file, restarts, idle token requests."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,26 @@ from petal_s3.service.service import Service
 from tests.simulation.idle import idle_hour
 from tests.support.server import FaultServer
 
+from . import evenness, goodput
+from .figures import Figure
+from .tunnel import why_not
+
 MB = 1_000_000
 _SIZE = 200 * MB
 
 
+def figures(quick: bool) -> Iterator[Figure]:
+    """Rows 6 and 7, on a real path; nothing, and a sentence, where none can be made."""
+    if reason := why_not():
+        print(reason, file=sys.stderr)
+        return
+    if not quick:
+        yield from goodput.figures()
+    yield from evenness.figures(*([5_000_000] if quick else []))
+
+
 def run() -> list[str]:
-    """Measure all of it; some fifteen minutes, most of them spent waiting for slow links."""
+    """Measure the rest; some fifteen minutes, most of them spent waiting for slow links."""
     lines = [
         asyncio.run(_in_a_room(_dying(16 * MB / 8, 20.0, "16 Mbit/s, dies every 20 s"))),
         asyncio.run(_in_a_room(_dying(4 * MB / 8, 30.0, "4 Mbit/s, dies every 30 s"))),

@@ -1,16 +1,22 @@
-"""How much memory does an upload of 1 GiB take, and how fast is it, beside boto3's own?"""
+"""How much memory does an upload of a large file take, and how fast is it, beside boto3's own?"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from petal_s3.demo.logs import write_bag
+from petal_s3.demo.logs import write_bag, write_ulog
 
+from .figures import Figure
+from .peers import PETAL
 from .robot import MIB, Robot, robot, rss_mib, until
+from .rounds import once
+from .sink import sink
 
 _BOTO3 = """
 import sys, boto3
@@ -25,6 +31,26 @@ s3.upload_file(sys.argv[2], "logs", "boto3/large.bag", Config=alike)
 print("done", flush=True)
 sys.stdin.readline()
 """
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Row 8: the peak of a process that drains one large log, over that of a small one."""
+    rounds = 1 if quick else 3
+    sizes = ((0, 128),) if quick else ((0, 512), (1, 1024), (2, 4096))
+    with sink() as server, tempfile.TemporaryDirectory(prefix="petal-bench-") as folder:
+        url = server.https or server.http
+        little, large = Path(folder) / "little.ulg", Path(folder) / "large.bag"
+        write_ulog(little, 300_000)
+        for case, mib in sizes:
+            write_bag(large, mib * MIB)
+            os.sync()
+            more = []
+            for _ in range(rounds):
+                small, whole = (
+                    int(once(server, url, PETAL, [str(log)]).said) for log in (little, large)
+                )
+                more.append((whole - small) / 1024)
+            yield Figure(8, f"peak memory over a small log, {mib} MiB", tuple(more), "MiB", case)
 
 
 def run(size: int = 1024 * MIB) -> list[str]:

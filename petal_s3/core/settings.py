@@ -27,7 +27,7 @@ from petal_s3.core import settings_rules as rules
 from petal_s3.core.settings_rules import GIB, MIB
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region, config_file, read_yaml
 
-__all__ = ["GIB", "MIB", "AddressStyle", "ObjectMetadata", "Settings", "SourceSettings"]
+__all__ = ["GIB", "MIB", "AddressStyle", "Auto", "ObjectMetadata", "Settings", "SourceSettings"]
 
 
 class SourceSettings(BaseModel):
@@ -50,6 +50,7 @@ class SourceSettings(BaseModel):
 
 
 AddressStyle = Literal["auto", "path", "virtual"]
+Auto = Literal["auto"]
 ObjectMetadata = Literal["full", "minimal"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
@@ -134,10 +135,16 @@ class Settings(BaseSettings):
         10.0, description="a file must be unchanged this long before it is accepted"
     )
     upload_while_flying: bool = Field(False, description="send while the vehicle is armed")
-    part_size: Annotated[ByteSize, AfterValidator(rules.check_part_size)] = Field(
-        ByteSize(5 * MIB), description="size of a part of a multipart upload"
+    part_size: Annotated[ByteSize, AfterValidator(rules.check_part_size)] | Auto = Field(
+        "auto",
+        description="size of a part of a multipart upload; auto: 5 to 64 MiB by what the link"
+        " carried last, and for how long, chosen anew for each log",
     )
-    concurrency: int = Field(2, ge=1, le=16, description="parts in flight")
+    concurrency: Annotated[int, Field(ge=1, le=16)] | Auto = Field(
+        "auto",
+        description="parts in flight, 1 to 16; auto: as many as the link needs. One after a cut,"
+        " until an upload has passed uncut",
+    )
     tls_ignore_dates: bool = Field(
         False,
         description="accept certificates outside their dates, while this device's clock is before"
@@ -206,6 +213,11 @@ class Settings(BaseSettings):
             InitSettingsSource(settings_cls, in_file),
             InitSettingsSource(settings_cls, {"region": region} if region else {}),
         )
+
+    @property
+    def set_part_size(self) -> int | None:
+        """The part size that is set; none where the link decides."""
+        return None if self.part_size == "auto" else self.part_size
 
     @property
     def over_http(self) -> bool:

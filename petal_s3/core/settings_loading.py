@@ -70,7 +70,7 @@ def _refuse_unknown() -> None:
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    first, *others = error.errors(include_url=False)
     name = str(first["loc"][0]) if first["loc"] else "settings"
     variable = name if name.startswith("PETAL_") else f"{PREFIX}{name.upper()}"
     if name == "sources":
@@ -87,6 +87,8 @@ def _sentence(error: ValidationError) -> str:
     if variable == f"{PREFIX}REGION" and variable not in os.environ:
         variable = _of_the_aws_tools(first["input"]) or variable
     reason = expected(first)
+    if first["type"] != "value_error" and any(one["type"] == "literal_error" for one in others):
+        reason = f"auto, or {reason}"
     shown = "" if name.lower().endswith(_SECRET) else f" is {_shown(first['input'])}"
     return f"{variable}{shown}: {reason}."
 

@@ -146,7 +146,7 @@ async def examined(
             intake.files,
             entry.path,
             found.identity,
-            part_size=intake.settings.part_size,
+            part_size=intake.settings.set_part_size,
         )
     return entry
 

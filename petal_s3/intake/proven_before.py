@@ -20,13 +20,13 @@ log = logging.getLogger("petal_s3")
 
 
 async def known_again(
-    outbox: OutboxThread, files: Executor, path: str, identity: Identity, *, part_size: int
+    outbox: OutboxThread, files: Executor, path: str, identity: Identity, *, part_size: int | None
 ) -> bool:
     """Whether the file at ``path`` holds the bytes of a proven one; then its row knows it.
 
     The file is read, on a thread of ``files``, only where time or inode differ from the row's.
-    ``part_size``: the one that is set; the object may have been cut by it before the outbox was
-    lost.
+    ``part_size``: the one that is set, if one is; the object may have been cut by it before the
+    outbox was lost.
     Raises :class:`LocalStorageError`.
     """
     row = await outbox(identities.proven_at, path, identity.size)

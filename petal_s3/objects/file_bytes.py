@@ -23,20 +23,20 @@ class FileBytes:
     ) -> None:
         """``files`` runs what reads; none: asyncio's own threads.
 
-        ``crc32``, ``etags``: what is known already (by part size; none: as one object).
+        ``crc32``, ``etags``: what is known already (by part size; none: as one object; an empty
+        ETag is not known).
         """
         self.fd = fd
         self.size = size
         self._files = files
         self._crc32 = crc32
-        self._etags = dict(etags or {})
+        self._etags = {size: etag for size, etag in (etags or {}).items() if etag}
 
     async def whole_crc32(self) -> int:
         """CRC32 of the whole file."""
         if self._crc32 is None:
-            whole = await run_in(self._files, digest, self.fd, 0, self.size)
+            whole = await run_in(self._files, digest, self.fd, 0, self.size, md5=False)
             self._crc32 = whole.crc32
-            self._etags[None] = whole.etag
         return self._crc32
 
     async def crc32(self) -> str | None:
@@ -50,3 +50,7 @@ class FileBytes:
                 self._files, file_etag, self.fd, self.size, part_size
             )
         return self._etags[part_size]
+
+    def known_etag(self, part_size: int | None) -> str | None:
+        """The same where it was computed before; else none."""
+        return self._etags.get(part_size)

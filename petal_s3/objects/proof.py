@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from petal_s3.core.settings import MIB
+from petal_s3.objects.expected import Expected, FromObject
 from petal_s3.objects.local_bytes import part_sizes
 from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Receipt
@@ -20,20 +20,6 @@ from petal_s3.s3.responses import HeldPart, ObjectInfo
 
 READ_BACK = "read-back"
 _LEAST_PART_BYTES = 5 * MIB  # what is smaller never came in parts
-
-
-class Expected(Protocol):
-    """The bytes that an object is compared with."""
-
-    @property
-    def size(self) -> int:
-        """How many they are."""
-
-    async def crc32(self) -> str | None:
-        """The CRC32 of all of them as S3 writes it; none where it is not known."""
-
-    async def etag(self, part_size: int | None) -> str | None:
-        """The ETag of these bytes as one object, or in parts of so many bytes; none: not known."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +37,19 @@ UNKNOWN = Judgement()
 DIFFERENT = Judgement(differs=True)
 
 
+def needs_md5(capabilities: Capabilities, *, joined: bool) -> bool:
+    """Whether what is sent has to be compared by md5, which costs more than all else together.
+
+    It has not where the CRC32 proves it: where the server was seen to refuse a body whose CRC32
+    is another, and is not known to keep silent about that of a body, or of the whole object.
+    ``joined``: the object comes in parts.
+    """
+    if not capabilities.offers("checked_checksums"):
+        return True
+    told: list[Feature] = ["body_checksums", "echoed_checksums", "told_checksums"]
+    return any(map(capabilities.lacks, [*told, "full_checksums"] if joined else told))
+
+
 async def judge(
     info: ObjectInfo,
     expected: Expected,
@@ -58,18 +57,25 @@ async def judge(
     *,
     own: bool = True,
     presume: bool = False,
+    confirmed: str = "",
 ) -> Judgement:
     """Compare what S3 says of an object with the bytes that it should hold.
 
     ``own``: it stands at the key of these bytes; under another key a checksum alone is no proof.
     ``presume``: nothing more can be asked, so what looks like an md5 or a checksum counts as one
     unless it was seen to be none. Proofs, the strongest first: ``crc32+etag``, ``etag``, ``crc32``.
+    ``confirmed``: the ETag in S3's answer to these very bytes; it alone is no sign of others.
+    No md5 is computed where the CRC32 decides: it is the server's own, or rules out another's.
     """
     if info.size != expected.size:
         return DIFFERENT
     crc32 = await expected.crc32() if info.crc32 else None
     same_crc32 = None if not info.crc32 or crc32 is None else info.crc32 == crc32
-    same_etag = await _same_etag(info, expected)
+    seen = _checks(info, capabilities, presume=False)
+    decided = same_crc32 is not None and (own and seen if same_crc32 else not own)
+    same_etag = await _same_etag(info, expected, compute=not decided)
+    if same_etag is False and confirmed == info.etag:
+        same_etag = None
     if same_etag and same_crc32 is not False:
         return Judgement("crc32+etag" if same_crc32 else "etag")
     if not same_etag and same_crc32:
@@ -83,15 +89,18 @@ async def judge(
     return DIFFERENT if certain or contradiction else UNKNOWN
 
 
-async def _same_etag(info: ObjectInfo, expected: Expected) -> bool | None:
-    """Whether the ETag is that of the bytes; none where it cannot be known."""
+async def _same_etag(info: ObjectInfo, expected: Expected, *, compute: bool) -> bool | None:
+    """Whether the ETag is that of the bytes; none where it cannot be known.
+
+    ``compute``: read them for it where it is not at hand.
+    """
     parts = etag_parts(info.etag)
     if parts is None or info.encryption.startswith("aws:kms"):
         return None
     part_size = info.part_size if parts else None
     if parts and (part_size is None or -(-info.size // part_size) != parts):
         return None
-    etag = await expected.etag(part_size)
+    etag = await expected.etag(part_size) if compute else expected.known_etag(part_size)
     if etag is None or etag == info.etag:
         return None if etag is None else True
     # Of what came in parts some servers tell an ETag of another form: it says nothing.
@@ -132,22 +141,23 @@ async def likely_part_size(
     if parts == 0 and await expected.etag(None) == held.etag:
         return 0
     known = (held.part_size,) if held.part_size else ()
-    for part_size in known or (part_sizes(size, parts) if parts else ()):
+    for part_size in (known or part_sizes(size, parts)) if parts else ():
         if await expected.etag(part_size) == held.etag:
             return part_size
-    silent = not _rules_out(held.etag, size, capabilities)
-    asked = held.part_size is not None
-    unasked = not asked and (silent or bool(parts))
-    return 0 if unasked or (silent and held.crc32) else None
+    if held.part_size is not None:
+        return None  # S3 was asked: by a checksum alone no object under another key is proven
+    return 0 if parts or not _rules_out(held.etag, size, capabilities) else None
 
 
-async def may_be_proven_by(
-    receipt: Receipt, expected: Expected, capabilities: Capabilities
-) -> bool:
-    """Whether a receipt for bytes of this size and CRC32 may be one for these, by its ETag."""
-    if etag_parts(receipt.etag) or not _rules_out(receipt.etag, receipt.size, capabilities):
-        return True
-    return await expected.etag(None) == receipt.etag
+def remembered(receipt: Receipt, part_size: int | None) -> RemoteObject:
+    """The object of a receipt, as S3 told of it when it was proven.
+
+    ``part_size``: the one by which it may have come; another one, or none, is not known.
+    """
+    parts = etag_parts(receipt.etag)
+    cut = part_size if parts and part_size and -(-receipt.size // part_size) == parts else None
+    told = receipt.checksum.removeprefix("crc32:")
+    return RemoteObject(receipt.key, receipt.etag, cut if parts else 0, told)
 
 
 def _rules_out(etag: str, size: int, capabilities: Capabilities) -> bool:
@@ -209,35 +219,12 @@ def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> b
     """Whether a part that S3 holds is known to hold other bytes than ``whole``.
 
     Where the server's ETags say nothing and it tells no checksum, that stays open: the object is
-    proven as a whole in the end.
+    proven as a whole in the end. Where ``whole`` has no md5 the CRC32 alone is compared.
     """
     if part.size != whole.size:
         return True
-    if part.etag == whole.etag or part.crc32 == whole.crc32_base64:
+    if part.crc32 == whole.crc32_base64 or (whole.md5 and part.etag == whole.etag):
         return False
     if part.crc32:
         return True
     return etag_parts(part.etag) is not None and not capabilities.lacks("part_etags")
-
-
-@dataclass(frozen=True)
-class FromObject:
-    """The bytes of another object, as far as S3 tells of them."""
-
-    info: ObjectInfo
-
-    @property
-    def size(self) -> int:
-        """That of the object."""
-        return self.info.size
-
-    async def crc32(self) -> str | None:
-        """Its CRC32, where it has one."""
-        return self.info.crc32 or None
-
-    async def etag(self, part_size: int | None) -> str | None:
-        """Its ETag, where it was made for this part size."""
-        parts = etag_parts(self.info.etag)
-        if parts is None or (parts and part_size is None):
-            return None
-        return self.info.etag if part_size == (self.info.part_size if parts else None) else None

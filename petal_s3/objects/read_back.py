@@ -30,7 +30,7 @@ async def read_back(
         try:
             async with s3.read(info.key, first=done, last=last, etag=info.etag) as (_, blocks):
                 async for block in blocks:
-                    await run_in(files, s3.limit.wait, len(block))
+                    await s3.limit.pause(len(block))
                     local = await run_in(files, os.pread, fd, len(block), done)
                     if local != block:
                         return False

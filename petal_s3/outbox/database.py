@@ -61,6 +61,7 @@ class Sql:
         self._prepare = prepare
         self._changes_before = 0
         self._closed_for_fork = False
+        self._looked = False
         with storage_errors(path), in_turn(path.parent):
             with suppress(FileExistsError):  # SQLite alone would let every user read it
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -110,17 +111,17 @@ class Sql:
     @contextmanager
     def write(self) -> Iterator[None]:
         """All or nothing of what is done inside."""
-        with self._there(), _transaction(self.conn):
+        with self.there(), _transaction(self.conn):
             yield
 
     def change(self, statement: str, **values: Value) -> int:
         """Run a statement; return how many records it changed."""
-        with self._there():
+        with self.there():
             return self.conn.execute(statement, values).rowcount
 
     def records(self, query: str, **values: Value) -> list[Record]:
         """All records that a query or a ``RETURNING`` statement yields."""
-        with self._there():
+        with self.there():
             found = self.conn.execute(query, values)
             names = [column[0] for column in found.description]
             return [dict(zip(names, record, strict=True)) for record in found]
@@ -131,12 +132,25 @@ class Sql:
 
     def changes(self) -> int:
         """A number that grows whenever something was changed through this object."""
-        with self._there():
+        with self.there():
             return self._changes_before + self.conn.total_changes
 
     @contextmanager
-    def _there(self) -> Iterator[None]:
-        """Refuse to write into a file that was deleted: SQLite would, and it would be lost."""
+    def there(self) -> Iterator[None]:
+        """Refuse to write into a file that was deleted: SQLite would, and it would be lost.
+
+        Each statement looks by itself; those inside of such a block have looked together.
+        """
+        looked = self._looked and not self._closed_for_fork
+        with storage_errors(self.path) if looked else self._look():
+            self._looked = True
+            try:
+                yield
+            finally:
+                self._looked = looked
+
+    @contextmanager
+    def _look(self) -> Iterator[None]:
         with storage_errors(self.path), no_fork():
             if file_id_of(self.path) != self.file_id:
                 raise LocalStorageError(

@@ -57,7 +57,8 @@ class _Forks:
         me = threading.get_ident()
         with self._changed:
             self._blocks[me] -= 1
-            self._blocks += Counter()  # without those that have left
+            if not self._blocks[me]:
+                del self._blocks[me]
             self._changed.notify_all()
 
     def before(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from petal_s3.outbox import facts, queries
+from petal_s3.outbox import facts
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.rows import Row
 
 _LISTING = "listing "
+_LISTED = "inventory"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RemoteObject:
 
 def listed_once(outbox: Outbox) -> bool:
     """Whether the bucket was listed to its end since this outbox was created."""
-    return facts.noted(outbox, "inventory")
+    return facts.noted(outbox, _LISTED)
 
 
 def complete_listing(outbox: Outbox, found: Iterable[tuple[str, int, str]] = ()) -> None:
@@ -40,7 +40,7 @@ def complete_listing(outbox: Outbox, found: Iterable[tuple[str, int, str]] = ())
         _record(outbox, found)
         conn = outbox.sql.conn
         conn.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(_LISTING), _LISTING))
-        conn.execute("INSERT OR REPLACE INTO fact VALUES ('inventory', 'taken')")
+        conn.execute("INSERT OR REPLACE INTO fact VALUES (?, 'taken')", (_LISTED,))
 
 
 def record_page(
@@ -83,30 +83,41 @@ def exists(outbox: Outbox, key: str) -> bool:
     return bool(outbox.sql.records("SELECT 1 AS one FROM remote WHERE key = :key", key=key))
 
 
+_KNOWN = f"""
+SELECT EXISTS (SELECT 1 FROM fact WHERE name = '{_LISTED}') AS listed,
+    EXISTS (SELECT 1 FROM remote WHERE key = :key) AS held,
+    (SELECT count(*) FROM (SELECT 1 FROM log WHERE key = :key LIMIT 2)) AS rows,
+    EXISTS (SELECT 1 FROM remote WHERE size = :size) AS alike,
+    EXISTS (SELECT 1 FROM log INDEXED BY proven_content
+        WHERE state = 'verified' AND size = :size) AS proven
+"""
+
+
 @dataclass(frozen=True)
 class Known:
     """What the outbox knows of a key and of files of a size, at one moment.
 
     ``listed``: whether the bucket was listed to its end; ``held``: whether it was seen to hold
-    something at the key; ``rows``: those with the key, the latest first. ``alike``: the recorded
+    something at the key; ``shared``: whether more than one row has the key. ``alike``: the recorded
     objects of the size; ``proven``: whether a verified row has a file of it.
     """
 
     listed: bool
     held: bool
-    rows: list[Row]
+    shared: bool
     alike: list[RemoteObject]
     proven: bool
 
 
 def known(outbox: Outbox, key: str, size: int) -> Known:
     """All that is known of ``key``, and of files of ``size`` bytes, in one question."""
+    found = outbox.sql.record(_KNOWN, key=key, size=size)
     return Known(
-        listed=listed_once(outbox),
-        held=exists(outbox, key),
-        rows=queries.at_key(outbox, key),
-        alike=of_size(outbox, size),
-        proven=queries.has_proven(outbox, size),
+        listed=bool(found["listed"]),
+        held=bool(found["held"]),
+        shared=found["rows"] > 1,
+        alike=of_size(outbox, size) if found["alike"] else [],
+        proven=bool(found["proven"]),
     )
 
 

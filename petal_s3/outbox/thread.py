@@ -111,7 +111,12 @@ class OutboxThread:
         if outbox is None:
             raise self.why_closed()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: verb(outbox, *args, **kwargs))
+
+        def call() -> T:
+            with outbox.sql.there():
+                return verb(outbox, *args, **kwargs)
+
+        return await loop.run_in_executor(self._thread, call)
 
     @property
     def is_starting(self) -> bool:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from petal_s3.errors import LeaseLost
-from petal_s3.outbox import ages
+from petal_s3.outbox import ages, remote_objects
+from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import OPEN, Outbox
+from petal_s3.outbox.remote_objects import Known
 from petal_s3.outbox.rows import Receipt, Row
 
 _DUE = "(boot_id != :boot OR due_at <= :now)"
@@ -41,18 +45,51 @@ def release_claims(outbox: Outbox) -> int:
     )
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A claimed row, and what the outbox knew at that moment of its key and of files of its size.
+
+    ``planned``: the upload of the row was planned with the claim, and never before.
+    """
+
+    row: Row
+    known: Known
+    planned: bool
+
+
 def claim(outbox: Outbox, now: float, lease_s: float) -> Row | None:
     """Claim the next due row: highest priority first, then the newest log."""
     with outbox.sql.write():
-        return outbox.first(
-            f"UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
-            f" due_at = :now + :lease_s, attempts = attempts + 1 WHERE id = ({CLAIM_QUERY})"
-            " RETURNING *",
+        return next((row for row, _ in _claimed(outbox, now, lease_s, 0)), None)
+
+
+def claim_and_plan(outbox: Outbox, now: float, lease_s: float, whole: int) -> Claim | None:
+    """As :func:`claim`; a file of at most ``whole`` bytes, which travels in one request, is planned
+    as well (:func:`plan`)."""
+    with outbox.sql.write():
+        for row, planned in _claimed(outbox, now, lease_s, whole):
+            return Claim(row, remote_objects.known(outbox, row.key, row.size), planned)
+    return None
+
+
+def _claimed(outbox: Outbox, now: float, lease_s: float, whole: int) -> Iterator[tuple[Row, bool]]:
+    """The next due row, if there is one, and whether it was planned."""
+    due: dict[str, Value] = {"boot": outbox.boot_id, "now": now}
+    for found in outbox.sql.records(
+        f"SELECT id, part_size FROM log WHERE id = ({CLAIM_QUERY})", **due
+    ):
+        row = outbox.one(
+            "UPDATE log SET state = 'uploading', lease = :lease, boot_id = :boot,"
+            " due_at = :now + :lease_s, attempts = attempts + 1,"
+            " part_size = iif(part_size IS NULL AND size BETWEEN 1 AND :whole, :whole, part_size)"
+            " WHERE id = :id RETURNING *",
+            **due,
             lease=secrets.token_hex(8),
-            boot=outbox.boot_id,
-            now=now,
             lease_s=lease_s,
+            whole=whole,
+            id=found["id"],
         )
+        yield row, found["part_size"] != row.part_size
 
 
 def plan(outbox: Outbox, row: Row, part_size: int) -> Row:
@@ -142,8 +179,10 @@ def change_key(outbox: Outbox, row: Row, key: str) -> Row:
     return outbox.settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)
 
 
-def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None = None) -> Row:
-    """Record the proof that the log is in the bucket.
+def verified(
+    outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None = None, sent: int = 0
+) -> Row:
+    """Record the proof that the log is in the bucket; ``sent``: bodies that were not counted yet.
 
     Rows that are proven by the object of this one, which was sent again, get the new receipt.
     """
@@ -153,9 +192,11 @@ def verified(outbox: Outbox, row: Row, receipt: Receipt, *, same_as: int | None 
             row,
             "state = 'verified', lease = NULL, upload_id = NULL, sent_bytes = size, code = '',"
             " reason = '', failures = 0, receipt = :receipt, same_as = :same_as, key = :key,"
-            " stored_at = NULL, read_back = NULL, settled_s = :settled_s, gone = ''",
+            " stored_at = NULL, read_back = NULL, settled_s = :settled_s, gone = '',"
+            " parts_sent = parts_sent + :sent",
             receipt=told,
             settled_s=settled_s,
+            sent=sent,
             same_as=same_as,
             key=receipt.key,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -64,7 +63,6 @@ class Calls:
         self.timeout_s = settings.timeout_s
         self.patience = settings.patience
         self.now = now
-        self._bucket = settings.bucket
         self._over_http = (settings.endpoint_url or "").lower().startswith("http:")
         self._clock = server_clock
         self._tokens = tokens
@@ -173,7 +171,7 @@ class Calls:
     ) -> Answer:
         client = await self.connection.open()
         with self.errors(spoken(params)):
-            call = getattr(client, operation)(Bucket=self._bucket, **params)
+            call = self.connection.call(operation, params)
             if part is not None:
                 answer = await while_moving(call, part, self.patience, self.connection.peer)
             else:
@@ -185,7 +183,7 @@ class Calls:
             raise NotS3(FROM_CACHE)
         if root_of(answer) == "html":
             raise login_page(Told(client.meta.method_to_api_mapping[operation], status(answer)))
-        return cast("Answer", answer)
+        return answer
 
     def errors(self, options: str = "") -> ErrorTranslation:
         """Let only our errors out; ``options``: what the request carries, for the sentence."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from petal_s3.core.crc32 import crc32 as crc32_of
 from petal_s3.errors import SourceChanged
 
 _CRC32_POLYNOMIAL = 0xEDB88320
 _TOP_BIT = 1 << 31
-_BLOCK_BYTES = 1024 * 1024
+_BLOCK_BYTES = 262144
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}(?:-([0-9]{1,5}))?")
 
 
@@ -22,17 +23,18 @@ _MD5_ETAG = re.compile(r"[0-9a-f]{32}(?:-([0-9]{1,5}))?")
 class Digest:
     """What one read of a part of a file yields.
 
+    ``md5`` is empty where it is not needed: it costs several times what the rest does.
     ``sha256`` is empty unless asked for: only plain http has to sign the body.
     """
 
     size: int
     crc32: int
-    md5: bytes
+    md5: bytes = b""
     sha256: str = ""
 
     @property
     def etag(self) -> str:
-        """The ETag S3 gives to these bytes as one part or one object."""
+        """The ETag S3 gives to these bytes as one part or one object; empty where it is unknown."""
         return self.md5.hex()
 
     @property
@@ -41,29 +43,32 @@ class Digest:
         return crc32_base64(self.crc32)
 
 
-def digest(fd: int, offset: int, size: int, *, sha256: bool = False) -> Digest:
+def digest(fd: int, offset: int, size: int, *, md5: bool = True, sha256: bool = False) -> Digest:
     """Read ``size`` bytes at ``offset`` and digest them in blocks; blocking, memory flat.
 
     Raises :class:`SourceChanged` when the file ends early, ``OSError`` when it cannot be read.
     """
-    crc, md5 = 0, hashlib.md5(usedforsecurity=False)
-    sha = hashlib.sha256() if sha256 else None
+    crc, hashes = 0, {"md5": hashlib.md5(usedforsecurity=False)} if md5 else {}
+    if sha256:
+        hashes["sha256"] = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_BLOCK_BYTES, size)))
     done = 0
     while done < size:
-        block = os.pread(fd, min(_BLOCK_BYTES, size - done), offset + done)
-        if not block:
+        read = os.preadv(fd, [buffer[: size - done]], offset + done)
+        if not read:
             raise SourceChanged("The file became shorter while it was read.")
-        crc = zlib.crc32(block, crc)
-        md5.update(block)
-        if sha is not None:
-            sha.update(block)
-        done += len(block)
-    return Digest(size, crc, md5.digest(), sha.hexdigest() if sha is not None else "")
+        block = buffer[:read]
+        crc = crc32_of(block, crc)
+        for one in hashes.values():
+            one.update(block)
+        done += read
+    told = {name: one.digest() for name, one in hashes.items()}
+    return Digest(size, crc, told.get("md5", b""), told.get("sha256", b"").hex())
 
 
 def digest_of(body: bytes) -> Digest:
     """The digest of a few bytes that are in memory."""
-    return Digest(len(body), zlib.crc32(body), hashlib.md5(body, usedforsecurity=False).digest())
+    return Digest(len(body), crc32_of(body), hashlib.md5(body, usedforsecurity=False).digest())
 
 
 def crc32_base64(crc32: int) -> str:
@@ -83,6 +88,13 @@ def multipart_etag(parts: Sequence[bytes]) -> str:
     """The ETag of a multipart object: md5 over the parts' raw md5 digests, ``-``, their number."""
     whole = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
     return f"{whole}-{len(parts)}"
+
+
+def joined_etag(parts: Sequence[Digest]) -> str:
+    """The ETag of an object made of these parts; empty where the md5 of one is unknown."""
+    if not all(part.md5 for part in parts):
+        return ""
+    return multipart_etag([part.md5 for part in parts])
 
 
 def etag_parts(etag: str) -> int | None:
@@ -130,6 +142,7 @@ def _multiply(a: int, b: int) -> int:
         b = (b >> 1) ^ (_CRC32_POLYNOMIAL if b & 1 else 0)
 
 
+@functools.lru_cache(maxsize=8)  # all parts of a file but one have the same size
 def _power_of_x(n: int) -> int:
     product, square = _TOP_BIT, _TOP_BIT >> 1
     while n:

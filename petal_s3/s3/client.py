@@ -14,7 +14,8 @@ from petal_s3.s3 import optional, reading
 from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, digest_of
 from petal_s3.s3.credentials import TokenService
-from petal_s3.s3.request_body import ByteCounter, FilePart, RateLimit
+from petal_s3.s3.rate_limit import RateLimit
+from petal_s3.s3.request_body import ByteCounter, FilePart
 from petal_s3.s3.responses import ObjectInfo, Page, confirmed, gone, status, text
 from petal_s3.s3.s3_settings import S3Settings, s3_settings
 from petal_s3.s3.server import Server
@@ -68,6 +69,11 @@ class S3:
         other.server = copy.copy(self.server)
         other.server.capabilities = capabilities
         return other
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The shortest round trip to S3 on a connection that is open; none where unknown."""
+        return self.server.calls.connection.sockets.round_trip_s()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -141,7 +147,8 @@ class S3:
         }
         answer = await optional.call_with_body(self.server, "put_object", params, part, refusal)
         self.server.learn_encryption(answer)
-        return confirmed(answer, part.digest, self.capabilities, "md5_etags")
+        digest = await self.server.compared_by(answer, part)
+        return confirmed(answer, digest, self.capabilities, "md5_etags")
 
     async def put_bytes(
         self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]

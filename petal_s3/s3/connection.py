@@ -7,14 +7,16 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 # isort: split
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import aiobotocore
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver
 from aiobotocore.session import AioSession
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
@@ -24,15 +26,17 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.direct import ElsewhereError, Route, is_plain, route_of, send
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
-from petal_s3.s3.http_session import Session, dateless_session, new_socket
+from petal_s3.s3.http_session import Session, dateless_session
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock, from_cache
-from petal_s3.s3.shapes import Answer
+from petal_s3.s3.shapes import Answer, Params
 from petal_s3.s3.signing import register_signer, send_md5
 from petal_s3.s3.signing_keys import TokenProvider, keys_in_files, of_files
+from petal_s3.s3.tcp import Sockets
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -55,11 +59,14 @@ class Connection:
     ) -> None:
         self.peer: tuple[str, int] | None = None
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
+        self.sockets = Sockets()
         self._settings = settings
         self._tokens = tokens
         self._clock = server_clock
         self._stack = contextlib.AsyncExitStack()
         self._clients: dict[AddressStyle, S3Client] = {}
+        self._routes: dict[S3Client, Route] = {}
+        """Where each client sends requests about objects, as of its last one."""
         self._style = settings.address_style
         self._opening = asyncio.Lock()
         self._keys: ReadOnlyCredentials | None = None
@@ -68,6 +75,7 @@ class Connection:
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
         self._clients.clear()
+        self._routes.clear()
         await self._stack.aclose()
 
     def use_style(self, style: AddressStyle) -> None:
@@ -100,6 +108,21 @@ class Connection:
                 self._clients[style] = client
         return self._clients[style]
 
+    async def call(self, operation: str, params: Params) -> Answer:
+        """Call an operation of the bucket; raises what botocore raises.
+
+        Frequent ones go without botocore's call machinery, once it has shown where to.
+        """
+        client = await self.open()
+        named = {"Bucket": self._settings.bucket, **params}
+        route = self._routes.get(client)
+        if route is not None and is_plain(operation, params):
+            with contextlib.suppress(ElsewhereError):
+                return await send(client, route, operation, params, self._noted)
+            if "Body" in params:
+                params["Body"].seek(0)
+        return cast("Answer", await getattr(client, operation)(**named))
+
     async def _connected(self, style: AddressStyle) -> S3Client:
         try:
             return await self._connect(style)
@@ -128,7 +151,7 @@ class Connection:
                 "s3",
                 region_name=settings.region,
                 endpoint_url=settings.endpoint_url,
-                config=_client_config(settings, style, self._clock.wall),
+                config=_client_config(settings, style, self._clock.wall, self.sockets),
             )
         )
         _quieten_loggers()  # now that all of them are there
@@ -138,10 +161,24 @@ class Connection:
         events.register("response-received.s3", note_root)
         events.register("response-received.s3", note_booleans)
         events.register("response-received.s3", self._received)
+        events.register_last("before-sign.s3", functools.partial(self._signing, client))
         events.register("before-call.s3", send_md5)
         # A peer that never says "100 Continue" would hold an upload for ever.
         events.unregister("before-call.s3", add_expect_header)
         return client
+
+    def _signing(self, client: S3Client, request: AWSRequest, **told: Any) -> None:
+        """Remember how botocore does what :meth:`call` does; for its event ``before-sign``."""
+        route = route_of(
+            request, told["signature_version"], told["request_signer"], told["region_name"]
+        )
+        if route is not None and "-query" not in route.signature:
+            self._routes[client] = route
+
+    def _noted(self, response_dict: Answer, parsed_response: Answer) -> None:
+        """What is noted of each answer."""
+        note_root(response_dict, parsed_response)
+        self._received(response_dict, parsed_response)
 
     def _received(
         self,
@@ -155,7 +192,9 @@ class Connection:
             self._clock.learn(headers["date"])
 
 
-def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> AioConfig:
+def _client_config(
+    settings: S3Settings, style: AddressStyle, wall: Clock, sockets: Sockets
+) -> AioConfig:
     """One try per call, v4 signatures, checksums only from us; a user agent that is ready."""
     return AioConfig(
         user_agent=_USER_AGENT,
@@ -168,7 +207,7 @@ def _client_config(settings: S3Settings, style: AddressStyle, wall: Clock) -> Ai
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": style, "payload_signing_enabled": False},
-        connector_args={"socket_factory": new_socket, "keepalive_timeout": 30},
+        connector_args={"socket_factory": sockets.make, "keepalive_timeout": 30},
         http_session_cls=dateless_session(wall) if settings.ignore_dates else Session,
     )
 

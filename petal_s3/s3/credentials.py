@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,6 +27,8 @@ from petal_s3.s3.token_login import TokenLogin
 log = logging.getLogger("petal_s3")
 
 _MARGIN_S = 120.0
+_APART_S = 60.0  # robots that got their tokens together renew them within so long
+_AGAIN_S = 10.0
 _NO_LOGIN = TokenLogin()
 _MAX_ANSWER_BYTES = 64 * 1024
 _HTTP_OK = range(200, 300)
@@ -72,6 +76,8 @@ class TokenService:
         self._renew_at = 0.0
         self._fetched = 0
         self.tries = 0
+        self.spread: Callable[[], float] = random.random
+        """Jitter: how much earlier than need be tokens are renewed, 0..1."""
         self._refusal: S3CredentialsError | None = None
 
     @property
@@ -120,7 +126,8 @@ class TokenService:
                 self._refusal = error
                 raise
             log.warning("credentials renewal deferred reason=%s", error.message)
-            self._renew_at = min(held.expires_at, self._clock() + 10.0)
+            again_s = _AGAIN_S * (1.0 + self.spread())
+            self._renew_at = min(held.expires_at, self._clock() + again_s)
             return held
         finally:
             self.tries += 1
@@ -129,7 +136,8 @@ class TokenService:
         answer, life_s = await self._fetch()
         self._fetched += 1
         now = self._clock()
-        self._renew_at = now + life_s - min(_MARGIN_S, life_s / 4)
+        early_s = self.spread() * min(_APART_S, life_s / 8)
+        self._renew_at = now + life_s - min(_MARGIN_S, life_s / 4) - early_s
         self._current = Credentials(
             answer.access_key_id.get_secret_value(),
             answer.secret_access_key.get_secret_value(),

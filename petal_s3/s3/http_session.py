@@ -8,6 +8,7 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 import contextlib
 import socket
 import ssl
+import sys
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,8 @@ from botocore.exceptions import HTTPClientError
 from petal_s3.core.clock import Clock
 from petal_s3.s3.tls_dates import dateless
 
-_SEND_BUFFER_BYTES = 128 * 1024
+_UNSENT_BYTES = 256 * 1024
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # in Python from 3.12 on; linux/tcp.h
 _NOT_MODIFIED = 304
 _LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
 
@@ -102,8 +104,10 @@ def new_socket(info: Any) -> socket.socket:
     made = socket.socket(*info[:3])
     made.setblocking(False)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # A small buffer keeps "handed to the kernel" close to "sent": honest progress, honest stalls.
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    # No SO_SNDBUF: it would cap the window, and with it the rate of a long link. The kernel takes
+    # what the link can carry, and little more, so that what is read is nearly sent.
+    if sys.platform == "linux":
+        made.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
     for name, value in (
         ("TCP_KEEPIDLE", 20),
         ("TCP_KEEPINTVL", 10),

@@ -99,7 +99,8 @@ async def upload_part(
         "ChecksumCRC32": part.digest.crc32_base64,
     }
     answer = await optional.call_with_body(s3.server, "upload_part", params, part, refusal)
-    etag = confirmed(answer, part.digest, s3.capabilities, "part_etags")
+    digest = await s3.server.compared_by(answer, part)
+    etag = confirmed(answer, digest, s3.capabilities, "part_etags")
     return HeldPart(number, part.size, etag, part.digest.crc32_base64)
 
 

@@ -1,4 +1,4 @@
-"""Request bodies read from files: a part of a file, its speed limit, and how far it has come."""
+"""Request bodies read from files: a part of a file, and how far it has come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import io
 import os
 import struct
 import termios
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -17,36 +16,20 @@ from aiohttp import payload
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
+from petal_s3.core.threads import run_in
 from petal_s3.errors import SourceChanged
+from petal_s3.s3 import checksums
 from petal_s3.s3.checksums import Digest
+from petal_s3.s3.rate_limit import RateLimit
+from petal_s3.s3.tcp import acknowledged, unsent
+
+_BLOCK_BYTES = 512 * 1024
+_TURN_S = 0.004
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from aiohttp.abc import AbstractStreamWriter
-
-
-class RateLimit:
-    """Share a number of bytes per second among threads; 0 is no limit."""
-
-    def __init__(self, bytes_per_s: float) -> None:
-        self.bytes_per_s = bytes_per_s
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    @property
-    def max_read(self) -> int | None:
-        """Bytes to ask for at once: more would be a long wait, which looks like a stall."""
-        return max(1, int(self.bytes_per_s / 4)) if self.bytes_per_s else None
-
-    def wait(self, size: int) -> None:
-        """Block this thread until ``size`` more bytes may leave."""
-        if not self.bytes_per_s:
-            return
-        with self._lock:
-            now = time.monotonic()
-            start = max(self._free_at, now)
-            self._free_at = start + size / self.bytes_per_s
-        time.sleep(max(0.0, start - now))
 
 
 class ByteCounter:
@@ -57,14 +40,17 @@ class ByteCounter:
         """Handed to the network."""
         self.acknowledged = 0
         """Of these, acknowledged by the peer of the connection."""
+        self.moved_at = float("-inf")
+        """When that became more."""
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more that were handed to the network."""
         self.total += size
 
-    def acknowledge(self, size: int) -> None:
-        """Count ``size`` bytes more that the peer has acknowledged."""
+    def acknowledge(self, size: int, at: float) -> None:
+        """Count ``size`` bytes more that the peer has acknowledged ``at`` this time."""
         self.acknowledged += size
+        self.moved_at = at
 
 
 class FilePart(io.RawIOBase):
@@ -97,8 +83,17 @@ class FilePart(io.RawIOBase):
         self.now = now
         self._fd = fd
         self._offset = offset
-        self._limit = limit
+        self.limit = limit or RateLimit(0)
         self._counter = counter
+        self._acked_before: int | None = None
+        """What the connection will have had acknowledged when this body's turn comes."""
+
+    def with_md5(self) -> Digest:
+        """Its digest with the md5; blocking. Raises :class:`SourceChanged` for other bytes."""
+        whole = checksums.digest(self._fd, self._offset, self.size)
+        if whole.crc32 != self.digest.crc32:
+            raise SourceChanged("The file changed while it was sent.")
+        return whole
 
     def readable(self) -> bool:
         """Always."""
@@ -123,12 +118,45 @@ class FilePart(io.RawIOBase):
         view = memoryview(buffer)[: max(0, self.size - self.position)]
         if not view:
             return 0
-        if self._limit is not None:
-            view = view[: self._limit.max_read]
-            self._limit.wait(len(view))
         read = os.preadv(self._fd, [view], self._offset + self.position)
         if read == 0:
             raise SourceChanged("The file became shorter while it was sent.")
+        return self._moved(read)
+
+    def read_at_hand(self, buffer: WriteableBuffer) -> int:
+        """Read on what lies in memory; 0 where a disk would have to be waited for."""
+        view = memoryview(buffer)[: max(0, self.size - self.position)]
+        return self._moved(self._peek(view, self.position))
+
+    def hand_over(self, connection: int) -> int:
+        """Have the kernel send on what lies in memory, uncopied; 0 where it takes nothing now.
+
+        ``connection``: the descriptor of a socket without TLS, on which nothing else waits.
+        """
+        size = min(_BLOCK_BYTES, self.size - self.position)
+        byte = memoryview(bytearray(1))
+        at_hand = self._peek(byte, self.position) and self._peek(byte, self.position + size - 1)
+        if not at_hand:
+            return 0
+        try:
+            return self._moved(
+                os.sendfile(connection, self._fd, self._offset + self.position, size)
+            )
+        except OSError:
+            return 0  # it is full; or broken, as the next write will be told
+
+    def _peek(self, view: memoryview, position: int) -> int:
+        """Read what lies in memory; 0 where it does not, or cannot be read (a thread hears why)."""
+        if _NO_WAIT is None:
+            return 0
+        try:
+            return os.preadv(self._fd, [view], self._offset + position, _NO_WAIT)
+        except OSError:
+            return 0
+
+    def _moved(self, read: int) -> int:
+        if not read:
+            return 0
         self.position += read
         self.moved_at = self.now()
         if self.position > self.farthest:
@@ -137,17 +165,32 @@ class FilePart(io.RawIOBase):
             self.farthest = self.position
         return read
 
+    def waiting(self) -> int:
+        """Bytes that this machine has not sent yet, of all that were handed to the connection."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return 0
+        kernel = unsent(transport.get_extra_info("socket"))
+        return int(transport.get_write_buffer_size()) + kernel
+
     def unacknowledged(self) -> int | None:
         """Bytes handed to the connection that its peer has not acknowledged; none when unknown."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return None
-        connection = transport.get_extra_info("socket")
-        try:
-            told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-        except (AttributeError, OSError):
-            return None
-        return int(transport.get_write_buffer_size()) + int(struct.unpack("i", told)[0])
+        acked = acknowledged(transport.get_extra_info("socket"))
+        if acked is not None and self._acked_before is not None:
+            return max(0, self.written() - (acked - self._acked_before))
+        return _underway(transport)
+
+    def leaves_by(self, transport: asyncio.WriteTransport | None) -> None:
+        """It is sent over this connection from now on."""
+        self.transport, self._acked_before = transport, None
+        if transport is not None:
+            acked = acknowledged(transport.get_extra_info("socket"))
+            underway = _underway(transport)
+            if acked is not None and underway is not None:
+                self._acked_before = acked + underway
 
     def look(self, *, answered: bool = False) -> int:
         """How many bytes the peer has acknowledged now; all of them once it has ``answered``.
@@ -159,22 +202,89 @@ class FilePart(io.RawIOBase):
         reached = self.size if answered else 0 if left is None else self.written() - left
         if reached > self.acknowledged:
             if self._counter is not None:
-                self._counter.acknowledge(reached - self.acknowledged)
+                self._counter.acknowledge(reached - self.acknowledged, self.now())
             self.acknowledged = reached
         return self.acknowledged
+
+
+def _underway(transport: asyncio.WriteTransport) -> int | None:
+    """Bytes in the buffers of a connection, and those sent that its peer has not acknowledged.
+
+    None where the kernel does not tell. Over TLS the buffer below it is not seen.
+    """
+    try:
+        socket = transport.get_extra_info("socket").fileno()
+        told = fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError):
+        return None
+    return int(transport.get_write_buffer_size()) + int(struct.unpack("i", told)[0])
 
 
 class _Payload(payload.IOBasePayload):
     """A file part as aiohttp sends it; tells the part which connection it leaves by."""
 
     async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
+        self,
+        writer: AbstractStreamWriter,
+        content_length: int | None,  # noqa: ARG002 - that of the part
     ) -> None:
-        part = cast("FilePart", self._value)
-        part.transport = writer.transport
+        part = cast("FilePart", getattr(self._value, "__wrapped__", self._value))
+        part.leaves_by(writer.transport)
         before = writer.output_size
         part.written = lambda: min(part.position, writer.output_size - before)
-        await super().write_with_length(writer, content_length)
+        await _send(part, writer)
+
+    async def close(self) -> None:
+        """The file is another's to close."""
+
+
+async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
+    """Write a part block by block; a thread is asked only for what has to be waited for.
+
+    A block is taken whole by the connection before the next is read, so that one buffer does.
+    Others have their turn where something is waited for, and every few milliseconds.
+    """
+    limit, way = part.limit, part.transport
+    size = min(_BLOCK_BYTES, part.size, limit.max_read or _BLOCK_BYTES)
+    buffer = memoryview(bytearray(size))
+    if way is not None:
+        way.set_write_buffer_limits(high=1, low=0)  # with 0 for both, TLS waits for ever
+    since = time.monotonic()
+    while part.position < part.size:
+        await limit.pause(min(size, part.size - part.position), part.waiting)
+        # The first block takes the headers along.
+        first = not part.position or way is None or way.is_closing()
+        if first or limit.max_read or not _hand_over(part, writer):
+            block = buffer[: part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)]
+            if first or way is None:
+                await writer.write(block)
+            else:
+                way.write(block)
+                writer.output_size += len(block)
+        if way is not None and way.get_write_buffer_size():
+            await writer.drain()
+            if way.get_write_buffer_size():
+                buffer = memoryview(bytearray(size))  # the connection may still look at this one
+        elif time.monotonic() - since > _TURN_S:
+            await asyncio.sleep(0)
+        else:
+            continue
+        since = time.monotonic()
+
+
+def _hand_over(part: FilePart, writer: AbstractStreamWriter) -> int:
+    """What the kernel has sent by itself; 0 for what has to go through the connection's buffer.
+
+    Where its socket is full, a block goes that way: it is waited for there, and answers are heard.
+    """
+    way = part.transport
+    if way is None or way.is_closing() or way.get_write_buffer_size():
+        return 0
+    if way.get_extra_info("ssl_object") is not None:
+        return 0
+    sent = part.hand_over(way.get_extra_info("socket").fileno())
+    writer.output_size += sent
+    return sent
 
 
 payload.register_payload(_Payload, FilePart, order=payload.Order.try_first)

@@ -103,12 +103,15 @@ def confirmed(answer: Answer, digest: Digest, capabilities: Capabilities, etags:
 
     Its ETag or checksum must be ours, where either is known to tell of the bytes. An ETag of the
     server's own making says nothing: then the whole object is proven in the end. ``etags``: those
-    of parts, or of whole objects.
+    of parts, or of whole objects. A digest without an md5 is of bytes whose CRC32 this server
+    checks: it must be :func:`echoed`.
     """
     etag = text(answer, "ETag").strip('"')
     told_crc32 = answer.get("ChecksumCRC32")
     if told_crc32 and told_crc32 != digest.crc32_base64:
         raise _other_bytes(f"CRC32 {told_crc32}", digest.crc32_base64)
+    if told_crc32 and not digest.md5:
+        return etag
     encrypted = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
     if etag == digest.etag or (encrypted and told_crc32):
         return etag
@@ -117,6 +120,11 @@ def confirmed(answer: Answer, digest: Digest, capabilities: Capabilities, etags:
     if etag_parts(etag) is None and not capabilities.offers(etags):
         return etag
     raise _other_bytes(f"ETag {etag}", digest.etag)
+
+
+def echoed(answer: Answer) -> bool:
+    """Whether S3 repeats the checksum of the body that it has taken."""
+    return bool(answer.get("ChecksumCRC32"))
 
 
 def _other_bytes(told: str, sent: str) -> Mismatch:

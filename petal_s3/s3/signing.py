@@ -7,9 +7,17 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 # isort: split
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
-from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP, S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import (
+    AUTH_TYPE_MAPS,
+    SIGNED_HEADERS_BLACKLIST,
+    SIGV4_TIMESTAMP,
+    S3SigV4Auth,
+    S3SigV4QueryAuth,
+)
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
@@ -19,6 +27,8 @@ from petal_s3.s3.server_time import ServerClock
 from petal_s3.s3.shapes import Params
 
 if TYPE_CHECKING:
+    from http.client import HTTPMessage as HTTPHeaders
+
     from botocore.model import OperationModel
 
 
@@ -43,6 +53,16 @@ def register_signer(server_clock: ServerClock, name: str) -> str:
             signed: str = super().payload(request)
             return signed
 
+        def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+            headers: object = request.headers
+            if not isinstance(headers, dict):  # botocore's own request
+                return super().headers_to_sign(request)
+            bare = cast(
+                "AWSRequest", PlainRequest(str(request.method), str(request.url), {}, None, {})
+            )
+            host = super().headers_to_sign(bare).items()
+            return cast("HTTPHeaders", _Signed({**dict(host), **signed_of(headers)}))
+
     class QueryAuth(S3SigV4QueryAuth):
         def _modify_request_before_signing(self, request: AWSRequest) -> None:
             check_keys(self.credentials)
@@ -52,6 +72,36 @@ def register_signer(server_clock: ServerClock, name: str) -> str:
     AUTH_TYPE_MAPS[name] = Auth
     AUTH_TYPE_MAPS[f"{name}-query"] = QueryAuth
     return name
+
+
+@dataclass
+class PlainRequest:
+    """A request as botocore's signer and HTTP session look at it.
+
+    Its headers are a plain mapping: botocore's own costs more than all else that is done with it.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: FilePart | None
+    context: dict[str, object]
+    params: Mapping[str, str] = field(default_factory=dict)
+    stream_output: bool = False
+
+
+class _Signed(dict[str, str]):
+    """Headers to be signed, each of which is there once."""
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of a header."""
+        return [self[name]]
+
+
+def signed_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of the headers of a request those that botocore signs, by their names in lower case."""
+    named = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in named.items() if name not in SIGNED_HEADERS_BLACKLIST}
 
 
 def check_keys(keys: Credentials | ReadOnlyCredentials) -> None:

@@ -32,8 +32,9 @@ from petal_s3.service.gate import FlightGate, UploadGate
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
 from petal_s3.upload.learning import Learner
+from petal_s3.upload.link_figures import LinkMeter
 from petal_s3.upload.pause import Timing
-from petal_s3.upload.plan import UploadPlan
+from petal_s3.upload.plan import MOST_AT_ONCE, UploadPlan
 from petal_s3.upload.worker import Drainer, DrainHooks
 
 P = ParamSpec("P")
@@ -156,7 +157,7 @@ def _s3(settings: Settings, tokens: TokenService | None, seams: Seams) -> S3:
     return S3.from_settings(
         settings,
         tokens,
-        connections=settings.concurrency + 6,
+        connections=(MOST_AT_ONCE if settings.concurrency == "auto" else settings.concurrency) + 6,
         server_clock=ServerClock(steady=seams.now, wall=seams.wall),
         now=seams.now,
     )
@@ -185,6 +186,7 @@ def _uploader(base: Base, learner: Learner) -> Uploader:
             base.ownership.machine_ids[0],
             base.settings.part_size,
             base.settings.concurrency,
+            LinkMeter(base.outbox, base.s3.sent, base.now),
             base.now,
             minimal=base.settings.metadata == "minimal",
             directories=base.settings.directories,

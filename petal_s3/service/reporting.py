@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
@@ -26,6 +26,7 @@ _NONE = {
     "token_service_nonsense",
 }
 _SHOWN_SETTLING = 20
+_MOVING = {"moving", "rate_bytes_s", "clock_offset_s", "heard_unix"}
 
 
 def _host_id(configured: str | None, ids: Sequence[str]) -> str:
@@ -59,12 +60,16 @@ class Reporter:
 
     def report(self) -> Report:
         """How the drain of this process is now."""
+        return Report.model_validate(self._found())
+
+    def _found(self) -> dict[str, object]:
+        """The fields of :meth:`report`."""
         parts, base = self._parts, self._base
         now, link_state, block = base.now(), base.s3.server.link_state, parts.drainer.block
         reason, held = parts.gate.reason(), set(parts.watcher.held)
         settling = [path for path in parts.watcher.settling.paths if path not in held]
         blocked = block is not None and reason is not None and reason.code == block.code
-        found = {
+        return {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
             "host_machine_id": _host_id(base.settings.machine_id, base.ownership.machine_ids),
@@ -94,7 +99,6 @@ class Reporter:
                 *parts.watcher.advice,
             ],
         }
-        return Report.model_validate(found)
 
     def rate_bytes_s(self) -> float:
         """What the peer acknowledges now, in bytes per second."""
@@ -110,9 +114,9 @@ class Reporter:
         :meth:`publish_changes` brings those, every few seconds. Raises
         :class:`LocalStorageError`.
         """
-        report = self.report()
-        if _differs(report, _moved_as(report, self._said)):
-            await self._write(report)
+        found = self._found()  # asked for each log, twice: it is no report yet
+        if _news(found) != _news(self._said.__dict__):
+            await self._write(Report.model_validate(found))
 
     async def publish_changes(self) -> None:
         """Write the report where it differs from the last; a disk that fails is tried again."""
@@ -153,12 +157,10 @@ class Reporter:
         return "ok" if self._base.s3.server.answered else self._before.credentials
 
 
-def _moved_as(report: Report, published: Report) -> Report:
-    """What was published, with the figures that each request moves as they are now."""
-    moves: dict[str, object] = {"moving": report.moving, "rate_bytes_s": report.rate_bytes_s}
-    if published.heard_at is not None and report.heard_at is not None:
-        moves["heard_at"] = report.heard_at
-    return published.model_copy(update=moves)
+def _news(found: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a report without what each request moves: of an answer only that one came."""
+    lasting = {name: told for name, told in found.items() if name not in _MOVING}
+    return lasting | {"heard_at": found["heard_at"] is not None}
 
 
 def _differs(report: Report, published: Report) -> bool:

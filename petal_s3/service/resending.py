@@ -58,7 +58,7 @@ async def resend(service: Service, row_id: int) -> Row:
     source = await _source(service, row)
     try:
         expected = service.files.bytes_of(source.fd, source.size)
-        known = (row.part_size, service.settings.part_size)
+        known = (row.part_size, service.settings.set_part_size)
         await _check_file(service, row, source, expected, known)
         if there is not None:
             await _refuse_same(service, row, there, expected)

@@ -18,7 +18,9 @@ from petal_s3.errors import (
 from petal_s3.outbox import remote_objects, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.outbox.transitions import Claim
 from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.checksums import Digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.responses import ObjectInfo
@@ -28,7 +30,7 @@ from petal_s3.upload.conflicts import Conflicts
 from petal_s3.upload.duplicates import Duplicate, DuplicateFinder
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.multipart_upload import MultipartUpload
-from petal_s3.upload.opening import SourceOpener
+from petal_s3.upload.opening import Opened, SourceOpener
 from petal_s3.upload.parts import UNLISTED, PartSender
 from petal_s3.upload.plan import UploadPlan
 from petal_s3.upload.progress import Traffic, Transfer, UploadProgress
@@ -61,12 +63,12 @@ class Uploader:
         self._outbox = outbox
         self._plan = plan
         self._learner = learner
-        self._was_cut = self._bucket_failed = False
+        self._bucket_failed = False
         self._opener = SourceOpener(outbox, files, plan.directories)
         self._receipts = receipts = Receipts(s3, outbox, files)
         conflicts = Conflicts(s3, outbox, receipts, learner)
-        bodies = Bodies(s3, outbox, files, self.traffic, plan.now)
-        self.parts = PartSender(s3, learner, bodies, plan.concurrency)
+        self._bodies = bodies = Bodies(s3, outbox, files, self.traffic, plan.link, plan.now)
+        self.parts = PartSender(s3, learner, bodies, plan)
         self._reuse = Reuse(s3, outbox, receipts, conflicts, minimal=plan.minimal)
         self._small = SmallUpload(s3, outbox, receipts, learner, plan, bodies, conflicts)
         self._multipart = MultipartUpload(
@@ -87,41 +89,63 @@ class Uploader:
         """Abort the multipart upload of a row that gives it up; raises what the link raises."""
         await abandon(self._s3, self._outbox, row)
 
-    async def attempt(self, row: Row) -> Row:
+    @property
+    def whole_bytes(self) -> int:
+        """The largest file that travels in one request, whatever the link is like."""
+        return self._plan.whole_bytes
+
+    async def attempt(self, claim: Claim) -> Row:
         """Make one attempt at a claimed row; return it verified, or raise why not yet."""
+        row = claim.row
         try:
-            row, source = await self._opener.open(row)
+            opened = await self._open(row)
         except SourceGone:
             done = await self._reuse.without_file(row)
             if done is None:
                 raise
             return done
+        row, source = opened.row, opened.source
         progress = UploadProgress(row.id, row.size, row.sent_bytes)
         self.live[row.id] = progress
         try:
             await self._learner.ready()
+            await self._plan.link.load()
             if self._bucket_failed:
                 await self._s3.page(row.key, limit=1)  # no body travels to learn it once more
-            done = await self._bring(row, Transfer(source, progress, self._was_cut))
+            done = await self._bring(claim, row, Transfer(source, progress, opened.whole))
+            self._plan.link.passed()
         except Offline:
-            self._was_cut = True
+            self._plan.link.broke()
             raise
         except S3BucketError as error:
             self._bucket_failed = error.code == "bucket"
             raise
         except OSError as error:
-            raise SourceAway(
-                f"The file {row.name} cannot be read now ({error.strerror})."
-            ) from error
+            raise _unreadable(row, error) from error
         finally:
             del self.live[row.id]
             source.close()
             with contextlib.suppress(S3IntegrationError):  # what is not kept is learnt again
                 await self._learner.keep()
-        self._was_cut = self._bucket_failed = False
+                await self._plan.link.keep()
+        self._bucket_failed = False
         return done
 
-    async def _bring(self, row: Row, transfer: Transfer) -> Row:
+    async def _open(self, row: Row) -> Opened:
+        """Open the file; one that is to travel in one request is read in the same turn."""
+        fresh = row.upload_id is None and row.stored_at is None
+
+        def look(source: SourceFile) -> Digest | None:
+            if not fresh or source.size > self.whole_bytes:
+                return None
+            return self._bodies.read(source, 0, source.size)
+
+        try:
+            return await self._opener.open(row, look)
+        except OSError as error:
+            raise _unreadable(row, error) from error
+
+    async def _bring(self, claim: Claim, row: Row, transfer: Transfer) -> Row:
         row = await self._go_on(row, transfer)
         if row.state == "verified":
             return row
@@ -129,9 +153,10 @@ class Uploader:
         # it goes before the row becomes another key, another part size, or a duplicate of another.
         await abandon_patiently(self._s3, self._outbox, row)
         source = transfer.source
-        small = self._plan.is_small(source.size)
+        small = source.size <= self._plan.part_size_of(source.size, self._s3.round_trip_s)
         condition: Feature = "put_condition" if small else "complete_condition"
-        found = await self.duplicates.find(row, source, condition)
+        expected = self._receipts.bytes_of(source, transfer.whole)
+        found = await self.duplicates.find(row, source, condition, claim, expected)
         if isinstance(found, Duplicate):
             return await self._reuse.adopt(row, source, found)
         if found.key != row.key:
@@ -192,3 +217,7 @@ class Uploader:
         stored_at = row.stored_at if awaited else None
         if stored_at is not None and 0 <= self._receipts.server_time() - stored_at < BLIND_S:
             raise not_yet_there(row.key)
+
+
+def _unreadable(row: Row, error: OSError) -> SourceAway:
+    return SourceAway(f"The file {row.name} cannot be read now ({error.strerror}).")

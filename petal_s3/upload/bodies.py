@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
+from petal_s3.objects.proof import needs_md5
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import Digest, digest
 from petal_s3.s3.client import S3
 from petal_s3.s3.request_body import FilePart
+from petal_s3.upload.link_figures import LinkMeter
 from petal_s3.upload.progress import LEASE_S, Traffic, Transfer
 from petal_s3.upload.source_file import SourceFile
 
@@ -27,12 +29,26 @@ class Bodies:
     outbox: OutboxThread
     files: Executor
     traffic: Traffic
+    link: LinkMeter
     now: Clock
 
-    async def digest(self, source: SourceFile, offset: int, size: int) -> Digest:
-        """The digests of ``size`` bytes that a request with this body needs."""
-        return await run_in(
-            self.files, digest, source.fd, offset, size, sha256=self.s3.server.signs_bodies
+    async def digest(
+        self, source: SourceFile, offset: int, size: int, *, joined: bool = False
+    ) -> Digest:
+        """The digests of ``size`` bytes that a request with this body needs.
+
+        ``joined``: it is a part of an object.
+        """
+        return await run_in(self.files, self.read, source, offset, size, joined=joined)
+
+    def read(self, source: SourceFile, offset: int, size: int, *, joined: bool = False) -> Digest:
+        """As :meth:`digest`; blocking."""
+        return digest(
+            source.fd,
+            offset,
+            size,
+            md5=needs_md5(self.s3.capabilities, joined=joined),
+            sha256=self.s3.server.signs_bodies,
         )
 
     @contextlib.contextmanager
@@ -41,7 +57,8 @@ class Bodies:
         body = self.s3.file_part(transfer.source.fd, offset, whole)
         transfer.progress.bodies.add(body)
         try:
-            yield body
+            with self.link.carries():
+                yield body
         finally:
             transfer.progress.bodies.discard(body)
 
@@ -49,15 +66,15 @@ class Bodies:
         self, row: Row, transfer: Transfer, size: int, *, resent: bool = False
     ) -> None:
         """Record that S3 has confirmed ``size`` bytes more, and extend the lease."""
-        self._count(transfer, size, resent=resent)
+        self.count(transfer, size, resent=resent)
         await self.record(row, transfer, sent=1, resent=int(resent))
 
-    async def stored(self, row: Row, transfer: Transfer, at: int) -> Row:
+    async def stored(self, row: Row, at: int) -> Row:
         """Record that S3 has stored the whole file, at ``at`` by its clock, and confirmed it."""
-        self._count(transfer, transfer.source.size, resent=False)
         return await self.outbox(transitions.stored_whole, row, at, self.now() + LEASE_S)
 
-    def _count(self, transfer: Transfer, size: int, *, resent: bool) -> None:
+    def count(self, transfer: Transfer, size: int, *, resent: bool = False) -> None:
+        """Count ``size`` bytes more that S3 has confirmed, for those who look."""
         transfer.progress.confirmed += size
         transfer.progress.sent = True
         self.traffic.parts_sent += 1

@@ -18,12 +18,14 @@ from petal_s3.errors import (
 from petal_s3.objects.file_bytes import FileBytes
 from petal_s3.objects.key_names import key_with_crc
 from petal_s3.objects.ownership import KeyOwnership
-from petal_s3.objects.proof import judge, may_be_proven_by
-from petal_s3.outbox import queries
+from petal_s3.objects.proof import judge, likely_part_size, remembered
+from petal_s3.outbox import queries, remote_objects
 from petal_s3.outbox.remote_objects import Known
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.outbox.transitions import Claim
 from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.checksums import etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo, withheld
 from petal_s3.upload.inventory import Inventory, cut_by
@@ -73,15 +75,22 @@ class DuplicateFinder:
         self._s3 = s3
         self._outbox = outbox
 
-    async def find(self, row: Row, source: SourceFile, condition: Feature) -> Duplicate | FreeKey:
+    async def find(
+        self,
+        row: Row,
+        source: SourceFile,
+        condition: Feature,
+        claim: Claim,
+        expected: FileBytes,
+    ) -> Duplicate | FreeKey:
         """Return the object that already holds the bytes, or a key that is free for them.
 
-        ``condition``: what keeps the request that will store them from overwriting.
+        ``condition``: what keeps the request that will store them from overwriting. ``claim``:
+        that of ``row``; ``expected``: the bytes of ``source``.
         """
-        known = await self.inventory.known(row.key, row.size)
-        expected = self._receipts.bytes_of(source)
+        known = await self.inventory.complete(claim.known, row.key, row.size)
         key = row.key
-        held = await self._standing(row, condition, known)
+        held = await self._standing(row, condition, known, unsent=claim.planned)
         if held is not None:
             settled = await self._compared(row, source, held, expected, known)
             if settled is not None:
@@ -100,19 +109,21 @@ class DuplicateFinder:
 
     async def elsewhere(self, row: Row, source: SourceFile) -> Duplicate | None:
         """The object that holds the bytes under another key than the row's; none where none is."""
-        known = await self.inventory.known(row.key, row.size)
+        known = await self._outbox(remote_objects.known, row.key, row.size)
+        known = await self.inventory.complete(known, row.key, row.size)
         return await self._elsewhere(row, self._receipts.bytes_of(source), known)
 
-    async def _standing(self, row: Row, condition: Feature, known: Known) -> ObjectInfo | None:
+    async def _standing(
+        self, row: Row, condition: Feature, known: Known, *, unsent: bool
+    ) -> ObjectInfo | None:
         """What stands at the row's key, or is on its way there.
 
         S3 is not asked where it would refuse to overwrite, nothing was sent there yet, and
         neither the inventory nor this outbox knows of an object there.
         """
-        unsent = row.part_size is None and row.read_back is None
+        unsent = (unsent or row.part_size is None) and row.read_back is None
         unasked = unsent and self._s3.capabilities.offers(condition)
-        ours = all(other.id == row.id for other in known.rows)
-        if unasked and known.listed and ours and not known.held:
+        if unasked and known.listed and not known.shared and not known.held:
             return None
         held = await self._s3.head(row.key)
         if held is None and _begun(row, await self._outbox(queries.at_key, row.key)):
@@ -152,13 +163,16 @@ class DuplicateFinder:
 
         S3 is asked only for what size, CRC32 and ETag, as far as known here, do not rule out.
         """
-        proven = await self._proven_alike(row, expected) if known.proven else []
-        for other in proven:
+        proven = await self._proven_alike(row, expected, known) if known.proven else []
+        for other, part_size in proven:
             info = await still_there(self._s3, other.key)
-            found = None if info is None else await self._same(info, expected, other.id)
+            if not part_size and info is not None and etag_parts(info.etag):
+                await self.inventory.heard(other.key, info)  # asked once by which size it came
+            same = None if info is None else cut_by(info, part_size)
+            found = None if same is None else await self._same(same, expected, other.id)
             if found is not None:
                 return found
-        asked = {other.key for other in proven}
+        asked = {other.key for other, _ in proven}
         for key, part_size in await self.inventory.candidates(known.alike, row.size, expected):
             if key in asked:
                 continue
@@ -177,16 +191,26 @@ class DuplicateFinder:
             return None
         return Duplicate(await self._receipts.made(info, expected, judgement.proof), row_id)
 
-    async def _proven_alike(self, row: Row, expected: FileBytes) -> list[Row]:
+    async def _proven_alike(
+        self, row: Row, expected: FileBytes, known: Known
+    ) -> list[tuple[Row, int]]:
+        """Proven rows whose object may hold the bytes, each with the part size that says so.
+
+        All that S3 would say of their objects is remembered, but a part size that is not ours.
+        """
         checksum = f"crc32:{await expected.crc32()}"
-        found = await self._outbox(queries.proven_like, row.size, checksum)
-        return [
-            other
-            for other in found
-            if other.id != row.id
-            and other.receipt is not None
-            and await may_be_proven_by(other.receipt, expected, self._s3.capabilities)
-        ]
+        heard = {held.key: held for held in known.alike}
+        found = []
+        for other in await self._outbox(queries.proven_like, row.size, checksum):
+            if other.id == row.id or other.receipt is None:
+                continue
+            held = remembered(other.receipt, other.part_size)
+            if held.part_size is None and other.key in heard:
+                held = replace(held, part_size=heard[other.key].part_size)
+            part_size = await likely_part_size(held, row.size, expected, self._s3.capabilities)
+            if part_size is not None:
+                found.append((other, part_size))
+        return found
 
 
 def _begun(row: Row, rows: list[Row]) -> bool:

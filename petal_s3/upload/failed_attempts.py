@@ -25,7 +25,8 @@ from petal_s3.outbox import identities, queries, transitions
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload.attempt import Uploader
-from petal_s3.upload.pause import CAP_REFUSED_S, Pause, Timing, backoff_s
+from petal_s3.upload.backoff import CAP_REFUSED_S, backoff_s
+from petal_s3.upload.pause import Pause, Timing
 from petal_s3.upload.source_file import missing
 
 log = logging.getLogger("petal_s3")

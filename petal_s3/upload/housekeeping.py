@@ -13,7 +13,8 @@ from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
-from petal_s3.upload.pause import CAP_S, Pause, Timing, backoff_s
+from petal_s3.upload.backoff import CAP_S, backoff_s
+from petal_s3.upload.pause import Pause, Timing
 
 log = logging.getLogger("petal_s3")
 

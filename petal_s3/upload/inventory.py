@@ -45,12 +45,12 @@ class Inventory:
         self._now = now
         self._pages: Counter[str] = Counter()
 
-    async def known(self, key: str, size: int) -> Known:
+    async def complete(self, known: Known, key: str, size: int) -> Known:
         """What is known of ``key``, and of files of ``size`` bytes; what there is is listed first.
 
-        It is listed once; where that was cut it goes on, also in another process.
+        It is listed once; where that was cut it goes on, also in another process. ``known``: the
+        same as it was known before.
         """
-        known = await self._outbox(remote_objects.known, key, size)
         if known.listed or self._now() < self.list_at:
             return known
         await self._take()

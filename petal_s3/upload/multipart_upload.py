@@ -14,7 +14,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.checksums import multipart_etag, whole_crc32
+from petal_s3.s3.checksums import joined_etag, whole_crc32
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import HeldPart
 from petal_s3.upload.abort import abandon, abandon_patiently
@@ -22,7 +22,7 @@ from petal_s3.upload.conflicts import Conflicts
 from petal_s3.upload.fallback import send_with_fallback
 from petal_s3.upload.learning import Learner
 from petal_s3.upload.parts import UNLISTED, PartSender, SentPart
-from petal_s3.upload.plan import UploadPlan, part_size_for
+from petal_s3.upload.plan import UploadPlan
 from petal_s3.upload.progress import Transfer
 from petal_s3.upload.receipt import Receipts
 
@@ -43,7 +43,7 @@ class MultipartUpload:
 
     async def begin(self, row: Row) -> Row:
         """Open a multipart upload; its id is on disk before the first part leaves."""
-        part_size = part_size_for(row.size, self.plan.part_size)
+        part_size = self.plan.part_size_of(row.size, self.s3.round_trip_s)
         row = await self.outbox(transitions.plan, row, part_size)
         about = self.plan.metadata(row, self.receipts.server_time())
 
@@ -136,7 +136,7 @@ class MultipartUpload:
         return self.receipts.bytes_of(
             transfer.source,
             crc32=whole_crc32(digests),
-            etags={row.part_size: multipart_etag([one.md5 for one in digests])},
+            etags={row.part_size: joined_etag(digests)},
         )
 
     async def _join(self, row: Row, parts: list[SentPart], *, replace: bool) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from petal_s3.core.kinds import FLIGHT_KINDS
@@ -17,9 +18,23 @@ from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox import identities
 from petal_s3.outbox.rows import REFUSED, Row
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.checksums import Digest
 from petal_s3.upload.source_file import SourceFile, renamed, replaced
 
 log = logging.getLogger("petal_s3")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A row, its open file, and what was read of it at once."""
+
+    row: Row
+    source: SourceFile
+    whole: Digest | None = None
+
+
+Look = Callable[[SourceFile], Digest | None]
+"""Reads of a file that was opened just now; blocking."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,8 @@ class SourceOpener:
     files: Executor
     directories: Sequence[Path] = ()
 
-    async def open(self, row: Row) -> tuple[Row, SourceFile]:
-        """The row and its open file; raises as :class:`SourceFile`.
+    async def open(self, row: Row, look: Look = lambda _: None) -> Opened:
+        """The row and its open file; raises as :class:`SourceFile`, and as ``look`` does.
 
         Raises :class:`NotAFlightLog` for a row that an earlier version queued unexamined.
         """
@@ -44,12 +59,12 @@ class SourceOpener:
                 code="not_examined",
             )
         try:
-            return await self._opened(row)
+            return await self._opened(row, look)
         except NotAFlightLog as error:
             moved = await self._moved(row) if error.code == "not_allowed" else None
             if moved is None:
                 raise
-            return await self._opened(moved)
+            return await self._opened(moved, look)
         except (SourceChanged, SourceGone) as error:
             rotated = not row.spooled and row.kind not in FLIGHT_KINDS
             followed = await self._followed(row) if rotated else None
@@ -61,25 +76,27 @@ class SourceOpener:
                     ) from error
                 raise
         log.info("file followed path=%s to=%s", ascii(row.path), ascii(followed.path))
-        return followed, await self._source(followed)
+        return await self._read(followed, look)
 
-    async def _opened(self, row: Row) -> tuple[Row, SourceFile]:
-        source = await self._source(row)
-        return await self._with_identity(row, source), source
-
-    async def _source(self, row: Row) -> SourceFile:
-        path, real = Path(row.path), not row.spooled
-        return await run_in(self.files, SourceFile, path, row.identity, real=real)
-
-    async def _with_identity(self, row: Row, source: SourceFile) -> Row:
-        """Record another inode of the same file: its time may change next."""
-        if source.identity == row.identity:
-            return row
+    async def _opened(self, row: Row, look: Look) -> Opened:
+        opened = await self._read(row, look)
+        if opened.source.identity == row.identity:
+            return opened
+        # Another inode of the same file: its time may change next.
         with contextlib.ExitStack() as on_failure:
-            on_failure.callback(source.close)
-            row = await self.outbox(identities.note_inode, row, source.identity)
+            on_failure.callback(opened.source.close)
+            row = await self.outbox(identities.note_inode, row, opened.source.identity)
             on_failure.pop_all()
-        return row
+        return replace(opened, row=row)
+
+    async def _read(self, row: Row, look: Look) -> Opened:
+        """Open the file and look at it, in one turn on the thread."""
+        work = asyncio.ensure_future(run_in(self.files, _open, row, look))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(_close)  # it goes on to its end, and nobody takes what it opens
+            raise
 
     async def _followed(self, row: Row) -> Row | None:
         """The row with the name that its file has now; none where it is not found."""
@@ -95,3 +112,17 @@ class SourceOpener:
 
     async def _is_replaced(self, row: Row) -> bool:
         return await run_in(self.files, replaced, Path(row.path), row.identity)
+
+
+def _open(row: Row, look: Look) -> Opened:
+    source = SourceFile(Path(row.path), row.identity, real=not row.spooled)
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(source.close)
+        opened = Opened(row, source, look(source))
+        on_failure.pop_all()
+    return opened
+
+
+def _close(work: asyncio.Future[Opened]) -> None:
+    if not work.cancelled() and work.exception() is None:
+        work.result().source.close()

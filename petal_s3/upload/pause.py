@@ -23,12 +23,10 @@ from petal_s3.outbox import queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.link_state import LinkState
+from petal_s3.upload.backoff import CAP_REFUSED_S, CAP_S, Spread, backoff_s, held_s, return_s
 
 log = logging.getLogger("petal_s3")
 
-CAP_S = 60.0
-"""The longest wait for a link, and the longest that an idle drain rests."""
-CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
 LOOK_S = 0.25
 """How often work that is under way is checked whether it may go on."""
 POLL_S = 1.0
@@ -40,10 +38,7 @@ PROBE_FIRST_S = 1.0
 _PROBE_EAGER_FOR_S = 30.0
 LINK_BACK = "link_back"
 """The code of a block that an answer of S3 to another call has ended: the next try is at hand."""
-_LINK_BACK = "The link is back; sending goes on within seconds."
-
-Spread = Callable[[], float]
-"""Jitter: how much of a backoff is really waited, 0..1."""
+_LINK_BACK = "The link is back; sending goes on within a minute, or as soon as asked for."
 
 Probe = Callable[[tuple[str, int]], Awaitable[bool]]
 """Whether a host and port can be connected to."""
@@ -56,14 +51,6 @@ class Timing:
     now: Clock = clock.now
     spread: Spread = random.random
     probe: Probe = reachable
-
-
-def backoff_s(failures: int, *, cap_s: float = CAP_S, spread: Spread = random.random) -> float:
-    """Seconds to wait after so many failures in a row: full jitter, doubled, capped.
-
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog. ``spread`` yields 0..1.
-    """
-    return spread() * min(cap_s, 2.0 ** min(max(failures, 0), 16))
 
 
 @dataclass(frozen=True)
@@ -99,6 +86,7 @@ class Pause:
         self._outbox = outbox
         self._timing = timing
         self._probed_at = 0.0
+        self._attempt_by = 0.0
         self._version = -1
         self._part_sent = False
 
@@ -109,7 +97,8 @@ class Pause:
     def new_log(self) -> None:
         """A log has entered the outbox: try at once, unless S3 itself asked for patience."""
         if self.block is not None and self.block.code != "throttled":
-            self.block = replace(self.block, until=self._timing.now())
+            now = self._attempt_by = self._timing.now()
+            self.block = replace(self.block, until=now)
         self.wake()
 
     async def retry_now(self) -> None:
@@ -172,9 +161,18 @@ class Pause:
             of_link=isinstance(error, Offline),
             answerable=answerable,
         )
+        self._attempt_by = now + held_s(spread=self._timing.spread)
         # A bare connect tells a dead link from one that connects but does not work.
         self.seen_down = peer is not None and not await self._timing.probe(peer)
         self._probed_at = self._timing.now()
+        if self.seen_down:
+            self._hold()
+
+    def _hold(self) -> None:
+        """A connect has failed: an attempt would, too, so the next connect comes before it."""
+        block, now = self.block, self._timing.now()
+        if block is not None and now < self._attempt_by:
+            self.block = replace(block, until=max(block.until, now + PROBE_S + POLL_S))
 
     async def rest(self, pause_s: float) -> None:
         """Wait to be woken, for a row of another process, for the link, at most ``pause_s``."""
@@ -199,6 +197,8 @@ class Pause:
         except LocalStorageError:
             return False
         changed, self._version = version != self._version, version
+        if changed and self.block is not None and self.block.code == LINK_BACK:
+            self.new_log()
         return changed and not self.blocked_for_s()
 
     async def _has_answered(self) -> bool:
@@ -230,12 +230,19 @@ class Pause:
             self.seen_down = True
             if block.of_link:
                 self.link_state.lost_at = now
+            self._hold()
             return False
         if not self.seen_down:
             return False  # it connects, but does not work: the backoff decides
         if block.of_link:
             self.link_state.connected_at = now
-        log.info("link is back after_s=%.0f", now - block.since)
         self.seen_down = False
-        await self.retry_now()
+        wait_s = return_s(now - block.since, spread=self._timing.spread)
+        log.info("link is back after_s=%.0f tried_in_s=%.0f", now - block.since, wait_s)
+        if wait_s < POLL_S:
+            await self.retry_now()
+            return True
+        await self._outbox(requests.make_due, now)
+        until = now + wait_s
+        self.block = replace(block, code=LINK_BACK, reason=_LINK_BACK, until=until, peer=None)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from petal_s3.s3.checksums import Digest
 from petal_s3.s3.request_body import FilePart
 from petal_s3.upload.source_file import SourceFile
 
@@ -40,8 +41,11 @@ class UploadProgress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One attempt: its open file, how far it is, and whether parts go one at a time."""
+    """One attempt: its open file, and how far it is.
+
+    ``whole``: the digests of the file, where it was read when it was opened.
+    """
 
     source: SourceFile
     progress: UploadProgress
-    one_at_a_time: bool = False
+    whole: Digest | None = None

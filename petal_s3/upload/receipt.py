@@ -15,7 +15,7 @@ from petal_s3.objects.read_back import other_bytes, read_back
 from petal_s3.outbox import transitions
 from petal_s3.outbox.rows import Receipt, Row
 from petal_s3.outbox.thread import OutboxThread
-from petal_s3.s3.checksums import etag_parts
+from petal_s3.s3.checksums import Digest, etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.upload.source_file import SourceFile
@@ -39,14 +39,18 @@ class Receipts:
     def bytes_of(
         self,
         source: SourceFile,
+        whole: Digest | None = None,
         *,
         crc32: int | None = None,
         etags: Mapping[int | None, str] | None = None,
     ) -> FileBytes:
         """The bytes of a file, to be compared with objects.
 
-        ``crc32``, ``etags``: what is known already (by part size; none: as one object).
+        ``whole``: what one reading of all of it has yielded. Else ``crc32``, ``etags``: what is
+        known already (by part size; none: as one object).
         """
+        if whole is not None:
+            crc32, etags = whole.crc32, {None: whole.etag}
         return FileBytes(source.fd, source.size, self._files, crc32=crc32, etags=etags)
 
     async def receipt(
@@ -63,7 +67,7 @@ class Receipts:
         info = await self.seen(row)
         if info is None:
             raise not_yet_there(row.key)
-        judgement = await self.judged(row, info, source, expected)
+        judgement = await self.judged(row, info, source, expected, confirmed=stored)
         if judgement.differs:
             ours = etag_parts(stored) is not None or (stored and stored == info.etag)
             if ours and not self.is_of_another(row):
@@ -90,10 +94,13 @@ class Receipts:
             verified_at=self.server_time(),
         )
 
-    async def settle(self, row: Row, receipt: Receipt) -> Row:
-        """Record that a row is proven; return it verified."""
+    async def settle(self, row: Row, receipt: Receipt, *, sent: int = 0) -> Row:
+        """Record that a row is proven; return it verified.
+
+        ``sent``: how many bodies were sent for it since the last were written down.
+        """
         log.info("upload verified key=%s size=%d proof=%s", row.key, row.size, receipt.proof)
-        return await self._outbox(transitions.verified, row, receipt)
+        return await self._outbox(transitions.verified, row, receipt, sent=sent)
 
     async def seen(self, row: Row) -> ObjectInfo | None:
         """What S3 shows at the row's key: by HEAD, else in a listing; none where it shows none."""
@@ -109,10 +116,19 @@ class Receipts:
         return info
 
     async def judged(
-        self, row: Row, info: ObjectInfo, source: SourceFile, expected: FileBytes
+        self,
+        row: Row,
+        info: ObjectInfo,
+        source: SourceFile,
+        expected: FileBytes,
+        *,
+        confirmed: str = "",
     ) -> Judgement:
-        """Whether the object holds the bytes; what S3's words leave open is read and compared."""
-        judgement = await judge(info, expected, self._s3.capabilities)
+        """Whether the object holds the bytes; what S3's words leave open is read and compared.
+
+        ``confirmed``: as :func:`~petal_s3.objects.proof.judge` takes it.
+        """
+        judgement = await judge(info, expected, self._s3.capabilities, confirmed=confirmed)
         if judgement.proof or judgement.differs:
             return judgement
         log.info("object read back key=%s size=%d etag=%s", info.key, info.size, info.etag)

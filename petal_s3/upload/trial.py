@@ -23,6 +23,7 @@ _DIGEST: Digest = digest_of(_BYTE)
 NOT_TRIED: frozenset[Feature] = frozenset(
     {
         "path_addresses",
+        "echoed_checksums",
         "copy_condition",
         "copy_metadata",
         "read_condition",
@@ -70,8 +71,7 @@ class Trial:
         info = await self._stored()
         if info is None:
             return  # what is not seen to stand shows nothing about conditions
-        if not self._proves_by_etag():
-            await self._false_checksum()
+        await self._false_checksum()
         await self._join_again()
 
     async def _may_delete(self) -> bool:
@@ -170,10 +170,6 @@ class Trial:
             by = "PutObject with If-None-Match was accepted where an object stood"
             self._learn("put_condition", False, by)
 
-    def _proves_by_etag(self) -> bool:
-        known = self.s3.capabilities
-        return known.offers("md5_etags") and known.offers("joined_etags")
-
     async def _false_checksum(self) -> None:
         """Whether a checksum that is told is the server's own: it refuses a false one."""
         if self.s3.capabilities.lacks("body_checksums"):
@@ -184,7 +180,8 @@ class Trial:
         except S3IntegrationError as error:
             if not may_be_refusal(error):
                 raise
-            self._learn("checked_checksums", True, str(error.told))
+            if not is_vague(error):  # else it may be in trouble for a moment: that stays open
+                self._learn("checked_checksums", True, str(error.told))
         else:
             self._learn("checked_checksums", False, "UploadPart with a false CRC32 was accepted")
         await multipart.abort(self.s3, self.key, upload_id)

@@ -17,9 +17,10 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
+from petal_s3.upload.backoff import CAP_S
 from petal_s3.upload.failed_attempts import FailedAttempts
 from petal_s3.upload.housekeeping import Housekeeping
-from petal_s3.upload.pause import CAP_S, Block, Pause, Timing
+from petal_s3.upload.pause import Block, Pause, Timing
 from petal_s3.upload.progress import LEASE_S
 
 log = logging.getLogger("petal_s3")
@@ -113,11 +114,14 @@ class Drainer:
 
     async def step(self) -> bool:
         """Claim the next due row and settle it; false when none was due."""
-        row = await self._outbox(transitions.claim, self.timing.now(), LEASE_S)
-        if row is None:
+        claim = await self._outbox(
+            transitions.claim_and_plan, self.timing.now(), LEASE_S, self._uploader.whole_bytes
+        )
+        if claim is None:
             return False
+        row = claim.row
         await self._hooks.on_change()
-        attempt = asyncio.ensure_future(self._uploader.attempt(row))
+        attempt = asyncio.ensure_future(self._uploader.attempt(claim))
         try:
             ended = await self._ended(attempt, row)
             settled = None if ended else await self._stopped(attempt, row)

@@ -24,16 +24,19 @@ async def _bring(settings: dict[str, Any], path: str, dies_after: int) -> None:
     service = Service(load_settings(**settings), capabilities=KNOWN)
     service.drainer.timing.spread = lambda: 0.0  # what failed is due again at once
     await service.start(watch=False)
-    client = await service.s3.server.calls.connection.open()
-    answers = 0
+    connection = service.s3.server.calls.connection
+    ask, answers = connection.call, 0
 
-    def count(**_: Any) -> None:
+    async def counted(*call: Any) -> Any:
         nonlocal answers
-        answers += 1
-        if answers == dies_after:
-            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            return await ask(*call)
+        finally:
+            answers += 1
+            if answers == dies_after:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    client.meta.events.register("after-call.s3", count)
+    connection.call = counted  # type: ignore[method-assign]
     row = await service.enqueue(path)
     await service.wait(row.id, patience_s=float("inf"))
     await service.stop()

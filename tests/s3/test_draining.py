@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from others import other_process
-from robot import DROP, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot, until
+from robot import DROP, HOME, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL, Robot, until
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
+from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.upload.backoff import RETURN_CAP_S
 
 # A row of another process and a link that is back are noticed within about 2 s; where nobody
 # looked, it would take a minute. In between lies what a busy machine may add.
@@ -131,6 +135,78 @@ async def test_a_link_that_is_back_is_used_soon(robot: Robot) -> None:
     assert block.until - block.since == 60
     assert robot.ledger.requests()[before].started - back_at < SOON_S
     robot.assert_sent_once(await robot.until_state(row, "verified"), robot.logs / "flight.ulg")
+
+
+async def back_after_long(robot: Robot, *, back: bool = True) -> Row:
+    """A link that was gone for an hour is back; the drain waits for its turn among all robots."""
+    service = await robot.run(spread=1.0)
+    drainer = service.drainer
+    robot.link.cut()
+    row = await robot.land()
+    await until(lambda: drainer.pause.seen_down)
+    assert drainer.block is not None
+    drainer.pause.block = replace(drainer.block, since=drainer.block.since - 3600)
+    if back:
+        robot.link.forward()
+        await until(lambda: drainer.block is not None and drainer.block.code == "link_back")
+    return row
+
+
+async def retried(robot: Robot, row: Row) -> None:
+    await robot.service.retry(row.id)
+
+
+async def landed(robot: Robot, _: Row) -> None:
+    await robot.service.landed()
+
+
+async def new_log(robot: Robot, _: Row) -> None:
+    await robot.land("new.ulg", seed=1)
+
+
+async def new_log_elsewhere(robot: Robot, _: Row) -> None:
+    await other_process(robot, "land", robot.write("new.ulg", seed=1))
+
+
+async def looked(robot: Robot, _: Row) -> None:
+    await robot.service.objects.page(HOME)
+
+
+@pytest.mark.parametrize("asked", [retried, landed, new_log, new_log_elsewhere, looked])
+@pytest.mark.guarantee(
+    "links",
+    "the link was gone for an hour and is back; a person retries, a flight ends, or a log lands",
+    "without that the first attempt waits for 40 s at most, so that many robots do not come at"
+    " once; with it all is sent now",
+)
+async def test_after_a_long_outage_robots_wait_for_their_turn_and_nobody_who_asks(
+    robot: Robot, asked: Callable[[Robot, Row], Awaitable[None]]
+) -> None:
+    row = await back_after_long(robot)
+    said = await robot.service.status()
+    assert (said.code, robot.count("PutObject")) == ("link_back", 0)
+    assert said.next_try_s is not None
+    assert RETURN_CAP_S - SOON_S < said.next_try_s <= RETURN_CAP_S
+
+    asked_at = time.monotonic()
+    await asked(robot, row)
+    await robot.until_state(row, "verified")
+
+    assert time.monotonic() - asked_at < SOON_S
+
+
+async def test_a_connect_that_fails_comes_in_place_of_an_attempt(robot: Robot) -> None:
+    """While no connection can be made, S3 and the token service are not asked in vain."""
+    await back_after_long(robot, back=False)
+    pause = robot.service.drainer.pause
+    tries, seen = pause.failures, pause.block
+
+    await until(lambda: pause.block is not seen and pause.block is not None)
+
+    assert pause.block is not None
+    assert seen is not None
+    assert pause.block.until > seen.until
+    assert pause.failures == tries
 
 
 @pytest.mark.guarantee(

@@ -23,7 +23,16 @@ from petal_s3.service.service import Service
 from petal_s3.service.snapshot import read_status
 
 WRITES = {
-    *("enqueue", "claim", "plan", "remember_upload", "progress", "verified", "defer", "change_key"),
+    *(
+        "enqueue",
+        "claim_and_plan",
+        "plan",
+        "remember_upload",
+        "progress",
+        "verified",
+        "defer",
+        "change_key",
+    ),
     *("release_claims", "complete_listing", "note"),
 }
 
@@ -54,7 +63,7 @@ class Filling:
     def wrapped(self, verb: Callable[..., Any]) -> Callable[..., Any]:
         def watched(outbox: Outbox, *args: Any, **kwargs: Any) -> Any:
             # A drain that has nothing to do claims nothing, again and again.
-            if verb.__name__ in WRITES and (self.written or verb is not transitions.claim):
+            if verb.__name__ in WRITES and (self.written or verb is not transitions.claim_and_plan):
                 self.written.append(verb.__name__)
                 if self.at in {verb.__name__, len(self.written)} and not self.failed:
                     self.full_at = verb.__name__
@@ -143,7 +152,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
         assert filling.full_at == verb
 
     assert writes == [
-        *("enqueue", "claim", "plan", "remember_upload"),
+        *("enqueue", "claim_and_plan", "plan", "remember_upload"),
         *("progress", "progress", "progress", "verified"),
     ]
 

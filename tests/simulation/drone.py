@@ -124,6 +124,7 @@ class Drone:
         service.watcher.noticing.events = _NoEvents()
         assert service.tokens is not None
         service.tokens.post = world.token_post  # type: ignore[method-assign]
+        service.tokens.spread = world.rng.random
         world.note("boot", world.boot)
         try:
             await self.do(service.start())

@@ -24,3 +24,5 @@ KNOWN = Capabilities({feature: Known(True, 0, "given") for feature in _OFFERED})
 CONDITIONAL = Capabilities(
     {feature: Known(True, 0, "given") for feature in (*_OFFERED, *_CONDITIONS)}
 )
+# Seen to refuse a body whose checksum is false, too: as AWS is.
+CHECKING = Capabilities({**CONDITIONAL.known, "checked_checksums": Known(True, 0, "given")})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.upload.pause import backoff_s
+from petal_s3.upload.backoff import backoff_s
 
 FAILURES = st.integers(0, 10**9)
 CAPS = st.floats(0.001, 1e6)

@@ -108,6 +108,7 @@ def clock() -> Clock:
 @pytest_asyncio.fixture
 async def tokens(service: Service, clock: Clock) -> AsyncIterator[TokenService]:
     made = TokenService(with_password(service.url), timeout_s=30, clock=clock)
+    made.spread = lambda: 0.0
     yield made
     await made.close()
 
@@ -260,6 +261,38 @@ async def test_credentials_are_renewed_before_they_expire(
     second = await tokens.get()
     assert (second.generation, service.fetches) == (2, 2)
     assert second.expires_at == clock.now + life_s
+
+
+@pytest.mark.parametrize(
+    ("life_s", "earliest_s"), [(3600, 3420), (900, 720), (480, 300), (300, 187.5), (60, 37.5)]
+)
+async def test_robots_that_got_their_tokens_together_renew_them_one_after_the_other(
+    service: Service, tokens: TokenService, clock: Clock, life_s: float, earliest_s: float
+) -> None:
+    tokens.spread = lambda: 1.0
+    service.answer = lasting(life_s)
+    first = await tokens.get()
+    clock.now += earliest_s - 0.1
+    assert await tokens.get() is first
+    clock.now += 0.1
+    assert (await tokens.get()).generation == 2
+
+
+async def test_a_token_service_that_is_down_is_not_asked_by_all_robots_at_once(
+    service: Service, tokens: TokenService, clock: Clock
+) -> None:
+    tokens.spread = lambda: 1.0
+    service.answer = lasting(3600)
+    held = await tokens.get()
+    service.answer = says("down", status=500)
+    clock.now += 3450
+    assert await tokens.get() is held
+    clock.now += 19
+    assert await tokens.get() is held
+    assert service.fetches == 2
+    clock.now += 1
+    assert await tokens.get() is held
+    assert service.fetches == 3
 
 
 async def test_expired_credentials_are_not_at_hand(

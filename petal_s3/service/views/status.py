@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from petal_s3.core.kinds import LOG_SUFFIXES
-from petal_s3.core.settings import Settings
+from petal_s3.core.settings import Auto, Settings
 from petal_s3.core.urls import server_of
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.reasons import CODES
@@ -119,8 +119,8 @@ class InfoView(View):
     upload_prefix: str
     allowed_extensions: list[str]
     max_file_size: int
-    part_size: int
-    concurrency: int
+    part_size: int | Auto = Field(description="bytes; auto: as the link needs")
+    concurrency: int | Auto
     sse: str
     request_timeout: float
     upload_while_flying: bool
@@ -192,7 +192,7 @@ def info_view(settings: Settings, machine_id: str, version: str, status: StatusV
         upload_prefix=settings.upload_prefix,
         allowed_extensions=sorted(LOG_SUFFIXES),
         max_file_size=int(settings.max_file_size),
-        part_size=int(settings.part_size),
+        part_size=settings.part_size,
         concurrency=settings.concurrency,
         sse=settings.sse,
         request_timeout=settings.request_timeout,
