@@ -1,7 +1,7 @@
-"""CRC-32 as S3, zlib and gzip compute it, by the fastest of what is installed.
+"""CRC-32 as S3, zlib and gzip compute it: by ISA-L where it is installed, else by zlib.
 
-``pip install "petal-s3[fast]"`` brings one that uses the processor's own instructions; zlib, which
-is always there, gives the same numbers.
+``pip install "petal-s3[fast]"`` brings ISA-L, which uses the processor's own instructions and gives
+the same numbers in a quarter of the time (x86-64 and aarch64).
 """
 
 from __future__ import annotations
@@ -9,31 +9,26 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_MODULES = ("isal.isal_zlib", "zlib_ng.zlib_ng")
+Crc32: TypeAlias = "Callable[[ReadableBuffer, int], int]"
+"""The CRC-32 of what its second argument is of, and then of its first."""
 
 
-def _fastest() -> tuple[str, Callable[[ReadableBuffer, int], int]]:
-    for name in _MODULES:
-        try:
-            found = import_module(name)
-        except ImportError:
-            continue
-        return name.partition(".")[0], cast("Callable[[ReadableBuffer, int], int]", found.crc32)
-    return "zlib", zlib.crc32
+def fastest() -> Crc32:
+    """What is installed; other threads run while it computes."""
+    try:
+        return cast("Crc32", import_module("isal.isal_zlib").crc32)
+    except ImportError:
+        return zlib.crc32
 
 
-IMPLEMENTATION, _crc32 = _fastest()
-"""The name of the package that computes."""
+_crc32 = fastest()
 
 
 def crc32(data: ReadableBuffer, so_far: int = 0) -> int:
-    """The CRC-32 of ``data``, or of what ``so_far`` is of and then ``data``.
-
-    Other threads run meanwhile where there is much of it.
-    """
+    """The CRC-32 of ``data``, or of what ``so_far`` is of and then ``data``."""
     return _crc32(data, so_far)

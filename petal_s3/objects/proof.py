@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from petal_s3.core.settings import MIB
+from petal_s3.objects.expected import Expected, FromObject
 from petal_s3.objects.local_bytes import part_sizes
 from petal_s3.outbox.remote_objects import RemoteObject
 from petal_s3.outbox.rows import Receipt
@@ -20,23 +20,6 @@ from petal_s3.s3.responses import HeldPart, ObjectInfo
 
 READ_BACK = "read-back"
 _LEAST_PART_BYTES = 5 * MIB  # what is smaller never came in parts
-
-
-class Expected(Protocol):
-    """The bytes that an object is compared with."""
-
-    @property
-    def size(self) -> int:
-        """How many they are."""
-
-    async def crc32(self) -> str | None:
-        """The CRC32 of all of them as S3 writes it; none where it is not known."""
-
-    async def etag(self, part_size: int | None) -> str | None:
-        """The ETag of these bytes as one object, or in parts of so many bytes; none: not known."""
-
-    def known_etag(self, part_size: int | None) -> str | None:
-        """The same where it is at hand, so that no byte has to be read for it; else none."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +57,14 @@ async def judge(
     *,
     own: bool = True,
     presume: bool = False,
+    confirmed: str = "",
 ) -> Judgement:
     """Compare what S3 says of an object with the bytes that it should hold.
 
     ``own``: it stands at the key of these bytes; under another key a checksum alone is no proof.
     ``presume``: nothing more can be asked, so what looks like an md5 or a checksum counts as one
     unless it was seen to be none. Proofs, the strongest first: ``crc32+etag``, ``etag``, ``crc32``.
+    ``confirmed``: the ETag in S3's answer to these very bytes; it alone is no sign of others.
     No md5 is computed where the CRC32 decides: it is the server's own, or rules out another's.
     """
     if info.size != expected.size:
@@ -89,6 +74,8 @@ async def judge(
     seen = _checks(info, capabilities, presume=False)
     decided = same_crc32 is not None and (own and seen if same_crc32 else not own)
     same_etag = await _same_etag(info, expected, compute=not decided)
+    if same_etag is False and confirmed == info.etag:
+        same_etag = None
     if same_etag and same_crc32 is not False:
         return Judgement("crc32+etag" if same_crc32 else "etag")
     if not same_etag and same_crc32:
@@ -240,30 +227,3 @@ def part_differs(part: HeldPart, whole: Digest, capabilities: Capabilities) -> b
     if part.crc32:
         return True
     return etag_parts(part.etag) is not None and not capabilities.lacks("part_etags")
-
-
-@dataclass(frozen=True)
-class FromObject:
-    """The bytes of another object, as far as S3 tells of them."""
-
-    info: ObjectInfo
-
-    @property
-    def size(self) -> int:
-        """That of the object."""
-        return self.info.size
-
-    async def crc32(self) -> str | None:
-        """Its CRC32, where it has one."""
-        return self.info.crc32 or None
-
-    async def etag(self, part_size: int | None) -> str | None:
-        """Its ETag, where it was made for this part size."""
-        return self.known_etag(part_size)
-
-    def known_etag(self, part_size: int | None) -> str | None:
-        """The same: nothing is computed."""
-        parts = etag_parts(self.info.etag)
-        if parts is None or (parts and part_size is None):
-            return None
-        return self.info.etag if part_size == (self.info.part_size if parts else None) else None

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
-from petal_s3.core.threads import run_in
 from petal_s3.errors import NotS3, S3IntegrationError
 from petal_s3.s3 import optional, reading
 from petal_s3.s3.capabilities import Capabilities, Feature
@@ -17,11 +16,10 @@ from petal_s3.s3.checksums import Digest, digest_of
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.rate_limit import RateLimit
 from petal_s3.s3.request_body import ByteCounter, FilePart
-from petal_s3.s3.responses import ObjectInfo, Page, confirmed, echoed, gone, status, text
+from petal_s3.s3.responses import ObjectInfo, Page, confirmed, gone, status, text
 from petal_s3.s3.s3_settings import S3Settings, s3_settings
 from petal_s3.s3.server import Server
 from petal_s3.s3.server_time import ServerClock
-from petal_s3.s3.shapes import Answer
 
 
 class S3:
@@ -149,7 +147,7 @@ class S3:
         }
         answer = await optional.call_with_body(self.server, "put_object", params, part, refusal)
         self.server.learn_encryption(answer)
-        digest = await compared_by(self, answer, part)
+        digest = await self.server.compared_by(answer, part)
         return confirmed(answer, digest, self.capabilities, "md5_etags")
 
     async def put_bytes(
@@ -206,18 +204,3 @@ class S3:
         if self.capabilities.lacks("deletion"):  # it was not permitted once
             self.learn("deletion", offered=True, by="DeleteObject was accepted")
         return str(answer.get("VersionId") or "")
-
-
-async def compared_by(s3: S3, answer: Answer, part: FilePart) -> Digest:
-    """The digest by which an answer to a body is compared; its md5 where no checksum came back.
-
-    The part is read for that where its md5 is not at hand, and those that follow have it.
-    """
-    told, silent = echoed(answer), s3.capabilities.lacks("echoed_checksums")
-    if told and silent:
-        s3.learn("echoed_checksums", offered=True, by="a body was answered with its checksum")
-    if told or part.digest.md5:
-        return part.digest
-    if not s3.capabilities.lacks("body_checksums"):  # else none was sent
-        s3.learn("echoed_checksums", offered=False, by="a body was answered without its checksum")
-    return await run_in(None, part.with_md5)

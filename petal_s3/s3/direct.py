@@ -140,7 +140,7 @@ def _request(route: Route, params: Params) -> AWSRequest:
     headers = {"User-Agent": route.user_agent}
     headers |= {_HEADERS[name]: str(params[name]) for name in _HEADERS if name in params}
     headers |= {f"{_META}{name}": told for name, told in params.get("Metadata", {}).items()}
-    query = {_QUERY[name]: str(params[name]) for name in _QUERY if name in params}
+    query = {_QUERY[name]: str(told) for name, told in params.items() if name in _QUERY}
     url = f"{route.base}/{percent_encode(params['Key'], safe=_KEY_SAFE)}"
     if query:
         url += f"?{percent_encode_sequence(query)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from petal_s3.errors import NotS3, S3BucketError, S3FileNotFoundError, S3IntegrationError
 from petal_s3.s3 import optional
 from petal_s3.s3.checksums import crc32_base64
-from petal_s3.s3.client import S3, compared_by
+from petal_s3.s3.client import S3
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.responses import (
     HeldPart,
@@ -99,7 +99,7 @@ async def upload_part(
         "ChecksumCRC32": part.digest.crc32_base64,
     }
     answer = await optional.call_with_body(s3.server, "upload_part", params, part, refusal)
-    digest = await compared_by(s3, answer, part)
+    digest = await s3.server.compared_by(answer, part)
     etag = confirmed(answer, digest, s3.capabilities, "part_etags")
     return HeldPart(number, part.size, etag, part.digest.crc32_base64)
 

@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import termios
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -22,7 +23,8 @@ from petal_s3.s3.checksums import Digest
 from petal_s3.s3.rate_limit import RateLimit
 from petal_s3.s3.tcp import acknowledged, unsent
 
-_BLOCK_BYTES = 256 * 1024
+_BLOCK_BYTES = 512 * 1024
+_TURN_S = 0.004
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 if TYPE_CHECKING:
@@ -123,16 +125,38 @@ class FilePart(io.RawIOBase):
 
     def read_at_hand(self, buffer: WriteableBuffer) -> int:
         """Read on what lies in memory; 0 where a disk would have to be waited for."""
+        view = memoryview(buffer)[: max(0, self.size - self.position)]
+        return self._moved(self._peek(view, self.position))
+
+    def hand_over(self, connection: int) -> int:
+        """Have the kernel send on what lies in memory, uncopied; 0 where it takes nothing now.
+
+        ``connection``: the descriptor of a socket without TLS, on which nothing else waits.
+        """
+        size = min(_BLOCK_BYTES, self.size - self.position)
+        byte = memoryview(bytearray(1))
+        at_hand = self._peek(byte, self.position) and self._peek(byte, self.position + size - 1)
+        if not at_hand:
+            return 0
+        try:
+            return self._moved(
+                os.sendfile(connection, self._fd, self._offset + self.position, size)
+            )
+        except OSError:
+            return 0  # it is full; or broken, as the next write will be told
+
+    def _peek(self, view: memoryview, position: int) -> int:
+        """Read what lies in memory; 0 where it does not, or cannot be read (a thread hears why)."""
         if _NO_WAIT is None:
             return 0
-        view = memoryview(buffer)[: max(0, self.size - self.position)]
         try:
-            read = os.preadv(self._fd, [view], self._offset + self.position, _NO_WAIT)
+            return os.preadv(self._fd, [view], self._offset + position, _NO_WAIT)
         except OSError:
-            return 0  # who waits for it is told why
-        return self._moved(read) if read else 0
+            return 0
 
     def _moved(self, read: int) -> int:
+        if not read:
+            return 0
         self.position += read
         self.moved_at = self.now()
         if self.position > self.farthest:
@@ -217,19 +241,50 @@ class _Payload(payload.IOBasePayload):
 async def _send(part: FilePart, writer: AbstractStreamWriter) -> None:
     """Write a part block by block; a thread is asked only for what has to be waited for.
 
-    The buffer is used again once the connection has taken what is in it.
+    A block is taken whole by the connection before the next is read, so that one buffer does.
+    Others have their turn where something is waited for, and every few milliseconds.
     """
-    limit = part.limit
+    limit, way = part.limit, part.transport
     size = min(_BLOCK_BYTES, part.size, limit.max_read or _BLOCK_BYTES)
     buffer = memoryview(bytearray(size))
+    if way is not None:
+        way.set_write_buffer_limits(high=1, low=0)  # with 0 for both, TLS waits for ever
+    since = time.monotonic()
     while part.position < part.size:
         await limit.pause(min(size, part.size - part.position), part.waiting)
-        read = part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)
-        await writer.write(buffer[:read])
-        await asyncio.sleep(0)  # others have their turn, also where nothing had to be waited for
-        transport = writer.transport
-        if transport is not None and transport.get_write_buffer_size():
-            buffer = memoryview(bytearray(size))  # the connection may still look at this one
+        # The first block takes the headers along.
+        first = not part.position or way is None or way.is_closing()
+        if first or limit.max_read or not _hand_over(part, writer):
+            block = buffer[: part.read_at_hand(buffer) or await run_in(None, part.readinto, buffer)]
+            if first or way is None:
+                await writer.write(block)
+            else:
+                way.write(block)
+                writer.output_size += len(block)
+        if way is not None and way.get_write_buffer_size():
+            await writer.drain()
+            if way.get_write_buffer_size():
+                buffer = memoryview(bytearray(size))  # the connection may still look at this one
+        elif time.monotonic() - since > _TURN_S:
+            await asyncio.sleep(0)
+        else:
+            continue
+        since = time.monotonic()
+
+
+def _hand_over(part: FilePart, writer: AbstractStreamWriter) -> int:
+    """What the kernel has sent by itself; 0 for what has to go through the connection's buffer.
+
+    Where its socket is full, a block goes that way: it is waited for there, and answers are heard.
+    """
+    way = part.transport
+    if way is None or way.is_closing() or way.get_write_buffer_size():
+        return 0
+    if way.get_extra_info("ssl_object") is not None:
+        return 0
+    sent = part.hand_over(way.get_extra_info("socket").fileno())
+    writer.output_size += sent
+    return sent
 
 
 payload.register_payload(_Payload, FilePart, order=payload.Order.try_first)

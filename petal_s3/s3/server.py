@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
+from petal_s3.core.threads import run_in
 from petal_s3.errors import S3IntegrationError
 from petal_s3.s3.calls import Calls
 from petal_s3.s3.capabilities import Capabilities, Feature
+from petal_s3.s3.checksums import Digest
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.error_codes import TABLE
 from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.request_body import FilePart
-from petal_s3.s3.responses import encryption
+from petal_s3.s3.responses import echoed, encryption
 from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import ServerClock
 from petal_s3.s3.shapes import Answer, Params
@@ -69,6 +71,22 @@ class Server:
         """Remember that an answer named the encryption that was asked for."""
         if self.encryption and answer.get("ServerSideEncryption"):
             self.learn("encryption", offered=True, by="an answer named the encryption")
+
+    async def compared_by(self, answer: Answer, part: FilePart) -> Digest:
+        """The digest by which an answer to a body is judged: with its md5 where no checksum came.
+
+        The part is read for that where its md5 is not at hand; those that follow have it.
+        """
+        told = echoed(answer)
+        if told and self.capabilities.lacks("echoed_checksums"):
+            by = "a body was answered with its checksum"
+            self.learn("echoed_checksums", offered=True, by=by)
+        if told or part.digest.md5:
+            return part.digest
+        if not self.capabilities.lacks("body_checksums"):  # else none was sent
+            by = "a body was answered without its checksum"
+            self.learn("echoed_checksums", offered=False, by=by)
+        return await run_in(None, part.with_md5)
 
     def adopt(self, capabilities: Capabilities) -> None:
         """Start from what was known of the server before."""

@@ -63,7 +63,7 @@ class Receipts:
         info = await self.seen(row)
         if info is None:
             raise not_yet_there(row.key)
-        judgement = await self.judged(row, info, source, expected)
+        judgement = await self.judged(row, info, source, expected, confirmed=stored)
         if judgement.differs:
             ours = etag_parts(stored) is not None or (stored and stored == info.etag)
             if ours and not self.is_of_another(row):
@@ -109,10 +109,19 @@ class Receipts:
         return info
 
     async def judged(
-        self, row: Row, info: ObjectInfo, source: SourceFile, expected: FileBytes
+        self,
+        row: Row,
+        info: ObjectInfo,
+        source: SourceFile,
+        expected: FileBytes,
+        *,
+        confirmed: str = "",
     ) -> Judgement:
-        """Whether the object holds the bytes; what S3's words leave open is read and compared."""
-        judgement = await judge(info, expected, self._s3.capabilities)
+        """Whether the object holds the bytes; what S3's words leave open is read and compared.
+
+        ``confirmed``: as :func:`~petal_s3.objects.proof.judge` takes it.
+        """
+        judgement = await judge(info, expected, self._s3.capabilities, confirmed=confirmed)
         if judgement.proof or judgement.differs:
             return judgement
         log.info("object read back key=%s size=%d etag=%s", info.key, info.size, info.etag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petal_s3.core import crc32
 from petal_s3.errors import SourceChanged
 from petal_s3.s3.checksums import (
     Digest,
@@ -21,6 +23,7 @@ from petal_s3.s3.checksums import (
     digest,
     etag_parts,
     file_etag,
+    joined_etag,
     multipart_etag,
     whole_crc32,
 )
@@ -173,3 +176,24 @@ def test_the_part_size_decides_the_etag(fd: int) -> None:
 )
 def test_an_etag_tells_how_it_was_made_or_that_it_is_no_md5(etag: str, parts: int | None) -> None:
     assert etag_parts(etag) == parts
+
+
+def test_a_crc32_is_the_same_with_and_without_the_fast_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = crc32.fastest()
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    without = crc32.fastest()
+
+    assert without is zlib.crc32
+    for cut in (0, 1, 100_000):
+        first, then = memoryview(CONTENT)[:cut], memoryview(CONTENT)[cut:]
+        assert installed(then, installed(first, 0)) == zlib.crc32(CONTENT)
+
+
+def test_what_is_not_asked_for_is_not_computed(fd: int) -> None:
+    found = digest(fd, 0, 1000, md5=False)
+
+    assert (found.md5, found.etag, found.sha256) == (b"", "", "")
+    assert found.crc32 == zlib.crc32(CONTENT[:1000])
+    assert joined_etag([found, digest(fd, 0, 10)]) == ""

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from petal_s3.objects.expected import FromObject
 from petal_s3.objects.proof import (
     DIFFERENT,
     UNKNOWN,
-    FromObject,
     Judgement,
     copy_differs,
     judge,
+    needs_md5,
     part_differs,
     still_proven,
 )
@@ -57,6 +58,9 @@ class Bytes:
         return crc32_of(self.body) if "crc32" in self.knows else None
 
     async def etag(self, part_size: int | None) -> str | None:
+        return self.known_etag(part_size)
+
+    def known_etag(self, part_size: int | None) -> str | None:
         return etag_of(self.body, part_size) if "etag" in self.knows else None
 
 
@@ -400,3 +404,76 @@ async def test_a_joined_etag_whose_cut_is_not_known_is_that_of_no_cut() -> None:
     assert await FromObject(source).etag(None) is None
     assert await judge(whole(), FromObject(source), GOOD) == UNKNOWN
     assert await judge(joined(), FromObject(source), GOOD) == UNKNOWN
+
+
+# -- md5 costs more than all else: it is computed where nothing else decides
+
+
+class Unread(Bytes):
+    """Their md5 is not at hand: to ask for it is to read the file."""
+
+    async def etag(self, part_size: int | None) -> str | None:
+        raise AssertionError("the file was read for its md5")
+
+    def known_etag(self, part_size: int | None) -> str | None:
+        return None
+
+
+CHECKED = server(offers=("checked_checksums", "md5_etags", "joined_etags"))
+
+
+@pytest.mark.parametrize("make", [whole, joined])
+async def test_a_checksum_of_the_servers_own_proves_without_an_md5(make: Make) -> None:
+    found = await judge(make(crc32=crc32_of(BODY)), Unread(), CHECKED)
+
+    assert found.proof == "crc32"
+
+
+@pytest.mark.parametrize("known", [NEW, ECHO, CHECKED])
+async def test_what_another_checksum_rules_out_elsewhere_needs_no_md5(known: Capabilities) -> None:
+    found = await judge(whole(crc32=crc32_of(OTHER)), Unread(), known, own=False)
+
+    assert not found.proof
+
+
+@pytest.mark.parametrize(("known", "own"), [(NEW, True), (ECHO, True), (CHECKED, False)])
+async def test_an_md5_is_asked_for_where_the_checksum_alone_proves_nothing(
+    known: Capabilities, own: bool
+) -> None:
+    with pytest.raises(AssertionError, match="read for its md5"):
+        await judge(whole(crc32=crc32_of(BODY)), Unread(), known, own=own)
+
+
+async def test_other_bytes_are_called_so_after_the_etag_was_compared_too() -> None:
+    """A server may check the checksum of each part, and tell a false one of the whole."""
+    with pytest.raises(AssertionError, match="read for its md5"):
+        await judge(whole(crc32=crc32_of(OTHER)), Unread(), CHECKED)
+
+
+async def test_the_etag_by_which_a_body_was_confirmed_is_no_sign_of_other_bytes() -> None:
+    info = whole(OTHER)
+
+    assert (await judge(info, Bytes(), CHECKED)).differs
+    assert await judge(info, Bytes(), CHECKED, confirmed=info.etag) == UNKNOWN
+    assert (await judge(info, Bytes(), CHECKED, confirmed="another")).differs
+
+
+@pytest.mark.parametrize("joined_", [False, True])
+@pytest.mark.parametrize(
+    "silent", ["body_checksums", "echoed_checksums", "told_checksums", "full_checksums"]
+)
+def test_an_md5_is_needed_unless_the_checksum_is_checked_and_told(
+    silent: Feature, joined_: bool
+) -> None:
+    assert needs_md5(NEW, joined=joined_)
+    assert needs_md5(ECHO, joined=joined_)
+    assert not needs_md5(CHECKED, joined=joined_)
+    told = server(offers=("checked_checksums",), lacks=(silent,))
+    assert needs_md5(told, joined=joined_) is (joined_ or silent != "full_checksums")
+
+
+def test_without_an_md5_a_part_is_compared_by_its_checksum_alone() -> None:
+    read = replace(digest_of(BODY), md5=b"")
+
+    assert not part_differs(held(crc32=crc32_of(BODY), etag=OWN_FORM), read, CHECKED)
+    assert part_differs(held(crc32=crc32_of(OTHER)), read, CHECKED)
