@@ -93,16 +93,24 @@ def chosen_part_size(size: int, link: LinkFigures, at_once: int) -> int:
 
     What is on its way at once is what a cut costs: at most 8 s of the last measured rate, a
     quarter of what the link carried in its last life, and a quarter of the file, unless that
-    passes in a second. Where nothing is measured, a part is a hundredth of the file, 5 to 16 MiB;
-    after a cut 5 MiB.
+    passes in a second. Where nothing is measured, a part is a hundredth of the file, 5 to 16 MiB,
+    on a long link 8 MiB sooner; after a cut 5 MiB.
     """
     if not link.rate_bytes_s:
-        return _largest(0.0 if link.cut else size / _UNMEASURED_PARTS, _UNMEASURED_SIZES)
+        return AUTO_SIZES[0] if link.cut else _unmeasured_part_size(size, at_once)
     seconds = min(_ON_THE_WAY_S, link.life_s / _OF_A_LIFE if link.life_s else math.inf)
     # The last parts end at different times: with few and large ones the link is idle meanwhile.
     share = max(size / _TURNS, link.rate_bytes_s * _A_MOMENT_S)
     # One at a time is no reason for larger parts: that is how it goes after a cut.
     return _largest(min(link.rate_bytes_s * seconds, share) / max(at_once, _FEW), AUTO_SIZES)
+
+
+def _unmeasured_part_size(size: int, at_once: int) -> int:
+    chosen = _largest(size / _UNMEASURED_PARTS, _UNMEASURED_SIZES)
+    if at_once <= _FEW:
+        return chosen
+    # Each part waits a round trip for its answer: it has to last for several.
+    return max(chosen, _largest(size / _TURNS / at_once, AUTO_SIZES[:2]))
 
 
 def _largest(most: float, sizes: tuple[int, ...]) -> int:

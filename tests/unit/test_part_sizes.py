@@ -39,6 +39,13 @@ def test_while_nothing_is_measured_a_part_is_a_hundredth_of_the_file(
     assert chosen_part_size(size, LinkFigures(), 2) == expected * MIB
 
 
+@pytest.mark.parametrize(("size", "expected"), [(60 * MIB, 5), (240 * MIB, 8), (2 * GIB, 16)])
+def test_on_a_long_link_that_is_not_measured_parts_are_a_little_larger(
+    size: int, expected: int
+) -> None:
+    assert chosen_part_size(size, LinkFigures(), 3) == expected * MIB
+
+
 def test_after_a_cut_of_a_link_that_was_not_measured_parts_are_as_small_as_can_be() -> None:
     assert chosen_part_size(2 * GIB, LinkFigures(cut=True), 1) == 5 * MIB
 
