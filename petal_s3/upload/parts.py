@@ -76,7 +76,7 @@ class PartSender:
             await self._check_listed(row)
         missing = pieces.keys() - parts.keys()
         for _ in range(_READINGS):
-            await in_parallel(sorted(missing), send, self._at_once())
+            await in_parallel(sorted(missing), send, self._at_once(transfer.source.size))
             found = {n: part for n, part in parts.items() if n not in sent}
             whole = await self._last_reading(transfer, pieces, found)
             missing = {n for n, read in whole.items() if self._differs(parts[n], read)}
@@ -145,11 +145,11 @@ class PartSender:
         """Whether a part of which only S3 knows is compared by md5, or the object is in the end."""
         return not held.crc32 or needs_md5(self.s3.capabilities, joined=True)
 
-    def _at_once(self) -> int:
+    def _at_once(self, size: int) -> int:
         known = self.s3.capabilities
         if not (known.offers("body_checksums") or known.lacks("body_checksums")):
             return 1  # the first body tells whether the server takes its checksum
-        return self.plan.parts_at_once(self.s3.round_trip_s)
+        return self.plan.parts_at_once(size, self.s3.round_trip_s)
 
 
 def _pieces(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:
