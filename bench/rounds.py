@@ -58,7 +58,8 @@ def _middle(starts: Sequence[Used]) -> Used:
     """What it takes to start, without the noise of one round."""
     cpu_s = statistics.median(one.cpu_s for one in starts)
     wall_s = statistics.median(one.wall_s for one in starts)
-    return Used(cpu_s, wall_s, "", starts[0].requests)
+    requests = statistics.median_low([one.requests for one in starts])
+    return Used(cpu_s, wall_s, "", requests)
 
 
 def once(sink: Sink, url: str, tool: Tool, files: list[str]) -> Used:

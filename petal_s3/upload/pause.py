@@ -37,7 +37,7 @@ PROBE_FIRST_S = 1.0
 """The same, shortly after it broke."""
 _PROBE_EAGER_FOR_S = 30.0
 LINK_BACK = "link_back"
-"""The code of a block that an answer of S3 to another call has ended: the next try is at hand."""
+"""The code of a block that is over but for its last seconds: the next try is at hand."""
 _LINK_BACK = "The link is back; sending goes on within a minute, or as soon as asked for."
 
 Probe = Callable[[tuple[str, int]], Awaitable[bool]]
@@ -82,6 +82,8 @@ class Pause:
         link broke."""
         self.seen_down = False
         """Whether a bare connect has failed since the block began."""
+        self.down_since: float | None = None
+        """When one failed first since one came about."""
         self.woken = asyncio.Event()
         self._outbox = outbox
         self._timing = timing
@@ -102,15 +104,14 @@ class Pause:
         self.wake()
 
     async def retry_now(self) -> None:
-        """End all waiting and make every row due: a person, the end of a flight or the link
-        asks for it."""
+        """End all waiting and make every row due: a person, a landing or the link asks for it."""
         self.block = None
         await self._outbox(requests.make_due, self._timing.now())
         self.wake()
 
     def answered(self) -> None:
         """S3 has answered well: the link works."""
-        self.block = None
+        self.block = self.down_since = None
         self.link_state.heard(self._timing.now(), well=True)
 
     def part_sent(self) -> None:
@@ -147,7 +148,6 @@ class Pause:
         wait_s = self.wait_s(self.failures, error, refused=isinstance(error, S3BucketError))
         self.failures += 1
         since = self.block.since if self.block is not None else now
-        peer = error.peer
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
         answerable = isinstance(error, Offline | S3CredentialsError | ClockSkew)
@@ -156,14 +156,14 @@ class Pause:
             error.message,
             since,
             now + wait_s,
-            peer,
+            error.peer,
             now,
             of_link=isinstance(error, Offline),
             answerable=answerable,
         )
         self._attempt_by = now + held_s(spread=self._timing.spread)
         # A bare connect tells a dead link from one that connects but does not work.
-        self.seen_down = peer is not None and not await self._timing.probe(peer)
+        self.seen_down = error.peer is not None and not await self._timing.probe(error.peer)
         self._probed_at = self._timing.now()
         if self.seen_down:
             self._hold()
@@ -171,6 +171,7 @@ class Pause:
     def _hold(self) -> None:
         """A connect has failed: an attempt would, too, so the next connect comes before it."""
         block, now = self.block, self._timing.now()
+        self.down_since = now if self.down_since is None else self.down_since
         if block is not None and now < self._attempt_by:
             self.block = replace(block, until=max(block.until, now + PROBE_S + POLL_S))
 
@@ -236,8 +237,9 @@ class Pause:
             return False  # it connects, but does not work: the backoff decides
         if block.of_link:
             self.link_state.connected_at = now
-        self.seen_down = False
-        wait_s = return_s(now - block.since, spread=self._timing.spread)
+        outage_s = now - (now if self.down_since is None else self.down_since)
+        self.seen_down, self.down_since = False, None
+        wait_s = return_s(outage_s, spread=self._timing.spread)
         log.info("link is back after_s=%.0f tried_in_s=%.0f", now - block.since, wait_s)
         if wait_s < POLL_S:
             await self.retry_now()

@@ -145,6 +145,8 @@ async def back_after_long(robot: Robot, *, back: bool = True) -> Row:
     row = await robot.land()
     await until(lambda: drainer.pause.seen_down)
     assert drainer.block is not None
+    assert drainer.pause.down_since is not None
+    drainer.pause.down_since -= 3600
     drainer.pause.block = replace(drainer.block, since=drainer.block.since - 3600)
     if back:
         robot.link.forward()

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from petal_s3.errors import Offline
+from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3.link_state import LinkState
+from petal_s3.upload.backoff import RETURN_CAP_S
+from petal_s3.upload.pause import LINK_BACK, Pause, Timing
 from tests.simulation.crowd import most_in_a_second, returned
+from tests.simulation.loop import VirtualLoop
 
 ROBOTS = 1000
 OUTAGE_S = 600.0
@@ -40,6 +47,34 @@ def test_a_thousand_robots_do_not_come_back_at_once(*, silent: bool) -> None:
     assert most_in_a_second(found.s3) <= 0.05 * 2 * ROBOTS
     assert most_in_a_second(found.tokens) <= 0.05 * ROBOTS
     assert max(found.waited) < 60
+
+
+def test_a_link_that_comes_and_goes_after_a_long_outage_costs_the_wait_once() -> None:
+    loop, up, waits = VirtualLoop(), [False], []
+
+    async def probe(_: tuple[str, int]) -> bool:
+        return up[0]
+
+    async def outbox(*_: object) -> int:
+        return 0
+
+    async def live() -> None:
+        timing = Timing(loop.time, lambda: 1.0, probe)
+        pause = Pause(cast("OutboxThread", outbox), timing, LinkState())
+        for gone_s in (3600.0, 10.0):
+            up[0], ends_at = False, loop.time() + gone_s
+            await pause.blocked(Offline("No link.", peer=("s3.test", 443)))
+            while loop.time() < ends_at:
+                await pause.rest(min(60.0, ends_at - loop.time()))
+            up[0] = True
+            while pause.block is not None and pause.block.code != LINK_BACK:
+                await pause.rest(60.0)
+            waits.append(pause.blocked_for_s())
+
+    loop.run_until_complete(live())
+    loop.close()
+    assert waits[0] == RETURN_CAP_S
+    assert 1 < waits[1] < 5
 
 
 def test_after_a_short_outage_no_robot_waits_long() -> None:
