@@ -33,7 +33,7 @@ def load_settings(**given: Any) -> Settings:
         raise ConfigError(_sentence(error)) from None  # the cause would carry the values
 
 
-class _Given(Settings):
+class _Given(Settings, defer_build=True):
     @classmethod
     def settings_customise_sources(
         cls,

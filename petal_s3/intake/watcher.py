@@ -80,7 +80,11 @@ class Watcher:
 
     def ask_scan(self) -> None:
         """Scan soon: there may be a new log."""
-        self.noticing.asked.set()
+        self.noticing.ask()
+
+    def stir(self) -> None:
+        """Something has changed that :meth:`step` may have to see."""
+        self.noticing.stirred.set()
 
     async def watch(self) -> None:
         """Repeat :meth:`step`, until cancelled; what fails is repeated a little later."""
@@ -89,11 +93,16 @@ class Watcher:
             while True:
                 # A step that crashes must not end the watch: the next one may fare better.
                 [failure] = await asyncio.gather(self.step(), return_exceptions=True)
-                pause_s = self._noted(failure)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.noticing.asked.wait(), pause_s)
+                await self._rest(self._noted(failure))
         finally:
-            await self.noticing.end(self._intake.files)
+            await self.noticing.end()
+
+    async def _rest(self, pause_s: float) -> None:
+        """Wait for so long, or until something happens; where nothing is at hand, until it does."""
+        stirred = self.noticing.stirred
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stirred.wait(), pause_s)
+        stirred.clear()
 
     async def step(self) -> None:
         """Scan if asked, if it is time or if a flight has ended; enter files that have settled.
@@ -109,7 +118,9 @@ class Watcher:
         """Log why a step failed, if it did; return how many seconds to wait for the next one."""
         known, self._failure = self._failure, ""
         if failure is None:
-            return self.poll_s
+            # A flight ends also by silence; files settle by themselves.
+            polls = self.settling or self._flight.state(self.now()) == "armed"
+            return self.poll_s if polls else max(self.poll_s, self.noticing.wait_s())
         if isinstance(failure, S3IntegrationError):
             self._failure = failure.message
             if self._failure != known:  # logged once: the disk may be full of such lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore cannot be imported
+import petal_s3.s3.fitting
 
 # isort: split
 import contextlib
@@ -14,6 +14,7 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import HTTPClientError
 
+import petal_s3.s3.payloads  # noqa: F401 - aiohttp learns to send parts of files
 from petal_s3.core.clock import Clock
 from petal_s3.s3.tls_dates import dateless
 

@@ -11,9 +11,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
-
-from aiohttp import payload
+from typing import TYPE_CHECKING
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
@@ -22,7 +20,6 @@ from petal_s3.s3.checksums import Digest
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from aiohttp.abc import AbstractStreamWriter
 
 
 class RateLimit:
@@ -162,19 +159,3 @@ class FilePart(io.RawIOBase):
                 self._counter.acknowledge(reached - self.acknowledged)
             self.acknowledged = reached
         return self.acknowledged
-
-
-class _Payload(payload.IOBasePayload):
-    """A file part as aiohttp sends it; tells the part which connection it leaves by."""
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        part = cast("FilePart", self._value)
-        part.transport = writer.transport
-        before = writer.output_size
-        part.written = lambda: min(part.position, writer.output_size - before)
-        await super().write_with_length(writer, content_length)
-
-
-payload.register_payload(_Payload, FilePart, order=payload.Order.try_first)

@@ -107,9 +107,6 @@ class Service:
             await self.open()
         except (OSError, LocalStorageError) as error:
             self.drain.defer(error)
-        if self.tokens is not None:  # else botocore may look for credentials on the network
-            with contextlib.suppress(LocalStorageError):  # no files can be opened: at its first use
-                await self.s3.open()
         await self.drain.begin()
         if watch:
             self._tasks.append(asyncio.create_task(self.watcher.watch()))
@@ -129,6 +126,11 @@ class Service:
         finally:
             self.lock.give()
             self.files.threads.shutdown(wait=False)
+
+    def stir(self) -> None:
+        """What is known of the vehicle has changed: whoever waits for events looks now."""
+        self.watcher.stir()
+        self.drain.stir()
 
     def draining(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Drain while the block runs, and not a moment longer; several callers share one drain."""

@@ -64,6 +64,11 @@ class Drainer:
         return self.pause.block
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a log is under way, or something holds all of them up."""
+        return bool(self._uploader.live) or self.pause.block is not None
+
+    @property
     def link(self) -> Literal["up", "down", "unknown"]:
         """``up``, ``down`` or ``unknown``."""
         return self.pause.link_state.link(self.timing.now())

@@ -34,6 +34,21 @@ def path_names(route: Route) -> set[str]:
     return set(_IN_PATH.findall(route.path))
 
 
+class Asked(dict[str, Any]):
+    """:func:`asked_of` of a route, made only when the page is: schemas take long to make."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self._route = route
+
+    def __bool__(self) -> bool:
+        return True
+
+    def items(self) -> Any:
+        """Its parts, as of any dict; FastAPI asks for nothing else."""
+        return asked_of(self._route).items()
+
+
 def asked_of(route: Route) -> Json:
     """``parameters`` and ``requestBody`` of an operation."""
     found: Json = {"operationId": f"petal_s3_{route.name}"}

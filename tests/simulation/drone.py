@@ -16,7 +16,7 @@ from petal_s3.cleanup import deletion
 from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake import entry
-from petal_s3.intake.file_events import FileEvents
+from petal_s3.intake.file_events import FileEvents, Ways
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import queries
@@ -51,7 +51,7 @@ class _NoEvents(FileEvents):
         super().__init__(lambda _: None)
         self.failure = "time is simulated"
 
-    def listen(self, folders: Sequence[str]) -> None:
+    def set(self, folders: Sequence[str], ways: Ways) -> None:
         """Nothing is listened to."""
 
 
