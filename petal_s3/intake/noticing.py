@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
@@ -88,8 +89,7 @@ class Noticing:
 
     async def _find_places(self, files: Executor) -> None:
         directories = self._settings.directories
-        self._places = await run_in(files, places_of, directories, self._mounts)
-        self._ways = await run_in(files, ways_to, directories)
+        self._places, self._ways = await run_in(files, _found, directories, self._mounts)
 
     @property
     def interval_s(self) -> float:
@@ -169,3 +169,7 @@ class Noticing:
             f"New logs are noticed every {self.interval_s:g} s only, not by file-system events:"
             f" {self.events.failure}."
         ]
+
+
+def _found(directories: Sequence[Path], mounts: MountTable | None) -> tuple[Places, Ways]:
+    return places_of(directories, mounts), ways_to(directories)

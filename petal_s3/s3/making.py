@@ -27,6 +27,7 @@ from petal_s3.core.tasks import driven
 from petal_s3.core.threads import run_in
 from petal_s3.errors import Offline
 from petal_s3.s3.credentials import TokenService
+from petal_s3.s3.data_files import DataFiles
 from petal_s3.s3.error_mapping import translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
 from petal_s3.s3.forward_proxy import proxy_for
@@ -81,18 +82,26 @@ async def _make(
     settings: S3Settings, style: AddressStyle, tokens: TokenService | None, clock: ServerClock
 ) -> Made:
     proxy_for(settings.endpoint_url or _AWS)  # botocore does not say what is wrong with one
-    session, keys = AioSession(), None
-    if tokens is not None:
-        session.register_component(
-            "credential_provider",
-            AioCredentialResolver([TokenProvider(tokens)]),  # type: ignore[list-item]
-        )
-    else:
+    session, keys = await run_in(None, _session, tokens), None
+    if tokens is None:
         found = await session.get_credentials()
         if found is None:
             raise NoCredentialsError  # a client without any would never look again
         keys = await of_files(found)
     return Made(await run_in(None, _built, session, settings, style, clock), keys)
+
+
+def _session(tokens: TokenService | None) -> AioSession:
+    """A session that knows where credentials come from; blocking."""
+    session = AioSession()
+    if tokens is not None:
+        session.register_component(
+            "credential_provider",
+            AioCredentialResolver([TokenProvider(tokens)]),  # type: ignore[list-item]
+        )
+    session.get_component("credential_provider")  # made here, and not at its first use
+    session.get_component("data_loader").file_loader = DataFiles()
+    return session
 
 
 def _built(

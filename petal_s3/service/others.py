@@ -13,7 +13,7 @@ from petal_s3.service import said_flight
 from petal_s3.service.assembly import Parts
 from petal_s3.service.said_flight import SaidFlight
 
-SELDOM_S = 30.0
+SELDOM_S = 120.0
 """How often it is looked where events tell of each change."""
 _REST_S = 0.5
 _DATABASE, _LOCK = "outbox.db", "drain.lock"

@@ -26,7 +26,9 @@ from petal_s3.s3.link_state import LinkState
 log = logging.getLogger("petal_s3")
 
 CAP_S = 60.0
-"""The longest wait for a link, and the longest that an idle drain rests."""
+"""The longest wait for a link."""
+IDLE_S = 300.0
+"""The longest that an idle drain rests; whoever enters something ends that."""
 CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
 LOOK_S = 0.25
 """How often work that is under way is checked whether it may go on."""

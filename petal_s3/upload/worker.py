@@ -19,7 +19,7 @@ from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.failed_attempts import FailedAttempts
 from petal_s3.upload.housekeeping import Housekeeping
-from petal_s3.upload.pause import CAP_S, Block, Pause, Timing
+from petal_s3.upload.pause import Block, Pause, Timing
 from petal_s3.upload.progress import LEASE_S
 
 log = logging.getLogger("petal_s3")
@@ -106,8 +106,9 @@ class Drainer:
             return 0.0
         await self.housekeeping.sweep()
         await self.housekeeping.tidy(self._is_idle)
+        await self.housekeeping.look_for_damage()
         due_s = await self._outbox(queries.next_due_s, self.timing.now())
-        return CAP_S if due_s is None else max(due_s, 0.05)
+        return pause.IDLE_S if due_s is None else max(due_s, 0.05)
 
     async def _is_idle(self) -> bool:
         if self._hooks.send_blocked_reason() is not None or self.pause.blocked_for_s() > 0:
