@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Collection
 from typing import Any
 
 from petal_s3.core import clock
@@ -156,16 +156,17 @@ class Service:
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
+        writing: Collection[str] | None = None,
         **more: Any,
     ) -> Row:
         """Enter a file by its path, durably, without waiting for its upload.
 
-        ``more``: ``session_id``, ``kinds``, ``facts`` and ``received_by`` of
-        :class:`RowOptions`. Raises as
-        :func:`petal_s3.intake.enqueue.enqueue`.
+        ``writing``: as :func:`petal_s3.intake.enqueue.enqueue` takes it. ``more``:
+        ``session_id``, ``kinds``, ``facts`` and ``received_by`` of :class:`RowOptions`.
+        Raises as :func:`petal_s3.intake.enqueue.enqueue`.
         """
         options = RowOptions(name=name, key=key or "", priority=priority, **more)
-        return await enqueue(self.intake, path, options, inside_only=inside_only)
+        return await enqueue(self.intake, path, options, inside_only=inside_only, writing=writing)
 
     async def receive(
         self,
