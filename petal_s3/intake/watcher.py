@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from petal_s3.core import clock
@@ -18,7 +18,7 @@ from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log,
 from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of
-from petal_s3.intake.looking import Found, look_through
+from petal_s3.intake.looking import Found, in_chunks
 from petal_s3.intake.moved_directories import follow
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
@@ -145,10 +145,10 @@ class Watcher:
         self.noticing.begins()
         await follow(intake)
         known = await intake.outbox(known_directories.known)
-        found = await run_in(intake.files, look_through, intake.settings, known)
+        found = Found()
+        new = await self._watch_new(in_chunks(intake.settings, found, known))
         self._note_unread(found.trouble)
         await self._remember(found, known)
-        new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
         await note_deleted(intake)
@@ -166,10 +166,13 @@ class Watcher:
             configured = frozenset(map(str, self._intake.settings.directories))
             await self._intake.outbox(known_directories.remember, found.there, configured)
 
-    async def _watch_new(self, files: list[FoundFile]) -> int:
-        found = await without_row(self._intake, files)
-        fresh = [file for file in found if not await was_rotated(self._intake, *file)]
-        return self.settling.watch(fresh, self.now())
+    async def _watch_new(self, looking: Iterator[list[FoundFile]]) -> int:
+        intake, new = self._intake, 0
+        while files := await run_in(intake.files, next, looking, None):
+            found = await without_row(intake, files)
+            fresh = [file for file in found if not await was_rotated(intake, *file)]
+            new += self.settling.watch(fresh, self.now())
+        return new
 
     async def scan_and_accept(self) -> tuple[int, int]:
         """Scan now and enter what has settled: how many files were found, how many entered."""
