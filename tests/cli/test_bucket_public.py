@@ -99,6 +99,7 @@ def test_a_bucket_that_setup_makes_shuts_the_public_out(
     "the bucket's policy lets the public in",
     "check and bucket setup say so and how to close it, and one that setup makes is closed",
 )
+@pytest.mark.threat("server")
 def test_a_bucket_that_is_public_is_told_and_left_to_its_administrator(
     console: Console, sea: Sea, bucket: Any
 ) -> None:
