@@ -107,10 +107,10 @@ def _next(text: str, at: int) -> int:
 
 
 def _undocumented(value: Any) -> Any:
-    """The same without documentation, all the way down."""
+    """The same with empty documentation, all the way down: botocore asks for some of it."""
     if isinstance(value, dict):
         if isinstance(value.get(_DOCUMENTATION), str):
-            del value[_DOCUMENTATION]
+            value[_DOCUMENTATION] = ""
         for inner in value.values():
             _undocumented(inner)
     elif isinstance(value, list):

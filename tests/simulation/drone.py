@@ -23,7 +23,7 @@ from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
-from petal_s3.service import said_flight, vehicle
+from petal_s3.service import others, said_flight, vehicle
 from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 from petal_s3.upload import pause
@@ -248,6 +248,8 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(pause, "LOOK_S", 1.0),
         mock.patch.object(pause, "POLL_S", 2.0),
         mock.patch.object(said_flight, "LOOK_S", 10.0),
+        # Events come at moments of the machine's own time.
+        mock.patch.object(others, "_watched", lambda _: None),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

@@ -19,9 +19,8 @@ SERVICE = DATA / "s3/2006-03-01/service-2"
 def undocumented(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: undocumented(inner)
+            name: "" if name == "documentation" and isinstance(inner, str) else undocumented(inner)
             for name, inner in value.items()
-            if name != "documentation" or not isinstance(inner, str)
         }
     return [undocumented(one) for one in value] if isinstance(value, list) else value
 
@@ -29,7 +28,9 @@ def undocumented(value: Any) -> Any:
 def test_the_description_of_s3_is_whole_but_for_its_documentation() -> None:
     ours, theirs = DataFiles().load_file(str(SERVICE)), JSONFileLoader().load_file(str(SERVICE))
     assert "documentation" in json.dumps(theirs)
-    assert ours == undocumented(theirs)
+    expected = undocumented(theirs)
+    del expected["documentation"]
+    assert ours == expected
     assert list(ours["shapes"]) == list(theirs["shapes"])
 
 
