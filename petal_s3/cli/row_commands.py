@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import (
     DONE,
     FAILED,
@@ -20,7 +19,6 @@ from petal_s3.cli.exit_codes import (
     with_service,
 )
 from petal_s3.cli.options import ForPrograms
-from petal_s3.cli.progress_bars import Bars
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
 from petal_s3.outbox import queries
@@ -150,7 +148,9 @@ def drain(
 
 
 async def _drain(service: Service, patience_s: float | None, *, for_programs: bool) -> int:
-    from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow, and only for this
+    from petal_s3.cli import screen  # noqa: PLC0415 - slow
+    from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow
+    from petal_s3.cli.progress_bars import Bars  # noqa: PLC0415 - slow
 
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
