@@ -15,8 +15,6 @@ from petal_s3.outbox.outbox import Outbox
 
 from .robot import MIB, ROOT, Robot, robot, rss_mib, until
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 FILES = """
 INSERT INTO log (path, dev, ino, size, mtime_ns, key, name, kind, verdict, logged_at, landed_at,
                  state, sent_bytes, receipt, boot_id, settled_s)
@@ -93,9 +91,9 @@ def _upload(on: Robot, pid: int, name: str, size: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU seconds of a process so far, of the threads that it has; the kernel counts nanoseconds."""
+    told = (one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return sum(int(one.split()[0]) for one in told) / 1e9
 
 
 def wake_ups(pid: int) -> int:
