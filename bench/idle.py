@@ -91,7 +91,7 @@ def _upload(on: Robot, pid: int, name: str, size: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, of the threads that it has; the kernel counts nanoseconds."""
+    """CPU seconds of a process so far, of the threads that it has."""
     told = (one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     return sum(int(one.split()[0]) for one in told) / 1e9
 

@@ -61,6 +61,7 @@ def run(rows: int = 1_000_000, files: int = 100_000) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="petal-s3-bench-") as directory:
         home = Path(directory)
         logs = [home / f"logs/{number:03}.ulg" for number in range(200)]
+        logs[0].parent.mkdir()
         for number, log in enumerate(logs):
             write_ulog(log, 100_000 + number, seed=number)
         return [

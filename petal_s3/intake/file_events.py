@@ -140,6 +140,7 @@ class FileEvents:
     def _failed(self, error: OSError) -> None:
         self._reader = None
         self.failure = _why(error)
+        self.changed(set())
 
 
 def _why(error: OSError) -> str:

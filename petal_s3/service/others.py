@@ -8,6 +8,7 @@ import contextlib
 from petal_s3.core.event_reader import EventReader
 from petal_s3.core.inotify import COMES, ENDS, GOES, MODIFIED, OVERFLOWED, Event, Inotify
 from petal_s3.errors import S3IntegrationError
+from petal_s3.intake.places import MountTable
 from petal_s3.outbox import queries
 from petal_s3.service import said_flight
 from petal_s3.service.assembly import Parts
@@ -43,6 +44,9 @@ class Others:
 
     async def follow(self) -> None:
         """Follow for ever; cancel to stop."""
+        mounts, loop = MountTable(), asyncio.get_running_loop()
+        if mounts.fd is not None:
+            loop.add_reader(mounts.fd, self._on_mounts)
         try:
             while True:
                 await self._listen()
@@ -54,6 +58,9 @@ class Others:
                 self._stirred.clear()
         finally:
             self._close()
+            if mounts.fd is not None:
+                loop.remove_reader(mounts.fd)
+            mounts.close()
 
     async def look(self) -> None:
         """Take in what others have written; raises :class:`LocalStorageError`."""
@@ -78,6 +85,11 @@ class Others:
             if what & (ENDS | OVERFLOWED) or (what & (COMES | GOES) and name in {_DATABASE, _LOCK}):
                 self.replaced.set()
             self.stir()
+
+    def _on_mounts(self) -> None:
+        """Another disk may lie over the state directory, or its own may be away."""
+        self.replaced.set()
+        self.stir()
 
     def _on_failure(self, _: OSError) -> None:
         self._reader = None

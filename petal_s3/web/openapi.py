@@ -26,6 +26,9 @@ _SPOKEN = {
     503: "Not now",
     507: "The disk is full",
 }
+_PROBLEM: Json = {
+    "application/json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
+}
 _IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -89,7 +92,9 @@ def responses_of(route: Route) -> dict[int | str, Json]:
     if route.name == "download":
         found[206] = {"description": "A part of it", "content": content}
     for status in sorted({*route.errors, *GUARD_ERRORS}):
-        found[status] = {"description": _SPOKEN[status], "model": Problem}
+        # FastAPI takes as long for a model as for a route: it is told of this one once.
+        why = {"model": Problem} if route.name == "status" else {"content": _PROBLEM}
+        found[status] = {"description": _SPOKEN[status], **why}
     return found
 
 
