@@ -7,11 +7,9 @@ import gc
 import importlib
 import importlib.util
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,15 +28,8 @@ _SHOWN_ROWS = 20
 _JSON_ROWS = 1000
 _LOOK_S = 1.0
 
-Root = Annotated[
-    Path | None,
-    typer.Option("--root", help="Where the host looks for proxies.yaml; else it is found."),
-]
-
-
-host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
-
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "host_commands": ("host",),
     "row_commands": ("enqueue", "drain"),
     "verb_commands": ("retry", "resend", "cancel", "pin", "unpin", "dismiss"),
     "outbox_commands": ("log", "backup"),
@@ -47,6 +38,8 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "check_command": ("check",),
 }
 """The modules of commands, and the words of each; those of this one are not among them."""
+_GROUPS = {"host_commands": "host", "admin_commands": "bucket"}
+"""Modules whose words follow another word."""
 
 
 def command_line(word: str = "") -> typer.Typer:
@@ -63,13 +56,12 @@ def command_line(word: str = "") -> typer.Typer:
         epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not now.",
     )
     app.callback()(_options)
-    app.add_typer(host, name="host")
     known = {word for words in _COMMANDS.values() for word in words}
-    every = word not in known | _OWN.keys() | {"host"}
+    every = word not in known | _OWN.keys()
     for module, words in _COMMANDS.items():
         if every or word in words:
             found = importlib.import_module(f"petal_s3.cli.{module}").app
-            app.add_typer(found, name="bucket" if module == "admin_commands" else None)
+            app.add_typer(found, name=_GROUPS.get(module))
     for own in _OWN.values():
         app.command()(own)
     return app
@@ -213,44 +205,6 @@ def _logging() -> Iterator[None]:
         yield
     finally:
         ours.removeHandler(handler)
-
-
-# -- the host
-
-
-@host.command()
-def install(
-    root: Root = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting for the settings file."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Change what the settings file says otherwise.")
-    ] = False,
-) -> None:
-    """Load the petal at the host's next start, and give host and command line one outbox."""
-    from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX  # noqa: PLC0415 - slow
-    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
-    from petal_s3.host import settings_file  # noqa: PLC0415 - slow
-
-    given, left_out = settings_file.given_now(os.environ, settings or [])
-    named = os.environ.get(f"{PREFIX}CONFIG")
-    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
-    said = host_files.install(host_files.find_root(root), file, given, force=force)
-    if named:
-        said.append(f"Host and shells must have {PREFIX}CONFIG={file} in their environment.")
-    for sentence in [*said, *left_out]:
-        typer.echo(sentence)
-
-
-@host.command()
-def remove(root: Root = None) -> None:
-    """Take the petal out of the host again; settings and outbox stay."""
-    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
-
-    for sentence in host_files.remove(host_files.find_root(root)):
-        typer.echo(sentence)
 
 
 _OWN: Mapping[str, Callable[..., None]] = {

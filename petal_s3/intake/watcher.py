@@ -62,10 +62,8 @@ class Watcher:
     @property
     def held(self) -> list[str]:
         """Files that no longer change and are taken only after the flight."""
-        now = self.now()
-        if self._flight.state(now) != "armed":
-            return []
-        return self.settling.ready(now, not_before=None)
+        armed = self._flight.state(self.now()) == "armed"
+        return self.settling.ready(self.now(), not_before=None) if armed else []
 
     @property
     def has_landed(self) -> bool:
@@ -98,11 +96,10 @@ class Watcher:
             await self.noticing.end()
 
     async def _rest(self, pause_s: float) -> None:
-        """Wait for so long, or until something happens; where nothing is at hand, until it does."""
-        stirred = self.noticing.stirred
+        """Wait for so long, or until something happens."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stirred.wait(), pause_s)
-        stirred.clear()
+            await asyncio.wait_for(self.noticing.stirred.wait(), pause_s)
+        self.noticing.stirred.clear()
 
     async def step(self) -> None:
         """Scan if asked, if it is time or if a flight has ended; enter files that have settled.
@@ -147,18 +144,15 @@ class Watcher:
         known = await intake.outbox(known_directories.known)
         found = Found()
         new = await self._watch_new(in_chunks(intake.settings, found, known))
-        self._note_unread(found.trouble)
+        if found.trouble and found.trouble != self._unread:
+            log.warning("folder not read reason=%s", found.trouble)
+        self._unread = found.trouble
         await self._remember(found, known)
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
         await note_deleted(intake)
         await self.noticing.ended(found, intake.files)
         return new
-
-    def _note_unread(self, trouble: str) -> None:
-        if trouble and trouble != self._unread:
-            log.warning("folder not read reason=%s", trouble)
-        self._unread = trouble
 
     async def _remember(self, found: Found, known: Mapping[str, bool]) -> None:
         """Which log directories were there outlasts this process; written where it changes."""
@@ -210,8 +204,7 @@ class Watcher:
 
     async def _forget_entered(self) -> None:
         """Watch no longer what somebody has enqueued by its path meanwhile: it has its row."""
-        changed = await self._intake.outbox(written)
-        if changed == self._looked_at:
+        if (changed := await self._intake.outbox(written)) == self._looked_at:
             return
         left = {path for path, _ in await without_row(self._intake, self.settling.files)}
         for path in self.settling.paths:
