@@ -34,7 +34,7 @@ try:
     from petal_s3.host.proxy import S3BucketProxy
     from petal_s3.service import no_login
     from petal_s3.service.service import Service
-    from petal_s3.web.openapi import asked_of, responses_of
+    from petal_s3.web.openapi import Asked, responses_of
     from petal_s3.web.routes import ROUTES
     from petal_s3.web.routing import Route
 except S3IntegrationError as error:
@@ -190,7 +190,7 @@ def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
             status_code=route.status,
             response_class=JSONResponse if isinstance(route.answer, type) else Response,
             responses=responses_of(route),
-            openapi_extra=asked_of(route),
+            openapi_extra=Asked(route),
         )(endpoint),
     )
 

@@ -18,7 +18,7 @@ from petal_s3.s3.server_time import ServerClock
 
 log = logging.getLogger("petal_s3")
 
-EVERY_S = 60.0
+EVERY_S = 300.0
 
 JUMPED = (
     "The clock of S3 has jumped by {jump}: from then on the age of every proof and of every"
@@ -47,7 +47,7 @@ class Ageing:
         self._seen: spool.Seen = {}
 
     async def run(self) -> None:
-        """Look once a minute; cancel to stop. Nothing that fails here ends the drain."""
+        """Look every five minutes; cancel to stop. Nothing that fails here ends the drain."""
         while True:
             (error,) = await asyncio.gather(self.step(), return_exceptions=True)
             if isinstance(error, LocalStorageError):

@@ -97,9 +97,10 @@ class Retention:
         self._woken.clear()
         until = self._now() + _EVERY_S
         while (left_s := until - self._now()) > 0:
-            await asyncio.sleep(min(left_s, 5.0))
+            # Where the disk is short, something new that is proven is looked at within seconds.
+            await asyncio.sleep(min(left_s, 5.0 if self.advice else _EVERY_S))
             if self._woken.is_set() and self.advice:
-                return  # the disk is short, and something new is proven
+                return
 
     async def recover(self) -> None:
         """End what a killed process had begun: what was only moved aside is put back."""

@@ -43,7 +43,7 @@ _LEAVES_TLS_ONLY = (
     " would refuse every machine there. --tls-only sets it all the same."
 )
 
-bucket = typer.Typer(
+app = typer.Typer(
     cls=Sentences, no_args_is_help=True, help="Set up the bucket and its permissions."
 )
 
@@ -51,7 +51,7 @@ bucket = typer.Typer(
 # -- bucket setup
 
 
-@bucket.command()
+@app.command()
 def setup(  # noqa: PLR0913, PLR0917 - each is an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be changed.")
@@ -189,7 +189,7 @@ def _say(step: Step) -> None:
 # -- bucket policy
 
 
-@bucket.command("policy")
+@app.command("policy")
 def policy_(
     machine: Annotated[
         str | None, typer.Option("--machine", metavar="ID", help="Else this machine.")

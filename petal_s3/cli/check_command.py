@@ -18,7 +18,10 @@ from petal_s3.objects.ownership import KeyOwnership
 
 _SIGNS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped"}
 
+app = typer.Typer()
 
+
+@app.command()
 def check(for_programs: ForPrograms = False) -> None:
     """Try everything that a log needs on its way, and say what to do; leaves nothing behind."""
     settings = load_settings()

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import importlib.util
 import logging
-import os
+import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from petal_s3 import __version__
-from petal_s3.cli import (
-    admin_commands,
-    check_command,
-    object_commands,
-    outbox_commands,
-    row_commands,
-    screen,
-    verb_commands,
-)
 from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings_loading import load_settings
@@ -37,28 +28,51 @@ _SHOWN_ROWS = 20
 _JSON_ROWS = 1000
 _LOOK_S = 1.0
 
-Root = Annotated[
-    Path | None,
-    typer.Option("--root", help="Where the host looks for proxies.yaml; else it is found."),
-]
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "host_commands": ("host",),
+    "row_commands": ("enqueue", "drain"),
+    "verb_commands": ("retry", "resend", "cancel", "pin", "unpin", "dismiss"),
+    "outbox_commands": ("log", "backup"),
+    "object_commands": ("ls", "get", "presign", "verify", "rm", "mv"),
+    "admin_commands": ("bucket",),
+    "check_command": ("check",),
+}
+"""The modules of commands, and the words of each; those of this one are not among them."""
+_GROUPS = {"host_commands": "host", "admin_commands": "bucket"}
+"""Modules whose words follow another word."""
 
 
-app = typer.Typer(
-    cls=Sentences,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Flight logs from a drone into S3, proven.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not now.",
-)
-host = typer.Typer(no_args_is_help=True, help="Register the petal in petal-app-manager.")
-app.add_typer(host, name="host")
-app.add_typer(row_commands.app)
-app.add_typer(verb_commands.app)
-app.add_typer(outbox_commands.app)
-app.add_typer(object_commands.app)
-app.add_typer(admin_commands.bucket, name="bucket")
-app.command()(check_command.check)
+def command_line(word: str = "") -> typer.Typer:
+    """All commands, or what is needed for the one that begins with ``word``.
+
+    To import all of them takes longer than most of them run.
+    """
+    app = typer.Typer(
+        cls=Sentences,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Flight logs from a drone into S3, proven.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not now.",
+    )
+    app.callback()(_options)
+    known = {word for words in _COMMANDS.values() for word in words}
+    every = word not in known | _OWN.keys()
+    for module, words in _COMMANDS.items():
+        if every or word in words:
+            found = importlib.import_module(f"petal_s3.cli.{module}").app
+            app.add_typer(found, name=_GROUPS.get(module))
+    for own in _OWN.values():
+        app.command()(own)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """``app``: all commands."""
+    if name != "app":
+        raise AttributeError(name)
+    globals()["app"] = made = command_line()
+    return made
 
 
 def main() -> None:
@@ -67,7 +81,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     # What is imported stays: to look through it again and again took a twelfth of a drain.
     gc.set_threshold(10_000, 10, 10)
-    app(prog_name="petal-s3")
+    command_line(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="petal-s3")
 
 
 def _version(asked: bool) -> None:
@@ -76,7 +90,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -85,7 +98,6 @@ def _options(
     pass
 
 
-@app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Run on until Ctrl-C.")] = False,
 ) -> None:
@@ -99,7 +111,6 @@ def demo(
     raise typer.Exit(show.run(keep))
 
 
-@app.command()
 def selftest(for_programs: ForPrograms = False) -> None:
     """Prove offline that petal-s3 works here: formats, keys, outbox, an upload to itself."""
     from petal_s3.selftest.running import selftest as prove  # noqa: PLC0415 - only for this
@@ -110,7 +121,6 @@ def selftest(for_programs: ForPrograms = False) -> None:
 # -- looking
 
 
-@app.command()
 def status(
     for_programs: ForPrograms = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
@@ -138,6 +148,7 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
     from rich.console import Group  # noqa: PLC0415 - slow
     from rich.live import Live  # noqa: PLC0415 - slow
 
+    from petal_s3.cli import screen  # noqa: PLC0415 - slow
     from petal_s3.core.packages import unfit  # noqa: PLC0415 - slow
     from petal_s3.service.snapshot import hints  # noqa: PLC0415 - slow
 
@@ -160,7 +171,6 @@ def _show_status(settings: Settings, *, watch: bool) -> None:
 # -- serving
 
 
-@app.command()
 def serve(
     address: Annotated[
         str | None, typer.Option("--host", help="Address; else PETAL_S3_API_HOST.")
@@ -197,39 +207,9 @@ def _logging() -> Iterator[None]:
         ours.removeHandler(handler)
 
 
-# -- the host
-
-
-@host.command()
-def install(
-    root: Root = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting for the settings file."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Change what the settings file says otherwise.")
-    ] = False,
-) -> None:
-    """Load the petal at the host's next start, and give host and command line one outbox."""
-    from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX  # noqa: PLC0415 - slow
-    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
-    from petal_s3.host import settings_file  # noqa: PLC0415 - slow
-
-    given, left_out = settings_file.given_now(os.environ, settings or [])
-    named = os.environ.get(f"{PREFIX}CONFIG")
-    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
-    said = host_files.install(host_files.find_root(root), file, given, force=force)
-    if named:
-        said.append(f"Host and shells must have {PREFIX}CONFIG={file} in their environment.")
-    for sentence in [*said, *left_out]:
-        typer.echo(sentence)
-
-
-@host.command()
-def remove(root: Root = None) -> None:
-    """Take the petal out of the host again; settings and outbox stay."""
-    from petal_s3.host import install as host_files  # noqa: PLC0415 - slow
-
-    for sentence in host_files.remove(host_files.find_root(root)):
-        typer.echo(sentence)
+_OWN: Mapping[str, Callable[..., None]] = {
+    "demo": demo,
+    "selftest": selftest,
+    "status": status,
+    "serve": serve,
+}

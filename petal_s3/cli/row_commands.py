@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import (
     DONE,
     FAILED,
@@ -19,7 +19,6 @@ from petal_s3.cli.exit_codes import (
     with_service,
 )
 from petal_s3.cli.options import ForPrograms
-from petal_s3.cli.progress_bars import Bars
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
 from petal_s3.outbox import queries
@@ -28,9 +27,10 @@ from petal_s3.service.reasons import NO_DRAIN
 if TYPE_CHECKING:
     from petal_s3.outbox.rows import Row
     from petal_s3.service.service import Service
-    from petal_s3.service.views.rows import RowView
 
 _PATIENCE_S = 60.0
+_AT_ONCE = 50
+"""Of so many files it is looked at once whether a program writes to them."""
 
 app = typer.Typer()
 
@@ -58,29 +58,27 @@ def enqueue(
 async def _enqueue(
     service: Service, paths: list[Path], key: str | None, *, for_programs: bool
 ) -> int:
-    rows: list[RowView] = []
+    rows: list[Row] = []
     refused: list[tuple[Path, S3IntegrationError]] = []
     known: list[int] = []
+    shown: list[dict[str, object]] = []
     try:
         await service.open()
-        for path in paths:
-            try:
-                row, changed = await _entered(service, path, key)
-            except LocalStorageError:
-                raise  # the next file would fare no better
-            except S3IntegrationError as error:
-                complain_of(error)
-                refused.append((path, error))
+        async for path, row, changed in _each_entered(service, paths, key):
+            if isinstance(row, S3IntegrationError):
+                complain_of(row)
+                refused.append((path, row))
                 continue
-            rows.append(await service.row(row.id))
+            rows.append(row)
             known += [] if changed else [row.id]
             _say(row, changed=changed, for_programs=for_programs)
+        if for_programs:
+            shown = [(await service.row(row.id)).model_dump() for row in rows]
         drained = (await service.status()).drained_by is not None
     finally:
         await service.stop()
     if for_programs:
         said = [{"path": str(path), **as_json(error)} for path, error in refused]
-        shown = [row.model_dump() for row in rows]
         print_json({"rows": shown, "refused": said, "unchanged": known})
     elif not drained and any(row.state != "verified" for row in rows):
         complain(NO_DRAIN.sentence)
@@ -89,11 +87,28 @@ async def _enqueue(
     return NOT_NOW if all(isinstance(error, NotFinished) for _, error in refused) else FAILED
 
 
-async def _entered(service: Service, path: Path, key: str | None) -> tuple[Row, bool]:
-    """The row of a file, and whether anything was changed for it."""
-    before = await service.outbox(queries.changes)
-    row = await service.enqueue(path, key=key, received_by="cli")
-    return row, before != await service.outbox(queries.changes)
+async def _each_entered(
+    service: Service, paths: list[Path], key: str | None
+) -> AsyncIterator[tuple[Path, Row | S3IntegrationError, bool]]:
+    """Each path with the row of its file, or why it has none, and whether anything was changed.
+
+    Raises :class:`LocalStorageError`: the next file would fare no better.
+    """
+    from petal_s3.intake.enqueue import written_to  # noqa: PLC0415 - slow
+
+    written = await service.outbox(queries.changes)
+    for number, path in enumerate(paths):
+        if number % _AT_ONCE == 0:
+            writing = await written_to(service.intake, paths[number : number + _AT_ONCE])
+        try:
+            row = await service.enqueue(path, key=key, writing=writing, received_by="cli")
+        except LocalStorageError:
+            raise
+        except S3IntegrationError as error:
+            yield path, error, False
+            continue
+        before, written = written, await service.outbox(queries.changes)
+        yield path, row, written != before
 
 
 def _say(row: Row, *, changed: bool, for_programs: bool) -> None:
@@ -133,7 +148,9 @@ def drain(
 
 
 async def _drain(service: Service, patience_s: float | None, *, for_programs: bool) -> int:
-    from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow, and only for this
+    from petal_s3.cli import screen  # noqa: PLC0415 - slow
+    from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow
+    from petal_s3.cli.progress_bars import Bars  # noqa: PLC0415 - slow
 
     with Bars(screen.console(stderr=for_programs)) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)

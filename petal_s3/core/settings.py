@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,17 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
 )
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from petal_s3.core import settings_rules as rules
 from petal_s3.core.settings_rules import GIB, MIB
-from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX, aws_region, config_file, read_yaml
+from petal_s3.core.settings_sources import from_outside
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, PREFIX
 
 __all__ = ["GIB", "MIB", "AddressStyle", "Auto", "ObjectMetadata", "Settings", "SourceSettings"]
 
@@ -60,16 +53,11 @@ _File = Annotated[
 ]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the operator decided. Sizes are bytes (``8MiB``, ``2GiB``, ``500MB`` are read)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
     )
 
     bucket_name: str = Field(min_length=3, max_length=255, description="the bucket")
@@ -114,7 +102,6 @@ class Settings(BaseSettings):
     )
     log_dirs: Annotated[
         tuple[Path, ...],
-        NoDecode,
         BeforeValidator(rules.split_paths),
         AfterValidator(rules.absolute_paths),
     ] = Field(
@@ -123,9 +110,9 @@ class Settings(BaseSettings):
         description="directories in which logs are looked for, separated by a colon; one that was"
         " there and is gone is told as trouble, one that never was there is not",
     )
-    sources: Annotated[
-        tuple[SourceSettings, ...], NoDecode, BeforeValidator(rules.parse_sources)
-    ] = Field((), description="further directories with logs of other kinds: docs/sources.md")
+    sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(rules.parse_sources)] = Field(
+        (), description="further directories with logs of other kinds: docs/sources.md"
+    )
     scan_interval: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         900.0,
         description="seconds between scans; new files are noticed by file-system events, or by"
@@ -177,7 +164,6 @@ class Settings(BaseSettings):
     rest_read_only: bool = Field(False, description="refuse changes over REST, in both servers")
     api_origins: Annotated[
         tuple[str, ...],
-        NoDecode,
         BeforeValidator(rules.split_words),
         AfterValidator(rules.check_origins),
     ] = Field(
@@ -194,25 +180,9 @@ class Settings(BaseSettings):
         " where others can reach it",
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order: arguments, environment, YAML file, the region of the AWS tools."""
-        file = config_file()
-        in_file = read_yaml(file) if file is not None else {}
-        region = aws_region(os.environ)
-        return (
-            init_settings,
-            env_settings,
-            InitSettingsSource(settings_cls, in_file),
-            InitSettingsSource(settings_cls, {"region": region} if region else {}),
-        )
+    def __init__(self, **given: Any) -> None:
+        """What is ``given`` comes first, then the environment, the YAML file, the AWS tools."""
+        super().__init__(**{**from_outside(type(self).model_fields), **given})
 
     @property
     def set_part_size(self) -> int | None:

@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic import BaseModel, ValidationError
 
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import AWS_REGIONS, HOST_TOKEN_URL, PREFIX, config_file
@@ -33,17 +32,9 @@ def load_settings(**given: Any) -> Settings:
         raise ConfigError(_sentence(error)) from None  # the cause would carry the values
 
 
-class _Given(Settings):
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+class _Given(Settings, defer_build=True):
+    def __init__(self, **given: Any) -> None:
+        BaseModel.__init__(self, **given)
 
 
 def check_settings(given: Mapping[str, Any]) -> Settings:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from petal_s3.errors import ConfigError
 
 PREFIX = "PETAL_S3_"
@@ -39,6 +37,8 @@ def read_yaml(file: Path) -> dict[str, object]:
 
     Raises :class:`ConfigError`, which never quotes the file: it may hold a secret.
     """
+    import yaml  # noqa: PLC0415 - slow; where there is no file it is not needed
+
     try:
         with file.open("rb") as opened:
             content = opened.read(_LONGEST_FILE_BYTES + 1)
@@ -63,6 +63,8 @@ def read_yaml(file: Path) -> dict[str, object]:
 
 def _is_plain(text: str) -> bool:
     """Whether YAML is neither deep nor refers to itself: a little of that can fill the memory."""
+    import yaml  # noqa: PLC0415 - as above
+
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 _CANCEL_AGAIN_S = 2.0
 
@@ -81,3 +81,16 @@ async def in_parallel(
     for task in failed:
         if task is not None:
             await task
+
+
+def driven(work: Coroutine[object, object, T]) -> T:
+    """What ``work`` returns, which waits for nothing: no loop is needed, so that any thread can.
+
+    Raises what it raises, and ``RuntimeError`` where it waits after all.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    work.close()
+    raise RuntimeError("A coroutine that was to wait for nothing waits.")

@@ -10,10 +10,9 @@ from pathlib import Path
 import yaml
 
 from petal_s3.errors import NotAllowed, Permanent, S3IntegrationError
+from petal_s3.host.installed import PROXIES
 from petal_s3.host.whole_files import trusted
 from petal_s3.host.yaml_file import Json, read
-
-PROXIES = "proxies.yaml"
 
 # What the code of another version of the host may raise.
 _FOREIGN_ERRORS = (

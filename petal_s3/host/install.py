@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from petal_s3.core.settings_rules import valid_machine_id
 from petal_s3.core.settings_yaml import HOST_TOKEN_URL
-from petal_s3.errors import BadInput, Permanent, S3IntegrationError, plain
+from petal_s3.errors import BadInput, Permanent, plain
+from petal_s3.host import installed
 from petal_s3.host import settings_file as settings
-from petal_s3.host.host_code import PROXIES, code_of, default_proxies
+from petal_s3.host.host_code import code_of, default_proxies
+from petal_s3.host.installed import PROXIES
 from petal_s3.host.yaml_file import Change, Json, backup, backup_of, changed, read, write
 
 _LISTS = ("startup_petals", "enabled_petals")
@@ -39,13 +36,13 @@ def find_root(named: Path | None) -> Path:
     ``named`` is checked instead. Raises :class:`BadInput` when there is no host.
     """
     if named is None:
-        spec = importlib.util.find_spec("petal_app_manager")
-        if spec is None or spec.origin is None:
+        found = installed.root()
+        if found is None:
             raise BadInput(
                 "petal-app-manager is not installed in this Python: name the directory that holds"
                 f" its config.json and {PROXIES} with --root."
             )
-        return Path(spec.origin).parents[2]
+        return found
     root = Path(os.path.abspath(named))  # noqa: PTH100 - the host does not follow links either
     try:
         is_root = (root / PROXIES).is_file() or code_of(root) is not None
@@ -60,29 +57,6 @@ def find_root(named: Path | None) -> Path:
             " and no host two directories below."
         )
     return root
-
-
-def is_registered() -> bool:
-    """Whether the host of this Python loads petal-s3."""
-    with contextlib.suppress(OSError, ValueError, S3IntegrationError):
-        proxies = (find_root(None) / PROXIES).read_text("utf-8")  # first: mostly there is none
-        return str(manifest()["name"]) in proxies
-    return False
-
-
-def host_machine_id() -> str | None:
-    """The machine id that the host of this Python uses; none where there is no host."""
-    spec = importlib.util.find_spec("petal_app_manager")
-    if spec is None or spec.origin is None:
-        return None
-    arm = "aarch64" in platform.machine().lower()
-    program = Path(spec.origin).parent / "utils" / ("machineid_arm" if arm else "machineid_x86")
-    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
-        answer = subprocess.run(  # noqa: S603 - the host's own program
-            [program], capture_output=True, text=True, check=True, timeout=30
-        )
-        return valid_machine_id(answer.stdout.strip())
-    return None
 
 
 def install(

@@ -22,7 +22,7 @@ from petal_s3.errors import (
     S3IntegrationError,
     S3UploadError,
 )
-from petal_s3.host import install as host_files
+from petal_s3.host import installed
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -68,9 +68,9 @@ def asked_machine_id(settings: Settings) -> str | None:
     Where another id is set it counts only if the host loads petal-s3: on other computers it is
     no drone's.
     """
-    if settings.machine_id and not host_files.is_registered():
+    if settings.machine_id and not installed.is_registered():
         return None
-    return host_files.host_machine_id()
+    return installed.host_machine_id()
 
 
 def stay_out(state_dir: Path) -> None:

@@ -47,7 +47,7 @@ async def _examined(intake: Intake, row: Row) -> Entry:
     if not row.spooled:
         find = partial(directory_of, path, intake.directories)
         directory = await run_in(intake.files, find)
-        await check_written(intake, path)
+        await run_in(intake.files, check_written, intake, path)
     options = RowOptions(
         name=row.name,
         key=row.asked_key,

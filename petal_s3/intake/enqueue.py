@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,11 @@ async def enqueue(
     options: RowOptions,
     *,
     inside_only: bool = False,
+    writing: Collection[str] | None = None,
 ) -> Row:
     """Enter the file at ``path`` into the outbox, durably, without waiting for its upload.
+
+    ``writing``: as :func:`written_to` has just found it for this path among others.
 
     A file outside the log directories is first copied into the spool, or refused with
     ``inside_only``.
@@ -35,9 +38,8 @@ async def enqueue(
     """
     options = intake.with_checked_key(options)
     real, directory = await run_in(
-        intake.files, locate, path, intake.directories, inside_only=inside_only
+        intake.files, _located, intake, path, writing, inside_only=inside_only
     )
-    await check_written(intake, real)
     name = Path(options.name or os.fspath(path)).name
     if not name:
         raise BadInput("This is not a file name.", code="bad_name")
@@ -48,6 +50,31 @@ async def enqueue(
         row = await enter_copy(intake, real, options)
     intake.on_enqueued()
     return row
+
+
+def _located(
+    intake: Intake,
+    path: str | os.PathLike[str],
+    writing: Collection[str] | None,
+    *,
+    inside_only: bool,
+) -> tuple[Path, LogDirectory | None]:
+    real, directory = locate(path, intake.directories, inside_only=inside_only)
+    check_written(intake, real, writing)
+    return real, directory
+
+
+async def written_to(intake: Intake, paths: Iterable[str | os.PathLike[str]]) -> frozenset[str]:
+    """Of the files at ``paths`` the real paths of those that a program writes to.
+
+    All of /proc is read for it: once for many files, and not for each.
+    """
+    return await run_in(intake.files, _written_to, intake, [os.fspath(path) for path in paths])
+
+
+def _written_to(intake: Intake, paths: Sequence[str]) -> frozenset[str]:
+    real = {os.path.realpath(path) for path in paths if "\0" not in path}
+    return frozenset(intake.open_for_writing(real))
 
 
 def locate(

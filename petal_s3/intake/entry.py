@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -151,10 +151,14 @@ async def examined(
     return entry
 
 
-async def check_written(intake: Intake, path: Path) -> None:
-    """Raise :class:`NotFinished` while a program writes to the file at ``path``."""
-    written = bool(await run_in(intake.files, intake.open_for_writing, [str(path)]))
-    if written or await run_in(intake.files, locked, str(path)):
+def check_written(intake: Intake, path: Path, writing: Collection[str] | None = None) -> None:
+    """Raise :class:`NotFinished` while a program writes to the file at the real ``path``; blocking.
+
+    ``writing``: the real paths that programs write to, where that was just looked up.
+    """
+    if writing is None:
+        writing = intake.open_for_writing([str(path)])
+    if str(path) in writing or locked(str(path)):
         raise NotFinished(f"{path.name} is still being written; enqueue it when it is closed.")
 
 

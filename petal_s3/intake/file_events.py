@@ -1,103 +1,157 @@
-"""Notice by file-system events that something changes in folders, on a thread of its own."""
+"""Notice by file-system events that something changes in folders, or on the way to them."""
 
 from __future__ import annotations
 
-import atexit
-import threading
-from collections.abc import Callable, Sequence
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from petal_s3.core.event_reader import EventReader
+from petal_s3.core.inotify import CHANGES, COMES, ENDS, GOES, IS_FOLDER, OVERFLOWED, Event, Inotify
 
 MOST_FOLDERS = 500
-"""So many folders are watched at most: while watches are set, no other Python code runs."""
-_GATHER_MS = 1000
-_STEP_MS = 250
-_NO_POLLING, _POLL_MS = False, 30_000
-_STOP_S = 1.0
+"""So many folders are watched at most: users share the watches that the kernel grants."""
+_GATHER_S = 1.0
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_GRANTED = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
-Change = tuple[int, str]
-"""What happened (1 added, 2 modified, 3 deleted) and the path, as ``watchfiles`` tells it."""
-DELETED = 3
+Change = tuple[str, bool]
+"""A path at which something came or changed, and whether it is a folder."""
+Ways = Mapping[str, frozenset[str]]
+"""Folders, and the names in each by which a way leads on."""
+
+
+@dataclass
+class Watches:
+    """Watches that were set: of folders, and of ways by the names that matter."""
+
+    source: Inotify
+    folders: dict[int, str] = field(default_factory=dict)
+    ways: dict[int, frozenset[str]] = field(default_factory=dict)
+    all_ways: bool = True
+    """Whether each change on the ways is told."""
+
+    def add_folder(self, folder: str) -> None:
+        """Watch a folder; raises ``OSError`` where the kernel grants no more."""
+        try:
+            self.folders[self.source.watch(folder, COMES | GOES | CHANGES)] = folder
+        except OSError as error:
+            if error.errno not in {*_NOT_THERE, errno.EACCES}:  # which the scan tells, too
+                raise
+
+    def add_way(self, folder: str, names: frozenset[str]) -> None:
+        """Watch for ``names`` in a folder; raises as :meth:`add_folder`."""
+        try:
+            watch = self.source.watch(folder, COMES | GOES)
+        except OSError as error:
+            if error.errno in _GRANTED:
+                raise
+            self.all_ways = False
+        else:
+            self.ways[watch] = self.ways.get(watch, frozenset()) | names
 
 
 class FileEvents:
-    """The events of some folders, not of the folders in them. All calls block, but not for long.
-
-    ``watchfiles`` can watch whole trees by itself, but follows links out of them then, and keeps
-    silent about folders for which no watch was left.
-    """
+    """The events of some folders, not of the folders in them."""
 
     def __init__(self, changed: Callable[[set[Change]], None]) -> None:
-        """``changed`` is called on the thread: with no changes when all may be another now."""
+        """``changed`` is called in the loop: with no changes when all may be another now."""
         self.failure = ""
         """Why events do not tell all, as a sentence; empty where they do."""
         self.changed = changed
         self._folders: tuple[str, ...] = ()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._turns = threading.RLock()
+        self._ways: Ways = {}
+        self._watches: Watches | None = None
+        self._reader: EventReader | None = None
         self._stale = False
 
-    def listen(self, folders: Sequence[str]) -> None:
-        """Listen to these folders, and to no others, from now on."""
-        wanted = tuple(sorted(folders))
-        with self._turns:
-            listening = self._thread is not None and self._thread.is_alive()
-            if wanted == self._folders and listening and not self._stale:
-                return
-            self.close()
-            self._folders, self.failure, self._stale = wanted, "", False
-            if len(wanted) > MOST_FOLDERS:
-                self.failure = f"there are {len(wanted)} folders, more than {MOST_FOLDERS}"
-            elif wanted:
-                self._begin(wanted)
+    @property
+    def listens(self) -> bool:
+        """Whether events are waited for."""
+        return self._reader is not None
+
+    @property
+    def follows_ways(self) -> bool:
+        """Whether each change on the ways is told."""
+        return self._reader is not None and self._watches is not None and self._watches.all_ways
+
+    def wants(self, folders: Sequence[str], ways: Ways) -> bool:
+        """Whether watches have to be set for these folders and ways: others are, or none."""
+        same = (tuple(sorted(folders)), ways) == (self._folders, self._ways)
+        return not same or self._reader is None or self._stale
+
+    def set(self, folders: Sequence[str], ways: Ways) -> Watches | None:
+        """Watches on these folders and on the ways; none where ``failure`` says why; blocking."""
+        self.failure = ""
+        if len(folders) > MOST_FOLDERS:
+            self.failure = f"there are {len(folders)} folders, more than {MOST_FOLDERS}"
+            return None
+        try:
+            with ExitStack() as on_error:
+                made = Watches(Inotify())
+                on_error.callback(made.source.close)
+                for folder in folders:
+                    made.add_folder(folder)
+                for folder, names in ways.items():
+                    made.add_way(folder, names)
+                on_error.pop_all()
+        except OSError as error:
+            self.failure = _why(error)
+            return None
+        return made
+
+    def listen(self, watches: Watches | None, folders: Sequence[str], ways: Ways) -> None:
+        """Listen to what :meth:`set` has made for these, and to nothing else, from now on."""
+        self.close()
+        self._folders, self._ways, self._stale = tuple(sorted(folders)), ways, False
+        self._watches = watches
+        if watches is not None:
+            self._reader = EventReader(watches.source, self._told, self._failed, _GATHER_S)
+            self.changed(set())
 
     def set_anew(self) -> None:
-        """Let the next :meth:`listen` set all watches anew: a name may stand for another folder."""
+        """Let all watches be set anew: a name may stand for another folder."""
         self._stale = True
 
-    def _begin(self, folders: tuple[str, ...]) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._listen, args=(folders, self._stop), name="petal-s3-events", daemon=True
-        )
-        # A thread that listens while Python ends would crash the process.
-        atexit.register(self.close)
-        self._thread.start()
-
     def close(self) -> None:
-        """Stop listening; the thread has ended when this returns, at most a second later."""
-        with self._turns:
-            self._stop.set()
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                thread.join(_STOP_S)
-                atexit.unregister(self.close)
+        """Stop listening."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
-    def _listen(self, folders: tuple[str, ...], stop: threading.Event) -> None:
-        try:
-            from watchfiles._rust_notify import RustNotify  # noqa: PLC0415 - slow; no command needs it
-
-            with RustNotify(list(folders), False, _NO_POLLING, _POLL_MS, False, False) as notify:
+    def _told(self, events: list[Event]) -> None:
+        changes: set[Change] = set()
+        assert self._watches is not None
+        folders, ways = self._watches.folders, self._watches.ways
+        for watch, what, name in events:
+            ended = what & (ENDS | OVERFLOWED)
+            if ended or (what & (COMES | GOES) and name in ways.get(watch, ())):
+                self.set_anew()
                 self.changed(set())
-                while isinstance(found := notify.watch(_GATHER_MS, _STEP_MS, 0, stop), set):
-                    if any(what == DELETED and path in folders for what, path in found):
-                        self.set_anew()
-                        found = set()
-                    self.changed(found)
-        except (ImportError, OSError, RuntimeError) as error:
-            if not stop.is_set():
-                self.failure = _why(error)
+                return
+            folder = folders.get(watch)
+            if folder is not None and name and not what & GOES:
+                changes.add((os.path.join(folder, name), bool(what & IS_FOLDER)))  # noqa: PTH118
+        if changes:
+            self.changed(changes)
+
+    def _failed(self, error: OSError) -> None:
+        self._reader = None
+        self.failure = _why(error)
+        self.changed(set())
 
 
-def _why(error: Exception) -> str:
-    text = str(error)
-    if "limit reached" in text or "os error 28" in text:
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
         return (
             "the watches of this user are used up: raise fs.inotify.max_user_watches"
             " (sysctl, /etc/sysctl.d)"
         )
-    if "os error 24" in text:
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
         return (
             "this user can have no more inotify instances: raise fs.inotify.max_user_instances"
             " (sysctl, /etc/sysctl.d), or the limit of open files (LimitNOFILE)"
         )
-    return f"watching failed ({text.partition(' about [')[0]})"
+    return f"watching failed ({error.strerror})"

@@ -16,13 +16,13 @@ from petal_s3.outbox import identities, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import printable
 
-_CHUNK = 500
+_CHUNK = 1000
 
 
 async def without_row(intake: Intake, files: Sequence[FoundFile]) -> list[FoundFile]:
     """The files that have no row, as :func:`petal_s3.outbox.queries.without_row`."""
-    found: list[FoundFile] = []
     most = int(intake.settings.max_file_size)
+    found: list[FoundFile] = []
     for start in range(0, len(files), _CHUNK):
         chunk = files[start : start + _CHUNK]
         found += await intake.outbox(queries.without_row, chunk, max_bytes=most)

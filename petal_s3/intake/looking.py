@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from petal_s3.logs.sniff import named_like
 
 _MAX_DEPTH = 16
 _UNCLOSED = ".bag.active"
+_CHUNK = 1000
 NO_DIRECTORY = os.strerror(errno.ENOTDIR)
 """Why a log directory is unread in whose place something else lies."""
 GONE = "it was there, and is gone"
@@ -36,8 +37,9 @@ _ADVICE = {NO_DIRECTORY: "Make it one, or set another.", GONE: _BACK, UNMOUNTED:
 class Found:
     """What lies in log directories.
 
-    ``files`` and ``unclosed``: by real path, the logs by their names, and the bags whose recorder
-    has not closed them. ``folders``: the real paths of those that were looked through.
+    ``files`` (where they are kept) and ``unclosed``: by real path, the logs by their names, and
+    the bags whose recorder has not closed them. ``folders``: the real paths of those that were
+    looked through.
     ``unread``: why a folder or a file in it could not be looked at, by the folder's real path; a
     log directory that is gone by its path in the settings. ``there``: the log directories that
     are there, by those paths, and whether each is a mount point.
@@ -72,17 +74,23 @@ def look_through(settings: Settings, known: Mapping[str, bool] | None = None) ->
     Raises :class:`LocalStorageError` as :func:`find_named`.
     """
     found = Found()
-    for one in log_directories(settings):
-        _walk(os.path.realpath(one.directory), _MAX_DEPTH, one.kinds, found)
+    for files in in_chunks(settings, found, known):
+        found.files.update(files)
+    return found
+
+
+def in_chunks(
+    settings: Settings, found: Found, known: Mapping[str, bool] | None = None
+) -> Iterator[list[FoundFile]]:
+    """As :func:`look_through`, but the files come some hundreds at a time: all of them together
+    fill the memory. The rest is in ``found`` at the end. A file may come twice."""
     spool = os.path.realpath(settings.state_dir / "spool")
-    found.files = {
-        path: file for path, file in found.files.items() if not Path(path).is_relative_to(spool)
-    }
+    for one in log_directories(settings):
+        yield from _walk(os.path.realpath(one.directory), one.kinds, found, apart=spool)
     found.folders = list(dict.fromkeys(found.folders))
     for directory in settings.directories:
         with contextlib.suppress(OSError):  # it changes at this moment: the next scan tells
             _compare(str(directory), known or {}, found)
-    return found
 
 
 def _compare(directory: str, known: Mapping[str, bool], found: Found) -> None:
@@ -115,32 +123,65 @@ def find_named(
     """
     found = Found()
     for directory in directories:
-        _walk(os.path.realpath(directory), _MAX_DEPTH, kinds, found)
+        for files in _walk(os.path.realpath(directory), kinds, found):
+            found.files.update(files)
     return list(found.files.items())
 
 
-def _walk(directory: str, depth: int, kinds: frozenset[str], found: Found) -> None:
-    try:
-        entries = list(os.scandir(directory))
-    except OSError as error:
-        _unread(directory, error, found, top=depth == _MAX_DEPTH)
-        return
-    found.folders.append(directory)
-    for entry in entries:
+def _walk(
+    top: str, kinds: frozenset[str], found: Found, *, apart: str = ""
+) -> Iterator[list[FoundFile]]:
+    """The files below ``top``; of the folder ``apart`` nothing is told but that it is there."""
+    left, files = [(top, _MAX_DEPTH)], list[FoundFile]()
+    while left:
+        directory, depth = left.pop()
+        inside: list[str] = []
+        into = list[FoundFile]() if apart and _is_below(directory, apart) else files
         try:
-            if entry.is_dir(follow_symlinks=False):
-                # A hidden directory is a wastebasket, not a place for logs.
-                if depth > 0 and not entry.name.startswith("."):
-                    _walk(entry.path, depth - 1, kinds, found)
-                continue
-            unclosed = entry.name.endswith(_UNCLOSED) and "rosbag" in kinds
-            if unclosed or named_like(entry.name, kinds):
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode):
-                    into = found.unclosed if unclosed else found.files
-                    into[entry.path] = Identity.of(status)
+            with os.scandir(directory) as entries:
+                found.folders.append(directory)
+                for entry in entries:
+                    _take(directory, entry, kinds, found, into, inside)
+                    if len(files) >= _CHUNK:
+                        yield files
+                        files = into = []
         except OSError as error:
-            _unread(directory, error, found)
+            _unread(directory, error, found, top=depth == _MAX_DEPTH)
+        if depth > 0:
+            left += [(folder, depth - 1) for folder in inside]
+    if files:
+        yield files
+
+
+def _take(
+    directory: str,
+    entry: os.DirEntry[str],
+    kinds: frozenset[str],
+    found: Found,
+    files: list[FoundFile],
+    folders: list[str],
+) -> None:
+    name = entry.name
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            if not name.startswith("."):  # a hidden one is a wastebasket, not a place for logs
+                folders.append(entry.path)
+            return
+        unclosed = name.endswith(_UNCLOSED) and "rosbag" in kinds
+        if unclosed or named_like(name, kinds):
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            if unclosed:
+                found.unclosed[entry.path] = Identity.of(status)
+            else:
+                files.append((entry.path, Identity.of(status)))
+    except OSError as error:
+        _unread(directory, error, found)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
 
 
 def _unread(directory: str, error: OSError, found: Found, *, top: bool = False) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
-from petal_s3.intake.file_events import DELETED, Change, FileEvents
+from petal_s3.intake.file_events import Change, FileEvents, Ways
 from petal_s3.intake.log_directories import log_directories
 from petal_s3.intake.looking import Found
-from petal_s3.intake.places import Places, places_of
+from petal_s3.intake.places import MountTable, Places, places_of, ways_to
 from petal_s3.logs.sniff import named_like
 
 OFTEN_S = 30.0
 """Seconds between scans where file-system events do not tell every new file."""
 _LOOK_S = 1.0
+_LOOK_SELDOM_S = 60.0
 
 
 class Noticing:
@@ -31,21 +32,37 @@ class Noticing:
         self._busy = busy
         self._kinds = frozenset[str]().union(*(one.kinds for one in log_directories(settings)))
         self.events = FileEvents(self._on_changes)
-        self._changed = threading.Event()
+        self._changed = False
         self._begun = False
+        self._mounts: MountTable | None = None
         self._places: Places | None = None
+        self._ways: Ways = {}
         self._all_read = True
         self._look_at = self._scanned_at = self._scan_at = now()
         self._rest_until = self._scan_at
-        self.asked = asyncio.Event()
+        self._asked = False
+        self.stirred = asyncio.Event()
+        """Set when something has happened: there may be something to do before :meth:`wait_s`."""
 
     # -- when
+
+    def ask(self) -> None:
+        """A scan is asked for."""
+        self._asked = True
+        self.stirred.set()
 
     def due(self) -> bool:
         """Whether it is time to scan."""
         now = self._now()
-        changed = self._changed.is_set() and now >= self._rest_until
-        return self.asked.is_set() or changed or now >= self._scan_at
+        changed = self._changed and now >= self._rest_until
+        return self._asked or changed or now >= self._scan_at
+
+    def wait_s(self) -> float:
+        """Seconds until there is something to do, as far as is known now."""
+        at = min(self._scan_at, self._look_at) if self._begun else self._scan_at
+        if self._changed:
+            at = min(at, self._rest_until)
+        return 0.0 if self._asked else max(0.0, at - self._now())
 
     def at_once(self) -> None:
         """A scan is due now."""
@@ -53,8 +70,7 @@ class Noticing:
 
     def begins(self) -> None:
         """A scan begins. What happens from now on needs another one; so does a failure of this."""
-        self.asked.clear()
-        self._changed.clear()
+        self._asked = self._changed = False
         self._scanned_at = self._now()
         self.at_once()
 
@@ -62,12 +78,18 @@ class Noticing:
         """A scan has ended and ``found`` what it found; events of new folders are listened to."""
         self._all_read = not found.unread
         if self._begun:
-            self._places = await run_in(files, places_of, self._settings.directories)
-            await run_in(files, self.events.listen, found.folders)
+            await self._find_places(files)
+            if self.events.wants(found.folders, self._ways):
+                watches = await run_in(files, self.events.set, found.folders, self._ways)
+                self.events.listen(watches, found.folders, self._ways)
         took_s = self._now() - self._scanned_at
         # Where there is very much to look through, logs that come one by one wait a little.
         self._rest_until = self._now() + max(_LOOK_S, 10 * took_s)
         self._scan_at = self._now() + self.interval_s
+
+    async def _find_places(self, files: Executor) -> None:
+        directories = self._settings.directories
+        self._places, self._ways = await run_in(files, _found, directories, self._mounts)
 
     @property
     def interval_s(self) -> float:
@@ -80,33 +102,53 @@ class Noticing:
     def begin(self) -> None:
         """Listen to events from the next scan on, until :meth:`end`."""
         self._begun = True
+        self._mounts = MountTable()
+        if self._mounts.fd is not None:
+            asyncio.get_running_loop().add_reader(self._mounts.fd, self._on_mounts)
         self.at_once()
 
     async def look(self, files: Executor) -> None:
-        """Once a second: see if a log directory was made, moved or mounted, or events fail."""
+        """See if a log directory was made, moved or mounted: once a second where no event tells."""
         if not self._begun or self._now() < self._look_at:
             return
-        self._look_at = self._now() + _LOOK_S
-        if await run_in(files, places_of, self._settings.directories) != self._places:
+        before = self._places, self._ways
+        await self._find_places(files)
+        if (self._places, self._ways) != before:
             self.events.set_anew()
             self.at_once()
         self._scan_at = min(self._scan_at, self._now() + self.interval_s)
+        told = self.events.follows_ways and self._mounts is not None and self._mounts.fd is not None
+        self._look_at = self._now() + (_LOOK_SELDOM_S if told else _LOOK_S)
 
-    async def end(self, files: Executor) -> None:
+    async def end(self) -> None:
         """Listen no longer."""
         self._begun = False
-        await run_in(files, self.events.close)
+        self.events.close()
+        mounts, self._mounts = self._mounts, None
+        if mounts is not None:
+            if mounts.fd is not None:
+                asyncio.get_running_loop().remove_reader(mounts.fd)
+            mounts.close()
+
+    def _on_mounts(self) -> None:
+        if self._mounts is not None:
+            self._mounts.changed()
+        self._look_at = self._now()
+        self.stirred.set()
 
     def _on_changes(self, changes: set[Change]) -> None:
-        """On the thread of the events. No change: anything may have come before it listened."""
+        """No change: anything may have come before it listened, or the ways are others."""
+        if not changes:
+            self._look_at = self._now()
         if not changes or any(map(self._matters, changes)):
-            self._changed.set()
+            self._changed = True
+            self.stirred.set()
 
     def _matters(self, change: Change) -> bool:
-        what, path = change
-        if what == DELETED or self._busy(path):
+        path, is_folder = change
+        if self._busy(path):
             return False
-        return named_like(os.path.basename(path), self._kinds) or os.path.isdir(path)  # noqa: PTH112, PTH119
+        return is_folder or named_like(os.path.basename(path), self._kinds)  # noqa: PTH119
 
     # -- why not
 
@@ -127,3 +169,7 @@ class Noticing:
             f"New logs are noticed every {self.interval_s:g} s only, not by file-system events:"
             f" {self.events.failure}."
         ]
+
+
+def _found(directories: Sequence[Path], mounts: MountTable | None) -> tuple[Places, Ways]:
+    return places_of(directories, mounts), ways_to(directories)

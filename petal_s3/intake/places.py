@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterable, Mapping
+import select
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from petal_s3.core.files import check_descriptors
 
 MOUNTS = Path("/proc/self/mountinfo")
+_MOST_LINKS = 40  # as Linux follows them
 # What another machine, a hypervisor, or a layer beneath writes comes without an event.
 _BLIND = frozenset(
     {"9p", "acfs", "afs", "aufs", "beegfs", "ceph", "cifs", "coda"}
@@ -47,8 +50,59 @@ def is_blind(kind: str) -> bool:
     return kind.partition(".")[0] in _BLIND
 
 
-def places_of(directories: Iterable[Path]) -> Places:
-    """Where these directories lie now; blocking.
+class MountTable:
+    """The table of mounts of this process, which is read anew only when the kernel has told of a
+    change; to be closed."""
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+        self._file: int | None = None
+        self._changes: select.epoll | None = None
+        with contextlib.suppress(OSError):  # then it is read each time
+            self._open()
+
+    def _open(self) -> None:
+        self._file = os.open(MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.ExitStack() as on_error:
+            changes = select.epoll()
+            on_error.callback(changes.close)
+            changes.register(self._file, select.EPOLLPRI)
+            on_error.pop_all()
+        self._changes = changes
+
+    @property
+    def fd(self) -> int | None:
+        """What becomes readable when the table changes; none where that is not told.
+
+        Whoever waits for it takes the message: :meth:`changed` has to be called then.
+        """
+        return None if self._changes is None else self._changes.fileno()
+
+    def changed(self) -> None:
+        """The table has changed: it is read anew."""
+        self._text = None
+
+    def text(self) -> str:
+        """The table as in proc(5); blocking. Raises :class:`LocalStorageError` when this process
+        can open no more files."""
+        if self._changes is None or self._changes.poll(0):
+            self._text = None
+        if self._text is None:
+            self._text = _read()
+        return self._text
+
+    def close(self) -> None:
+        """Watch it no more; safe to call twice."""
+        changes, self._changes = self._changes, None
+        file, self._file = self._file, None
+        if changes is not None:
+            changes.close()
+        if file is not None:
+            os.close(file)
+
+
+def places_of(directories: Iterable[Path], table: MountTable | None = None) -> Places:
+    """Where these directories lie now; blocking. ``table``: of the mounts, where one is kept.
 
     Raises :class:`LocalStorageError` when this process can open no more files.
     """
@@ -56,9 +110,49 @@ def places_of(directories: Iterable[Path]) -> Places:
     for directory in directories:
         with contextlib.suppress(OSError, ValueError):
             path = os.path.realpath(directory)
-            status = os.stat(path)  # noqa: PTH116 - once a second
+            status = os.stat(path)  # noqa: PTH116
             real.add((path, status.st_dev, status.st_ino))
-    return Places(frozenset(real), frozenset(_mounts_of([path for path, *_ in real], _read())))
+    mounts = _read() if table is None else table.text()
+    return Places(frozenset(real), frozenset(_mounts_of([path for path, *_ in real], mounts)))
+
+
+def ways_to(directories: Iterable[Path]) -> dict[str, frozenset[str]]:
+    """On the ways to these directories: each folder, and the names in it that lead on; blocking.
+
+    Links are followed. Where a name leads nowhere now, the way ends.
+    """
+    found: dict[str, set[str]] = {}
+    for directory in directories:
+        with contextlib.suppress(ValueError):  # no path
+            for folder, name in _way_to(str(directory)):
+                found.setdefault(folder, set()).add(name)
+    return {folder: frozenset(names) for folder, names in found.items()}
+
+
+def _way_to(directory: str) -> Iterator[tuple[str, str]]:
+    at, left, links = "/", _names(directory), 0
+    while left and links < _MOST_LINKS:
+        name = left.pop()
+        if name == "..":
+            at = os.path.dirname(at)  # noqa: PTH120 - links were followed: this is its folder
+            continue
+        yield at, name
+        path = os.path.join(at, name)  # noqa: PTH118
+        try:
+            target = os.readlink(path)  # noqa: PTH115 - the raw text
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return
+            at = path  # it is no link
+        else:
+            links += 1
+            at = "/" if target.startswith("/") else at
+            left += _names(target)
+
+
+def _names(path: str) -> list[str]:
+    """The names of a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in {"", "."}]
 
 
 def _read() -> str:
@@ -79,7 +173,7 @@ def _mounts_of(paths: list[str], mountinfo: str) -> set[tuple[str, str]]:
     return {(point, mounts[point]) for point in found}
 
 
-@lru_cache(maxsize=1)  # it is looked at every second, and seldom changes
+@lru_cache(maxsize=1)  # it seldom changes
 def _table(mountinfo: str) -> Mapping[str, str]:
     """Mount points and their types; of several at one point the last lies over the others."""
     return dict(_mount(line) for line in mountinfo.splitlines())

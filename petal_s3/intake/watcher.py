@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from petal_s3.core import clock
@@ -18,7 +18,7 @@ from petal_s3.intake.entry import PRIORITY_FOUND, Intake, RowOptions, enter_log,
 from petal_s3.intake.files_with_rows import was_rotated, without_row, written
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.log_directories import directory_of
-from petal_s3.intake.looking import Found, look_through
+from petal_s3.intake.looking import Found, in_chunks
 from petal_s3.intake.moved_directories import follow
 from petal_s3.intake.noticing import Noticing
 from petal_s3.intake.settling import FoundFile, StableFiles
@@ -62,10 +62,8 @@ class Watcher:
     @property
     def held(self) -> list[str]:
         """Files that no longer change and are taken only after the flight."""
-        now = self.now()
-        if self._flight.state(now) != "armed":
-            return []
-        return self.settling.ready(now, not_before=None)
+        armed = self._flight.state(self.now()) == "armed"
+        return self.settling.ready(self.now(), not_before=None) if armed else []
 
     @property
     def has_landed(self) -> bool:
@@ -80,7 +78,11 @@ class Watcher:
 
     def ask_scan(self) -> None:
         """Scan soon: there may be a new log."""
-        self.noticing.asked.set()
+        self.noticing.ask()
+
+    def stir(self) -> None:
+        """Something has changed that :meth:`step` may have to see."""
+        self.noticing.stirred.set()
 
     async def watch(self) -> None:
         """Repeat :meth:`step`, until cancelled; what fails is repeated a little later."""
@@ -89,11 +91,15 @@ class Watcher:
             while True:
                 # A step that crashes must not end the watch: the next one may fare better.
                 [failure] = await asyncio.gather(self.step(), return_exceptions=True)
-                pause_s = self._noted(failure)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.noticing.asked.wait(), pause_s)
+                await self._rest(self._noted(failure))
         finally:
-            await self.noticing.end(self._intake.files)
+            await self.noticing.end()
+
+    async def _rest(self, pause_s: float) -> None:
+        """Wait for so long, or until something happens."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.noticing.stirred.wait(), pause_s)
+        self.noticing.stirred.clear()
 
     async def step(self) -> None:
         """Scan if asked, if it is time or if a flight has ended; enter files that have settled.
@@ -109,7 +115,9 @@ class Watcher:
         """Log why a step failed, if it did; return how many seconds to wait for the next one."""
         known, self._failure = self._failure, ""
         if failure is None:
-            return self.poll_s
+            # A flight ends also by silence; files settle by themselves.
+            polls = self.settling or self._flight.state(self.now()) == "armed"
+            return self.poll_s if polls else max(self.poll_s, self.noticing.wait_s())
         if isinstance(failure, S3IntegrationError):
             self._failure = failure.message
             if self._failure != known:  # logged once: the disk may be full of such lines
@@ -134,20 +142,17 @@ class Watcher:
         self.noticing.begins()
         await follow(intake)
         known = await intake.outbox(known_directories.known)
-        found = await run_in(intake.files, look_through, intake.settings, known)
-        self._note_unread(found.trouble)
+        found = Found()
+        new = await self._watch_new(in_chunks(intake.settings, found, known))
+        if found.trouble and found.trouble != self._unread:
+            log.warning("folder not read reason=%s", found.trouble)
+        self._unread = found.trouble
         await self._remember(found, known)
-        new = await self._watch_new(list(found.files.items()))
         writing = await run_in(intake.files, intake.open_for_writing, found.unclosed)
         self._unclosed.note(found.unclosed, writing, self.now(), time.time())
         await note_deleted(intake)
         await self.noticing.ended(found, intake.files)
         return new
-
-    def _note_unread(self, trouble: str) -> None:
-        if trouble and trouble != self._unread:
-            log.warning("folder not read reason=%s", trouble)
-        self._unread = trouble
 
     async def _remember(self, found: Found, known: Mapping[str, bool]) -> None:
         """Which log directories were there outlasts this process; written where it changes."""
@@ -155,10 +160,13 @@ class Watcher:
             configured = frozenset(map(str, self._intake.settings.directories))
             await self._intake.outbox(known_directories.remember, found.there, configured)
 
-    async def _watch_new(self, files: list[FoundFile]) -> int:
-        found = await without_row(self._intake, files)
-        fresh = [file for file in found if not await was_rotated(self._intake, *file)]
-        return self.settling.watch(fresh, self.now())
+    async def _watch_new(self, looking: Iterator[list[FoundFile]]) -> int:
+        intake, new = self._intake, 0
+        while files := await run_in(intake.files, next, looking, None):
+            found = await without_row(intake, files)
+            fresh = [file for file in found if not await was_rotated(intake, *file)]
+            new += self.settling.watch(fresh, self.now())
+        return new
 
     async def scan_and_accept(self) -> tuple[int, int]:
         """Scan now and enter what has settled: how many files were found, how many entered."""
@@ -196,8 +204,7 @@ class Watcher:
 
     async def _forget_entered(self) -> None:
         """Watch no longer what somebody has enqueued by its path meanwhile: it has its row."""
-        changed = await self._intake.outbox(written)
-        if changed == self._looked_at:
+        if (changed := await self._intake.outbox(written)) == self._looked_at:
             return
         left = {path for path, _ in await without_row(self._intake, self.settling.files)}
         for path in self.settling.paths:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from petal_s3.core.files import check_descriptors
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError, SourceAway
@@ -16,8 +16,7 @@ NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """Which file this was, and in which state: device, inode, bytes, mtime in nanoseconds."""
 
     dev: int
@@ -28,7 +27,9 @@ class Identity:
     @classmethod
     def of(cls, status: os.stat_result) -> Identity:
         """Take it from ``os.stat`` or ``os.fstat``; a time beyond 2262 is no 64-bit number."""
-        mtime_ns = min(max(status.st_mtime_ns, -(1 << 63)), (1 << 63) - 1)
+        mtime_ns = status.st_mtime_ns
+        if not -(1 << 63) <= mtime_ns < 1 << 63:
+            mtime_ns = min(max(mtime_ns, -(1 << 63)), (1 << 63) - 1)
         return cls(status.st_dev, status.st_ino, status.st_size, mtime_ns)
 
 

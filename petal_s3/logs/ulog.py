@@ -7,8 +7,10 @@ There is no length, end mark or checksum: damage can be seen, completeness canno
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 from petal_s3.errors import NotAFlightLog
 
@@ -22,6 +24,7 @@ END_FACT = "end-us"
 
 _RECORD = struct.Struct("<HB")
 _DATA_TYPES = frozenset(b"ARDLCSOIMPQ")
+_KINDS = re.compile(b"[%s]" % bytes(sorted(_DATA_TYPES)))
 _TYPES = _DATA_TYPES | frozenset(b"BF")
 # A record of an unknown type is one that a newer PX4 may write, and readers skip it. What pyulog
 # (1.3.0) takes for damage in its place: no type, no payload, or a longer payload than this.
@@ -103,25 +106,24 @@ def ends_cut(tail: bytes) -> bool:
     return length >= _CHAIN_RECORDS and not whole
 
 
+@lru_cache(maxsize=1)  # whether it is cut, and when it ended, is asked one after the other
 def _chain(tail: bytes) -> tuple[int, int, bool]:
     """The longest chain of plausible records to the end: its start and length, if it is whole."""
     end = len(tail)
-    length = [-1] * end + [0]
-    whole = [False] * end + [True]
-    for start in range(end - 1, -1, -1):
-        if start + _RECORD.size > end:
-            length[start] = 0
+    # How many records lead from there to the end, and whether the last of them is whole.
+    found = {end: (0, True)} | {start: (0, False) for start in range(max(0, end - 2), end)}
+    for kind in reversed([match.start() for match in _KINDS.finditer(tail, 2)]):
+        size = tail[kind - 2] | tail[kind - 1] << 8
+        after = kind + 1 + size
+        if not size:
             continue
-        size, kind = _RECORD.unpack_from(tail, start)
-        if not size or kind not in _DATA_TYPES:
-            continue
-        after = start + _RECORD.size + size
         if after > end:
-            length[start] = 0
-        elif length[after] >= 0:
-            length[start], whole[start] = length[after] + 1, whole[after]
-    longest = max(range(end + 1), key=lambda start: (length[start], whole[start]))
-    return longest, length[longest], whole[longest]
+            found[kind - 2] = 0, False
+        elif after in found:
+            length, whole = found[after]
+            found[kind - 2] = length + 1, whole
+    longest = max(found, key=lambda start: (*found[start], -start))
+    return (longest, *found[longest])
 
 
 def _end(records: list[tuple[int, bytes]], tail: bytes, boot_us: int, *, whole: bool) -> str:

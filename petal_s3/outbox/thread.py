@@ -73,7 +73,7 @@ class OutboxThread:
     def _open(self) -> None:
         if not self._missing():
             return
-        old, self.opened = self.opened, self._told_time(Outbox(self._path, check=True))
+        old, self.opened = self.opened, self._told_time(Outbox(self._path))
         if old is not None:
             log.error("outbox was gone, opened anew path=%s", self._path)
             with suppress(sqlite3.Error):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-
-from botocore import exceptions as boto
+from typing import TYPE_CHECKING
 
 from petal_s3.errors import NotS3, S3FileNotFoundError, S3IntegrationError, Told, Transient
 from petal_s3.s3.error_codes import NO, STATUSES, TABLE, UNWELL, Meaning
 from petal_s3.s3.evidence import is_page, short_line
 from petal_s3.s3.server_time import FROM_CACHE, from_cache, retry_after_s
 from petal_s3.s3.shapes import Answer
+
+if TYPE_CHECKING:
+    from botocore import exceptions as boto
 
 _LOGIN = {407, 511}
 # Nothing depends on these; a server without them may say so in its own way.

@@ -18,7 +18,6 @@ from petal_s3.errors import (
 from petal_s3.s3.answered_errors import login_page
 from petal_s3.s3.connection import Connection
 from petal_s3.s3.credentials import Credentials, TokenService
-from petal_s3.s3.error_mapping import ErrorTranslation
 from petal_s3.s3.evidence import root_of
 from petal_s3.s3.link_state import LinkState
 from petal_s3.s3.options import spoken
@@ -28,6 +27,7 @@ from petal_s3.s3.s3_settings import S3Settings
 from petal_s3.s3.server_time import FROM_CACHE, ServerClock, from_cache
 from petal_s3.s3.shapes import Answer, Params
 from petal_s3.s3.stalls import while_moving
+from petal_s3.s3.translation import ErrorTranslation
 
 log = logging.getLogger("petal_s3")
 

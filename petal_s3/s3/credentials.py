@@ -10,19 +10,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-import aiohttp
 from pydantic import ValidationError
-from yarl import URL
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
+from petal_s3.core.threads import run_in
 from petal_s3.errors import S3BucketError, S3CredentialsError
 from petal_s3.s3.forward_proxy import peer_of, proxy_for
 from petal_s3.s3.token_answer import SessionToken, life_s
 from petal_s3.s3.token_errors import nonsense, refusal, same_again, unreached
 from petal_s3.s3.token_login import TokenLogin
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger("petal_s3")
 
@@ -64,7 +67,7 @@ class TokenService:
     ) -> None:
         """``ignore_dates``: as PETAL_S3_TLS_IGNORE_DATES, by the date of ``wall``; ``login``: how
         this machine authenticates."""
-        self._url = URL(url)
+        self._url = url
         self._ignore_dates = ignore_dates
         self._login = login
         self._wall = wall
@@ -149,10 +152,14 @@ class TokenService:
         return self._current
 
     async def _fetch(self) -> tuple[SessionToken, float]:
-        where = f"The token service at {self._url.host}"
-        self._login.check_way(str(self._url), has_login=bool(self._url.user or self._url.password))
+        await run_in(None, _http_errors)  # slow, once: later it is at hand
+        from yarl import URL  # noqa: PLC0415 - imported with aiohttp
+
+        url = URL(self._url)
+        where = f"The token service at {url.host}"
+        self._login.check_way(str(url), has_login=bool(url.user or url.password))
         try:
-            proxy, peer = proxy_for(str(self._url)), peer_of(str(self._url))
+            proxy, peer = proxy_for(str(url)), peer_of(str(url))
         except S3BucketError as error:
             raise S3CredentialsError(
                 f"{where} cannot be reached. {error.message}", code="token_service_down"
@@ -165,7 +172,7 @@ class TokenService:
                 code="token_service_down",
                 peer=peer,
             ) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except _http_errors() as error:
             # Without its cause, which carries the request, and with it passwords.
             raise unreached(where, peer, error) from None
         if status not in _HTTP_OK:
@@ -199,11 +206,20 @@ class TokenService:
         if self._login or self._ignore_dates:
             made = partial(self._login.context, ignore_dates=self._ignore_dates, wall=self._wall)
             context = await asyncio.to_thread(made)
+        import aiohttp  # noqa: PLC0415 - slow; by now it is imported
+
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             connector=None if context is None else aiohttp.TCPConnector(ssl=context),
         )
         return self._session
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    """What a request may raise; blocking where aiohttp was not imported yet."""
+    from aiohttp import ClientError  # noqa: PLC0415 - slow, and not before it is needed
+
+    return ClientError, OSError, ValueError
 
 
 def token_service(

@@ -39,32 +39,6 @@ _NO_CREDENTIALS = (
 )
 
 
-class ErrorTranslation:
-    """A ``with`` block that lets only our errors out; cancellation passes as it is.
-
-    ``options``: what the request carried beside the necessary, in words. ``over_http``: without
-    TLS.
-    """
-
-    def __init__(
-        self, peer: tuple[str, int] | None, options: str = "", *, over_http: bool = False
-    ) -> None:
-        self._peer = peer
-        self._options = options
-        self._over_http = over_http
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception):
-            ours = translate(
-                error, peer=self._peer, options=self._options, over_http=self._over_http
-            )
-            if ours is not error:
-                raise ours from error
-
-
 def translate(
     error: BaseException,
     *,

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore cannot be imported
+import petal_s3.s3.fitting
 
 # isort: split
 import contextlib
-import socket
 import ssl
-import sys
 from typing import Any
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import HTTPClientError
 
+import petal_s3.s3.body_writing  # noqa: F401 - aiohttp learns to send parts of files
 from petal_s3.core.clock import Clock
 from petal_s3.s3.tls_dates import dateless
 
-_UNSENT_BYTES = 256 * 1024
-_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # in Python from 3.12 on; linux/tcp.h
 _NOT_MODIFIED = 304
 _LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
 
@@ -97,25 +94,3 @@ def dateless_session(wall: Clock) -> type[Session]:
             return dateless(super()._get_ssl_context(), wall)  # type: ignore[misc]
 
     return DatelessSession
-
-
-def new_socket(info: Any) -> socket.socket:
-    """A socket for a connection to S3, of the address ``info`` as aiohttp gives it."""
-    made = socket.socket(*info[:3])
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # No SO_SNDBUF: it would cap the window, and with it the rate of a long link. The kernel takes
-    # what the link can carry, and little more, so that what is read is nearly sent.
-    if sys.platform == "linux":
-        made.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
-    for name, value in (
-        ("TCP_KEEPIDLE", 20),
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 3),
-        # No TCP_USER_TIMEOUT: Linux runs it on while a slow receiver opens its window in small
-        # steps, and ends an upload that moves. Every call has a bound of its own.
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made

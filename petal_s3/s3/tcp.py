@@ -10,8 +10,8 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from petal_s3.s3.http_session import new_socket
-
+_UNSENT_BYTES = 256 * 1024
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # in Python from 3.12 on; linux/tcp.h
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h
 # struct tcp_info of linux/tcp.h: tcpi_rtt and tcpi_min_rtt in µs, tcpi_bytes_acked.
 _TCP_INFO_BYTES, _RTT_AT, _ACKED_AT, _LEAST_RTT_AT = 152, 68, 120, 148
@@ -72,7 +72,7 @@ class Sockets:
         self._made: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def make(self, info: Any) -> socket.socket:
-        """A socket of the address ``info``: see :func:`~petal_s3.s3.http_session.new_socket`."""
+        """A socket of the address ``info``: see :func:`new_socket`."""
         made = new_socket(info)
         self._made.add(made)
         return made
@@ -81,3 +81,25 @@ class Sockets:
         """The shortest round trip on any of them; none where that is unknown."""
         told = [found for one in tuple(self._made) if (found := tcp_info(one)) is not None]
         return min((one.round_trip_s for one in told if one.round_trip_s), default=None)
+
+
+def new_socket(info: Any) -> socket.socket:
+    """A socket for a connection to S3, of the address ``info`` as aiohttp gives it."""
+    made = socket.socket(*info[:3])
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # No SO_SNDBUF: it would cap the window, and with it the rate of a long link. The kernel takes
+    # what the link can carry, and little more, so that what is read is nearly sent.
+    if sys.platform == "linux":
+        made.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES)
+    for name, value in (
+        ("TCP_KEEPIDLE", 20),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        # No TCP_USER_TIMEOUT: Linux runs it on while a slow receiver opens its window in small
+        # steps, and ends an upload that moves. Every call has a bound of its own.
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made

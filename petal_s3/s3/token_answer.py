@@ -24,7 +24,7 @@ def _sendable(value: SecretStr) -> SecretStr:
 _Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 
 
-class SessionToken(BaseModel):
+class SessionToken(BaseModel, defer_build=True):
     """What is read of the answer; more may stand in it."""
 
     access_key_id: _Secret = Field(alias="accessKeyId", min_length=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-import aiohttp
 from pydantic import ValidationError
 
 from petal_s3.core.files import no_descriptors
@@ -30,6 +29,8 @@ def same_again(error: S3CredentialsError) -> S3CredentialsError:
 
 def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3CredentialsError:
     """The service at ``where`` could not be reached."""
+    import aiohttp  # noqa: PLC0415 - slow; by now it is imported
+
     full = no_descriptors(error) if isinstance(error, OSError) else None
     if full is not None:
         return S3CredentialsError(full.message, code=full.code)

@@ -15,6 +15,7 @@ from petal_s3.outbox import transitions
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.outbox.storage_errors import DAMAGED
 from petal_s3.service.assembly import Parts
+from petal_s3.service.others import SELDOM_S, Others
 from petal_s3.service.reasons import Reason, reason
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.said_flight import SaidFlight
@@ -22,6 +23,7 @@ from petal_s3.service.said_flight import SaidFlight
 log = logging.getLogger("petal_s3")
 
 REPORT_S = 2.0
+_QUIET = 2.5  # so much less often is reported where nothing is under way
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Draining:
         """Why the drain cannot begin; none when it can."""
         self.timing = Timing()
         self.said_flight = SaidFlight(parts)
+        self._others = Others(parts, self.said_flight)
         self._settings = parts.base.settings
         self._outbox = parts.base.outbox
         self._run = parts.base.files.run
@@ -57,6 +60,14 @@ class Draining:
         self._switching = asyncio.Lock()
         """Held while the drain begins or ends."""
         self._rebuilding = False
+        self._checked_at = float("-inf")
+        self._now = parts.base.now
+        self._stirred = asyncio.Event()
+
+    def stir(self) -> None:
+        """Something has changed that others should hear of soon."""
+        self._others.stir()
+        self._stirred.set()
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -138,7 +149,7 @@ class Draining:
     # -- the drain
 
     async def _drain(self) -> None:
-        following = asyncio.create_task(self.said_flight.follow())
+        following = asyncio.create_task(self._others.follow())
         try:
             await self._drain_in_turn()
         finally:
@@ -185,6 +196,12 @@ class Draining:
 
     async def _is_ours(self) -> bool:
         """Whether outbox and lock are still the files that others would open."""
+        replaced = self._others.replaced.is_set()
+        recently = self._now() - self._checked_at < SELDOM_S
+        if self._others.told and self._outbox.is_open and recently and not replaced:
+            return True
+        self._others.replaced.clear()
+        self._checked_at = self._now()
         try:
             if await self._run(self._lock.lost):
                 return False
@@ -204,7 +221,20 @@ class Draining:
             error = None if report.cancelled() else report.exception()
             if error is not None:  # of whatever kind: the uploads go on
                 log.error("drain could not say how things are", exc_info=error)
-            await asyncio.sleep(self.timing.report_s)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next report: often while something is under way."""
+        self._stirred.clear()
+        busy = self._watcher.settling or self._drainer.is_busy or not self._others.told
+        pause_s = self.timing.report_s * (1.0 if busy else _QUIET)
+        waits = [
+            asyncio.ensure_future(event.wait()) for event in (self._stirred, self._others.replaced)
+        ]
+        try:
+            await asyncio.wait(waits, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(*waits)
 
     async def _mend_and_report(self) -> None:
         block = self._drainer.pause.block

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 
-from petal_s3.errors import Conflict, S3IntegrationError, Transient
+from petal_s3.errors import Conflict, Transient
 from petal_s3.outbox import flight_word
 from petal_s3.outbox.flight_word import Word
 from petal_s3.service.assembly import Parts
 
 LOOK_S = 0.5
-"""How often it is looked whether another process has said something."""
+"""How often it is looked whether another process has said something, where no event tells."""
 TAKEN_S = 5.0  # within this the process that drains has taken in what was said
 _STALE_S = 10.0  # "disarmed" ends what was said before; later it says nothing
 _POLL_S = 0.1
@@ -51,13 +50,6 @@ class SaidFlight:
                 return
         if await self._base.files.run(self._parts.lock.holder) is not None:
             await self._until_taken(word)
-
-    async def follow(self) -> None:
-        """Take in for ever what other processes say; cancel to stop."""
-        while True:
-            with contextlib.suppress(S3IntegrationError):
-                await self.look()
-            await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
         """Take in what was said last; raises :class:`LocalStorageError`."""
@@ -105,6 +97,7 @@ class SaidFlight:
         if not parts.flight.declare(armed=word.armed, now=self._base.now(), since=word.since):
             return False
         self._word = word
+        parts.watcher.stir()
         if was_closed and parts.flight_gate.reason() is None:
             parts.watcher.ask_scan()
             parts.drainer.pause.wake()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Collection
 from typing import Any
 
 from petal_s3.core import clock
@@ -107,9 +107,6 @@ class Service:
             await self.open()
         except (OSError, LocalStorageError) as error:
             self.drain.defer(error)
-        if self.tokens is not None:  # else botocore may look for credentials on the network
-            with contextlib.suppress(LocalStorageError):  # no files can be opened: at its first use
-                await self.s3.open()
         await self.drain.begin()
         if watch:
             self._tasks.append(asyncio.create_task(self.watcher.watch()))
@@ -129,6 +126,11 @@ class Service:
         finally:
             self.lock.give()
             self.files.threads.shutdown(wait=False)
+
+    def stir(self) -> None:
+        """What is known of the vehicle has changed: whoever waits for events looks now."""
+        self.watcher.stir()
+        self.drain.stir()
 
     def draining(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Drain while the block runs, and not a moment longer; several callers share one drain."""
@@ -154,16 +156,17 @@ class Service:
         name: str | None = None,
         priority: int = PRIORITY_ASKED,
         inside_only: bool = False,
+        writing: Collection[str] | None = None,
         **more: Any,
     ) -> Row:
         """Enter a file by its path, durably, without waiting for its upload.
 
-        ``more``: ``session_id``, ``kinds``, ``facts`` and ``received_by`` of
-        :class:`RowOptions`. Raises as
-        :func:`petal_s3.intake.enqueue.enqueue`.
+        ``writing``: as :func:`petal_s3.intake.enqueue.enqueue` takes it. ``more``:
+        ``session_id``, ``kinds``, ``facts`` and ``received_by`` of :class:`RowOptions`.
+        Raises as :func:`petal_s3.intake.enqueue.enqueue`.
         """
         options = RowOptions(name=name, key=key or "", priority=priority, **more)
-        return await enqueue(self.intake, path, options, inside_only=inside_only)
+        return await enqueue(self.intake, path, options, inside_only=inside_only, writing=writing)
 
     async def receive(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.looking import Found, look_through
+from petal_s3.intake.looking import Found, in_chunks, look_through
 from petal_s3.intake.unclosed import advice_on, unchanged_long
 from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import drain_status, known_directories, queries
@@ -56,9 +56,10 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
         now=clock.now(),
         wall=time.time(),
     )
-    lies = look_through(settings, known_directories.known(outbox))
-    unseen = len(queries.unseen(outbox, list(lies.files.items())))
-    unscanned = max(0, unseen - seen.live.watched)
+    lies, paths = Found(), set[str]()
+    for files in in_chunks(settings, lies, known_directories.known(outbox)):
+        paths.update(queries.unseen(outbox, files))
+    unscanned = max(0, len(paths) - seen.live.watched)
     return replace(
         seen,
         unscanned=unscanned,
@@ -91,8 +92,8 @@ def directories_before(settings: Settings) -> dict[str, bool]:
 
 def hints(settings: Settings) -> list[str]:
     """What the status does not tell: that no log lies where logs are looked for."""
-    lies = look_through(settings, directories_before(settings))
-    if lies.files or lies.trouble:
+    lies = Found()
+    if any(in_chunks(settings, lies, directories_before(settings))) or lies.trouble:
         return []
     directories = ", ".join(str(directory) for directory in settings.directories)
     return [

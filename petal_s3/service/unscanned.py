@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.intake.looking import look_through
-from petal_s3.intake.settling import FoundFile
+from petal_s3.intake.looking import Found, in_chunks
 from petal_s3.outbox import known_directories, queries
 from petal_s3.service.assembly import Parts
 from petal_s3.service.report import Report
 
-_CHUNK = 500
 _REST_S = 2.0
 _SHARE = 20
 """Looking takes at most this part of the time: large directories are looked at less often."""
@@ -48,16 +46,13 @@ class Unscanned:
         base, began = self._base, self._base.now()
         try:
             known = await base.outbox(known_directories.known)
-            found = await base.files.run(look_through, base.settings, known)
+            found, unseen = Found(), dict[str, None]()
+            looking = in_chunks(base.settings, found, known)
+            while files := await base.files.run(next, looking, None):
+                unseen |= dict.fromkeys(await base.outbox(queries.unseen, files))
             self.trouble, self.unread = found.trouble, len(found.unread)
-            self._paths = await self._without_row(list(found.files.items()))
+            self._paths = list(unseen)
         except LocalStorageError as error:  # what was counted before may have changed
             self.trouble = error.message
         now = base.now()
         self._rests_until = now + max(_REST_S, _SHARE * (now - began))
-
-    async def _without_row(self, files: list[FoundFile]) -> list[str]:
-        found: list[str] = []
-        for start in range(0, len(files), _CHUNK):
-            found += await self._base.outbox(queries.unseen, files[start : start + _CHUNK])
-        return found

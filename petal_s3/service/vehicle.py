@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from petal_s3.intake.flight_state import Heartbeat
@@ -20,15 +22,26 @@ async def declare(service: Service, *, armed: bool) -> Flight:
 
 def hearing(service: Service, *, possible: bool) -> None:
     """Take in whether the host can hear an autopilot."""
-    service.flight.hearing(possible=possible, now=service.now())
+    with _stirring(service):
+        service.flight.hearing(possible=possible, now=service.now())
 
 
 def heartbeat(service: Service, beat: Heartbeat) -> None:
     """Take in a heartbeat; one that ends a flight or lets uploads go on has effect at once."""
     was_closed = service.flight_gate.reason() is not None
-    service.flight.heartbeat(beat, service.now())
+    with _stirring(service):
+        service.flight.heartbeat(beat, service.now())
     if service.flight.may_be_ending:
         service.watcher.ask_scan()  # the wait for files to settle runs beside the confirmation
     if was_closed and service.flight_gate.reason() is None:
         service.watcher.ask_scan()
         service.drainer.pause.wake()
+
+
+@contextmanager
+def _stirring(service: Service) -> Iterator[None]:
+    """What waits for events hears of it where the block changes what is known of the flight."""
+    before = service.flight.state(service.now()), service.flight.declared
+    yield
+    if (service.flight.state(service.now()), service.flight.declared) != before:
+        service.stir()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 CAP_S = 60.0
-"""The longest wait for a link, and the longest that an idle drain rests."""
+"""The longest wait for a link."""
 CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
 HELD_S = 600.0
 """The longest time without an attempt while no connect to the peer can be made."""

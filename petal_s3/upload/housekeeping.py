@@ -1,4 +1,4 @@
-"""Abort uploads that no row needs, while there is nothing to send."""
+"""While there is nothing to send: abort uploads that no row needs, look for damage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import S3IntegrationError
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import damage, queries, requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
@@ -19,6 +19,7 @@ from petal_s3.upload.pause import Pause, Timing
 log = logging.getLogger("petal_s3")
 
 _CAP_TIDY_S = 3600.0
+_LOOK_EVERY_S = 200.0  # less than a thousandth of the time is for this
 
 
 class Housekeeping:
@@ -41,6 +42,22 @@ class Housekeeping:
         self._orphans = orphans
         self._pause = waiting
         self._timing = timing
+        self._looked_to: int | None = None
+        self._look_at = float("-inf")
+
+    async def look_for_damage(self) -> None:
+        """Look through a few more rows of the outbox, every few minutes at most; all in turn.
+
+        A process begins anywhere, so that none is left out where processes live short.
+        Raises :class:`LocalStorageError` (``outbox_damaged``).
+        """
+        now = self._timing.now()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY_S
+        if self._looked_to is None:
+            self._looked_to = int(self._timing.spread() * await self._outbox(damage.newest))
+        self._looked_to = await self._outbox(damage.look_on, self._looked_to)
 
     async def sweep(self) -> None:
         """Abort the uploads of rows that were given up."""

@@ -12,14 +12,13 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import (
     ClockSkew,
-    LocalStorageError,
     Offline,
     S3BucketError,
     S3CredentialsError,
     S3IntegrationError,
     Throttled,
 )
-from petal_s3.outbox import queries, requests
+from petal_s3.outbox import requests
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.link_state import LinkState
@@ -27,10 +26,12 @@ from petal_s3.upload.backoff import CAP_REFUSED_S, CAP_S, Spread, backoff_s, hel
 
 log = logging.getLogger("petal_s3")
 
+IDLE_S = 300.0
+"""The longest that an idle drain rests; whoever enters something ends that."""
 LOOK_S = 0.25
 """How often work that is under way is checked whether it may go on."""
 POLL_S = 1.0
-"""How often an idle drain looks for rows of other processes."""
+"""How often a drain that is held up looks whether it still is."""
 PROBE_S = 5.0
 """How often a link that is down is tried by a bare connect."""
 PROBE_FIRST_S = 1.0
@@ -89,7 +90,6 @@ class Pause:
         self._timing = timing
         self._probed_at = 0.0
         self._attempt_by = 0.0
-        self._version = -1
         self._part_sent = False
 
     def wake(self) -> None:
@@ -176,31 +176,25 @@ class Pause:
             self.block = replace(block, until=max(block.until, now + PROBE_S + POLL_S))
 
     async def rest(self, pause_s: float) -> None:
-        """Wait to be woken, for a row of another process, for the link, at most ``pause_s``."""
+        """Wait to be woken, or for the link that holds everything up, at most ``pause_s``."""
         until = self._timing.now() + pause_s
         while not self.woken.is_set():
             left_s = until - self._timing.now()
             if left_s <= 0:
                 return
+            most_s = left_s if self.block is None else min(left_s, POLL_S)
             try:
-                await asyncio.wait_for(self.woken.wait(), min(left_s, POLL_S))
+                await asyncio.wait_for(self.woken.wait(), most_s)
             except asyncio.TimeoutError:
-                if (
-                    await self._others_wrote()
-                    or await self._has_answered()
-                    or await self._link_is_back()
-                ):
+                if await self._has_answered() or await self._link_is_back():
                     return
 
-    async def _others_wrote(self) -> bool:
-        try:
-            version = await self._outbox(queries.version)
-        except LocalStorageError:
-            return False
-        changed, self._version = version != self._version, version
-        if changed and self.block is not None and self.block.code == LINK_BACK:
+    def others_wrote(self) -> None:
+        """Another process has written into the outbox: try what it may have entered."""
+        if self.block is not None and self.block.code == LINK_BACK:
             self.new_log()
-        return changed and not self.blocked_for_s()
+        elif not self.blocked_for_s():
+            self.wake()
 
     async def _has_answered(self) -> bool:
         """Whether S3 has answered another call since, so that what failed is tried now.

@@ -17,7 +17,6 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.upload import pause
 from petal_s3.upload.attempt import Uploader
-from petal_s3.upload.backoff import CAP_S
 from petal_s3.upload.failed_attempts import FailedAttempts
 from petal_s3.upload.housekeeping import Housekeeping
 from petal_s3.upload.pause import Block, Pause, Timing
@@ -65,6 +64,11 @@ class Drainer:
         return self.pause.block
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a log is under way, or something holds all of them up."""
+        return bool(self._uploader.live) or self.pause.block is not None
+
+    @property
     def link(self) -> Literal["up", "down", "unknown"]:
         """``up``, ``down`` or ``unknown``."""
         return self.pause.link_state.link(self.timing.now())
@@ -102,8 +106,9 @@ class Drainer:
             return 0.0
         await self.housekeeping.sweep()
         await self.housekeeping.tidy(self._is_idle)
+        await self.housekeeping.look_for_damage()
         due_s = await self._outbox(queries.next_due_s, self.timing.now())
-        return CAP_S if due_s is None else max(due_s, 0.05)
+        return pause.IDLE_S if due_s is None else max(due_s, 0.05)
 
     async def _is_idle(self) -> bool:
         if self._hooks.send_blocked_reason() is not None or self.pause.blocked_for_s() > 0:

@@ -26,12 +26,30 @@ _SPOKEN = {
     503: "Not now",
     507: "The disk is full",
 }
+_PROBLEM: Json = {
+    "application/json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
+}
 _IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def path_names(route: Route) -> set[str]:
     """Names of the parameters in the path."""
     return set(_IN_PATH.findall(route.path))
+
+
+class Asked(dict[str, Any]):
+    """:func:`asked_of` of a route, made only when the page is: schemas take long to make."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self._route = route
+
+    def __bool__(self) -> bool:
+        return True
+
+    def items(self) -> Any:
+        """Its parts, as of any dict; FastAPI asks for nothing else."""
+        return asked_of(self._route).items()
 
 
 def asked_of(route: Route) -> Json:
@@ -74,7 +92,9 @@ def responses_of(route: Route) -> dict[int | str, Json]:
     if route.name == "download":
         found[206] = {"description": "A part of it", "content": content}
     for status in sorted({*route.errors, *GUARD_ERRORS}):
-        found[status] = {"description": _SPOKEN[status], "model": Problem}
+        # FastAPI takes as long for a model as for a route: it is told of this one once.
+        why = {"model": Problem} if route.name == "status" else {"content": _PROBLEM}
+        found[status] = {"description": _SPOKEN[status], **why}
     return found
 
 

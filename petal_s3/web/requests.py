@@ -17,13 +17,13 @@ Text = Annotated[str, Field(max_length=4096)]
 class Ask(BaseModel):
     """Parameters of path and query; unknown ones are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Body(BaseModel):
     """A JSON body; an unknown name is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Nothing(Ask):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from petal_s3 import __version__
 from petal_s3.service import vehicle
-from petal_s3.service.metrics import CONTENT_TYPE
 from petal_s3.service.service import Service
 from petal_s3.service.views.status import (
     HealthView,
@@ -25,6 +24,8 @@ from petal_s3.web.page import POLICY, page
 from petal_s3.web.responses import FlightView
 from petal_s3.web.routing import Call, Reply, Route, joined
 from petal_s3.web.row_routes import ROW_ROUTES
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _PAGE_ROWS = 100
 
@@ -44,7 +45,7 @@ async def get_health(service: Service, _: asks.Nothing, __: Call) -> Reply:
 
 async def get_metrics(service: Service, _: asks.Nothing, __: Call) -> Reply:
     """The text that Prometheus reads."""
-    return Reply((await service.overview.metrics()).encode(), content_type=CONTENT_TYPE)
+    return Reply((await service.overview.metrics()).encode(), content_type=_METRICS_TYPE)
 
 
 async def get_info(service: Service, _: asks.Nothing, __: Call) -> Reply:

@@ -17,7 +17,7 @@ from console import MACHINE, Answer, Console, Sea
 
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
-from petal_s3.host import install as host_files
+from petal_s3.host import installed
 
 XML = {"content-type": "application/xml", "x-amz-request-id": "1"}
 HTML = {"content-type": "text/html"}
@@ -196,7 +196,7 @@ def test_another_machine_is_added_beside_the_first(console: Console, bucket: Any
 def test_without_a_machine_it_says_that_nothing_expires(
     console: Console, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_files, "host_machine_id", lambda: None)  # as at a console
+    monkeypatch.setattr(installed, "host_machine_id", lambda: None)  # as at a console
     del console.env["PETAL_S3_MACHINE_ID"]
 
     answer = setup(console)

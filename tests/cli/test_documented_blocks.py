@@ -30,6 +30,7 @@ from petal_s3.core.settings_loading import check_settings, load_settings
 from petal_s3.demo.host import make_root
 from petal_s3.demo.logs import write_ulog
 from petal_s3.host import install as host_files
+from petal_s3.host import installed
 from petal_s3.host.local_service import local_service
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.web.server import Server
@@ -249,6 +250,7 @@ def reader(
     monkeypatch.setattr(settings_yaml, "CONFIG_FILE", etc)
     root = make_root(tmp_path / "root", petals={}, startup=[])
     monkeypatch.setattr(host_files, "find_root", lambda _: root)
+    monkeypatch.setattr(installed, "root", lambda: root)
     console.env |= {"AWS_EC2_METADATA_DISABLED": "true", "PETAL_S3_CONFIG": ""}
     for tool in ("bash", "curl", "jq", "openssl", "sqlite3", "split", "xxd"):
         if shutil.which(tool) is None:

@@ -12,6 +12,7 @@ import petal_s3
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_loading import check_settings
 from petal_s3.host import install as host_files
+from petal_s3.host import installed
 
 tomllib = pytest.importorskip("tomllib")
 
@@ -32,6 +33,7 @@ def pyproject() -> dict[str, Any]:
 def test_name_version_and_entry_point_are_the_same_everywhere(
     manifest: dict[str, Any], pyproject: dict[str, Any]
 ) -> None:
+    assert manifest["name"] == installed.NAME
     (group,) = pyproject["project"]["entry-points"].values()
     assert list(pyproject["project"]["entry-points"]) == ["petal.plugins"]
     assert group == {manifest["name"]: manifest["entry_point"]}

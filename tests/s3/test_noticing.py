@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from robot import Robot, until
 
+from petal_s3.core.inotify import Event, Inotify
 from petal_s3.intake import file_events, noticing, places
 from petal_s3.intake.watcher import Watcher
 
@@ -38,7 +38,13 @@ async def watching(robot: Robot, **settings: Any) -> AsyncIterator[Watcher]:
 async def listens(watcher: Watcher) -> None:
     """Wait until it has set its watches and made the scan that follows."""
     scans = counted(watcher)
-    await until(lambda: len(scans) >= 2 or watcher.noticing.blindness or (scans and not threads()))
+    await until(
+        lambda: (
+            len(scans) >= 2
+            or watcher.noticing.blindness
+            or (scans and not watcher.noticing.events.listens)
+        )
+    )
     watcher.scan = scans.real  # type: ignore[method-assign]
 
 
@@ -151,22 +157,28 @@ async def test_links_in_a_log_directory_are_not_followed_by_watches(robot: Robot
         await entered(robot, "flight.ulg")
 
 
-async def test_watching_ends_within_a_second_and_leaves_no_thread(robot: Robot) -> None:
+async def test_watching_ends_at_once_and_leaves_nothing_open(robot: Robot) -> None:
     service = await robot.restart()
+    before = open_descriptors()
     watch = asyncio.create_task(service.watcher.watch())
     await listens(service.watcher)
-    assert threads()
+    assert open_descriptors() > before
 
     begun = time.monotonic()
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
 
     assert time.monotonic() - begun < 1.0
-    assert not threads()
+    assert open_descriptors() == before
 
 
-def threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if one.name == "petal-s3-events"]
+def open_descriptors() -> int:
+    """How many descriptors of this process tell of events."""
+    told = []
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that this reads by
+            told.append(str(one.readlink()))
+    return sum("inotify" in one or "mountinfo" in one for one in told)
 
 
 # -- where events do not work
@@ -179,24 +191,24 @@ def seldom_and_often(monkeypatch: pytest.MonkeyPatch) -> float:
     return 1.0
 
 
-def watches_used_up(*_: object) -> None:
-    raise OSError('OS file watch limit reached. about ["/home/petal/ulog_records"]')
+def watches_used_up(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device", "/home/petal/ulog_records")
 
 
-def no_instance(*_: object) -> None:
-    raise RuntimeError("Error creating recommended watcher: Too many open files (os error 24)")
+def no_instance(*_: object) -> int:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
-def breaks(*_: object) -> None:
+def breaks(*_: object) -> int:
     raise OSError(errno.EIO, "odd")
 
 
 @pytest.mark.parametrize(
-    ("fails", "says"),
+    ("where", "fails", "says"),
     [
-        (watches_used_up, "fs.inotify.max_user_watches"),
-        (no_instance, "fs.inotify.max_user_instances"),
-        (breaks, "odd"),
+        ("watch", watches_used_up, "fs.inotify.max_user_watches"),
+        ("__init__", no_instance, "fs.inotify.max_user_instances"),
+        ("watch", breaks, "odd"),
     ],
 )
 @pytest.mark.guarantee(
@@ -208,10 +220,11 @@ async def test_without_watches_frequent_scans_find_logs_and_the_status_says_why(
     robot: Robot,
     monkeypatch: pytest.MonkeyPatch,
     seldom_and_often: float,
-    fails: Callable[..., None],
+    where: str,
+    fails: Callable[..., int],
     says: str,
 ) -> None:
-    monkeypatch.setattr("watchfiles._rust_notify.RustNotify", fails)
+    monkeypatch.setattr(Inotify, where, fails)
     async with watching(robot) as watcher:
         assert watcher.noticing.interval_s == seldom_and_often
         robot.write()
@@ -225,16 +238,15 @@ async def test_watches_that_fail_later_are_told_and_set_again(
     robot: Robot, monkeypatch: pytest.MonkeyPatch, seldom_and_often: float
 ) -> None:
     async with watching(robot) as watcher:
-        events = watcher.noticing.events
-        changed, calls = events.changed, []
+        read, calls = Inotify.read, []
 
-        def failing(found: set[file_events.Change]) -> None:
-            calls.append(found)
+        def failing(events: Inotify) -> Iterator[Event]:
+            calls.append(events)
             if len(calls) == 1:
-                raise OSError("the queue of events overflowed")
-            changed(found)
+                raise OSError(errno.EIO, "the events cannot be read")
+            return read(events)
 
-        events.changed = failing
+        monkeypatch.setattr(Inotify, "read", failing)
         robot.write("first.ulg", 1000)
         await entered(robot, "first.ulg")
         assert len(calls) >= 1

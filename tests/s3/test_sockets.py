@@ -20,9 +20,8 @@ from robot import until
 
 from petal_s3.core.settings import MIB
 from petal_s3.s3.checksums import digest
-from petal_s3.s3.http_session import new_socket
 from petal_s3.s3.request_body import ByteCounter, FilePart
-from petal_s3.s3.tcp import Sockets, tcp_info, unsent
+from petal_s3.s3.tcp import Sockets, new_socket, tcp_info, unsent
 from tests.support.authority import Authority
 
 ANY = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))

@@ -16,14 +16,14 @@ from petal_s3.cleanup import deletion
 from petal_s3.core import clock
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.intake import entry
-from petal_s3.intake.file_events import FileEvents
+from petal_s3.intake.file_events import FileEvents, Ways
 from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.intake.watcher import Watcher
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.s3 import http_session as wire
-from petal_s3.service import said_flight, vehicle
+from petal_s3.service import others, said_flight, vehicle
 from petal_s3.service.draining import Timing
 from petal_s3.service.service import Service
 from petal_s3.upload import pause
@@ -51,14 +51,15 @@ class _NoEvents(FileEvents):
         super().__init__(lambda _: None)
         self.failure = "time is simulated"
 
-    def listen(self, folders: Sequence[str]) -> None:
+    def set(self, folders: Sequence[str], ways: Ways) -> None:
         """Nothing is listened to."""
 
 
 class Drone:
     """One machine. ``boot`` starts the process, ``kill`` ends it as SIGKILL does."""
 
-    def __init__(self, world: World, loop: VirtualLoop, home: Path) -> None:
+    def __init__(self, world: World, loop: VirtualLoop, home: Path, *, quiet: bool = False) -> None:
+        """``quiet``: nothing happens to it: no autopilot is heard, and no file comes untold."""
         self.logs = home / "logs"
         self.outside = home / "outside"
         self.events = home / "events"
@@ -76,7 +77,9 @@ class Drone:
         self._died: asyncio.Event | None = None
         self._service: Service | None = None
         world.kill = self.kill
-        self._beat()
+        self._quiet = quiet
+        if not quiet:
+            self._beat()
 
     @property
     def service(self) -> Service:
@@ -121,7 +124,8 @@ class Drone:
         service.drainer.timing.probe = world.probe
         service.drain.timing = Timing(report_s=5.0)
         service.retention.free = lambda _: world.free_bytes
-        service.watcher.noticing.events = _NoEvents()
+        if not self._quiet:
+            service.watcher.noticing.events = _NoEvents()
         assert service.tokens is not None
         service.tokens.post = world.token_post  # type: ignore[method-assign]
         service.tokens.spread = world.rng.random
@@ -235,8 +239,12 @@ class Drone:
 
 
 @contextlib.contextmanager
-def in_this_world(world: World) -> Iterator[None]:
-    """Let everything that petal-s3 touches outside be of this world."""
+def in_this_world(world: World, *, quiet: bool = False) -> Iterator[None]:
+    """Let everything that petal-s3 touches outside be of this world.
+
+    ``quiet``: file-system events are listened to; none come.
+    """
+    watched = others._watched
 
     async def session(_self: object, _proxy: object) -> wire.GuardedSession:
         return wire.GuardedSession(Air(world))  # type: ignore[arg-type]
@@ -249,6 +257,8 @@ def in_this_world(world: World) -> Iterator[None]:
         mock.patch.object(pause, "LOOK_S", 1.0),
         mock.patch.object(pause, "POLL_S", 2.0),
         mock.patch.object(said_flight, "LOOK_S", 10.0),
+        # Events come at moments of the machine's own time.
+        mock.patch.object(others, "_watched", watched if quiet else lambda _: None),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

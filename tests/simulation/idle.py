@@ -24,27 +24,39 @@ class Hour:
 
     fetches: int
     requests: int
+    sleeps: int
+    asked: int
+    """How often threads were given work."""
 
 
 def idle_hour(life_s: float = 900.0) -> Hour:
-    """Boot a drone that has nothing to send and let an hour pass; ``life_s``: of its tokens."""
+    """Boot a drone that has nothing to send and let an hour pass; ``life_s``: of its tokens.
+
+    File-system events are listened to, and none come; no autopilot is heard.
+    """
     home = Path(tempfile.mkdtemp(prefix="petal-idle-"))
     loop = VirtualLoop()
     world = World(random.Random(0), loop)
     world.tokens.life_s = life_s
 
     async def pass_it() -> Hour:
-        drone = Drone(world, loop, home)
+        drone = Drone(world, loop, home, quiet=True)
         await drone.boot()
         await asyncio.sleep(60.0)
         fetches, requests = world.tokens.fetches, world.requests
+        sleeps, asked = loop.sleeps, loop.asked
         await asyncio.sleep(HOUR_S)
-        hour = Hour(world.tokens.fetches - fetches, world.requests - requests)
+        hour = Hour(
+            world.tokens.fetches - fetches,
+            world.requests - requests,
+            loop.sleeps - sleeps,
+            loop.asked - asked,
+        )
         await drone.do(drone.service.stop())
         return hour
 
     try:
-        with in_this_world(world), mock.patch.dict(os.environ, {"PETAL_S3_CONFIG": ""}):
+        with in_this_world(world, quiet=True), mock.patch.dict(os.environ, {"PETAL_S3_CONFIG": ""}):
             return loop.run_until_complete(pass_it())
     finally:
         loop.close()

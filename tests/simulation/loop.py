@@ -10,6 +10,7 @@ from typing import Any
 Delay = Callable[[], float]
 
 _TICK_S = 1e-6
+_SLEEP_S = 1e-3  # less is no sleep, but an answer of a thread
 
 
 class Stuck(Exception):
@@ -22,11 +23,13 @@ class _Jump(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.passed_s = 0.0
+        self.sleeps = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise Stuck("nothing is due, and nobody works")
         self.passed_s += max(0.0, timeout)
+        self.sleeps += timeout > _SLEEP_S
         return []
 
 
@@ -38,8 +41,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jump = _Jump()
         super().__init__(self._jump)
         self._delay = delay
+        self.asked = 0
+        """How often threads were given work."""
         self.dead = False
         """The process is killed: what it still asks of its threads is not done."""
+
+    @property
+    def sleeps(self) -> int:
+        """How often it slept: that often it was woken."""
+        return self._jump.sleeps
 
     def time(self) -> float:
         return self._jump.passed_s
@@ -54,6 +64,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self.dead:
             future.cancel()
             return future
+        self.asked += 1
         try:
             tell, found = future.set_result, func(*args)
         except BaseException as error:  # noqa: BLE001 - the waiting task gets it

@@ -142,3 +142,10 @@ def test_a_guard_that_is_taken_away_is_missed(guard: str, _bare: None) -> None:
 @pytest.mark.parametrize("life_s", [60.0, 900.0, 3600.0])
 def test_an_idle_hour_asks_for_next_to_no_tokens(life_s: float, _bare: None) -> None:
     assert idle_hour(life_s).fetches <= 2
+
+
+def test_an_idle_hour_is_slept_through(_bare: None) -> None:
+    """Nothing is polled: a process that watches for events is woken some times a minute."""
+    hour = idle_hour()
+    assert hour.sleeps < 600
+    assert hour.asked < 800, "each wakes a thread, and is told to the loop"

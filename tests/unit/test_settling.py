@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,10 @@ def test_a_vanishing_file_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
     made(tmp_path / "there.ulg")
     scandir = os.scandir
 
-    def listed_then_deleted(directory: Any) -> list[os.DirEntry[str]]:
+    def listed_then_deleted(directory: Any) -> nullcontext[list[os.DirEntry[str]]]:
         entries = list(scandir(directory))
         (tmp_path / "gone.ulg").unlink()
-        return entries
+        return nullcontext(entries)
 
     monkeypatch.setattr(os, "scandir", listed_then_deleted)
     assert names(tmp_path) == ["there.ulg"]
