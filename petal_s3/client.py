@@ -222,7 +222,9 @@ class S3Client:
         ``expires_in`` (s) and ``expires_at`` (ISO 8601, UTC).
         """
         life_s = url_life_s(expiration_hours)
-        made = self._run(signing.presign(self._service, s3_key, life_s, method=method))
+        made = self._run(
+            signing.presign(self._service, s3_key, life_s, method=method, received_by="cli")
+        )
         return made.model_dump()
 
     # -- changing

@@ -214,6 +214,8 @@ class S3BucketError(Transient):
 
     code = "bucket"
     blocks_drain = True
+    instead: str = ""
+    """What was asked for, and what came in its place; empty where that is not known."""
 
 
 class LeaseLost(Transient):

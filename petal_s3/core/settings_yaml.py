@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from petal_s3.core.files import read_file
 from petal_s3.errors import ConfigError
 
 PREFIX = "PETAL_S3_"
@@ -40,8 +41,7 @@ def read_yaml(file: Path) -> dict[str, object]:
     Raises :class:`ConfigError`, which never quotes the file: it may hold a secret.
     """
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_LONGEST_FILE_BYTES + 1)
+        content = read_file(file, _LONGEST_FILE_BYTES + 1)
         text = content.decode("utf-8")
         if len(content) > _LONGEST_FILE_BYTES or not _is_plain(text):
             raise ConfigError(

@@ -212,7 +212,8 @@ class S3BucketProxy:
 
         It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along.
         """
-        return await signing.presign(self.service, key, url_life_s(expiration_hours), method=method)
+        life_s = url_life_s(expiration_hours)
+        return await signing.presign(self.service, key, life_s, method=method, received_by="proxy")
 
     async def get_file_range(self, key: str, start: int, end: int) -> bytes:
         """As :meth:`S3Client.get_file_range`; raises on failure."""

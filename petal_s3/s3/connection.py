@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import aiobotocore
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver
-from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.handlers import add_expect_header
@@ -23,6 +22,7 @@ from petal_s3 import __version__
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.errors import Offline
+from petal_s3.s3 import named_files
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.error_mapping import ErrorTranslation, translate, unusable_settings
 from petal_s3.s3.evidence import bears_marks, note_booleans, note_root
@@ -112,7 +112,7 @@ class Connection:
     async def _connect(self, style: AddressStyle) -> S3Client:
         settings = self._settings
         proxy_for(settings.endpoint_url or _AWS)  # botocore does not say what is wrong with one
-        session = AioSession()
+        session = named_files.session()
         if self._tokens is not None:
             session.register_component(
                 "credential_provider",
