@@ -214,8 +214,7 @@ class S3BucketError(Transient):
 
     code = "bucket"
     blocks_drain = True
-    instead: str = ""
-    """What was asked for, and what came in its place; empty where that is not known."""
+    instead: str = ""  # what was asked for, and what came in its place
 
 
 class LeaseLost(Transient):

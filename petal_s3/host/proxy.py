@@ -210,8 +210,7 @@ class S3BucketProxy:
     ) -> views.PresignView:
         """A ``url`` to read an object, or with ``method="PUT"`` to add one where none stands.
 
-        It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along.
-        """
+        It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along."""
         life_s = url_life_s(expiration_hours)
         return await signing.presign(self.service, key, life_s, method=method, received_by="proxy")
 
