@@ -78,8 +78,8 @@ class Settings(BaseSettings):
             f"{PREFIX}SESSION_TOKEN_URL", HOST_TOKEN_URL, "session_token_url"
         ),
         repr=False,  # a URL may hold a password
-        description="POST answers temporary credentials; none: botocore's own chain. Where it holds a"
-        f" secret, not {HOST_TOKEN_URL}: the host reads that, too, and logs it",
+        description="POST answers temporary credentials; none: botocore's own chain. Where it holds"
+        f" a secret, not {HOST_TOKEN_URL}: the host reads that, too, and logs it",
     )
     session_token_file: _File = Field(
         None,
