@@ -219,11 +219,11 @@ class S3Client:
         self, s3_key: str, expiration_hours: float = 1, method: str = "GET"
     ) -> dict[str, Any]:
         """``url``, ``method``, ``headers`` that must be sent along, and the real end of the URL:
-        ``expires_in`` (s) and ``expires_at`` (ISO 8601, UTC).
-        """
+        ``expires_in`` (s) and ``expires_at`` (ISO 8601, UTC)."""
         life_s = url_life_s(expiration_hours)
-        made = self._run(signing.presign(self._service, s3_key, life_s, method=method))
-        return made.model_dump()
+        return self._run(
+            signing.presign(self._service, s3_key, life_s, method=method, received_by="cli")
+        ).model_dump()
 
     # -- changing
 

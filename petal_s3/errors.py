@@ -214,6 +214,7 @@ class S3BucketError(Transient):
 
     code = "bucket"
     blocks_drain = True
+    instead: str = ""  # what was asked for, and what came in its place
 
 
 class LeaseLost(Transient):

@@ -205,7 +205,7 @@ def _why_not(method: str, reason: S3IntegrationError) -> Callable[..., Awaitable
     async def endpoint(self: PetalS3, request: Request) -> Response:
         said = reason
         try:
-            self._guard.check_page(headers_of(request.headers.items()))
+            self._guard.check_page(headers_of(request.headers.items()), request.url.scheme)
         except S3IntegrationError as error:
             said = error
         return JSONResponse(as_json(said), status_code=said.status)

@@ -175,10 +175,12 @@ def _another(
     if root in _OF_ANYBODY and not _by_s3(answer):
         login = "; the network may need a login" if root == "html" else ""
         return NotS3(f"The bucket's {name}: {asked}, {came(answer)} came{login}.")
-    return S3BucketError(
-        f"The server does not offer this setting ({asked}, {came(answer)} came).",
-        code="not_implemented",
+    instead = f"{asked}, {came(answer)} came"
+    error = S3BucketError(
+        f"The server does not offer this setting ({instead}).", code="not_implemented"
     )
+    error.instead = instead
+    return error
 
 
 async def write(calls: Calls, setting: Setting, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pwd
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +11,13 @@ from petal_s3.errors import LocalStorageError, S3BucketError, S3IntegrationError
 from petal_s3.s3.tls_dates import ADVICE as DATES
 
 State = Literal["ok", "warning", "failed", "skipped"]
+
+
+def user_name(uid: int) -> str:
+    """What a user is called, for people."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"
 
 
 @dataclass(frozen=True)

@@ -182,17 +182,6 @@ def wants_tls(policy: Mapping[str, Any] | None) -> bool:
     )
 
 
-def for_everybody(policy: Mapping[str, Any] | None) -> list[str]:
-    """The actions that a policy allows to everybody, without any condition."""
-    found: list[str] = []
-    for one in statements_of(policy):
-        everybody = _sorted(one.get("Principal")) == "*"
-        if one.get("Effect") == "Allow" and everybody and not one.get("Condition"):
-            actions = one.get("Action") or one.get("NotAction") or []
-            found += [actions] if isinstance(actions, str) else map(str, actions)
-    return list(dict.fromkeys(found))
-
-
 def statements_of(policy: Mapping[str, Any] | None) -> Sequence[Json]:
     """The statements of a policy, of which one alone may stand without a list."""
     told = (policy or {}).get("Statement") or []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from petal_s3.admin import way_checks
 from petal_s3.admin.directory_checks import log_directories
-from petal_s3.admin.finding import Finding, trouble
+from petal_s3.admin.finding import Finding, trouble, user_name
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.core.settings import MIB, Settings
 from petal_s3.core.settings_yaml import CONFIG_FILE, config_file
@@ -65,8 +64,9 @@ def _state_directory(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         yield Finding(
             check,
             "failed",
-            f"{directory} belongs to {_name(found.st_uid)}, and we are {_name(os.geteuid())}",
-            f"Run this as {_name(found.st_uid)}, or set PETAL_S3_STATE_DIR.",
+            f"{directory} belongs to {user_name(found.st_uid)},"
+            f" and we are {user_name(os.geteuid())}",
+            f"Run this as {user_name(found.st_uid)}, or set PETAL_S3_STATE_DIR.",
         )
     else:
         yield _room(check, directory)
@@ -97,12 +97,6 @@ def _room(check: str, directory: Path) -> Finding:
 
 def _ours(uid: int) -> bool:
     return os.geteuid() in {0, uid}
-
-
-def _name(uid: int) -> str:
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return f"user {uid}"
 
 
 def _outbox(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:

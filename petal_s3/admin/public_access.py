@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from petal_s3.admin import bucket_settings as on_wire
-from petal_s3.admin import iam_policy
 from petal_s3.admin.bucket_settings import Setting
 from petal_s3.admin.desired_settings import PUBLIC_ACCESS_BLOCK
+from petal_s3.admin.public_policy import Everybody, for_everybody
 from petal_s3.admin.steps import Step, failed, unknown_setting
 from petal_s3.errors import S3IntegrationError
 from petal_s3.s3.calls import Calls
@@ -36,19 +36,22 @@ class Untold:
 
 @dataclass(frozen=True)
 class PublicAccess:
-    """What was seen. ``public``: whether S3 calls the bucket's policy public. ``everybody``: the
-    actions that the policy allows to everybody. ``off``: switches of the public access block that
-    are off."""
+    """What was seen. ``public``: whether S3 calls the bucket's policy public. ``everybody``: what
+    the policy itself allows to everybody. ``off``: switches of the public access block that are
+    off."""
 
     public: bool | Untold
-    everybody: tuple[str, ...] | Untold
+    everybody: Everybody | Untold
     off: frozenset[str] | Untold
 
     @property
     def is_open(self) -> bool:
         """Whether the policy lets the public in, and nothing that was seen blocks it."""
-        allows = bool(self.everybody) and not isinstance(self.everybody, Untold)
-        return (self.public is True or allows) and self.off != frozenset()
+        return (self.public is True or bool(self._allowed.actions)) and self.off != frozenset()
+
+    @property
+    def _allowed(self) -> Everybody:
+        return Everybody() if isinstance(self.everybody, Untold) else self.everybody
 
     @property
     def untold(self) -> list[Untold]:
@@ -60,17 +63,27 @@ class PublicAccess:
         """What was seen, and what is not told."""
         if self.off == frozenset():
             return "The public access block is on: no policy and no ACL lets the public in"
-        if [one.offered for one in self.untold] == [False, False] and not self.is_open:
+        unknown = [one.offered for one in self.untold] == [False, False]
+        if unknown and self._allowed == Everybody():
             told = "; ".join(dict.fromkeys(one.why for one in self.untold))
             return f"The server offers neither a policy's status nor a public access block ({told})"
         return f"{self._policy()}; {self._block()}"
 
     def _policy(self) -> str:
-        if self.everybody and not isinstance(self.everybody, Untold):
-            return f"The bucket's policy allows {', '.join(self.everybody)} to everybody"
+        return f"{self._status()}{self._conditioned()}"
+
+    def _status(self) -> str:
+        if self._allowed.actions:
+            return f"The bucket's policy allows {', '.join(self._allowed.actions)} to everybody"
         if isinstance(self.public, Untold):
             return f"Whether its policy is public is not told ({self.public.why})"
         return f"S3 calls the bucket's policy {'public' if self.public else 'not public'}"
+
+    def _conditioned(self) -> str:
+        if not self._allowed.conditioned:
+            return ""
+        told = ", ".join(self._allowed.conditioned)
+        return f"; it allows {told} to everybody under a condition that was not judged"
 
     def _block(self) -> str:
         if isinstance(self.off, Untold):
@@ -89,9 +102,8 @@ async def look(calls: Calls) -> PublicAccess:
     if not isinstance(public, bool | Untold):
         public = False if public is None else Untold("the answer does not say")
     # MinIO calls public only what everybody may read and write: so the policy itself counts, too.
-    everybody = () if public is True else await _asked(calls, on_wire.POLICY)
-    if not isinstance(everybody, tuple | Untold):
-        everybody = tuple(iam_policy.for_everybody(everybody))
+    policy = None if public is True else await _asked(calls, on_wire.POLICY)
+    everybody = policy if isinstance(policy, Untold) else for_everybody(policy)
     block = await _asked(calls, on_wire.PUBLIC_ACCESS)
     if not isinstance(block, Untold):
         is_on = {name for name, value in (block or {}).items() if value is True}
@@ -107,9 +119,9 @@ async def _asked(calls: Calls, setting: Setting) -> Any:
         if error.code == "forbidden":
             return Untold(f"these credentials lack {setting.may_get}")
         failed(setting.name, error, setting.may_get)  # raises where waiting would help
-        told = str(error.told or getattr(error, "page", None) or error.message.rstrip("."))
-        # Of what came in place of the setting; that it is not offered is said once.
-        told = told.removeprefix("The server does not offer this setting (").removesuffix(")")
+        # Of what came in place of the setting: that it is not offered is said once.
+        instead = getattr(error, "instead", "") or getattr(error, "page", None)
+        told = str(error.told or instead or error.message)
         return Untold(told.rstrip("."), offered=not unknown_setting(error))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from petal_s3.admin.finding import Finding
+from petal_s3.admin.finding import Finding, user_name
+from petal_s3.core.files import not_a_file
 from petal_s3.core.release import RELEASED, RELEASED_S
 from petal_s3.core.settings import Settings
-from petal_s3.core.settings_yaml import config_file, read_yaml
+from petal_s3.core.settings_yaml import HOST_TOKEN_URL, config_file, read_yaml
 from petal_s3.core.urls import holds_secret
 from petal_s3.errors import S3IntegrationError
 from petal_s3.objects.ownership import KeyOwnership
@@ -46,6 +48,7 @@ def the_way(settings: Settings, _ownership: KeyOwnership) -> Iterator[Finding]:
 def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     """How this machine authenticates to the token service; blocking."""
     files = {TOKEN_FILE: settings.session_token_file, CERTIFICATE: settings.session_token_cert}
+    yield from _logged_by_the_host()
     if settings.session_token_url is None:
         idle = [setting for setting, file in files.items() if file is not None]
         if idle:
@@ -56,7 +59,19 @@ def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         yield _key_of_the_fleet(settings.session_token_url)
     for setting, file in files.items():
         if file is not None:
-            yield from _private("token service", setting, file)
+            yield from _private("token service", setting, file, _uploader(settings))
+
+
+def _logged_by_the_host() -> Iterator[Finding]:
+    """The host's own bucket proxy writes the URL that it asks into its log when that fails."""
+    if holds_secret(os.environ.get(HOST_TOKEN_URL, "")):
+        yield Finding(
+            "the host's log",
+            "warning",
+            f"{HOST_TOKEN_URL} holds a secret, and the host reads it, too: it writes the whole URL"
+            " into its log when the token service cannot be reached",
+            "Set PETAL_S3_SESSION_TOKEN_URL in its place, which only petal-s3 reads.",
+        )
 
 
 def _key_of_the_fleet(url: str) -> Finding:
@@ -66,12 +81,13 @@ def _key_of_the_fleet(url: str) -> Finding:
     return Finding("token service", "warning", _FLEET, advice)
 
 
-def settings_file(_settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
+def settings_file(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     """Whether others can read a secret in the settings file; blocking."""
     file = config_file()
     held = _secrets_in(file) if file is not None else []
     if file is not None and held:
-        yield from _private("settings file", f"{', '.join(held)} in the settings file", file)
+        what = f"{', '.join(held)} in the settings file"
+        yield from _private("settings file", what, file, _uploader(settings))
 
 
 def _secrets_in(file: Path) -> list[str]:
@@ -86,13 +102,29 @@ def _secrets_in(file: Path) -> list[str]:
     ]
 
 
-def _private(check: str, what: str, file: Path) -> Iterator[Finding]:
+def _private(check: str, what: str, file: Path, uploader: int) -> Iterator[Finding]:
+    """Who else may read the secret ``what`` in ``file``; ``uploader``: the id of who may."""
     try:
-        mode = open_to_others(file)
+        mode, owner = open_to_others(file), file.stat().st_uid
     except OSError:  # said where it is read
+        return
+    if not_a_file(file):
         return
     if mode:
         found = f"{what} is a secret, and {file} has mode {mode}: others may read or change it"
         yield Finding(check, "warning", found, f"chmod 600 {file}")
+    elif owner in {0, uploader}:
+        found = f"{what} is read from {file}, which belongs to {user_name(owner)} and which others"
+        yield Finding(check, "ok", f"{found} cannot read")
     else:
-        yield Finding(check, "ok", f"{what} is read from {file}, which others cannot read")
+        found = f"{what} is a secret, and {file} belongs to {user_name(owner)}, who may read and"
+        advice = f"chown {user_name(uploader)} {file}"
+        yield Finding(check, "warning", f"{found} change it", advice)
+
+
+def _uploader(settings: Settings) -> int:
+    """The id of the user who uploads: whose the state directory is; else the one who asks."""
+    try:
+        return settings.state_dir.stat().st_uid
+    except OSError:
+        return os.geteuid()

@@ -75,6 +75,42 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), "wb")
 
 
+def not_a_file(path: Path) -> str:
+    """What ``path`` leads to where that is no regular file (``a named pipe``); else empty.
+
+    Empty, too, where nothing can be seen. Nothing is opened, which alone may wait for ever.
+    """
+    try:
+        return _kind(path.stat().st_mode)
+    except (OSError, ValueError):
+        return ""
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The first bytes of a regular file; blocking, and waits for no peer.
+
+    Raises ``OSError``, also for a named pipe, a directory, a socket or a device.
+    """
+    _refuse(path.stat().st_mode)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as opened:
+        _refuse(os.fstat(fd).st_mode)
+        return opened.read(most_bytes)
+
+
+def _refuse(mode: int) -> None:
+    found = _kind(mode)
+    if found:
+        raise OSError(errno.EINVAL, f"it is {found}, no file")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    told = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return told.get(stat.S_IFMT(mode), "a device")
+
+
 def flush_to_disk(file: BinaryIO) -> None:
     """Write out what is buffered of an open file, so that it survives a power cut.
 

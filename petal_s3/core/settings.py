@@ -67,7 +67,8 @@ class Settings(BaseModel):
             f"{PREFIX}SESSION_TOKEN_URL", HOST_TOKEN_URL, "session_token_url"
         ),
         repr=False,  # a URL may hold a password
-        description="POST answers temporary credentials; none: botocore's own chain",
+        description="POST answers temporary credentials; none: botocore's own chain. Where it holds"
+        f" a secret, not {HOST_TOKEN_URL}: the host reads that, too, and logs it",
     )
     session_token_file: _File = Field(
         None,
@@ -171,13 +172,15 @@ class Settings(BaseModel):
         description="web origins whose pages may ask REST besides its own, separated by commas,"
         " like http://robot.lan:3000; their host names are names of this server, too",
     )
-    api_host: str = Field("127.0.0.1", description="stand-alone server: address")
+    api_host: str = Field(
+        "127.0.0.1", description="stand-alone server: address; in the host a name of it"
+    )
     api_port: int = Field(8077, ge=0, le=65535, description="stand-alone server: port")
     api_token: Annotated[str | None, AfterValidator(rules.check_token)] = Field(
         None,
         repr=False,
         description="bearer token that REST asks for, in both servers; at least 16 characters"
-        " where others can reach it",
+        " where others can reach it. With it the page opens in no browser",
     )
 
     def __init__(self, **given: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from petal_s3.core.files import not_a_file
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import AWS_REGIONS, HOST_TOKEN_URL, PREFIX, config_file
 from petal_s3.core.wrong_values import expected
@@ -25,7 +26,9 @@ def load_settings(**given: Any) -> Settings:
     _refuse_unknown()
     file = config_file()
     if file is not None and not os.path.isfile(file):  # noqa: PTH113 - raises nothing
-        raise ConfigError(f"{PREFIX}CONFIG names {file}, but there is no such file.")
+        found = not_a_file(file)
+        what = f"which is {found}: a file is expected" if found else "but there is no such file"
+        raise ConfigError(f"{PREFIX}CONFIG names {file}, {what}.")
     try:
         return Settings(**given)
     except ValidationError as error:

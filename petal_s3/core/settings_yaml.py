@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from petal_s3.core.files import read_file
 from petal_s3.errors import ConfigError
 
 PREFIX = "PETAL_S3_"
@@ -40,8 +41,7 @@ def read_yaml(file: Path) -> dict[str, object]:
     import yaml  # noqa: PLC0415 - slow; where there is no file it is not needed
 
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_LONGEST_FILE_BYTES + 1)
+        content = read_file(file, _LONGEST_FILE_BYTES + 1)
         text = content.decode("utf-8")
         if len(content) > _LONGEST_FILE_BYTES or not _is_plain(text):
             raise ConfigError(

@@ -210,9 +210,9 @@ class S3BucketProxy:
     ) -> views.PresignView:
         """A ``url`` to read an object, or with ``method="PUT"`` to add one where none stands.
 
-        It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along.
-        """
-        return await signing.presign(self.service, key, url_life_s(expiration_hours), method=method)
+        It ends at ``expires_at``, never after what signs it; ``headers`` must be sent along."""
+        life_s = url_life_s(expiration_hours)
+        return await signing.presign(self.service, key, life_s, method=method, received_by="proxy")
 
     async def get_file_range(self, key: str, start: int, end: int) -> bytes:
         """As :meth:`S3Client.get_file_range`; raises on failure."""

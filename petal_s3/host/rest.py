@@ -26,6 +26,7 @@ async def answer(
         headers=guards.headers_of(request.headers.items()),
         body=request.stream(),
         peer=request.client.host if request.client is not None else "",
+        scheme=request.url.scheme,
         leaving=host_is_stopping,
     )
     with guarded("request failed"):

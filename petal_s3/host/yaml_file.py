@@ -75,7 +75,8 @@ def write(changes: Sequence[Change]) -> None:
         with contextlib.ExitStack() as held:
             staged: list[Staged] = []
             for change in changes:
-                path = whole_files.real_path(change.path)  # a link stays a link
+                path = change.path
+                path = whole_files.real_path(path)  # a link stays a link
                 folder = held.enter_context(whole_files.folder_of(path))
                 staged.append(whole_files.stage(folder, path.name, change.text, change.like))
                 held.callback(whole_files.discard, staged[-1])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from petal_s3.core.kinds import Way
 from petal_s3.errors import (
     NO_OBJECT,
     BadInput,
@@ -22,6 +23,7 @@ from petal_s3.objects.download import download, last_byte, reading
 from petal_s3.objects.listing import PAGE, listed
 from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.objects.readers import Readers
+from petal_s3.objects.user_metadata import RECEIVED_BY, metadata
 from petal_s3.outbox import proven_objects
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import presign
@@ -156,14 +158,21 @@ class Objects:
         async with self.read(info.key, first=first, last=last, etag=info.etag) as (_, blocks):
             return b"".join([block async for block in blocks])
 
-    async def presign(self, key: str, expires_s: int, *, method: str = "GET") -> Presigned:
-        """A URL to read an object (``GET``), or to add one where nothing stands (``PUT``)."""
+    async def presign(
+        self, key: str, expires_s: int, *, method: str = "GET", received_by: Way = ""
+    ) -> Presigned:
+        """A URL to read an object (``GET``), or to add one where nothing stands (``PUT``).
+
+        ``received_by`` is signed into one that adds: the object says it, and no other word.
+        """
         if method not in {"GET", "PUT"}:
             raise BadInput("A URL is made for GET or for PUT.")
         if expires_s < 1:
             raise BadInput("A URL is valid for at least one second.")
-        make = presign.get_url if method == "GET" else presign.put_url
-        return await make(self._s3, self.own(key), expires_s)
+        if method == "GET":
+            return await presign.get_url(self._s3, self.own(key), expires_s)
+        about = metadata([(RECEIVED_BY, received_by)])
+        return await presign.put_url(self._s3, self.own(key), expires_s, metadata=about)
 
     async def presign_put(
         self, key: str, expires_s: int, *, size: int, content_type: str, metadata: Mapping[str, str]

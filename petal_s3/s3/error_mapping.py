@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 
 from botocore import exceptions as boto
@@ -23,11 +24,11 @@ from petal_s3.errors import (
     S3IntegrationError,
     SourceAway,
 )
+from petal_s3.s3 import tls_dates
 from petal_s3.s3.answered_errors import answered
 from petal_s3.s3.details import aws_detail, connection_detail, tls_detail
 from petal_s3.s3.error_codes import BUCKET
 from petal_s3.s3.http_session import EndlessAnswer, UnexpectedRedirect
-from petal_s3.s3.tls_dates import ADVICE as DATES
 
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG")
 _FILE_ERRORS = {errno.EIO, errno.ENODEV, errno.ESTALE, errno.EBADF}
@@ -121,7 +122,7 @@ def _untrusted(error: BaseException, causes: Sequence[BaseException]) -> S3Integ
     text = next(filter(None, said), str(error))
     if "not yet valid" in text or "has expired" in text:
         return ClockSkew(
-            f"The certificate of S3 does not fit this device's date: {DATES}.",
+            f"The certificate of S3 {tls_dates.unfit(text, time.time())}.",
             code="tls_dates",
         )
     return NotS3(

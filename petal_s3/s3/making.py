@@ -27,6 +27,7 @@ from petal_s3.core.settings import AddressStyle
 from petal_s3.core.tasks import driven
 from petal_s3.core.threads import run_in
 from petal_s3.errors import Offline
+from petal_s3.s3 import named_files
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.data_files import DataFiles
 from petal_s3.s3.direct import Route, route_of
@@ -95,7 +96,7 @@ async def _make(basis: Basis, style: AddressStyle) -> Made:
 
 def _session(tokens: TokenService | None) -> AioSession:
     """A session that knows where credentials come from; blocking."""
-    session = AioSession()
+    session = named_files.session()
     if tokens is not None:
         session.register_component(
             "credential_provider",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
-from petal_s3.errors import S3CredentialsError
+from petal_s3.errors import S3BucketError, S3CredentialsError
+from petal_s3.s3 import named_files
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.details import aws_detail
 from petal_s3.s3.signing import check_keys
@@ -45,8 +45,8 @@ class TokenProvider:
 
 async def keys_in_files() -> ReadOnlyCredentials | None:
     """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
-    with contextlib.suppress(BotoCoreError):
-        found = await AioSession().get_credentials()
+    with contextlib.suppress(BotoCoreError, S3BucketError):
+        found = await named_files.session().get_credentials()
         return None if found is None else await of_files(found)
     return None
 
@@ -62,7 +62,7 @@ async def own_credentials() -> str:
     Raises :class:`S3CredentialsError` where what it finds makes no sense, or fits no request.
     """
     try:
-        found = await AioSession().get_credentials()
+        found = await named_files.session().get_credentials()
     except BotoCoreError as error:
         raise S3CredentialsError(
             f"AWS's own credentials cannot be used{aws_detail(error)}.", code="no_credentials"

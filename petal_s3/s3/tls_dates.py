@@ -10,10 +10,26 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.release import RELEASED, RELEASED_S
 
 _X509_NO_CHECK_TIME = 0x200000
-ADVICE = (
-    "set the clock, or set PETAL_S3_TLS_IGNORE_DATES=true, which counts only while the clock is"
-    f" before {RELEASED}, when this petal-s3 was made"
+_WHILE = (
+    f"PETAL_S3_TLS_IGNORE_DATES=true counts only while the clock is before {RELEASED}, when this"
+    " petal-s3 was made"
 )
+ADVICE = f"set the clock, or have the certificate renewed; {_WHILE}"
+
+
+def unfit(said: str, now: float) -> str:
+    """What is wrong with the dates of a certificate, and what to do; follows the certificate.
+
+    ``said``: the words of the TLS library; ``now``: the device's date, in seconds since 1970.
+    """
+    if now < RELEASED_S:
+        return (
+            "does not fit this device's date: set the clock, or set PETAL_S3_TLS_IGNORE_DATES=true,"
+            f" which counts only while the clock is before {RELEASED}, when this petal-s3 was made"
+        )
+    if "expired" in said:
+        return f"has expired: have it renewed, or set the clock where that is ahead; {_WHILE}"
+    return f"is not valid yet: set the clock, or have the certificate renewed; {_WHILE}"
 
 
 class DatelessContext(ssl.SSLContext):

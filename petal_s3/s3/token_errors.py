@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
 from petal_s3.core.files import no_descriptors
 from petal_s3.errors import S3CredentialsError
+from petal_s3.s3 import tls_dates
 from petal_s3.s3.details import connection_detail, tls_detail
 from petal_s3.s3.sendable import CANNOT
 from petal_s3.s3.server_time import retry_after_s
-from petal_s3.s3.tls_dates import ADVICE as DATES
 
 # What the other side says in TLS of the certificate that it got, or did not get (RFC 8446, 6.2).
 _WANTS_CERTIFICATE = re.compile(
@@ -37,7 +38,7 @@ def unreached(where: str, peer: tuple[str, int], error: Exception) -> S3Credenti
     text = str(error)
     if "certificate is not yet valid" in text or "certificate has expired" in text:
         return S3CredentialsError(
-            f"{where} has a certificate that does not fit this device's date: {DATES}.",
+            f"{where} has a certificate that {tls_dates.unfit(text, time.time())}.",
             code="tls_dates",
         )
     if _WANTS_CERTIFICATE.search(text):

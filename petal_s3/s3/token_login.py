@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from petal_s3.core.clock import Clock
-from petal_s3.core.files import check_descriptors
+from petal_s3.core.files import check_descriptors, read_file
 from petal_s3.errors import S3CredentialsError
 from petal_s3.s3.plain_http import is_open
 from petal_s3.s3.sendable import is_sendable
 from petal_s3.s3.tls_dates import dateless
-
-T = TypeVar("T")
 
 TOKEN_FILE, CERTIFICATE = "PETAL_S3_SESSION_TOKEN_FILE", "PETAL_S3_SESSION_TOKEN_CERT"
 _URL = "PETAL_S3_SESSION_TOKEN_URL"
@@ -73,7 +68,7 @@ def bearer_token(file: Path) -> str:
 
     Raises :class:`S3CredentialsError`, which quotes nothing of it.
     """
-    found = _read(TOKEN_FILE, lambda: _content(file))
+    found = _content(TOKEN_FILE, file)
     line = found.removesuffix(b"\n").removesuffix(b"\r")
     token = line.decode("ascii", "replace")  # what replaces is none that can be sent
     if not token:
@@ -91,7 +86,7 @@ def load_certificate(context: ssl.SSLContext, file: Path) -> None:
 
     Raises :class:`S3CredentialsError`, which quotes nothing of it.
     """
-    _read(CERTIFICATE, lambda: _content(file))
+    _content(CERTIFICATE, file)  # a pipe would be waited for, when it is opened by its path
     try:
         context.load_cert_chain(file, password=_no_password)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
@@ -114,20 +109,12 @@ def _no_password() -> str:
     raise ValueError("no person is there to be asked")
 
 
-def _content(file: Path) -> bytes:
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
-    with os.fdopen(fd, "rb") as opened:
-        return opened.read(_MOST_BYTES + 1)
-
-
-def _read(setting: str, read: Callable[[], T]) -> T:
+def _content(setting: str, file: Path) -> bytes:
     try:
-        return read()
+        return read_file(file, _MOST_BYTES + 1)
     except OSError as error:
         check_descriptors(error)
-        raise _unusable(
-            f"The file of {setting} cannot be read ({os.strerror(error.errno or 0)})."
-        ) from error
+        raise _unusable(f"The file of {setting} cannot be read ({error.strerror}).") from error
 
 
 def _unusable(sentence: str) -> S3CredentialsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from petal_s3.core.kinds import Way
 from petal_s3.s3.responses import Presigned
 from petal_s3.service.views.objects import PresignView, presign_view
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
 
 async def presign(
-    service: Service, key: str, expires_s: int, *, method: str = "GET"
+    service: Service, key: str, expires_s: int, *, method: str = "GET", received_by: Way = ""
 ) -> PresignView:
-    """A URL for one object, with the moment until which it really lives."""
-    made = await service.objects.presign(key, expires_s, method=method)
+    """A URL for one object, with the moment until which it really lives.
+
+    ``received_by``: what an object that is added by it says of how it came in.
+    """
+    made = await service.objects.presign(key, expires_s, method=method, received_by=received_by)
     return presign_view(service.objects.own(key), made, ends_at(service, made))
 
 

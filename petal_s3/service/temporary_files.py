@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from petal_s3.core.tasks import to_end
 from petal_s3.errors import BadInput, Conflict, NotAllowed, S3FileNotFoundError, S3IntegrationError
 from petal_s3.objects.key_names import key_name, temporary_folder
-from petal_s3.objects.user_metadata import ORIGINAL_NAME, metadata
+from petal_s3.objects.user_metadata import ORIGINAL_NAME, RECEIVED_BY, metadata
 from petal_s3.s3.responses import ObjectInfo
 from petal_s3.service import signing
 from petal_s3.service.service import Service
@@ -184,7 +184,8 @@ def _about(
     if not _MEDIA_TYPE.fullmatch(kind):
         raise BadInput("type is a media type like application/pdf.", code="bad_type")
     minimal = service.settings.metadata == "minimal"
-    about = metadata([(ORIGINAL_NAME, name), (_SIZE, str(size))], minimal=minimal)
+    told = [(RECEIVED_BY, "session"), (ORIGINAL_NAME, name), (_SIZE, str(size))]
+    about = metadata(told, minimal=minimal)
     return secrets.token_hex(16), kind, about
 
 

@@ -80,9 +80,9 @@ def _no_route(request: web.Request, guard: Guard, error: web.HTTPException) -> w
     headers = guards.headers_of(request.headers.items())
     try:
         if request.method == "OPTIONS" and headers.get("origin", "").lower() in guard.origins:
-            guard.check_page(headers)
+            guard.check_page(headers, request.scheme)
             return web.Response(status=204)
-        guard.check(request.method, headers, request.remote or "")
+        guard.check(request.method, headers, request.remote or "", request.scheme)
     except S3IntegrationError as refused:
         return _problem(refused)
     said = S3IntegrationError(f"{error.reason}.", code="http", status=error.status)
@@ -142,6 +142,7 @@ def _call(request: web.Request, leaving: asyncio.Event) -> Call:
         headers=guards.headers_of(request.headers.items()),
         body=_body(request),
         peer=request.remote or "",
+        scheme=request.scheme,
         leaving=lambda: leaving.is_set() or request.transport is None,
     )
 

@@ -43,7 +43,10 @@ async def presign(service: Service, ask: asks.PresignAsk, _: Call) -> Reply:
     """A URL that opens one object for a while; one that adds an object changes the bucket."""
     if ask.method == "PUT" and service.settings.rest_read_only:
         raise read_only()
-    return Reply(await signing.presign(service, ask.s3_key, ask.expires, method=ask.method))
+    made = await signing.presign(
+        service, ask.s3_key, ask.expires, method=ask.method, received_by="rest"
+    )
+    return Reply(made)
 
 
 async def move(service: Service, ask: asks.MoveBody, _: Call) -> Reply:

@@ -93,18 +93,23 @@ class Guard:
         # In the host nothing tells who reaches its port: it is taken for open to others.
         self._unsafe = bound is None and token is not None and len(token) < SHORTEST_TOKEN
         self._names = {name for origin in self.origins if (name := _name_in(_authority(origin)))}
-        if bound:
-            self._names.add(bound.lower())
+        named = bound or (settings.api_host if settings is not None else "")
+        if named:
+            self._names.add(named.lower())
         self._now = now
 
-    def check(self, method: str, headers: Mapping[str, str], peer: str) -> None:
+    def check(
+        self, method: str, headers: Mapping[str, str], peer: str, scheme: str = "http"
+    ) -> None:
         """Let a request pass, or raise; ``headers`` by names in lower case, as :func:`headers_of`.
+
+        ``scheme``: by which the server was asked, ``http`` or ``https``, as it tells itself.
 
         Raises :class:`NotAllowed`: 403 with the code ``foreign_host``, ``foreign_page`` or
         ``read_only``, or 401 (``no_token``); :class:`Throttled`: 429 (``too_many_tokens``) for a
         peer that has sent many wrong ones; and :class:`ConfigError` for a token that is too short.
         """
-        self.check_page(headers)
+        self.check_page(headers, scheme)
         if self._unsafe:
             raise ConfigError(f"{_TOO_SHORT} in a host that others may reach.")
         if self._token is not None:
@@ -112,11 +117,11 @@ class Guard:
         if self._read_only and method not in _READING:
             raise read_only()
 
-    def check_page(self, headers: Mapping[str, str]) -> None:
+    def check_page(self, headers: Mapping[str, str], scheme: str = "http") -> None:
         """Raise :class:`NotAllowed` where a web page of another site may be behind a request.
 
-        Its address is what Host says (RFC 9110, 7.2), where it comes from what Origin (RFC 6454)
-        and Sec-Fetch-Site (W3C Fetch Metadata) say.
+        Its address is ``scheme`` and what Host says (RFC 9110, 7.2), where it comes from what
+        Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) say.
         """
         host = headers.get("host", "")
         if not self._is_ours(_name_in(host)):
@@ -129,7 +134,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.lower() in self.origins:
             return
-        foreign = origin is not None and _authority(origin).lower() != host.lower()
+        foreign = origin is not None and _same(origin) != _same(f"{scheme}://{host}")
         if foreign or headers.get("sec-fetch-site", "none") not in _OWN_SITE:
             raise NotAllowed(
                 "Pages of other sites may not ask this server; PETAL_S3_API_ORIGINS may list some.",
@@ -171,6 +176,16 @@ def _authority(origin: str) -> str:
     """Host and port of an origin; empty where it has none."""
     scheme, _, rest = origin.partition("://")
     return rest if scheme.lower() in {"http", "https"} else ""
+
+
+def _same(origin: str) -> str:
+    """An origin so that equal ones are equal: in lower case, without the scheme's usual port.
+
+    Empty for what is no origin of the web, which equals none of ours.
+    """
+    scheme, _, authority = origin.lower().partition("://")
+    usual = {"http": ":80", "https": ":443"}.get(scheme)
+    return "" if usual is None else f"{scheme}://{authority.removesuffix(usual)}"
 
 
 def _name_in(authority: str) -> str:

@@ -50,7 +50,8 @@ def _never() -> bool:
 class Call:
     """One request, whichever server took it; ``headers`` as :func:`guard.headers_of` gives them.
 
-    ``peer``: the address it came from. ``leaving``: whether the server is about to stop, so that
+    ``peer``: the address it came from. ``scheme``: ``http`` or ``https``, as the server tells it,
+    which may believe a proxy before it. ``leaving``: whether the server is about to stop, so that
     endless answers have to end.
     """
 
@@ -59,6 +60,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: AsyncIterable[bytes] | None = None
     peer: str = ""
+    scheme: str = "http"
     leaving: Callable[[], bool] = _never
 
     @property
@@ -123,7 +125,7 @@ class Route:
         ``active`` gives the service, or raises why there is none: that, too, only the guard's
         guests are told.
         """
-        guard.check(self.method, call.headers, call.peer)
+        guard.check(self.method, call.headers, call.peer, call.scheme)
         service = active()
         if service.outbox.is_starting:
             raise service.outbox.why_closed()

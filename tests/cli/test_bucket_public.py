@@ -174,6 +174,48 @@ def test_a_policy_that_lets_everybody_read_counts_where_the_status_leaves_it_out
 
 
 @pytest.mark.parametrize(
+    ("statement", "state", "said"),
+    [
+        (
+            {"Principal": {"AWS": ["*", "arn:aws:iam::111122223333:root"]}},
+            "warning",
+            "The bucket's policy allows s3:GetObject to everybody; ",
+        ),
+        (
+            {"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}},
+            "warning",
+            "The bucket's policy allows s3:GetObject to everybody; ",
+        ),
+        (
+            {"Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}},
+            "ok",
+            "S3 calls the bucket's policy not public; it allows s3:GetObject to everybody under a"
+            " condition that was not judged; ",
+        ),
+    ],
+)
+@pytest.mark.threat(
+    "server",
+    "the bucket's policy lets everybody in by another spelling, or under a condition",
+    "check says so; a condition that it does not understand is named as one that was not judged",
+)
+def test_everybody_by_another_spelling_counts_and_a_condition_is_told(
+    console: Console, sea: Sea, bucket: Any, statement: dict[str, Any], state: str, said: str
+) -> None:
+    body = b"<PolicyStatus><IsPublic>FALSE</IsPublic></PolicyStatus>"
+    policy = {**PUBLIC, "Statement": [{**PUBLIC["Statement"][0], **statement}]}  # type: ignore[dict-item]
+    answers(
+        sea,
+        policyStatus=says(status=200, body=body, headers=XML),
+        policy=says(status=200, body=json.dumps(policy).encode(), headers=XML),
+    )
+
+    found = checked(console)
+
+    assert (found["state"], found["found"][: len(said)]) == (state, said)
+
+
+@pytest.mark.parametrize(
     "fault",
     [
         says(status=501, body=NOT_OFFERED, headers=XML),

@@ -145,6 +145,18 @@ def test_a_log_goes_up_and_comes_down_again(
     assert client.file_exists(key)
 
 
+def test_a_url_that_adds_an_object_says_that_a_script_made_it(
+    console: Console, sea: Sea, client: S3Client
+) -> None:
+    made = client.presigned(KEY, 0.5, method="PUT")
+    assert made["headers"]["x-amz-meta-received-by"] == "cli"
+    asked = urllib.request.Request(made["url"], b"x", made["headers"], method="PUT")
+    with urllib.request.urlopen(asked) as got:
+        assert got.status == 200
+    about = sea.cloud.head_object(Bucket="logs", Key=KEY)["Metadata"]
+    assert about["received-by"] == "cli"
+
+
 def test_what_is_told_of_an_object(console: Console, sea: Sea, client: S3Client) -> None:
     sea.cloud.put_object(Bucket="logs", Key=KEY, Body=b"x", StorageClass="STANDARD_IA")
     told = sea.cloud.head_object(Bucket="logs", Key=KEY)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 from console import Answer, Console, Sea
 
+from petal_s3.admin import way_checks
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.core.urls import bare, holds_secret, shown
 
@@ -226,6 +229,61 @@ def test_check_says_that_others_can_read_the_token(console: Console, sea: Sea) -
     found = checks(console, **given)["token service"]
     assert found["state"] == "ok"
     assert "key of the whole fleet" not in str(checks(console, **given))
+
+
+@pytest.mark.threat(
+    "user",
+    "the file of the bearer token has mode 0600 and belongs to them",
+    "they can read and change it; check says whose it is",
+)
+def test_check_says_to_whom_a_secret_file_belongs(
+    console: Console, sea: Sea, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = console.directory / "bearer"
+    file.write_text("b34rer\n")
+    file.chmod(0o600)
+    given = {"PETAL_S3_SESSION_TOKEN_FILE": str(file)}
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    found = checks(console, **given)["token service"]
+    assert (found["state"], f"belongs to {me}" in found["found"]) == ("ok", True)
+    console.state.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(file, 65534, -1)
+    else:
+        monkeypatch.setattr(way_checks, "_uploader", lambda _: 65534)
+    found = checks(console, **given)["token service"]
+    owner = pwd.getpwuid(file.stat().st_uid).pw_name
+    assert found["state"] == "warning"
+    assert f"belongs to {owner}" in found["found"]
+    assert "cannot read" not in found["found"]
+    assert found["advice"].startswith("chown ")
+
+
+# -- a URL that the host reads, too
+
+
+@pytest.mark.threat(
+    "user",
+    "they read the host's log while the token service is away, whose URL holds a secret",
+    "the host writes the URL of its own variable there; check says so, and which to set instead",
+)
+def test_check_says_that_the_host_logs_the_url_of_its_own_variable(
+    console: Console, sea: Sea
+) -> None:
+    plain = console.env.pop("PETAL_S3_SESSION_TOKEN_URL")
+    assert "host's log" not in str(checks(console, PETAL_SESSION_TOKEN_URL=plain))
+
+    answer = console.type("check", "--json", PETAL_SESSION_TOKEN_URL=with_secrets(plain))
+    [found] = [one for one in answer.json["checks"] if one["check"] == "the host's log"]
+    assert found["state"] == "warning"
+    assert "PETAL_S3_SESSION_TOKEN_URL" in found["advice"]
+    assert CANARY not in answer.out + answer.err
+
+    ours = {"PETAL_S3_SESSION_TOKEN_URL": plain, "PETAL_SESSION_TOKEN_URL": with_secrets(plain)}
+    found = checks(console, **ours)["the host's log"]  # the host still reads its own
+    assert "PETAL_SESSION_TOKEN_URL holds a secret" in found["found"]
+    alone = checks(console, PETAL_S3_SESSION_TOKEN_URL=with_secrets(plain))
+    assert "PETAL_SESSION_TOKEN_URL holds" not in str(alone)
 
 
 @pytest.mark.threat(

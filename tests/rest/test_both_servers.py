@@ -635,10 +635,12 @@ def test_a_url_for_writing_adds_and_never_replaces(api: Api, thing: tuple[str, b
     assert told["headers"] == {
         "If-None-Match": "*",
         "x-amz-server-side-encryption": "AES256",  # as all is: never silently unencrypted
+        "x-amz-meta-received-by": "rest",
     }
     assert opens(told["url"], "PUT", b"new", **told["headers"]).status == 200
     assert opens(told["url"], "PUT", b"newer", **told["headers"]).status == 412
     assert api.object(key) == b"new"
+    assert api.get(f"/bucket/head/{key}").json["metadata"]["received-by"] == "rest"
 
 
 @pytest.mark.parametrize(

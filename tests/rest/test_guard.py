@@ -66,6 +66,7 @@ OPEN = [
     Case("a page without origin", "foreign_page", {"Origin": "null"}),
     Case("an empty origin", "foreign_page", {"Origin": ""}),
     Case("a page of another port", "foreign_page", {"Origin": "http://127.0.0.1:1"}),
+    Case("a page of its address by TLS", "foreign_page", {"Origin": "https://" + ADDRESS}),
     Case("a page of an extension", "foreign_page", {"Origin": "chrome-extension://" + ADDRESS}),
     Case("a page that is not listed", "foreign_page", {"Origin": LISTED}),
     Case("another site", "foreign_page", {"Sec-Fetch-Site": "cross-site"}),

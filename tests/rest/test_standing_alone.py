@@ -206,6 +206,8 @@ def test_another_name_for_this_machine_is_refused(api: Api) -> None:
         {"Origin": "null"},
         {"Origin": ""},
         {"Origin": "http://127.0.0.1"},
+        {"Origin": "https://127.0.0.1"},
+        {"Origin": "https://127.0.0.1:{port}"},
         {"Origin": "http://[::1"},
         {"Origin": "http://127.0.0.1:{port}.evil.example"},
         {"Origin": "http://evil.example/127.0.0.1:{port}"},

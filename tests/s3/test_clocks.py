@@ -356,6 +356,8 @@ async def test_from_the_day_of_the_release_on_dates_count_again(
     assert done.state == "verified"
     assert (told.state, told.code) == ("queued", "tls_dates")
     assert f"before {RELEASED}" in told.reason
+    assert "set PETAL_S3_TLS_IGNORE_DATES" not in told.reason  # it is set, and does not help
+    assert ("has expired" if shift < timedelta(0) else "not valid yet") in told.reason
 
 
 @pytest.mark.parametrize("wrong", [{"trusted": False}, {"host": "127.0.0.2"}], ids=str)

@@ -11,8 +11,8 @@ from robot import DROP, HOME, PART, SMALL, THREE_PARTS, TWO_PARTS, Robot
 
 from petal_s3.demo.ledger import Request
 from petal_s3.demo.link import Link, Shape
-from petal_s3.s3 import tcp as wire
 from petal_s3.s3 import multipart
+from petal_s3.s3 import tcp as wire
 from petal_s3.s3.connection import reachable
 from petal_s3.s3.stalls import Patience
 from petal_s3.upload import inventory, pause

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -17,7 +20,8 @@ from petal_s3.intake.spooling import adopt_copies
 from petal_s3.objects.copy import _METADATA_BYTES, Copier
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
-from petal_s3.service import sessions
+from petal_s3.service import sessions, temporary_files
+from petal_s3.service.views.objects import PresignView
 
 PACKAGE = Path(petal_s3.__file__).parent
 
@@ -110,7 +114,57 @@ def _enters(node: ast.Call) -> bool:
     whose = {ast.unparse(one.value) for one in called if isinstance(one, ast.Attribute)}
     service = {"service", "self.service", "self._service", "Service"} & whose
     plain = isinstance(node.func, ast.Name) and node.func.id in {"RowOptions", "Description"}
-    return bool(names & {"enqueue", "receive"} and service) or (plain and bool(node.keywords))
+    adds = ast.unparse(node.func) == "signing.presign" and _names_a_method(node)
+    enters = adds or bool(names & {"enqueue", "receive"} and service)
+    return enters or (plain and bool(node.keywords))
+
+
+def _names_a_method(node: ast.Call) -> bool:
+    return any(keyword.arg == "method" for keyword in node.keywords)
+
+
+# -- what is put straight into the bucket, by a URL
+
+
+async def put_by_url(made: PresignView, body: bytes, headers: dict[str, str]) -> int:
+    def put() -> int:
+        asked = urllib.request.Request(made.url, body, headers, method="PUT")
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as got:
+                return int(got.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    return await asyncio.to_thread(put)
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "an object is put by a URL that adds one, with another word for how it came in, or with none",
+    "the word is signed into the URL: no other is taken, and the object says it",
+)
+@pytest.mark.threat("sibling")
+async def test_what_is_put_by_a_url_says_who_has_made_the_url(wired: Wired) -> None:
+    made = await wired.proxy.generate_presigned_url(KEY, method="PUT")
+    view = PresignView.model_validate(dict(made))
+    named = {"x-amz-meta-received-by": "proxy"}
+    assert named.items() <= view.headers.items()
+
+    without = {name: value for name, value in view.headers.items() if name not in named}
+    assert await put_by_url(view, b"x", {**without, "x-amz-meta-received-by": "scan"}) == 403
+    assert await put_by_url(view, b"x", without) == 403
+    assert await put_by_url(view, b"x", dict(view.headers)) == 200
+    about = (await wired.proxy.head_object(KEY))["metadata"]
+    assert about["received-by"] == "proxy"
+
+
+async def test_what_is_handed_over_by_key_says_it_too(robot: Robot) -> None:
+    made = await temporary_files.begin(robot.service, "s-1", "plan.pdf", 3)
+    assert await put_by_url(made, b"abc", dict(made.headers)) == 200
+    inline = await temporary_files.take_inline(robot.service, "s-1", "a.bin", "YWJj")
+    for key in (made.s3_key, inline.s3Key):
+        assert robot.head(key)["Metadata"]["received-by"] == "session"
 
 
 # -- it lasts

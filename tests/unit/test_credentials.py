@@ -785,6 +785,8 @@ async def test_from_the_day_of_the_release_on_dates_count_again(
         error = await refused(tokens)
         assert error.code == "tls_dates"
         assert f"before {RELEASED}" in error.message
+        assert "set PETAL_S3_TLS_IGNORE_DATES" not in error.message
+        assert ("has expired" if shift < timedelta(0) else "not valid yet") in error.message
         await tokens.close()
 
 

@@ -14,8 +14,8 @@ PINNED = re.compile(
 REQUIREMENT = re.compile(r'^    "(?P<name>[A-Za-z0-9_.-]+)(?P<more>[^"]*)",?$', re.MULTILINE)
 
 
-def locked() -> dict[str, str]:
-    text = (ROOT / "constraints.txt").read_text()
+def locked(file: str = "constraints.txt") -> dict[str, str]:
+    text = (ROOT / file).read_text()
     found = {match["name"]: match["hashes"] for match in PINNED.finditer(text)}
     rest = [line for line in PINNED.sub("", text).splitlines() if not line.startswith("#")]
     assert rest == [], "something is not pinned, or has no hash"
@@ -34,6 +34,16 @@ def test_everything_that_is_asked_for_is_pinned_by_version_and_hash() -> None:
     wanted = {name for name in asked() if not name.startswith("petal-s3")}
     assert len(wanted) > 30
     assert wanted - set(locked()) == set()
+
+
+def test_the_tools_that_lock_and_package_are_pinned_by_version_and_hash() -> None:
+    assert {"uv", "cyclonedx-bom"} <= set(locked("scripts/tools-constraints.txt"))
+    for script in (ROOT / "scripts" / "lock", ROOT / "scripts" / "package"):
+        text = re.sub(r"\\\n *", "", script.read_text())
+        installs = [line for line in text.splitlines() if "pip install" in line]
+        assert installs, script
+        for line in installs:
+            assert "--no-deps --require-hashes --requirement" in line, (script, line)
 
 
 def test_the_host_extra_has_upper_bounds() -> None:
