@@ -11,12 +11,12 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 # isort: split
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from petal_s3.core.settings import AddressStyle
 from petal_s3.core.threads import run_in
+from petal_s3.s3.basis import Basis
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.forward_proxy import peer_of
 from petal_s3.s3.s3_settings import S3Settings
@@ -29,24 +29,9 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from types_aiobotocore_s3.client import S3Client
 
-    from petal_s3.s3.direct import Route
     from petal_s3.s3.making import Made, Make
 
 _PROBE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What the clients of one connection are made of.
-
-    ``routes``: where each client sends requests about objects, as of its last one.
-    """
-
-    settings: S3Settings
-    tokens: TokenService | None
-    clock: ServerClock
-    sockets: Sockets
-    routes: dict[S3Client, Route]
 
 
 class Connection:

@@ -28,6 +28,7 @@ from petal_s3.core.tasks import driven
 from petal_s3.core.threads import run_in
 from petal_s3.errors import Offline
 from petal_s3.s3 import named_files
+from petal_s3.s3.basis import Basis
 from petal_s3.s3.credentials import TokenService
 from petal_s3.s3.data_files import DataFiles
 from petal_s3.s3.direct import Route, route_of
@@ -40,12 +41,10 @@ from petal_s3.s3.server_time import ServerClock, from_cache
 from petal_s3.s3.shapes import Answer
 from petal_s3.s3.signing import register_signer, send_md5
 from petal_s3.s3.signing_keys import TokenProvider, of_files
+from petal_s3.s3.tcp import Sockets
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
-
-    from petal_s3.s3.connection import Basis
-    from petal_s3.s3.tcp import Sockets
 
 # At DEBUG these print session tokens; the host sets levels from its environment.
 _CHATTY = ("botocore", "aiobotocore", "urllib3")
@@ -65,7 +64,7 @@ class Made:
     keys: ReadOnlyCredentials | None
 
 
-Make = Callable[["Basis", AddressStyle], Awaitable[Made]]
+Make = Callable[[Basis, AddressStyle], Awaitable[Made]]
 
 
 async def make(basis: Basis, style: AddressStyle) -> Made:
