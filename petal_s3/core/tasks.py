@@ -52,25 +52,6 @@ async def cancelled_meanwhile(work: asyncio.Future[T]) -> bool:
     return given_up
 
 
-class Turns:
-    """So many at a time; once one has failed, those that wait for their turn fail with it."""
-
-    def __init__(self, at_once: int) -> None:
-        self._free = asyncio.Semaphore(at_once)
-        self._failure: Exception | None = None
-
-    async def __aenter__(self) -> None:
-        await self._free.acquire()
-        if self._failure is not None:
-            self._free.release()
-            raise self._failure
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception):
-            self._failure = error
-        self._free.release()
-
-
 async def in_parallel(
     items: Iterable[int], take: Callable[[int], Coroutine[object, object, None]], workers: int
 ) -> None:

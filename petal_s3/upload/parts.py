@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from petal_s3.core.tasks import Turns, in_parallel
+from petal_s3.core.tasks import in_parallel
 from petal_s3.core.threads import run_in
 from petal_s3.errors import NotFinished, S3IntegrationError, UploadGone
 from petal_s3.objects.proof import needs_md5, part_differs
@@ -66,26 +64,19 @@ class PartSender:
         progress.confirmed = sum(part.size for part in parts.values())
         await self.bodies.record(row, transfer)
 
-        reading = asyncio.Lock()
-
-        async def send(turns: Turns, number: int) -> None:
+        async def send(number: int) -> None:
             again = number in held or number in parts
-            # Read while others travel, confirmed while the next one does: the link never waits.
-            async with reading:  # in their order
-                whole = await self._read(transfer, pieces[number])
-            async with turns:
-                parts[number] = await self._send_part(row, transfer, number, pieces[number], whole)
-            sent[number] = whole
+            sent[number], parts[number] = await self._send_part(
+                row, transfer, number, pieces[number]
+            )
             await self.bodies.confirmed(row, transfer, pieces[number][1], resent=again)
 
         if resumed and not parts:
-            await send(Turns(1), 1)
+            await send(1)
             await self._check_listed(row)
         missing = pieces.keys() - parts.keys()
         for _ in range(_READINGS):
-            at_once = self._at_once()
-            work = functools.partial(send, Turns(at_once))
-            await in_parallel(sorted(missing), work, at_once + 1)
+            await in_parallel(sorted(missing), send, self._at_once(transfer.source.size))
             found = {n: part for n, part in parts.items() if n not in sent}
             whole = await self._last_reading(transfer, pieces, found)
             missing = {n for n, read in whole.items() if self._differs(parts[n], read)}
@@ -124,10 +115,12 @@ class PartSender:
         return read
 
     async def _send_part(
-        self, row: Row, transfer: Transfer, number: int, piece: tuple[int, int], whole: Digest
-    ) -> HeldPart:
+        self, row: Row, transfer: Transfer, number: int, piece: tuple[int, int]
+    ) -> tuple[Digest, HeldPart]:
         assert row.upload_id is not None
-        upload_id = row.upload_id
+        upload_id, source = row.upload_id, transfer.source
+        whole = await self.bodies.digest(source, *piece, joined=True)
+        source.check()
 
         async def send(refusal: S3IntegrationError | None, _: bool) -> HeldPart:
             with self.bodies.offered(transfer, piece[0], whole) as body:
@@ -136,13 +129,8 @@ class PartSender:
                 )
 
         part = await send_with_fallback(self.s3, self.learner, row, send, "body_checksums")
-        transfer.source.check()
-        return part
-
-    async def _read(self, transfer: Transfer, piece: tuple[int, int]) -> Digest:
-        whole = await self.bodies.digest(transfer.source, *piece, joined=True)
-        transfer.source.check()
-        return whole
+        source.check()
+        return whole, part
 
     async def _check_listed(self, row: Row) -> None:
         """Some servers take parts of an upload that is no more, and keep none of them."""
@@ -157,11 +145,11 @@ class PartSender:
         """Whether a part of which only S3 knows is compared by md5, or the object is in the end."""
         return not held.crc32 or needs_md5(self.s3.capabilities, joined=True)
 
-    def _at_once(self) -> int:
+    def _at_once(self, size: int) -> int:
         known = self.s3.capabilities
         if not (known.offers("body_checksums") or known.lacks("body_checksums")):
             return 1  # the first body tells whether the server takes its checksum
-        return self.plan.parts_at_once(self.s3.round_trip_s)
+        return self.plan.parts_at_once(size, self.s3.round_trip_s)
 
 
 def _pieces(size: int, part_size: int) -> Iterator[tuple[int, tuple[int, int]]]:

@@ -25,6 +25,7 @@ _TURNS = 4
 _A_MOMENT_S = 1.0
 _LONG_S = 0.1
 _FEW = 2
+_LARGE_BYTES = 64 * MIB
 MOST_AT_ONCE = 8
 """Parts in flight, where the link decides."""
 _WINDOW_BYTES = 4 * MIB  # what Linux lets one connection have on its way, unless told otherwise
@@ -48,18 +49,20 @@ class UploadPlan:
         """The part size for a file of ``size`` bytes that begins now."""
         wanted = self.part_size
         if wanted == "auto":
-            at_once = self.parts_at_once(round_trip_s)
+            at_once = self.parts_at_once(size, round_trip_s)
             wanted = chosen_part_size(size, self.link.figures, at_once)
         return part_size_for(size, wanted)
 
-    def parts_at_once(self, round_trip_s: float | None) -> int:
-        """How many parts are to be on their way; ``round_trip_s``: to S3, none where unknown."""
+    def parts_at_once(self, size: int, round_trip_s: float | None) -> int:
+        """How many parts of a file of ``size`` bytes are to be on their way; ``round_trip_s``: to
+        S3, none where unknown.
+        """
         figures = self.link.figures
         if figures.cut:
             return 1
         if self.concurrency != "auto":
             return self.concurrency
-        return chosen_parts_at_once(figures.rate_bytes_s, round_trip_s)
+        return chosen_parts_at_once(size, figures.rate_bytes_s, round_trip_s)
 
     def metadata(self, row: Row, uploaded_at: int) -> dict[str, str]:
         """User metadata of a row's object; ``uploaded_at``: seconds since 1970 by S3's clock.
@@ -93,11 +96,11 @@ def chosen_part_size(size: int, link: LinkFigures, at_once: int) -> int:
 
     What is on its way at once is what a cut costs: at most 8 s of the last measured rate, a
     quarter of what the link carried in its last life, and a quarter of the file, unless that
-    passes in a second. Where nothing is measured, a part is a hundredth of the file, 5 to 16 MiB;
-    after a cut 5 MiB.
+    passes in a second. Where nothing is measured, a part is a hundredth of the file, 5 to 16 MiB,
+    of a large one 8 MiB sooner; after a cut 5 MiB.
     """
     if not link.rate_bytes_s:
-        return _largest(0.0 if link.cut else size / _UNMEASURED_PARTS, _UNMEASURED_SIZES)
+        return AUTO_SIZES[0] if link.cut else _unmeasured_part_size(size, at_once)
     seconds = min(_ON_THE_WAY_S, link.life_s / _OF_A_LIFE if link.life_s else math.inf)
     # The last parts end at different times: with few and large ones the link is idle meanwhile.
     share = max(size / _TURNS, link.rate_bytes_s * _A_MOMENT_S)
@@ -105,19 +108,27 @@ def chosen_part_size(size: int, link: LinkFigures, at_once: int) -> int:
     return _largest(min(link.rate_bytes_s * seconds, share) / max(at_once, _FEW), AUTO_SIZES)
 
 
+def _unmeasured_part_size(size: int, at_once: int) -> int:
+    # Each part waits a round trip for its answer: it has to last for several.
+    share = size / _TURNS / at_once if at_once > _FEW else 0.0
+    return max(
+        _largest(size / _UNMEASURED_PARTS, _UNMEASURED_SIZES), _largest(share, AUTO_SIZES[:2])
+    )
+
+
 def _largest(most: float, sizes: tuple[int, ...]) -> int:
     return max((one for one in sizes if one <= most), default=sizes[0])
 
 
-def chosen_parts_at_once(rate_bytes_s: float, round_trip_s: float | None) -> int:
+def chosen_parts_at_once(size: int, rate_bytes_s: float, round_trip_s: float | None) -> int:
     """How many parts are on their way at once: one fills the link while another is confirmed.
 
-    On a long link one more, and as many as the windows need to hold what travels in a round trip.
-    Not more than that: connections that begin on a full link starve, and are waited for at the
-    end.
+    One more of a large file, as two often end together, and on a long link; there also as many as
+    the windows need to hold what travels in a round trip. Not more than that: connections that
+    begin on a full link starve, and are waited for at the end.
     """
     if round_trip_s is None or round_trip_s < _LONG_S:
-        return _FEW
+        return _FEW if size < _LARGE_BYTES else _FEW + 1
     windows = math.ceil(rate_bytes_s * round_trip_s / _WINDOW_BYTES)
     return min(MOST_AT_ONCE, _FEW + max(1, windows))
 

@@ -92,4 +92,4 @@ async def test_a_cut_is_known_to_the_next_process(robot: Robot) -> None:
     after = robot.ledger.requests("UploadPart")[before:]
     assert cut.code == "offline"
     assert most_in_flight(robot, [one for one in after if one.key == row.key]) == 1
-    assert plan(robot).parts_at_once(None) == 2
+    assert plan(robot).parts_at_once(TWO_PARTS, None) == 2

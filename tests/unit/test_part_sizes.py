@@ -39,6 +39,11 @@ def test_while_nothing_is_measured_a_part_is_a_hundredth_of_the_file(
     assert chosen_part_size(size, LinkFigures(), 2) == expected * MIB
 
 
+@pytest.mark.parametrize(("size", "expected"), [(60 * MIB, 5), (240 * MIB, 8), (2 * GIB, 16)])
+def test_where_three_travel_unmeasured_parts_are_a_little_larger(size: int, expected: int) -> None:
+    assert chosen_part_size(size, LinkFigures(), 3) == expected * MIB
+
+
 def test_after_a_cut_of_a_link_that_was_not_measured_parts_are_as_small_as_can_be() -> None:
     assert chosen_part_size(2 * GIB, LinkFigures(cut=True), 1) == 5 * MIB
 
@@ -110,10 +115,11 @@ def test_a_part_grows_where_ten_thousand_would_not_do(wanted: int | str) -> None
 
 @pytest.mark.parametrize("round_trip_s", [None, 0.0001, 0.02, 0.099])
 @pytest.mark.parametrize("rate", [0.0, 2e6, 1e9])
-def test_on_a_short_link_two_parts_fill_each_others_pauses(
+def test_on_a_short_link_two_parts_fill_each_others_pauses_and_three_of_a_large_file(
     round_trip_s: float | None, rate: float
 ) -> None:
-    assert chosen_parts_at_once(rate, round_trip_s) == 2
+    assert chosen_parts_at_once(60 * MIB, rate, round_trip_s) == 2
+    assert chosen_parts_at_once(64 * MIB, rate, round_trip_s) == 3
 
 
 @pytest.mark.parametrize(
@@ -123,13 +129,13 @@ def test_on_a_short_link_two_parts_fill_each_others_pauses(
 def test_a_long_link_takes_as_many_as_its_windows_need(
     mbit_s: float, round_trip_s: float, expected: int
 ) -> None:
-    assert chosen_parts_at_once(mbit_s * MBIT, round_trip_s) == expected
+    assert chosen_parts_at_once(MIB, mbit_s * MBIT, round_trip_s) == expected
 
 
 @pytest.mark.parametrize("concurrency", [1, 6, "auto"])
 def test_after_a_cut_there_is_one_until_an_upload_has_passed(concurrency: int | str) -> None:
     chosen = plan("auto", concurrency, LinkFigures(1e7, 30.0, cut=True))
-    assert chosen.parts_at_once(0.3) == 1
+    assert chosen.parts_at_once(GIB, 0.3) == 1
 
     chosen.link.figures = LinkFigures(1e7, 30.0)
-    assert chosen.parts_at_once(0.3) == (concurrency if concurrency != "auto" else 3)
+    assert chosen.parts_at_once(GIB, 0.3) == (concurrency if concurrency != "auto" else 3)

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from petal_s3.core.tasks import (
-    Turns,
     cancel_and_wait,
     cancelled_meanwhile,
     in_parallel,
@@ -127,41 +126,3 @@ async def test_a_cancellation_is_told_when_the_work_has_ended(cancel: bool) -> N
 
     assert await waiting is cancel
     assert work.done()
-
-
-async def test_what_comes_before_its_turn_is_done_while_others_have_theirs() -> None:
-    turns, told = Turns(1), []
-    end = asyncio.Event()
-
-    async def take(item: int) -> None:
-        told.append(f"read {item}")
-        async with turns:
-            told.append(f"send {item}")
-            if item == 1:
-                await end.wait()
-        told.append(f"record {item}")
-
-    async def watch() -> None:
-        while "read 2" not in told:
-            await asyncio.sleep(0)
-        end.set()
-
-    await asyncio.gather(in_parallel([1, 2], take, 2), watch())
-
-    assert told[:3] == ["read 1", "send 1", "read 2"]
-    assert told.index("send 2") > told.index("send 1")
-
-
-async def test_who_waits_for_a_turn_does_not_begin_after_a_failure() -> None:
-    turns, begun = Turns(1), []
-
-    async def take(item: int) -> None:
-        async with turns:
-            begun.append(item)
-            await asyncio.sleep(0)
-            raise OSError(item)
-
-    with pytest.raises(OSError, match="1"):
-        await in_parallel([1, 2, 3], take, 2)
-
-    assert begun == [1]
