@@ -102,7 +102,8 @@ async def _link_back(on: Robot) -> list[str]:
     lines = []
     for name, wait_s, skip_s, bar in (
         ("first backoffs", 5.0, 0.0, 2),
-        ("an hour offline", 12.0, 3600.0, 10),
+        # Many robots may come back at once: at random within 40 s, decision 48.
+        ("an hour offline", 12.0, 3600.0, 46),
     ):
         for _ in range(int(wait_s)):
             await asyncio.sleep(1.0)

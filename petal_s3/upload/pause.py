@@ -147,14 +147,13 @@ class Pause:
         self._part_sent = False
         wait_s = self.wait_s(self.failures, error, refused=isinstance(error, S3BucketError))
         self.failures += 1
-        since = self.block.since if self.block is not None else now
         if self.block is None or self.block.code != error.code:
             log.warning("drain blocked code=%s reason=%s", error.code, error.message)
         answerable = isinstance(error, Offline | S3CredentialsError | ClockSkew)
         self.block = Block(
             error.code,
             error.message,
-            since,
+            now if self.block is None else self.block.since,
             now + wait_s,
             error.peer,
             now,
@@ -169,11 +168,12 @@ class Pause:
             self._hold()
 
     def _hold(self) -> None:
-        """A connect has failed: an attempt would, too, so the next connect comes before it."""
+        """A connect has failed: after a while only connects are tried, as attempts would fail."""
         block, now = self.block, self._timing.now()
         self.down_since = now if self.down_since is None else self.down_since
-        if block is not None and now < self._attempt_by:
-            self.block = replace(block, until=max(block.until, now + PROBE_S + POLL_S))
+        long = now - self.down_since >= _PROBE_EAGER_FOR_S
+        if long and block is not None and now < self._attempt_by:
+            self.block = replace(block, until=max(block.until, now + PROBE_S + 2 * POLL_S))
 
     async def rest(self, pause_s: float) -> None:
         """Wait to be woken, or for the link that holds everything up, at most ``pause_s``."""
@@ -231,9 +231,9 @@ class Pause:
             return False  # it connects, but does not work: the backoff decides
         if block.of_link:
             self.link_state.connected_at = now
-        outage_s = now - (now if self.down_since is None else self.down_since)
+        down_since = now if self.down_since is None else self.down_since
         self.seen_down, self.down_since = False, None
-        wait_s = return_s(outage_s, spread=self._timing.spread)
+        wait_s = return_s(now - down_since, spread=self._timing.spread)
         log.info("link is back after_s=%.0f tried_in_s=%.0f", now - block.since, wait_s)
         if wait_s < POLL_S:
             await self.retry_now()
