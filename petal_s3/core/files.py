@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,8 +17,53 @@ _NO_PLACE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
     | {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO, errno.EOPNOTSUPP}
 )
+_LINKS = 40  # as many as Linux follows
 SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags of ``os.open`` that follow no link, wait for no peer and leak to no child process."""
+
+
+class LedAstray(OSError):
+    """A link of another user lies there, or what is no file."""
+
+
+def check_links(path: Path) -> None:
+    """Raise :class:`LedAstray` where a link on the way to ``path`` is a trap; blocking.
+
+    That is one that another user has made, to what is not that user's and could be written by this
+    one. Whoever writes there by a name that a person gave asks this first. What is no path at all
+    passes: to open it says so.
+    """
+    if "\0" not in str(path):
+        _check_links(path, _LINKS)
+
+
+def _check_links(path: Path, left: int) -> Path:
+    """Where ``path`` leads."""
+    whole = path.absolute()
+    way = Path(whole.anchor)
+    for part in whole.parts[1:]:
+        step = way.parent if part == ".." else way / part
+        try:
+            link = step.lstat()
+        except FileNotFoundError:
+            return whole.resolve()
+        if not stat.S_ISLNK(link.st_mode):
+            way = step
+            continue
+        if not left:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        way = _check_links(way / step.readlink(), left - 1)
+        _check_link(link.st_uid, way)
+    return way
+
+
+def _check_link(maker: int, target: Path) -> None:
+    this = os.geteuid()
+    if maker in {0, this}:
+        return
+    owner = (target if target.exists() else target.parent).stat().st_uid
+    if owner != maker and this in {0, owner}:
+        raise LedAstray(0, "it is a link of another user to what is not that user's")
 
 
 def create_private(path: Path) -> BinaryIO:

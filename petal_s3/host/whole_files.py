@@ -7,21 +7,22 @@ not made, and what is written has its owner and its mode before its first byte.
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from petal_s3.core.files import LedAstray, check_links
+
 _NEW_MODE = 0o644
+_ACL = "system.posix_acl_access"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class LedAstray(OSError):
-    """A link of another user lies there, or what is no file."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,10 @@ class Staged:
 def real_path(path: Path) -> Path:
     """Where ``path`` leads; a link as its last part stays a link.
 
-    Raises :class:`LedAstray` for a link that root would follow to what is not its maker's.
+    Raises :class:`LedAstray` as :func:`~petal_s3.core.files.check_links`.
     """
-    real = path.resolve()
-    with contextlib.suppress(FileNotFoundError):
-        link = path.lstat()
-        if stat.S_ISLNK(link.st_mode) and link.st_uid not in {0, os.geteuid()}:
-            led_to = (real if real.exists() else real.parent).stat().st_uid
-            if led_to != link.st_uid:
-                raise LedAstray(0, "it is a link of another user to what is not that user's")
-    return real
+    check_links(path)
+    return path.resolve()
 
 
 @contextlib.contextmanager
@@ -125,8 +120,9 @@ def discard(staged: Staged) -> None:
 def trusted(path: Path) -> bool:
     """Whether only root and this user can decide what ``path`` holds.
 
-    Each folder on the way to it belongs to one of them, and no other user may write there, unless
-    its files are safe from others (the sticky bit, as in /tmp).
+    Each folder on the way to it belongs to one of them, and no other user may write there, by the
+    mode, a group or an access list, unless its files are safe from others (the sticky bit, as in
+    /tmp).
     """
     try:
         return all(_ours(one) for way in {path.absolute(), path.resolve()} for one in _way(way))
@@ -146,4 +142,22 @@ def _ours(path: Path) -> bool:
     if stat.S_ISLNK(found.st_mode):  # its mode says nothing
         return True
     sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
-    return sticky or not found.st_mode & stat.S_IWOTH
+    by_group = bool(found.st_mode & stat.S_IWGRP) and not _is_private(path, found.st_gid)
+    return sticky or not (by_group or found.st_mode & stat.S_IWOTH)
+
+
+def _is_private(path: Path, gid: int) -> bool:
+    """Whether nobody but root and this user may write by the group's bits of ``path``.
+
+    They are also the mask of an access list, which may name others. A user's own group, which has
+    the user's name, has no other members as distributions make it.
+    """
+    if _ACL in os.listxattr(path, follow_symlinks=False):
+        return False
+    if gid == 0:
+        return True
+    try:
+        group, user = grp.getgrgid(gid), pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from petal_s3.core.files import check_descriptors, create_private, sync
+from petal_s3.core.files import check_descriptors, create_private, remove, sync
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
-from petal_s3.errors import BadInput, LocalStorageError
+from petal_s3.errors import BadInput, LocalStorageError, NotAFlightLog
 from petal_s3.intake.entry import Intake, RowOptions
-from petal_s3.intake.reserve import Coming, Room
+from petal_s3.intake.reserve import Room
 from petal_s3.intake.spooling import enter_copy
 from petal_s3.logs import rosbag
 from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name
@@ -27,6 +27,7 @@ from petal_s3.outbox.rows import Row
 _HEAD_BYTES = 64
 _TEXT_BYTES = 1024
 _GATHERED_BYTES = 1024 * 1024
+_FORM_BYTES = 64 * 1024  # of what is announced, at most that much is about the file
 GATHERED_S = 30.0  # a sweep removes a file that was not written to for long as left by a crash
 
 
@@ -53,14 +54,13 @@ async def receive(
     if known is not None:
         kind_of(known, shown_name(known), options.kinds)  # before a byte of it is taken
     room = await intake.reserve.room()
-    await run_in(intake.files, room.check_all, announced)
-    part = PartialFile(intake.spool)
+    limit = intake.settings.max_file_size
+    if announced > limit + _FORM_BYTES:
+        raise _too_large(shown_name(known) if known else "the file", limit)
+    await run_in(intake.files, room.check, announced)
+    part = PartialFile(intake.spool, room)
     try:
-        with intake.reserve.expecting(announced) as coming:
-            part.room, part.coming = room, coming
-            await write_stream(
-                intake, chunks, part, known or "", kinds=options.kinds, idle_s=idle_s
-            )
+        await write_stream(intake, chunks, part, known or "", kinds=options.kinds, idle_s=idle_s)
         final = name if isinstance(name, str) else name()
         row = await to_end(_enter(intake, part, replace(options, name=final)))
     finally:
@@ -81,12 +81,10 @@ class PartialFile:
     A cancelled task may discard it while a thread still writes to it: one waits for the other.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, room: Room | None = None) -> None:
+        """``room``: what it may take of the disk; none: that is not looked at."""
         self.path = directory / f".{secrets.token_hex(16)}.part"
-        self.room: Room | None = None
-        """What it may take of the disk; none: that is not looked at."""
-        self.coming = Coming(0)
-        self._written = 0
+        self._room = room
         self._file: BinaryIO | None = None
         self._settled = False
         self._lock = threading.Lock()
@@ -96,10 +94,8 @@ class PartialFile:
         with self._lock, _storage_errors():
             if self._settled:
                 return
-            if self.room is not None:
-                self.room.check(len(block), self._written)
-            self._written += len(block)
-            self.coming.left = max(0, self.coming.left - len(block))
+            if self._room is not None:
+                self._room.take(len(block))
             if self._file is None:
                 self._file = create_private(self.path)
             self._file.write(block)
@@ -130,8 +126,9 @@ class PartialFile:
                 with contextlib.suppress(OSError):
                     self._file.close()
             if not self._settled:
-                with contextlib.suppress(OSError):
-                    self.path.unlink(missing_ok=True)
+                remove(self.path)
+                if self._room is not None:
+                    self._room.give_back()
             self._settled = True
 
 
@@ -161,7 +158,7 @@ async def write_stream(
     while (chunk := await _next_chunk(coming, shown, idle_s)) is not None:
         size += len(chunk)
         if size > max_bytes:
-            raise refused("too_large", f"{shown} is too large: the limit is {max_bytes} bytes.")
+            raise _too_large(shown, max_bytes)
         gathered += chunk
         if not checked and len(gathered) >= enough:
             checked = True
@@ -175,6 +172,10 @@ async def write_stream(
         raise refused("empty", f"{shown} is empty (0 bytes).")
     await run_in(intake.files, part.write, bytes(gathered))
     await run_in(intake.files, part.finish)
+
+
+def _too_large(shown: str, limit: int) -> NotAFlightLog:
+    return refused("too_large", f"{shown} is too large: the limit is {limit} bytes.")
 
 
 async def _next_chunk(coming: AsyncIterator[bytes], shown: str, idle_s: float) -> bytes | None:

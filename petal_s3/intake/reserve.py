@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,57 +52,77 @@ def reserve_bytes(total: int, min_free: int) -> int:
     return max(min_free, min(RESERVE_BYTES, total // RESERVE_SHARE))
 
 
+class Arrivals:
+    """Counts the bytes that bodies and copies have brought to the disk, from any thread.
+
+    What was announced and has not come counts for nothing: whoever announces much and sends little
+    would keep all others out.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        """Count ``size`` bytes more; less where it is negative: they were removed again."""
+        with self._lock:
+            self.total += size
+
+
 @dataclass
-class Coming:
-    """A body whose size was announced: ``left`` of it have not come yet."""
-
-    left: int
-
-
-@dataclass(frozen=True)
 class Room:
     """What one log may take of the disk; ``held``: bytes of copies that are not proven,
-    ``given_up`` those among them whose rows were cancelled or died, ``expected``: bytes that
-    others have announced."""
+    ``given_up`` those among them whose rows were cancelled or died, both as of its beginning.
+    ``arrivals`` tells what has come to the disk since, of this log and others."""
 
     place: Path
     min_free: int
     held: int
     given_up: int
-    expected: int
     space: Callable[[Path], Space]
+    arrivals: Arrivals
 
-    def check_all(self, size: int) -> None:
-        """Raise :class:`LocalStorageError` unless ``size`` bytes fit beside all others.
+    def __post_init__(self) -> None:
+        """Count from now on."""
+        self._before = self.arrivals.total
+        self._taken = 0
+
+    def check(self, size: int) -> None:
+        """Raise :class:`LocalStorageError` unless ``size`` bytes fit beside all that is there.
 
         Blocking.
         """
-        self._check(size, self.expected, 0)
-
-    def check(self, size: int, written: int = 0) -> None:
-        """As :meth:`check_all`, for the next bytes of a log of which ``written`` have come."""
-        self._check(size, 0, written)
-
-    def _check(self, size: int, expected: int, written: int) -> None:
         try:
             disk = self.space(self.place)
         except OSError:
             return  # to write there says what is wrong
-        reserve, held = reserve_bytes(disk.total, self.min_free), self.held + expected + written
-        if disk.free - expected - size < reserve:
+        reserve = reserve_bytes(disk.total, self.min_free)
+        held = self.held + max(0, self.arrivals.total - self._before)
+        if disk.free - size < reserve:
             raise LocalStorageError(
-                f"No room for {size} bytes: {disk.free - expected} bytes are free on the disk of"
+                f"No room for {size} bytes: {disk.free} bytes are free on the disk of"
                 f" {self.place}, and {reserve} stay free for the flight recorder and the outbox."
                 " Free some space there, or try again when what waits is up."
                 f"{self._could_go()}"
             )
         if held + size > disk.total // SPOOL_SHARE:
             raise LocalStorageError(
-                f"No room for {size} bytes: copies that are not up yet hold {held} bytes in"
-                f" {self.place}, and may hold {disk.total // SPOOL_SHARE}. Try again when"
-                f" they are up.{self._could_go()}",
+                f"No room for {size} bytes: copies that are not up yet, and what comes in now, hold"
+                f" {held} bytes in {self.place}, and may hold {disk.total // SPOOL_SHARE}. Try"
+                f" again when they are up.{self._could_go()}",
                 code="spool_full",
             )
+
+    def take(self, size: int) -> None:
+        """Count ``size`` bytes that are about to be written; raises as :meth:`check`."""
+        self.check(size)
+        self._taken += size
+        self.arrivals.add(size)
+
+    def give_back(self) -> None:
+        """What was taken was removed again."""
+        self.arrivals.add(-self._taken)
+        self._taken = 0
 
     def _could_go(self) -> str:
         if not self.given_up:
@@ -123,28 +144,20 @@ class Reserve:
         self._place = place
         self._min_free = min_free
         self._now = now
-        self._coming: list[Coming] = []
+        self._arrivals = Arrivals()
         self._allowed, self._allowed_at = float(PER_MINUTE), now()
 
     async def room(self) -> Room:
         """What one more log may take; raises :class:`LocalStorageError`."""
         held, given_up = await self._outbox(copies.held_bytes)
-        expected = sum(one.left for one in self._coming)
-        return Room(self._place, self._min_free, held, given_up, expected, self.space)
+        return Room(self._place, self._min_free, held, given_up, self.space, self._arrivals)
 
     @contextlib.contextmanager
-    def expecting(self, size: int) -> Iterator[Coming]:
-        """While the block runs, ``size`` bytes are expected: others leave room for them."""
-        coming = Coming(size)
-        self._coming.append(coming)
-        try:
-            yield coming
-        finally:
-            self._coming.remove(coming)
+    def counted(self) -> Iterator[None]:
+        """Count one log or file that REST takes in the block; what it refuses counts for nothing.
 
-    def slow_down(self) -> None:
-        """Count one log or file that REST takes; raises :class:`Transient` (``too_fast``) beyond
-        600 a minute."""
+        Raises :class:`Transient` (``too_fast``) beyond 600 a minute.
+        """
         now = self._now()
         gained = (now - self._allowed_at) * PER_MINUTE / 60
         self._allowed, self._allowed_at = min(float(PER_MINUTE), self._allowed + gained), now
@@ -156,16 +169,25 @@ class Reserve:
                 retry_after_s=1.0,
             )
         self._allowed -= 1
+        with contextlib.ExitStack() as refused:
+            refused.callback(self._uncount)
+            yield
+            refused.pop_all()
 
-    async def admit(self) -> None:
-        """Count one row that REST asks for; raises as :meth:`slow_down`, and
-        :class:`LocalStorageError` where too many wait."""
-        self.slow_down()
-        counts = await self._outbox(queries.counts)
-        waiting = counts["queued"] + counts["uploading"]
-        if waiting >= MOST_WAITING:
-            raise LocalStorageError(
-                f"{waiting} logs wait in the outbox already: no more are taken in this way before"
-                " some are up.",
-                code="outbox_full",
-            )
+    def _uncount(self) -> None:
+        self._allowed += 1
+
+    @contextlib.asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """As :meth:`counted`, for a row that REST asks for; raises
+        :class:`LocalStorageError`, too, where too many wait."""
+        with self.counted():
+            counts = await self._outbox(queries.counts)
+            waiting = counts["queued"] + counts["uploading"]
+            if waiting >= MOST_WAITING:
+                raise LocalStorageError(
+                    f"{waiting} logs wait in the outbox already: no more are taken in this way"
+                    " before some are up.",
+                    code="outbox_full",
+                )
+            yield

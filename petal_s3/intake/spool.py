@@ -62,21 +62,22 @@ class _Watched:
     """A file that is read from as long as what is read has room elsewhere."""
 
     def __init__(self, file: BinaryIO, room: Room) -> None:
-        self._file, self._room, self._taken = file, room, 0
+        self._file, self._room = file, room
 
     def read(self, size: int = -1, /) -> bytes:
         block = self._file.read(size)
-        self._room.check(len(block), self._taken)
-        self._taken += len(block)
+        self._room.take(len(block))
         return block
 
 
 def _copy(fd: int, target: Path, room: Room | None) -> None:
     if room is not None:
-        room.check_all(os.fstat(fd).st_size)
+        room.check(os.fstat(fd).st_size)
     partial = target.with_name(f"{target.name}.part")
     with contextlib.ExitStack() as undo:
         undo.callback(remove, partial)
+        if room is not None:
+            undo.callback(room.give_back)
         with os.fdopen(os.dup(fd), "rb") as source, create_private(partial) as copy:
             source.seek(0)
             watched = source if room is None else _Watched(source, room)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from petal_s3.core.files import cannot_write_to, flush_to_disk
+from petal_s3.core.files import cannot_write_to, check_links, flush_to_disk
 from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
 from petal_s3.errors import (
@@ -166,6 +166,7 @@ def _there(target: Path) -> Conflict:
 
 
 def _prepare(target: Path, half: Path, replace: bool) -> None:
+    check_links(target)
     if not replace and os.path.lexists(target):
         raise _there(target)
     if "\0" in str(target) or not target.name or target.is_dir():

@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from petal_s3.core.files import SAFE_FLAGS, cannot_write, cannot_write_to, sync
+from petal_s3.core.files import SAFE_FLAGS, cannot_write, cannot_write_to, check_links, sync
 from petal_s3.errors import BadInput, Conflict, LocalStorageError, S3FileNotFoundError, plain
 from petal_s3.outbox.database import connect
 from petal_s3.outbox.forking import no_fork
@@ -51,6 +51,7 @@ def _create(target: Path) -> None:
     """An empty file that only this user may read; SQLite writes into it."""
     shown = plain(str(target))[:120]
     try:
+        check_links(target)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600))
     except FileExistsError:
         raise Conflict(f"{shown} is there already: it is not replaced.", code="exists") from None

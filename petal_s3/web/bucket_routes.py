@@ -17,11 +17,11 @@ from petal_s3.web.routing import Call, Reply, Route, no_bytes
 
 async def upload(service: Service, ask: asks.UploadAsk, call: Call) -> Reply:
     """Take a log in and answer when it is proven, or (``wait=false``) when it is safe here."""
-    await service.intake.reserve.admit()
     form = Form(call.headers.get("content-type", ""), call.body or no_bytes())
-    row = await service.receive(
-        form.file(), lambda: form.name, announced=call.announced, received_by="rest"
-    )
+    async with service.intake.reserve.admitted():
+        row = await service.receive(
+            form.file(), lambda: form.name, announced=call.announced, received_by="rest"
+        )
     if not ask.wait:
         return Reply(await service.row(row.id), status=202)
     done = await service.wait(row.id, while_blocked=False)
@@ -63,13 +63,18 @@ async def delete(service: Service, ask: asks.KeyAsk, _: Call) -> Reply:
 
 async def presign_upload(service: Service, ask: asks.PresignUploadBody, _: Call) -> Reply:
     """A URL to put a large file to; it stands there for a day at most."""
-    service.intake.reserve.slow_down()
-    return Reply(await handover.begin(service, ask.session_id, ask.name, ask.size, ask.type))
+    with service.intake.reserve.counted():
+        made = await handover.begin(service, ask.session_id, ask.name, ask.size, ask.type)
+    return Reply(made)
 
 
 async def complete_upload(service: Service, ask: asks.CompleteUploadBody, _: Call) -> Reply:
     """What was put to its URL, or comes here; looked at in S3."""
-    service.intake.reserve.slow_down()
+    with service.intake.reserve.counted():
+        return Reply(await _completed(service, ask))
+
+
+async def _completed(service: Service, ask: asks.CompleteUploadBody) -> CompleteUploadView:
     if ask.s3_key is not None and ask.content is None:
         found = await handover.complete(
             service, ask.session_id, ask.s3_key, index=ask.index, page_count=ask.page_count
@@ -86,7 +91,7 @@ async def complete_upload(service: Service, ask: asks.CompleteUploadBody, _: Cal
         )
     else:
         raise BadInput("Either s3_key is expected, or name and content.")
-    return Reply(CompleteUploadView(**found.model_dump()))
+    return CompleteUploadView(**found.model_dump())
 
 
 async def end_session(service: Service, ask: asks.EndSessionBody, _: Call) -> Reply:

@@ -46,25 +46,28 @@ async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply
 
     A text log with a session belongs to its logs.
     """
-    await service.intake.reserve.admit()
+    async with service.intake.reserve.admitted():
+        row = await _enqueued(service, ask)
+    return Reply(await service.row(row.id))
+
+
+async def _enqueued(service: Service, ask: asks.EnqueueBody) -> Row:
     priority = PRIORITY_ASKED if ask.priority is None else ask.priority
     named = log_suffix(Path(ask.path).name)
     if ask.session_id is not None and not ask.key and named not in _NO_TEXTS:
-        row = await sessions.enter_log(
+        return await sessions.enter_log(
             service, ask.path, ask.session_id, inside_only=True, priority=priority
         )
-    else:
-        if ask.session_id is not None:
-            valid_session_id(ask.session_id)
-        row = await service.enqueue(
-            ask.path,
-            key=ask.key,
-            session_id=ask.session_id,
-            inside_only=True,
-            priority=priority,
-            received_by="rest",
-        )
-    return Reply(await service.row(row.id))
+    if ask.session_id is not None:
+        valid_session_id(ask.session_id)
+    return await service.enqueue(
+        ask.path,
+        key=ask.key,
+        session_id=ask.session_id,
+        inside_only=True,
+        priority=priority,
+        received_by="rest",
+    )
 
 
 async def post_retry(service: Service, ask: asks.RowAsk, _: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from disks import small
 from robot import SMALL, Robot
 
 from petal_s3.core.settings import MIB
-from petal_s3.errors import LocalStorageError
+from petal_s3.errors import LocalStorageError, NotAFlightLog
 from petal_s3.intake.reserve import Space
 from petal_s3.outbox import queries
 from petal_s3.service import sessions
@@ -71,6 +72,40 @@ async def test_a_stream_leaves_the_reserve(robot: Robot, announced: bool) -> Non
     assert f"{512 * MIB} stay free" in error.message
     assert free == 515 * MIB
     assert row.size == len(body)
+
+
+@pytest.mark.guarantee(
+    "attack",
+    "somebody announces an upload that nearly fills the disk, and sends little of it",
+    "the logs of others are taken in all the same: only what has come counts",
+)
+@pytest.mark.threat("wifi")
+async def test_who_announces_much_and_sends_little_keeps_nobody_out(robot: Robot) -> None:
+    Disk(robot, 512 * MIB + 8 * MIB)
+    body = body_of(robot, 4 * MIB)
+    ended = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield body[:MIB]
+        begun.set()
+        await ended.wait()
+
+    slow = asyncio.create_task(robot.service.receive(drip(), "much.ulg", announced=8 * MIB))
+    await begun.wait()
+    row = await robot.service.receive(pieces(body), "flight.ulg", announced=len(body))
+    ended.set()
+    await asyncio.gather(slow, return_exceptions=True)
+    assert row.size == len(body)
+
+
+async def test_an_announced_log_beyond_the_limit_is_refused_at_once(robot: Robot) -> None:
+    await robot.restart(max_file_size=4 * MIB)
+    with pytest.raises(NotAFlightLog, match=r"the limit is 4194304 bytes") as told:
+        await robot.service.receive(
+            pieces(body_of(robot, MIB)), "flight.ulg", announced=4 * MIB + 100_000
+        )
+    assert told.value.code == "too_large"
 
 
 async def test_min_free_bytes_is_the_reserve_where_it_is_more(robot: Robot) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from petal_s3.core.settings import GIB, MIB
-from petal_s3.errors import LocalStorageError, Transient
-from petal_s3.intake.reserve import PER_MINUTE, Reserve, Room, Space, reserve_bytes
+from petal_s3.errors import BadInput, LocalStorageError, Transient
+from petal_s3.intake.reserve import PER_MINUTE, Arrivals, Reserve, Room, Space, reserve_bytes
 from petal_s3.outbox.thread import OutboxThread
 
 
@@ -28,60 +28,100 @@ def test_the_reserve_fits_the_disk(total: int, min_free: int, reserve: int) -> N
 
 
 def room(
-    free: int, *, total: int = 64 * GIB, held: int = 0, given_up: int = 0, expected: int = 0
+    free: int,
+    *,
+    total: int = 64 * GIB,
+    held: int = 0,
+    given_up: int = 0,
+    arrivals: Arrivals | None = None,
 ) -> Room:
-    return Room(Path("/spool"), 0, held, given_up, expected, lambda _: Space(free, total))
+    return Room(
+        Path("/spool"), 0, held, given_up, lambda _: Space(free, total), arrivals or Arrivals()
+    )
 
 
-def refused(one: Room, size: int, written: int = 0) -> LocalStorageError:
+def refused(one: Room, size: int) -> LocalStorageError:
     with pytest.raises(LocalStorageError) as told:
-        one.check(size, written) if written else one.check_all(size)
+        one.take(size)
     assert told.value.status == 507
+    with pytest.raises(LocalStorageError):
+        one.check(size)
     return told.value
 
 
 def test_what_leaves_the_reserve_is_taken_and_a_byte_more_is_not() -> None:
     one = room(2 * GIB)
-    one.check_all(2 * GIB - 512 * MIB)
+    one.check(2 * GIB - 512 * MIB)
     error = refused(one, 2 * GIB - 512 * MIB + 1)
     assert error.code == "storage_full"
     assert f"{2 * GIB} bytes are free" in error.message
     assert f"{512 * MIB} stay free" in error.message
 
 
-def test_room_is_left_for_what_others_have_announced() -> None:
-    one = room(2 * GIB, expected=GIB)
-    refused(one, GIB)
-    one.check(GIB)  # those bytes have not come yet
-
-
 def test_copies_that_are_not_up_fill_a_half_of_the_disk_at_most() -> None:
     one = room(3 * GIB, total=4 * GIB, held=GIB, given_up=300 * MIB)
-    one.check_all(GIB)
+    one.check(GIB)
     error = refused(one, GIB + 1)
     assert error.code == "spool_full"
     assert f"hold {GIB} bytes" in error.message
     assert f"rows hold {300 * MIB} bytes: `petal-s3 cancel --purge`" in error.message
-    assert refused(one, 1, written=GIB).code == "spool_full"
+    one.take(GIB)
+    assert refused(one, 1).code == "spool_full"
+
+
+def test_logs_that_come_side_by_side_fill_a_half_of_the_disk_at_most() -> None:
+    arrivals = Arrivals()
+    one, other = (room(3 * GIB, total=4 * GIB, arrivals=arrivals) for _ in range(2))
+    one.take(GIB)
+    other.take(GIB)
+    error = refused(one, 1)
+    assert (error.code, f"hold {2 * GIB} bytes" in error.message) == ("spool_full", True)
+    other.give_back()  # that one broke off, and its file is gone
+    one.take(GIB)
+    assert refused(one, 1).code == "spool_full"
+    # What is a row by now is among the copies that one who comes later finds.
+    room(3 * GIB, total=4 * GIB, arrivals=arrivals).take(2 * GIB)
+
+
+def test_what_was_only_announced_keeps_nobody_out() -> None:
+    arrivals = Arrivals()
+    room(3 * GIB, total=4 * GIB, arrivals=arrivals).check(2 * GIB)
+    room(3 * GIB, total=4 * GIB, arrivals=arrivals).take(2 * GIB)
 
 
 def test_a_disk_that_cannot_be_looked_at_is_not_judged() -> None:
     def gone(_: Path) -> Space:
         raise OSError
 
-    Room(Path("/spool"), 0, 0, 0, 0, gone).check_all(GIB)
+    Room(Path("/spool"), 0, 0, 0, gone, Arrivals()).take(GIB)
+
+
+def take_one(reserve: Reserve) -> None:
+    with reserve.counted():
+        pass
 
 
 def test_rest_takes_so_many_in_a_minute(tmp_path: Path) -> None:
     at = [1000.0]
     reserve = Reserve(OutboxThread(tmp_path / "outbox.db"), tmp_path, 0, lambda: at[0])
     for _ in range(PER_MINUTE):
-        reserve.slow_down()
+        take_one(reserve)
     with pytest.raises(Transient) as told:
-        reserve.slow_down()
+        take_one(reserve)
     assert (told.value.code, told.value.status, told.value.retry_after_s) == ("too_fast", 503, 1.0)
     at[0] += 1
     for _ in range(PER_MINUTE // 60):
-        reserve.slow_down()
+        take_one(reserve)
     with pytest.raises(Transient):
-        reserve.slow_down()
+        take_one(reserve)
+
+
+def test_what_rest_refuses_counts_for_nothing(tmp_path: Path) -> None:
+    reserve = Reserve(OutboxThread(tmp_path / "outbox.db"), tmp_path, 0, lambda: 1000.0)
+    for _ in range(2 * PER_MINUTE):
+        with pytest.raises(BadInput), reserve.counted():
+            raise BadInput("There is no such file.")
+    for _ in range(PER_MINUTE):
+        take_one(reserve)
+    with pytest.raises(Transient):
+        take_one(reserve)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from petal_s3.errors import LocalStorageError, NotAllowed
 from petal_s3.host import host_code, settings_file, whole_files, yaml_file
 from petal_s3.host.yaml_file import Change, backup
+from petal_s3.outbox.backup import copy_to
 
 NOBODY = 65534
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for another user")
@@ -89,6 +91,43 @@ def test_a_link_of_another_user_to_a_file_of_root_is_refused(
         yaml_file.write([Change(theirs / name, "a: 2\n")])
     assert "nothing was changed" in told.value.message
     assert sorted(path.name for path in theirs.iterdir()) == sorted({"proxies.yaml", name})
+
+
+@only_root
+@pytest.mark.guarantee(
+    "attack",
+    "a folder on the way to what root writes is another user's link to a folder of root",
+    "refused: nothing is read, changed or made behind it",
+)
+@pytest.mark.threat("user")
+def test_a_folder_that_is_a_link_of_another_user_is_refused(theirs: Path, tmp_path: Path) -> None:
+    of_root = tmp_path / "of-root"
+    (of_root / "inner").mkdir(parents=True)
+    (of_root / "inner" / "proxies.yaml").write_text(VICTIM)
+    (tmp_path / "outbox.db").touch()
+    planted(theirs / "direct", of_root)
+    planted(theirs / "hop", theirs / "direct")
+    for way in (theirs / "direct" / "inner", theirs / "hop" / "inner", theirs / "hop"):
+        with pytest.raises(LocalStorageError) as told:
+            yaml_file.read(way / "proxies.yaml")
+        assert "it is a link of another user" in told.value.message
+        with pytest.raises(LocalStorageError, match=r"nothing was changed"):
+            yaml_file.write([Change(way / "new.yaml", "a: 2\n")])
+        with pytest.raises(LocalStorageError, match=r"link of another user"):
+            copy_to(tmp_path / "outbox.db", way / "copy.db")
+    assert sorted(path.name for path in of_root.rglob("*")) == ["inner", "proxies.yaml"]
+    assert (of_root / "inner" / "proxies.yaml").read_text() == VICTIM
+
+
+def test_links_of_one_s_own_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "a").symlink_to("real/deep")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    there = (tmp_path / "real").resolve() / "new.yaml"
+    assert whole_files.real_path(tmp_path / "b" / ".." / "new.yaml") == there
+    with pytest.raises(OSError, match=r"Too many levels"):
+        whole_files.real_path(tmp_path / "loop" / "new.yaml")
 
 
 @only_root
@@ -223,22 +262,47 @@ def test_the_code_of_another_user_is_not_run_as_root(tmp_path: Path, whose: str)
 
 
 @only_root
-@pytest.mark.parametrize("way", ["a link of another user", "a folder that all may write to"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "a link of another user",
+        "a folder that all may write to",
+        "a folder that a group may write to",
+        "a file that a group may write to",
+        "a file with an access list",
+    ],
+)
 @pytest.mark.threat(
     "user",
-    "the host's code lies in a folder that all may write to, or behind their link",
+    "the host's code lies where all, a group or an access list may write, or behind their link",
     "it is not run as root",
 )
 def test_code_that_another_user_may_swap_is_not_run(tmp_path: Path, way: str) -> None:
     root = host_of(tmp_path / "host")
+    code = root / "app" / "petal_app_manager" / "config.py"
     if way == "a link of another user":
         (root / "app").rename(tmp_path / "real")
         planted(root / "app", tmp_path / "real")
-    else:
+    elif way == "a folder that all may write to":
         (root / "app").chmod(0o777)
+    elif way == "a file with an access list":
+        os.setxattr(code, "system.posix_acl_access", nobody_may_write())
+    else:
+        shared = code if way.startswith("a file") else root / "app"
+        os.chown(shared, 0, NOBODY)
+        shared.chmod(0o775)
     with pytest.raises(NotAllowed):
         host_code.default_proxies(root)
     assert not (tmp_path / "was-run").exists()
+
+
+def nobody_may_write() -> bytes:
+    """An access list as the kernel takes it: entries of tag, permissions and id (acl(5))."""
+    owner, user, group, mask, other = 1, 2, 4, 16, 32
+    entries = [(owner, 6, -1), (user, 6, NOBODY), (group, 4, -1), (mask, 6, -1), (other, 4, -1)]
+    return struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHi", tag, may, who) for tag, may, who in entries
+    )
 
 
 def test_code_of_one_s_own_is_asked(tmp_path: Path) -> None:
