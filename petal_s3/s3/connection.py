@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore cannot be imported
+import petal_s3.s3.fitting
+
+# isort: split
+import petal_s3.s3.body_writing  # noqa: F401 - aiohttp has to know file parts
 
 # isort: split
 import asyncio
