@@ -10,7 +10,7 @@ from zlib import crc32
 
 import disks
 import pytest
-from robot import TWO_PARTS, Robot, until
+from robot import PART, TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.watcher import Watcher
@@ -138,7 +138,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
     robot: Robot, filling: Filling
 ) -> None:
     await robot.service.stop()
-    service = robot.build(concurrency=1)
+    service = robot.build(concurrency=1, part_size=PART)
     service.drainer.timing.spread = lambda: 0.0
     await service.open()
     await service.outbox(disks.weigh)
