@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from types_aiobotocore_s3.client import S3Client
 
+    from petal_s3.s3.direct import Route
     from petal_s3.s3.making import Made, Make
 
 _PROBE_S = 3.0
@@ -43,7 +44,9 @@ class Connection:
         self.peer: tuple[str, int] | None = None
         """Host and port that connections go to (a proxy, where one is set); none before opening."""
         self.sockets = Sockets()
-        self._basis = Basis(settings, tokens, server_clock, self.sockets, {})
+        self.routes: dict[S3Client, Route] = {}
+        """Where each client sends requests about objects, as of its last one."""
+        self._basis = Basis(settings, tokens, server_clock, self.sockets, self.routes)
         self._stack = contextlib.AsyncExitStack()
         self._clients: dict[AddressStyle, S3Client] = {}
         self._style = settings.address_style
@@ -54,7 +57,7 @@ class Connection:
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
         self._clients.clear()
-        self._basis.routes.clear()
+        self.routes.clear()
         await self._stack.aclose()
 
     def use_style(self, style: AddressStyle) -> None:
@@ -98,7 +101,7 @@ class Connection:
         client = await self.open()
         from petal_s3.s3 import direct, making  # noqa: PLC0415 - imported by now
 
-        route = self._basis.routes.get(client)
+        route = self.routes.get(client)
         if route is not None and direct.is_plain(operation, params):
             received = partial(making.received, self._basis.clock)
             with contextlib.suppress(direct.ElsewhereError):

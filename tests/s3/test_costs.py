@@ -135,8 +135,8 @@ async def test_a_large_log_costs_so_many_requests_commits_and_hops(uploads: Uplo
 async def test_a_process_that_sends_has_imported_so_many_modules(uploads: Uploads) -> None:
     first, large = await uploads.cost([SMALL], [LARGE])
 
-    assert uploads.started.modules <= 1050
-    assert first.sent.modules <= 5
+    assert uploads.started.modules <= 700
+    assert first.sent.modules <= 350  # those of botocore and aiohttp among them
     assert large.sent.modules == 0
 
 

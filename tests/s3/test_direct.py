@@ -91,7 +91,7 @@ class Ways:
     async def by_botocore(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """As long as no request about an object was signed, nothing is known of the way."""
         connection = self.s3.server.calls.connection
-        connection._routes.clear()
+        connection.routes.clear()
         return await call()
 
     async def directly(self, call: Callable[[], Awaitable[Any]]) -> Any:

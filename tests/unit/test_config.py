@@ -162,7 +162,7 @@ def test_a_settings_file_that_cannot_be_there_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("PETAL_S3_CONFIG", named)
     with pytest.raises(
-        ConfigError, match="there is no such file|is a directory: a file is expected"
+        ConfigError, match=r"there is no such file|is a directory: a file is expected"
     ):
         load_settings()
 
