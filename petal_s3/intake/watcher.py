@@ -165,8 +165,7 @@ class Watcher:
             found = await without_row(intake, files)
             fresh = [file for file in found if not await was_rotated(intake, *file)]
             new += self.settling.watch(fresh, self.now())
-        if new:
-            self.stir()  # whoever scans: the watch has to see when they settle
+        self.stir()  # whoever scans: the watch has to see when they settle
         return new
 
     async def scan_and_accept(self) -> tuple[int, int]:
