@@ -96,7 +96,6 @@ class Watcher:
             await self.noticing.end()
 
     async def _rest(self, pause_s: float) -> None:
-        """Wait for so long, or until something happens."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.noticing.stirred.wait(), pause_s)
         self.noticing.stirred.clear()
@@ -166,6 +165,7 @@ class Watcher:
             found = await without_row(intake, files)
             fresh = [file for file in found if not await was_rotated(intake, *file)]
             new += self.settling.watch(fresh, self.now())
+        self.stir()  # whoever scans: the watch has to see when they settle
         return new
 
     async def scan_and_accept(self) -> tuple[int, int]:

@@ -256,6 +256,7 @@ class Draining:
                 await self._outbox.rebuild()
             await self._drainer.pause.retry_now()
             await adopt_copies(self._intake)
+            self._drainer.pause.wake()
         except LocalStorageError as error:
             log.warning("outbox not rebuilt reason=%s", error.message)
             return

@@ -88,6 +88,17 @@ async def test_a_new_log_is_noticed_though_no_scan_is_near(robot: Robot) -> None
         await entered(robot, "flight.ulg")
 
 
+async def test_what_a_scan_that_is_asked_for_finds_is_taken_once_it_has_settled(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(robot) as watcher:
+        await asyncio.sleep(0.1)  # nothing is at hand: it sleeps until something happens
+        monkeypatch.setattr(watcher.noticing, "_matters", lambda _: False)  # no event helps
+        robot.write()
+        await robot.service.landed()
+        await entered(robot, "flight.ulg")
+
+
 async def test_a_log_that_is_renamed_in_is_noticed(robot: Robot) -> None:
     robot.write("flight.ulg.part")
     async with watching(robot):
