@@ -159,9 +159,7 @@ def test_a_settings_file_that_cannot_be_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     monkeypatch.setenv("PETAL_S3_CONFIG", named)
-    with pytest.raises(
-        ConfigError, match="there is no such file|is a directory: a file is expected"
-    ):
+    with pytest.raises(ConfigError, match=r"no such file|is a directory: a file is expected"):
         load_settings()
 
 
