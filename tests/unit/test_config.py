@@ -65,8 +65,8 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "scan_interval": 900.0,
         "settle_seconds": 10.0,
         "upload_while_flying": False,
-        "part_size": "auto",
-        "concurrency": "auto",
+        "part_size": 5 * MIB,
+        "concurrency": 2,
         "tls_ignore_dates": False,
         "session_token_file": None,
         "session_token_cert": None,
@@ -116,9 +116,7 @@ READ: list[tuple[str, str, object]] = [
     ("PART_SIZE", "8MiB", 8 * MIB),
     ("PART_SIZE", "5242880", 5 * MIB),
     ("PART_SIZE", "5GiB", 5 * GIB),
-    ("PART_SIZE", "auto", "auto"),
     ("CONCURRENCY", "16", 16),
-    ("CONCURRENCY", "auto", "auto"),
     ("TLS_IGNORE_DATES", "1", True),
     ("MAX_RATE", "1.5MB", 1_500_000),
     ("SSE", "none", "none"),
@@ -161,9 +159,7 @@ def test_a_settings_file_that_cannot_be_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     monkeypatch.setenv("PETAL_S3_CONFIG", named)
-    with pytest.raises(
-        ConfigError, match=r"there is no such file|is a directory: a file is expected"
-    ):
+    with pytest.raises(ConfigError, match=r"no such file|is a directory: a file is expected"):
         load_settings()
 
 
@@ -235,10 +231,10 @@ WRONG = [
     ("PART_SIZE", "4MiB", "5MiB to 5GiB"),
     ("PART_SIZE", "6GiB", "5MiB to 5GiB"),
     ("PART_SIZE", "big", "a size like 8MiB"),
-    ("PART_SIZE", "8MiBs", "auto, or a size like 8MiB"),
+    ("PART_SIZE", "8MiBs", "a size like 8MiB"),
     ("CONCURRENCY", "0", "greater than or equal to 1"),
     ("CONCURRENCY", "17", "less than or equal to 16"),
-    ("CONCURRENCY", "two", "auto, or an integer is expected"),
+    ("CONCURRENCY", "two", "integer"),
     ("TLS_IGNORE_DATES", "dates", "boolean"),
     ("MAX_RATE", "-1", "a size like 8MiB"),
     ("STATE_DIR", f"/{'a' * 256}", "each part at most 255"),
