@@ -12,7 +12,7 @@ from petal_s3.intake.entry import Intake
 from petal_s3.intake.settling import FoundFile
 from petal_s3.logs.opening import Identity
 from petal_s3.logs.sniff import named_like
-from petal_s3.outbox import identities, queries
+from petal_s3.outbox import identities, known_files, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import printable
 
@@ -20,12 +20,12 @@ _CHUNK = 1000
 
 
 async def without_row(intake: Intake, files: Sequence[FoundFile]) -> list[FoundFile]:
-    """The files that have no row, as :func:`petal_s3.outbox.queries.without_row`."""
+    """The files that have no row, as :func:`petal_s3.outbox.known_files.without_row`."""
     most = int(intake.settings.max_file_size)
     found: list[FoundFile] = []
     for start in range(0, len(files), _CHUNK):
         chunk = files[start : start + _CHUNK]
-        found += await intake.outbox(queries.without_row, chunk, max_bytes=most)
+        found += await intake.outbox(known_files.without_row, chunk, max_bytes=most)
     return found
 
 
@@ -34,7 +34,7 @@ async def was_rotated(intake: Intake, path: str, identity: Identity) -> bool:
     if named_like(Path(path).name, FLIGHT_KINDS) or path != printable(path):
         return False
     followed = False
-    for row in await intake.outbox(queries.rotated_from, path, identity):
+    for row in await intake.outbox(known_files.rotated_from, path, identity):
         if not await run_in(intake.files, _has_name, row.path, identity):
             followed |= await intake.outbox(identities.change_path, row, path) is not None
     return followed

@@ -6,7 +6,6 @@ that was opened is not written to.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox.forking import closed_by_forks, no_fork
+from petal_s3.outbox.forking import closed_by_forks, in_turn, no_fork
 from petal_s3.outbox.storage_errors import storage_errors
 
 if TYPE_CHECKING:
@@ -205,18 +204,6 @@ def _refuse_damage(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise sqlite3.DatabaseError(f"malformed: {found}")
-
-
-@contextmanager
-def in_turn(directory: Path) -> Iterator[None]:
-    """Let processes open an outbox one after another: turning WAL on does not wait by itself."""
-    with no_fork():  # a child would hold the lock for as long as it lives
-        fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def file_id_of(path: Path) -> FileId | None:

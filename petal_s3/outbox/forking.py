@@ -9,12 +9,14 @@ is closed before a fork, and opened anew at its next use, in the parent as in th
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 
@@ -107,3 +109,15 @@ def closed_by_forks(one: ClosedByForks) -> None:
 def left_to_parent(one: LeftToParent) -> None:
     """Have every child let go of ``one``, as long as something else refers to it."""
     _forks.left.add(one)
+
+
+@contextmanager
+def in_turn(directory: Path) -> Iterator[None]:
+    """Let processes open an outbox one after another: turning WAL on does not wait by itself."""
+    with no_fork():  # a child would hold the lock for as long as it lives
+        fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox.database import GONE, file_id_of, in_turn, is_away, set_aside
+from petal_s3.outbox.database import GONE, file_id_of, is_away, set_aside
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.storage_errors import storage_errors
 

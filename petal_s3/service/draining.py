@@ -15,7 +15,7 @@ from petal_s3.outbox import transitions
 from petal_s3.outbox.state_dir import prepare
 from petal_s3.outbox.storage_errors import DAMAGED
 from petal_s3.service.assembly import Parts
-from petal_s3.service.others import SELDOM_S, Others
+from petal_s3.service.others import Others
 from petal_s3.service.reasons import Reason, reason
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.said_flight import SaidFlight
@@ -60,8 +60,6 @@ class Draining:
         self._switching = asyncio.Lock()
         """Held while the drain begins or ends."""
         self._rebuilding = False
-        self._checked_at = float("-inf")
-        self._now = parts.base.now
         self._stirred = asyncio.Event()
 
     def stir(self) -> None:
@@ -194,25 +192,10 @@ class Draining:
         self.deferred = None
         return True
 
-    async def _is_ours(self) -> bool:
-        """Whether outbox and lock are still the files that others would open."""
-        replaced = self._others.replaced.is_set()
-        recently = self._now() - self._checked_at < SELDOM_S
-        if self._others.told and self._outbox.is_open and recently and not replaced:
-            return True
-        self._others.replaced.clear()
-        self._checked_at = self._now()
-        try:
-            if await self._run(self._lock.lost):
-                return False
-            return not self._outbox.is_open or not await self._outbox.missing()
-        except LocalStorageError:
-            return False
-
     async def _report_while_ours(self) -> None:
         with contextlib.suppress(LocalStorageError):  # only what is shown depends on it
             await self._reporter.recall()
-        while await self._is_ours():
+        while await self._others.left_ours():
             report = asyncio.create_task(self._mend_and_report())
             try:
                 await asyncio.wait({report})

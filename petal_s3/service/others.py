@@ -7,7 +7,7 @@ import contextlib
 
 from petal_s3.core.event_reader import EventReader
 from petal_s3.core.inotify import COMES, ENDS, GOES, MODIFIED, OVERFLOWED, Event, Inotify
-from petal_s3.errors import S3IntegrationError
+from petal_s3.errors import LocalStorageError, S3IntegrationError
 from petal_s3.intake.places import MountTable
 from petal_s3.outbox import queries
 from petal_s3.service import said_flight
@@ -25,6 +25,8 @@ class Others:
 
     def __init__(self, parts: Parts, said: SaidFlight) -> None:
         self._base = parts.base
+        self._lock = parts.lock
+        self._checked_at = float("-inf")
         self._pause = parts.drainer.pause
         self._said = said
         self._version = -1
@@ -69,6 +71,21 @@ class Others:
         if changed:
             self._pause.others_wrote()
         await self._said.look()
+
+    async def left_ours(self) -> bool:
+        """Whether outbox and lock are still the files that others would open."""
+        base, now = self._base, self._base.now()
+        recently = now - self._checked_at < SELDOM_S
+        if self.told and base.outbox.is_open and recently and not self.replaced.is_set():
+            return True
+        self.replaced.clear()
+        self._checked_at = now
+        try:
+            if await base.files.run(self._lock.lost):
+                return False
+            return not base.outbox.is_open or not await base.outbox.missing()
+        except LocalStorageError:
+            return False
 
     async def _listen(self) -> None:
         if self._reader is None:

@@ -84,8 +84,7 @@ class Service:
         self.drain = Draining(parts, self.reporter)
         self.waiting = Waiting(parts, self.reporter)
         self.overview = Overview(parts, self.drain, self.reporter)
-        self.flight_gate = parts.flight_gate
-        self.changes = parts.changes
+        self.flight_gate, self.changes = parts.flight_gate, parts.changes
         self.changes.on_changed.append(self.reporter.publish_news)
         self.changes.on_settled.append(self._on_settled)
 

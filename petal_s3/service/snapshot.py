@@ -15,7 +15,7 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.looking import Found, in_chunks, look_through
 from petal_s3.intake.unclosed import advice_on, unchanged_long
 from petal_s3.intake.writers import open_for_writing
-from petal_s3.outbox import drain_status, known_directories, queries
+from petal_s3.outbox import drain_status, known_directories, known_files, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
@@ -58,7 +58,7 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
     )
     lies, paths = Found(), set[str]()
     for files in in_chunks(settings, lies, known_directories.known(outbox)):
-        paths.update(queries.unseen(outbox, files))
+        paths.update(known_files.unseen(outbox, files))
     unscanned = max(0, len(paths) - seen.live.watched)
     return replace(
         seen,

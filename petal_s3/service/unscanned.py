@@ -6,7 +6,7 @@ import asyncio
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.looking import Found, in_chunks
-from petal_s3.outbox import known_directories, queries
+from petal_s3.outbox import known_directories, known_files, queries
 from petal_s3.service.assembly import Parts
 from petal_s3.service.report import Report
 
@@ -49,7 +49,7 @@ class Unscanned:
             found, unseen = Found(), dict[str, None]()
             looking = in_chunks(base.settings, found, known)
             while files := await base.files.run(next, looking, None):
-                unseen |= dict.fromkeys(await base.outbox(queries.unseen, files))
+                unseen |= dict.fromkeys(await base.outbox(known_files.unseen, files))
             self.trouble, self.unread = found.trouble, len(found.unread)
             self._paths = list(unseen)
         except LocalStorageError as error:  # what was counted before may have changed

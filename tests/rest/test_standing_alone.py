@@ -640,15 +640,15 @@ def test_it_stops_at_once_though_a_client_listens(_s3_server: EmbeddedS3, tmp_pa
 @pytest.mark.threat("wifi")
 def test_an_upload_without_room_is_refused_before_it_comes(stand: Standing) -> None:
     reserve = stand.service.intake.reserve
-    reserve.space = lambda _: Space(free=600 * MIB, total=64 * 1024 * MIB)
+    reserve.space = lambda _: Space(free=516 * MIB, total=64 * 1024 * MIB)
     try:
         told = stand.api.knock(
-            "POST", "/bucket/upload", f"Content-Type: {FORM}", f"Content-Length: {100 * MIB}"
+            "POST", "/bucket/upload", f"Content-Type: {FORM}", f"Content-Length: {6 * MIB}"
         )
     finally:
         reserve.space = space_of
     assert (told.status, told.code) == (507, "storage_full")
-    assert f"{600 * MIB} bytes are free" in told.json["error"]
+    assert f"{516 * MIB} bytes are free" in told.json["error"]
     assert stand.api.spool() == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from outbox_rows import entry, identity, row_in
 
 from petal_s3.errors import Conflict, S3FileNotFoundError
-from petal_s3.outbox import entering, queries, requests, transitions
+from petal_s3.outbox import entering, known_files, queries, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 
 
@@ -52,7 +52,7 @@ def test_a_dismissed_file_that_changes_is_new_again(outbox: Outbox) -> None:
     row = row_in(outbox, "dead", "changes.ulg")
     requests.dismiss(outbox, [row.id])
     changed = identity(2, size=2000, mtime_ns=9)
-    assert queries.without_row(outbox, [(row.path, row.identity)]) == [(row.path, row.identity)]
+    assert known_files.without_row(outbox, [(row.path, row.identity)]) == [(row.path, row.identity)]
     again = entering.enqueue(outbox, entry("changes.ulg", changed))
     assert (again.id, again.state, again.dismissed) == (row.id, "queued", False)
     assert queries.counts(outbox)["queued"] == 1
@@ -61,9 +61,9 @@ def test_a_dismissed_file_that_changes_is_new_again(outbox: Outbox) -> None:
 def test_a_refused_file_that_was_dismissed_stays_so_until_it_changes(outbox: Outbox) -> None:
     row = entering.enter_refused(outbox, entry("no.ulg"), "bad_magic", "It is no ULog.")
     requests.dismiss(outbox, [row.id])
-    assert queries.without_row(outbox, [(row.path, row.identity)]) == []
+    assert known_files.without_row(outbox, [(row.path, row.identity)]) == []
     file = identity(2, size=2000, mtime_ns=9)
-    assert queries.without_row(outbox, [(row.path, file)]) == [(row.path, file)]
+    assert known_files.without_row(outbox, [(row.path, file)]) == [(row.path, file)]
     entering.enter_refused(outbox, entry("no.ulg", file), "bad_magic", "It is no ULog.")
     assert queries.counts(outbox)["dead"] == 1
 

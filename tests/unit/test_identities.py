@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from outbox_rows import STATES, claim, entry, identity, receipt, row_in
 
-from petal_s3.outbox import entering, identities, queries, transitions
+from petal_s3.outbox import entering, identities, known_files, queries, transitions
 from petal_s3.outbox.deletions import left_alone
 from petal_s3.outbox.outbox import Outbox
 
@@ -26,12 +26,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.mark.parametrize("state", [state for state in STATES if state != "dead"])
 def test_a_scan_knows_a_file_under_another_inode(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)
-    assert queries.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
+    assert known_files.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_a_scan_knows_under_another_inode_what_is_no_log(outbox: Outbox) -> None:
     entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
-    assert queries.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
+    assert known_files.without_row(outbox, [("/logs/a.ulg", identity(2))]) == []
 
 
 def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
@@ -39,7 +39,7 @@ def test_where_another_file_lies_only_the_inode_of_the_proven_one_is_known(
 ) -> None:
     left_alone(outbox, row_in(outbox, "verified"))
     other = ("/logs/a.ulg", identity(2))
-    assert queries.without_row(outbox, [("/logs/a.ulg", identity()), other]) == [other]
+    assert known_files.without_row(outbox, [("/logs/a.ulg", identity()), other]) == [other]
 
 
 def test_the_latest_proven_row_of_a_path_and_size_is_found(outbox: Outbox) -> None:
@@ -69,7 +69,7 @@ def test_every_row_that_was_proven_of_a_file_takes_on_its_new_time(outbox: Outbo
         MOVED,
         other.identity,
     ]
-    assert queries.without_row(outbox, [(row.path, MOVED)]) == []
+    assert known_files.without_row(outbox, [(row.path, MOVED)]) == []
 
 
 def test_a_row_that_missed_a_change_of_time_takes_on_the_next_one(outbox: Outbox) -> None:

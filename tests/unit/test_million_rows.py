@@ -22,6 +22,7 @@ from petal_s3.outbox import (
     drain_status,
     entering,
     identities,
+    known_files,
     proven_objects,
     queries,
     remote_objects,
@@ -113,7 +114,7 @@ VERBS: dict[str, tuple[Callable[[Outbox], object], int]] = {
     "proven_like": (lambda box: queries.proven_like(box, SIZE, "crc32:AAAAAA=="), 4_000),
     "upload_ids": (queries.upload_ids, 1_000),
     "get": (lambda box: queries.get(box, 500_000), 200),
-    "unknown": (lambda box: queries.without_row(box, [known(7)]), 100),  # type: ignore[list-item]
+    "unknown": (lambda box: known_files.without_row(box, [known(7)]), 100),  # type: ignore[list-item]
     "proven_at": (lambda box: identities.proven_at(box, known(7)[0], SIZE), 100),
     "land": (lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))), 1_000),
     "land again": (
@@ -182,7 +183,7 @@ def test_a_scan_of_ten_thousand_files_asks_for_each_once(crowd: Outbox) -> None:
     files = [known(number) for number in range(1, MILLION, 100)]
     files[500] = ("/logs/unseen.ulg", identity(1 << 42))
     found: list[object] = []
-    took = steps(crowd, lambda: found.extend(queries.without_row(crowd, files)))  # type: ignore[arg-type]
+    took = steps(crowd, lambda: found.extend(known_files.without_row(crowd, files)))  # type: ignore[arg-type]
     assert found == [files[500]]
     assert took <= 60 * len(files)
 

@@ -30,6 +30,7 @@ from petal_s3.outbox import (
     entering,
     facts,
     identities,
+    known_files,
     proven_objects,
     queries,
     remote_objects,
@@ -113,7 +114,7 @@ def test_an_inode_number_of_64_bits_survives(outbox: Outbox) -> None:
     huge = identity((1 << 64) - 3)
     assert entering.enqueue(outbox, entry(file=huge)).identity == huge
     assert entering.enqueue(outbox, entry(file=huge)).id == 1
-    assert queries.without_row(outbox, [("/logs/a.ulg", huge)]) == []
+    assert known_files.without_row(outbox, [("/logs/a.ulg", huge)]) == []
 
 
 def test_asking_again_may_raise_the_priority_but_never_lowers_it(outbox: Outbox) -> None:
@@ -227,7 +228,7 @@ def test_a_refused_file_that_became_a_log_is_queued_in_the_same_row(outbox: Outb
 def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
     entering.enqueue(outbox, entry())
     known, changed = ("/logs/a.ulg", identity()), ("/logs/a.ulg", identity(mtime_ns=6))
-    assert queries.without_row(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
+    assert known_files.without_row(outbox, [known, changed, ("/logs/b.ulg", identity())]) == [
         changed,
         ("/logs/b.ulg", identity()),
     ]
@@ -236,26 +237,26 @@ def test_a_scan_asks_only_for_files_that_no_row_knows(outbox: Outbox) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_scan_looks_again_at_a_deleted_file_that_is_back(outbox: Outbox, state: str) -> None:
     row_in(outbox, state)  # dead here means: its file was gone
-    looked_at = queries.without_row(outbox, [("/logs/a.ulg", identity())])
+    looked_at = known_files.without_row(outbox, [("/logs/a.ulg", identity())])
     assert bool(looked_at) == (state == "dead")
 
 
 def test_a_scan_does_not_look_again_at_what_is_no_log(outbox: Outbox) -> None:
     entering.enter_refused(outbox, entry(), "bad_magic", "It is HTML.")
-    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) == []
+    assert known_files.without_row(outbox, [("/logs/a.ulg", identity())]) == []
 
 
 def test_one_file_with_a_name_that_is_no_text_does_not_end_a_scan(outbox: Outbox) -> None:
     odd = ("/logs/\udcff.ulg", identity())
-    assert queries.without_row(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
+    assert known_files.without_row(outbox, [odd, ("/logs/b.ulg", identity())])[0] == odd
     entering.enter_refused(outbox, entry(path=printable(odd[0])), "bad_name", "Rename it.")
-    assert queries.without_row(outbox, [odd]) == []
+    assert known_files.without_row(outbox, [odd]) == []
     assert queries.at_path(outbox, r"/logs/\xff.ulg") != []
 
 
 def test_an_upload_that_was_asked_for_and_gave_up_is_still_a_log(outbox: Outbox) -> None:
     row_in(outbox, "cancelled", asked_key="m-1/there.ulg")
-    assert queries.without_row(outbox, [("/logs/a.ulg", identity())]) != []
+    assert known_files.without_row(outbox, [("/logs/a.ulg", identity())]) != []
 
 
 # -- claiming

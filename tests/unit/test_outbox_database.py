@@ -18,6 +18,7 @@ from petal_s3.outbox import (
     copies,
     drain_status,
     entering,
+    known_files,
     proven_objects,
     queries,
     remote_objects,
@@ -267,7 +268,7 @@ def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None
         assert {row.state for row in found} == {"queued", "uploading", "dead", "cancelled"}
         assert {(row.content_type, row.media_type) for row in found} == {("", "application/x-ulog")}
         assert sum(queries.counts(outbox).values()) == 4
-        assert queries.rotated_from(outbox, "/logs/b.ulg", identity()) == []
+        assert known_files.rotated_from(outbox, "/logs/b.ulg", identity()) == []
 
 
 @pytest.mark.guarantee(
@@ -296,7 +297,7 @@ READS: dict[str, Callable[[Outbox], object]] = {
     "rows": queries.rows,
     "at_path": lambda box: queries.at_path(box, "/logs/a.ulg"),
     "at_key": lambda box: queries.at_key(box, "k"),
-    "unknown": lambda box: queries.without_row(box, [("/logs/a.ulg", identity())]),
+    "unknown": lambda box: known_files.without_row(box, [("/logs/a.ulg", identity())]),
     "next_due_s": lambda box: queries.next_due_s(box, 0.0),
     "has_proven": lambda box: queries.has_proven(box, 1),
     "proven_like": lambda box: queries.proven_like(box, 1, "crc32:x"),

@@ -19,7 +19,7 @@ from outbox_rows import LEASE_S, entry, identity, receipt
 from outbox_work import statements, steps
 
 from petal_s3.errors import LocalStorageError
-from petal_s3.outbox import entering, queries, requests, transitions
+from petal_s3.outbox import entering, known_files, queries, requests, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
 
@@ -174,7 +174,7 @@ def plan(outbox: Outbox, work: Callable[[], object]) -> list[str]:
 PLANS: dict[str, tuple[Callable[[Outbox], object], str]] = {
     "claim": (lambda box: transitions.claim(box, 0.0, LEASE_S), "claimable"),
     "next_due_s": (lambda box: queries.next_due_s(box, 0.0), "waiting"),
-    "unknown": (lambda box: queries.without_row(box, [("/logs/7", identity(7))]), "same_file"),
+    "unknown": (lambda box: known_files.without_row(box, [("/logs/7", identity(7))]), "same_file"),
     "at_key": (lambda box: queries.at_key(box, "k/9"), "by_key"),
     "leftovers": (queries.leftovers, "leftover"),
     "has_proven": (lambda box: queries.has_proven(box, 1), "proven_content"),
@@ -208,7 +208,7 @@ FEW = 2000
 CHEAP: dict[str, Callable[[Outbox], object]] = {
     "claim": lambda box: transitions.claim(box, 0.0, LEASE_S),
     "land": lambda box: entering.enqueue(box, entry("new.ulg", identity(1 << 40))),
-    "unknown": lambda box: queries.without_row(box, [("/logs/7", identity(7))]),
+    "unknown": lambda box: known_files.without_row(box, [("/logs/7", identity(7))]),
     "at_key": lambda box: queries.at_key(box, "k/9"),
     "leftovers": queries.leftovers,
     "has_proven": lambda box: queries.has_proven(box, 1),
