@@ -15,6 +15,7 @@ from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.database import GONE, file_id_of, is_away, set_aside
+from petal_s3.outbox.forking import in_turn
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.storage_errors import storage_errors
 
