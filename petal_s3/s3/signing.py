@@ -83,9 +83,9 @@ class PlainRequest:
 
     method: str
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     body: FilePart | None
-    context: dict[str, object]
+    context: dict[str, object] = field(repr=False)
     params: Mapping[str, str] = field(default_factory=dict)
     stream_output: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from petal_s3.errors import (
     Mismatch,
@@ -146,9 +147,13 @@ class Uploader:
             raise _unreadable(row, error) from error
 
     async def _bring(self, claim: Claim, row: Row, transfer: Transfer) -> Row:
+        was_begun = row.upload_id is not None or row.stored_at is not None
         row = await self._go_on(row, transfer)
         if row.state == "verified":
             return row
+        if was_begun:  # to go on may have shown what stands at the key
+            known = await self._outbox(remote_objects.known, row.key, row.size)
+            claim = replace(claim, known=known)
         # Where S3's answer to a Create was lost, an upload is open to which nothing was sent:
         # it goes before the row becomes another key, another part size, or a duplicate of another.
         await abandon_patiently(self._s3, self._outbox, row)

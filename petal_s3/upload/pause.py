@@ -161,10 +161,12 @@ class Pause:
             answerable=answerable,
         )
         self._attempt_by = now + held_s(spread=self._timing.spread)
-        # A bare connect tells a dead link from one that connects but does not work.
-        self.seen_down = error.peer is not None and not await self._timing.probe(error.peer)
+        # A bare connect tells a dead link from one that connects but does not work. One that was
+        # dead may have come back in this moment: the next connect tells.
+        is_down = error.peer is not None and not await self._timing.probe(error.peer)
+        self.seen_down = is_down or (error.peer is not None and self.down_since is not None)
         self._probed_at = self._timing.now()
-        if self.seen_down:
+        if is_down:
             self._hold()
 
     def _hold(self) -> None:

@@ -46,7 +46,7 @@ def _host(cloud: EmbeddedS3, ashore: Path, beside: StandIns) -> Iterator[Aboard]
         dependencies={"petal-flight-log": PROXIES},
         organization="demo",
     ) as made:
-        made.host.env.update(beside.env(made.host.url))
+        made.host.env.update(beside.env(made.host.url), PETAL_S3_PART_SIZE="5MiB")
         made.start()
         until(lambda: made.get(f"{SIBLING}/jobs").status == 200)
         yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -104,7 +105,11 @@ async def test_a_folder_whose_files_may_not_be_looked_at_is_told(
         def stat(self, **_: bool) -> os.stat_result:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(os, "scandir", lambda folder: [Entry(one) for one in real(folder)])
+    def listing(folder: str) -> contextlib.nullcontext[list[Entry]]:
+        with real(folder) as entries:
+            return contextlib.nullcontext([Entry(one) for one in entries])
+
+    monkeypatch.setattr(os, "scandir", listing)
     assert str(robot.logs) in (await robot.service.landed()).trouble
 
 
