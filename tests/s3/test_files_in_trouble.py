@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotAFlightLog
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.s3 import checksums, request_body
 from petal_s3.upload.parts import PartSender
 from petal_s3.upload.progress import Transfer
 
@@ -176,14 +178,14 @@ async def test_a_caller_that_waits_is_not_sent_away_while_a_large_file_is_compar
         looks += 1
         return compared(row)
 
-    async def slow(_: PartSender, transfer: Transfer, pieces: Any) -> Any:
+    async def slow(_: PartSender, transfer: Transfer, pieces: Any, *by_md5: Any) -> Any:
         nonlocal now
-        for _ in range(2):
+        for _ in range(2 if pieces else 0):
             seen = looks
             now += 25.0
             transfer.progress.compared += 1
             await until(lambda seen=seen: looks > seen + 1)  # type: ignore[misc]
-        return await compare(transfer, pieces)
+        return await compare(transfer, pieces, *by_md5)
 
     monkeypatch.setattr(service.waiting, "now", lambda: now)
     monkeypatch.setattr(service.waiting, "compared", count_looks)
@@ -365,39 +367,53 @@ async def test_a_file_deleted_at_any_moment_of_an_attempt_still_arrives(
 # -- the disk under it
 
 
-def bad_blocks(monkeypatch: pytest.MonkeyPatch, name: str, path: Path, at: int) -> list[int]:
-    """From now on the card cannot read this place of the file; gives the places asked for."""
-    real = getattr(os, name)
+def bad_blocks(
+    monkeypatch: pytest.MonkeyPatch, reader: ModuleType, path: Path, at: int
+) -> list[int]:
+    """From now on the card cannot read this place of the file, as this module finds.
+
+    Gives the places asked for.
+    """
     hit: list[int] = []
 
-    def failing(fd: int, what: Any, offset: int) -> Any:
-        size = what if isinstance(what, int) else sum(len(view) for view in what)
+    def read(fd: int, size: int, offset: int) -> int:
+        """How many bytes there are before the bad block."""
         same = path.exists() and os.path.samestat(os.fstat(fd), path.stat())
-        if same and offset <= at < offset + size:
-            hit.append(offset)
+        if not same or not offset <= at < offset + size:
+            return size
+        hit.append(offset)
+        if offset == at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(fd, what, offset)
+        return at - offset
 
-    monkeypatch.setattr(os, name, failing)
+    def preadv(fd: int, views: list[memoryview], offset: int, *flags: int) -> int:
+        [view] = views
+        return os.preadv(fd, [view[: read(fd, len(view), offset)]], offset, *flags)
+
+    def sendfile(connection: int, fd: int, offset: int, size: int) -> int:
+        return os.sendfile(connection, fd, offset, read(fd, size, offset))
+
+    patched = SimpleNamespace(**{**vars(os), "preadv": preadv, "sendfile": sendfile})
+    monkeypatch.setattr(reader, "os", patched)
     return hit
 
 
 @pytest.mark.parametrize("at", [PART - 50_000, PART + 5000])
-@pytest.mark.parametrize("reads", ["pread", "preadv"])
+@pytest.mark.parametrize("reader", [checksums, request_body], ids=["hashed", "sent"])
 @pytest.mark.guarantee(
     "file",
     "the card cannot read a block (EIO), of what is hashed or of what is being sent",
     "this log waits with its reason and keeps what is up; the others go on, the link is not blamed",
 )
 async def test_a_bad_block_holds_up_its_own_log_and_no_other(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch, reads: str, at: int
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, reader: ModuleType, at: int
 ) -> None:
     await robot.restart(concurrency=1)
     bad = await robot.land(size=TWO_PARTS, priority=99)
     good = await robot.land("good.ulg", seed=7)
     robot.service.drainer.timing.spread = lambda: 1.0  # the bad one is not due again at once
     with monkeypatch.context() as patch:
-        hit = bad_blocks(patch, reads, flight(robot), at)
+        hit = bad_blocks(patch, reader, flight(robot), at)
         waiting = await robot.attempt(bad)
         other = await robot.attempt(good)
     drainer = robot.service.drainer
@@ -423,7 +439,7 @@ async def test_a_bad_block_in_the_last_comparison_costs_nothing(
     with monkeypatch.context() as patch:
 
         async def failing(_: PartSender, *args: Any) -> Any:
-            bad_blocks(patch, "pread", flight(robot), 0)
+            bad_blocks(patch, checksums, flight(robot), 0)
             return await compare(*args)
 
         patch.setattr(PartSender, "read_again", failing)

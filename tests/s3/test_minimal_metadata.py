@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from robot import HOME, TWO_PARTS, Robot
+from robot import HOME, PART, TWO_PARTS, Robot
 from test_flights import ulog as part_of_flight
 
 from petal_s3.demo.logs import write_bag
@@ -66,7 +66,7 @@ async def test_minimal_leaves_out_what_identifies_and_full_writes_it(
     full = await robot.finish(await land(robot, ulog(10, 60, size)))
     assert set(about(robot, full.key)) >= IDENTIFYING
 
-    await robot.restart(metadata="minimal")
+    await robot.restart(metadata="minimal", part_size=PART)
     row = await robot.finish(await land(robot, ulog(100, 160, size), "another.ulg"))
 
     told = about(robot, row.key)

@@ -27,7 +27,7 @@ def spoil(path: Path, at: int) -> None:
 
 async def five_of_six(robot: Robot) -> tuple[Row, Path]:
     """A row of which S3 has confirmed all parts but the last."""
-    await robot.restart(concurrency=1)
+    await robot.restart(concurrency=1, part_size=PART)
     robot.fault("UploadPart", DROP, part=6)
     row = await robot.attempt(await robot.land(size=SIX_PARTS))
     assert (row.sent_bytes, row.parts_sent) == (5 * PART, 5)

@@ -109,7 +109,7 @@ class Member:
             self._due_at = min(self._due_at, self.now())
         if verb.__name__ == "next_due_s":
             return None if self.sent else max(0.0, self._due_at - self.now())
-        return {"version": 0, "leftovers": []}.get(verb.__name__)
+        return {"version": 0, "leftovers": [], "newest": 0, "look_on": 0}.get(verb.__name__)
 
     def land(self) -> None:
         """A log is there."""
