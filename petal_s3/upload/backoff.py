@@ -8,7 +8,7 @@ from collections.abc import Callable
 CAP_S = 60.0
 """The longest wait for a link."""
 CAP_REFUSED_S = 900.0  # each try may carry a whole part that is refused at its end
-HELD_S = 1200.0
+HELD_S = 600.0
 """The longest time without an attempt while no connect to the peer can be made."""
 RETURN_SHARE = 0.2
 RETURN_CAP_S = 40.0

@@ -235,9 +235,12 @@ class Pause:
             self.link_state.connected_at = now
         down_since = now if self.down_since is None else self.down_since
         self.seen_down, self.down_since = False, None
-        wait_s = return_s(now - down_since, spread=self._timing.spread)
+        outage_s = now - down_since
+        wait_s = return_s(outage_s, spread=self._timing.spread)
         log.info("link is back after_s=%.0f tried_in_s=%.0f", now - block.since, wait_s)
-        if wait_s < POLL_S:
+        if (
+            outage_s < PROBE_S
+        ):
             await self.retry_now()
             return True
         await self._outbox(requests.make_due, now)

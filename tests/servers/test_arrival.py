@@ -7,8 +7,8 @@ import pytest
 from tests.servers.drone import PART, SMALL, THREE_PARTS, Drone
 
 # moto tells no checksum of what came in one request; ministack and fauxqs tell only composites of
-# what came in parts. SeaweedFS
-# checks the checksums of parts: no md5 is computed of them. With localbucket and rclone an ETag is always the md5 of the whole.
+# what came in parts. SeaweedFS checks the checksums of parts: no md5 is computed of them. With
+# localbucket and rclone an ETag is always the md5 of the whole.
 PROOFS = {
     ("moto", SMALL): "etag",
     ("moto", THREE_PARTS): "crc32+etag",
