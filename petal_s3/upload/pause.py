@@ -238,9 +238,7 @@ class Pause:
         outage_s = now - down_since
         wait_s = return_s(outage_s, spread=self._timing.spread)
         log.info("link is back after_s=%.0f tried_in_s=%.0f", now - block.since, wait_s)
-        if (
-            outage_s < PROBE_S
-        ):
+        if outage_s < PROBE_S:
             await self.retry_now()
             return True
         await self._outbox(requests.make_due, now)
