@@ -140,11 +140,12 @@ class Noticing:
         """No change: anything may have come before it listened, or the ways are others."""
         if not changes:
             self._look_at = self._now()
-        if not changes or any(map(self._matters, changes)):
+        if not changes or any(map(self.matters, changes)):
             self._changed = True
             self.stirred.set()
 
-    def _matters(self, change: Change) -> bool:
+    def matters(self, change: Change) -> bool:
+        """Whether a change of a path is a reason to look soon."""
         path, is_folder = change
         if self._busy(path):
             return False

@@ -28,8 +28,8 @@ def open_for_writing(paths: Iterable[str]) -> set[str]:
     writing: set[str] = set()
     if not wanted:
         return writing
-    for process in filter(str.isdigit, _names_in("/proc")):
-        for descriptor in _names_in(f"/proc/{process}/fd"):
+    for process in filter(str.isdigit, names_in("/proc")):
+        for descriptor in names_in(f"/proc/{process}/fd"):
             with contextlib.suppress(OSError, ValueError):
                 target = os.readlink(f"/proc/{process}/fd/{descriptor}")  # noqa: PTH115
                 if target in wanted and _writes(Path(f"/proc/{process}/fdinfo/{descriptor}")):
@@ -37,7 +37,8 @@ def open_for_writing(paths: Iterable[str]) -> set[str]:
     return writing
 
 
-def _names_in(directory: str) -> list[str]:
+def names_in(directory: str) -> list[str]:
+    """The names in a directory of ``/proc``; none where it is gone or not ours; blocking."""
     try:
         return os.listdir(directory)  # noqa: PTH208 - thousands of names, four times a second
     except OSError as error:

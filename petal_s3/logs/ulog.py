@@ -35,7 +35,7 @@ _FLAG_BITS_BYTES = 40
 # none was judged wrongly, and three would have done as well.
 _CHAIN_RECORDS = 4
 _LAST_MESSAGES = 9
-_TEXT_FACTS = {
+TEXT_FACTS = {
     "sys_uuid": "sys-uuid",
     "ver_sw": "ver-sw",
     "ver_hw": "ver-hw",
@@ -235,8 +235,8 @@ def _start(records: list[tuple[int, bytes]], boot_us: int) -> dict[str, str]:
 
 
 def _fact(declared: str, name: str, value: bytes) -> tuple[str, str] | None:
-    if name in _TEXT_FACTS and declared.startswith("char["):
-        return _TEXT_FACTS[name], fact_text(value)
+    if name in TEXT_FACTS and declared.startswith("char["):
+        return TEXT_FACTS[name], fact_text(value)
     if name == "ver_sw_release" and declared == "uint32_t" and len(value) == 4:
         return "ver-sw-release", release_text(int.from_bytes(value, "little"))
     if name == "time_ref_utc" and declared == "int32_t" and len(value) == 4:

@@ -27,7 +27,7 @@ _MOVED_ETAG = "moved-etag"
 LATE_S = (1, 2, 4, 8, 15, 30, 30, 30, 0)  # two minutes, as public reports ask for 25 s
 _LEAST_BYTES = 5 * MIB
 _RANGE_BYTES = 256 * MIB  # copied within the deadline of a slow request
-_METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
+METADATA_BYTES = 2048 - len("part-size") - 12  # S3 User Guide, "User-defined object metadata"
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _fitting(
     """``source`` with ``more`` metadata; of its own, ``without`` some, stays what then fits into
     S3's 2 KB."""
     about = dict(more)
-    left = _METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
+    left = METADATA_BYTES - sum(len(name) + len(value) for name, value in about.items())
     # How it came in is told of it wherever it goes.
     for name, value in sorted(source.metadata.items(), key=lambda item: item[0] != RECEIVED_BY):
         size = len(name) + len(value)

@@ -77,7 +77,7 @@ class Sql:
             if check:
                 _refuse_damage(self.conn)
             if _is_behind(self.conn):
-                self._bring_up_to_date()
+                self.bring_up_to_date()
             self._prepare(self.conn)
             on_error.pop_all()
 
@@ -88,7 +88,8 @@ class Sql:
 
         return Database(self.conn, execute_plugins=False)
 
-    def _bring_up_to_date(self) -> None:
+    def bring_up_to_date(self) -> None:
+        """Take the steps of the schema that this file has not taken."""
         from petal_s3.outbox.schema import migrations  # noqa: PLC0415 - slow, once in a release
 
         with _transaction(self.conn):

@@ -76,8 +76,12 @@ class Connection:
         keys = await keys_in_files()
         if keys is None or keys == self._keys:
             return False
-        self._clients.clear()  # the old ones end with the connection: keys change seldom
+        self.forget_clients()
         return True
+
+    def forget_clients(self) -> None:
+        """Make new ones for the next calls; the old ones end with the connection."""
+        self._clients.clear()
 
     async def open(self) -> S3Client:
         """The client, made once a style, on a thread; no network unless credentials need it."""

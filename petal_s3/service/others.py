@@ -89,7 +89,7 @@ class Others:
 
     async def _listen(self) -> None:
         if self._reader is None:
-            source = await self._base.files.run(_watched, str(self._base.settings.state_dir))
+            source = await self._base.files.run(watched_folder, str(self._base.settings.state_dir))
             if source is not None:
                 self._reader = EventReader(source, self._on_events, self._on_failure, _REST_S)
 
@@ -118,7 +118,7 @@ class Others:
             reader.close()
 
 
-def _watched(folder: str) -> Inotify | None:
+def watched_folder(folder: str) -> Inotify | None:
     """The events of what is written in a folder; none where they cannot be had; blocking."""
     try:
         with contextlib.ExitStack() as on_error:

@@ -335,7 +335,7 @@ async def test_new_keys_are_signed_with(
     ways = Ways(server, fd)
     await ways.directly(ways.put)
     connection = ways.s3.server.calls.connection
-    connection._clients.clear()  # as where the files name others
+    connection.forget_clients()  # as where the files name others
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
 
     await ways.put(HOME + "next.ulg")

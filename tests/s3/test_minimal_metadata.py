@@ -13,7 +13,7 @@ from robot import HOME, PART, TWO_PARTS, Robot
 from test_flights import ulog as part_of_flight
 
 from petal_s3.demo.logs import write_bag
-from petal_s3.logs.ulog import _TEXT_FACTS
+from petal_s3.logs.ulog import TEXT_FACTS
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions, temporary_files
@@ -148,7 +148,7 @@ async def test_every_name_that_is_stored_beside_an_object_is_in_the_docs(robot: 
     keys = [*keys[1:], f"{HOME}moved.ulg", given.s3_key]
     stored = {name for key in keys for name in about(robot, key)}
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
-    known = set(_TEXT_FACTS.values())
+    known = set(TEXT_FACTS.values())
     assert {"flight", "moved-from", "description", "declared-size", "index-pos"} <= stored
     assert {name for name in stored | known if f"`{name}`" not in page} == set()
 

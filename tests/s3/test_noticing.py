@@ -93,7 +93,7 @@ async def test_what_a_scan_that_is_asked_for_finds_is_taken_once_it_has_settled(
 ) -> None:
     async with watching(robot) as watcher:
         await asyncio.sleep(0.1)  # nothing is at hand: it sleeps until something happens
-        monkeypatch.setattr(watcher.noticing, "_matters", lambda _: False)  # no event helps
+        monkeypatch.setattr(watcher.noticing, "matters", lambda _: False)  # no event helps
         robot.write()
         await robot.service.landed()
         await entered(robot, "flight.ulg")

@@ -17,7 +17,7 @@ import petal_s3
 from petal_s3.host.proxy import S3BucketProxy
 from petal_s3.intake import descriptions
 from petal_s3.intake.spooling import adopt_copies
-from petal_s3.objects.copy import _METADATA_BYTES, Copier
+from petal_s3.objects.copy import METADATA_BYTES, Copier
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
 from petal_s3.service import sessions, temporary_files
@@ -252,7 +252,7 @@ async def test_a_moved_object_keeps_it_also_where_its_metadata_are_full(
     wired: Wired, limit: int
 ) -> None:
     marks = {"moved-from": KEY, "moved-etag": "e" * 32, "a": ""}
-    left = _METADATA_BYTES - sum(len(name) + len(text) for name, text in marks.items())
+    left = METADATA_BYTES - sum(len(name) + len(text) for name, text in marks.items())
     wired.put(KEY, noise(6 << 20), x_amz_meta_a="y" * (left - 5), x_amz_meta_received_by="rest")
     wired.objects.copier = Copier(wired.service.s3, limit)
 

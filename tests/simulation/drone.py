@@ -244,7 +244,7 @@ def in_this_world(world: World, *, quiet: bool = False) -> Iterator[None]:
 
     ``quiet``: file-system events are listened to; none come.
     """
-    watched = others._watched
+    watched = others.watched_folder
 
     async def session(_self: object, _proxy: object) -> wire.GuardedSession:
         return wire.GuardedSession(Air(world))  # type: ignore[arg-type]
@@ -258,7 +258,7 @@ def in_this_world(world: World, *, quiet: bool = False) -> Iterator[None]:
         mock.patch.object(pause, "POLL_S", 2.0),
         mock.patch.object(said_flight, "LOOK_S", 10.0),
         # Events come at moments of the machine's own time.
-        mock.patch.object(others, "_watched", watched if quiet else lambda _: None),
+        mock.patch.object(others, "watched_folder", watched if quiet else lambda _: None),
         # Nobody else writes to the files of this world; /proc is that of another one.
         mock.patch.object(entry, "open_for_writing", _none_of),
         mock.patch.object(deletion, "open_for_writing", _none_of),

@@ -25,7 +25,7 @@ _find_alias = botocore.hooks.EventAliaser._alias_event_name
 _load_model = AioClientCreator._load_service_model
 _make_class = AioClientCreator._create_client_class
 _Provider = botocore.regions.EndpointProvider
-_bring_up_to_date = Sql._bring_up_to_date
+_bring_up_to_date = Sql.bring_up_to_date
 
 
 @contextlib.contextmanager
@@ -42,7 +42,7 @@ def found_out_once() -> Iterator[None]:
         mock.patch.object(creator, "_load_service_model", _model),
         mock.patch.object(creator, "_create_client_class", _class),
         mock.patch.object(botocore.regions, "EndpointProvider", _provider),
-        mock.patch.object(Sql, "_bring_up_to_date", _tables),
+        mock.patch.object(Sql, "bring_up_to_date", _tables),
     ):
         yield
 

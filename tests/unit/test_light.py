@@ -281,13 +281,13 @@ async def test_proc_is_read_once_for_many_files(
     from petal_s3.intake.enqueue import written_to
 
     read: list[str] = []
-    names: Callable[[str], list[str]] = writers._names_in
+    names: Callable[[str], list[str]] = writers.names_in
 
     def counted(directory: str) -> list[str]:
         read.append(directory)
         return names(directory)
 
-    monkeypatch.setattr(writers, "_names_in", counted)
+    monkeypatch.setattr(writers, "names_in", counted)
     paths = [*known.settings.log_dirs[0].rglob("*.ulg")][:40]
     await known.open()
     try:
