@@ -224,8 +224,10 @@ class Api:
         """Wait until the row is there."""
         return until(lambda: found if (found := self.row(row_id))["state"] == state else None)
 
-    def rows(self) -> int:
-        return sum(self.get("/status").json["counts"].values())
+    def rows(self, *, but: str = "") -> int:
+        """How many rows there are, those in the state ``but`` left out."""
+        counts = self.get("/status").json["counts"]
+        return sum(count for state, count in counts.items() if state != but)
 
     def object(self, key: str) -> bytes:
         with contextlib.closing(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
