@@ -128,10 +128,11 @@ def test_nothing_but_a_file_is_opened(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = KINDS[kind](tmp_path / "named")
-    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
-    assert not_a_file(place) == kind
-    with pytest.raises(OSError, match=kind):
-        read_file(place, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
+        assert not_a_file(place) == kind
+        with pytest.raises(OSError, match=kind):
+            read_file(place, 10)
 
 
 def test_a_file_and_a_link_to_one_are_read(tmp_path: Path) -> None:
