@@ -15,7 +15,7 @@ from petal_s3.errors import SourceChanged
 
 _CRC32_POLYNOMIAL = 0xEDB88320
 _TOP_BIT = 1 << 31
-_BLOCK_BYTES = 262144
+_BLOCK_BYTES = 256 * 1024
 _MD5_ETAG = re.compile(r"[0-9a-f]{32}(?:-([0-9]{1,5}))?")
 
 

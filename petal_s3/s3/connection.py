@@ -56,8 +56,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
-        self._clients.clear()
-        self.routes.clear()
+        self.forget_clients()
         await self._stack.aclose()
 
     def use_style(self, style: AddressStyle) -> None:
@@ -82,6 +81,7 @@ class Connection:
     def forget_clients(self) -> None:
         """Make new ones for the next calls; the old ones end with the connection."""
         self._clients.clear()
+        self.routes.clear()
 
     async def open(self) -> S3Client:
         """The client, made once a style, on a thread; no network unless credentials need it."""

@@ -8,6 +8,7 @@ from aiobotocore.credentials import AioCredentials
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
+from petal_s3.core.threads import run_in
 from petal_s3.errors import S3BucketError, S3CredentialsError
 from petal_s3.s3 import named_files
 from petal_s3.s3.credentials import TokenService
@@ -46,7 +47,8 @@ class TokenProvider:
 async def keys_in_files() -> ReadOnlyCredentials | None:
     """The keys that AWS's own chain finds in a file; none where it finds others, or nothing."""
     with contextlib.suppress(BotoCoreError, S3BucketError):
-        found = await named_files.session().get_credentials()
+        session = await run_in(None, named_files.session)
+        found = await session.get_credentials()
         return None if found is None else await of_files(found)
     return None
 

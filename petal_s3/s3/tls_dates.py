@@ -10,11 +10,9 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.release import RELEASED, RELEASED_S
 
 _X509_NO_CHECK_TIME = 0x200000
-_WHILE = (
-    f"PETAL_S3_TLS_IGNORE_DATES=true counts only while the clock is before {RELEASED}, when this"
-    " petal-s3 was made"
-)
-ADVICE = f"set the clock, or have the certificate renewed; {_WHILE}"
+_SETTING = "PETAL_S3_TLS_IGNORE_DATES=true"
+_COUNTS = f"counts only while the clock is before {RELEASED}, when this petal-s3 was made"
+ADVICE = f"set the clock, or have the certificate renewed; {_SETTING} {_COUNTS}"
 
 
 def unfit(said: str, now: float) -> str:
@@ -23,13 +21,11 @@ def unfit(said: str, now: float) -> str:
     ``said``: the words of the TLS library; ``now``: the device's date, in seconds since 1970.
     """
     if now < RELEASED_S:
-        return (
-            "does not fit this device's date: set the clock, or set PETAL_S3_TLS_IGNORE_DATES=true,"
-            f" which counts only while the clock is before {RELEASED}, when this petal-s3 was made"
-        )
+        return f"does not fit this device's date: set the clock, or set {_SETTING}, which {_COUNTS}"
     if "expired" in said:
-        return f"has expired: have it renewed, or set the clock where that is ahead; {_WHILE}"
-    return f"is not valid yet: set the clock, or have the certificate renewed; {_WHILE}"
+        advice = f"have it renewed, or set the clock where that is ahead; {_SETTING} {_COUNTS}"
+        return f"has expired: {advice}"
+    return f"is not valid yet: {ADVICE}"
 
 
 class DatelessContext(ssl.SSLContext):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -44,8 +43,7 @@ class Bodies:
 
     def read(self, source: SourceFile, offset: int, size: int, *, joined: bool = False) -> Digest:
         """As :meth:`digest`; blocking."""
-        work = _digest_and_ask if joined else digest
-        return work(
+        return digest(
             source.fd,
             offset,
             size,
@@ -92,12 +90,3 @@ class Bodies:
             sent=sent,
             resent=resent,
         )
-
-
-def _digest_and_ask(fd: int, offset: int, size: int, *, md5: bool, sha256: bool) -> Digest:
-    """The digests of a part; the next one comes from the disk while this one travels."""
-    found = digest(fd, offset, size, md5=md5, sha256=sha256)
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(fd, offset + size, size, os.POSIX_FADV_WILLNEED)
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from robot import TWO_PARTS, Robot, refusal
+from robot import DROP, TWO_PARTS, Robot, refusal
 
 from petal_s3.demo.faults import Fault, says
 from petal_s3.demo.ledger import Request
@@ -159,3 +159,26 @@ async def test_an_object_is_ours_only_under_the_etag_that_s3_named(
     row = await robot.land(size=TWO_PARTS)
     robot.fault("CompleteMultipartUpload", said_but_not_done)
     await arrives_beside(robot, await robot.attempt(row))
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "an object comes to an upload's key before its parts are joined; the link breaks just then",
+    "it is seen when the upload goes on: no part travels to that key again",
+)
+async def test_what_stands_at_the_key_of_a_begun_upload_is_remembered(robot: Robot) -> None:
+    await knows_conditions(robot)
+
+    async def comes(_: Request) -> None:
+        robot.put(row.key, STRANGE)
+
+    row = await robot.land(size=TWO_PARTS)
+    robot.fault("CompleteMultipartUpload", comes)
+    robot.fault("HeadObject", DROP)
+    row = await robot.attempt(row)
+    assert (row.state, row.code) == ("queued", "offline")
+
+    await arrives_beside(robot, row)
+
+    there = [one.part for one in robot.ledger.requests("UploadPart") if one.key == row.key]
+    assert sorted(there) == [1, 2]
