@@ -6,6 +6,7 @@ Nothing is polled: the descriptor becomes readable when something has happened.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -41,7 +42,9 @@ class Inotify:
     """One descriptor with its watches; to be closed."""
 
     def __init__(self) -> None:
-        """Raises ``OSError`` where this user can have no more of them."""
+        """Raises ``OSError`` where this user can have no more of them, or there are none."""
+        if not hasattr(_libc, "inotify_init1"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self.fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
 
     def watch(self, folder: str, what: int) -> int:

@@ -108,8 +108,7 @@ def mark(copy: Path, *, cancelled: bool) -> None:
 
 def forget(copy: Path) -> None:
     """Remove what :func:`describe` wrote of a copy that got no row; blocking."""
-    with contextlib.suppress(OSError):
-        description_path(copy).unlink(missing_ok=True)
+    remove(description_path(copy))
 
 
 def _text(value: object) -> str:

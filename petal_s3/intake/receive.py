@@ -118,6 +118,8 @@ class PartialFile:
         """A row has the file at ``path`` now: if that is this one, it stays."""
         with self._lock:
             self._settled = self._settled or str(self.path) == path
+            if self._settled and self._room is not None:
+                self._room.settle()
 
     def discard(self) -> None:
         """Remove it, unless it is left to a row; nothing is written any more."""

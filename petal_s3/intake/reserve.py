@@ -53,27 +53,36 @@ def reserve_bytes(total: int, min_free: int) -> int:
 
 
 class Arrivals:
-    """Counts the bytes that bodies and copies have brought to the disk, from any thread.
+    """Counts the bytes that bodies and copies bring to the disk, from any thread.
 
     What was announced and has not come counts for nothing: whoever announces much and sends little
     would keep all others out.
     """
 
     def __init__(self) -> None:
-        self.total = 0
+        self.coming = 0
+        """Of those that come now: no row has them yet."""
+        self.settled = 0
+        """Of those that have come whole, since this process began."""
         self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
-        """Count ``size`` bytes more; less where it is negative: they were removed again."""
+        """Count ``size`` bytes that come."""
         with self._lock:
-            self.total += size
+            self.coming += size
+
+    def end(self, size: int, *, whole: bool) -> None:
+        """What had ``size`` bytes has come whole, or was removed again."""
+        with self._lock:
+            self.coming -= size
+            self.settled += size if whole else 0
 
 
 @dataclass
 class Room:
     """What one log may take of the disk; ``held``: bytes of copies that are not proven,
     ``given_up`` those among them whose rows were cancelled or died, both as of its beginning.
-    ``arrivals`` tells what has come to the disk since, of this log and others."""
+    ``arrivals`` tells what has come whole since, and what comes now, of this log and others."""
 
     place: Path
     min_free: int
@@ -84,7 +93,7 @@ class Room:
 
     def __post_init__(self) -> None:
         """Count from now on."""
-        self._before = self.arrivals.total
+        self._settled_before = self.arrivals.settled
         self._taken = 0
 
     def check(self, size: int) -> None:
@@ -97,7 +106,8 @@ class Room:
         except OSError:
             return  # to write there says what is wrong
         reserve = reserve_bytes(disk.total, self.min_free)
-        held = self.held + max(0, self.arrivals.total - self._before)
+        settled = self.arrivals.settled - self._settled_before
+        held = self.held + settled + self.arrivals.coming
         if disk.free - size < reserve:
             raise LocalStorageError(
                 f"No room for {size} bytes: {disk.free} bytes are free on the disk of"
@@ -121,7 +131,14 @@ class Room:
 
     def give_back(self) -> None:
         """What was taken was removed again."""
-        self.arrivals.add(-self._taken)
+        self._end(whole=False)
+
+    def settle(self) -> None:
+        """What was taken has come whole: from now on the outbox counts it."""
+        self._end(whole=True)
+
+    def _end(self, *, whole: bool) -> None:
+        self.arrivals.end(self._taken, whole=whole)
         self._taken = 0
 
     def _could_go(self) -> str:

@@ -88,6 +88,8 @@ def _copy(fd: int, target: Path, room: Room | None) -> None:
         os.utime(partial, ns=(status.st_mtime_ns, status.st_mtime_ns))
         partial.replace(target)
         undo.pop_all()
+    if room is not None:
+        room.settle()
     sync(target.parent)
 
 

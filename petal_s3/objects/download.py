@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from petal_s3.core.files import cannot_write_to, check_links, flush_to_disk
+from petal_s3.core.files import cannot_write_to, check_links, flush_to_disk, remove
 from petal_s3.core.tasks import to_end
 from petal_s3.core.threads import run_in
 from petal_s3.errors import (
@@ -150,8 +150,7 @@ async def download(
     except OSError as error:
         raise cannot_write_to(plain(target.name)[:_SHOWN_CHARS], error) from error
     finally:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
+        remove(half)
     return proof
 
 

@@ -71,16 +71,28 @@ def test_copies_that_are_not_up_fill_a_half_of_the_disk_at_most() -> None:
 
 def test_logs_that_come_side_by_side_fill_a_half_of_the_disk_at_most() -> None:
     arrivals = Arrivals()
-    one, other = (room(3 * GIB, total=4 * GIB, arrivals=arrivals) for _ in range(2))
+    one = room(3 * GIB, total=4 * GIB, arrivals=arrivals)
     one.take(GIB)
+    other = room(3 * GIB, total=4 * GIB, arrivals=arrivals)  # it begins while that one comes
     other.take(GIB)
-    error = refused(one, 1)
-    assert (error.code, f"hold {2 * GIB} bytes" in error.message) == ("spool_full", True)
-    other.give_back()  # that one broke off, and its file is gone
+    for each in (one, other):
+        error = refused(each, 1)
+        assert (error.code, f"hold {2 * GIB} bytes" in error.message) == ("spool_full", True)
+    other.give_back()  # it broke off, and its file is gone
     one.take(GIB)
     assert refused(one, 1).code == "spool_full"
-    # What is a row by now is among the copies that one who comes later finds.
-    room(3 * GIB, total=4 * GIB, arrivals=arrivals).take(2 * GIB)
+
+
+def test_what_has_come_whole_is_counted_once() -> None:
+    arrivals = Arrivals()
+    one, other = (room(3 * GIB, total=4 * GIB, arrivals=arrivals) for _ in range(2))
+    one.take(GIB)
+    one.settle()
+    other.take(GIB)
+    assert refused(other, 1).code == "spool_full"
+    # Whoever comes later finds it among the copies that the outbox counts.
+    room(3 * GIB, total=4 * GIB, held=GIB, arrivals=arrivals).check(0)
+    assert refused(room(3 * GIB, total=4 * GIB, held=GIB, arrivals=arrivals), 1).code
 
 
 def test_what_was_only_announced_keeps_nobody_out() -> None:
