@@ -64,7 +64,7 @@ def _small(turns: Turns, folder: str, count: int) -> Iterator[Figure]:
         if PETAL.name in found:
             asked = tuple(one.requests / count for one in found[PETAL.name])
             enqueued = tuple(float(one.said.split()[1]) for one in found[PETAL.name])
-            yield Figure(0, f"of the CPU, to enqueue, {what}", enqueued, "s")
+            yield Figure(0, f"CPU until all are enqueued, start included, {what}", enqueued, "s")
             beside = {"row": 0} if more else {"row": 5, "case": 1}
             yield Figure(what=f"requests a log, {what}", values=asked, **beside)
         for log in logs:
