@@ -174,6 +174,14 @@ def progress(
     )
 
 
+def compared(outbox: Outbox, row: Row) -> Row:
+    """Record that the bytes of a file that changed are not proven under another key.
+
+    What is noted of an object that was stored before stays.
+    """
+    return outbox.settle(row, "read_back = iif(stored_at IS NULL, NULL, read_back)")
+
+
 def change_key(outbox: Outbox, row: Row, key: str) -> Row:
     """Record another key for the log, before its first byte is sent."""
     return outbox.settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)
