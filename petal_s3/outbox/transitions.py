@@ -175,10 +175,7 @@ def progress(
 
 
 def compared(outbox: Outbox, row: Row) -> Row:
-    """Record that the bytes of a file that changed are not proven under another key.
-
-    What is noted of an object that was stored before stays.
-    """
+    """Record that a file that changed is no proven log; what was noted of its object stays."""
     return outbox.settle(row, "read_back = iif(stored_at IS NULL, NULL, read_back)")
 
 
