@@ -73,7 +73,11 @@ def _botocore_finds_out_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _s3_server() -> Iterator[EmbeddedS3]:
-    with start_s3() as server:
+    with pytest.MonkeyPatch.context() as environment:
+        # Else each part of 5 MiB is written to the disk and read back.
+        environment.setenv("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(16 << 20))
+        server = start_s3()
+    with server:
         yield server
 
 
