@@ -16,6 +16,7 @@ from petal_s3.demo.services import EmbeddedS3, start_s3
 from tests.servers.catalogue import KINDS
 from tests.support.once import found_out_once
 
+_LONG = ("test_learning.py", "test_million_rows.py", "test_what_is_so.py")
 _REAL_SERVER = re.compile("|".join(map(re.escape, KINDS)))
 
 
@@ -44,6 +45,11 @@ def pytest_configure() -> None:
     """A shell has the commands that it runs in the background ignore Ctrl-C, and all they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file that takes a minute comes first: at the end the other workers would wait for it."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 def pytest_collection_finish() -> None:
