@@ -58,7 +58,7 @@ def test_no_invariant_is_broken_in_a_hundred_simulations(share: int) -> None:
 
 def test_simulations_run_side_by_side_from_the_command_line() -> None:
     words = [sys.executable, "-m", "tests.simulation", "4", "--workers", "2"]
-    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "4 simulations in" in run.stdout
     assert "broken invariants: 0" in run.stdout
