@@ -67,7 +67,7 @@ def _located(
 async def written_to(intake: Intake, paths: Iterable[str | os.PathLike[str]]) -> frozenset[str]:
     """Of the files at ``paths`` the real paths of those that a program writes to.
 
-    All of /proc is read for it: once for many files, and not for each.
+    Where the kernel does not tell, all of /proc is read: once for many files, and not for each.
     """
     return await run_in(intake.files, _written_to, intake, [os.fspath(path) for path in paths])
 
