@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -33,6 +33,8 @@ FileId = tuple[int, int]
 GONE = "outbox_gone"
 NEWEST = "m015_received_by"
 """The last step of ``outbox.schema``; what has taken it needs none of that module."""
+
+_INSIDE = nullcontext()
 
 # FULL: builds differ in their default, and an entered log must survive power loss.
 _PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"
@@ -123,8 +125,9 @@ class Sql:
         """All records that a query or a ``RETURNING`` statement yields."""
         with self.there():
             found = self.conn.execute(query, values)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, record, strict=True)) for record in found]
+            records = found.fetchall()
+        names = [column[0] for column in found.description] if records else ()
+        return [dict(zip(names, record, strict=True)) for record in records]
 
     def numbers(self, query: str, values: Sequence[Value]) -> list[int]:
         """The first column of a query with placeholders ``?``, whole numbers all of them."""
@@ -140,19 +143,23 @@ class Sql:
         with self.there():
             return self._changes_before + self.conn.total_changes
 
-    @contextmanager
-    def there(self) -> Iterator[None]:
+    def there(self) -> AbstractContextManager[None]:
         """Refuse to write into a file that was deleted: SQLite would, and it would be lost.
 
-        Each statement looks by itself; those inside of such a block have looked together.
+        Each statement looks by itself; those inside of such a block have looked together, and what
+        they raise is said when it leaves that block.
         """
-        looked = self._looked and not self._closed_for_fork
-        with storage_errors(self.path) if looked else self._look():
+        return _INSIDE if self._looked and not self._closed_for_fork else self._looking()
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        before = self._looked
+        with self._look():
             self._looked = True
             try:
                 yield
             finally:
-                self._looked = looked
+                self._looked = before
 
     @contextmanager
     def _look(self) -> Iterator[None]:
