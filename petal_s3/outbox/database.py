@@ -11,15 +11,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.forking import closed_by_forks, in_turn, no_fork
 from petal_s3.outbox.storage_errors import storage_errors
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 Record = Mapping[str, Any]
 """A record of a query, by column."""
@@ -83,19 +80,12 @@ class Sql:
             self._prepare(self.conn)
             on_error.pop_all()
 
-    @property
-    def db(self) -> Database:
-        """The connection of now for sqlite-utils."""
-        from sqlite_utils import Database  # noqa: PLC0415 - slow: it imports numpy if it can
-
-        return Database(self.conn, execute_plugins=False)
-
     def bring_up_to_date(self) -> None:
         """Take the steps of the schema that this file has not taken."""
-        from petal_s3.outbox.schema import migrations  # noqa: PLC0415 - slow, once in a release
+        from petal_s3.outbox.up_to_date import bring_up_to_date  # noqa: PLC0415 - once a release
 
         with _transaction(self.conn):
-            migrations.apply(self.db)
+            bring_up_to_date(self.conn)
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,4 +1,4 @@
-"""Bodies of file parts, and HeadObject: signed by botocore, sent without its call machinery.
+"""Bodies of file parts, and HeadObject: signed as botocore does, sent without its call machinery.
 
 That machinery costs more than a body of 1 MiB. Answers and errors are the same by either way: what
 is not plain here (another region, a parameter that is not known) goes by botocore.

@@ -87,6 +87,13 @@ def test_the_version_is_told_with_next_to_nothing(env: dict[str, str]) -> None:
     assert len(ours(modules)) <= 4
 
 
+def test_an_outbox_is_made_without_what_brings_old_ones_up_to_date(env: dict[str, str]) -> None:
+    (Path(env["PETAL_S3_STATE_DIR"])).mkdir(mode=0o700)
+    for words in (["status"], ["enqueue", "/nowhere.ulg"]):  # of which the second makes one
+        assert heavy(loaded(_RUN.format(words=words), env)) == set()
+    assert Path(env["PETAL_S3_STATE_DIR"], "outbox.db").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "most", "without"),
     [
