@@ -55,9 +55,9 @@ class Asking:
     all sessions have been taken for longer than any idle one is kept.
     """
 
-    def __init__(self, driver: Driver, now: Clock, *, may_reset: bool) -> None:
+    def __init__(self, driver: Driver, numbers: Sequence16, now: Clock, *, may_reset: bool) -> None:
         self.driver = driver
-        self.numbers = Sequence16()
+        self._numbers = numbers
         self._now = now
         self._may_reset = may_reset
         self._turn = asyncio.Lock()
@@ -83,7 +83,7 @@ class Asking:
         if len(data) >= mavftp.DATA_BYTES:
             raise NotFound(f"MAVFTP cannot carry so long a path: {path}", ftp_code=Nak.NOT_FOUND)
         request = Request(opcode, data, session=session, offset=offset)
-        question = await self._answered(Question(request, self.numbers))
+        question = await self._answered(Question(request, self._numbers))
         if question.reply is None:
             raise Silence(
                 f"The autopilot did not answer when it was asked to {_WORDS[opcode]} {path}."
@@ -102,7 +102,7 @@ class Asking:
             if self._now() - since < BUSY_S:
                 await asyncio.sleep(_TRY_AGAIN_S)
             elif self._may_reset and not was_reset:
-                await self._answered(Question(Request(Opcode.RESET), self.numbers))
+                await self._answered(Question(Request(Opcode.RESET), self._numbers))
                 was_reset = True
             else:
                 break
@@ -134,7 +134,7 @@ class Asking:
 
     async def _terminate(self, session: int) -> None:
         request = Request(Opcode.TERMINATE, session=session)
-        await self._answered(Question(request, self.numbers, waits_s=_GIVE_BACK_S))
+        await self._answered(Question(request, self._numbers, waits_s=_GIVE_BACK_S))
 
     async def _answered(self, question: Question) -> Question:
         self.driver.begin(question)

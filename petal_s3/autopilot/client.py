@@ -8,8 +8,8 @@ from petal_s3.autopilot.carrier import Carrier, NoTrace, Trace
 from petal_s3.autopilot.driving import Driver, MayAsk
 from petal_s3.autopilot.ftp_client import Changed, Entry, FtpError, Shorter, Silence, Sink
 from petal_s3.autopilot.mavftp import Nak, Opcode, Reply
+from petal_s3.autopilot.peer import Peer
 from petal_s3.autopilot.reading import SILENT_S, Reading
-from petal_s3.autopilot.window import Window
 from petal_s3.core.clock import Clock
 from petal_s3.s3.checksums import combine_crc32
 
@@ -39,10 +39,9 @@ class MavftpCard:
         ``may_reset``: as :class:`Asking` takes it.
         """
         driver = Driver(carrier, may_ask, now, trace or NoTrace())
-        self._asking = Asking(driver, now, may_reset=may_reset)
-        self._window = Window()
+        self._peer = Peer()
+        self._asking = Asking(driver, self._peer.numbers, now, may_reset=may_reset)
         self._max_rate = max_rate
-        self._lists_times = True
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -89,8 +88,7 @@ class MavftpCard:
         """As :class:`Card`; :class:`Changed` where the size changes meanwhile."""
         if start >= end:
             return
-        numbers = self._asking.numbers
-        reading = Reading(start, end, numbers, self._window, max_rate=self._max_rate)
+        reading = Reading(start, end, self._peer, max_rate=self._max_rate)
         size, fruitless = None, 0
         async with self._asking.turn():
             while not reading.finished:
@@ -108,11 +106,11 @@ class MavftpCard:
                     )
 
     async def _list(self, path: str, offset: int) -> Reply:
-        if self._lists_times:
+        if self._peer.lists_times:
             reply = await self._asking.ask(Opcode.LIST_WITH_TIME, path, offset=offset)
             if reply.nak != Nak.UNKNOWN_COMMAND:
                 return reply
-            self._lists_times = False
+            self._peer.lists_times = False
         return await self._asking.ask(Opcode.LIST, path, offset=offset)
 
     async def _check_size(self, path: str, opened: Opened, known: int | None, end: int) -> None:

@@ -2,21 +2,20 @@
 
 Autopilots have one session, and hand its number to whoever opens the next file: where another
 client has thrown ours out, our reads are answered from its file. So each few requests there is a
-probe, a read of the last byte: only a file of the same length answers it with exactly one byte, the
-same as before. What was received before such a probe was sent came from our file, since requests
-are answered in their order; only then is it handed out.
+probe, a read of the end of the file that goes one byte beyond: only a file of this length answers
+it with so many bytes, and only ours with the same as before. What was received before such a probe
+was sent came from our file, since requests are answered in their order; only then is it handed out.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 
 from petal_s3.autopilot.mavftp import DATA_BYTES, Nak, Opcode, Reply, Request
-from petal_s3.autopilot.question import Sequence16
+from petal_s3.autopilot.peer import Asked, Peer
 from petal_s3.autopilot.received import Received
-from petal_s3.autopilot.window import Window
 
+PROBE_BYTES = DATA_BYTES - 1
 PROBE_EVERY = 32 * 1024
 """Bytes asked for between two probes."""
 AHEAD_BYTES = 128 * 1024
@@ -29,28 +28,13 @@ _MOST_REORDERED = 16
 _MOST_LATE = 256
 
 
-@dataclass
-class _Asked:
-    """A read on its way; ``known`` is of a probe: how much was received when it was sent."""
-
-    request: Request
-    length: int
-    order: int
-    sent_at: float
-    in_flight: int
-    known: int | None = None
-    overtaken: int = 0
-
-
 class Reading:
     """Sans-IO: bytes out by :meth:`due`, replies in by :meth:`take`; the file is in ``received``.
 
     Times are seconds, passed in.
     """
 
-    def __init__(
-        self, start: int, end: int, numbers: Sequence16, window: Window, *, max_rate: int = 0
-    ) -> None:
+    def __init__(self, start: int, end: int, peer: Peer, *, max_rate: int = 0) -> None:
         """``max_rate``: bytes per second, 0 for what the line carries."""
         self.received = Received(start)
         self.lost_session = False
@@ -60,8 +44,8 @@ class Reading:
         self.silent = False
         """Nobody has answered for some seconds."""
         self._end = end
-        self._numbers = numbers
-        self._window = window
+        self._peer = peer
+        self._window = peer.window
         self._interval_s = DATA_BYTES / max_rate if max_rate else 0.0
         self._sent_at = -_CATCH_UP_S
         self._backoff = 1
@@ -69,11 +53,11 @@ class Reading:
         self._order = 0
         self._halved_at = 0
         self._session, self._size = 0, 0
-        self._last_byte: bytes | None = None
+        self._tail: bytes | None = None
         self._next = start
         self._again: list[tuple[int, int]] = []
-        self._out: dict[int, _Asked] = {}
-        self._late: dict[int, _Asked] = {}
+        self._out: dict[int, Asked] = {}
+        self._late: dict[int, Asked] = {}
         self._since_probe = 0
         self._probe: int | None = None
         """The number of the probe on its way."""
@@ -88,7 +72,7 @@ class Reading:
         self._late.clear()
         self._again = self.received.forget_unproven(self._next)
         self._since_probe, self._probe = 0, None
-        self._last_byte = None
+        self._tail = None
         self._heard_at = None
 
     @property
@@ -126,9 +110,7 @@ class Reading:
             return None
         if self._wants_probe():
             self._since_probe = 0
-            payload = self._ask(self._size - 1, 1, now, known=self.received.count)
-            self._probe = self._numbers.last
-            return payload
+            return self._ask_probe(now)
         if not self._has_more:
             return None
         offset, length = self._pick()
@@ -143,7 +125,7 @@ class Reading:
         if self._probe is not None:
             return False
         at_end = not self._has_more and not self._out and self.received.has_unproven
-        return self._last_byte is None or at_end or self._since_probe >= PROBE_EVERY
+        return self._tail is None or at_end or self._since_probe >= PROBE_EVERY
 
     def _pick(self) -> tuple[int, int]:
         if self._again:
@@ -152,13 +134,23 @@ class Reading:
         self._next += length
         return offset, length
 
-    def _ask(self, offset: int, length: int, now: float, known: int | None = None) -> bytes:
-        number = self._numbers.next()
-        request = Request(Opcode.READ, session=self._session, offset=offset, size=DATA_BYTES)
+    def _ask_probe(self, now: float) -> bytes:
+        length = min(PROBE_BYTES, self._size)
+        beyond = 1 if self._peer.reads_short else 0
+        payload = self._ask(self._size - length, length, now, self.received.count, beyond)
+        self._probe = self._peer.numbers.last
+        return payload
+
+    def _ask(
+        self, offset: int, length: int, now: float, known: int | None = None, beyond: int = 0
+    ) -> bytes:
+        number = self._peer.numbers.next()
+        size = length + beyond
+        request = Request(Opcode.READ, session=self._session, offset=offset, size=size)
         self._order += 1
         self._sent_at = max(now - _CATCH_UP_S, self._sent_at + self._interval_s)
         in_flight = len(self._out) + 1
-        self._out[number] = _Asked(request, length, self._order, now, in_flight, known)
+        self._out[number] = Asked(request, length, self._order, now, in_flight, known)
         return request.payload(number)
 
     # -- what is received
@@ -180,11 +172,11 @@ class Reading:
         if reply.nak:
             self._refuse(reply, asked)
         elif asked.known is not None:
-            self._probed(asked.known, reply.data)
+            self._probed(asked, asked.known, reply.data)
         else:
             self._got(asked, reply.data[: asked.length])
 
-    def _got(self, asked: _Asked, data: bytes) -> None:
+    def _got(self, asked: Asked, data: bytes) -> None:
         if not data:  # the file ends before its size
             self.lost_session = True
             return
@@ -193,18 +185,22 @@ class Reading:
         if self.received.add(offset, data) and len(data) < asked.length:
             heapq.heappush(self._again, (offset + len(data), asked.length - len(data)))
 
-    def _probed(self, known: int, data: bytes) -> None:
-        if len(data) != 1 or self._last_byte not in {None, data}:
+    def _probed(self, asked: Asked, known: int, data: bytes) -> None:
+        if not self._peer.reads_short:
+            data = data[: asked.length]
+        if len(data) != asked.length or self._tail not in {None, data}:
             self.lost_session = True
             return
-        self._last_byte = data
+        self._tail = data
         self._probe = None
         self.received.prove(known)
 
-    def _refuse(self, reply: Reply, asked: _Asked) -> None:
+    def _refuse(self, reply: Reply, asked: Asked) -> None:
         if reply.nak in {Nak.INVALID_SESSION, Nak.END_OF_FILE}:
             self.lost_session = True
             return
+        if asked.known is not None and self._peer.reads_short:  # MAVSDK reads no byte beyond
+            self._peer.reads_short = False
         self._refusals += 1
         if self._refusals >= _MOST_REFUSALS or reply.nak == Nak.UNKNOWN_COMMAND:
             self.refused = reply
@@ -222,7 +218,7 @@ class Reading:
                     self._halved_at = self._order
                     self._window.lost()
 
-    def _earlier(self, order: int) -> list[tuple[int, _Asked]]:
+    def _earlier(self, order: int) -> list[tuple[int, Asked]]:
         found = []
         for number, one in self._out.items():
             if one.order >= order:
@@ -244,13 +240,13 @@ class Reading:
         self._window.silent()
         self.silent = now - self._heard_at >= SILENT_S
 
-    def _give_up(self, number: int, asked: _Asked) -> None:
+    def _give_up(self, number: int, asked: Asked) -> None:
         self._late[number] = self._out.pop(number)
         if len(self._late) > _MOST_LATE:
             del self._late[next(iter(self._late))]
         self._repeat(asked)
 
-    def _repeat(self, asked: _Asked) -> None:
+    def _repeat(self, asked: Asked) -> None:
         if asked.known is not None:
             self._probe, self._since_probe = None, PROBE_EVERY
         else:

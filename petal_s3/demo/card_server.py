@@ -16,7 +16,7 @@ _FAIL, _INVALID_SESSION, _NO_SESSIONS, _END, _UNKNOWN, _NOT_FOUND = 1, 4, 5, 6, 
 _SMALL = 4  # replies up to this size are kept, to be sent again
 
 
-class _Refused(Exception):  # noqa: N818 - an answer, not an error
+class _Refused(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
@@ -115,7 +115,7 @@ class CardServer:
 
     def _list(self, asked: _Asked) -> bytes:
         try:
-            names = sorted(os.listdir(self._place(asked.path)))
+            names = sorted(one.name for one in self._place(asked.path).iterdir())
         except OSError:
             raise _Refused(_NOT_FOUND) from None
         found = b""
