@@ -4,7 +4,7 @@ from __future__ import annotations
 
 LEAST, MOST = 2, 32
 
-_QUEUE_S = 0.04
+_QUEUE_S = 0.1
 """How long a reply may wait behind others of ours: loops and threads are late by that."""
 _QUEUE_FRAMES = 3
 """On slow lines so many of them instead: less would leave the line idle now and then."""
