@@ -194,10 +194,9 @@ class CardFetcher:
         return 0.0
 
     def _idle_s(self) -> float:
-        waits = [self._list_at, *(one.until for one in self._not_now.values())]
-        return max(
-            0.0, min(at for at in waits if at >= self._list_at or at > self._now()) - self._now()
-        )
+        now = self._now()
+        waits = [one.until for one in self._not_now.values() if one.until > now]
+        return max(0.0, min([self._list_at, *waits]) - now)
 
     # -- listing
 

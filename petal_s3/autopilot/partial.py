@@ -1,7 +1,7 @@
 """The bytes of a log that is being fetched: a file that is only ever appended to; blocking.
 
-What the outbox says of it (so many bytes, with this CRC-32) was on the disk before it was said. After
-the death of the process the file may be longer: in the same boot all of it counts.
+What the outbox says of it (so many bytes, with this CRC-32) was on the disk before it was said.
+After the death of the process the file may be longer: in the same boot all of it counts.
 """
 
 from __future__ import annotations

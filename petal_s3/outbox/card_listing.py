@@ -45,7 +45,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """All logs of a card; ``roots``: where each tree lies, ``odd``: names that cannot be asked for."""
+    """All logs of a card; ``roots``: where each tree lies; ``odd``: names that no request holds."""
 
     roots: dict[str, str]
     files: Sequence[Found]
@@ -104,7 +104,7 @@ def listed(outbox: Outbox) -> Listed:
 
 
 def doubt(outbox: Outbox, *, flies: bool) -> None:
-    """What was listed may not be so any more: the vehicle ``flies``, or nothing has looked since."""
+    """What was listed may not be so any more: the vehicle ``flies``, or nothing has looked."""
     now = listed(outbox)
     if flies and is_first(outbox):
         facts.note(outbox, _FLIGHT)

@@ -304,9 +304,9 @@ def m015_received_by(db: Database) -> None:
     )
 
 
-# path: below the root of its tree, whatever that is called by the firmware of the day. since_s: the
-# first listing of boot_id, in seconds since that boot, from which on it had this size. kept_boot: the
-# boot in which its bytes were written to the disk last.
+# path: below the root of its tree, whatever that is called by the firmware of the day.
+# since_s: the first listing of boot_id, in seconds since that boot, from which on it had this size.
+# kept_boot: the boot in which its bytes were written to the disk last.
 _CARD = """
 CREATE TABLE card (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
