@@ -44,6 +44,7 @@ class SourceSettings(BaseModel):
 
 AddressStyle = Literal["auto", "path", "virtual"]
 Auto = Literal["auto"]
+Fetch = Literal["new", "all", "off"]
 ObjectMetadata = Literal["full", "minimal"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
@@ -96,6 +97,11 @@ class Settings(BaseModel):
         "flight_logs/", description="first part of every key"
     )
     date_folders: bool = Field(False, description="YYYY/MM/DD/ after the machine id")
+    fetch: Fetch = Field(
+        "new",
+        description="logs on the autopilot's card: new (all but those that a first listing, made on"
+        " the ground before any flight was seen, has shown), all, off",
+    )
     state_dir: Annotated[Path, AfterValidator(rules.absolute_path)] = Field(
         Path("~/.local/state/petal-s3"),
         validate_default=True,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from petal_s3.autopilot.fetching import CardFetcher
 from petal_s3.cleanup.ageing import Ageing
 from petal_s3.cleanup.retention import Retention
 from petal_s3.cleanup.stale_uploads import Orphans
@@ -97,6 +98,7 @@ class Parts:
     ageing: Ageing
     intake: Intake
     watcher: Watcher
+    fetcher: CardFetcher
 
 
 def build(
@@ -133,6 +135,7 @@ def build(
         ageing=Ageing(base.outbox, base.files.threads, base.s3.clock, intake.spool),
         intake=intake,
         watcher=Watcher(intake, flight, now=now),
+        fetcher=CardFetcher(intake, flight, uploader.duplicates.inventory.newest_log, now),
     )
 
 
