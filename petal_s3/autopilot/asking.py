@@ -16,10 +16,9 @@ from petal_s3.autopilot.question import Question, Sequence16
 from petal_s3.core.tasks import cancel_and_wait
 
 SESSION_S = 10.0
-"""How long PX4 keeps a session that nobody uses; 30 s from 1.18 on."""
-BUSY_S = 31.0
-"""How long all sessions may be taken: longer than any that nobody uses is kept."""
-_TRY_AGAIN_S = 2.0
+"""How long PX4 keeps a session when nobody asks anything; 30 s from 1.18 on."""
+_IDLE_S = (11.0, 31.0)
+"""How long to ask nothing while all sessions are taken: who was killed keeps one so long."""
 _GIVE_BACK_S = (0.3, 0.5)
 _POLL_S = 0.05
 _WORDS = {
@@ -94,23 +93,22 @@ class Asking:
         return question.reply
 
     async def open(self, path: str) -> Opened:
-        """Open a file; :class:`FtpError` where no session becomes free in :data:`BUSY_S`."""
-        since, was_reset = self._now(), False
-        while True:
-            # ArduPilot takes the number that the client chooses.
-            session = random.randrange(1, 256)  # noqa: S311 - no secret
-            reply = await self.ask(Opcode.OPEN, path, session=session)
-            if reply.nak != Nak.NO_SESSIONS:
-                break
-            if self._now() - since < BUSY_S:
-                await asyncio.sleep(_TRY_AGAIN_S)
-            elif self._may_reset and not was_reset:
-                await self._answered(Question(Request(Opcode.RESET), self._numbers))
-                was_reset = True
-            else:
-                break
+        """Open a file; :class:`FtpError` where no session becomes free in 42 s."""
+        reply = await self._try_open(path)
+        for wait_s in _IDLE_S:
+            if reply.nak == Nak.NO_SESSIONS:
+                await asyncio.sleep(wait_s)  # any request would keep the session alive
+                reply = await self._try_open(path)
+        if reply.nak == Nak.NO_SESSIONS and self._may_reset:
+            await self._answered(Question(Request(Opcode.RESET), self._numbers))
+            reply = await self._try_open(path)
         check(reply, f"open {path}")
         return Opened(reply.session, mavftp.number(reply) or 0)
+
+    async def _try_open(self, path: str) -> Reply:
+        # ArduPilot takes the number that the client chooses.
+        session = random.randrange(1, 256)  # noqa: S311 - no secret
+        return await self.ask(Opcode.OPEN, path, session=session)
 
     async def close(self, session: int) -> None:
         """Give a session back; one that is none any more is as good."""

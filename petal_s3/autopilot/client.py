@@ -126,9 +126,9 @@ class MavftpCard:
                 finally:
                     if data := reading.received.take():
                         await sink(data)
-            ours = not reading.lost_session
+            ours = reading.has_changed or not reading.lost_session
             driver.end()
-            if reading.finished:
+            if reading.finished or reading.has_changed:
                 await self._asking.close(opened.session)
                 ours = False
         finally:

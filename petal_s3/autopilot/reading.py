@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 
+from petal_s3.autopilot.in_flight import InFlight
 from petal_s3.autopilot.mavftp import DATA_BYTES, Nak, Opcode, Reply, Request
 from petal_s3.autopilot.peer import Asked, Peer
 from petal_s3.autopilot.received import Received
@@ -22,10 +23,10 @@ AHEAD_BYTES = 128 * 1024
 """How far to read beyond what was handed out."""
 SILENT_S = 6.0
 """How long nothing may come before nobody is there."""
+_LONGEST_S = 1.5
+"""How long to wait for a reply at most, unless the line is slower than that."""
 _CATCH_UP_S = 0.1  # a loop that is late by so much sends what it owes at once
 _MOST_REFUSALS = 5
-_MOST_REORDERED = 16
-_MOST_LATE = 256
 
 
 class Reading:
@@ -38,7 +39,9 @@ class Reading:
         """``max_rate``: bytes per second, 0 for what the line carries."""
         self.received = Received(start)
         self.lost_session = False
-        """The session is not ours any more: open the file and :meth:`resume`."""
+        """The session is of no use any more: open the file and :meth:`resume`."""
+        self.has_changed = False
+        """It is ours all the same, but the file has another length now."""
         self.refused: Reply | None = None
         """The autopilot refuses for good."""
         self.silent = False
@@ -49,15 +52,13 @@ class Reading:
         self._interval_s = DATA_BYTES / max_rate if max_rate else 0.0
         self._sent_at = -_CATCH_UP_S
         self._backoff = 1
-        self._reordered = 1  # how often a request is overtaken before it counts as lost
         self._order = 0
-        self._halved_at = 0
+        self._halved_at = self._waited_at = 0
         self._session, self._size = 0, 0
         self._tail: bytes | None = None
         self._next = start
         self._again: list[tuple[int, int]] = []
-        self._out: dict[int, Asked] = {}
-        self._late: dict[int, Asked] = {}
+        self._out = InFlight()
         self._since_probe = 0
         self._probe: int | None = None
         """The number of the probe on its way."""
@@ -67,9 +68,8 @@ class Reading:
     def resume(self, session: int, size: int) -> None:
         """Go on in this session of the same file: what was not proven is asked for again."""
         self._session, self._size = session, size
-        self.lost_session = False
+        self.lost_session = self.has_changed = False
         self._out.clear()
-        self._late.clear()
         self._again = self.received.forget_unproven(self._next)
         self._since_probe, self._probe = 0, None
         self._tail = None
@@ -96,10 +96,14 @@ class Reading:
         return paced if expires is None else min(expires, paced)
 
     def _expires_at(self) -> float | None:
-        """When the oldest request counts as lost; they are kept in the order of sending."""
-        for one in self._out.values():
-            return one.sent_at + self._window.patience_s * self._backoff
-        return None
+        """When the oldest request counts as lost."""
+        sent_at = self._out.sent_first()
+        return None if sent_at is None else sent_at + self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        usual = self._window.patience_s
+        return max(usual, min(usual * self._backoff, _LONGEST_S))
 
     def due(self, now: float) -> bytes | None:
         """What is to be sent now; none where nothing is."""
@@ -124,7 +128,7 @@ class Reading:
     def _wants_probe(self) -> bool:
         if self._probe is not None:
             return False
-        at_end = not self._has_more and not self._out and self.received.has_unproven
+        at_end = not self._has_more and not len(self._out) and self.received.has_unproven
         return self._tail is None or at_end or self._since_probe >= PROBE_EVERY
 
     def _pick(self) -> tuple[int, int]:
@@ -150,23 +154,19 @@ class Reading:
         self._order += 1
         self._sent_at = max(now - _CATCH_UP_S, self._sent_at + self._interval_s)
         in_flight = len(self._out) + 1
-        self._out[number] = Asked(request, length, self._order, now, in_flight, known)
+        self._out.add(number, Asked(request, length, self._order, now, in_flight, known))
         return request.payload(number)
 
     # -- what is received
 
     def take(self, reply: Reply, now: float) -> None:
         """Take in a reply of any request."""
-        late = reply.answers in self._late
-        known = self._late if late else self._out
-        asked = known.get(reply.answers)
-        if self.done or asked is None or not reply.belongs_to(asked.request):
+        answered = None if self.done else self._out.answered(reply)
+        if answered is None:
             return
-        del known[reply.answers]
+        asked, late = answered
         self._heard_at, self._backoff = now, 1
-        if late:  # it was overtaken, not lost
-            self._reordered = min(self._reordered + 1, _MOST_REORDERED)
-        else:
+        if not late:
             self._window.answered(now - asked.sent_at, asked.in_flight, now)
             self._overtake(asked.order)
         if reply.nak:
@@ -177,8 +177,8 @@ class Reading:
             self._got(asked, reply.data[: asked.length])
 
     def _got(self, asked: Asked, data: bytes) -> None:
-        if not data:  # the file ends before its size
-            self.lost_session = True
+        if not data:  # the file ends before the size that it had when it was opened
+            self.lost_session = self.has_changed = True
             return
         self._refusals = 0
         offset = asked.request.offset
@@ -189,7 +189,8 @@ class Reading:
         if not self._peer.reads_short:
             data = data[: asked.length]
         if len(data) != asked.length or self._tail not in {None, data}:
-            self.lost_session = True
+            grown = self._tail is not None and data.startswith(self._tail)
+            self.lost_session, self.has_changed = True, grown or not data
             return
         self._tail = data
         self._probe = None
@@ -210,21 +211,11 @@ class Reading:
     # -- what is lost
 
     def _overtake(self, order: int) -> None:
-        for number, one in self._earlier(order):
-            one.overtaken += 1
-            if one.overtaken >= self._reordered:
-                self._give_up(number, one)
-                if one.order > self._halved_at:  # once in a round trip
-                    self._halved_at = self._order
-                    self._window.lost()
-
-    def _earlier(self, order: int) -> list[tuple[int, Asked]]:
-        found = []
-        for number, one in self._out.items():
-            if one.order >= order:
-                break
-            found.append((number, one))
-        return found
+        for one in self._out.overtaken(order):
+            self._repeat(one)
+            if one.order > self._halved_at:  # once in a round trip
+                self._halved_at = self._order
+                self._window.lost()
 
     def _expire(self, now: float) -> None:
         if self._heard_at is None:
@@ -232,19 +223,14 @@ class Reading:
         expires = self._expires_at()
         if expires is None or now < expires:
             return
-        before = now - self._window.patience_s * self._backoff
-        expired = [(number, one) for number, one in self._out.items() if one.sent_at <= before]
-        for number, one in expired:
-            self._give_up(number, one)
-        self._backoff *= 2
-        self._window.silent()
+        expired = self._out.expired(now, self._patience_s)
+        for one in expired:
+            self._repeat(one)
+        if expired and expired[-1].order > self._waited_at:  # once in a round trip
+            self._waited_at = self._order
+            self._backoff *= 2
+            self._window.silent()
         self.silent = now - self._heard_at >= SILENT_S
-
-    def _give_up(self, number: int, asked: Asked) -> None:
-        self._late[number] = self._out.pop(number)
-        if len(self._late) > _MOST_LATE:
-            del self._late[next(iter(self._late))]
-        self._repeat(asked)
 
     def _repeat(self, asked: Asked) -> None:
         if asked.known is not None:

