@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
-from robot import HOME, Robot, until
+from robot import HOME, Robot
 
-from petal_s3.autopilot.ftp_client import Silence
 from petal_s3.demo.logs import write_ulog
 from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.outbox import card as card_files
-from petal_s3.outbox import card_listing, queries
 from petal_s3.outbox.card import CardFile
 from petal_s3.service.service import Service
-from tests.support.card_model import ARMED, DISARMED, MISSIONS, ROOT, CardModel, held, refused
+from tests.support.card_model import ARMED, DISARMED, CardModel
 
 SIZE = 120_000
 OLD, NEW = "2026-11-29/08_00_00.ulg", "2026-11-30/14_25_00.ulg"
