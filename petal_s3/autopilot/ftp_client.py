@@ -43,11 +43,15 @@ class Card(Protocol):
         """Pass the bytes ``start`` to ``end`` of a file to ``sink``, in order, each of them once.
 
         What went to the sink is right also when this raises: reading goes on behind it later.
-        :class:`Shorter` where the file ends before ``end``.
+        :class:`Shorter` where the file ends before ``end``, :class:`Changed` where its size
+        changes meanwhile.
         """
 
     async def crc32(self, path: str) -> int | None:
-        """The CRC32 of a whole file by the autopilot's own reading; none where it cannot."""
+        """The CRC32 of a whole file by the autopilot's own reading; none where it cannot.
+
+        It is the number that :func:`petal_s3.core.crc32.crc32` gives for the same bytes.
+        """
 
 
 class FtpError(Transient):
@@ -68,7 +72,13 @@ class NotFound(FtpError):
     status = 404
 
 
-class Shorter(FtpError):
+class Changed(FtpError):
+    """The file on the card has another size than when reading began."""
+
+    code = "card_changed"
+
+
+class Shorter(Changed):
     """The file on the card ends before what was asked for: it is another one now."""
 
     code = "card_shorter"

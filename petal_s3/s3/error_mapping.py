@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 
+import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
@@ -23,6 +24,7 @@ from petal_s3.errors import (
     S3CredentialsError,
     S3IntegrationError,
     SourceAway,
+    Transient,
 )
 from petal_s3.s3 import tls_dates
 from petal_s3.s3.answered_errors import answered
@@ -142,6 +144,8 @@ def _unanswered(
         if isinstance(cause, OSError) and cause.errno in _FILE_ERRORS:
             # aiohttp says the same of a request, with its address; the number is the card's.
             return SourceAway(f"The file cannot be read now ({os.strerror(cause.errno)}).")
+    if not any(_is_of_network(one) for one in causes):
+        return _unexpected(causes[-1])
     host = peer[0] if peer else "S3"
     if any(isinstance(e, TimeoutError | asyncio.TimeoutError) for e in causes):
         return Offline(f"No answer from {host} in time.", peer=peer)
@@ -151,6 +155,21 @@ def _unanswered(
             peer=peer,
         )
     return Offline(f"No link to {host}{_why(causes)}.", peer=peer)
+
+
+def _is_of_network(error: BaseException) -> bool:
+    """Whether an error tells of a connection: what libraries wrap tells for itself."""
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
+        return type(error) is not boto.HTTPClientError or _kept(error) is None
+    return isinstance(error, OSError | asyncio.TimeoutError | EOFError | aiohttp.ClientError)
+
+
+def _unexpected(error: BaseException) -> Transient:
+    return Transient(
+        f"petal-s3, or a library that it uses, failed ({type(error).__name__}); nothing says that"
+        " the network or S3 did.",
+        code="internal",
+    )
 
 
 def _why(causes: Sequence[BaseException]) -> str:
@@ -168,7 +187,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        kept = getattr(one, "kwargs", None)
-        inner = kept.get("error") if isinstance(kept, dict) else None
-        waiting += [inner if isinstance(inner, BaseException) else None]
-        waiting.append(one.__cause__)
+        waiting += [_kept(one), one.__cause__]
+
+
+def _kept(error: BaseException) -> BaseException | None:
+    """What an error of botocore wraps; none where it wraps nothing."""
+    kept = getattr(error, "kwargs", None)
+    inner = kept.get("error") if isinstance(kept, dict) else None
+    return inner if isinstance(inner, BaseException) else None

@@ -26,7 +26,7 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.settings import AddressStyle
 from petal_s3.core.tasks import driven
 from petal_s3.core.threads import run_in
-from petal_s3.errors import Offline
+from petal_s3.errors import Offline, Transient
 from petal_s3.s3 import named_files
 from petal_s3.s3.basis import Basis
 from petal_s3.s3.credentials import TokenService
@@ -77,7 +77,7 @@ async def make(basis: Basis, style: AddressStyle) -> Made:
     except (OSError, ValueError, BotoCoreError) as error:
         # No link is needed to make a client: a file or value of the settings is unusable.
         found = translate(error, peer=None)
-        local = isinstance(found, Offline) and type(found) is Offline
+        local = type(found) in (Offline, Transient)
         raise (unusable_settings(error) if local else found) from error
 
 

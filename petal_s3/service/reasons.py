@@ -104,7 +104,7 @@ WAITS: Mapping[str, str] = MappingProxyType(
         "conflict": "Another object stands where this one belongs.",
         "not_found": "S3 does not know the object.",
         "lease_lost": "Another worker took the row over.",
-        "internal": "An error of petal-s3 itself; it is tried again.",
+        "internal": "An error of petal-s3 or of a library it uses; it is tried again.",
     }
 )
 """This row waits for it, and the others do not."""

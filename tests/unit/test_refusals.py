@@ -67,6 +67,7 @@ UNWELL: Meaning = (Transient, "s3_unwell")
 NOT_S3: Meaning = (NotS3, "not_s3")
 TLS: Meaning = (NotS3, "tls")
 TLS_DATES: Meaning = (ClockSkew, "tls_dates")
+INTERNAL: Meaning = (Transient, "internal")
 OFFLINE: Meaning = (Offline, "offline")
 NO_FILES: Meaning = (LocalStorageError, "too_many_files")
 
@@ -553,8 +554,8 @@ RAW: dict[str, tuple[BaseException, Meaning]] = {
     "device gone": (OSError(errno.ENODEV, "No such device"), (SourceAway, "source_away")),
     "stale mount": (OSError(errno.ESTALE, "Stale file handle"), (SourceAway, "source_away")),
     "file changed": (CHANGED, (SourceChanged, "source_changed")),
-    "a bug": (ZeroDivisionError("division by zero"), OFFLINE),
-    "a runtime error": (RuntimeError("Session is closed"), OFFLINE),
+    "a bug": (ZeroDivisionError("division by zero"), INTERNAL),
+    "a runtime error": (RuntimeError("Session is closed"), INTERNAL),
 }
 
 
@@ -591,7 +592,7 @@ def wrapped(error: BaseException) -> dict[str, BaseException]:
     }
 
 
-@pytest.mark.parametrize("name", [n for n in RAW if n not in {"no XML"}])
+@pytest.mark.parametrize("name", [n for n in RAW if n != "no XML" and RAW[n][1] != INTERNAL])
 def test_wrapping_does_not_change_the_meaning(name: str) -> None:
     error, meaning = RAW[name]
     for wrapper in wrapped(error).values():
@@ -601,7 +602,18 @@ def test_wrapping_does_not_change_the_meaning(name: str) -> None:
 def test_a_cycle_of_causes_is_no_trap() -> None:
     first, second = RuntimeError("one"), RuntimeError("two")
     first.__cause__, second.__cause__ = second, first
-    check(first, OFFLINE)
+    check(first, INTERNAL)
+
+
+@pytest.mark.parametrize("error", [KeyError("documentation"), TypeError("no"), MemoryError()])
+def test_a_fault_of_a_library_is_not_called_a_dead_link(error: Exception) -> None:
+    ways = wrapped(error)
+    for one in (error, ways["HTTPClientError"], ways["wrapped twice"]):
+        told = check(one, INTERNAL).message
+        assert type(error).__name__ in told
+        assert "s3.example" not in told
+    # Where botocore says that there was no connection, it is believed.
+    check(ways["EndpointConnectionError"], OFFLINE)
 
 
 @pytest.mark.parametrize(
