@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from petal_s3.autopilot import partial
 from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, enter, fetch
-from petal_s3.autopilot.ftp_client import Card, FtpError, Held, NotFound, Shorter
+from petal_s3.autopilot.ftp_client import Card, Changed, FtpError, Held, NotFound
 from petal_s3.autopilot.listing import look_through
 from petal_s3.autopilot.salvage import salvage, sweep
 from petal_s3.core.clock import Clock
@@ -245,7 +245,7 @@ class CardFetcher:
             self._loop = Backoff()
         except Interrupted:
             return
-        except (NotSame, Shorter, NotFound) as error:
+        except (NotSame, Changed, NotFound) as error:
             await self._begin_anew(file, error)
         except FtpError as error:
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
