@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from petal_s3.autopilot import mavftp
-from petal_s3.autopilot.driving import Driver
+from petal_s3.autopilot.driving import Driver, Terms
 from petal_s3.autopilot.ftp_client import FtpError, Held, NotFound, Silence
 from petal_s3.autopilot.mavftp import Nak, Opcode, Reply, Request
 from petal_s3.autopilot.question import Question, Sequence16
-from petal_s3.core.clock import Clock
 from petal_s3.core.tasks import cancel_and_wait
 
 SESSION_S = 10.0
@@ -55,11 +54,12 @@ class Asking:
     all sessions have been taken for longer than any idle one is kept.
     """
 
-    def __init__(self, driver: Driver, numbers: Sequence16, now: Clock, *, may_reset: bool) -> None:
+    def __init__(self, driver: Driver, numbers: Sequence16, terms: Terms) -> None:
         self.driver = driver
         self._numbers = numbers
-        self._now = now
-        self._may_reset = may_reset
+        self._now = terms.now
+        self._may_begin = terms.may_begin
+        self._may_reset = terms.may_reset
         self._turn = asyncio.Lock()
         self._left: tuple[int, float] | None = None
         self._giving_back: asyncio.Task[None] | None = None
@@ -71,8 +71,11 @@ class Asking:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Nobody else asks while the block runs."""
+        """Nobody else asks while the block runs; raises :class:`Held`."""
         async with self._turn:
+            held = self._may_begin()
+            if held is not None:
+                raise held
             await self.stop()
             await self._give_back()
             yield

@@ -22,9 +22,15 @@ class Trace(Protocol):
     def note(self, payload: bytes, now: float, *, sent: bool) -> None:
         """Take in a payload."""
 
+    def close(self) -> None:
+        """Take in no more."""
+
 
 class NoTrace:
     """Keeps nothing."""
 
     def note(self, payload: bytes, now: float, *, sent: bool) -> None:
         """Take in nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""

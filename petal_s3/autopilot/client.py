@@ -5,12 +5,11 @@ from __future__ import annotations
 from petal_s3.autopilot import mavftp
 from petal_s3.autopilot.asking import Asking, Opened, check
 from petal_s3.autopilot.carrier import Carrier, NoTrace, Trace
-from petal_s3.autopilot.driving import Driver, MayAsk
+from petal_s3.autopilot.driving import Driver, Terms
 from petal_s3.autopilot.ftp_client import Changed, Entry, FtpError, Shorter, Silence, Sink
 from petal_s3.autopilot.mavftp import Nak, Opcode, Reply
 from petal_s3.autopilot.peer import Peer
 from petal_s3.autopilot.reading import SILENT_S, Reading
-from petal_s3.core.clock import Clock
 from petal_s3.s3.checksums import combine_crc32
 
 _MOST_ENTRIES = 20_000
@@ -24,28 +23,17 @@ class MavftpCard:
     Made in the loop that it is used in.
     """
 
-    def __init__(
-        self,
-        carrier: Carrier,
-        may_ask: MayAsk,
-        *,
-        now: Clock,
-        may_reset: bool = False,
-        max_rate: int = 0,
-        trace: Trace | None = None,
-    ) -> None:
-        """``max_rate``: bytes of files per second, 0 for what the line carries.
-
-        ``may_reset``: as :class:`Asking` takes it.
-        """
-        driver = Driver(carrier, may_ask, now, trace or NoTrace())
+    def __init__(self, carrier: Carrier, terms: Terms, trace: Trace | None = None) -> None:
+        self._trace = trace or NoTrace()
         self._peer = Peer()
-        self._asking = Asking(driver, self._peer.numbers, now, may_reset=may_reset)
-        self._max_rate = max_rate
+        driver = Driver(carrier, terms, self._trace)
+        self._asking = Asking(driver, self._peer.numbers, terms)
+        self._max_rate = terms.max_rate
 
     async def close(self) -> None:
         """Ask nothing more."""
         await self._asking.stop()
+        self._trace.close()
 
     async def list_directory(self, path: str) -> list[Entry]:
         """As :class:`Card`: with times where the autopilot tells them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from petal_s3.autopilot.carrier import Carrier, Trace
@@ -13,6 +14,22 @@ from petal_s3.core.clock import Clock
 
 MayAsk = Callable[[], Held | None]
 """Why nothing may be asked now; none where it may. Asked before each request."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What may be asked, and when.
+
+    ``may_begin`` is asked besides ``may_ask`` before anything new is begun. ``may_reset``: sessions
+    that have been taken for longer than an idle one is kept may be reset. ``max_rate``: bytes of
+    files per second, 0 for what the line carries.
+    """
+
+    may_ask: MayAsk
+    may_begin: MayAsk
+    now: Clock
+    may_reset: bool = False
+    max_rate: int = 0
 
 
 class Talk(Protocol):
@@ -35,10 +52,10 @@ class Talk(Protocol):
 class Driver:
     """Lets one conversation at a time send and hear."""
 
-    def __init__(self, carrier: Carrier, may_ask: MayAsk, now: Clock, trace: Trace) -> None:
+    def __init__(self, carrier: Carrier, terms: Terms, trace: Trace) -> None:
         self._carrier = carrier
-        self._may_ask = may_ask
-        self._now = now
+        self._may_ask = terms.may_ask
+        self._now = terms.now
         self._trace = trace
         self._talk: Talk | None = None
         self._held: Held | None = None

@@ -178,6 +178,11 @@ class FlightState:
             return holds.DEAF if deaf else holds.UNHEARD
         return holds.SILENT if silent else None
 
+    @property
+    def system(self) -> int | None:
+        """The number of the vehicle that is listened to; none where none was heard."""
+        return self._system
+
     def is_heard(self, now: float) -> bool:
         """Whether the autopilot was heard a moment ago."""
         return self._system is not None and now - self._heard_at <= ASK_S
