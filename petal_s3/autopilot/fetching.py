@@ -245,11 +245,13 @@ class CardFetcher:
             self._loop = Backoff()
         except Interrupted:
             return
-        except (NotSame, Changed, NotFound) as error:
+        except (NotSame, Changed) as error:
             await self._begin_anew(file, error)
         except FtpError as error:
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
             self._not_now.setdefault(file.id, Backoff()).failed(self._now())
+            if isinstance(error, NotFound):  # what was fetched of it may be all that is left
+                self._list_at = self._now()
 
     async def _begin_anew(self, file: CardFile, error: S3IntegrationError) -> None:
         log.warning("begins anew path=%s reason=%s", ascii(file.path), error.message)

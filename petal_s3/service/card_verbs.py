@@ -61,5 +61,6 @@ async def fetch(service: Service, file_id: int) -> CardFileView:
     Raises :class:`S3FileNotFoundError`, and :class:`Conflict` for one that cannot be fetched.
     """
     file = await service.outbox(card.ask, file_id)
+    await service.outbox(card_listing.ask_scan, uuid.uuid4().hex)
     service.fetcher.asked()
     return card_summary.file_view(await service.outbox(card_listing.listed), file)
