@@ -7,10 +7,18 @@ from contextlib import asynccontextmanager
 
 from petal_s3.autopilot.own_link import OwnLink
 from petal_s3.autopilot.vehicle_card import vehicle_card
+from petal_s3.core import clock
+from petal_s3.core.settings import Settings
 from petal_s3.host.guarded import guarded
-from petal_s3.intake.flight_state import Heartbeat
+from petal_s3.intake.flight_state import FlightState, Heartbeat
 from petal_s3.service import vehicle
 from petal_s3.service.service import Service
+
+
+def flight_of(settings: Settings) -> FlightState:
+    """What is known of the flight: an autopilot is waited for where it is said where one is."""
+    listens = settings.autopilot is not None and not settings.upload_while_flying
+    return FlightState(listening_since=clock.now() if listens else None)
 
 
 @asynccontextmanager
