@@ -208,11 +208,8 @@ async def _check_whole(job: Job, part: Partial) -> None:
         start = random.randint(0, max(0, size - WINDOW_BYTES))  # noqa: S311 - no secret
         await _compare(job, part, start, min(size, start + WINDOW_BYTES))
     told = await _told_crc32(job) if size <= HASHED_BYTES else None
-    if told is None:
-        return
-    raw = await run_in(job.intake.files, part.raw_crc32)
-    if told not in {raw, part.kept.crc32}:
-        raise NotSame(f"The autopilot's checksum of it is {told:08x}, that of what came {raw:08x}.")
+    if told not in {None, part.kept.crc32}:
+        raise NotSame("The autopilot computes another checksum of it than that of what came.")
 
 
 async def _told_crc32(job: Job) -> int | None:

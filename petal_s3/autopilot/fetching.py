@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from petal_s3.autopilot import partial
 from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, enter, fetch
-from petal_s3.autopilot.ftp_client import Card, FtpError, Held, NotFound, Shorter
+from petal_s3.autopilot.ftp_client import Card, Changed, FtpError, Held, NotFound
 from petal_s3.autopilot.listing import look_through
 from petal_s3.autopilot.salvage import salvage, sweep
 from petal_s3.core.clock import Clock
@@ -245,11 +245,13 @@ class CardFetcher:
             self._loop = Backoff()
         except Interrupted:
             return
-        except (NotSame, Shorter, NotFound) as error:
+        except (NotSame, Changed) as error:
             await self._begin_anew(file, error)
         except FtpError as error:
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
             self._not_now.setdefault(file.id, Backoff()).failed(self._now())
+            if isinstance(error, NotFound):  # what was fetched of it may be all that is left
+                self._list_at = self._now()
 
     async def _begin_anew(self, file: CardFile, error: S3IntegrationError) -> None:
         log.warning("begins anew path=%s reason=%s", ascii(file.path), error.message)

@@ -59,9 +59,10 @@ async def _trees(card: Card) -> dict[str, str]:
     station that it could not be opened: what a folder is said to hold is asked for, nothing else.
     """
     for mounted, folders in CARDS:
-        there = {entry.name for entry in await _shown(card, mounted) if entry.is_directory}
+        entries = await _shown(card, mounted)
+        there = {entry.name for entry in entries if entry.is_directory}
         trees = {tree: f"{mounted}/{name}" for name, tree in folders.items() if name in there}
-        if there:
+        if entries:
             return {"log": f"{mounted}/{next(iter(folders))}"} | trees
     if await _shown(card, ALIAS):
         return {"log": ALIAS}

@@ -111,13 +111,6 @@ class Partial:
             with contextlib.suppress(OSError, OverflowError):
                 os.utime(self._fd, (modified_s, modified_s))
 
-    def raw_crc32(self) -> int:
-        """The checksum of all of it as autopilots compute it: the polynomial of CRC-32, begun with
-        0 and not inverted at the end (PX4 and ArduPilot, ``CalcFileCRC32``)."""
-        with _storage_errors(self.place), os.fdopen(os.dup(self._fd), "rb") as file:
-            file.seek(0)
-            return _crc32(file, self.kept.size, 0xFFFFFFFF) ^ 0xFFFFFFFF
-
     def close(self) -> None:
         """Close the file; it stays."""
         with contextlib.suppress(OSError):

@@ -37,9 +37,10 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "object_commands": ("ls", "get", "presign", "verify", "rm", "mv"),
     "admin_commands": ("bucket",),
     "check_command": ("check",),
+    "card_commands": ("card",),
 }
 """The modules of commands, and the words of each; those of this one are not among them."""
-_GROUPS = {"host_commands": "host", "admin_commands": "bucket"}
+_GROUPS = {"host_commands": "host", "admin_commands": "bucket", "card_commands": "card"}
 """Modules whose words follow another word."""
 
 

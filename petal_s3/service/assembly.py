@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.machine_ids import machine_ids
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
+from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.watcher import Watcher
@@ -135,8 +137,20 @@ def build(
         ageing=Ageing(base.outbox, base.files.threads, base.s3.clock, intake.spool),
         intake=intake,
         watcher=Watcher(intake, flight, now=now),
-        fetcher=CardFetcher(intake, flight, uploader.duplicates.inventory.newest_log, now),
+        fetcher=_fetcher(intake, flight, uploader, gate, now),
     )
+
+
+def _fetcher(
+    intake: Intake, flight: FlightState, uploader: Uploader, gate: UploadGate, now: Clock
+) -> CardFetcher:
+    async def newest_before() -> int | None:
+        if gate.closed() is None:
+            with contextlib.suppress(S3IntegrationError):  # asked again after the next listing
+                return await uploader.duplicates.inventory.newest_log()
+        return None
+
+    return CardFetcher(intake, flight, newest_before, now)
 
 
 def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base:

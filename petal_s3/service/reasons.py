@@ -20,6 +20,7 @@ STATES: Mapping[str, str] = MappingProxyType(
         "its_turn": "It waits its turn.",
         "settling": "Files are still being written, or changed a moment ago.",
         "unscanned": "Files in the log directories are not in the outbox yet.",
+        "on_card": "Logs are on the autopilot's card yet: they are being fetched.",
         "some_dead": "Some logs cannot be sent: a person has to look. All others are up.",
     }
 )

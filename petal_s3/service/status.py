@@ -13,6 +13,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage_errors import no_room
 from petal_s3.s3 import capabilities
 from petal_s3.s3.link_state import FRESH_S
+from petal_s3.service import card_summary
 from petal_s3.service.headline import Found, headline
 from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
 from petal_s3.service.report import NO_REPORT, Report
@@ -116,7 +117,13 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     trouble = next(iter(troubles), None)
     why = _in_the_way(oldest, seen, trouble)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
-    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone)
+    card = card_summary.figures(outbox, live)
+    if card is not None and card.to_fetch and card.reason:
+        why = why or reason(card.code, card.reason)
+    found = Found(
+        *(counts, *waits, seen.drained, why, trouble, live.held, gone),
+        on_card=0 if card is None else card.to_fetch,
+    )
     why = (why if found.open else None) or trouble
     said = headline(found)
     rate = live.rate_bytes_s
@@ -146,8 +153,9 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
-        advice=list(dict.fromkeys([*live.advice, *seen.advice])),
+        advice=list(dict.fromkeys([*live.advice, *seen.advice, *card_summary.advice(outbox)])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
+        card=card,
     )
 
 
