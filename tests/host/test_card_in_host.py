@@ -35,7 +35,8 @@ def drone(cloud: EmbeddedS3, ashore: Path, autopilot: Autopilot) -> Iterator[Abo
         proxies=("bucket", "ext_mavlink"),
         env={"PETAL_S3_FETCH": "all"},
     ) as made:
-        made.start()
+        made.host.start()
+        made.host.wait_ready(240)
         yield made
 
 
