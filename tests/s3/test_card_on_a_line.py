@@ -16,7 +16,7 @@ from petal_s3.service import card_verbs
 from petal_s3.service.service import Service
 
 pytest.importorskip("pymavlink")
-from tests.support.autopilot import Autopilot  # noqa: E402
+from tests.support.autopilot import Autopilot
 
 SIZE = 400_000
 NEW = "fs/microsd/log/2026-11-30/14_25_00.ulg"
