@@ -8,7 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from petal_s3.autopilot import partial
-from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, enter, fetch
+from petal_s3.autopilot.backoff import Backoff
+from petal_s3.autopilot.entering import enter
+from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, fetch
 from petal_s3.autopilot.ftp_client import Card, Changed, FtpError, Held, NotFound
 from petal_s3.autopilot.listing import look_through
 from petal_s3.autopilot.salvage import salvage, sweep
@@ -19,7 +21,7 @@ from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_holds import Hold
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.outbox import card as card_files
-from petal_s3.outbox import card_listing
+from petal_s3.outbox import card_changes, card_listing
 from petal_s3.outbox.card import CardFile
 from petal_s3.outbox.card_listing import Rules
 
@@ -29,22 +31,8 @@ LOOK_S = 0.5
 """How often it is looked whether the autopilot may be asked."""
 STORAGE_S = 30.0
 """How long it waits for a disk that refuses."""
-_LONGEST_S = 900.0
-_SHORTEST_S = 5.0
+_UNUSED_S = 900.0
 _MOST_SETTLING_S = 120.0
-
-
-class Backoff:
-    """Each failure in a row doubles the wait, from 5 s to a quarter of an hour."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self.until = float("-inf")
-
-    def failed(self, now: float) -> None:
-        """It failed at ``now``."""
-        self.until = now + min(_LONGEST_S, _SHORTEST_S * 2**self._failures)
-        self._failures = min(self._failures + 1, 10)
 
 
 class CardFetcher:
@@ -143,7 +131,7 @@ class CardFetcher:
         self._interrupts = False
         card = self._card
         if card is None or self._off:
-            return _LONGEST_S
+            return _UNUSED_S
         try:
             await self._begin()
             hold = self._flight.ask_hold(self._now())
@@ -209,7 +197,7 @@ class CardFetcher:
         ended = self._flight.flights_ended
         listing = await look_through(card)
         outbox, first = self._intake.outbox, ended == 0
-        listed = await outbox(card_listing.take, listing, self._now(), self._rules, baseline=first)
+        listed = await outbox(card_changes.take, listing, self._now(), self._rules, baseline=first)
         self._flights_ended, self._doubted = ended, ""
         self._loop = Backoff()
         await self._compare_with_bucket()

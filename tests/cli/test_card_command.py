@@ -5,7 +5,7 @@ from __future__ import annotations
 from console import Console, entry
 
 from petal_s3.core import clock
-from petal_s3.outbox import card, card_listing, entering
+from petal_s3.outbox import card, card_changes, card_listing, entering
 from petal_s3.outbox.card_listing import Found, Listing, Rules
 from petal_s3.outbox.outbox import Outbox
 
@@ -17,7 +17,7 @@ ALIVE = {"card_on": True, "card_heard": True}
 def list_twice(outbox: Outbox, *files: Found, baseline: bool = False) -> None:
     listing = Listing({"log": ROOT}, files)
     for at in (1.0, 2.0):
-        card_listing.take(outbox, listing, at, Rules(False, 2**30, 0.0), baseline=baseline)
+        card_changes.take(outbox, listing, at, Rules(False, 2**30, 0.0), baseline=baseline)
 
 
 def found(path: str = NEW, size: int = 1000) -> Found:
