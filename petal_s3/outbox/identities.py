@@ -48,12 +48,15 @@ def reidentify(
 ) -> Row:
     """Record that a file of the same size has another time or inode: queued again.
 
-    Its upload is kept: the next attempt compares what S3 holds with the file, part by part.
-    An object that was stored before is noted as of the earlier file: it is not replaced.
+    Its upload is kept: an attempt compares what S3 holds with the file, part by part, unless the
+    file is a copy of a proven log by now. What was begun is noted as of the earlier file until
+    that was looked at, however many attempts fail before: an object that was stored before is not
+    replaced.
     Where another row knows this file already, as :func:`restart`; the upload is aborted then.
     """
     reason = "The file has another time than before; it is compared with what S3 holds."
-    noted = "CASE WHEN stored_at IS NULL THEN NULL ELSE '{\"changed\": true}' END"
+    begun = "stored_at IS NOT NULL OR upload_id IS NOT NULL"
+    noted = f"CASE WHEN {begun} THEN '{{\"changed\": true}}' END"
     about = _judged(verdict, facts, due_at, reason)
     return _give_file(outbox, row, identity, f"lease = NULL, read_back = {noted}", about)
 

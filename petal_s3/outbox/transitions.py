@@ -174,6 +174,11 @@ def progress(
     )
 
 
+def compared(outbox: Outbox, row: Row) -> Row:
+    """Record that a file that changed is no proven log; what was noted of its object stays."""
+    return outbox.settle(row, "read_back = iif(stored_at IS NULL, NULL, read_back)")
+
+
 def change_key(outbox: Outbox, row: Row, key: str) -> Row:
     """Record another key for the log, before its first byte is sent."""
     return outbox.settle(row, "key = :key, stored_at = NULL, read_back = NULL", key=key)

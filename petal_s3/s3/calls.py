@@ -95,8 +95,10 @@ class Calls:
             try:
                 return await self._try(operation, part, slow=slow, params=params)
             except (S3CredentialsError, S3BucketError, ClockSkew) as error:
-                # The clock was corrected meanwhile: then the signature was wrong, whatever it says.
-                moved_s = abs((self._clock.offset_s or 0.0) - offset_s)
+                # The clock was corrected meanwhile: then the signature was wrong, whatever is said
+                # of keys and permissions. What is said of something else has nothing to do with it.
+                signed = not isinstance(error, S3BucketError) or error.code == "forbidden"
+                moved_s = abs((self._clock.offset_s or 0.0) - offset_s) if signed else 0.0
                 if not again:
                     self._blame_token_service(error)
                     raise

@@ -186,8 +186,10 @@ class Uploader:
             return (
                 row if row.stored_at is None else await self._outbox(transitions.forget_upload, row)
             )
-        if row.code == "source_changed" and await self.duplicates.elsewhere(row, source):
-            return await self._multipart.forget(row)  # it became a copy of a log that is proven
+        if self._receipts.is_of_another(row):
+            if await self.duplicates.elsewhere(row, source):
+                return await self._multipart.forget(row)  # it became a copy of a proven log
+            row = await self._outbox(transitions.compared, row)
         return await self._resume(row, transfer, awaited=awaited)
 
     async def _resume(self, row: Row, transfer: Transfer, *, awaited: bool) -> Row:

@@ -64,11 +64,18 @@ class Conflicts:
         return not_yet_there(row.key)
 
     async def use_another_key(self, row: Row, error: Conflict) -> NoReturn:
-        """Remember that the key is taken, so that the next attempt looks before it sends."""
+        """Raise that the key is taken, once that is remembered."""
+        raise await self.taken(row, error) from error
+
+    async def taken(self, row: Row, error: Conflict) -> Transient:
+        """Remember that the key is taken, so that the next attempt looks before it sends.
+
+        Returns what to raise; raises it where S3 shows nothing there: what was sent is kept then.
+        """
         info = await self.s3.head(row.key)
         if info is None:
             raise Transient(f"{error.message} It is looked at again.", code="key_taken") from error
         await self.outbox(remote_objects.add, info.key, info.size, info.etag)
-        raise Transient(
+        return Transient(
             f"The key {row.key} was taken by other bytes; another key is used.", code="key_taken"
-        ) from error
+        )

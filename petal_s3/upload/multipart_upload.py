@@ -157,8 +157,10 @@ class MultipartUpload:
         """The key was taken meanwhile, or it was this very upload, whose answer was lost."""
         receipt = await self.conflicts.receipt_of_same(row, transfer.source, expected, error)
         if receipt is None:
-            row = await self.forget(row)
-            await self.conflicts.use_another_key(row, error)
+            # Remembered first: who is cut off in between would send every part to this key again.
+            taken = await self.conflicts.taken(row, error)
+            await self.forget(row)
+            raise taken from error
         # Where another process brought the same bytes, ours is still open.
         await abandon_patiently(self.s3, self.outbox, row)
         return await self.receipts.settle(row, receipt)

@@ -113,6 +113,27 @@ async def test_jumps_in_the_middle_of_an_upload_are_not_noticed(robot: Robot) ->
     robot.assert_sent_once(done, robot.logs / "flight.ulg")
 
 
+@pytest.mark.guarantee(
+    "clock",
+    "the date of the device jumps while a log is sent, and S3 says that it lacks an option",
+    "the log does not travel once more for the date",
+)
+async def test_a_jump_repeats_no_body_that_was_refused_for_something_else(robot: Robot) -> None:
+    wall = Hand(time.time())
+    await timed(robot, wall=wall)
+
+    async def jump(_: Request) -> Fault:
+        wall.at += 10 * YEAR_S
+        return refusal(501, "NotImplemented")
+
+    robot.fault("PutObject", jump)
+    row = await robot.attempt(await robot.land())
+
+    assert row.state == "verified"
+    sent = [{name.lower() for name in one.headers} for one in robot.ledger.requests("PutObject")]
+    assert ["if-none-match" in names for names in sent] == [True, False]
+
+
 @pytest.mark.parametrize("jump_s", [-50 * YEAR_S, 50 * YEAR_S])
 @pytest.mark.guarantee(
     "clock",

@@ -182,3 +182,29 @@ async def test_what_stands_at_the_key_of_a_begun_upload_is_remembered(robot: Rob
 
     there = [one.part for one in robot.ledger.requests("UploadPart") if one.key == row.key]
     assert sorted(there) == [1, 2]
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "an object comes to an upload's key before its parts are joined; all is cut off once the upload"
+    " is given up",
+    "the key is known to be taken: no part travels to it again",
+)
+async def test_that_a_key_is_taken_is_remembered_before_its_upload_is_given_up(
+    robot: Robot,
+) -> None:
+    await knows_conditions(robot)
+
+    async def comes(_: Request) -> None:
+        robot.put(row.key, STRANGE)
+
+    async def then_breaks(_: Request) -> None:
+        robot.fault("HeadObject", DROP)
+
+    row = await robot.land(size=TWO_PARTS)
+    robot.fault("CompleteMultipartUpload", comes)
+    robot.fault("AbortMultipartUpload", then_breaks)
+    await arrives_beside(robot, await robot.attempt(row))
+
+    there = [one.part for one in robot.ledger.requests("UploadPart") if one.key == row.key]
+    assert sorted(there) == [1, 2]

@@ -83,6 +83,30 @@ async def test_a_half_sent_file_that_became_a_proven_one_is_not_sent(robot: Robo
     assert robot.open_uploads() == []
 
 
+@pytest.mark.guarantee(
+    "file",
+    "the same, and the link breaks before the half upload is given up",
+    "that it became a proven one is found out all the same, and no byte more is sent",
+)
+@pytest.mark.parametrize("op", ["HeadObject", "AbortMultipartUpload"])
+async def test_that_a_file_became_a_proven_one_is_found_after_a_failed_attempt_too(
+    robot: Robot, op: str
+) -> None:
+    proven = await robot.finish(await robot.land("first.ulg", size=SIX_PARTS, seed=1))
+    row, path = await five_of_six(robot)
+    shutil.copyfile(proven.path, path)
+    changed = await robot.attempt(row)
+    robot.fault(op, DROP)
+
+    broken = await robot.attempt(row)
+    done = await robot.finish(row)
+
+    assert (changed.code, broken.code) == ("source_changed", "offline")
+    assert (done.state, done.same_as) == ("verified", proven.id)
+    assert sent_parts(robot) == []
+    assert robot.open_uploads() == []
+
+
 async def test_a_file_whose_time_moved_settles_before_it_is_read_again(robot: Robot) -> None:
     row, path = await five_of_six(robot)
     await robot.restart(settle_seconds=600)
