@@ -11,7 +11,7 @@ from petal_s3.autopilot import partial
 from petal_s3.autopilot.backoff import Backoff
 from petal_s3.autopilot.entering import enter
 from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, fetch
-from petal_s3.autopilot.ftp_client import Card, Changed, FtpError, Held, NotFound
+from petal_s3.autopilot.ftp_client import Card, Changed, Held, NotFound, Silence
 from petal_s3.autopilot.listing import look_through
 from petal_s3.autopilot.salvage import salvage, sweep
 from petal_s3.core.clock import Clock
@@ -155,18 +155,21 @@ class CardFetcher:
     async def _begin(self) -> None:
         if not self._begun:
             await sweep(self._intake)
+            self._doubted = ""
             await self._doubt("begin", flies=False)
-            self._list_at, self._settling = float("-inf"), 0
             self._begun = True
 
     async def _note_flight(self, hold: Hold) -> None:
+        """A vehicle that flies, or is not heard for long, may write what was not listed."""
         if hold.code == "armed":
             await self._doubt("armed", flies=True)
+        elif self._flight.state(self._now()) == "unknown":
+            await self._doubt("unheard", flies=False)
 
     async def _doubt(self, why: str, *, flies: bool) -> None:
         if self._doubted != why:
             await self._intake.outbox(card_listing.doubt, flies=flies)
-            self._doubted = why
+            self._doubted, self._list_at, self._settling = why, float("-inf"), 0
 
     async def _next(self, card: Card) -> float:
         number = await self._intake.outbox(card_listing.asked_scan)
@@ -217,25 +220,23 @@ class CardFetcher:
 
     # -- fetching
 
-    def _interrupted(self) -> bool:
-        return self._interrupts
-
     async def _take(self, card: Card, file: CardFile) -> None:
         try:
             if file.state != "fetched":
                 listed = await self._intake.outbox(card_listing.listed)
-                path = listed.full_path(file)
-                await fetch(Job(self._intake, card, file, path, self.progress, self._interrupted))
+                path, to_stop = listed.full_path(file), lambda: self._interrupts
+                await fetch(Job(self._intake, card, file, path, self.progress, to_stop))
                 file = await self._intake.outbox(card_files.get, file.id)
-            if file.state == "fetched":
-                await enter(self._intake, file)
+            await enter(self._intake, file)
             self._not_now.pop(file.id, None)
             self._loop = Backoff()
         except Interrupted:
             return
         except (NotSame, Changed) as error:
             await self._begin_anew(file, error)
-        except FtpError as error:
+        except (LocalStorageError, Held, Silence):
+            raise
+        except S3IntegrationError as error:  # of this file: the others need not wait
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
             self._not_now.setdefault(file.id, Backoff()).failed(self._now())
             if isinstance(error, NotFound):  # what was fetched of it may be all that is left
