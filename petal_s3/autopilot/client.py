@@ -29,6 +29,11 @@ class MavftpCard:
         driver = Driver(carrier, terms, self._trace)
         self._asking = Asking(driver, self._peer.numbers, terms)
         self._max_rate = terms.max_rate
+        self._now = terms.now
+
+    def heard_others(self, count: int = 1) -> None:
+        """Take in that so many messages of others came: reading leaves them their share."""
+        self._peer.share.heard(count, self._now())
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -118,6 +123,7 @@ class MavftpCard:
         """Read until all was handed out, or the session is lost."""
         driver, ours = self._asking.driver, True
         reading.resume(opened.session, opened.size)
+        self._peer.share.begin(self._now())
         try:
             driver.begin(reading)
             while not reading.done:
@@ -133,6 +139,7 @@ class MavftpCard:
                 ours = False
         finally:
             driver.end()
+            self._peer.share.end(self._now())
             if ours:
                 self._asking.leave(opened.session)
         if reading.silent:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 from petal_s3.autopilot import messages
@@ -31,6 +32,7 @@ _SILENT_S = 10.0
 _LONGEST_PAUSE_S = 10.0
 _READ_BYTES = 4096
 _STOP_S = 3.0
+_TRANSFER = "FILE_TRANSFER_PROTOCOL"
 
 
 class _Connection(Protocol):
@@ -62,7 +64,7 @@ class _Mav(Protocol):
 class OwnLink:
     """Carries payloads to and from the autopilot that is heard; what it says is passed on.
 
-    ``heard``, ``on_heartbeat`` and ``on_landed_state`` are called in the loop that started it. A
+    ``heard`` and ``on_...`` are called in the loop that started it. A
     connection that cannot be made, or breaks, is made anew.
     """
 
@@ -71,6 +73,8 @@ class OwnLink:
         self.heard: Callable[[bytes], None] | None = None
         self.on_heartbeat: Callable[[Heartbeat], None] = lambda _: None
         self.on_landed_state: Callable[[int], None] = lambda _: None
+        self.on_others: Callable[[int], None] = lambda _: None
+        """Called with how many messages came that are no answers to us."""
         self._endpoint = endpoint
         self._target: int | None = None
         self._target_heard_at = 0.0
@@ -153,11 +157,15 @@ class OwnLink:
             if self._endpoint.startswith("tcp:"):
                 raise ConnectionError("the other side has closed it")
             return
-        calls = []
+        calls: list[Callable[[], None]] = []
+        others = 0
         for message in connection.mav.parse_buffer(data) or ():
+            others += message.get_type() != _TRANSFER
             call = self._understood(message, connection, now)
             if call is not None:
                 calls.append(call)
+        if others:
+            calls.append(partial(self.on_others, others))
         if calls and self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(_call_all, calls)
@@ -174,7 +182,7 @@ class OwnLink:
         if kind == "EXTENDED_SYS_STATE" and message.get_srcSystem() == self._target:
             state = messages.landed_state(message)
             return lambda: self.on_landed_state(state)
-        if kind == "FILE_TRANSFER_PROTOCOL":
+        if kind == _TRANSFER:
             ours = (connection.mav.srcSystem, COMPONENT)
             payload = messages.transferred(message, self._target, ours)
             if payload is not None:

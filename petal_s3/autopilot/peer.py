@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from petal_s3.autopilot.mavftp import Request
 from petal_s3.autopilot.question import Sequence16
+from petal_s3.autopilot.share import Share
 from petal_s3.autopilot.window import Window
 
 
@@ -15,6 +16,7 @@ class Peer:
 
     numbers: Sequence16 = field(default_factory=Sequence16)
     window: Window = field(default_factory=Window)
+    share: Share = field(default_factory=Share)
     lists_times: bool = True
     """Whether it may know how to list files with their times."""
     reads_short: bool = True

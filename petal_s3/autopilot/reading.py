@@ -49,7 +49,8 @@ class Reading:
         self._end = end
         self._peer = peer
         self._window = peer.window
-        self._interval_s = DATA_BYTES / max_rate if max_rate else 0.0
+        self._share = peer.share
+        self._least_interval_s = DATA_BYTES / max_rate if max_rate else 0.0
         self._sent_at = -_CATCH_UP_S
         self._backoff = 1
         self._order = 0
@@ -86,6 +87,10 @@ class Reading:
         return self.finished or self.lost_session or self.silent or self.refused is not None
 
     # -- what is sent
+
+    @property
+    def _interval_s(self) -> float:
+        return max(self._least_interval_s, self._share.interval_s)
 
     def next_at(self) -> float | None:
         """When :meth:`due` has something to say without any reply; none: not before one."""
@@ -152,6 +157,7 @@ class Reading:
         size = length + beyond
         request = Request(Opcode.READ, session=self._session, offset=offset, size=size)
         self._order += 1
+        self._share.sent(now)
         self._sent_at = max(now - _CATCH_UP_S, self._sent_at + self._interval_s)
         in_flight = len(self._out) + 1
         self._out.add(number, Asked(request, length, self._order, now, in_flight, known))

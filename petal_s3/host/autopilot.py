@@ -75,9 +75,14 @@ class Autopilot:
                 await asyncio.sleep(LOOK_S)
         vehicle.hearing(self._service, possible=True)  # the rule of silence remains
 
+    def _heard(self) -> None:
+        self._hearing.heard(self._service.now())
+        if self._card is not None:
+            self._card.heard_others()
+
     async def _on_heartbeat(self, message: Any) -> None:
         with guarded("heartbeat not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             beat = Heartbeat(
                 system=message.get_srcSystem(),
                 component=message.get_srcComponent(),
@@ -89,10 +94,10 @@ class Autopilot:
 
     async def _on_landed_state(self, message: Any) -> None:
         with guarded("EXTENDED_SYS_STATE not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             self._service.flight.landed_state(int(message.landed_state))
 
     async def _on_leaf_status(self, message: Any) -> None:
         with guarded("LEAF_STATUS not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             self._service.flight.leaf_status(int(message.status))

@@ -36,6 +36,7 @@ async def own_autopilot(service: Service) -> AsyncIterator[None]:
     link.on_heartbeat = lambda beat: _heartbeat(service, beat)
     link.on_landed_state = service.flight.landed_state
     card = vehicle_card(service.settings, service.flight, link, service.now)
+    link.on_others = card.heard_others
     link.start()
     service.fetcher.attach(card)
     try:

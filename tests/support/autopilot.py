@@ -55,6 +55,11 @@ class Autopilot:
         self._order = itertools.count()
         self._free_at = 0.0
 
+    @property
+    def endpoint(self) -> str:
+        """What the host's PETAL_MAVLINK_ENDPOINT must be."""
+        return f"udp:127.0.0.1:{self.port}"
+
     @contextmanager
     def flying(self) -> Iterator[Autopilot]:
         """It runs while the block does."""

@@ -50,7 +50,7 @@ class World:
     before_answer: Callable[[bytes], None] = lambda _: None
     change_reply: Callable[[bytes], bytes | None] = lambda reply: reply
     hold: Callable[[], Held | None] = lambda: None
-    others: list[bytes] = field(default_factory=list)
+    others_heard: int = 0
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -75,6 +75,19 @@ class World:
             max_rate=max_rate,
         )
         return MavftpCard(self, terms)
+
+    def let_others_send(self, every_s: float, on_heard: Callable[[], None], queue_s: float) -> None:
+        """Others send a frame so often from now on; one that would wait longer is dropped."""
+        waits_s = self._down_free_at - self.now
+        if waits_s <= queue_s:
+            frame_s = FRAME_BYTES / self.line.bytes_s
+            self._down_free_at = max(self.now, self._down_free_at) + frame_s
+            self._loop.call_at(self._down_free_at, self._hear_other, on_heard)
+        self._loop.call_later(every_s, self.let_others_send, every_s, on_heard, queue_s)
+
+    def _hear_other(self, on_heard: Callable[[], None]) -> None:
+        self.others_heard += 1
+        on_heard()
 
     def opcodes(self) -> list[int]:
         """What was asked, in order."""

@@ -294,7 +294,7 @@ def test_a_file_is_read_whole_and_in_order(play: Play[bytes], content: bytes) ->
         (Line(SLOW), 0.95),
         (Line(FAST, loss=0.01), 0.90),
         (Line(SLOW, loss=0.01), 0.90),
-        (Line(FAST, late_s=0.02, loss=0.01), 0.85),
+        (Line(FAST, late_s=0.02, loss=0.01), 0.75),
         (Line(FAST, most_waiting=2), 0.95),
     ],
 )
@@ -327,6 +327,28 @@ def test_a_limit_of_the_rate_is_kept(play: Play[float]) -> None:
         return 50_000 / (played.world.now - began)
 
     assert 8_000 <= play(scene, max_rate=10_000) <= 10_500  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("every_s", [0.02, 0.2, 1.0])
+def test_others_keep_their_share_of_the_line(tmp_path: Path, every_s: float) -> None:
+    """An autopilot drops what does not fit into its queue: heartbeats, too."""
+    content, line = random.Random(3).randbytes(1_500_000), Line(FAST)
+    (tmp_path / "a.ulg").write_bytes(content)
+
+    async def scene(played: Played) -> tuple[float, float]:
+        world = played.world
+        world.let_others_send(every_s, played.card.heard_others, queue_s=0.025)
+        await asyncio.sleep(20)
+        await played.card.read("/a.ulg", 0, len(content) // 2, played.sink)
+        began, heard = world.now, world.others_heard
+        assert await played.fetch(len(content) // 2, len(content), "/a.ulg") == content
+        took_s = world.now - began
+        share = (world.others_heard - heard) * every_s / took_s
+        return share, len(content) / 2 / line.fits(took_s)
+
+    share, goodput = play_on(CardServer(tmp_path), line, scene)
+    assert share >= 0.7
+    assert goodput >= 0.6 * (1 - 0.0029 / every_s)
 
 
 def test_a_window_is_never_larger_than_32_nor_sent_at_once(play: Play[None]) -> None:
