@@ -54,9 +54,7 @@ class CardFetcher:
         self._failure: Hold | None = None
         self._stirred = asyncio.Event()
         self._interrupts = False
-        self.storage_s = STORAGE_S
-        self._intake = intake
-        self._flight = flight
+        self._intake, self._flight = intake, flight
         self._newest_before = newest_before
         self._now = now
         self._card: Card | None = None
@@ -146,7 +144,7 @@ class CardFetcher:
         except S3IntegrationError as error:
             self._failure = Hold(error.code, error.message)
             if isinstance(error, LocalStorageError):
-                return self.storage_s
+                return STORAGE_S
             self._loop.failed(self._now())
             return self._loop.until - self._now()
         self._failure = None
