@@ -8,8 +8,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from petal_s3.autopilot import partial
-from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, enter, fetch
-from petal_s3.autopilot.ftp_client import Card, Changed, FtpError, Held, NotFound
+from petal_s3.autopilot.backoff import Backoff
+from petal_s3.autopilot.entering import enter
+from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, fetch
+from petal_s3.autopilot.ftp_client import Card, Changed, Held, NotFound, Silence
 from petal_s3.autopilot.listing import look_through
 from petal_s3.autopilot.salvage import salvage, sweep
 from petal_s3.core.clock import Clock
@@ -19,7 +21,7 @@ from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_holds import Hold
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.outbox import card as card_files
-from petal_s3.outbox import card_listing
+from petal_s3.outbox import card_changes, card_listing
 from petal_s3.outbox.card import CardFile
 from petal_s3.outbox.card_listing import Rules
 
@@ -29,22 +31,8 @@ LOOK_S = 0.5
 """How often it is looked whether the autopilot may be asked."""
 STORAGE_S = 30.0
 """How long it waits for a disk that refuses."""
-_LONGEST_S = 900.0
-_SHORTEST_S = 5.0
+_UNUSED_S = 900.0
 _MOST_SETTLING_S = 120.0
-
-
-class Backoff:
-    """Each failure in a row doubles the wait, from 5 s to a quarter of an hour."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self.until = float("-inf")
-
-    def failed(self, now: float) -> None:
-        """It failed at ``now``."""
-        self.until = now + min(_LONGEST_S, _SHORTEST_S * 2**self._failures)
-        self._failures = min(self._failures + 1, 10)
 
 
 class CardFetcher:
@@ -66,9 +54,7 @@ class CardFetcher:
         self._failure: Hold | None = None
         self._stirred = asyncio.Event()
         self._interrupts = False
-        self.storage_s = STORAGE_S
-        self._intake = intake
-        self._flight = flight
+        self._intake, self._flight = intake, flight
         self._newest_before = newest_before
         self._now = now
         self._card: Card | None = None
@@ -143,7 +129,7 @@ class CardFetcher:
         self._interrupts = False
         card = self._card
         if card is None or self._off:
-            return _LONGEST_S
+            return _UNUSED_S
         try:
             await self._begin()
             hold = self._flight.ask_hold(self._now())
@@ -158,7 +144,7 @@ class CardFetcher:
         except S3IntegrationError as error:
             self._failure = Hold(error.code, error.message)
             if isinstance(error, LocalStorageError):
-                return self.storage_s
+                return STORAGE_S
             self._loop.failed(self._now())
             return self._loop.until - self._now()
         self._failure = None
@@ -167,18 +153,21 @@ class CardFetcher:
     async def _begin(self) -> None:
         if not self._begun:
             await sweep(self._intake)
+            self._doubted = ""
             await self._doubt("begin", flies=False)
-            self._list_at, self._settling = float("-inf"), 0
             self._begun = True
 
     async def _note_flight(self, hold: Hold) -> None:
+        """A vehicle that flies, or is not heard for long, may write what was not listed."""
         if hold.code == "armed":
             await self._doubt("armed", flies=True)
+        elif self._flight.state(self._now()) == "unknown":
+            await self._doubt("unheard", flies=False)
 
     async def _doubt(self, why: str, *, flies: bool) -> None:
         if self._doubted != why:
             await self._intake.outbox(card_listing.doubt, flies=flies)
-            self._doubted = why
+            self._doubted, self._list_at, self._settling = why, float("-inf"), 0
 
     async def _next(self, card: Card) -> float:
         number = await self._intake.outbox(card_listing.asked_scan)
@@ -209,7 +198,7 @@ class CardFetcher:
         ended = self._flight.flights_ended
         listing = await look_through(card)
         outbox, first = self._intake.outbox, ended == 0
-        listed = await outbox(card_listing.take, listing, self._now(), self._rules, baseline=first)
+        listed = await outbox(card_changes.take, listing, self._now(), self._rules, baseline=first)
         self._flights_ended, self._doubted = ended, ""
         self._loop = Backoff()
         await self._compare_with_bucket()
@@ -229,25 +218,23 @@ class CardFetcher:
 
     # -- fetching
 
-    def _interrupted(self) -> bool:
-        return self._interrupts
-
     async def _take(self, card: Card, file: CardFile) -> None:
         try:
             if file.state != "fetched":
                 listed = await self._intake.outbox(card_listing.listed)
-                path = listed.full_path(file)
-                await fetch(Job(self._intake, card, file, path, self.progress, self._interrupted))
+                path, to_stop = listed.full_path(file), lambda: self._interrupts
+                await fetch(Job(self._intake, card, file, path, self.progress, to_stop))
                 file = await self._intake.outbox(card_files.get, file.id)
-            if file.state == "fetched":
-                await enter(self._intake, file)
+            await enter(self._intake, file)
             self._not_now.pop(file.id, None)
             self._loop = Backoff()
         except Interrupted:
             return
         except (NotSame, Changed) as error:
             await self._begin_anew(file, error)
-        except FtpError as error:
+        except (LocalStorageError, Held, Silence):
+            raise
+        except S3IntegrationError as error:  # of this file: the others need not wait
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
             self._not_now.setdefault(file.id, Backoff()).failed(self._now())
             if isinstance(error, NotFound):  # what was fetched of it may be all that is left

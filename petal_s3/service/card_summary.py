@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from petal_s3.outbox import card, card_listing
@@ -43,8 +43,16 @@ def whole(outbox: Outbox, report: Report) -> CardView:
     """The card with all its files, also where none is known; blocking."""
     known = _known(outbox, report) or _Card(Listed(), [], [], report)
     first = sorted(known.files, key=lambda one: one.order)
-    shown = [file_view(known.listed, file) for file in (*first, *known.vanished)]
+    shown = [file_view(known.listed, _as_now(file, report)) for file in (*first, *known.vanished)]
     return CardView.model_validate({**_figures(known), "files": shown})
+
+
+def _as_now(file: CardFile, report: Report) -> CardFile:
+    """A file that is being fetched, with what has come since that was written down."""
+    if file.id != report.card_fetching or not file.is_open:
+        return file
+    ahead = min(file.size, report.card_fetched_bytes)
+    return replace(file, fetched_bytes=max(file.fetched_bytes, ahead))
 
 
 def file_view(listed: Listed, file: CardFile) -> CardFileView:

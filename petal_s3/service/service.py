@@ -69,11 +69,9 @@ class Service:
         self.orphans = parts.orphans
         self.drainer = parts.drainer
         self.gate = parts.gate
-        self.retention = parts.retention
-        self.ageing = parts.ageing
+        self.retention, self.ageing = parts.retention, parts.ageing
         self.intake = parts.intake
-        self.watcher = parts.watcher
-        self.fetcher = parts.fetcher
+        self.watcher, self.fetcher = parts.watcher, parts.fetcher
         self.stopping = False
         self.listeners = 0
         """How many clients are told of every change."""

@@ -153,7 +153,15 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
-        advice=list(dict.fromkeys([*live.advice, *seen.advice, *card_summary.advice(outbox)])),
+        advice=list(
+            dict.fromkeys(
+                [
+                    *live.advice,
+                    *seen.advice,
+                    *(card_summary.advice(outbox) if card is not None else []),
+                ]
+            )
+        ),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
         card=card,
     )

@@ -79,6 +79,11 @@ async def test_a_log_comes_over_the_line_and_is_proven(aboard: Aboard) -> None:
     assert aboard.autopilot.server.resets == 0
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the line to the autopilot loses messages and is cut, and the process ends",
+    "the log arrives byte-identical; what was here is not read again",
+)
 async def test_a_line_that_is_cut_and_a_process_that_ends_cost_only_what_was_on_the_way(
     aboard: Aboard,
 ) -> None:
@@ -97,6 +102,11 @@ async def test_a_line_that_is_cut_and_a_process_that_ends_cost_only_what_was_on_
     assert aboard.autopilot.asked(READ_FILE) < 1.5 * whole
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the vehicle is armed during a real transfer",
+    "no request later than a second after that",
+)
 async def test_an_armed_vehicle_is_asked_nothing_more_within_a_second(aboard: Aboard) -> None:
     aboard.autopilot.bytes_s = 92_160.0
     write_ulog(aboard.autopilot.root / NEW, SIZE)

@@ -14,27 +14,22 @@ from pathlib import Path
 import pytest
 
 from petal_s3.autopilot import fetch as fetching
-from petal_s3.core.settings_loading import load_settings
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import Conflict, LocalStorageError
-from petal_s3.intake.flight_state import Heartbeat
 from petal_s3.outbox import card as card_files
 from petal_s3.outbox import queries, remote_objects
-from petal_s3.outbox.card import CardFile
-from petal_s3.outbox.rows import Row
-from petal_s3.service import card_summary, card_verbs
-from petal_s3.service.service import Service
-from petal_s3.service.views.card import CardFigures
+from petal_s3.service import card_verbs
 from tests.support.card_model import (
     ARMED,
     BLOCK_BYTES,
-    DISARMED,
     MISSIONS,
     ROOT,
     CardModel,
     held,
     refused,
 )
+from tests.support.card_robot import SETTLE_S, Killed
+from tests.support.card_robot import CardRobot as Robot
 
 SIZE = 300_000
 OLD, NEW, NEWER = (
@@ -43,106 +38,6 @@ OLD, NEW, NEWER = (
     "2026-11-30/15_00_00.ulg",
 )
 SESSION = "sess012/log001.ulg"
-SETTLE_S = 10.0
-
-
-class Killed(BaseException):
-    """The process ends here, whatever it was doing."""
-
-
-class Robot:
-    """A robot whose card is read step by step; its processes may be killed."""
-
-    def __init__(self, folder: Path, card: CardModel) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.card = card
-        self.time = 1000.0
-        self.given: dict[str, object] = {}
-        self._services: list[Service] = []
-
-    async def start(self, **settings: object) -> Robot:
-        """A new process, which listens to the autopilot."""
-        self.given = {**self.given, **settings}
-        loaded = load_settings(
-            **{
-                "bucket_name": "logs",
-                "machine_id": "drone-001",
-                "endpoint_url": "http://127.0.0.1:9",
-                "state_dir": self.state,
-                "log_dirs": str(self.folder / "logs"),
-                "settle_seconds": SETTLE_S,
-                **self.given,
-            }
-        )
-        self.service = Service(loaded, now=lambda: self.time)
-        self._services.append(self.service)
-        await self.service.open()
-        self.fetcher = self.service.fetcher
-        self.fetcher.attach(self.card)
-        return self
-
-    async def stop(self) -> None:
-        for service in self._services:
-            await service.stop()
-
-    def hear(self, beat: Heartbeat = DISARMED, times: int = 1) -> None:
-        for _ in range(times):
-            self.service.flight.heartbeat(beat, self.time)
-
-    def fly(self) -> None:
-        self.hear(ARMED)
-        self.hear(times=3)
-
-    async def step(self) -> float:
-        """One step, a moment later."""
-        self.time += 0.01
-        self.hear()
-        return await self.fetcher.step()
-
-    async def rest(self, most: int = 400) -> None:
-        """Step until only the next periodic listing is waited for; time passes as it wishes."""
-        for _ in range(most):
-            pause_s = await self.step()
-            if pause_s > 5 * SETTLE_S:
-                return
-            self.time += pause_s
-        raise AssertionError("it never rests")
-
-    async def files(self) -> dict[str, CardFile]:
-        return {one.path: one for one in await self.service.outbox(card_files.on_card)}
-
-    async def states(self) -> dict[str, str]:
-        return {path: one.shown_state for path, one in (await self.files()).items()}
-
-    async def row(self, path: str) -> Row:
-        row_id = (await self.files())[path].row_id
-        assert row_id is not None
-        return await self.service.outbox(queries.get, row_id)
-
-    async def entered(self, path: str) -> bytes:
-        """The bytes that are to be uploaded of it."""
-        row = await self.row(path)
-        assert (row.state, row.spooled, row.received_by) == ("queued", True, "card")
-        return Path(row.path).read_bytes()
-
-    async def figures(self) -> CardFigures:
-        report = self.service.reporter.report()
-        found = await self.service.outbox(card_summary.figures, report)
-        assert found is not None
-        return found
-
-    async def prove(self, path: str) -> None:
-        """As if its row had been uploaded and proven."""
-        row = await self.row(path)
-        await self.service.outbox(
-            lambda outbox: outbox.sql.change(
-                'UPDATE log SET state = \'verified\', sent_bytes = size, receipt = \'{"key": "k",'
-                ' "etag": "e", "checksum": "crc32:00000000", "size": 1, "proof": "etag",'
-                ' "verified_at": 1}\' WHERE id = :id',
-                id=row.id,
-            )
-        )
 
 
 @pytest.fixture(scope="session")
@@ -231,6 +126,11 @@ async def test_a_log_without_a_clock_is_of_the_time_that_the_autopilot_tells(
     assert row.logged_at in {1_780_000_000, int(row.facts.get("start-utc", 0))}
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a log on the autopilot's card is still being written",
+    "it is fetched when two listings agree on its size",
+)
 async def test_a_log_is_fetched_only_when_two_listings_agree_on_its_size(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -247,6 +147,11 @@ async def test_a_log_is_fetched_only_when_two_listings_agree_on_its_size(
     assert await robot.entered(NEW) == grown
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a log grows while it is fetched",
+    "it begins anew; bytes of two states are never mixed",
+)
 async def test_a_log_that_grows_while_it_is_fetched_begins_anew_and_is_never_mixed(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -278,6 +183,11 @@ async def test_a_log_that_shrinks_while_it_is_fetched_begins_anew(
     assert await robot.entered(NEW) == ulogs[0]
 
 
+@pytest.mark.guarantee(
+    "card",
+    "another log of the same path and size lies there when fetching goes on",
+    "the last KiB differs: it begins anew",
+)
 async def test_another_log_of_the_same_path_and_size_is_never_mixed_with_the_first(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -301,6 +211,11 @@ async def test_another_log_of_the_same_path_and_size_is_never_mixed_with_the_fir
     assert await robot.entered(NEW) == other
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the autopilot's server gives wrong bytes without an error",
+    "they do not agree with what is read again at random: fetched anew",
+)
 async def test_bytes_that_agree_with_no_window_of_the_card_are_fetched_anew(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -319,6 +234,11 @@ async def test_bytes_that_agree_with_no_window_of_the_card_are_fetched_anew(
     assert await robot.entered(NEW) == right
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the checksum that the autopilot computes is another one",
+    "the log does not enter the outbox; it is fetched anew",
+)
 async def test_bytes_of_which_the_autopilot_tells_another_checksum_are_fetched_anew(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -372,6 +292,11 @@ async def killed_at(robot: Robot, path: str, offset: int) -> None:
     robot.card.before_block = lambda path, offset: None
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the process is killed while a log is fetched",
+    "it goes on where it was; at most 64 KiB and a window are read again",
+)
 @pytest.mark.parametrize("at", [0, BLOCK_BYTES, 40_000, SIZE // 2, SIZE - BLOCK_BYTES])
 async def test_after_the_death_of_the_process_it_goes_on_where_it_was(
     robot: Robot, ulogs: list[bytes], at: int, monkeypatch: pytest.MonkeyPatch
@@ -394,6 +319,11 @@ async def _never(work: Coroutine[object, object, None]) -> None:
     work.close()
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the power is cut while a log is fetched, and the end of the file is torn",
+    "what was durable counts, the rest is read again",
+)
 async def test_after_a_power_cut_only_what_was_on_the_disk_counts(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -413,6 +343,11 @@ async def test_after_a_power_cut_only_what_was_on_the_disk_counts(
     assert await robot.entered(NEW) == ulogs[0]
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the disk loses or spoils what was fetched of a log",
+    "its checksum shows it: it begins anew",
+)
 @pytest.mark.parametrize("damage", ["shorter", "other bytes", "gone"])
 async def test_bytes_that_the_disk_has_lost_are_fetched_again(
     robot: Robot, ulogs: list[bytes], damage: str
@@ -432,6 +367,11 @@ async def test_bytes_that_the_disk_has_lost_are_fetched_again(
     assert await robot.entered(NEW) == ulogs[0]
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the process is killed between the last byte and the row",
+    "one row; nothing is read again",
+)
 async def test_killed_between_the_last_byte_and_its_row_it_is_entered_once(
     robot: Robot, ulogs: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +414,11 @@ async def test_a_link_that_breaks_again_and_again_brings_all_of_it_in_the_end(
 # -- when
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the vehicle is armed while a log is fetched",
+    "nothing more is asked; it goes on after the landing where it was",
+)
 async def test_nothing_is_asked_while_the_vehicle_is_armed_and_the_offset_stays(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -566,6 +511,11 @@ async def test_a_file_that_the_autopilot_refuses_waits_and_the_others_do_not(
     assert (await robot.states())[NEWER] == "fetched"
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the card is out, or cannot be read",
+    "that is said, and no log counts as vanished",
+)
 async def test_a_card_that_is_not_there_is_said_and_nothing_counts_as_vanished(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -634,6 +584,11 @@ async def test_where_a_flight_was_seen_before_the_first_listing_all_is_new(
     assert await fresh.states() == {OLD: "fetched"}
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the outbox is lost",
+    "what is newer on the card than the newest log in the bucket is fetched",
+)
 async def test_after_the_loss_of_the_outbox_what_is_newer_than_the_newest_in_the_bucket_is_new(
     fresh: Robot, ulogs: list[bytes]
 ) -> None:
@@ -669,6 +624,11 @@ async def test_a_robot_without_logs_in_the_bucket_leaves_out_all_that_lay_there(
 # -- gone, changed, none
 
 
+@pytest.mark.guarantee(
+    "card",
+    "PX4 deletes a log, or the card is formatted, before it was fetched",
+    "it is named; no other log waits for it",
+)
 async def test_a_log_that_vanished_before_it_was_fetched_is_said_plainly(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -690,6 +650,11 @@ async def test_a_log_that_vanished_before_it_was_fetched_is_said_plainly(
         await card_verbs.fetch(robot.service, shown.files[0].id)
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a log vanishes while it is fetched",
+    "what came of it is sent, as a truncated log",
+)
 async def test_what_was_fetched_of_a_log_that_vanished_is_sent_all_the_same(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
@@ -808,6 +773,11 @@ async def test_what_is_no_log_is_kept_for_a_person_to_look_at(robot: Robot) -> N
     assert (await robot.figures()).safe_to_erase is False
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a name on the card leads out of its folder, or steers a terminal",
+    "it is never asked for, and the card is not safe to erase",
+)
 @pytest.mark.parametrize("name", ["..", "a/../../b.ulg", "x\ny.ulg", "\x1b[2J.ulg", "nul\0.ulg"])
 async def test_a_name_that_could_lead_elsewhere_is_never_asked_for(
     robot: Robot, ulogs: list[bytes], name: str, monkeypatch: pytest.MonkeyPatch
@@ -837,6 +807,11 @@ def fetching_entry(name: str) -> object:
 # -- told
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a person wants to erase the card",
+    "yes only where the last two listings agree and every log on it is proven",
+)
 async def test_the_card_is_safe_to_erase_only_when_two_listings_agree_and_all_is_proven(
     robot: Robot, ulogs: list[bytes]
 ) -> None:
