@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import select
+import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -28,7 +30,6 @@ _ONBOARD_CONTROLLER, _NO_AUTOPILOT, _ACTIVE = 18, 8, 4
 _BAUD = 57_600
 _SERIAL = re.compile(r"(?P<device>/dev/[^:]+)(:(?P<baud>[0-9]+))?")
 _BEAT_S = 1.0
-_SILENT_S = 10.0
 _LONGEST_PAUSE_S = 10.0
 _READ_BYTES = 4096
 _STOP_S = 3.0
@@ -75,15 +76,15 @@ class OwnLink:
         self.on_landed_state: Callable[[int], None] = lambda _: None
         self.on_others: Callable[[int], None] = lambda _: None
         """Called with how many messages came that are no answers to us."""
+        self.target: int | None = None
+        """The system that is spoken to; the first autopilot that is heard, unless it is set."""
         self._endpoint = endpoint
-        self._target: int | None = None
-        self._target_heard_at = 0.0
         self._to_send: deque[bytes] = deque(maxlen=256)
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="petal-s3-mavlink", daemon=True)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
 
     def start(self) -> None:
         """Connect, from now on; raises :class:`ConfigError` where pymavlink is not installed."""
@@ -97,6 +98,8 @@ class OwnLink:
         self._wake()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, _STOP_S)
+        self._wake_read.close()
+        self._wake_write.close()
 
     def send(self, payload: bytes) -> None:
         """Send to the autopilot that is heard; to none where none is."""
@@ -104,8 +107,8 @@ class OwnLink:
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # it is full: the thread wakes anyway
-            os.write(self._wake_write, b"\0")
+        with suppress(OSError):  # it is full: the thread wakes anyway; or closed
+            self._wake_write.send(b"\0")
 
     # -- in the thread
 
@@ -116,8 +119,9 @@ class OwnLink:
                 with self._connected() as connection:
                     pause_s = 1.0
                     self._carry(connection)
-            except (OSError, ValueError) as error:
-                log.warning("no connection to the autopilot at %s: %s", self._endpoint, error)
+            except (OSError, ValueError, struct.error) as error:
+                level = logging.WARNING if pause_s == 1.0 else logging.DEBUG
+                log.log(level, "no connection to the autopilot at %s: %s", self._endpoint, error)
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -131,27 +135,27 @@ class OwnLink:
                 connection.close()
 
     def _carry(self, connection: _Connection) -> None:
-        beat_at = 0.0
+        beat_at, wake = 0.0, self._wake_read.fileno()
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= beat_at:
                 beat_at = now + _BEAT_S
                 connection.mav.heartbeat_send(_ONBOARD_CONTROLLER, _NO_AUTOPILOT, 0, 0, _ACTIVE)
             until = max(beat_at - now, 0.0)
-            readable, _, _ = select.select([connection.fd, self._wake_read], [], [], until)
-            if self._wake_read in readable:
-                os.read(self._wake_read, _READ_BYTES)
+            readable, _, _ = select.select([connection.fd, wake], [], [], until)
+            if wake in readable:
+                self._wake_read.recv(_READ_BYTES)
                 self._send_all(connection)
             if connection.fd in readable:
-                self._receive(connection, now)
+                self._receive(connection)
 
     def _send_all(self, connection: _Connection) -> None:
         while self._to_send:
             payload = self._to_send.popleft()
-            if self._target is not None:
-                connection.mav.send(messages.file_transfer(self._target, 1, payload))
+            if self.target is not None:
+                connection.mav.send(messages.file_transfer(self.target, 1, payload))
 
-    def _receive(self, connection: _Connection, now: float) -> None:
+    def _receive(self, connection: _Connection) -> None:
         data = connection.recv(_READ_BYTES)
         if not data:
             if self._endpoint.startswith("tcp:"):
@@ -161,7 +165,7 @@ class OwnLink:
         others = 0
         for message in connection.mav.parse_buffer(data) or ():
             others += message.get_type() != _TRANSFER
-            call = self._understood(message, connection, now)
+            call = self._understood(message, connection)
             if call is not None:
                 calls.append(call)
         if others:
@@ -170,31 +174,28 @@ class OwnLink:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(_call_all, calls)
 
-    def _understood(
-        self, message: Message, connection: _Connection, now: float
-    ) -> Callable[[], None] | None:
+    def _understood(self, message: Message, connection: _Connection) -> Callable[[], None] | None:
         kind = message.get_type()
         if kind == "HEARTBEAT":
             beat = messages.heartbeat(message)
             if beat.from_autopilot:
-                self._follow(beat.system, connection, now)
+                self._follow(beat.system, connection)
             return lambda: self.on_heartbeat(beat)
-        if kind == "EXTENDED_SYS_STATE" and message.get_srcSystem() == self._target:
+        if kind == "EXTENDED_SYS_STATE" and message.get_srcSystem() == self.target:
             state = messages.landed_state(message)
             return lambda: self.on_landed_state(state)
         if kind == _TRANSFER:
             ours = (connection.mav.srcSystem, COMPONENT)
-            payload = messages.transferred(message, self._target, ours)
+            payload = messages.transferred(message, self.target, ours)
             if payload is not None:
                 return lambda: self.heard(payload) if self.heard is not None else None
         return None
 
-    def _follow(self, system: int, connection: _Connection, now: float) -> None:
-        """Speak to this autopilot, as a component of its system, unless another one is heard."""
-        if self._target not in {None, system} and now - self._target_heard_at < _SILENT_S:
-            return
-        self._target, self._target_heard_at = system, now
-        connection.mav.srcSystem = system
+    def _follow(self, system: int, connection: _Connection) -> None:
+        """Speak as a component of the autopilot's system."""
+        if self.target is None:
+            self.target = system
+        connection.mav.srcSystem = self.target
 
 
 def _call_all(calls: list[Callable[[], None]]) -> None:

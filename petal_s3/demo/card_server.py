@@ -13,6 +13,7 @@ _HEAD = struct.Struct("<HBBBBBBI")
 _DATA = 239
 _ACK, _NAK = 128, 129
 _FAIL, _INVALID_SESSION, _NO_SESSIONS, _END, _UNKNOWN, _NOT_FOUND = 1, 4, 5, 6, 7, 10
+_BURST = 15
 _SMALL = 4  # replies up to this size are kept, to be sent again
 
 
@@ -51,6 +52,7 @@ class CardServer:
         self._size = 0
         self._used_at = 0.0
         self._last: bytes = b""
+        self._burst: tuple[int, int] | None = None
         self._work: dict[int, Callable[[_Asked], bytes]] = {
             1: self._terminate,
             2: self._reset,
@@ -58,6 +60,7 @@ class CardServer:
             4: self._open,
             5: self._read,
             14: self._checksum,
+            15: self._begin_burst,
         }
         if lists_times:
             self._work[16] = self._list
@@ -70,7 +73,7 @@ class CardServer:
         """End the session, as after a restart."""
         if self._file is not None:
             os.close(self._file)
-        self._file, self._last = None, b""
+        self._file, self._last, self._burst = None, b"", None
 
     def answer(self, payload: bytes, now: float) -> bytes | None:
         """The reply to a request; none to what is no request."""
@@ -91,11 +94,26 @@ class CardServer:
             data = bytes([error.code if isinstance(error, _Refused) else _NOT_FOUND])
         except OSError as error:
             kind, data = _NAK, bytes([2, error.errno or 0])
+        if opcode == _BURST and kind == _ACK:
+            self._last = b""
+            return None
         number = (sequence + 1) & 0xFFFF
         head = _HEAD.pack(number, asked.session, kind, len(data), opcode, 0, 0, offset)
         reply = (head + data).ljust(_HEAD.size + _DATA, b"\0")
         self._last = reply if len(data) <= _SMALL else b""
         return reply
+
+    def stream(self) -> bytes | None:
+        """The next reply of a burst; none where there is none."""
+        if self._burst is None or self._file is None:
+            return None
+        number, offset = self._burst
+        data = os.pread(self._file, _DATA, offset) if offset < self._size else b""
+        kind, self._burst = _ACK, ((number + 1) & 0xFFFF, offset + len(data))
+        if not data:
+            kind, data, self._burst = _NAK, bytes([_END]), None
+        head = _HEAD.pack(number, 0, kind, len(data), _BURST, 0, 0, offset)
+        return (head + data).ljust(_HEAD.size + _DATA, b"\0")
 
     # -- what is asked
 
@@ -149,6 +167,12 @@ class CardServer:
         if asked.offset >= self._size:
             raise _Refused(_END)
         return os.pread(self._file, _DATA, asked.offset)
+
+    def _begin_burst(self, asked: _Asked) -> bytes:
+        if self._file is None:
+            raise _Refused(_INVALID_SESSION)
+        self._burst = (asked.sequence + 1) & 0xFFFF, asked.offset
+        return b""
 
     def _checksum(self, asked: _Asked) -> bytes:
         # As NuttX computes it: nothing before, nothing after.

@@ -33,7 +33,7 @@ async def own_autopilot(service: Service) -> AsyncIterator[None]:
         yield
         return
     link = OwnLink(endpoint)
-    link.on_heartbeat = lambda beat: _heartbeat(service, beat)
+    link.on_heartbeat = lambda beat: _heartbeat(service, link, beat)
     link.on_landed_state = service.flight.landed_state
     card = vehicle_card(service.settings, service.flight, link, service.now)
     link.on_others = card.heard_others
@@ -47,6 +47,7 @@ async def own_autopilot(service: Service) -> AsyncIterator[None]:
         await link.stop()
 
 
-def _heartbeat(service: Service, beat: Heartbeat) -> None:
+def _heartbeat(service: Service, link: OwnLink, beat: Heartbeat) -> None:
     with guarded("heartbeat not taken in"):
         vehicle.heartbeat(service, beat)
+        link.target = service.flight.system

@@ -32,8 +32,10 @@ def drone(cloud: EmbeddedS3, ashore: Path, autopilot: Autopilot) -> Iterator[Abo
         cloud,
         ashore / "carrying",
         flight=autopilot,
-        proxies=("bucket", "ext_mavlink"),
-        env={"PETAL_S3_FETCH": "all"},
+        proxies=("bucket", "ext_mavlink", "ftp_mavlink"),
+        petals={"downloader": "downloader:Downloader"},
+        startup=("petal-s3", "downloader"),
+        env={"PETAL_S3_FETCH": "all", "PYTHONPATH": str(Path(__file__).parent)},
     ) as made:
         made.host.start()
         made.host.wait_ready(240)
@@ -41,7 +43,7 @@ def drone(cloud: EmbeddedS3, ashore: Path, autopilot: Autopilot) -> Iterator[Abo
 
 
 def fetched(drone: Aboard, name: str) -> bool:
-    rows = [row for row in drone.rows() if row["path"].endswith(name)]
+    rows = [row for row in drone.rows() if row["key"].endswith(name)]
     return any(row["state"] == "verified" for row in rows)
 
 
@@ -71,3 +73,24 @@ def test_nothing_is_asked_a_second_after_the_vehicle_has_armed(
     autopilot.is_armed = False
     until(lambda: fetched(drone, "11_00_00.ulg"), 240)
     assert "Traceback" not in drone.log_files()
+
+
+def test_the_host_downloads_itself_while_logs_are_fetched(
+    drone: Aboard, autopilot: Autopilot, tmp_path: Path
+) -> None:
+    """PX4 has one session: ours is given back, or ended by the host's client."""
+    write_ulog(autopilot.root / DAY / "12_00_00.ulg", 4 * SIZE, seed=3)
+    theirs = autopilot.root / DAY / "09_00_00.ulg"
+    write_ulog(theirs, 20_000, seed=4)
+    before = autopilot.asked(READ)
+    drone.post("card/scan")
+    until(lambda: autopilot.asked(READ) > before + 200, 240)
+    for number in range(3):
+        target = tmp_path / f"{number}.ulg"
+        url = "/petals/downloader/download"
+        answer = drone.post(url, remote=f"/{DAY}/{theirs.name}", target=str(target)).json
+        assert answer.get("done"), answer
+        assert target.read_bytes() == theirs.read_bytes()
+    until(lambda: fetched(drone, "12_00_00.ulg"), 400)
+    (key,) = [key for key in drone.objects() if key.endswith("12_00_00.ulg")]
+    assert drone.object(key) == (autopilot.root / DAY / "12_00_00.ulg").read_bytes()

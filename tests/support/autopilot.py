@@ -39,8 +39,6 @@ class Autopilot:
     is_silent: bool = False
     """It says nothing, and does not hear either."""
     system: int = 1
-    target_component: int | None = None
-    """To which component replies go; none: whence the request came."""
     server: CardServer = field(init=False)
     requests: list[tuple[float, int]] = field(default_factory=list)
     """When each request came, and its opcode."""
@@ -54,6 +52,7 @@ class Autopilot:
         self._waiting: list[tuple[float, int, bytes]] = []
         self._order = itertools.count()
         self._free_at = 0.0
+        self._client = (0, 0)
 
     @property
     def endpoint(self) -> str:
@@ -92,10 +91,21 @@ class Autopilot:
                     self._say(self._heartbeat())
                 while self._waiting and self._waiting[0][0] <= now:
                     self._write(heapq.heappop(self._waiting)[2])
+                streams = self._stream()
                 until = min([beat_at, *(one[0] for one in self._waiting[:1])])
-                wire.settimeout(max(until - time.monotonic(), 0.0005))
+                wait_s = 0.0 if streams else until - time.monotonic()
+                wire.settimeout(max(wait_s, 0.0005))
                 with suppress(TimeoutError, ConnectionRefusedError):
                     self._hear(wire.recv(4096))
+
+    def _stream(self) -> bool:
+        """Send the next reply of a burst; false where there is none."""
+        if len(self._waiting) > 3:
+            return False
+        payload = self.server.stream()
+        if payload is not None:
+            self._reply(payload)
+        return payload is not None
 
     def _heartbeat(self) -> mavlink.MAVLink_message:
         mode = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED | (ARMED if self.is_armed else 0)
@@ -111,6 +121,7 @@ class Autopilot:
     def _asked(self, message: mavlink.MAVLink_message) -> None:
         now, payload = time.monotonic(), bytes(message.payload)
         self.requests.append((now, payload[3]))
+        self._client = (message.get_srcSystem(), message.get_srcComponent())
         if self.on_request is not None:
             self.on_request(payload)
         seconds = FRAME_BYTES / self.bytes_s if self.bytes_s else 0.0
@@ -119,13 +130,10 @@ class Autopilot:
         reply = self.server.answer(payload, now)
         if reply is None or self._random.random() < self.loss:
             return
-        component = message.get_srcComponent()
-        if self.target_component is not None:
-            component = self.target_component
-        said = mavlink.MAVLink_file_transfer_protocol_message(
-            0, message.get_srcSystem(), component, reply
-        )
-        self._say(said)
+        self._reply(reply)
+
+    def _reply(self, payload: bytes) -> None:
+        self._say(mavlink.MAVLink_file_transfer_protocol_message(0, *self._client, payload))
 
     def _say(self, message: mavlink.MAVLink_message) -> None:
         if self.is_silent:
