@@ -56,11 +56,16 @@ def _check(report: Report) -> None:
 
 
 async def fetch(service: Service, file_id: int) -> CardFileView:
-    """Fetch this one, also where the settings leave it out.
+    """Fetch this one, also where the settings leave it out; a row of it that was given up is
+    tried again.
 
-    Raises :class:`S3FileNotFoundError`, and :class:`Conflict` for one that cannot be fetched.
+    Raises :class:`S3FileNotFoundError`, :class:`Conflict` for one that cannot be fetched, and as
+    :meth:`~petal_s3.service.service.Service.retry`.
     """
     file = await service.outbox(card.ask, file_id)
+    if file.row_id is not None and file.row_state in {"dead", "cancelled"}:
+        await service.retry(file.row_id)
+        file = await service.outbox(card.get, file_id)
     await service.outbox(card_listing.ask_scan, uuid.uuid4().hex)
     service.fetcher.asked()
     return card_summary.file_view(await service.outbox(card_listing.listed), file)

@@ -43,6 +43,6 @@ CARD_ROUTES: tuple[Route, ...] = (
         post_fetch,
         ask=asks.CardFileAsk,
         answer=CardFileView,
-        errors=(400, 404, 409, 503, 507),
+        errors=(400, 403, 404, 409, 413, 422, 503, 507),
     ),
 )

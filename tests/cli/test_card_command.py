@@ -41,10 +41,10 @@ def test_each_log_of_the_card_is_a_line_and_one_that_is_not_proven_exits_with_3(
     told = console.type("card")
     assert told.code == 3
     lines = told.out.splitlines()
-    assert lines[0].startswith("1  fetching 50%  1.0 kB  /fs/microsd/log/2026-11-30/14_25_00.ulg")
+    assert lines[1].startswith("1  fetching 50%  1.0 kB  /fs/microsd/log/2026-11-30/14_25_00.ulg")
     assert "2 not proven in the bucket; it must not be erased" in told.out
     shown = console.type("card", "ls", "--json").json
-    assert [file["state"] for file in shown["files"]] == ["fetching", "settled"]
+    assert [file["state"] for file in shown["files"]] == ["settled", "fetching"]
 
 
 def test_a_card_of_which_all_is_proven_may_be_erased(console: Console) -> None:

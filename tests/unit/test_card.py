@@ -17,7 +17,7 @@ from petal_s3.autopilot import fetch as fetching
 from petal_s3.demo.logs import write_ulog
 from petal_s3.errors import Conflict, LocalStorageError
 from petal_s3.outbox import card as card_files
-from petal_s3.outbox import queries, remote_objects
+from petal_s3.outbox import proven_objects, queries, remote_objects
 from petal_s3.service import card_verbs
 from tests.support.card_model import (
     ARMED,
@@ -562,6 +562,34 @@ async def test_what_was_left_out_is_fetched_when_asked_for(
     assert (await card_verbs.fetch(fresh.service, asked)).state == "seen"
     await fresh.rest()
     assert await fresh.states() == {OLD: "fetched", NEW: "skipped"}
+
+
+async def test_a_log_whose_row_was_cancelled_is_sent_again_when_asked_for(
+    robot: Robot, ulogs: list[bytes]
+) -> None:
+    robot.card.put(NEW, ulogs[0])
+    robot.fly()
+    await robot.rest()
+    row = await robot.row(NEW)
+    await robot.service.cancel(row.id)
+    assert (await robot.figures()).unproven == 1
+    await card_verbs.fetch(robot.service, (await robot.files())[NEW].id)
+    assert await robot.entered(NEW) == ulogs[0]
+
+
+async def test_a_log_whose_object_and_copy_are_gone_comes_from_the_card_again(
+    robot: Robot, ulogs: list[bytes]
+) -> None:
+    robot.card.put(NEW, ulogs[0])
+    robot.fly()
+    await robot.rest()
+    await robot.prove(NEW)
+    row = await robot.row(NEW)
+    await robot.service.outbox(proven_objects.note_object, row, "It is gone.")
+    assert (await robot.figures()).safe_to_erase is False
+    await card_verbs.fetch(robot.service, (await robot.files())[NEW].id)
+    await robot.rest()
+    assert await robot.entered(NEW) == ulogs[0]
 
 
 async def test_all_are_fetched_where_the_settings_say_so(fresh: Robot, ulogs: list[bytes]) -> None:
