@@ -83,13 +83,14 @@ class OwnLink:
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="petal-s3-mavlink", daemon=True)
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_write.setblocking(False)
+        self._wakers: tuple[socket.socket, socket.socket] | None = None
 
     def start(self) -> None:
         """Connect, from now on; raises :class:`ConfigError` where pymavlink is not installed."""
         _import()
         self._loop = asyncio.get_running_loop()
+        self._wakers = socket.socketpair()
+        self._wakers[1].setblocking(False)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -98,8 +99,8 @@ class OwnLink:
         self._wake()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, _STOP_S)
-        self._wake_read.close()
-        self._wake_write.close()
+        for one in self._wakers or ():
+            one.close()
 
     def send(self, payload: bytes) -> None:
         """Send to the autopilot that is heard; to none where none is."""
@@ -107,8 +108,9 @@ class OwnLink:
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # it is full: the thread wakes anyway; or closed
-            self._wake_write.send(b"\0")
+        if self._wakers is not None:
+            with suppress(OSError):  # it is full: the thread wakes anyway; or closed
+                self._wakers[1].send(b"\0")
 
     # -- in the thread
 
@@ -135,16 +137,17 @@ class OwnLink:
                 connection.close()
 
     def _carry(self, connection: _Connection) -> None:
-        beat_at, wake = 0.0, self._wake_read.fileno()
+        assert self._wakers is not None
+        beat_at, woken = 0.0, self._wakers[0]
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= beat_at:
                 beat_at = now + _BEAT_S
                 connection.mav.heartbeat_send(_ONBOARD_CONTROLLER, _NO_AUTOPILOT, 0, 0, _ACTIVE)
             until = max(beat_at - now, 0.0)
-            readable, _, _ = select.select([connection.fd, wake], [], [], until)
-            if wake in readable:
-                self._wake_read.recv(_READ_BYTES)
+            readable, _, _ = select.select([connection.fd, woken.fileno()], [], [], until)
+            if woken.fileno() in readable:
+                woken.recv(_READ_BYTES)
                 self._send_all(connection)
             if connection.fd in readable:
                 self._receive(connection)

@@ -329,6 +329,11 @@ def test_a_limit_of_the_rate_is_kept(play: Play[float]) -> None:
     assert 8_000 <= play(scene, max_rate=10_000) <= 10_500  # type: ignore[call-arg]
 
 
+@pytest.mark.guarantee(
+    "card",
+    "heartbeats do not get through while a log is read",
+    "reading slows down until they come as often as before",
+)
 @pytest.mark.parametrize("every_s", [0.02, 0.2, 1.0])
 def test_others_keep_their_share_of_the_line(tmp_path: Path, every_s: float) -> None:
     """An autopilot drops what does not fit into its queue: heartbeats, too."""
@@ -375,6 +380,11 @@ def test_sessions_are_given_back(root: Path) -> None:
     assert server.resets == 0
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a session is ended while a log is read",
+    "the file is opened anew at the offset; at most a window and 64 KiB are read again",
+)
 def test_a_session_that_was_killed_is_opened_anew_at_the_offset(root: Path, content: bytes) -> None:
     server = CardServer(root)
 
@@ -393,6 +403,11 @@ def test_a_session_that_was_killed_is_opened_anew_at_the_offset(root: Path, cont
     assert server.opened == 4
 
 
+@pytest.mark.guarantee(
+    "card",
+    "another client of the autopilot ends our session and opens a file, under the same number",
+    "its bytes are noticed by the end of the file, never handed on; reading goes on at the offset",
+)
 @pytest.mark.parametrize("size", [SIZE, SIZE - 1000, SIZE + 1000, 100])
 def test_bytes_of_a_file_that_another_client_has_opened_are_never_handed_out(
     tmp_path: Path, size: int
@@ -454,6 +469,11 @@ def _shrink(place: Path) -> None:
     os.truncate(place, SIZE // 2)
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a log of the card grows or shrinks while it is read",
+    "it is noticed, and the two are never mixed",
+)
 @pytest.mark.parametrize(("act", "raised"), [(_grow, Changed), (_shrink, Shorter)])
 def test_a_file_that_changes_while_it_is_read_is_not_mixed(
     tmp_path: Path, content: bytes, act: Callable[[Path], None], raised: type[FtpError]
@@ -532,6 +552,11 @@ def test_half_a_reply_is_completed(root: Path, content: bytes) -> None:
 # -- what is answered by others, late or not at all
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the autopilot answers a request with what it had answered another client",
+    "it is taken for no answer; the request is sent under another number",
+)
 def test_an_answer_that_was_kept_for_another_client_is_not_taken(root: Path) -> None:
     """PX4 answers a number that it answered last with the same reply, whoever asks."""
     server = CardServer(root)
@@ -624,6 +649,11 @@ def test_the_session_of_a_killed_client_ends_by_itself(
     assert server.resets == 0
 
 
+@pytest.mark.guarantee(
+    "card",
+    "another client uses the only session of the autopilot",
+    "it is waited for in silence; sessions are reset only on a connection of our own, after 42 s",
+)
 @pytest.mark.parametrize("may_reset", [True, False])
 def test_sessions_are_reset_only_on_a_connection_of_our_own(root: Path, may_reset: bool) -> None:
     server = CardServer(root, idle_s=1e9)
@@ -656,6 +686,11 @@ def test_nothing_is_asked_when_nothing_may_be(root: Path) -> None:
     play_on(CardServer(root), Line(), scene)
 
 
+@pytest.mark.guarantee(
+    "card",
+    "the vehicle arms while a log is read",
+    "no request leaves after that; what was proven by then is kept",
+)
 def test_nothing_leaves_from_the_moment_on_in_which_nothing_may(root: Path, content: bytes) -> None:
     server = CardServer(root)
 
@@ -760,6 +795,11 @@ def test_a_slow_sink_slows_the_reading_down(root: Path) -> None:
 # -- everything at once
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a line that loses, delays, doubles and mixes up, and sessions that are killed and taken",
+    "no wrong byte is handed on",
+)
 @settings(
     max_examples=25,
     deadline=None,
