@@ -10,12 +10,15 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ulog": (".ulg",),
         "rosbag": (".bag",),
+        "dataflash": (".bin",),
+        "mcap": (".mcap",),
+        "ulog-encrypted": (".ulge", ".ulgc"),
         "text": (".log", ".txt", ".csv", ".out", ".err"),
         "xml": (".xml",),
         "json": (".json",),
     }
 )
-FLIGHT_KINDS = frozenset({"ulog", "rosbag"})
+FLIGHT_KINDS = frozenset({"ulog", "rosbag", "dataflash", "mcap", "ulog-encrypted"})
 TEXT_KINDS = frozenset({"text"})
 ALL_KINDS = frozenset(SUFFIXES)
 LOG_SUFFIXES = frozenset(suffix for kind in FLIGHT_KINDS for suffix in SUFFIXES[kind])

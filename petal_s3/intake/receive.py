@@ -20,8 +20,7 @@ from petal_s3.errors import BadInput, LocalStorageError, NotAFlightLog
 from petal_s3.intake.entry import Intake, RowOptions
 from petal_s3.intake.reserve import Room
 from petal_s3.intake.spooling import enter_copy
-from petal_s3.logs import rosbag
-from petal_s3.logs.sniff import check_content, kind_of, refused, shown_name
+from petal_s3.logs.sniff import check_content, kind_of, kind_of_content, refused, shown_name
 from petal_s3.outbox.rows import Row
 
 _HEAD_BYTES = 64
@@ -195,8 +194,8 @@ async def _next_chunk(coming: AsyncIterator[bytes], shown: str, idle_s: float) -
 def _check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> None:
     if name:
         check_content(head, kind_of(name, shown, kinds), shown)
-    elif not head.startswith(rosbag.MAGIC):
-        check_content(head, "ulog", shown)
+    else:
+        check_content(head, kind_of_content(head) or "ulog", shown)
 
 
 @contextlib.contextmanager

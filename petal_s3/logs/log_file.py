@@ -5,34 +5,34 @@ one of these verdicts; a damaged log is still a log and is uploaded:
 
     complete         no damage seen (a ULog has no end mark: its end cannot be proven)
     truncated        ends inside a record, or before or inside the index of a bag
-    unindexed        a bag that its recorder never closed
-    header_only      a ULog header and nothing else: the log started and lost power
-    unknown_version  a ULog of a newer version than 1
+    unindexed        a bag or MCAP file that its recorder never closed
+    header_only      a header and nothing else (of a DataFlash log the formats): power was lost
+    unknown_version  a ULog, MCAP file or encrypted ULog of a newer version
     incompat         a ULog with features that its reader must know (unknown incompat bits)
     damaged          a sound start, then an impossible record or offset, or zeros at the end
 
 Logs of other kinds (``text``, ``xml``, ``json``) are taken where their source allows them; they are
 ``complete``, ``truncated`` (XML or JSON that does not close) or ``damaged`` (zeros at the end).
 
-At most 4 KiB of a file are ever read, in two reads: its first 3 KiB, and 1 KiB where damage shows
-(the end of a ULog, the first record of a bag).
+At most 4 KiB of most files are ever read, in two reads: its first 3 KiB, and 1 KiB where damage
+shows (the end of a ULog, the first record of a bag). What more the other formats need (96 KiB of a
+DataFlash log, the summary of an MCAP file) is told by their modules; nothing reads a whole file.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from petal_s3.core.kinds import FLIGHT_KINDS
-from petal_s3.errors import (
-    NotFinished,
-)
-from petal_s3.logs import rosbag, ulog
+from petal_s3.errors import NotFinished
+from petal_s3.logs import dataflash, encrypted_ulog, mcap, rosbag, ulog
 from petal_s3.logs import text as texts
 from petal_s3.logs.opening import Identity, check_regular, open_log, os_refusal
+from petal_s3.logs.reading import Read
 from petal_s3.logs.sniff import (
     check_content,
     kind_of,
@@ -47,6 +47,9 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "ulog": "application/x-ulog",
         "rosbag": "application/x-rosbag",
+        "dataflash": "application/x-dataflash",
+        "mcap": "application/x-mcap",
+        "ulog-encrypted": "application/x-ulog-encrypted",
         "text": "text/plain",
         "xml": "application/xml",
         "json": "application/json",
@@ -56,6 +59,16 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
 _PROBE_BYTES = 1024
 _TEXT_BYTES = 1024  # of a text: enough to be told from what is none
 _LEAD_BYTES = _HEAD_BYTES - _PROBE_BYTES
+# Of formats of which more is read than their beginning and one other place.
+_JUDGES: Mapping[str, Callable[[str, bytes, Read, int], tuple[str, dict[str, str]]]] = (
+    MappingProxyType(
+        {
+            "dataflash": dataflash.judge,
+            "mcap": mcap.judge,
+            "ulog-encrypted": encrypted_ulog.judge,
+        }
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,10 @@ class FlightLog:
     ULog ``sys-uuid ver-sw ver-sw-release ver-hw sys-name log-type``, ``boot-us`` and ``end-us``
     (microseconds on the vehicle's clock at the start and at the last messages), ``start-utc``
     (seconds since 1970), ``time-ref-utc`` (seconds), ``appended`` (number of crash dumps added
-    after the flight); for a bag ``chunk-count
-    conn-count index-pos``.
+    after the flight); for a bag ``chunk-count conn-count index-pos``; for a DataFlash log
+    ``sys-name ver-sw ver-sw-release boot-us end-us start-utc``; for an MCAP file ``profile library
+    message-count channel-count chunk-count start-utc end-utc``; for an encrypted ULog ``boot-us
+    key-index``.
     """
 
     path: Path
@@ -113,7 +128,7 @@ class FlightLog:
 def examine(
     fd: int, name: str, *, max_bytes: int = MAX_BYTES, kinds: frozenset[str] = FLIGHT_KINDS
 ) -> tuple[str, str, Mapping[str, str], Identity]:
-    """Give kind, verdict, facts and identity of the open file; reads at most 4 KiB of it.
+    """Give kind, verdict, facts and identity of the open file; a little of it is read, see above.
 
     ``name`` decides the kind, one of ``kinds``, and the content must agree. Accepted:
     0 < size <= ``max_bytes``.
@@ -126,20 +141,32 @@ def examine(
         before = os.fstat(fd)
         check_regular(before.st_mode, shown)
         _check_size(before.st_size, max_bytes, shown)
-        head = os.pread(fd, _LEAD_BYTES, 0)
-        probe = os.pread(fd, _PROBE_BYTES, _probe_at(kind, head, before.st_size))
-        after = os.fstat(fd)
+        identity = Identity.of(before)
+        try:
+            verdict, facts = _judged(fd, kind, shown, before.st_size)
+        finally:
+            _check_unchanged(fd, identity, shown)  # of a file that changes nothing else is told
     except OSError as error:
         raise os_refusal(error, shown) from error
-    identity = Identity.of(before)
-    if Identity.of(after) != identity:
-        raise NotFinished(f"{shown} changed while it was examined: it is still being written.")
-    check_content(head if kind in FLIGHT_KINDS else head[:_TEXT_BYTES], kind, shown)
-    if kind not in FLIGHT_KINDS:
-        return kind, texts.verdict(kind, head, probe), MappingProxyType({}), identity
-    judge = ulog.judge if kind == "ulog" else rosbag.judge
-    verdict, facts = judge(shown, head, probe, before.st_size)
     return kind, verdict, MappingProxyType(facts), identity
+
+
+def _judged(fd: int, kind: str, shown: str, size: int) -> tuple[str, dict[str, str]]:
+    head = os.pread(fd, _LEAD_BYTES, 0)
+    if kind in _JUDGES:
+        check_content(head, kind, shown)
+        return _JUDGES[kind](shown, head, lambda at, count: os.pread(fd, count, at), size)
+    probe = os.pread(fd, _PROBE_BYTES, _probe_at(kind, head, size))
+    if kind not in FLIGHT_KINDS:
+        check_content(head[:_TEXT_BYTES], kind, shown)
+        return texts.verdict(kind, head, probe), {}
+    check_content(head, kind, shown)
+    return (ulog.judge if kind == "ulog" else rosbag.judge)(shown, head, probe, size)
+
+
+def _check_unchanged(fd: int, identity: Identity, shown: str) -> None:
+    if Identity.of(os.fstat(fd)) != identity:
+        raise NotFinished(f"{shown} changed while it was examined: it is still being written.")
 
 
 def content_type_of(kind: str, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from petal_s3.core.kinds import FLIGHT_KINDS, SUFFIXES
 from petal_s3.errors import NotAFlightLog, NotFinished, plain
-from petal_s3.logs import rosbag, ulog
+from petal_s3.logs import dataflash, encrypted_ulog, mcap, rosbag, ulog
 from petal_s3.logs import text as texts
 
 UNFINISHED_SUFFIXES: frozenset[str] = frozenset(
@@ -28,6 +28,9 @@ _STATUS = {
 _SPOKEN = {
     "ulog": "a ULog",
     "rosbag": "a ROS bag",
+    "dataflash": "a DataFlash log",
+    "mcap": "an MCAP file",
+    "ulog-encrypted": "an encrypted ULog",
     "text": "readable text",
     "xml": "XML",
     "json": "JSON",
@@ -39,20 +42,31 @@ _ROTATED = re.compile(
 _KINDS = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _FIRST = {"xml": b"<", "json": b"{["}
 _PAGE = re.compile(rb"<!doctype html|<html", re.IGNORECASE)
-_BEGINS = {"ulog": "the bytes 55 4C 6F 67 01 12 35", "rosbag": "'#ROSBAG V2.0'"}
+_MAGICS = {
+    "ulog": ulog.MAGIC,
+    "rosbag": rosbag.MAGIC,
+    "dataflash": dataflash.MAGIC,
+    "mcap": mcap.MAGIC,
+    "ulog-encrypted": encrypted_ulog.MAGIC,
+}
+_BEGINS = {
+    "ulog": "the bytes 55 4C 6F 67 01 12 35",
+    "rosbag": "'#ROSBAG V2.0'",
+    "dataflash": "the bytes A3 95 80",
+    "mcap": "the bytes 89 4D 43 41 50",
+    "ulog-encrypted": "'ULogEnc' since PX4 1.16; before, its key lay in a file of its own",
+}
 _PACKED_SUFFIXES = frozenset({".gz", ".tgz", ".zip", ".zst", ".bz2", ".xz", ".lz4", ".7z"})
 _PACKED = re.compile(
     rb"\x1f\x8b|PK\x03\x04|PK\x05\x06|\x28\xb5\x2f\xfd|BZh|\xfd7zXZ\0|\x04\x22\x4d\x18|7z\xbc\xaf"
 )
-_ENCRYPTED_SUFFIXES = frozenset({".ulge", ".ulgc"})
-_OTHER_LOG_SUFFIXES = frozenset({".mcap", ".db3", ".tlog", ".bin"})
+_OTHER_LOG_SUFFIXES = frozenset({".db3", ".tlog"})
 _SEEN = (
     (rb"ulogdata", "text that begins with 'ULogData', which no ULog does"),
     (rb"version https://git-lfs", "a git-LFS pointer instead of the log itself"),
     (rb"<!doctype html|<html", "an HTML page"),
     (rb"<\?xml", "XML"),
     (rb"[{\[]", "JSON"),
-    (rb"\x89mcap", "an MCAP file"),
     (rb"sqlite format 3", "an SQLite database"),
     (rb"[\t\n\r\f\x20-\x7e]*\Z", "text"),
 )
@@ -80,7 +94,7 @@ def kind_of(name: str, shown: str, kinds: frozenset[str] = FLIGHT_KINDS) -> str:
     """Give the kind by the suffix of a file name, in any case; one of ``kinds``.
 
     Raises ``NotFinished`` for a name that its writer changes at the end, ``NotAFlightLog``
-    (``extension``, ``compressed``, ``encrypted``, ``bad_name``, ``bad_path``) for the others.
+    (``extension``, ``compressed``, ``bad_name``, ``bad_path``) for the others.
     """
     _check_name(name, shown)
     suffix = log_suffix(name)
@@ -94,8 +108,6 @@ def kind_of(name: str, shown: str, kinds: frozenset[str] = FLIGHT_KINDS) -> str:
         )
     if suffix in _PACKED_SUFFIXES:
         raise refused("compressed", f"{shown} is compressed: unpack it first.")
-    if suffix in _ENCRYPTED_SUFFIXES:
-        raise refused("encrypted", f"{shown} is an encrypted ULog: decrypt it first.")
     if not kinds & FLIGHT_KINDS:
         allowed = ", ".join(one for kind in SUFFIXES if kind in kinds for one in SUFFIXES[kind])
         raise refused("extension", f"Invalid file type: {suffix or 'none'}. Allowed: {allowed}.")
@@ -103,7 +115,11 @@ def kind_of(name: str, shown: str, kinds: frozenset[str] = FLIGHT_KINDS) -> str:
         raise refused("extension", f"{shown}: logs of type {suffix} are not supported yet.")
     if kinds - FLIGHT_KINDS:
         raise refused("extension", f"{shown} is no log that petal-s3 knows by its name.")
-    raise refused("extension", f"{shown} is no flight log: its name must end in .ulg or .bag.")
+    raise refused(
+        "extension",
+        f"{shown} is no flight log: its name must end in .ulg or .bag, or in .bin, .mcap, .ulge"
+        " or .ulgc.",
+    )
 
 
 def check_text(text: str, shown: str) -> None:
@@ -116,6 +132,11 @@ def check_text(text: str, shown: str) -> None:
         raise refused(
             "bad_name", f"The path of {shown} is not valid UTF-8: rename the file or its folder."
         ) from None
+
+
+def kind_of_content(head: bytes) -> str | None:
+    """The kind of flight log that begins with ``head``; none for anything else."""
+    return next((kind for kind, magic in _MAGICS.items() if head.startswith(magic)), None)
 
 
 def check_content(head: bytes, kind: str, shown: str) -> None:
@@ -131,13 +152,17 @@ def _check_flight(head: bytes, kind: str, shown: str) -> None:
     wanted = _SPOKEN[kind]
     if len(head) < _SMALLEST_BYTES:
         raise refused("too_short", f"{shown} is too short for {wanted}: {len(head)} bytes.")
-    if head.startswith(ulog.MAGIC if kind == "ulog" else rosbag.MAGIC):
+    if head.startswith(_MAGICS[kind]):
         return
-    if head.startswith(ulog.ENCRYPTED_MAGIC):
-        raise refused("encrypted", f"{shown} is an encrypted ULog: decrypt it first.")
     _check_content_at_all(head, shown)
     line = _BAG_LINE.match(head)
-    found = "rosbag" if line else "ulog" if head.startswith(ulog.MAGIC) else kind
+    found = "rosbag" if line else kind_of_content(head) or kind
+    if found == "ulog-encrypted" and kind == "ulog":
+        raise refused(
+            "encrypted",
+            f"{shown} is an encrypted ULog: rename it so that its name ends in .ulge, or decrypt"
+            " it first.",
+        )
     if found != kind:
         raise refused(
             "type_mismatch",
@@ -158,8 +183,7 @@ def _check_flight(head: bytes, kind: str, shown: str) -> None:
 def _check_readable(head: bytes, kind: str, shown: str) -> None:
     _check_content_at_all(head, shown)
     if not texts.readable(head):
-        magics = {"ulog": ulog.MAGIC, "rosbag": rosbag.MAGIC}
-        found = next((one for one, magic in magics.items() if head.startswith(magic)), None)
+        found = kind_of_content(head)
         what = f"its content is {_SPOKEN[found]}" if found else "its first bytes are binary"
         raise refused("not_text", f"{shown} is not readable text: {what}.")
     first = _FIRST.get(kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
@@ -15,6 +16,7 @@ from petal_s3.outbox.rows import OTHER_LIMIT, Row, printable, signed
 
 _SLOTS = (1, 16, 256)
 _AT_ONCE = _SLOTS[-1]
+_FLIGHT_KINDS = ", ".join(f"'{kind}'" for kind in sorted(FLIGHT_KINDS))
 
 
 def without_row(
@@ -81,6 +83,7 @@ def rotated_from(outbox: Outbox, path: str, identity: Identity) -> list[Row]:
     """Rows of a file, not a flight log, that has another path there: it was rotated."""
     return outbox.select(
         "SELECT * FROM log INDEXED BY by_file WHERE kind NOT IN ('ulog', 'rosbag')"
+        f" AND kind NOT IN ({_FLIGHT_KINDS})"  # the words above are those of the index
         " AND ino = :ino AND size = :size AND dev = :dev AND mtime_ns = :mtime_ns"
         " AND path != :path AND spooled = 0 AND local != 'deleted' AND state != 'cancelled'"
         " AND NOT (state = 'dead' AND code IN ('source_gone', 'unreadable'))",

@@ -73,10 +73,16 @@ _ULOG = (
     + bytes(40)
     + b"\x14\x00I\x10char[3] sys_namePX4"
 )
+# A DataFlash log: the format of one type, and one message of it.
+_DATAFLASH = (
+    b"\xa3\x95\x80\x01\x0bTICKQ".ljust(25, b"\0") + b"TimeUS".ljust(64, b"\0")
+) + b"\xa3\x95\x01".ljust(11, b"\0")
+# An MCAP file: magic, header of two empty texts, footer, magic.
+_MCAP = b"\x89MCAP0\r\n\x01\x08".ljust(25, b"\0") + b"\x02\x14".ljust(29, b"\0") + b"\x89MCAP0\r\n"
 
 
 def flight_logs(folder: Path) -> str:
-    """ULogs and bags, whole, cut and false, get their kind, verdict and refusal."""
+    """Logs of each kind, whole, cut and false, get their kind, verdict and refusal."""
     from petal_s3.demo.logs import write_bag, write_ulog  # noqa: PLC0415 - what is missing is told
     from petal_s3.logs.log_file import FlightLog  # noqa: PLC0415
 
@@ -94,6 +100,12 @@ def flight_logs(folder: Path) -> str:
     write_bag(folder / "c.bag", _SIZE)
     write_bag(folder / "d.bag", _SIZE, indexed=False)
     whole = (folder / "c.bag").read_bytes()
+    sealed = b"ULogEnc\x01" + bytes(8) + b"\x04\x01\x01\0\0\0" + b"kc"
+    expect("an encrypted ULog", judged("a.ulge", sealed), ("ulog-encrypted", "complete"))
+    expect("a DataFlash log", judged("a.BIN", _DATAFLASH), ("dataflash", "complete"))
+    expect("one that was cut", judged("b.BIN", _DATAFLASH[:-1]), ("dataflash", "truncated"))
+    expect("an MCAP file", judged("a.mcap", _MCAP), ("mcap", "complete"))
+    expect("one without its end", judged("b.mcap", _MCAP[:-9]), ("mcap", "truncated"))
     expect("a ULog", FlightLog.read(folder / "b.ulg").verdict, "complete")
     expect("a bag", judged("c.bag", whole), ("rosbag", "complete"))
     expect("a bag that was cut", judged("c.bag", whole[: _SIZE // 2]), ("rosbag", "truncated"))
@@ -105,7 +117,7 @@ def flight_logs(folder: Path) -> str:
     expect_refusal("an empty file", lambda: judged("e.ulg", b""), "empty")
     expect_refusal("a file called .exe", lambda: judged("e.exe", _ULOG), "extension")
     expect_refusal("a file above the limit", lambda: judged("e.ulg", _ULOG, 79), "too_large")
-    return "ULogs and bags are told from what is none; whole, cut and unindexed ones apart"
+    return "logs of five kinds are told from what is none; whole, cut and unindexed ones apart"
 
 
 def texts(folder: Path) -> str:

