@@ -68,8 +68,7 @@ class CardFetcher:
         self._settling = 0
         self._doubted = ""
         self._not_now: dict[int, Backoff] = {}
-        self._loop = Backoff()
-        self._begun = False
+        self._loop, self._begun = Backoff(), False
 
     # -- what others say
 
