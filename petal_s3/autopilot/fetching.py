@@ -68,8 +68,7 @@ class CardFetcher:
         self._settling = 0
         self._doubted = ""
         self._not_now: dict[int, Backoff] = {}
-        self._loop = Backoff()
-        self._begun = False
+        self._loop, self._begun = Backoff(), False
 
     # -- what others say
 
@@ -106,13 +105,18 @@ class CardFetcher:
         self._interrupts = True
         self.wake()
 
+    async def others_wrote(self) -> None:
+        """Others wrote into the outbox; what they ask of the card comes first."""
+        self.wake()
+        if await self._intake.outbox(card_listing.asked_scan):
+            self.asked()
+
     # -- the loop
 
     async def run(self) -> None:
         """Repeat :meth:`step`, until cancelled."""
         self._begun = False
         while True:
-            # A step that crashes must not end the loop: the next one may fare better.
             [found] = await asyncio.gather(self.step(), return_exceptions=True)
             if isinstance(found, Exception):
                 log.error("fetching from the card crashed", exc_info=found)
@@ -171,7 +175,8 @@ class CardFetcher:
 
     async def _next(self, card: Card) -> float:
         number = await self._intake.outbox(card_listing.asked_scan)
-        if number or self._listing_is_due():
+        landed = self._flight.flights_ended != self._flights_ended
+        if number or landed or self._now() >= self._list_at:
             await self._list(card)
             await self._intake.outbox(card_listing.answered_scan, number)
             return 0.0
@@ -188,11 +193,6 @@ class CardFetcher:
         return max(0.0, min([self._list_at, *waits]) - now)
 
     # -- listing
-
-    def _listing_is_due(self) -> bool:
-        if self._flight.flights_ended != self._flights_ended:
-            return True
-        return self._now() >= self._list_at
 
     async def _list(self, card: Card) -> None:
         ended = self._flight.flights_ended

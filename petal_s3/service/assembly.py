@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from petal_s3.autopilot.fetching import CardFetcher
 from petal_s3.cleanup.ageing import Ageing
 from petal_s3.cleanup.retention import Retention
 from petal_s3.cleanup.stale_uploads import Orphans
@@ -16,7 +14,6 @@ from petal_s3.core.clock import Clock
 from petal_s3.core.machine_ids import machine_ids
 from petal_s3.core.settings import Settings
 from petal_s3.core.threads import run_in
-from petal_s3.errors import S3IntegrationError
 from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.intake.watcher import Watcher
@@ -31,6 +28,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.s3.server_time import ServerClock
 from petal_s3.service.changes import Changes
+from petal_s3.service.fetcher import Fetcher, fetcher_of
 from petal_s3.service.gate import FlightGate, UploadGate
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
@@ -61,7 +59,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Seams:
-    """What a test may replace: the clocks, and what the server is known to offer."""
+    """What a test may replace: clocks, and what the server offers."""
 
     now: Clock
     wall: Clock
@@ -100,7 +98,7 @@ class Parts:
     ageing: Ageing
     intake: Intake
     watcher: Watcher
-    fetcher: CardFetcher
+    fetcher: Fetcher
 
 
 def build(
@@ -137,20 +135,8 @@ def build(
         ageing=Ageing(base.outbox, base.files.threads, base.s3.clock, intake.spool),
         intake=intake,
         watcher=Watcher(intake, flight, now=now),
-        fetcher=_fetcher(intake, flight, uploader, gate, now),
+        fetcher=fetcher_of(intake, flight, uploader.duplicates.inventory, gate, now),
     )
-
-
-def _fetcher(
-    intake: Intake, flight: FlightState, uploader: Uploader, gate: UploadGate, now: Clock
-) -> CardFetcher:
-    async def newest_before() -> int | None:
-        if gate.closed() is None:
-            with contextlib.suppress(S3IntegrationError):  # asked again after the next listing
-                return await uploader.duplicates.inventory.newest_log()
-        return None
-
-    return CardFetcher(intake, flight, newest_before, now)
 
 
 def _base(settings: Settings, host_machine_id: str | None, seams: Seams) -> Base:

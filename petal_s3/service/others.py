@@ -9,7 +9,7 @@ from petal_s3.core.event_reader import EventReader
 from petal_s3.core.inotify import COMES, ENDS, GOES, MODIFIED, OVERFLOWED, Event, Inotify
 from petal_s3.errors import LocalStorageError, S3IntegrationError
 from petal_s3.intake.places import MountTable
-from petal_s3.outbox import card_listing, queries
+from petal_s3.outbox import queries
 from petal_s3.service import said_flight
 from petal_s3.service.assembly import Parts
 from petal_s3.service.said_flight import SaidFlight
@@ -71,9 +71,7 @@ class Others:
         changed, self._version = version != self._version, version
         if changed:
             self._pause.others_wrote()
-            self._fetcher.wake()
-            if await self._base.outbox(card_listing.asked_scan):
-                self._fetcher.asked()
+            await self._fetcher.others_wrote()
         await self._said.look()
 
     async def left_ours(self) -> bool:

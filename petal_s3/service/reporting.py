@@ -107,9 +107,9 @@ class Reporter:
     def _card(self) -> dict[str, object]:
         """The fields of :meth:`report` that tell of the autopilot's card."""
         fetcher = self._parts.fetcher
-        if not fetcher.is_on:
+        if fetcher.loop is None or not fetcher.is_on:
             return {}
-        hold, going = fetcher.hold, fetcher.progress
+        hold, going = fetcher.hold, fetcher.loop.progress
         rate = self._card_rate.take(self._base.now(), going.received_bytes)
         return {
             "card_on": True,

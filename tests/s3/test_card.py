@@ -37,8 +37,9 @@ class Ground:
     def __init__(self, service: Service, card: CardModel) -> None:
         self.service = service
         self.card = card
-        self.fetcher = service.fetcher
-        self.fetcher.attach(card)
+        service.fetcher.attach(card)
+        assert service.fetcher.loop is not None
+        self.fetcher = service.fetcher.loop
 
     def hear(self, beat: Heartbeat = DISARMED, times: int = 1) -> None:
         for _ in range(times):

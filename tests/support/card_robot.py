@@ -52,8 +52,9 @@ class CardRobot:
         self.service = Service(loaded, now=lambda: self.time)
         self._services.append(self.service)
         await self.service.open()
-        self.fetcher = self.service.fetcher
-        self.fetcher.attach(self.card)
+        self.service.fetcher.attach(self.card)
+        assert self.service.fetcher.loop is not None
+        self.fetcher = self.service.fetcher.loop
         return self
 
     async def stop(self) -> None:
