@@ -74,6 +74,7 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "max_rate": 0,
         "autopilot": None,
         "autopilot_trace": None,
+        "fetch": "new",
         "fetch_max_rate": 0,
         "sse": "AES256",
         "metadata": "full",
