@@ -24,6 +24,7 @@ NAMES = (
     "rest",
     "sessions",
     "client",
+    "card_line",
 )
 """The modules of this package that measure; how they do is in its docstring."""
 

@@ -96,6 +96,7 @@ def reasons() -> str:
         (reasons_of.HOLDS, "every row waits"),
         (reasons_of.WAITS, "this row waits"),
         (reasons_of.ENDS, "it is not sent; a person has to look"),
+        (reasons_of.CARD, "of the autopilot's card"),
     ):
         lines += [f"| `{code}` | {said} | {effect} |" for code, said in codes.items()]
     return "\n".join([*lines, "", ""])

@@ -21,6 +21,7 @@ AREAS = (
     "device",
     "retention",
     "orphans",
+    "card",
     "attack",
 )
 WHO = ("page", "wifi", "neighbour", "sibling", "user", "stolen", "tokens", "server", "path")

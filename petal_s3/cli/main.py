@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,9 +37,10 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "object_commands": ("ls", "get", "presign", "verify", "rm", "mv"),
     "admin_commands": ("bucket",),
     "check_command": ("check",),
+    "card_commands": ("card",),
 }
 """The modules of commands, and the words of each; those of this one are not among them."""
-_GROUPS = {"host_commands": "host", "admin_commands": "bucket"}
+_GROUPS = {"host_commands": "host", "admin_commands": "bucket", "card_commands": "card"}
 """Modules whose words follow another word."""
 
 
@@ -178,19 +180,34 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Else PETAL_S3_API_PORT.")
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", help="Write what the autopilot's card answers into this file."),
+    ] = None,
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
+    from petal_s3.host.own_autopilot import flight_of, own_autopilot  # noqa: PLC0415 - slow
     from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
     from petal_s3.web.server import serve  # noqa: PLC0415 - slow
 
     settings = load_settings()
-    service = local_service(settings)
+    if trace is not None:
+        settings = settings.model_copy(update={"autopilot_trace": trace})
+    service = local_service(settings, flight=flight_of(settings))
     bound = address or settings.api_host
     check_binding(bound, settings.api_token)
     answered = settings.api_port if port is None else port
     with _logging():
-        run(serve(service, host=bound, port=answered, said=typer.echo))
+        run(
+            serve(
+                service,
+                host=bound,
+                port=answered,
+                said=typer.echo,
+                alongside=own_autopilot(service),
+            )
+        )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from petal_s3.errors import plain
 from petal_s3.logs.sniff import shown_name
+from petal_s3.service.views.card import card_facts
 from petal_s3.service.views.rows import RowView, percent
 from petal_s3.service.views.status import StatusView, spoken_s, tries_of, trouble_of
 from petal_s3.service.views.view import View
@@ -141,6 +142,7 @@ def _facts(status: StatusView) -> list[str]:
         facts.append(f"To send: {decimal(status.backlog_bytes)}{pace}{left}.")
     tries = tries_of(status)
     facts += [tries] if tries else []
+    facts += [] if status.card is None else card_facts(status.card, decimal)
     offset, heard = status.clock_offset_s, status.link_seen_s
     if status.drained_by is not None:
         clock = f", clock {offset:+.0f} s off S3's" if offset and abs(offset) >= 1 else ""

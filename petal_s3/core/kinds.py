@@ -24,10 +24,9 @@ ALL_KINDS = frozenset(SUFFIXES)
 LOG_SUFFIXES = frozenset(suffix for kind in FLIGHT_KINDS for suffix in SUFFIXES[kind])
 
 ReceivedBy = Literal["scan", "card", "rest", "proxy", "cli", "session"]
-"""How a log came in: found in a log directory, over REST, from another petal, from the command line
-or a script, for a diagnosis session; ``card`` is kept for logs fetched from the autopilot's card:
-nothing sets it yet. ``scan`` and ``card`` are of this machine's own recorders, all others were
-handed over."""
+"""How a log came in: found in a log directory, fetched from the autopilot's card, over REST, from
+another petal, from the command line or a script, for a diagnosis session. ``scan`` and ``card`` are
+of this machine's own recorders, all others were handed over."""
 RECEIVED_BY: frozenset[str] = frozenset(get_args(ReceivedBy))
 Way = ReceivedBy | Literal[""]
 """The same, empty where it is not known."""

@@ -44,6 +44,7 @@ class SourceSettings(BaseModel):
 
 AddressStyle = Literal["auto", "path", "virtual"]
 Auto = Literal["auto"]
+Fetch = Literal["new", "all", "off"]
 ObjectMetadata = Literal["full", "minimal"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
@@ -96,6 +97,11 @@ class Settings(BaseModel):
         "flight_logs/", description="first part of every key"
     )
     date_folders: bool = Field(False, description="YYYY/MM/DD/ after the machine id")
+    fetch: Fetch = Field(
+        "new",
+        description="logs on the autopilot's card: new (all but those that a first listing, made on"
+        " the ground before any flight was seen, has shown), all, off",
+    )
     state_dir: Annotated[Path, AfterValidator(rules.absolute_path)] = Field(
         Path("~/.local/state/petal-s3"),
         validate_default=True,
@@ -139,6 +145,23 @@ class Settings(BaseModel):
         " the release of this version",
     )
     max_rate: ByteSize = Field(ByteSize(0), ge=0, description="bytes per second; 0: no limit")
+    autopilot: Annotated[str | None, AfterValidator(rules.check_autopilot)] = Field(
+        None,
+        description="stand-alone: where the autopilot is, as pymavlink writes it:"
+        " udpin:0.0.0.0:14540, udpout:HOST:PORT, tcp:HOST:PORT, /dev/ttyACM0:921600; needs"
+        " petal-s3[mavlink]. In the host its own connection is used",
+    )
+    autopilot_trace: _File = Field(
+        None,
+        description="file to which is written what the autopilot is asked about its card and how"
+        " it answers, without the content of files; for a report of what goes wrong",
+    )
+    fetch_max_rate: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="bytes per second from the autopilot; 0: what the line carries beside its"
+        " heartbeats",
+    )
     sse: Annotated[str, AfterValidator(rules.check_sse)] = Field(
         "AES256", description="AES256, aws:kms, aws:kms:<key id> or none"
     )

@@ -31,6 +31,9 @@ _REGION = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?/?"
 )
+_AUTOPILOT = re.compile(
+    r"(udpin|udpout|udp|tcp):[A-Za-z0-9_.-]+:[0-9]{1,5}|/dev/[^\s:]+(:[1-9][0-9]{2,7})?"
+)
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _SSE = re.compile(r"AES256|none|aws:kms(:[\x21-\x7e]+)?")
 
@@ -111,6 +114,16 @@ def check_url(value: str | None) -> str | None:
         sound = False
     if not sound or re.search(r"\s", value):
         raise ValueError("an http:// or https:// URL is expected")
+    return value
+
+
+def check_autopilot(value: str | None) -> str | None:
+    """Return ``value`` when it says where an autopilot is, as pymavlink writes it, or none."""
+    if value is not None and not _AUTOPILOT.fullmatch(value):
+        raise ValueError(
+            "udpin:0.0.0.0:14540, udpout:HOST:PORT, tcp:HOST:PORT or /dev/ttyACM0:921600 is"
+            " expected"
+        )
     return value
 
 

@@ -98,10 +98,13 @@ def _client(session: Session, url: str) -> BaseClient:
     )
 
 
-def find(bucket: Bucket, ledger: Ledger, row: Mapping[str, Any]) -> Finding:
-    """Examine one verified row: its object, its checksum, and how its bytes travelled."""
+def find(bucket: Bucket, ledger: Ledger, row: Mapping[str, Any], path: Path) -> Finding:
+    """Examine one verified row: its object, its checksum, and how its bytes travelled.
+
+    ``path``: of the log as it was recorded.
+    """
     key, receipt = row["key"], row["receipt"]
-    trouble, crc32 = bucket.differs(key, Path(row["path"]))
+    trouble, crc32 = bucket.differs(key, path)
     if not trouble and receipt["checksum"] != crc32:
         trouble = f"the receipt says {receipt['checksum']}, the object has {crc32}"
     counted = ledger.parts(key)

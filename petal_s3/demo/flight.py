@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pymavlink.dialects.v20 import all as mavlink
 
+from petal_s3.demo.flight_card import FlightCard
 from petal_s3.demo.host import free_port
 
 _AUTOPILOT_SYSTEM = 1
@@ -44,11 +45,20 @@ class Flight:
     It sends UDP to `port` of loopback, whether or not anything listens there.
     """
 
-    def __init__(self, port: int, *, rate_hz: float = 4, leaf_status: bool = False) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        rate_hz: float = 4,
+        leaf_status: bool = False,
+        card: FlightCard | None = None,
+    ) -> None:
+        """``card``: what it answers for, where it is asked for its files."""
         self.endpoint = f"udp:127.0.0.1:{port}"
         """What the host's PETAL_MAVLINK_ENDPOINT must be."""
         self.rate_hz = rate_hz
         self.leaf_status = leaf_status
+        self._card = card
         self._to = ("127.0.0.1", port)
         # The last one is held and repeated, those before it are said once.
         self._states = deque([State.DISARMED])
@@ -101,7 +111,12 @@ class Flight:
             self._changed.notify()
 
     def _fly(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        with contextlib.ExitStack() as stack:
+            wire = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            if self._card is not None:
+                wire.bind(("127.0.0.1", 0))
+                self._card.start(wire, self._to)
+                stack.callback(self._card.stop)
             voice = mavlink.MAVLink(
                 _Sender(wire, self._to), _AUTOPILOT_SYSTEM, _AUTOPILOT_COMPONENT
             )

@@ -14,6 +14,7 @@ from petal_s3.demo.logs import recorder
 from petal_s3.demo.ulog_recorder import UlogRecorder
 
 _SMALL_BYTES = 3 * MIB
+_CARD_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ class Log:
             made.lose_power()  # changes nothing once it is closed
 
 
-def logs_of(directory: Path, big_bytes: int, now: datetime) -> tuple[Log, list[Log]]:
-    """The log of an earlier flight, and those of this one; the second of these is the big one."""
+def logs_of(directory: Path, card: Path, big_bytes: int, now: datetime) -> tuple[Log, list[Log]]:
+    """The log of an earlier flight, and those of this one: the autopilot's on its ``card``, then
+    the big one."""
 
-    def path(at: datetime, name: str) -> Path:
+    def path(at: datetime, name: str, directory: Path = directory) -> Path:
         return directory / at.strftime("%Y-%m-%d") / at.strftime(name)
 
     before = now - timedelta(days=1, hours=2, minutes=17, seconds=40)
     return Log(path(before, "%H_%M_%S.ulg"), "ulog", big_bytes // 16), [
-        Log(path(now, "%H_%M_%S.ulg"), "ulog", big_bytes // 8),
+        Log(path(now, "%H_%M_%S.ulg", card), "ulog", _CARD_BYTES),
         Log(path(now, "%H_%M_%S_camera.bag"), "rosbag", big_bytes),
         Log(path(now, "%H_%M_%S_gimbal.bag"), "rosbag", _SMALL_BYTES),
     ]

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.filesize import decimal
 
 from petal_s3.demo.audit import Bucket, Finding, find
 from petal_s3.demo.bag_recorder import BagRecorder
 from petal_s3.demo.flown_logs import Log, logs_of
-from petal_s3.demo.screen import Bar, Screen, footer
-from petal_s3.demo.stage import BUCKET, MACHINE, PART_BYTES, SETTLE_S, Stage
+from petal_s3.demo.screen import Bar, Screen
+from petal_s3.demo.stage import BUCKET, CARD_BYTES_S, MACHINE, PART_BYTES, SETTLE_S, Stage
 from petal_s3.demo.ulog_recorder import UlogRecorder
+from petal_s3.demo.watching import PATIENCE_S, Look, ShowFailed
 
 _TICKS = 24
 _TICK_S = 0.25
 _TAKE_OFF_TICK = 4
-_POLL_S = 0.2
-_QUICK_S = 0.02
-_PATIENCE_S = 60.0
 _CUT_AT = 0.4
-_BODIES = ("UploadPart", "PutObject")
+_FETCHED_AT = 0.2
+_READ_AGAIN_BYTES = 128 * 1024
 
-_T = TypeVar("_T")
 _Row = dict[str, Any]
-
-
-class ShowFailed(Exception):
-    """What was promised did not come about."""
 
 
 class Show:
@@ -42,9 +36,10 @@ class Show:
         self.stage = stage
         self.screen = screen
         now = datetime.now(timezone.utc)
-        self.earlier, self.flown = logs_of(stage.log_dir, big_bytes, now)
+        self.earlier, self.flown = logs_of(stage.log_dir, stage.card.log_dir, big_bytes, now)
         self.logs = [*self.flown, self.earlier]
-        self.big = self.flown[1]
+        self.on_card, self.big = self.flown[:2]
+        self.look = Look(stage, screen, self.logs, self.on_card)
         self.big_parts = ceil(self.big.size / PART_BYTES)
         self.held = 0
         self.landed_at = 0.0
@@ -64,8 +59,8 @@ class Show:
             log.write(self.earlier.size)
             log.close()
         self.stage.host.start()
-        self.stage.host.wait_ready(_PATIENCE_S)
-        self.until("the petal hears the armed vehicle", self.heard("armed"))
+        self.stage.host.wait_ready(PATIENCE_S)
+        self.look.until("the petal hears the armed vehicle", self.look.heard("armed"))
         self.screen.facts(self.addresses())
         self.stage.ask("/outbox", {"path": str(self.earlier.path)})
         self.screen.say("the earlier log is asked for over REST: it enters the outbox, and waits")
@@ -80,6 +75,7 @@ class Show:
             ("host", stage.host.url),
             ("petal", f"{stage.petal_url}/status"),
             ("log directory", str(stage.log_dir)),
+            ("autopilot's card", f"{stage.card.log_dir}  {decimal(CARD_BYTES_S)}/s"),
         ]
 
     def fly(self) -> None:
@@ -120,16 +116,30 @@ class Show:
 
     def land(self) -> None:
         self.screen.act(f"Landed and disarmed; what is still for {SETTLE_S} s is sent")
-        self.watch(lambda rows: self.confirmed(rows) >= _CUT_AT * self.big_parts)
-        first = self.first_body(self.landed_at)
+        self.look.watch(self.is_half_way)
+        first = self.look.first_body(self.landed_at)
         assert first is not None
         self.screen.say(f"first byte on the wire {first - self.landed_at:.1f} s after the landing")
 
+    def is_half_way(self, rows: list[_Row]) -> bool:
+        """Whether both are well under way: the large log to S3, the autopilot's from its card."""
+        known = any(row["path"] == str(self.big.path) for row in rows)
+        return (
+            known
+            and self.look.confirmed(rows, self.big) >= _CUT_AT * self.big_parts
+            and self.look.fetched_bytes() >= _FETCHED_AT * self.on_card.size
+        )
+
     def cut(self) -> None:
         self.screen.act("In the middle of it the link is cut and the host is killed (SIGKILL)")
-        key = self.row(self.stage.ask("/outbox")["rows"], self.big)["key"]
+        key = self.look.row(self.stage.ask("/outbox")["rows"], self.big)["key"]
+        fetched = self.look.fetched_bytes()
         self.stage.link.cut()
         self.stage.host.kill()
+        self.screen.say(
+            f"{decimal(fetched)} of {decimal(self.on_card.size)} of the autopilot's log"
+            f" {self.on_card.name} were fetched from its card"
+        )
         with Bucket(self.stage.s3.url, BUCKET) as bucket:
             sizes = bucket.held(key)
         self.held = len(sizes)
@@ -145,20 +155,25 @@ class Show:
         began = time.monotonic()
         self.stage.link.forward()
         self.stage.host.start()
-        self.stage.host.wait_ready(_PATIENCE_S)
+        self.stage.host.wait_ready(PATIENCE_S)
         ready = time.monotonic()
-        self.until("the petal hears the disarmed vehicle", self.heard("disarmed"))
+        self.look.until("the petal hears the disarmed vehicle", self.look.heard("disarmed"))
         known = time.monotonic()
-        first = self.until("the upload resumes", lambda: self.first_body(began))
+        first = self.look.until("the upload resumes", lambda: self.look.first_body(began))
         self.screen.say(
             f"host ready after {ready - began:.1f} s, vehicle heard after {known - began:.1f} s,"
             f" next part on the wire {max(0.0, first - known):.2f} s later"
         )
-        self.watch(lambda rows: all(row["state"] == "verified" for row in rows))
+        self.look.watch(
+            lambda rows: (
+                len(rows) == len(self.logs) and all(row["state"] == "verified" for row in rows)
+            )
+        )
         self.count_parts_since(began)
+        self.count_read_again()
 
     def count_parts_since(self, began: float) -> None:
-        key = self.row(self.stage.ask("/outbox")["rows"], self.big)["key"]
+        key = self.look.row(self.stage.ask("/outbox")["rows"], self.big)["key"]
         travelled = sum(
             request.started > began
             for request in self.stage.link.ledger.requests("UploadPart", key)
@@ -168,77 +183,27 @@ class Show:
         if travelled != missing:
             raise ShowFailed(f"{travelled} parts travelled, though only {missing} were missing")
 
+    def count_read_again(self) -> None:
+        """What the card was asked for beyond the log itself: to compare, and what the kill cost."""
+        again = self.stage.card.read_bytes - self.on_card.size
+        self.screen.say(
+            f"of the autopilot's log {decimal(max(0, again))} were read again, to compare them and"
+            " because of the kill"
+        )
+        if again > _READ_AGAIN_BYTES:
+            raise ShowFailed(f"{again} bytes were read again from the card")
+
     def prove(self) -> list[Finding]:
         self.screen.act("The proof: every object, read back from S3 and compared with the disk")
         ledger = self.stage.link.ledger
         with Bucket(self.stage.s3.url, BUCKET) as bucket:
             rows = self.stage.ask("/outbox")["rows"]
-            findings = [find(bucket, ledger, self.row(rows, log)) for log in self.logs]
+            findings = [
+                find(bucket, ledger, self.look.row(rows, log), log.path) for log in self.logs
+            ]
             left_open = len(bucket.open_uploads())
         self.screen.findings(BUCKET, f"flight_logs/{MACHINE}/", findings)
         self.screen.say(f"multipart uploads left open in the bucket: {left_open}")
         if left_open:
             raise ShowFailed(f"{left_open} multipart uploads were left open")
         return findings
-
-    # -- looking
-
-    def until(self, what: str, true: Callable[[], _T | None]) -> _T:
-        """Wait for what ``true`` finds; raises when it does not come."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not (found := true()):
-            if time.monotonic() > deadline:
-                raise ShowFailed(f"{what}: not within {_PATIENCE_S:.0f} s")
-            time.sleep(_QUICK_S)
-        return found
-
-    def heard(self, state: str) -> Callable[[], bool]:
-        return lambda: bool(self.stage.ask("/status")["flight_state"] == state)
-
-    def watch(self, done: Callable[[list[_Row]], bool]) -> None:
-        """Show progress until ``done``; raises when a log is given up or nothing moves."""
-        moved_at, seen = time.monotonic(), 0
-        with self.screen.board() as board:
-            while True:
-                rows, status = self.stage.ask("/outbox")["rows"], self.stage.ask("/status")
-                board.show([self.bar(rows, status, log) for log in self.logs], footer(status))
-                lost = [row for row in rows if row["state"] in {"dead", "cancelled"}]
-                if lost:
-                    raise ShowFailed(f"{lost[0]['path']} was given up: {lost[0]['reason']}")
-                if len(rows) == len(self.logs) and done(rows):
-                    return
-                if self.stage.link.ledger.body_bytes != seen:
-                    moved_at, seen = time.monotonic(), self.stage.link.ledger.body_bytes
-                if time.monotonic() - moved_at > _PATIENCE_S:
-                    raise ShowFailed(f"nothing moves: {status['reason'] or 'no reason is given'}")
-                time.sleep(_POLL_S)
-
-    def bar(self, rows: Sequence[_Row], status: _Row, log: Log) -> Bar:
-        found = [row for row in rows if row["path"] == str(log.path)]
-        if not found:
-            return Bar(log.name, 0, log.size, "settles")
-        row = found[0]
-        if row["state"] == "verified":
-            return Bar(log.name, log.size, log.size, "proven", row["receipt"]["proof"])
-        if row["state"] == "uploading":
-            rate = f"{decimal(status['rate_bytes_s'])}/s" if status["rate_bytes_s"] else ""
-            return Bar(log.name, row["sent_bytes"], log.size, "sending", rate)
-        return Bar(log.name, row["sent_bytes"], log.size, "waits")
-
-    def row(self, rows: Sequence[_Row], log: Log) -> _Row:
-        return next(row for row in rows if row["path"] == str(log.path))
-
-    def confirmed(self, rows: Sequence[_Row]) -> int:
-        """Parts of the large log that S3 has confirmed."""
-        return self.stage.link.ledger.parts(self.row(rows, self.big)["key"]).confirmed
-
-    def first_body(self, since: float) -> float | None:
-        """When the first byte of a log was on the wire after ``since``."""
-        return min(
-            (
-                request.first_byte
-                for request in self.stage.link.ledger.requests()
-                if request.op in _BODIES and request.first_byte and request.started > since
-            ),
-            default=None,
-        )

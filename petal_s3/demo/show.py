@@ -14,9 +14,10 @@ from rich.filesize import decimal
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.audit import Finding
-from petal_s3.demo.play import Show, ShowFailed
+from petal_s3.demo.play import Show
 from petal_s3.demo.screen import Screen
 from petal_s3.demo.stage import Stage, set_up
+from petal_s3.demo.watching import ShowFailed
 
 BIG_BYTES = 210 * MIB
 _RATE_BYTES_S = 12 * MIB
@@ -45,7 +46,9 @@ def run(keep: bool = False, *, console: Console | None = None, big_bytes: int = 
 
 def _perform(show: Show, began: float, *, keep: bool) -> int:
     try:
-        show.screen.title("petal-s3: one flight, four logs, a cut link, a killed host")
+        show.screen.title(
+            "petal-s3: one flight, an autopilot's card, four logs, a cut link, a killed host"
+        )
         findings = show.play()
     except ShowFailed as error:
         _tell_failure(show, str(error))

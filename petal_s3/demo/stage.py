@@ -17,6 +17,7 @@ from typing import Any
 
 from petal_s3.core.settings import MIB
 from petal_s3.demo.flight import Flight, free_udp_port
+from petal_s3.demo.flight_card import FlightCard
 from petal_s3.demo.host import Host, make_root
 from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
@@ -26,6 +27,8 @@ BUCKET = "demo-logs"
 MACHINE = "demo-drone"
 SETTLE_S = 3
 PART_BYTES = 5 * MIB
+CARD_BYTES_S = 300_000
+"""What the line to the autopilot carries: three times that of a telemetry port at 921600 baud."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Whatever proxy the machine uses, it does not lead to loopback.
@@ -41,6 +44,7 @@ class Stage:
     tokens: TokenService
     link: LinkThread
     flight: Flight
+    card: FlightCard
     host: Host
 
     @property
@@ -85,7 +89,8 @@ def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
         s3.create_bucket(BUCKET)
         tokens = stack.enter_context(in_thread(TokenService()))
         link = stack.enter_context(LinkThread(s3.url, rate_bytes_s=rate_bytes_s))
-        flight = Flight(free_udp_port())
+        card = FlightCard(directory / "card", CARD_BYTES_S)
+        flight = Flight(free_udp_port(), card=card)
         flight.arm()
         stack.enter_context(flight)
         root = make_root(
@@ -96,7 +101,7 @@ def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
             organization="demo",
         )
         host = stack.enter_context(Host(root, env={"PETAL_MAVLINK_ENDPOINT": flight.endpoint}))
-        stage = Stage(directory, s3, tokens, link, flight, host)
+        stage = Stage(directory, s3, tokens, link, flight, card, host)
         _write_settings(stage)
         try:
             yield stage
@@ -106,6 +111,7 @@ def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
 
 def _write_settings(stage: Stage) -> None:
     stage.log_dir.mkdir()
+    stage.card.log_dir.mkdir(parents=True)
     settings = {
         "bucket_name": BUCKET,
         "session_token_url": stage.tokens.url,

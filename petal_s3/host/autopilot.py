@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from petal_s3.autopilot.client import MavftpCard
 from petal_s3.core.tasks import cancel_and_wait
+from petal_s3.host.card_link import MESSAGE, HostLink, card_of_host
 from petal_s3.host.guarded import guarded
 from petal_s3.host.hearing import LOOK_S, Hearing
 from petal_s3.intake.flight_state import Heartbeat
@@ -19,6 +21,9 @@ class MavlinkProxy(Protocol):
     def register_handler(self, key: str, fn: Any) -> object:
         """Let ``fn`` be called with each message of this name."""
 
+    def send(self, key: str, msg: Any) -> object:
+        """Send a message when its turn comes."""
+
     def unregister_handler(self, key: str, fn: Any) -> object:
         """No longer."""
 
@@ -31,10 +36,13 @@ class Autopilot:
         self._mavlink = mavlink
         self._hearing = Hearing(mavlink)
         self._looking: asyncio.Task[None] | None = None
+        self._link = HostLink(service, mavlink)
+        self._card: MavftpCard | None = None
         self._handlers = (
             ("HEARTBEAT", self._on_heartbeat),
             ("EXTENDED_SYS_STATE", self._on_landed_state),
             ("LEAF_STATUS", self._on_leaf_status),
+            (MESSAGE, self._link.on_message),
         )
 
     def listen(self) -> None:
@@ -42,6 +50,8 @@ class Autopilot:
         with guarded("the autopilot cannot be listened to; landings are found by scanning"):
             for name, handler in self._handlers:
                 self._mavlink.register_handler(name, handler)
+            self._card = card_of_host(self._service, self._link, self._hearing)
+            self._service.fetcher.attach(self._card)
         self._looking = asyncio.create_task(self._look())
 
     async def stop(self) -> None:
@@ -51,6 +61,10 @@ class Autopilot:
                 self._mavlink.unregister_handler(name, handler)
         if self._looking is not None:
             await cancel_and_wait(self._looking)
+        if self._card is not None:
+            self._service.fetcher.attach(None)
+            with guarded("what was asked of the autopilot did not end"):
+                await self._card.close()
 
     async def _look(self) -> None:
         """Look for ever whether an autopilot can be heard; cancel to stop."""
@@ -61,9 +75,14 @@ class Autopilot:
                 await asyncio.sleep(LOOK_S)
         vehicle.hearing(self._service, possible=True)  # the rule of silence remains
 
+    def _heard(self) -> None:
+        self._hearing.heard(self._service.now())
+        if self._card is not None:
+            self._card.heard_others()
+
     async def _on_heartbeat(self, message: Any) -> None:
         with guarded("heartbeat not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             beat = Heartbeat(
                 system=message.get_srcSystem(),
                 component=message.get_srcComponent(),
@@ -75,10 +94,10 @@ class Autopilot:
 
     async def _on_landed_state(self, message: Any) -> None:
         with guarded("EXTENDED_SYS_STATE not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             self._service.flight.landed_state(int(message.landed_state))
 
     async def _on_leaf_status(self, message: Any) -> None:
         with guarded("LEAF_STATUS not understood"):
-            self._hearing.heard(self._service.now())
+            self._heard()
             self._service.flight.leaf_status(int(message.status))

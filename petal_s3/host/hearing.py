@@ -33,6 +33,7 @@ class Hearing:
         self._mavlink = mavlink
         self._heard_at = 0.0
         self._stuck_since: float | None = None
+        self._downloaded_at: float | None = None
 
     def heard(self, now: float) -> None:
         """Take in that a message came, whoever sent it."""
@@ -40,7 +41,7 @@ class Hearing:
 
     def is_possible(self, now: float) -> bool:
         """Look whether the host can hear now; also true of a host without these locks."""
-        if self._locked(DOWNLOAD_LOCK):
+        if self.downloads(now):
             return False
         if not self._is_stuck():
             self._stuck_since = None
@@ -48,6 +49,18 @@ class Hearing:
         if self._stuck_since is None:
             self._stuck_since = now
         return now - max(self._stuck_since, self._heard_at) < STUCK_S
+
+    def downloads(self, now: float) -> bool:
+        """Whether the host lists or fetches files of the autopilot at this moment."""
+        if self._locked(DOWNLOAD_LOCK):
+            self._downloaded_at = now
+            return True
+        return False
+
+    def downloaded_within(self, seconds: float, now: float) -> bool:
+        """Whether it was seen to do so a moment ago: it lets go between two files."""
+        downloads = self.downloads(now)
+        return downloads or (self._downloaded_at or float("-inf")) > now - seconds
 
     def _is_stuck(self) -> bool:
         if not self._locked(MAVLINK_LOCK):

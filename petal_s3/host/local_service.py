@@ -23,6 +23,7 @@ from petal_s3.errors import (
     S3UploadError,
 )
 from petal_s3.host import installed
+from petal_s3.intake.flight_state import FlightState
 from petal_s3.outbox import queries, requests
 from petal_s3.outbox.rows import Row
 from petal_s3.service.service import Service
@@ -31,7 +32,9 @@ from petal_s3.service.snapshot import last_report
 T = TypeVar("T")
 
 
-def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
+def local_service(
+    settings: Settings, *, only_reads: bool = False, flight: FlightState | None = None
+) -> Service:
     """A service for the keys of this machine, as the host knows it; nothing is opened yet.
 
     ``only_reads``: the outbox will not be opened, or only after :func:`stay_out`. Else raises
@@ -48,7 +51,7 @@ def local_service(settings: Settings, *, only_reads: bool = False) -> Service:
     known = known or asked_machine_id(settings)
     if unread is not None and not (only_reads and (known or settings.machine_id)):
         raise unread  # the wrong folder would look like an empty one
-    return Service(settings, host_machine_id=known)
+    return Service(settings, host_machine_id=known, flight=flight)
 
 
 def told_machine_id(settings: Settings) -> str:

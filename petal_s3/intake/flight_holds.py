@@ -43,6 +43,14 @@ LISTENING_DEAF = Hold(
     " wait until it can, for at most 10 minutes.",
 )
 
+ASK_ARMED = Hold("armed", "The vehicle is armed; the autopilot's card is read after the landing.")
+ASK_SILENT = Hold("silent", "The autopilot is not heard; its card is read when it is.")
+ASK_DEAF = Hold(
+    "deaf",
+    "The host uses its MAVLink connection itself, as for a download from the autopilot; the card is"
+    " read afterwards.",
+)
+
 
 def declared_armed(since: str) -> Hold:
     """Why nothing is sent after ``POST /flight``; ``since``: when that was said, for people."""

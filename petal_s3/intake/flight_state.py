@@ -21,6 +21,7 @@ AIRBORNE_CONFIRMATIONS = 30  # the same while something still says "in the air" 
 LISTEN_S = 30.0  # how long to listen for an autopilot before it counts as absent
 SILENT_S = 10.0  # how long an autopilot may be silent before nothing is sent any more
 HOLD_S = 600.0  # how long a silent autopilot, which could be heard, holds up the uploads
+ASK_S = 3.0  # so long after its last heartbeat nothing is asked of the autopilot any more
 DEAF_S = 86_400.0  # a lock held for a day is no download: the host lets go of it after each file
 
 
@@ -176,6 +177,24 @@ class FlightState:
         if deaf or self._unheard:
             return holds.DEAF if deaf else holds.UNHEARD
         return holds.SILENT if silent else None
+
+    @property
+    def system(self) -> int | None:
+        """The number of the vehicle that is listened to; none where none was heard."""
+        return self._system
+
+    def is_heard(self, now: float) -> bool:
+        """Whether the autopilot was heard a moment ago."""
+        return self._system is not None and now - self._heard_at <= ASK_S
+
+    def ask_hold(self, now: float) -> Hold | None:
+        """Why nothing may be asked of the autopilot now; none when it may: only a vehicle that is
+        heard, and says that it is disarmed, is asked."""
+        if self.state(now) == "armed":
+            return holds.ASK_ARMED
+        if self._deaf_since is not None:
+            return holds.ASK_DEAF
+        return None if self.is_heard(now) else holds.ASK_SILENT
 
     def _listening(self, now: float) -> Hold | None:
         """Why nothing is sent where no autopilot was heard: never for longer than ``HOLD_S``."""

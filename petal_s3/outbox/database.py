@@ -28,7 +28,7 @@ FileId = tuple[int, int]
 """A file by device and inode."""
 
 GONE = "outbox_gone"
-NEWEST = "m015_received_by"
+NEWEST = "m016_card"
 """The last step of ``outbox.schema``; what has taken it needs none of that module."""
 
 _INSIDE = nullcontext()

@@ -5,14 +5,20 @@ Functions on an open :class:`~petal_s3.outbox.outbox.Outbox`, to be run on its t
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
+from petal_s3.core.kinds import FLIGHT_KINDS
+from petal_s3.logs.sniff import named_like
 from petal_s3.outbox import facts
 from petal_s3.outbox.outbox import Outbox
 
 _LISTING = "listing "
 _LISTED = "inventory"
+_STAMP = re.compile(r"[0-9]{8}_[0-9]{6}_")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,23 @@ def add(outbox: Outbox, key: str, size: int, etag: str) -> None:
         size=size,
         etag=etag,
     )
+
+
+def newest_log(outbox: Outbox) -> int:
+    """When the newest flight log among the recorded objects was made, by its key, in seconds since
+    1970; 0 where there is none. Those of rows of this outbox do not count."""
+    newest = ""
+    for record in outbox.sql.records(
+        "SELECT key FROM remote WHERE key NOT IN (SELECT key FROM log)"
+    ):
+        name = str(record["key"]).rpartition("/")[2]
+        found = _STAMP.match(name)
+        if found and named_like(name, FLIGHT_KINDS):
+            newest = max(newest, found[0])
+    with contextlib.suppress(ValueError):
+        made = datetime.strptime(newest, "%Y%m%d_%H%M%S_").replace(tzinfo=timezone.utc)
+        return int(made.timestamp())
+    return 0
 
 
 def exists(outbox: Outbox, key: str) -> bool:

@@ -320,3 +320,44 @@ def m015_received_by(db: Tables) -> None:
         "ALTER TABLE log ADD COLUMN received_by TEXT NOT NULL DEFAULT ''"
         " CHECK (received_by IN ('', 'scan', 'card', 'rest', 'proxy', 'cli', 'session'))"
     )
+
+
+# path: below the root of its tree, whatever that is called by the firmware of the day.
+# since_s: the first listing of boot_id, in seconds since that boot, from which on it had this size.
+# kept_boot: the boot in which its bytes were written to the disk last.
+_CARD = """
+CREATE TABLE card (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    tree          TEXT    NOT NULL CHECK (tree IN ('log', 'mission_log')),
+    path          TEXT    NOT NULL CHECK (path != ''),
+    size          INTEGER NOT NULL CHECK (size >= 0),
+    modified      REAL,
+    logged_at     INTEGER NOT NULL DEFAULT 0,
+    state         TEXT    NOT NULL DEFAULT 'seen'
+                  CHECK (state IN ('seen', 'settled', 'fetching', 'fetched', 'skipped', 'gone',
+                                   'changed')),
+    boot_id       TEXT    NOT NULL,
+    since_s       REAL    NOT NULL,
+    baseline      INTEGER NOT NULL DEFAULT 0 CHECK (baseline IN (0, 1)),
+    asked         INTEGER NOT NULL DEFAULT 0 CHECK (asked IN (0, 1)),
+    fetched_bytes INTEGER NOT NULL DEFAULT 0 CHECK (fetched_bytes BETWEEN 0 AND size),
+    crc32         INTEGER NOT NULL DEFAULT 0 CHECK (crc32 BETWEEN 0 AND 4294967295),
+    kept_boot     TEXT    NOT NULL DEFAULT '',
+    code          TEXT    NOT NULL DEFAULT '',
+    reason        TEXT    NOT NULL DEFAULT '',
+    row_id        INTEGER REFERENCES log(id),
+    CHECK (state != 'fetched' OR fetched_bytes = size),
+    CHECK (row_id IS NULL OR state IN ('fetched', 'gone', 'changed')),
+    CHECK (state != 'skipped' OR reason != '')
+)
+"""
+
+
+@migrations()
+def m016_card(db: Database) -> None:
+    """The files of the autopilot's card, and which row each became."""
+    db.conn.execute(_CARD)
+    db.conn.execute(
+        "CREATE UNIQUE INDEX on_card ON card (tree, path) WHERE state NOT IN ('gone', 'changed')"
+    )
+    db.conn.execute("CREATE INDEX off_card ON card (state, id) WHERE state IN ('gone', 'changed')")

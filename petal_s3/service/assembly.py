@@ -28,6 +28,7 @@ from petal_s3.s3.client import S3
 from petal_s3.s3.credentials import TokenService, token_service
 from petal_s3.s3.server_time import ServerClock
 from petal_s3.service.changes import Changes
+from petal_s3.service.fetcher import Fetcher, fetcher_of
 from petal_s3.service.gate import FlightGate, UploadGate
 from petal_s3.upload.attempt import Uploader
 from petal_s3.upload.duplicates import DuplicateFinder
@@ -58,7 +59,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Seams:
-    """What a test may replace: the clocks, and what the server is known to offer."""
+    """What a test may replace: clocks, and what the server offers."""
 
     now: Clock
     wall: Clock
@@ -97,6 +98,7 @@ class Parts:
     ageing: Ageing
     intake: Intake
     watcher: Watcher
+    fetcher: Fetcher
 
 
 def build(
@@ -133,6 +135,7 @@ def build(
         ageing=Ageing(base.outbox, base.files.threads, base.s3.clock, intake.spool),
         intake=intake,
         watcher=Watcher(intake, flight, now=now),
+        fetcher=fetcher_of(intake, flight, uploader.duplicates.inventory, gate, now),
     )
 
 

@@ -54,6 +54,7 @@ class Draining:
         self._ageing = parts.ageing
         self._intake = parts.intake
         self._watcher = parts.watcher
+        self._fetcher = parts.fetcher
         self._reporter = reporter
         self._callers = 0
         self._task: asyncio.Task[None] | None = None
@@ -159,7 +160,12 @@ class Draining:
                 await asyncio.sleep(self.timing.lock_s)
             works = [
                 asyncio.create_task(work)
-                for work in (self._drainer.run(), self._retention.run(), self._ageing.run())
+                for work in (
+                    self._drainer.run(),
+                    self._retention.run(),
+                    self._ageing.run(),
+                    self._fetcher.run(),
+                )
             ]
             try:
                 await self._report_while_ours()

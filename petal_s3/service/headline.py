@@ -19,6 +19,7 @@ class Found:
     ``settling``: files that have changed a moment ago; ``unscanned``: files that no scan has seen.
     ``held``: files that are taken only after the flight. ``gone``: proven logs whose object was
     seen to be gone since; ``counts`` has them among those that are verified.
+    ``on_card``: logs of the autopilot's card that are still to be fetched.
     ``trouble``: why there may be logs that are not counted at all.
     """
 
@@ -30,6 +31,7 @@ class Found:
     trouble: Reason | None
     held: int = 0
     gone: int = 0
+    on_card: int = 0
 
     @property
     def up(self) -> int:
@@ -40,7 +42,7 @@ class Found:
     def open(self) -> int:
         """How many logs are known that are not up yet, and may still be."""
         rows = self.counts["queued"] + self.counts["uploading"]
-        return rows + self.settling + self.held + self.unscanned
+        return rows + self.settling + self.held + self.unscanned + self.on_card
 
 
 def headline(found: Found) -> Reason:
@@ -86,6 +88,7 @@ def _under_way(found: Found) -> Reason:
         (found.settling, "has just been written", "have just been written"),
         (found.held, "is found and taken after the flight", "are found and taken after the flight"),
         (found.unscanned, "is not in the outbox yet", "are not in the outbox yet"),
+        (found.on_card, "is on the autopilot's card yet", "are on the autopilot's card yet"),
         (found.gone, *_GONE),
         (counts["dead"], "cannot be sent", "cannot be sent"),
     ):
@@ -95,7 +98,8 @@ def _under_way(found: Found) -> Reason:
     if why is not None:
         return Reason(why.code, f"{sentence}: {why.sentence}")
     code = "uploading" if going else "its_turn" if waiting else ""
-    code = code or ("settling" if found.settling else "unscanned" if found.unscanned else "armed")
+    code = code or ("settling" if found.settling else "unscanned" if found.unscanned else "")
+    code = code or ("armed" if found.held else "on_card")
     return Reason(code, f"{sentence}.")
 
 

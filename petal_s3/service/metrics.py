@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from petal_s3.outbox.deletions import Totals
+from petal_s3.service.views.card import CardFigures
 from petal_s3.service.views.view import Link
 
 
@@ -32,6 +33,7 @@ class Figures:
     parts_resent: int
     token_fetches: int
     free_bytes: Mapping[str, int]
+    card: CardFigures | None
     deletions: Totals
 
 
@@ -51,7 +53,7 @@ class _Collector:
             free.add_metric([directory], number)
         yield rows
         yield free
-        for name, what, number in _gauges(f):
+        for name, what, number in (*_gauges(f), *_of_card(f.card)):
             yield GaugeMetricFamily(f"petal_s3_{name}", what, number)
         for name, what, number in (
             ("sent_bytes", "Body bytes handed to the network.", f.sent_bytes),
@@ -78,6 +80,20 @@ def _gauges(f: Figures) -> Iterable[tuple[str, str, int]]:
         yield "link_up", "1: S3 answered last time; 0: it did not.", int(f.link == "up")
     if f.link_seen_s is not None:
         yield "link_seen_seconds", "Since S3 last answered.", f.link_seen_s
+
+
+def _of_card(card: CardFigures | None) -> Iterable[tuple[str, str, int]]:
+    """Of a card that is not known nothing is told."""
+    if card is None:
+        return
+    yield "card_heard", "1: the autopilot is heard now.", int(card.heard)
+    yield "card_logs", "Logs on the autopilot's card.", card.on_card
+    yield "card_to_fetch", "Of these, logs that will be fetched.", card.to_fetch
+    yield "card_to_fetch_bytes", "Their bytes that are not here yet.", card.to_fetch_bytes
+    yield "card_unproven", "Logs on the card that are not proven in the bucket.", card.unproven
+    yield "card_vanished", "Logs that vanished from the card before they were fetched.", card.gone
+    yield "card_rate_bytes", "Fetched from the card, bytes a second.", card.rate_bytes_s
+    yield "card_safe_to_erase", "1: every log on the card is proven.", int(card.safe_to_erase)
 
 
 def exposition(figures: Figures) -> str:

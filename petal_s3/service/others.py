@@ -28,6 +28,7 @@ class Others:
         self._lock = parts.lock
         self._checked_at = float("-inf")
         self._pause = parts.drainer.pause
+        self._fetcher = parts.fetcher
         self._said = said
         self._version = -1
         self._reader: EventReader | None = None
@@ -70,6 +71,7 @@ class Others:
         changed, self._version = version != self._version, version
         if changed:
             self._pause.others_wrote()
+            await self._fetcher.others_wrote()
         await self._said.look()
 
     async def left_ours(self) -> bool:

@@ -116,6 +116,7 @@ class Overview:
                 parts_resent=uploader.traffic.parts_resent,
                 token_fetches=base.tokens.tries if base.tokens is not None else 0,
                 free_bytes=free,
+                card=status.card,
                 deletions=await base.outbox(deletions.totals),
             )
         )

@@ -20,6 +20,7 @@ STATES: Mapping[str, str] = MappingProxyType(
         "its_turn": "It waits its turn.",
         "settling": "Files are still being written, or changed a moment ago.",
         "unscanned": "Files in the log directories are not in the outbox yet.",
+        "on_card": "Logs are on the autopilot's card yet: they are being fetched.",
         "some_dead": "Some logs cannot be sent: a person has to look. All others are up.",
     }
 )
@@ -139,7 +140,25 @@ ENDS: Mapping[str, str] = MappingProxyType(
 )
 """The row is not sent any more; a person has to look."""
 
-CODES: Mapping[str, str] = MappingProxyType({**STATES, **TROUBLES, **HOLDS, **WAITS, **ENDS})
+CARD: Mapping[str, str] = MappingProxyType(
+    {
+        "no_card": "The autopilot shows no directory of logs: look whether its card is inserted.",
+        "card_silent": "The autopilot does not answer for its card; it is asked again.",
+        "card_refused": "The autopilot refuses what is asked of its card; it is asked again.",
+        "card_not_found": "It is not on the card any more; the card is listed again.",
+        "card_changed": "The card holds another file than was fetched; it begins anew.",
+        "card_shorter": "The file on the card is shorter than it was listed; it begins anew.",
+        "card_gone": "It vanished from the card.",
+        "card_held": "The autopilot may not be asked now.",
+        "baseline": "It was on the card before the first flight: it is fetched when asked for.",
+    }
+)
+"""Of the autopilot's card and its logs: beside those of :data:`HOLDS`, and ``empty``, ``too_large``
+and ``bad_path`` for a log that cannot be fetched."""
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {**STATES, **TROUBLES, **HOLDS, **WAITS, **ENDS, **CARD}
+)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ class Report(View):
     ``reason`` and ``code``: why nothing is sent, as ``tried_at`` has shown; ``trouble``: why
     no log is taken in. Times that end in ``_at`` are seconds since the boot
     ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
-    per row on its way the bytes that are confirmed or acknowledged.
+    per row on its way the bytes that are confirmed or acknowledged. ``card_on``: whether it can
+    reach the autopilot's card; ``card_reason``: why nothing is fetched from it; ``card_fetching``:
+    the file that is.
     """
 
     pid: int = 0
@@ -41,6 +43,13 @@ class Report(View):
     held: int = 0
     trouble: str = ""
     advice: list[str] = Field(default_factory=list)
+    card_on: bool = False
+    card_heard: bool = False
+    card_code: str = ""
+    card_reason: str = ""
+    card_fetching: int | None = None
+    card_fetched_bytes: int = 0
+    card_rate_bytes_s: float = 0.0
 
     @property
     def watched(self) -> int:

@@ -26,7 +26,10 @@ _NONE = {
     "token_service_nonsense",
 }
 _SHOWN_SETTLING = 20
-_MOVING = {"moving", "rate_bytes_s", "clock_offset_s", "heard_unix"}
+_MOVING = {
+    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix"),
+    *("card_fetched_bytes", "card_rate_bytes_s"),
+}
 
 
 def _host_id(configured: str | None, ids: Sequence[str]) -> str:
@@ -40,7 +43,7 @@ class Reporter:
     def __init__(self, parts: Parts) -> None:
         self._base = parts.base
         self._parts = parts
-        self._rate = Rate()
+        self._rate, self._card_rate = Rate(), Rate()
         self._open_way = open_way.advice(parts.base.settings)  # as the environment is now
         self._published = NO_REPORT
         self._published_in: Outbox | None = None
@@ -90,6 +93,7 @@ class Reporter:
             "settling_count": len(settling),
             "held": len(held),
             "trouble": parts.watcher.trouble,
+            **self._card(),
             "advice": [
                 *self.advice,
                 *self._open_way,
@@ -98,6 +102,23 @@ class Reporter:
                 *parts.ageing.advice,
                 *parts.watcher.advice,
             ],
+        }
+
+    def _card(self) -> dict[str, object]:
+        """The fields of :meth:`report` that tell of the autopilot's card."""
+        fetcher = self._parts.fetcher
+        if fetcher.loop is None or not fetcher.is_on:
+            return {}
+        hold, going = fetcher.hold, fetcher.loop.progress
+        rate = self._card_rate.take(self._base.now(), going.received_bytes)
+        return {
+            "card_on": True,
+            "card_heard": fetcher.is_heard,
+            "card_code": "" if hold is None else hold.code,
+            "card_reason": "" if hold is None else hold.sentence,
+            "card_fetching": going.file_id,
+            "card_fetched_bytes": going.fetched_bytes if going.file_id is not None else 0,
+            "card_rate_bytes_s": rate,
         }
 
     def rate_bytes_s(self) -> float:

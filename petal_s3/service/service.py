@@ -69,10 +69,9 @@ class Service:
         self.orphans = parts.orphans
         self.drainer = parts.drainer
         self.gate = parts.gate
-        self.retention = parts.retention
-        self.ageing = parts.ageing
+        self.retention, self.ageing = parts.retention, parts.ageing
         self.intake = parts.intake
-        self.watcher = parts.watcher
+        self.watcher, self.fetcher = parts.watcher, parts.fetcher
         self.stopping = False
         self.listeners = 0
         """How many clients are told of every change."""
@@ -130,6 +129,7 @@ class Service:
         """What is known of the vehicle has changed: whoever waits for events looks now."""
         self.watcher.stir()
         self.drain.stir()
+        self.fetcher.wake()
 
     def draining(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Drain while the block runs, and not a moment longer; several callers share one drain."""

@@ -15,14 +15,14 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.looking import Found, in_chunks, look_through
 from petal_s3.intake.unclosed import advice_on, unchanged_long
 from petal_s3.intake.writers import open_for_writing
-from petal_s3.outbox import drain_status, known_directories, known_files, queries
+from petal_s3.outbox import drain_status, facts, known_directories, known_files, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.service import open_way
 from petal_s3.service.report import NO_REPORT, Report, read_report
-from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
+from petal_s3.service.status import CARD, Seen, row_reason, sent_bytes, summary
 from petal_s3.service.views.rows import row_view
 from petal_s3.service.views.status import SnapshotView
 
@@ -95,11 +95,18 @@ def hints(settings: Settings) -> list[str]:
     lies = Found()
     if any(in_chunks(settings, lies, directories_before(settings))) or lies.trouble:
         return []
+    if _card_is_known(settings):
+        return []
     directories = ", ".join(str(directory) for directory in settings.directories)
     return [
-        f"No log lies in {directories}. ULogs stay on the autopilot's card until something"
-        " brings them there: petal-flight-log's sync, MAVFTP, or a card reader."
+        f"No log lies in {directories}. ULogs stay on the autopilot's card until they are fetched:"
+        " in the host by itself, stand-alone where PETAL_S3_AUTOPILOT says, or by a card reader."
     ]
+
+
+def _card_is_known(settings: Settings) -> bool:
+    with _reading(settings.outbox_path) as outbox:
+        return outbox is not None and facts.noted(outbox, CARD)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from petal_s3.outbox import capabilities as kept
-from petal_s3.outbox import flight_word, queries
+from petal_s3.outbox import facts, flight_word, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage_errors import no_room
@@ -16,10 +16,13 @@ from petal_s3.s3.link_state import FRESH_S
 from petal_s3.service.headline import Found, headline
 from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
 from petal_s3.service.report import NO_REPORT, Report
+from petal_s3.service.views.card import CardFigures
 from petal_s3.service.views.status import StatusView, capabilities_view
 from petal_s3.service.views.view import Flight, RowState
 
 _MANY = 1000
+CARD = "card"
+"""The fact that is noted where a card was listed: :mod:`petal_s3.outbox.card_listing`."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,13 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     trouble = next(iter(troubles), None)
     why = _in_the_way(oldest, seen, trouble)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
-    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone)
+    card, lost = _card(outbox, live)
+    if card is not None and card.to_fetch and card.reason:
+        why = why or reason(card.code, card.reason)
+    found = Found(
+        *(counts, *waits, seen.drained, why, trouble, live.held, gone),
+        on_card=0 if card is None else card.to_fetch,
+    )
     why = (why if found.open else None) or trouble
     said = headline(found)
     rate = live.rate_bytes_s
@@ -146,9 +155,19 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
         unread=seen.unread,
-        advice=list(dict.fromkeys([*live.advice, *seen.advice])),
+        advice=list(dict.fromkeys([*live.advice, *seen.advice, *lost])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
+        card=card,
     )
+
+
+def _card(outbox: Outbox, live: Report) -> tuple[CardFigures | None, list[str]]:
+    """What is on the autopilot's card, where one is known, and what is lost with it."""
+    if not live.card_on and not facts.noted(outbox, CARD):
+        return None, []
+    from petal_s3.service import card_summary  # noqa: PLC0415 - most robots have none yet
+
+    return card_summary.figures(outbox, live), card_summary.advice(outbox)
 
 
 def _troubles(outbox: Outbox, seen: Seen) -> list[Reason]:

@@ -56,6 +56,20 @@ class Inventory:
         await self._take()
         return await self._outbox(remote_objects.known, key, size)
 
+    async def newest_log(self) -> int | None:
+        """When the newest log was made that the bucket held before this outbox, in seconds since
+        1970; 0 where it held none, none while that is not known.
+
+        The bucket is listed where it was not. Raises as a listing does.
+        """
+        if not await self._outbox(remote_objects.listed_once):
+            if self._now() < self.list_at:
+                return None
+            await self._take()
+            if not await self._outbox(remote_objects.listed_once):
+                return None
+        return await self._outbox(remote_objects.newest_log)
+
     async def _take(self) -> None:
         try:
             for prefix in self.ownership.listed:

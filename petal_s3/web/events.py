@@ -31,6 +31,8 @@ _NOISE = {
     "reason_age_s",
 }
 
+_CARD_NOISE = {"rate_bytes_s", "to_fetch_bytes"}
+
 
 class _Trouble(View):
     """Why the status cannot be read now."""
@@ -89,7 +91,10 @@ class News:
 
 def _calm(status: StatusView) -> dict[str, object]:
     """The status without what changes all the time."""
-    return status.model_dump(exclude=_NOISE)
+    calm = status.model_dump(exclude=_NOISE)
+    if status.card is not None:
+        calm["card"] = status.card.model_dump(exclude=_CARD_NOISE)
+    return calm
 
 
 def listen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from petal_s3.service.views.card import card_facts
 from petal_s3.service.views.rows import RowView, percent
 from petal_s3.service.views.status import StatusView, spoken_s, tries_of, trouble_of
 
@@ -51,6 +52,7 @@ def _facts(status: StatusView) -> list[str]:
         facts.append(f"To send: {_size(status.backlog_bytes)}{pace}{left}.")
     tries = tries_of(status)
     facts += [tries] if tries else []
+    facts += [] if status.card is None else card_facts(status.card, _size)
     facts.append(
         f"Link {status.link}{ago}, credentials {status.credentials}, vehicle {status.flight_state}."
     )

@@ -36,6 +36,12 @@ class RowAsk(Ask):
     row_id: int = Field(ge=1, le=_LARGEST_ID, description="id of the row")
 
 
+class CardFileAsk(Ask):
+    """One file of the autopilot's card."""
+
+    file_id: int = Field(ge=1, le=_LARGEST_ID, description="id of the file, as GET /card tells it")
+
+
 class CancelAsk(RowAsk):
     """A row that is given up."""
 

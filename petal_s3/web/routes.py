@@ -20,6 +20,7 @@ from petal_s3.service.views.status import (
 from petal_s3.web import events
 from petal_s3.web import requests as asks
 from petal_s3.web.bucket_routes import BUCKET_ROUTES
+from petal_s3.web.card_routes import CARD_ROUTES
 from petal_s3.web.page import POLICY, page
 from petal_s3.web.responses import FlightView
 from petal_s3.web.routing import Call, Reply, Route, joined
@@ -132,6 +133,7 @@ ROUTES: tuple[Route, ...] = (
         errors=(400, 408, 409, 413, 503, 507),
     ),
     *ROW_ROUTES,
+    *CARD_ROUTES,
     Route("GET", "/bucket/info", "info", "Configuration and state", get_info, answer=InfoView),
     *BUCKET_ROUTES,
 )

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from aiohttp import web
 
@@ -96,8 +97,18 @@ class Server:
         await self._runner.cleanup()
 
 
-async def serve(service: Service, *, host: str, port: int, said: Callable[[str], None]) -> None:
-    """Drain, watch and answer until SIGINT or SIGTERM; ``said`` is called with the address."""
+async def serve(
+    service: Service,
+    *,
+    host: str,
+    port: int,
+    said: Callable[[str], None],
+    alongside: AbstractAsyncContextManager[None] | None = None,
+) -> None:
+    """Drain, watch and answer until SIGINT or SIGTERM; ``said`` is called with the address.
+
+    ``alongside`` is entered when the service has started, and left before it stops.
+    """
     server = Server(service, host=host, port=port, token=service.settings.api_token)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -107,8 +118,9 @@ async def serve(service: Service, *, host: str, port: int, said: Callable[[str],
         await server.start()
         await service.start()
         host = server.host.strip("[]")
-        said(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
-        await ended.wait()
+        async with alongside or nullcontext():
+            said(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
+            await ended.wait()
     finally:
         service.stopping = True
         await server.stop()

@@ -24,6 +24,7 @@ from petal_s3.demo.logs import write_ulog
 from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread
 from petal_s3.demo.tokens import TokenService
+from tests.support.autopilot import Autopilot
 from tests.support.cloud import onlooker
 
 T = TypeVar("T")
@@ -198,7 +199,7 @@ def aboard(
     s3: EmbeddedS3,
     directory: Path,
     *,
-    flight: Flight | None = None,
+    flight: Flight | Autopilot | None = None,
     proxies: Sequence[str] = ("bucket",),
     petals: Mapping[str, str] | None = None,
     startup: Sequence[str] = ("petal-s3",),

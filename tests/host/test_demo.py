@@ -144,7 +144,11 @@ def test_the_demo_holds_what_it_promises_and_keeps_running_on_request(
     assert "left open in the bucket: 0" in show.text
 
     # What it says is checked without its help.
-    logs = [path.read_bytes() for path in Path(show.told("log directory")).rglob("*.*")]
+    logs = [
+        path.read_bytes()
+        for place in ("log directory", "autopilot's card")
+        for path in Path(show.told(place)).rglob("*.*")
+    ]
     assert sorted(objects(show.told("S3 server"))) == sorted(logs)
     with urllib.request.urlopen(show.told("petal"), timeout=10) as answer:
         assert json.load(answer)["counts"]["verified"] == len(logs) == 4
@@ -230,7 +234,7 @@ def test_the_audit_names_a_confirmed_part_that_was_sent_again(
         parts = [{"PartNumber": 1, "ETag": etag}]
         s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         assert bucket.open_uploads() == []
-        finding = find(bucket, link.ledger, row)
+        finding = find(bucket, link.ledger, row, path)
     assert (finding.parts, finding.cut_off, finding.resent) == (1, 0, 1)
     assert finding.trouble == "1 confirmed parts were sent again"
 

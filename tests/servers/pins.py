@@ -1,4 +1,4 @@
-"""Which servers are tested against, each at exactly one version with all that it needs."""
+"""Which servers, and MAVLink programs, are tested against: each at one version, with its needs."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "watchfiles==1.3.0",
             "websockets==17.4",
         ),
+        "mavsdk": ("mavsdk==4.1.0",),
         # No servers: what reads ArduPilot's logs, apart from the host's own pymavlink, and ROS 2's.
         "pymavlink": (
             "pymavlink==2.4.50",

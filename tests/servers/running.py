@@ -17,7 +17,7 @@ from tests.servers.catalogue import KEY_ID, SECRET, Kind, free_ports
 
 _READY_S = 60.0
 # Run between the test process and the server: PR_SET_PDEATHSIG outlives the exec.
-_TIED = """
+TIED = """
 import ctypes, os, signal, sys
 parent, *command = sys.argv[1:]
 ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -41,7 +41,7 @@ class Running:
         self.output = data.with_suffix(".log")
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _TIED, str(os.getpid()), *start.command],
+                [sys.executable, "-c", TIED, str(os.getpid()), *start.command],
                 env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **start.env},
                 cwd=data,
                 stdin=subprocess.DEVNULL,

@@ -225,6 +225,7 @@ STEPS = [
     "m013_gone",
     "m014_flight_names",
     "m015_received_by",
+    "m016_card",
 ]
 
 

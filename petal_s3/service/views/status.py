@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from petal_s3.core.settings import Auto, Settings
 from petal_s3.core.urls import server_of
 from petal_s3.s3.capabilities import Capabilities
 from petal_s3.service.reasons import CODES
+from petal_s3.service.views.card import CardFigures
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.view import Credentials, Flight, Link, RowState, View
 
@@ -76,6 +77,16 @@ class StatusView(View):
     unread: int = Field(description="log directories, and folders in them, that cannot be read")
     advice: list[str] = Field(description="what a person should do")
     capabilities: CapabilitiesView | None
+    card: CardFigures | None = Field(
+        None, description="the autopilot's card; absent where none is known"
+    )
+
+    def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Its JSON; ``card`` is left out where no card is known."""
+        dumped = super().model_dump(*args, **kwargs)
+        if self.card is None:
+            dumped.pop("card", None)
+        return dumped
 
 
 class SnapshotView(StatusView):
