@@ -792,6 +792,51 @@ def test_a_slow_sink_slows_the_reading_down(root: Path) -> None:
     play_on(CardServer(root), Line(), scene)
 
 
+# -- killed
+
+
+@pytest.mark.guarantee(
+    "card",
+    "this process is killed at any request while a log is read",
+    "the next one goes on at the offset, in a session of its own once the old one has ended",
+)
+def test_whoever_is_killed_at_any_request_is_followed_by_one_who_goes_on(
+    root: Path, content: bytes
+) -> None:
+    size = 12_000
+
+    async def scene(server: CardServer, kill_at: int) -> bool:
+        world, got = World(server), bytearray()
+
+        async def sink(block: bytes) -> None:
+            got.extend(block)
+
+        def kill(_: bytes) -> None:
+            if len(world.sent) >= kill_at:
+                world.line.loss = 1.0
+                reading.cancel()
+
+        world.before_answer = kill
+        card = world.card()
+        reading = asyncio.ensure_future(card.read(LOG, 0, size, sink))
+        await asyncio.wait([reading])
+        killed = reading.cancelled()
+        await card.close()
+        following = World(server)
+        await following.card().read(LOG, len(got), size, sink)
+        assert bytes(got) == content[:size]
+        assert Opcode.RESET not in following.opcodes()
+        return killed
+
+    kill_at, killed = 0, True
+    while killed:
+        kill_at += 1
+        server = CardServer(root)
+        killed = in_virtual_time(lambda server=server, at=kill_at: scene(server, at))
+        server.close()
+    assert kill_at > size // 239
+
+
 # -- everything at once
 
 
