@@ -16,6 +16,8 @@ NAMES = (
     "memory",
     "links",
     "robots",
+    "start",
+    "idle",
     "latency",
     "lag",
     "kills",

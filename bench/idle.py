@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.outbox.outbox import Outbox
 
+from .figures import Figure
 from .robot import MIB, ROOT, Robot, robot, rss_mib, until
 
 FILES = """
@@ -37,8 +39,9 @@ def fill(database: Path, rows: int, folder: str = "/gone") -> None:
         made.commit()
 
 
-def run(rows: int = 100_000, lasts_s: float = 120.0) -> list[str]:
-    """Rows 9 and 11: ``serve`` with so many rows, idle, and after an upload of 64 MiB."""
+def figures(quick: bool) -> Iterator[Figure]:
+    """Rows 9 and 11: ``serve`` with many rows, idle, and after an upload of 64 MiB."""
+    rows, lasts_s = (10_000, 30.0) if quick else (100_000, 600.0)
     with robot() as on:
         fill(on.directory / "state/outbox.db", rows)
         child = _serve(on)
@@ -51,12 +54,12 @@ def run(rows: int = 100_000, lasts_s: float = 120.0) -> list[str]:
         finally:
             child.terminate()
             child.wait()
-    return [
-        f"{rows} rows, idle for {lasted:.0f} s: {100 * cpu / lasted:.3f} % CPU (bar: 0.05),"
-        f" {wakes / lasted:.2f} wake-ups a second (bar: 1)",
-        f"memory kept after the first upload: +{first - began:.1f} MiB (bar: 15),"
-        f" after the second +{second - began:.1f} MiB, idle {began:.1f} MiB",
-    ]
+    yield Figure(9, "kept after the first upload", (first - began,), "MiB")
+    yield Figure(0, "kept after the second upload", (second - began,), "MiB")
+    yield Figure(0, "idle before", (began,), "MiB")
+    what = f"{rows:,} rows, idle for {lasted:.0f} s"
+    yield Figure(11, f"CPU, {what}", (100 * cpu / lasted,), "%")
+    yield Figure(11, f"wake-ups a second, {what}", (wakes / lasted,), case=1)
 
 
 def _serve(on: Robot) -> subprocess.Popen[str]:
@@ -104,7 +107,3 @@ def wake_ups(pid: int) -> int:
             if line.startswith("voluntary_ctxt_switches:"):
                 total += int(line.split()[1])
     return total
-
-
-if __name__ == "__main__":
-    print("\n".join(run(*map(int, sys.argv[1:]))))

@@ -128,12 +128,13 @@ def _curl_version() -> str:
 
 
 @contextmanager
-def room(sink: Sink, url: str) -> Iterator[dict[str, str]]:
-    """The environment of one run: a sink that has forgotten all, and an outbox of its own."""
+def room(sink: Sink, url: str, logs: Path) -> Iterator[dict[str, str]]:
+    """The environment of one run: a sink that has forgotten all, and an outbox of its own.
+
+    ``logs``: the log directory; of files elsewhere petal-s3 makes a copy of its own first.
+    """
     sink.reset()
     with tempfile.TemporaryDirectory(prefix="petal-bench-") as folder:
-        logs = Path(folder) / "logs"
-        logs.mkdir()
         yield {
             **sink.env(),
             "HOME": folder,

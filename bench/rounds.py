@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from .peers import Tool, room
 from .process import Failed, Used, used
@@ -64,7 +65,7 @@ def _middle(starts: Sequence[Used]) -> Used:
 
 def once(sink: Sink, url: str, tool: Tool, files: list[str]) -> Used:
     """Send files on a sink that has forgotten all before."""
-    with room(sink, url) as env:
+    with room(sink, url, Path(files[-1]).parent) as env:
         found = used(tool.command(sink, url, files), _clean(env))
         asked = sink.reset()
         return replace(found, requests=sum(asked[op] for op in asked if op != "body_bytes"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from pathlib import Path
@@ -29,4 +30,5 @@ async def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(10_000, 10, 10)  # as the command line does
     asyncio.run(main(sys.argv[1:]))

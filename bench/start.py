@@ -7,13 +7,14 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from petal_s3.demo.logs import write_ulog
 from petal_s3.outbox.outbox import Outbox
 
+from .figures import Figure
 from .idle import fill
 from .robot import ROOT
 
@@ -56,63 +57,60 @@ asyncio.run(main())
 """
 
 
-def run(rows: int = 1_000_000, files: int = 100_000) -> list[str]:
-    """Rows 10 and 12 to 15."""
+def figures(quick: bool) -> Iterator[Figure]:
+    """Rows 10 and 12 to 15; ``quick``: fewer rows and files."""
+    rows, files = (100_000, 10_000) if quick else (1_000_000, 100_000)
     with tempfile.TemporaryDirectory(prefix="petal-s3-bench-") as directory:
         home = Path(directory)
         logs = [home / f"logs/{number:03}.ulg" for number in range(200)]
         logs[0].parent.mkdir()
         for number, log in enumerate(logs):
             write_ulog(log, 100_000 + number, seed=number)
-        return [
-            petal(home),
-            *commands(home),
-            *many(home, logs),
-            *large(home / "large", rows, logs[0]),
-            scan(home / "scan", files),
-        ]
+        yield from petal(home)
+        yield from commands(home)
+        yield many(home, logs)
+        yield from large(home / "large", rows, logs[0])
+        yield from scan(home / "scan", files)
 
 
-def petal(home: Path) -> str:
+def petal(home: Path) -> Iterator[Figure]:
     """Row 10: in a process that has imported what the host has."""
     told = [_said(_PETAL, _env(home)) for _ in range(_ROUNDS)]
-    cpu_s, mib, modules = min(told)
-    return (
-        f"petal imported and constructed: {1000 * cpu_s:.0f} ms CPU (bar: 60), +{mib:.1f} MiB"
-        f" (bar: 6), {modules:.0f} modules of ours"
-    )
+    cpu, memory = (tuple(one[number] for one in told) for number in (0, 1))
+    yield Figure(10, "CPU, imported and constructed", tuple(1000 * one for one in cpu), "ms")
+    yield Figure(10, "memory that takes", memory, "MiB", case=1)
 
 
-def commands(home: Path) -> list[str]:
-    """Row 12."""
-    bars = {"--version": 0.15, "status": 0.25}
-    found = {word: min(_cpu_s([word], _env(home)) for _ in range(_ROUNDS)) for word in bars}
-    return [f"petal-s3 {word}: {found[word]:.2f} s CPU (bar: {bars[word]})" for word in bars]
+def commands(home: Path) -> Iterator[Figure]:
+    """Row 12: before there is an outbox, and with one."""
+    for case, word in enumerate(("--version", "status")):
+        yield Figure(12, f"petal-s3 {word}", _rounds([word], _env(home)), "s", case)
+    env = _env(home, state="opened")
+    (home / "opened").mkdir(mode=0o700)
+    Outbox(home / "opened/outbox.db").close()
+    yield Figure(12, "petal-s3 status, with an outbox", _rounds(["status"], env), "s", 1)
 
 
-def many(home: Path, logs: Sequence[Path]) -> list[str]:
+def many(home: Path, logs: Sequence[Path]) -> Figure:
     """Row 15: each round into an outbox of its own."""
     words = ["enqueue", *map(str, logs)]
-    taken = [_cpu_s(words, _env(home, state=f"state-{number}")) for number in range(3)]
-    return [f"enqueue of {len(logs)} files: {min(taken):.2f} s CPU (bar: 1.2)"]
+    taken = tuple(_cpu_s(words, _env(home, state=f"state-{n}")) for n in range(_ROUNDS))
+    return Figure(15, f"enqueue of {len(logs)} files", taken, "s")
 
 
-def large(home: Path, rows: int, log: Path) -> list[str]:
-    """Row 13."""
+def large(home: Path, rows: int, log: Path) -> Iterator[Figure]:
+    """Row 13: opened here, and by ``enqueue`` of a file over that of one with no rows."""
     fill(home / "state/outbox.db", rows)
-    began = resource.getrusage(resource.RUSAGE_SELF)
-    with closing(Outbox(home / "state/outbox.db")):
-        ended = resource.getrusage(resource.RUSAGE_SELF)
-    taken = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    whole = _cpu_s(["enqueue", str(log)], _env(home))
-    small = _cpu_s(["enqueue", str(log)], _env(home, state="empty"))
-    return [
-        f"outbox of {rows} rows opened: {taken:.3f} s CPU (bar: 0.3); enqueue of one file"
-        f" {whole:.2f} s, with no rows {small:.2f} s"
-    ]
+    taken = tuple(_opened_s(home / "state/outbox.db") for _ in range(_ROUNDS))
+    yield Figure(13, f"outbox of {rows:,} rows opened", taken, "s")
+    env, empty = _env(home), _env(home, state="empty")
+    words = ["enqueue", str(log)]
+    _cpu_s(words, empty)  # makes it
+    more = tuple(_cpu_s(words, env) - _cpu_s(words, empty) for _ in range(_ROUNDS))
+    yield Figure(13, "enqueue of one file, over that with no rows", more, "s")
 
 
-def scan(home: Path, files: int) -> str:
+def scan(home: Path, files: int) -> Iterator[Figure]:
     """Row 14: of files that all have rows, a thousand to a folder."""
     rows = []
     for number in range(files):
@@ -130,8 +128,21 @@ def scan(home: Path, files: int) -> str:
             " VALUES (?, ?, ?, ?, ?, ?, 'x', 'ulog', 'damaged', 1, 1, 'dead', 'It is so.')",
             rows,
         )
-    cpu_s, mib, _ = min(_said(_SCAN, _env(home)) for _ in range(3))
-    return f"scan of {files} known files: {cpu_s:.2f} s CPU (bar: 0.8), +{mib:.1f} MiB (bar: 10)"
+    told = [_said(_SCAN, _env(home)) for _ in range(3)]
+    cpu, memory = (tuple(one[number] for one in told) for number in (0, 1))
+    yield Figure(14, f"scan of {files:,} known files", cpu, "s")
+    yield Figure(14, "memory that takes", memory, "MiB", case=1)
+
+
+def _rounds(words: Sequence[str], env: dict[str, str]) -> tuple[float, ...]:
+    return tuple(_cpu_s(words, env) for _ in range(_ROUNDS))
+
+
+def _opened_s(database: Path) -> float:
+    began = resource.getrusage(resource.RUSAGE_SELF)
+    with closing(Outbox(database)):
+        ended = resource.getrusage(resource.RUSAGE_SELF)
+    return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
 
 
 def _env(home: Path, state: str = "state") -> dict[str, str]:
@@ -178,7 +189,3 @@ def _cpu_s(words: Sequence[str], env: dict[str, str]) -> float:
     )
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-
-
-if __name__ == "__main__":
-    print("\n".join(run(*map(int, sys.argv[1:]))))

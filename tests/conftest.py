@@ -16,6 +16,7 @@ from petal_s3.demo.services import EmbeddedS3, start_s3
 from tests.servers.catalogue import KINDS
 from tests.support.once import found_out_once
 
+_LONG = ("test_learning.py", "test_million_rows.py", "test_what_is_so.py")
 _REAL_SERVER = re.compile("|".join(map(re.escape, KINDS)))
 
 
@@ -46,6 +47,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file that takes a minute comes first: at the end the other workers would wait for it."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 def pytest_collection_finish() -> None:
     """What was collected stays: to look through it for garbage took a tenth of all."""
     gc.collect()
@@ -73,7 +79,11 @@ def _botocore_finds_out_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _s3_server() -> Iterator[EmbeddedS3]:
-    with start_s3() as server:
+    with pytest.MonkeyPatch.context() as environment:
+        # Else each part of 5 MiB is written to the disk and read back.
+        environment.setenv("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(16 << 20))
+        server = start_s3()
+    with server:
         yield server
 
 

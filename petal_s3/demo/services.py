@@ -97,8 +97,12 @@ def in_thread(service: _S) -> Iterator[_S]:
 
 
 def _serve_s3(port: int) -> None:
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow, and only for this process
+    from moto import backends  # noqa: PLC0415 - slow, and only for this process
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
+    # At each request it would look through its own folder for the names of its modules.
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()

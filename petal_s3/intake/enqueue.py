@@ -9,9 +9,10 @@ from pathlib import Path
 
 from petal_s3.core.threads import run_in
 from petal_s3.errors import BadInput, NotAllowed, S3FileNotFoundError
-from petal_s3.intake.entry import Intake, RowOptions, check_written, enter_log
+from petal_s3.intake.entry import Intake, RowOptions, check_written, enter_log, look
 from petal_s3.intake.log_directories import LogDirectory, directory_of
 from petal_s3.intake.spooling import enter_copy
+from petal_s3.logs.log_file import FlightLog
 from petal_s3.logs.opening import NO_SUCH_FILE, check_regular, os_refusal
 from petal_s3.logs.sniff import shown_name
 from petal_s3.outbox.rows import Row
@@ -37,37 +38,45 @@ async def enqueue(
     :class:`BadInput`, :class:`S3FileNotFoundError`, :class:`LocalStorageError`.
     """
     options = intake.with_checked_key(options)
-    real, directory = await run_in(
-        intake.files, _located, intake, path, writing, inside_only=inside_only
-    )
     name = Path(options.name or os.fspath(path)).name
-    if not name:
-        raise BadInput("This is not a file name.", code="bad_name")
+    real, directory, found = await run_in(
+        intake.files,
+        _looked_at,
+        intake,
+        path,
+        replace(options, name=name),
+        writing,
+        inside_only=inside_only,
+    )
     options = replace(options, name=name)
     if directory is not None:
-        row = await enter_log(intake, real, options, directory=directory)
+        row = await enter_log(intake, real, options, directory=directory, found=found)
     else:
         row = await enter_copy(intake, real, options)
     intake.on_enqueued()
     return row
 
 
-def _located(
+def _looked_at(
     intake: Intake,
     path: str | os.PathLike[str],
+    options: RowOptions,
     writing: Collection[str] | None,
     *,
     inside_only: bool,
-) -> tuple[Path, LogDirectory | None]:
+) -> tuple[Path, LogDirectory | None, FlightLog | None]:
+    """The real path of a file, the log directory it belongs to, and what it is if it has one."""
     real, directory = locate(path, intake.directories, inside_only=inside_only)
     check_written(intake, real, writing)
-    return real, directory
+    if not options.name:
+        raise BadInput("This is not a file name.", code="bad_name")
+    return real, directory, look(intake, real, options, directory) if directory else None
 
 
 async def written_to(intake: Intake, paths: Iterable[str | os.PathLike[str]]) -> frozenset[str]:
     """Of the files at ``paths`` the real paths of those that a program writes to.
 
-    All of /proc is read for it: once for many files, and not for each.
+    Where the kernel does not tell, all of /proc is read: once for many files, and not for each.
     """
     return await run_in(intake.files, _written_to, intake, [os.fspath(path) for path in paths])
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -102,13 +101,16 @@ async def enter_log(
     *,
     directory: LogDirectory | None = None,
     copy_of: Path | None = None,
+    found: FlightLog | None = None,
 ) -> Row:
     """Examine the log at ``path`` and enter it into the outbox, durably; return its row.
 
-    Arguments and errors as :func:`examined`.
+    Arguments and errors as :func:`examined`; ``found``: as :func:`look` has just found it.
     """
-    entry = await examined(intake, path, options, directory=directory, copy_of=copy_of)
-    row = await intake.outbox(entering.enqueue, entry)
+    entry = await _examined(intake, path, options, directory, copy_of, found)
+    row = None if copy_of else await intake.outbox(entering.enqueue_unless_alike, entry)
+    if row is None:
+        row = await intake.outbox(entering.enqueue, await _compared(intake, entry))
     log.info("enqueued key=%s size=%d verdict=%s", row.key, row.size, row.verdict)
     return row
 
@@ -127,27 +129,45 @@ async def examined(
     for a copy in the spool the file it was made of, or the copy itself where that is not known.
     Raises as :func:`~petal_s3.logs.log_file.FlightLog.read`, and :class:`LocalStorageError`.
     """
-    directory = directory or _outside(intake)
-    found = await run_in(
-        intake.files,
-        partial(
-            FlightLog.read,
-            path,
-            max_bytes=intake.settings.max_file_size,
-            name=options.name,
-            real=copy_of is None,  # the path was allowed: no link may lead away from it
-            kinds=options.kinds | directory.kinds,
-        ),
+    return await _compared(intake, await _examined(intake, path, options, directory, copy_of, None))
+
+
+async def _examined(
+    intake: Intake,
+    path: Path,
+    options: RowOptions,
+    directory: LogDirectory | None,
+    copy_of: Path | None,
+    found: FlightLog | None,
+) -> Entry:
+    directory, real = directory or _outside(intake), copy_of is None
+    if found is None:
+        found = await run_in(intake.files, look, intake, path, options, directory, real=real)
+    return _entry(intake, found, options, directory, copy_of)
+
+
+def look(
+    intake: Intake, path: Path, options: RowOptions, directory: LogDirectory, *, real: bool = True
+) -> FlightLog:
+    """Examine the log at ``path``, of ``directory``; blocking.
+
+    ``real``: the path was allowed, so no link may lead away from it.
+    """
+    return FlightLog.read(
+        path,
+        max_bytes=intake.settings.max_file_size,
+        name=options.name,
+        real=real,
+        kinds=options.kinds | directory.kinds,
     )
-    entry = _entry(intake, found, options, directory, copy_of)
-    if copy_of is None:
-        await known_again(
-            intake.outbox,
-            intake.files,
-            entry.path,
-            found.identity,
-            part_size=intake.settings.set_part_size,
-        )
+
+
+async def _compared(intake: Intake, entry: Entry) -> Entry:
+    """The entry; where its file may be a proven one with another time, it is compared first."""
+    if not entry.spooled:
+        size = intake.settings.set_part_size
+        files = intake.files
+        await known_again(intake.outbox, files, entry.path, entry.identity, part_size=size)
     return entry
 
 

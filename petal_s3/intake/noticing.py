@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from pathlib import Path
 
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
@@ -14,7 +13,7 @@ from petal_s3.core.threads import run_in
 from petal_s3.intake.file_events import Change, FileEvents, Ways
 from petal_s3.intake.log_directories import log_directories
 from petal_s3.intake.looking import Found
-from petal_s3.intake.places import MountTable, Places, places_of, ways_to
+from petal_s3.intake.places import MountTable, Places, look_at
 from petal_s3.logs.sniff import named_like
 
 OFTEN_S = 30.0
@@ -89,7 +88,7 @@ class Noticing:
 
     async def _find_places(self, files: Executor) -> None:
         directories = self._settings.directories
-        self._places, self._ways = await run_in(files, _found, directories, self._mounts)
+        self._places, self._ways = await run_in(files, look_at, directories, self._mounts)
 
     @property
     def interval_s(self) -> float:
@@ -170,7 +169,3 @@ class Noticing:
             f"New logs are noticed every {self.interval_s:g} s only, not by file-system events:"
             f" {self.events.failure}."
         ]
-
-
-def _found(directories: Sequence[Path], mounts: MountTable | None) -> tuple[Places, Ways]:
-    return places_of(directories, mounts), ways_to(directories)

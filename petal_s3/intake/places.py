@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import select
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -101,53 +101,48 @@ class MountTable:
             os.close(file)
 
 
-def places_of(directories: Iterable[Path], table: MountTable | None = None) -> Places:
-    """Where these directories lie now; blocking. ``table``: of the mounts, where one is kept.
+def look_at(
+    directories: Iterable[Path], table: MountTable | None = None
+) -> tuple[Places, dict[str, frozenset[str]]]:
+    """Where these directories lie now, and the ways to them; blocking.
 
-    Raises :class:`LocalStorageError` when this process can open no more files.
+    On a way: each folder, and the names in it that lead on. Links are followed; where a name leads
+    nowhere now, the way ends. ``table``: of the mounts, where one is kept. Raises
+    :class:`LocalStorageError` when this process can open no more files.
     """
     real: set[tuple[str, int, int]] = set()
+    ways: dict[str, set[str]] = {}
     for directory in directories:
-        with contextlib.suppress(OSError, ValueError):
-            path = os.path.realpath(directory)
-            status = os.stat(path)  # noqa: PTH116
-            real.add((path, status.st_dev, status.st_ino))
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is no path
+            if path := _follow(str(directory), ways):
+                status = os.stat(path)  # noqa: PTH116
+                real.add((path, status.st_dev, status.st_ino))
     mounts = _read() if table is None else table.text()
-    return Places(frozenset(real), frozenset(_mounts_of([path for path, *_ in real], mounts)))
+    found = _mounts_of(frozenset(path for path, *_ in real), mounts)
+    return Places(frozenset(real), found), {at: frozenset(names) for at, names in ways.items()}
 
 
-def ways_to(directories: Iterable[Path]) -> dict[str, frozenset[str]]:
-    """On the ways to these directories: each folder, and the names in it that lead on; blocking.
-
-    Links are followed. Where a name leads nowhere now, the way ends.
-    """
-    found: dict[str, set[str]] = {}
-    for directory in directories:
-        with contextlib.suppress(ValueError):  # no path
-            for folder, name in _way_to(str(directory)):
-                found.setdefault(folder, set()).add(name)
-    return {folder: frozenset(names) for folder, names in found.items()}
-
-
-def _way_to(directory: str) -> Iterator[tuple[str, str]]:
+def _follow(directory: str, ways: dict[str, set[str]]) -> str:
+    """Follow a path and note each step; the folder it leads to, empty where it leads nowhere."""
     at, left, links = "/", _names(directory), 0
     while left and links < _MOST_LINKS:
         name = left.pop()
         if name == "..":
             at = os.path.dirname(at)  # noqa: PTH120 - links were followed: this is its folder
             continue
-        yield at, name
-        path = os.path.join(at, name)  # noqa: PTH118
+        ways.setdefault(at, set()).add(name)
+        path = f"/{name}" if at == "/" else f"{at}/{name}"
         try:
             target = os.readlink(path)  # noqa: PTH115 - the raw text
         except OSError as error:
             if error.errno != errno.EINVAL:
-                return
+                return ""
             at = path  # it is no link
         else:
             links += 1
             at = "/" if target.startswith("/") else at
             left += _names(target)
+    return "" if left else at
 
 
 def _names(path: str) -> list[str]:
@@ -163,17 +158,17 @@ def _read() -> str:
         return ""
 
 
-def _mounts_of(paths: list[str], mountinfo: str) -> set[tuple[str, str]]:
+@lru_cache(maxsize=8)  # they are asked for each second where no event tells of a change
+def _mounts_of(paths: frozenset[str], mountinfo: str) -> frozenset[tuple[str, str]]:
     """Of the table in proc(5): the mounts that hold ``paths``, and those below them."""
     mounts = _table(mountinfo)
     found: set[str] = set()
     for path in paths:
         found.update(sorted((one for one in mounts if _inside(path, one)), key=len)[-1:])
         found.update(one for one in mounts if _inside(one, path))
-    return {(point, mounts[point]) for point in found}
+    return frozenset((point, mounts[point]) for point in found)
 
 
-@lru_cache(maxsize=1)  # it seldom changes
 def _table(mountinfo: str) -> Mapping[str, str]:
     """Mount points and their types; of several at one point the last lies over the others."""
     return dict(_mount(line) for line in mountinfo.splitlines())

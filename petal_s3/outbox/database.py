@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.outbox.forking import closed_by_forks, in_turn, no_fork
 from petal_s3.outbox.storage_errors import storage_errors
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 Record = Mapping[str, Any]
 """A record of a query, by column."""
@@ -33,6 +30,8 @@ FileId = tuple[int, int]
 GONE = "outbox_gone"
 NEWEST = "m016_card"
 """The last step of ``outbox.schema``; what has taken it needs none of that module."""
+
+_INSIDE = nullcontext()
 
 # FULL: builds differ in their default, and an entered log must survive power loss.
 _PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"
@@ -81,19 +80,12 @@ class Sql:
             self._prepare(self.conn)
             on_error.pop_all()
 
-    @property
-    def db(self) -> Database:
-        """The connection of now for sqlite-utils."""
-        from sqlite_utils import Database  # noqa: PLC0415 - slow: it imports numpy if it can
-
-        return Database(self.conn, execute_plugins=False)
-
     def bring_up_to_date(self) -> None:
         """Take the steps of the schema that this file has not taken."""
-        from petal_s3.outbox.schema import migrations  # noqa: PLC0415 - slow, once in a release
+        from petal_s3.outbox.up_to_date import bring_up_to_date  # noqa: PLC0415 - once a release
 
         with _transaction(self.conn):
-            migrations.apply(self.db)
+            bring_up_to_date(self.conn)
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,8 +115,9 @@ class Sql:
         """All records that a query or a ``RETURNING`` statement yields."""
         with self.there():
             found = self.conn.execute(query, values)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, record, strict=True)) for record in found]
+            records = found.fetchall()
+        names = [column[0] for column in found.description] if records else ()
+        return [dict(zip(names, record, strict=True)) for record in records]
 
     def numbers(self, query: str, values: Sequence[Value]) -> list[int]:
         """The first column of a query with placeholders ``?``, whole numbers all of them."""
@@ -140,19 +133,23 @@ class Sql:
         with self.there():
             return self._changes_before + self.conn.total_changes
 
-    @contextmanager
-    def there(self) -> Iterator[None]:
+    def there(self) -> AbstractContextManager[None]:
         """Refuse to write into a file that was deleted: SQLite would, and it would be lost.
 
-        Each statement looks by itself; those inside of such a block have looked together.
+        Each statement looks by itself; those inside of such a block have looked together, and what
+        they raise is said when it leaves that block.
         """
-        looked = self._looked and not self._closed_for_fork
-        with storage_errors(self.path) if looked else self._look():
+        return _INSIDE if self._looked and not self._closed_for_fork else self._looking()
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        before = self._looked
+        with self._look():
             self._looked = True
             try:
                 yield
             finally:
-                self._looked = looked
+                self._looked = before
 
     @contextmanager
     def _look(self) -> Iterator[None]:

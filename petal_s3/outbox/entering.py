@@ -9,7 +9,7 @@ import json
 
 from petal_s3.errors import Conflict, S3FileNotFoundError
 from petal_s3.logs.opening import Identity
-from petal_s3.outbox import ages, copies, flights, queries, requests
+from petal_s3.outbox import ages, copies, flights, identities, queries, requests
 from petal_s3.outbox.database import Value
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import REFUSED, SAME_FILE, Entry, Row, columns
@@ -82,6 +82,15 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
         if judged or _may_be_stored(row, entry.identity):
             return requests.queue_again(outbox, row.id)
         return flights.join(outbox, _replace_file(outbox, row, entry))
+
+
+def enqueue_unless_alike(outbox: Outbox, entry: Entry) -> Row | None:
+    """As :func:`enqueue`; none, and nothing done, where a file of its path and size was proven
+    that had another time or inode: it may be the same, its bytes tell."""
+    proven = identities.proven_at(outbox, entry.path, entry.identity.size)
+    if proven is not None and proven.identity != entry.identity:
+        return None
+    return enqueue(outbox, entry)
 
 
 def enter_cancelled(outbox: Outbox, entry: Entry, reason: str) -> Row:

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+import sqlite3
+from collections.abc import Callable
+from typing import Protocol
 
-migrations = Migrations("petal-s3-outbox")
+
+class Tables(Protocol):
+    """What a step is done to: of sqlite-utils' ``Database`` the connection."""
+
+    conn: sqlite3.Connection
+
+
+Step = Callable[[Tables], None]
+
+STEPS: list[Step] = []
+"""In the order in which they are taken."""
+
+
+def _step(step: Step) -> Step:
+    STEPS.append(step)
+    return step
+
 
 # due_at: seconds of CLOCK_BOOTTIME, meaningful only in the boot of boot_id.
 # due_at is the next attempt while queued and the end of the lease while uploading.
@@ -60,8 +78,8 @@ WHERE state IN ('queued', 'uploading')
 """
 
 
-@migrations()
-def m001_log(db: Database) -> None:
+@_step
+def m001_log(db: Tables) -> None:
     """One row per log."""
     db.conn.execute(_LOG)
     db.conn.execute(_CLAIMABLE)
@@ -79,16 +97,16 @@ def m001_log(db: Database) -> None:
     )
 
 
-@migrations()
-def m002_drain(db: Database) -> None:
+@_step
+def m002_drain(db: Tables) -> None:
     """What the draining process last said of itself; one row."""
     db.conn.execute(
         "CREATE TABLE drain (id INTEGER PRIMARY KEY CHECK (id = 1), said TEXT NOT NULL)"
     )
 
 
-@migrations()
-def m003_remote(db: Database) -> None:
+@_step
+def m003_remote(db: Tables) -> None:
     """What the bucket already held when this outbox was created: possible duplicates."""
     db.conn.execute(
         "CREATE TABLE remote (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL)"
@@ -123,8 +141,8 @@ WHERE state = old.state;
 """
 
 
-@migrations()
-def m004_tally(db: Database) -> None:
+@_step
+def m004_tally(db: Tables) -> None:
     """Frequent queries cost the same however many rows there are."""
     db.conn.execute(_TALLY)
     db.conn.execute(_COUNT_ALL)
@@ -139,7 +157,7 @@ def m004_tally(db: Database) -> None:
     )
 
 
-def _count(db: Database, enters: str, leaves: str, counted: str) -> None:
+def _count(db: Tables, enters: str, leaves: str, counted: str) -> None:
     """Count rows as they come, go, and change in one of the columns ``counted``."""
     for name, when, then in (
         ("log_enters", "INSERT", enters),
@@ -168,8 +186,8 @@ CREATE TABLE deletion (
 """
 
 
-@migrations()
-def m005_retention(db: Database) -> None:
+@_step
+def m005_retention(db: Tables) -> None:
     """Which files are still on the disk, which are pinned there, and the journal of deletions."""
     db.conn.execute(_DELETION)
     db.conn.execute("CREATE INDEX unfinished ON deletion (id) WHERE state = 'begun'")
@@ -187,8 +205,8 @@ def m005_retention(db: Database) -> None:
     )
 
 
-@migrations()
-def m006_sessions(db: Database) -> None:
+@_step
+def m006_sessions(db: Tables) -> None:
     """Rows of other kinds carry their content type; those of a session are found by it."""
     db.conn.execute("ALTER TABLE log ADD COLUMN content_type TEXT NOT NULL DEFAULT ''")
     # Logs of other kinds may be rotated: a file is followed to its new name.
@@ -196,8 +214,8 @@ def m006_sessions(db: Database) -> None:
     db.conn.execute("CREATE INDEX by_session ON log (session_id, id) WHERE session_id IS NOT NULL")
 
 
-@migrations()
-def m007_stored(db: Database) -> None:
+@_step
+def m007_stored(db: Tables) -> None:
     """What S3 was asked to store and when, how far reading it back has come, part sizes learnt."""
     # Seconds since 1970 by S3's clock, when S3 was asked to join the parts or to store the body.
     db.conn.execute("ALTER TABLE log ADD COLUMN stored_at INTEGER")
@@ -212,8 +230,8 @@ def m007_stored(db: Database) -> None:
     )
 
 
-@migrations()
-def m008_alike(db: Database) -> None:
+@_step
+def m008_alike(db: Tables) -> None:
     """Which objects may hold the bytes of a file is kept, so that S3 is asked once."""
     # Of a whole object, as S3 told it; empty where it told none; none before S3 was asked.
     db.conn.execute("ALTER TABLE remote ADD COLUMN crc32 TEXT")
@@ -223,8 +241,8 @@ def m008_alike(db: Database) -> None:
 _SHOWN = "iif({0}.state = 'dead' AND {0}.dismissed, 'dismissed', {0}.state)"
 
 
-@migrations()
-def m009_verbs(db: Database) -> None:
+@_step
+def m009_verbs(db: Tables) -> None:
     """Dead rows may be dismissed; rows that are proven by the object of another are found by it."""
     db.conn.execute(
         "ALTER TABLE log ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0"
@@ -241,8 +259,8 @@ def m009_verbs(db: Database) -> None:
     db.conn.execute("CREATE INDEX twins ON log (same_as) WHERE same_as IS NOT NULL")
 
 
-@migrations()
-def m010_flights(db: Database) -> None:
+@_step
+def m010_flights(db: Tables) -> None:
     """The files of one flight are found by vehicle and by the time since its boot."""
     uuid = "json_extract(facts, '$.\"sys-uuid\"')"
     for name, at in (("ends", "end-us"), ("begins", "boot-us")):
@@ -250,8 +268,8 @@ def m010_flights(db: Database) -> None:
         db.conn.execute(f"CREATE INDEX {name} ON log ({uuid}, {moment}) WHERE kind = 'ulog'")
 
 
-@migrations()
-def m011_journal(db: Database) -> None:
+@_step
+def m011_journal(db: Tables) -> None:
     """What became of each row, step by step: :mod:`petal_s3.outbox.journal` writes it."""
     db.conn.execute(
         "CREATE TABLE journal (id INTEGER PRIMARY KEY, row_id INTEGER NOT NULL"
@@ -262,8 +280,8 @@ def m011_journal(db: Database) -> None:
     db.conn.execute("CREATE INDEX journal_of ON journal (row_id, id)")
 
 
-@migrations()
-def m012_ages(db: Database) -> None:
+@_step
+def m012_ages(db: Tables) -> None:
     """When a row was proven or given up, by a clock that cannot be set; copies that are kept."""
     # The count of petal_s3.outbox.ages; of rows from before there was one it begins now.
     db.conn.execute("ALTER TABLE log ADD COLUMN settled_s REAL NOT NULL DEFAULT 0")
@@ -281,22 +299,22 @@ def m012_ages(db: Database) -> None:
     )
 
 
-@migrations()
-def m013_gone(db: Database) -> None:
+@_step
+def m013_gone(db: Tables) -> None:
     """Of a proven row: why its object was seen not to be there any more as it was proven."""
     db.conn.execute("ALTER TABLE log ADD COLUMN gone TEXT NOT NULL DEFAULT ''")
     db.conn.execute("CREATE INDEX seen_gone ON log (id) WHERE state = 'verified' AND gone != ''")
 
 
-@migrations()
-def m014_flight_names(db: Database) -> None:
+@_step
+def m014_flight_names(db: Tables) -> None:
     """Whether a log of another flight has its name already is read off an index."""
     flight = "json_extract(facts, '$.flight')"
     db.conn.execute(f"CREATE INDEX flights ON log ({flight}) WHERE kind = 'ulog'")
 
 
-@migrations()
-def m015_received_by(db: Database) -> None:
+@_step
+def m015_received_by(db: Tables) -> None:
     """By which way a log came in; of rows from before it is not known."""
     db.conn.execute(
         "ALTER TABLE log ADD COLUMN received_by TEXT NOT NULL DEFAULT ''"

@@ -1,4 +1,4 @@
-"""Bodies of file parts, and HeadObject: signed by botocore, sent without its call machinery.
+"""Bodies of file parts, and HeadObject: signed as botocore does, sent without its call machinery.
 
 That machinery costs more than a body of 1 MiB. Answers and errors are the same by either way: what
 is not plain here (another region, a parameter that is not known) goes by botocore.
@@ -132,21 +132,23 @@ async def send(
     auth.add_auth(request)
     http = client._endpoint.http_session  # type: ignore[attr-defined]
     response = await http.send(request)
+    status, body = response.status_code, await response.content
+    if status < 300 and not body:
+        told = {key.decode().lower(): value.decode() for key, value in response.raw.raw_headers}
+        answer = _told(told, status)
+        received({"headers": told, "status_code": status, "body": body}, answer)
+        return answer
     came: dict[str, Any] = {
         "headers": response.headers,
-        "status_code": response.status_code,
-        "body": await response.content,
+        "status_code": status,
+        "body": body,
         "context": {"operation_name": name},
     }
-    if response.status_code < 300 and not came["body"]:
-        answer = _told(came["headers"], response.status_code)
-        received(came, answer)
-        return answer
     answer = await _parsed(client, name, came)
     received(came, answer)
-    if came["status_code"] < 300:
+    if came["status_code"] < 300:  # of an error in a 200 it was changed
         return answer
-    if _is_elsewhere(answer, response.status_code, method):
+    if _is_elsewhere(answer, status, method):
         raise ElsewhereError
     raise ClientError(cast("Any", answer), name)
 
@@ -164,9 +166,11 @@ async def _parsed(client: S3Client, name: str, came: dict[str, Any]) -> Answer:
     return cast("Answer", _parser().parse(came, cast("Any", model.output_shape)))
 
 
-def _told(headers: Mapping[str, str], status: int) -> Answer:
-    """What an answer without a body says, as botocore's parser puts it: of that what we use."""
-    lower = {name.lower(): value for name, value in headers.items()}
+def _told(lower: Mapping[str, str], status: int) -> Answer:
+    """What an answer without a body says, as botocore's parser puts it: of that what we use.
+
+    ``lower``: its headers, by their names in lower case.
+    """
     answer: dict[str, Any] = {named: lower[name] for name, named in _TOLD.items() if name in lower}
     if lower.get("content-length", "").isdecimal():
         answer["ContentLength"] = int(lower["content-length"])

@@ -7,9 +7,11 @@ import petal_s3.s3.fitting  # noqa: F401 - first: raises where aiobotocore canno
 # isort: split
 import base64
 import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from botocore.auth import (
     AUTH_TYPE_MAPS,
@@ -27,8 +29,6 @@ from petal_s3.s3.server_time import ServerClock
 from petal_s3.s3.shapes import Params
 
 if TYPE_CHECKING:
-    from http.client import HTTPMessage as HTTPHeaders
-
     from botocore.model import OperationModel
 
 
@@ -53,15 +53,15 @@ def register_signer(server_clock: ServerClock, name: str) -> str:
             signed: str = super().payload(request)
             return signed
 
-        def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-            headers: object = request.headers
-            if not isinstance(headers, dict):  # botocore's own request
-                return super().headers_to_sign(request)
-            bare = cast(
-                "AWSRequest", PlainRequest(str(request.method), str(request.url), {}, None, {})
-            )
-            host = super().headers_to_sign(bare).items()
-            return cast("HTTPHeaders", _Signed({**dict(host), **signed_of(headers)}))
+        def add_auth(self, request: AWSRequest) -> None:
+            plain: object = request
+            if isinstance(plain, PlainRequest):
+                check_keys(self.credentials)
+                at = server_clock.utcnow().strftime(SIGV4_TIMESTAMP)
+                where = self._region_name, self._service_name  # type: ignore[attr-defined]
+                _sign(plain, self.credentials, at, where, self.payload(request))
+            else:
+                super().add_auth(request)
 
     class QueryAuth(S3SigV4QueryAuth):
         def _modify_request_before_signing(self, request: AWSRequest) -> None:
@@ -90,12 +90,44 @@ class PlainRequest:
     stream_output: bool = False
 
 
-class _Signed(dict[str, str]):
-    """Headers to be signed, each of which is there once."""
+def _sign(
+    request: PlainRequest,
+    keys: Credentials | ReadOnlyCredentials,
+    at: str,
+    where: tuple[str, str],
+    payload: str,
+) -> None:
+    """Sign a request with plain headers, as AWS Signature Version 4 says (for S3: the path is taken
+    as it is); ``where``: region and service. botocore takes ten times as long for the same."""
+    headers = request.headers
+    headers["X-Amz-Date"] = at
+    if keys.token:
+        headers["X-Amz-Security-Token"] = keys.token
+    headers["X-Amz-Content-SHA256"] = payload
+    base, _, query = request.url.partition("?")
+    path = base.partition("://")[2].partition("/")[2]
+    signed = {"host": _host(base.removesuffix(f"/{path}")), **signed_of(headers)}
+    names = sorted(signed)
+    lines = [request.method, f"/{path}", "&".join(sorted(query.split("&")))]
+    lines += [f"{name}:{' '.join(signed[name].split())}" for name in names]
+    lines += ["", ";".join(names), payload]
+    scope = "/".join((at[:8], *where, "aws4_request"))
+    whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    key = f"AWS4{keys.secret_key}".encode()
+    for step in scope.split("/"):
+        key = hmac.digest(key, step.encode(), "sha256")
+    signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{whole}".encode(), "sha256")
+    headers["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope},"
+        f" SignedHeaders={';'.join(names)}, Signature={signature.hex()}"
+    )
 
-    def get_all(self, name: str) -> list[str]:
-        """The values of a header."""
-        return [self[name]]
+
+@lru_cache(maxsize=8)
+def _host(base: str) -> str:
+    """The header that goes with requests to the address ``base``, as botocore puts it."""
+    found = S3SigV4Auth(Credentials("", ""), "", "").headers_to_sign(AWSRequest("HEAD", url=base))
+    return str(found["host"])
 
 
 def signed_of(headers: Mapping[str, str]) -> dict[str, str]:

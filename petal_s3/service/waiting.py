@@ -53,7 +53,21 @@ class Waiting:
             held_up = not while_blocked and await self._is_held_up(row, still_s)
             if held_up or still_s >= patience_s:
                 raise await self._not_now(row)
-            await changes.wait(min(_LOOK_S, patience_s))
+            await self._until_news(row.id, min(_LOOK_S, patience_s))
+
+    async def _until_news(self, row_id: int, at_most_s: float) -> None:
+        """Wait until the row may be another, or all are held up, or for so many seconds.
+
+        Of the many that are sent before its turn it hears nothing.
+        """
+        parts, until = self._parts, self.now() + at_most_s
+        before = parts.gate.reason()
+        while (left_s := until - self.now()) > 0:
+            await parts.changes.wait(left_s)
+            near = row_id in parts.uploader.live or row_id in parts.changes.settled_lately
+            if near or not parts.lock.held or parts.gate.reason() != before:
+                return
+            parts.changes.clear()
 
     async def _not_now(self, row: Row) -> NotNow:
         """Why the row is not sent."""

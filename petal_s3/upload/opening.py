@@ -91,7 +91,7 @@ class SourceOpener:
 
     async def _read(self, row: Row, look: Look) -> Opened:
         """Open the file and look at it, in one turn on the thread."""
-        work = asyncio.ensure_future(run_in(self.files, _open, row, look))
+        work = asyncio.get_running_loop().run_in_executor(self.files, _open, row, look)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

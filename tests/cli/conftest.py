@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import typer.testing
 from account import Account, enforce_after
 from console import Console, Sea
 
@@ -17,6 +20,14 @@ from petal_s3.demo.recorded_link import LinkThread
 from petal_s3.demo.services import EmbeddedS3, in_thread, start_s3
 from petal_s3.demo.tokens import TokenService
 from tests.support.cloud import onlooker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_made_once() -> Iterator[None]:
+    """A command that is typed in this process would have all of them made anew."""
+    made = functools.cache(typer.testing._get_command)
+    with mock.patch.object(typer.testing, "_get_command", made):
+        yield
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 from tests.matrix.case import Report, in_virtual_time
 from tests.simulation.world import PART
+from tests.support.children import CHILDREN
 from tests.support.personality import Personality
 
 
@@ -45,6 +45,5 @@ def play(
 ) -> Iterator[Report]:
     """Reports as they come in."""
     work = partial(_in_short, part=part)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
+    with CHILDREN.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
         yield from pool.imap_unordered(work, personalities)

@@ -154,8 +154,8 @@ async def test_small_logs_cost_so_much_each(uploads: Uploads, *, alike: bool) ->
     assert sent.crc_bytes <= (2.01 if alike else 1.01) * whole
     assert sent.read_bytes <= (3.01 if alike else 2.01) * whole
     assert sent.commits <= 4.1 * MANY
-    assert sent.hops <= (11.5 if alike else 9.5) * MANY
-    assert sent.wakes <= (11.5 if alike else 9.5) * MANY
+    assert sent.hops <= (10.5 if alike else 8.5) * MANY
+    assert sent.wakes <= (10.5 if alike else 8.5) * MANY
     assert sent.modules == 0
 
 
@@ -166,4 +166,4 @@ async def test_to_enqueue_logs_costs_one_commit_and_the_first_bytes_of_each(
 
     assert small.enqueued.commits <= MANY
     assert small.enqueued.read_bytes <= 4096 * MANY
-    assert small.enqueued.hops <= 8.5 * MANY
+    assert small.enqueued.hops <= 4.5 * MANY

@@ -13,8 +13,11 @@ from robot import DROP, HOME, LOSE_ANSWER, PART, THREE_PARTS, TWO_PARTS, UNWELL,
 
 from petal_s3.demo.ledger import Request
 from petal_s3.errors import NotNow
+from petal_s3.outbox import queries
+from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
+from petal_s3.service import waiting
 from petal_s3.upload.backoff import RETURN_CAP_S
 
 # A row of another process and a link that is back are noticed within about 2 s; where nobody
@@ -579,6 +582,27 @@ async def test_a_caller_that_does_not_drain_still_waits_and_hears_the_reason(
 
     assert done.state == "verified"
     assert not service.lock.held
+
+
+async def test_who_waits_for_the_last_of_many_logs_is_not_woken_by_each_before_it(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [await robot.land(f"{number}.ulg", seed=number) for number in range(8)]
+    asked: list[int] = []
+    get = queries.get
+
+    def counted(outbox: Outbox, row_id: int) -> Row:
+        asked.append(row_id)
+        return get(outbox, row_id)
+
+    monkeypatch.setattr(queries, "get", counted)
+    monkeypatch.setattr(waiting, "_LOOK_S", 600.0)  # by news alone
+    async with robot.service.draining():
+        done = await robot.service.wait(rows[0].id, patience_s=600)
+
+    assert done.state == "verified"
+    assert sent_names(robot)[-1] == "0.ulg"
+    assert asked.count(rows[0].id) <= 5
 
 
 # -- a drain for a while

@@ -339,7 +339,7 @@ def test_the_mount_that_holds_a_directory_and_those_below_it_count(
     )
     monkeypatch.setattr(places, "MOUNTS", table)
 
-    found = places.places_of([logs, tmp_path / "missing"])
+    found, _ = places.look_at([logs, tmp_path / "missing"])
 
     assert found.mounts == {(str(logs), "ext4"), (f"{logs}/card", "fuse.sshfs")}
     assert found.blind == [(f"{logs}/card", "fuse.sshfs")]

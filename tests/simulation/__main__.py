@@ -15,14 +15,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=1000, help="how many simulations")
     parser.add_argument("--first", type=int, default=1, help="seed of the first simulation")
-    parser.add_argument("--seed", type=int, help="run this one and print what happened")
+    parser.add_argument("--seed", type=int, nargs="+", help="run these and print what happened")
     parser.add_argument(
         "--minutes", type=float, help="begin no new simulation after so many minutes"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     if given.seed is not None:
-        return _tell(given.seed)
+        prepare()
+        return max(map(_tell, given.seed))
     began = time.monotonic()
     done = kills = requests = parts = logs = 0
     broken: list[Report] = []
@@ -49,7 +50,6 @@ def main() -> int:
 
 
 def _tell(seed: int) -> int:
-    prepare()
     report = one(seed)
     print("\n".join(report.trace))
     print(f"seed {seed}: {report.broken or 'no invariant was broken'}, {report.fingerprint}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.simulation.simulation import Report, simulate
+from tests.support.children import CHILDREN
 
 
 def one(seed: int) -> Report:
@@ -40,6 +40,5 @@ def prepare() -> None:
 def simulations(first: int, count: int, workers: int) -> Iterator[Report]:
     """Reports as they come in; each seed is one simulation, in whatever process it runs."""
     seeds = range(first, first + count)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
+    with CHILDREN.Pool(workers, initializer=prepare, maxtasksperchild=200) as pool:
         yield from pool.imap_unordered(_in_short, seeds)

@@ -16,7 +16,7 @@ from aiobotocore.client import AioClientCreator
 from sqlite_utils import Database
 
 from petal_s3.outbox.database import Sql
-from petal_s3.outbox.schema import migrations
+from petal_s3.outbox.up_to_date import migrations
 
 _KEPT: dict[str, Any] = {}
 _create_loader = functools.cache(botocore.session.create_loader)
@@ -86,5 +86,5 @@ def _tables(self: Sql) -> None:
 @functools.cache
 def _up_to_date() -> sqlite3.Connection:
     made = sqlite3.connect(":memory:", check_same_thread=False)
-    migrations.apply(Database(made, execute_plugins=False))
+    migrations().apply(Database(made, execute_plugins=False))
     return made

@@ -87,6 +87,13 @@ def test_the_version_is_told_with_next_to_nothing(env: dict[str, str]) -> None:
     assert len(ours(modules)) <= 4
 
 
+def test_an_outbox_is_made_without_what_brings_old_ones_up_to_date(env: dict[str, str]) -> None:
+    (Path(env["PETAL_S3_STATE_DIR"])).mkdir(mode=0o700)
+    for words in (["status"], ["enqueue", "/nowhere.ulg"]):  # of which the second makes one
+        assert heavy(loaded(_RUN.format(words=words), env)) == set()
+    assert Path(env["PETAL_S3_STATE_DIR"], "outbox.db").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "most", "without"),
     [
@@ -275,8 +282,9 @@ async def test_a_scan_keeps_no_files_and_asks_once_for_hundreds(
 # -- what many files cost
 
 
-async def test_proc_is_read_once_for_many_files(
-    known: Service, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tells", [True, False])
+async def test_proc_is_read_once_for_many_files_and_not_at_all_where_the_kernel_tells(
+    known: Service, monkeypatch: pytest.MonkeyPatch, *, tells: bool
 ) -> None:
     from petal_s3.intake.enqueue import written_to
 
@@ -288,6 +296,8 @@ async def test_proc_is_read_once_for_many_files(
         return names(directory)
 
     monkeypatch.setattr(writers, "names_in", counted)
+    if not tells:
+        monkeypatch.setattr(writers, "_SET_LEASE", None)
     paths = [*known.settings.log_dirs[0].rglob("*.ulg")][:40]
     await known.open()
     try:
@@ -296,4 +306,4 @@ async def test_proc_is_read_once_for_many_files(
         await asyncio.gather(*answers, return_exceptions=True)
     finally:
         await known.stop()
-    assert read.count("/proc") == 1
+    assert read.count("/proc") == (0 if tells else 1)

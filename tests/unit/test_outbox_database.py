@@ -24,10 +24,11 @@ from petal_s3.outbox import (
     remote_objects,
     requests,
     transitions,
+    up_to_date,
 )
 from petal_s3.outbox.database import NEWEST
 from petal_s3.outbox.outbox import Outbox
-from petal_s3.outbox.schema import migrations
+from petal_s3.outbox.up_to_date import migrations
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LANDS_AND_WAITS = """
@@ -213,7 +214,9 @@ def test_a_landed_log_survives_the_death_of_its_process(tmp_path: Path) -> None:
 
 
 def applied(outbox: Outbox) -> list[str]:
-    return [step.name for step in migrations.applied(outbox.sql.db)]
+    return [
+        step.name for step in migrations().applied(Database(outbox.sql.conn, execute_plugins=False))
+    ]
 
 
 STEPS = [
@@ -230,11 +233,26 @@ def test_an_outbox_that_has_taken_the_newest_step_has_taken_all() -> None:
     assert STEPS[-1] == NEWEST
 
 
+def test_a_new_outbox_is_as_if_it_had_taken_every_step_by_sqlite_utils(tmp_path: Path) -> None:
+    found = []
+    for connection in (sqlite3.connect(tmp_path / "a.db"), sqlite3.connect(tmp_path / "b.db")):
+        with closing(connection):
+            if found:
+                up_to_date.bring_up_to_date(connection)
+            else:
+                migrations().apply(Database(connection, execute_plugins=False))
+            tables = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rowid"
+            taken = "SELECT id, migration_set, name, length(applied_at) FROM _sqlite_migrations"
+            asked = (tables, taken, "SELECT * FROM tally ORDER BY state")
+            found.append([connection.execute(query).fetchall() for query in asked])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, step: str) -> None:
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as connection:
-        migrations.apply(Database(connection, execute_plugins=False), stop_before=step)
+        migrations().apply(Database(connection, execute_plugins=False), stop_before=step)
         connection.execute(
             "INSERT INTO log (path, dev, ino, size, mtime_ns, key, name, kind, verdict, logged_at,"
             " landed_at) VALUES ('/logs/a.ulg', 7, 1, 1000, 5, 'k', 'a.ulg', 'ulog', 'complete',"
@@ -252,7 +270,7 @@ def test_an_outbox_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, s
 def test_rows_from_before_other_kinds_keep_all_they_said(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as connection:
-        migrations.apply(Database(connection, execute_plugins=False), stop_before="m006_sessions")
+        migrations().apply(Database(connection, execute_plugins=False), stop_before="m006_sessions")
         for number, (state, lease) in enumerate(
             [("queued", None), ("uploading", "x"), ("dead", None), ("cancelled", None)]
         ):

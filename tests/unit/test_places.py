@@ -17,12 +17,12 @@ def test_a_mount_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     first = _LINE.format(number=1, point="/", kind="ext4")
     table.write_text(first)
 
-    before = places.places_of([tmp_path])
-    assert places.places_of([tmp_path]) == before
+    before, _ = places.look_at([tmp_path])
+    assert places.look_at([tmp_path])[0] == before
     assert before.mounts == {("/", "ext4")}
 
     table.write_text(first + _LINE.format(number=2, point=tmp_path, kind="nfs4"))
-    after = places.places_of([tmp_path])
+    after, _ = places.look_at([tmp_path])
 
     assert after.mounts == {(str(tmp_path), "nfs4")}
     assert after.blind == [(str(tmp_path), "nfs4")]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from petal_s3.intake import writers
 from petal_s3.intake.looking import find_named
 from petal_s3.intake.settling import StableFiles
 from petal_s3.intake.writers import locked, open_for_writing
@@ -147,6 +148,13 @@ def test_a_vanishing_file_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
 # -- who writes
 
 
+@pytest.fixture(params=["by lease", "by /proc"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is on most disks, and as it is where the kernel gives no lease."""
+    if request.param == "by /proc":
+        monkeypatch.setattr(writers, "_SET_LEASE", None)
+
+
 @contextmanager
 def held_open(path: str, how: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds ``path`` open until the block ends."""
@@ -172,12 +180,14 @@ def held_open(path: str, how: str) -> Iterator[subprocess.Popen[str]]:
     "its recorder has it open",
     "not taken before it is closed",
 )
+@pytest.mark.usefixtures("either_way")
 def test_a_recorder_of_another_process_is_seen(tmp_path: Path, how: str, writes: bool) -> None:
     path, other = made(tmp_path / "a.ulg"), made(tmp_path / "b.ulg")
     with held_open(path, how):
         assert open_for_writing([path, other]) == ({path} if writes else set())
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_recorder_that_is_killed_writes_no_more(tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     with held_open(path, "O_WRONLY") as recorder:
@@ -187,6 +197,7 @@ def test_a_recorder_that_is_killed_writes_no_more(tmp_path: Path) -> None:
         assert open_for_writing([path]) == set()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_our_own_writing_is_seen_too(tmp_path: Path) -> None:
     path = made(tmp_path / "a.ulg")
     with Path(path).open("ab"):
@@ -194,6 +205,7 @@ def test_our_own_writing_is_seen_too(tmp_path: Path) -> None:
     assert open_for_writing([path]) == set()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_writer_is_seen_through_a_link_and_named_as_it_was_asked_for(tmp_path: Path) -> None:
     path = made(tmp_path / "real/a.ulg")
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -202,6 +214,7 @@ def test_a_writer_is_seen_through_a_link_and_named_as_it_was_asked_for(tmp_path:
         assert open_for_writing([asked]) == {asked}
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_writer_of_a_file_that_was_renamed_is_seen(tmp_path: Path) -> None:
     path = made(tmp_path / "a.bag.active")
     with Path(path).open("ab"):
@@ -209,15 +222,51 @@ def test_a_writer_of_a_file_that_was_renamed_is_seen(tmp_path: Path) -> None:
         assert open_for_writing([str(tmp_path / "a.bag")]) == {str(tmp_path / "a.bag")}
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_name_with_odd_bytes_is_compared_as_it_is(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/a b\n\xff.ulg")
     with Path(path).open("wb"):
         assert open_for_writing([path]) == {path}
 
 
+@pytest.mark.usefixtures("either_way")
 def test_no_writer_is_found_where_nothing_is_asked(tmp_path: Path) -> None:
     assert open_for_writing([]) == set()
     assert open_for_writing([str(tmp_path / "missing.ulg")]) == set()
+
+
+def test_where_the_kernel_tells_proc_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [made(tmp_path / f"{number}.ulg") for number in range(3)]
+    read: list[str] = []
+    monkeypatch.setattr(writers, "names_in", lambda directory: read.append(directory) or [])
+    with Path(paths[1]).open("ab"):
+        assert open_for_writing(paths) == {paths[1]}
+    assert not read
+
+
+OPENS_OFTEN = """
+import os, sys
+for _ in range(3000):
+    os.close(os.open(sys.argv[1], os.O_WRONLY))
+"""
+
+
+def test_whoever_opens_the_file_while_it_is_asked_is_served_and_ends_nobody(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.ulg")
+    asks = (
+        "import sys, subprocess\n"
+        "from petal_s3.intake.writers import open_for_writing\n"
+        "with subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]]) as opens:\n"
+        "    while opens.poll() is None:\n"
+        "        open_for_writing([sys.argv[1]])\n"
+        "sys.exit(opens.returncode)\n"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", asks, path, OPENS_OFTEN], check=False).returncode == 0
+    )
+    assert open_for_writing([path]) == set()
 
 
 @pytest.mark.parametrize("lock", ["a.ulg.lock", "a.lock"])
