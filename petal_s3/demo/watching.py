@@ -59,8 +59,9 @@ class Look:
                     raise ShowFailed(f"{lost[0]['path']} was given up: {lost[0]['reason']}")
                 if done(rows):
                     return
-                if self.stage.link.ledger.body_bytes != seen:
-                    moved_at, seen = time.monotonic(), self.stage.link.ledger.body_bytes
+                moved = self.stage.link.ledger.body_bytes + self.stage.card.read_bytes
+                if moved != seen:
+                    moved_at, seen = time.monotonic(), moved
                 if time.monotonic() - moved_at > PATIENCE_S:
                     raise ShowFailed(f"nothing moves: {status['reason'] or 'no reason is given'}")
                 time.sleep(_POLL_S)

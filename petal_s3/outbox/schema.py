@@ -353,8 +353,8 @@ CREATE TABLE card (
 """
 
 
-@migrations()
-def m016_card(db: Database) -> None:
+@_step
+def m016_card(db: Tables) -> None:
     """The files of the autopilot's card, and which row each became."""
     db.conn.execute(_CARD)
     db.conn.execute(

@@ -50,11 +50,9 @@ class Draining:
         self._lock = parts.lock
         self._learner = parts.learner
         self._drainer = parts.drainer
-        self._retention = parts.retention
-        self._ageing = parts.ageing
+        self._works = (parts.drainer, parts.retention, parts.ageing, parts.fetcher)
         self._intake = parts.intake
         self._watcher = parts.watcher
-        self._fetcher = parts.fetcher
         self._reporter = reporter
         self._callers = 0
         self._task: asyncio.Task[None] | None = None
@@ -158,15 +156,7 @@ class Draining:
         while True:
             while not await self._took_lock():  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(self.timing.lock_s)
-            works = [
-                asyncio.create_task(work)
-                for work in (
-                    self._drainer.run(),
-                    self._retention.run(),
-                    self._ageing.run(),
-                    self._fetcher.run(),
-                )
-            ]
+            works = [asyncio.create_task(work) for work in (one.run() for one in self._works)]
             try:
                 await self._report_while_ours()
             finally:

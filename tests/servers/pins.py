@@ -50,8 +50,9 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "watchfiles==1.3.0",
             "websockets==17.4",
         ),
+        # No servers: autopilot and client of MAVLink's own people, and what reads ArduPilot's logs
+        # and speaks MAVLink, apart from the host's own pymavlink, and ROS 2's logs.
         "mavsdk": ("mavsdk==4.1.0",),
-        # No servers: what reads ArduPilot's logs, apart from the host's own pymavlink, and ROS 2's.
         "pymavlink": (
             "pymavlink==2.4.50",
             "pyserial==3.5",
