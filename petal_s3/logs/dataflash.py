@@ -27,7 +27,6 @@ from petal_s3.logs.dataflash_messages import (
 from petal_s3.logs.reading import Read
 from petal_s3.logs.ulog import END_FACT, START_FACT, fact_text
 
-MAGIC = b"\xa3\x95\x80"
 HEAD_BYTES = 64 * 1024
 """Of real logs the formats take 10 to 20 KiB; parameters and the name of the firmware follow."""
 TAIL_BYTES = 32 * 1024
@@ -52,7 +51,7 @@ def judge(shown: str, head: bytes, read: Read, size: int) -> tuple[str, dict[str
     if len(data) < FMT_BYTES:
         why = f"is cut inside its first message ({FMT_BYTES} bytes): it holds no data."
         raise NotAFlightLog(f"{shown} {why}", code="too_short")
-    if not data[len(MAGIC) :].strip(b"\0"):
+    if not data[3:].strip(b"\0"):
         why = "begins like a DataFlash log but its body is empty (only zeros): nothing to upload."
         raise NotAFlightLog(f"{shown} {why}", code="zero_filled")
     if described(data, 0) is None:

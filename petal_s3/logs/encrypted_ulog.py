@@ -13,7 +13,6 @@ import struct
 from petal_s3.errors import NotAFlightLog
 from petal_s3.logs.reading import Read
 
-MAGIC = b"ULogEnc"
 TAIL_BYTES = 1024
 
 _HEADER = struct.Struct("<7sBQBBHH")

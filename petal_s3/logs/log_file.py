@@ -21,18 +21,19 @@ DataFlash log, the summary of an MCAP file) is told by their modules; nothing re
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.errors import NotFinished
-from petal_s3.logs import dataflash, encrypted_ulog, mcap, rosbag, ulog
+from petal_s3.logs import rosbag, ulog
 from petal_s3.logs import text as texts
 from petal_s3.logs.opening import Identity, check_regular, open_log, os_refusal
-from petal_s3.logs.reading import Read
 from petal_s3.logs.sniff import (
     check_content,
     kind_of,
@@ -40,6 +41,9 @@ from petal_s3.logs.sniff import (
     refused,
     shown_name,
 )
+
+if TYPE_CHECKING:
+    from petal_s3.logs.reading import Judge
 
 _HEAD_BYTES = 4096
 MAX_BYTES = 2 * 1024**3
@@ -59,16 +63,8 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
 _PROBE_BYTES = 1024
 _TEXT_BYTES = 1024  # of a text: enough to be told from what is none
 _LEAD_BYTES = _HEAD_BYTES - _PROBE_BYTES
-# Of formats of which more is read than their beginning and one other place.
-_JUDGES: Mapping[str, Callable[[str, bytes, Read, int], tuple[str, dict[str, str]]]] = (
-    MappingProxyType(
-        {
-            "dataflash": dataflash.judge,
-            "mcap": mcap.judge,
-            "ulog-encrypted": encrypted_ulog.judge,
-        }
-    )
-)
+# Of formats of which more is read than their beginning and one other place; imported where met.
+_JUDGES = {"dataflash": "dataflash", "mcap": "mcap", "ulog-encrypted": "encrypted_ulog"}
 
 
 @dataclass(frozen=True)
@@ -151,11 +147,16 @@ def examine(
     return kind, verdict, MappingProxyType(facts), identity
 
 
+def _judge_of(kind: str) -> Judge:
+    judge: Judge = importlib.import_module(f"petal_s3.logs.{_JUDGES[kind]}").judge
+    return judge
+
+
 def _judged(fd: int, kind: str, shown: str, size: int) -> tuple[str, dict[str, str]]:
     head = os.pread(fd, _LEAD_BYTES, 0)
     if kind in _JUDGES:
         check_content(head, kind, shown)
-        return _JUDGES[kind](shown, head, lambda at, count: os.pread(fd, count, at), size)
+        return _judge_of(kind)(shown, head, lambda at, count: os.pread(fd, count, at), size)
     probe = os.pread(fd, _PROBE_BYTES, _probe_at(kind, head, size))
     if kind not in FLIGHT_KINDS:
         check_content(head[:_TEXT_BYTES], kind, shown)

@@ -17,7 +17,6 @@ from petal_s3.errors import NotAFlightLog
 from petal_s3.logs.reading import Read
 from petal_s3.logs.ulog import START_FACT, fact_text
 
-MAGIC = b"\x89MCAP"
 TAIL_BYTES = 1024
 
 _WHOLE_MAGIC = b"\x89MCAP0\r\n"

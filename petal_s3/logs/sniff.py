@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from petal_s3.core.kinds import FLIGHT_KINDS, SUFFIXES
 from petal_s3.errors import NotAFlightLog, NotFinished, plain
-from petal_s3.logs import dataflash, encrypted_ulog, mcap, rosbag, ulog
+from petal_s3.logs import rosbag, ulog
 from petal_s3.logs import text as texts
 
 UNFINISHED_SUFFIXES: frozenset[str] = frozenset(
@@ -45,9 +45,9 @@ _PAGE = re.compile(rb"<!doctype html|<html", re.IGNORECASE)
 _MAGICS = {
     "ulog": ulog.MAGIC,
     "rosbag": rosbag.MAGIC,
-    "dataflash": dataflash.MAGIC,
-    "mcap": mcap.MAGIC,
-    "ulog-encrypted": encrypted_ulog.MAGIC,
+    "dataflash": b"\xa3\x95\x80",
+    "mcap": b"\x89MCAP",
+    "ulog-encrypted": b"ULogEnc",
 }
 _BEGINS = {
     "ulog": "the bytes 55 4C 6F 67 01 12 35",

@@ -96,6 +96,8 @@ READ: list[tuple[str, str, object]] = [
     ("SESSION_TOKEN_URL", "http://127.0.0.1:1/token", "http://127.0.0.1:1/token"),
     ("SESSION_TOKEN_URL", "http://[::1]:8080/token", "http://[::1]:8080/token"),
     ("REGION", "eu-north-1", "eu-north-1"),
+    ("FETCH", "all", "all"),
+    ("AUTOPILOT_TRACE", "/tmp/card.trace", Path("/tmp/card.trace")),
     ("AUTOPILOT", "udpin:0.0.0.0:14540", "udpin:0.0.0.0:14540"),
     ("AUTOPILOT", "tcp:px4.local:5760", "tcp:px4.local:5760"),
     ("AUTOPILOT", "/dev/ttyACM0", "/dev/ttyACM0"),

@@ -23,6 +23,7 @@ TITLES = {
     "device": "The device",
     "retention": "Retention",
     "orphans": "Orphans",
+    "card": "The autopilot's card",
     "attack": "Attack",
 }
 WHO = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from petal_s3 import errors
 from petal_s3.intake import flight_holds
 from petal_s3.s3.error_codes import STATUSES, TABLE
-from petal_s3.service.reasons import CODES, ENDS, HOLDS, STATES, TROUBLES, WAITS, reason
+from petal_s3.service.reasons import CARD, CODES, ENDS, HOLDS, STATES, TROUBLES, WAITS, reason
 
 PACKAGE = Path(errors.__file__).parent
 # What rows and the drain stand on; above them a code is of a request, and is answered at once.
@@ -73,7 +73,7 @@ def test_what_blocks_the_drain_holds_every_row() -> None:
 
 
 def test_a_code_means_one_thing() -> None:
-    assert len(CODES) == sum(len(group) for group in (STATES, TROUBLES, HOLDS, WAITS, ENDS))
+    assert len(CODES) == sum(len(group) for group in (STATES, TROUBLES, HOLDS, WAITS, ENDS, CARD))
 
 
 def test_every_sentence_ends() -> None:
