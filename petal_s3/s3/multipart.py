@@ -223,7 +223,9 @@ async def _open_uploads(s3: S3, prefix: str) -> list[OpenUpload]:
         for item in answer.get("Uploads", []):
             key, upload_id = text(item, "Key"), text(item, "UploadId")
             found[key, upload_id] = OpenUpload(key, upload_id, item.get("Initiated"))
-        if not answer.get("IsTruncated"):
+        # Some (SeaweedFS 4.48) do not say where to go on: what is left comes when these are gone.
+        ends = found and not answer.get("NextKeyMarker")
+        if ends or not answer.get("IsTruncated"):
             return list(found.values())
         before, marker = marker, {"KeyMarker": text(answer, "NextKeyMarker")}
         if answer.get("NextUploadIdMarker"):
