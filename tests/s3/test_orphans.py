@@ -519,7 +519,7 @@ async def test_a_listing_of_many_pages_is_read_to_its_end(robot: Robot, paged: P
 
 @pytest.mark.guarantee(
     "orphans",
-    "more uploads are open than S3 lists at once, and it does not say where to go on (SeaweedFS 4.48)",
+    "a listing of uploads is cut, and does not say where to go on (SeaweedFS 4.48)",
     "what is listed is looked at; the others are listed once these are gone",
 )
 async def test_a_listing_that_does_not_say_where_to_go_on_is_one_page(
