@@ -34,8 +34,8 @@ def holds(fd: int, receipt: Receipt, known: Iterable[int | None] = ()) -> bool:
     """Whether the file has the size, the CRC32 and the ETag of ``receipt``; blocking.
 
     ``known``: part sizes that may have made the ETag. False also where that cannot be told: for
-    an ETag that is no md5 of the bytes, since a CRC32 alone makes no two files equal. Usually the file is read once. Raises :class:`SourceChanged` and
-    ``OSError``.
+    an ETag that is no md5 of the bytes, since a CRC32 alone makes no two files equal. Usually the
+    file is read once. Raises :class:`SourceChanged` and ``OSError``.
     """
     parts = etag_parts(receipt.etag)
     if parts is None or not receipt.size:
