@@ -33,7 +33,14 @@ def asked() -> dict[str, str]:
 def test_everything_that_is_asked_for_is_pinned_by_version_and_hash() -> None:
     wanted = {name for name in asked() if not name.startswith("petal-s3")}
     assert len(wanted) > 30
-    assert wanted - set(locked()) == set()
+    apart = set(locked("scripts/mavlink-constraints.txt"))
+    assert {"pymavlink", "pyserial"} <= apart
+    assert wanted - set(locked()) - apart == set()
+
+
+def test_what_setup_installs_has_one_module_pymavlink() -> None:
+    assert "leaf-pymavlink" in locked()  # of the host; the other would be written over it
+    assert "pymavlink" not in locked()
 
 
 def test_the_tools_that_lock_and_package_are_pinned_by_version_and_hash() -> None:
