@@ -25,6 +25,7 @@ NAMES = (
     "sessions",
     "client",
     "card_line",
+    "card_host",
 )
 """The modules of this package that measure; how they do is in its docstring."""
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from petal_s3.autopilot.client import MavftpCard
 from petal_s3.core.tasks import cancel_and_wait
-from petal_s3.host.card_link import MESSAGE, HostLink, card_of_host
+from petal_s3.host.card_link import MESSAGE, GivingWay, HostLink, card_of_host
 from petal_s3.host.guarded import guarded
 from petal_s3.host.hearing import LOOK_S, Hearing
 from petal_s3.intake.flight_state import Heartbeat
@@ -42,7 +42,7 @@ class Autopilot:
             ("HEARTBEAT", self._on_heartbeat),
             ("EXTENDED_SYS_STATE", self._on_landed_state),
             ("LEAF_STATUS", self._on_leaf_status),
-            (MESSAGE, self._link.on_message),
+            (MESSAGE, GivingWay(self._link.on_message)),
         )
 
     def listen(self) -> None:

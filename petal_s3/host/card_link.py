@@ -7,7 +7,9 @@ open then is given back as soon as the host lets go, since PX4 has but one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from petal_s3.autopilot import messages
@@ -49,6 +51,20 @@ class HostLink:
             payload = messages.transferred(message, self._flight.system, None)
             if payload is not None and self.heard is not None:
                 self.heard(payload)
+
+
+class GivingWay(partial[Coroutine[Any, Any, None]]):
+    """A handler of messages at whose call, in the host's thread that receives, others have a turn.
+
+    That thread holds the host's lock nearly always, but not while it calls handlers: only then the
+    host sends. It calls them for a whole batch without a break; what is asked next on account of
+    the first messages would be ready when the lock is held again.
+    """
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None]:
+        """Let other threads go first; returns the coroutine of the handler."""
+        time.sleep(0)
+        return super().__call__(*args, **kwargs)
 
 
 def card_of_host(service: Service, link: HostLink, hearing: Hearing) -> MavftpCard:

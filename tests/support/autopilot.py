@@ -40,6 +40,8 @@ class Autopilot:
     """It says nothing, and does not hear either."""
     system: int = 1
     server: CardServer = field(init=False)
+    beats: int = 0
+    """How many heartbeats were sent; each carries its number, as the mode of its own."""
     requests: list[tuple[float, int]] = field(default_factory=list)
     """When each request came, and its opcode."""
     on_request: Callable[[bytes], None] | None = None
@@ -109,8 +111,9 @@ class Autopilot:
 
     def _heartbeat(self) -> mavlink.MAVLink_message:
         mode = mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED | (ARMED if self.is_armed else 0)
+        self.beats += 1
         return mavlink.MAVLink_heartbeat_message(
-            mavlink.MAV_TYPE_QUADROTOR, mavlink.MAV_AUTOPILOT_PX4, mode, 0, 3, 3
+            mavlink.MAV_TYPE_QUADROTOR, mavlink.MAV_AUTOPILOT_PX4, mode, self.beats, 3, 3
         )
 
     def _hear(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.host import autopilot
 from petal_s3.host.autopilot import Autopilot
+from petal_s3.host.card_link import GivingWay
 from petal_s3.intake import flight_holds
 from petal_s3.service.service import Service
 
@@ -83,3 +85,35 @@ async def test_a_lock_that_cannot_be_looked_at_leaves_the_rule_of_silence(servic
     await mavlink.beats()
     await until_held(service, None)
     await listens.stop()
+
+
+def test_other_threads_have_a_turn_whenever_a_handler_of_the_card_is_called() -> None:
+    """In the thread in which the host receives; else what is asked next waits for its lock."""
+    had, may_begin = threading.Event(), threading.Event()
+    asked: list[object] = []
+
+    async def take(message: object) -> None:
+        asked.append(message)
+
+    def other() -> None:
+        may_begin.wait()
+        had.set()
+
+    handler = GivingWay(take)
+    assert asyncio.iscoroutinefunction(handler)  # or the host refuses it
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=other)
+    thread.start()
+    sys.setswitchinterval(60)
+    try:
+        may_begin.set()
+        for _ in range(20_000):
+            handler("message").close()
+            if had.is_set():
+                break
+        assert had.is_set()
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()
+    asyncio.run(handler("message"))
+    assert asked == ["message"]
