@@ -2,8 +2,8 @@
 
 The card is served by MAVSDK, which is none of our code, behind a relay of its own for each turn. A
 share is the content of the file over what fits: 239 bytes in a frame of 266. Nothing is left out
-where a client did not bring the file: it got nothing of the line. pymavlink's client asks for 80 bytes
-a frame unless it is told otherwise, and is used as it is.
+where a client did not bring the file: it got nothing of the line. pymavlink's client asks for 80
+bytes a frame unless it is told otherwise, and is used as it is.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ LINES = (
     Line(57_600, 0.01, 100_017),
     Line(0, 0.0, 1_000_017),
 )
-"""The first four are those of row 17. No size is a multiple of a block: pymavlink would never end."""
+"""The first four are those of row 17. No size is a multiple of a block: pymavlink would not end."""
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service import card_summary
 from petal_s3.service.service import Service
 from petal_s3.service.views.card import CardFigures
-from tests.support.card_model import ARMED, DISARMED, CardModel
+from tests.support.card_model import ARMED, DISARMED, MISSIONS, ROOT, CardModel
 
 SETTLE_S = 10.0
 
@@ -34,6 +34,7 @@ class CardRobot:
         self.time = 1000.0
         self.given: dict[str, object] = {}
         self._services: list[Service] = []
+        self.last_beat: Heartbeat | None = None
 
     async def start(self, **settings: object) -> CardRobot:
         """A new process, which listens to the autopilot."""
@@ -62,6 +63,7 @@ class CardRobot:
             await service.stop()
 
     def hear(self, beat: Heartbeat = DISARMED, times: int = 1) -> None:
+        self.last_beat = beat
         for _ in range(times):
             self.service.flight.heartbeat(beat, self.time)
 
@@ -105,6 +107,13 @@ class CardRobot:
         """How many bytes of each file the outbox says are durable, asked past the process."""
         with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
             return dict(outbox.execute("SELECT id, fetched_bytes FROM card").fetchall())
+
+    def kept_of(self) -> dict[int, tuple[str, int]]:
+        """Likewise, with the path on the card of each file."""
+        with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
+            found = outbox.execute("SELECT id, tree, path, fetched_bytes FROM card").fetchall()
+        roots = {"log": ROOT, "mission_log": MISSIONS}
+        return {number: (f"{roots[tree]}/{path}", kept) for number, tree, path, kept in found}
 
     async def figures(self) -> CardFigures:
         report = self.service.reporter.report()
