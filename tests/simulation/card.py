@@ -23,10 +23,10 @@ from petal_s3.demo.logs import write_ulog
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
-from tests.simulation.card_wire import WiredCard, Broken
+from tests.simulation.card_wire import Broken, WiredCard
 from tests.simulation.loop import VirtualLoop
 from tests.support.card_model import ARMED, MISSIONS, ROOT, CardModel, held, refused
-from tests.support.card_robot import CardRobot, Killed
+from tests.support.card_robot import CardRobot, Killed, Known
 
 STEPS = 40
 _LEAST_BYTES, _MOST_BYTES = 4_000, 60_000
@@ -43,7 +43,9 @@ class CardSimulation:
         self.folder = folder
         self._loop = loop
         self._dying: asyncio.Event = asyncio.Event()
-        self._kept: dict[int, tuple[int, int]] = {}
+        self._known: dict[int, Known] = {}
+        self._listed: dict[tuple[int, int], int] = {}
+        """How often a path had changed when a file of it was first listed with this size."""
         self._changes: dict[str, int] = {}
         self.made = 0
         self.kills = 0
@@ -163,7 +165,7 @@ class CardSimulation:
         self.robot.fly()
 
     def trouble_soon(self) -> None:
-        self._blocks_to_trouble = self.rng.randint(0, 40)
+        self._blocks_to_trouble = self.rng.randint(0, self.rng.choice([40, 250]))
         troubles = [self._hold, self._silence, self._refuse, self._arm]
         if isinstance(card := self.card, WiredCard):
             troubles += [lambda _: card.steal(), lambda _: card.chatter()]
@@ -189,7 +191,8 @@ class CardSimulation:
         if self.rng.random() < 0.5:
             self._kill_at_statement = self.rng.randint(1, 30)
         else:
-            self._blocks_to_trouble, self._trouble = self.rng.randint(0, 40), self._die
+            self._blocks_to_trouble = self.rng.randint(0, self.rng.choice([40, 250]))
+            self._trouble = self._die
 
     def _before_block(self, path: str, _: int) -> None:
         self._blocks_to_trouble -= 1
@@ -280,13 +283,15 @@ class CardSimulation:
     # -- invariants
 
     def _check_kept(self) -> None:
-        """What was fetched of a file is not given up while the same file lies there."""
-        for number, (whole, kept) in self.robot.kept_of().items():
-            now = self._changes.get(whole, 0)
-            known, changes = self._kept.get(number, (0, now))
-            if kept < known and changes == now:
-                raise Broken(f"{known} bytes of {whole} were given up for {kept}")
-            self._kept[number] = kept, changes if kept >= known > 0 else now
+        """No file is begun anew that is the one which was listed."""
+        for number, file in self.robot.known().items():
+            before = self._known.get(number, file)
+            anew = file.kept < before.kept or (file.begun_anew and not before.begun_anew)
+            changes = self._changes.get(file.whole, 0)
+            if anew and self._listed[number, before.size] == changes:
+                raise Broken(f"{file.whole} was begun anew, though nothing had changed")
+            self._listed.setdefault((number, file.size), changes)
+            self._known[number] = file
 
     async def check(self) -> None:
         """What is to be sent of each log is what lay on the card once, or its beginning."""

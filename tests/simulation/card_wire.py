@@ -1,5 +1,7 @@
-"""The simulated card behind MAVFTP: on a line that loses, delays, doubles and mixes up, which others
-use too, and with a server that loses its sessions."""
+"""The simulated card behind MAVFTP.
+
+The line loses, delays, doubles and mixes up; others use it too, and its server loses its sessions.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ class WiredCard(CardModel):
         self._there: dict[str, bytes] = {}
         self.server = CardServer(root, lists_times=rng.random() < 0.5)
         self.line = Line(
-            bytes_s=rng.choice([92_160.0, 1e6]),
+            bytes_s=rng.choice([5_760.0, 92_160.0, 1e6]),
             late_s=rng.choice([0.001, 0.02]),
             jitter_s=rng.choice([0.0, 0.0, 0.03]),
             loss=rng.choice([0.0, 0.01, 0.05]),
@@ -137,8 +139,9 @@ class WiredCard(CardModel):
         now = asyncio.get_running_loop().time()
         try:
             self.before_block("", offset)
-        except Held:
-            self._held_until = now + _HELD_S
+        except Held as held:
+            if held.reason != "armed":  # of that the heartbeat tells
+                self._held_until = now + _HELD_S
         except Silence:
             self._silent_until = now + _SILENT_S
         except FtpError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from petal_s3.core.settings_loading import load_settings
@@ -18,6 +19,19 @@ from petal_s3.service.views.card import CardFigures
 from tests.support.card_model import ARMED, DISARMED, MISSIONS, ROOT, CardModel
 
 SETTLE_S = 10.0
+
+
+_ROOTS = {"log": ROOT, "mission_log": MISSIONS}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the outbox says of a file of the card; ``whole``: its path there."""
+
+    whole: str
+    size: int
+    kept: int
+    begun_anew: bool
 
 
 class Killed(BaseException):
@@ -108,12 +122,14 @@ class CardRobot:
         with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
             return dict(outbox.execute("SELECT id, fetched_bytes FROM card").fetchall())
 
-    def kept_of(self) -> dict[int, tuple[str, int]]:
-        """Likewise, with the path on the card of each file."""
+    def known(self) -> dict[int, Known]:
+        """Likewise, all that the outbox says of each file."""
+        asked = "SELECT id, tree, path, size, fetched_bytes, code FROM card"
         with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
-            found = outbox.execute("SELECT id, tree, path, fetched_bytes FROM card").fetchall()
-        roots = {"log": ROOT, "mission_log": MISSIONS}
-        return {number: (f"{roots[tree]}/{path}", kept) for number, tree, path, kept in found}
+            return {
+                number: Known(f"{_ROOTS[tree]}/{path}", size, kept, code == "card_changed")
+                for number, tree, path, size, kept, code in outbox.execute(asked)
+            }
 
     async def figures(self) -> CardFigures:
         report = self.service.reporter.report()
