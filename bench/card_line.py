@@ -65,10 +65,10 @@ class Line:
 
 
 LINES = (
-    Line(921_600, 0.0, 1_000_017),
-    Line(57_600, 0.0, 100_017),
-    Line(921_600, 0.01, 1_000_017),
-    Line(57_600, 0.01, 100_017),
+    Line(921_600, 0.0, 700_017),
+    Line(57_600, 0.0, 60_017),
+    Line(921_600, 0.01, 700_017),
+    Line(57_600, 0.01, 60_017),
     Line(0, 0.0, 1_000_017),
 )
 """The first four are those of row 17. No size is a multiple of a block: pymavlink would not end."""
