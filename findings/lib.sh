@@ -3,6 +3,7 @@
 # started ends with the script.
 #
 #   install PACKAGE==VERSION...    into a new environment, with boto3; exits 2 if it cannot be had
+#   install_alone PACKAGE==VERSION...    the same without boto3, where no server is asked
 #   serve COMMAND...               starts a server (it finds $PORT, $DATA, $BIN) and waits for it
 #   restart                        the same server again, after a SIGTERM
 #   ask <<'PYTHON'                 runs Python that has `s3`, a bucket "logs", `code`, `verdict`
@@ -39,6 +40,14 @@ install() {
     { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: $*"; exit 2; }
   echo "Installed: $*"
   echo "Client: boto3 1.43.106, botocore 1.43.106, $(python3 --version)"
+}
+
+install_alone() {
+  { python3 -m venv --without-pip "$TEMP/venv" && python3 -m pip --python "$BIN/python" install \
+    --quiet --no-compile --disable-pip-version-check "$@"; } >"$TEMP/install.log" 2>&1 ||
+    { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: $*"; exit 2; }
+  echo "Installed: $*"
+  python3 --version
 }
 
 serve() {

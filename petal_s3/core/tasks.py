@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TypeVar, cast
@@ -82,15 +81,6 @@ async def in_parallel(
     for task in failed:
         if task is not None:
             await task
-
-
-async def within(work: Coroutine[object, object, T], seconds: float) -> T:
-    """Await ``work``; raises ``asyncio.TimeoutError`` where it takes longer, and has ended it."""
-    if sys.version_info >= (3, 11):
-        async with asyncio.timeout(seconds):
-            return await work
-    else:  # makes a task of each
-        return await asyncio.wait_for(work, seconds)
 
 
 def driven(work: Coroutine[object, object, T]) -> T:

@@ -1,4 +1,4 @@
-"""Tell from the disk alone whether a file holds the bytes that a receipt stands for."""
+"""Tell from the disk alone whether a file holds the bytes that an ETag stands for."""
 
 from __future__ import annotations
 
@@ -31,25 +31,20 @@ def part_sizes(size: int, parts: int, known: Iterable[int | None] = ()) -> tuple
 
 
 def holds(fd: int, receipt: Receipt, known: Iterable[int | None] = ()) -> bool:
-    """Whether the file has the size and the CRC32 of ``receipt``, and its ETag; blocking.
+    """Whether the file has the size, the CRC32 and the ETag of ``receipt``; blocking.
 
-    An ETag that was no part of the proof may be anything: there the CRC32 decides, as it did.
-    ``known``: part sizes that may have made the ETag. False also where that cannot be told.
-    Usually the file is read once. Raises :class:`SourceChanged` and ``OSError``.
+    ``known``: part sizes that may have made the ETag. False also where that cannot be told: for
+    an ETag that is no md5 of the bytes, since a CRC32 alone makes no two files equal. Usually the
+    file is read once. Raises :class:`SourceChanged` and ``OSError``.
     """
-    if not receipt.size:
-        return False
-    if "etag" not in receipt.proof.split("+"):
-        read = digest(fd, 0, receipt.size, md5=False)
-        return f"crc32:{read.crc32_base64}" == receipt.checksum
     parts = etag_parts(receipt.etag)
-    if parts is None:
+    if parts is None or not receipt.size:
         return False
     for part_size in part_sizes(receipt.size, parts, known) if parts else (receipt.size,):
-        cut = list(_digests(fd, receipt.size, part_size))
-        if f"crc32:{crc32_base64(whole_crc32(cut))}" != receipt.checksum:
+        read = list(_digests(fd, receipt.size, part_size))
+        if f"crc32:{crc32_base64(whole_crc32(read))}" != receipt.checksum:
             return False
-        etag = multipart_etag([part.md5 for part in cut]) if parts else cut[0].etag
+        etag = multipart_etag([part.md5 for part in read]) if parts else read[0].etag
         if etag == receipt.etag:
             return True
     return False

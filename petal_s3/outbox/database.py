@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,8 +30,6 @@ FileId = tuple[int, int]
 GONE = "outbox_gone"
 NEWEST = "m016_card"
 """The last step of ``outbox.schema``; what has taken it needs none of that module."""
-
-_INSIDE = nullcontext()
 
 # FULL: builds differ in their default, and an entered log must survive power loss.
 _PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"
@@ -136,10 +134,10 @@ class Sql:
     def there(self) -> AbstractContextManager[None]:
         """Refuse to write into a file that was deleted: SQLite would, and it would be lost.
 
-        Each statement looks by itself; those inside of such a block have looked together, and what
-        they raise is said when it leaves that block.
+        Each statement looks by itself; those inside of such a block have looked together.
         """
-        return _INSIDE if self._looked and not self._closed_for_fork else self._looking()
+        looked = self._looked and not self._closed_for_fork
+        return storage_errors(self.path) if looked else self._looking()
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.core.tasks import within
 from petal_s3.errors import (
     ClockSkew,
     NotS3,
@@ -178,7 +178,7 @@ class Calls:
                 answer = await while_moving(call, part, self.patience, self.connection.peer)
             else:
                 deadline = self.timeout_s * (10 if slow else 1)
-                answer = await within(call, deadline)
+                answer = await asyncio.wait_for(call, deadline)
         if from_cache(answer["ResponseMetadata"]["HTTPHeaders"]):
             if "Body" in answer:
                 answer["Body"].close()

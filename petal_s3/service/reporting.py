@@ -31,6 +31,8 @@ _MOVING = {
     *("card_fetched_bytes", "card_rate_bytes_s"),
 }
 
+_NO_CARD = {name: told for name, told in NO_REPORT.__dict__.items() if name.startswith("card_")}
+
 
 def _host_id(configured: str | None, ids: Sequence[str]) -> str:
     """The id that the host has beside the one that is set; empty where it has none."""
@@ -104,11 +106,11 @@ class Reporter:
             ],
         }
 
-    def _card(self) -> dict[str, object]:
+    def _card(self) -> Mapping[str, object]:
         """The fields of :meth:`report` that tell of the autopilot's card."""
         fetcher = self._parts.fetcher
         if fetcher.loop is None or not fetcher.is_on:
-            return {}
+            return _NO_CARD
         hold, going = fetcher.hold, fetcher.loop.progress
         rate = self._card_rate.take(self._base.now(), going.received_bytes)
         return {

@@ -107,7 +107,14 @@ def test_info_shows_the_configuration_and_no_secret(host: Aboard, log: bytes) ->
     answer = host.get("/test/bucket/info")
     config, status = answer.json["config"], answer.json["status"]
     assert (config["bucket_name"], config["upload_prefix"]) == (host.bucket, "flight_logs/")
-    assert sorted(config["allowed_extensions"]) == [".bag", ".ulg"]
+    assert sorted(config["allowed_extensions"]) == [
+        ".bag",
+        ".bin",
+        ".mcap",
+        ".ulg",
+        ".ulgc",
+        ".ulge",
+    ]
     assert (config["request_timeout"], config["session_token_url"]) == (2, host.tokens.url)
     assert status["s3_client_initialized"] and status["credentials_cached"]
     assert time.time() < status["credentials_expire_time"] < time.time() + 3700

@@ -24,7 +24,7 @@ from petal_s3.service.snapshot import read_status
 
 WRITES = {
     *(
-        "enqueue",
+        "enqueue_unless_alike",
         "claim_and_plan",
         "plan",
         "remember_upload",
@@ -152,7 +152,7 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
         assert filling.full_at == verb
 
     assert writes == [
-        *("enqueue", "claim_and_plan", "plan", "remember_upload"),
+        *("enqueue_unless_alike", "claim_and_plan", "plan", "remember_upload"),
         *("progress", "progress", "progress", "verified"),
     ]
 
