@@ -77,7 +77,6 @@ class Show:
             ("petal", f"{stage.petal_url}/status"),
             ("log directory", str(stage.log_dir)),
             ("autopilot's card", f"{stage.card.log_dir}  {decimal(CARD_BYTES_S)}/s"),
-            ("its MAVFTP server", f"{stage.card.served_by}'s"),
         ]
 
     def fly(self) -> None:
