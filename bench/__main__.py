@@ -58,7 +58,8 @@ def _measure(name: str, *, quick: bool) -> None:
         found.append(figure)
     if found:
         print(f"{name:8} load {before[0]:.1f} before, {os.getloadavg()[0]:.1f} after")
-        results.write(name, found, before, results.versions(), quick=quick)
+        versions = module.versions() if hasattr(module, "versions") else {}
+        results.write(name, found, before, {**results.versions(), **versions}, quick=quick)
     if not quick:
         _lines(name, module)
 

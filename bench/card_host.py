@@ -27,7 +27,7 @@ _OTHER_DAY = "fs/microsd/log/2026-11-01"
 
 
 def figures(quick: bool = False) -> Iterator[Figure]:
-    """Row 17: the rate, what is heard, how late the loop is, others' syncs, kills."""
+    """Row 19: the rate, what is heard, how late the loop is, others' syncs, kills."""
     yield from _fetches(quick)
     if not quick:
         yield from _syncs(20)
@@ -41,20 +41,20 @@ def _fetches(quick: bool) -> Iterator[Figure]:
     rounds, size = (1, 1_000_000) if quick else (5, 8_000_000)
     with card_aboard() as on:
         found = [_fetch(on, f"10_{number:02}_00.ulg", size, number) for number in range(rounds)]
-    yield Figure(17, "a fake of PX4", tuple(one["rate"] for one in found), "KiB/s")
-    yield Figure(17, "heartbeats missed", tuple(float(one["missed"]) for one in found), case=1)
+    yield Figure(19, "a fake of PX4", tuple(one["rate"] for one in found), "KiB/s")
+    yield Figure(19, "heartbeats missed", tuple(float(one["missed"]) for one in found), case=1)
     yield Figure(0, "heartbeats heard while fetching", tuple(float(one["heard"]) for one in found))
     for case, name in enumerate(("busy", "idle")):
         what = "while fetching" if name == "busy" else "of the idle host, before each round"
         late = tuple(one[name]["p99"] for one in found)
-        yield Figure(0 if case else 17, f"loop lag {what}, p99", late, "ms", case=2)
+        yield Figure(0 if case else 19, f"loop lag {what}, p99", late, "ms", case=2)
         most = tuple(one[name]["max"] for one in found)
         yield Figure(0, f"loop lag {what}, most", most, "ms")
     if quick:
         return
     with card_aboard(mavsdk=True) as on:
         theirs = [_fetch(on, f"11_{number:02}_00.ulg", size, number) for number in range(rounds)]
-    yield Figure(17, "MAVSDK's server", tuple(one["rate"] for one in theirs), "KiB/s")
+    yield Figure(19, "MAVSDK's server", tuple(one["rate"] for one in theirs), "KiB/s")
 
 
 def _fetch(on: CardAboard, name: str, size: int, seed: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _syncs(count: int) -> Iterator[Figure]:
                 done += _sync(on, machine, f"record-{number}", number)
                 took.append(time.monotonic() - began)
         case = 3 if fetch == "all" else 0
-        row = 17 if fetch == "all" else 0
+        row = 19 if fetch == "all" else 0
         yield Figure(row, f"syncs of {count} that succeed {what}", (float(done),), case=case)
         yield Figure(0, f"a sync {what}", tuple(took), "s")
 
@@ -150,7 +150,7 @@ def _kills(count: int) -> Iterator[Figure]:
             again[victim].append(_killed(on, victim, name, luck.uniform(0.2, 0.8), number))
     for case, (victim, found) in enumerate(again.items()):
         what = f"asked for again after kill -9 of {victim}, beyond one window"
-        yield Figure(17, what, tuple(found), "KiB", case=4 + case)
+        yield Figure(19, what, tuple(found), "KiB", case=4 + case)
 
 
 def _killed(on: CardAboard, victim: str, name: str, at: float, seed: int) -> float:

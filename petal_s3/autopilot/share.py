@@ -12,11 +12,14 @@ _LEAST = 0.8
 """So much of its rate may be missing by chance; and one message."""
 _SLOWER, _FASTER = 1.3, 0.93
 _NO_PAUSE_S = 0.0005
+_MOST_SLOWER = 16.0
+"""Others who are heard no more often although reading is so much slower were not kept out by it."""
 
 
 class Share:
     """Counts what others send while nothing is read, and slows reading down where it is less then.
 
+    Where that does not help, they send less by themselves: that is what they may send from then on.
     Times are seconds, passed in.
     """
 
@@ -30,6 +33,8 @@ class Share:
         self._heard: deque[tuple[float, int]] = deque()
         self._begun_at: float | None = None
         self._looked_at = 0.0
+        self._unhindered_s = 0.0
+        """The time between two requests before reading was slowed down."""
         self._sent = 0
 
     def heard(self, count: int, now: float) -> None:
@@ -69,7 +74,11 @@ class Share:
             self._heard.popleft()
         count = sum(one for _, one in self._heard)
         if count < _LEAST * (self._usual or 0.0) * _OVER_S - 1:
+            if not self.interval_s:
+                self._unhindered_s = spacing_s
             self.interval_s = _SLOWER * max(spacing_s, self.interval_s)
+            if self.interval_s > _MOST_SLOWER * self._unhindered_s:
+                self._usual, self.interval_s = count / _OVER_S, 0.0
         else:
             self.interval_s *= _FASTER
             if self.interval_s < _NO_PAUSE_S:

@@ -10,7 +10,10 @@ _QUEUE_FRAMES = 3
 """On slow lines so many of them instead: less would leave the line idle now and then."""
 _MEASURE_EVERY_S = 60.0
 _MEASUREMENTS = 4
-_FIRST_RTO_S, _LEAST_RTO_S, _MOST_RTO_S = 1.0, 0.15, 4.0
+_FIRST_RTO_S, _MOST_RTO_S = 1.0, 4.0
+_BUSY_S = 0.2
+"""So late a machine that is busy may be: what is lost is mostly told by what overtakes it, and who
+asks too early gets it twice."""
 
 
 class Window:
@@ -45,7 +48,7 @@ class Window:
         """How long to wait for a reply before its request counts as lost."""
         if self._smooth is None:
             return _FIRST_RTO_S
-        return min(_MOST_RTO_S, max(_LEAST_RTO_S, self._smooth + 4 * self._spread))
+        return min(_MOST_RTO_S, self._smooth + max(_BUSY_S, 4 * self._spread))
 
     def answered(self, took_s: float, in_flight: int, now: float) -> None:
         """Take in that a reply came ``took_s`` after its request, one of ``in_flight``."""

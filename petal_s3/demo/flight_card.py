@@ -12,14 +12,14 @@ from pymavlink.dialects.v20 import all as mavlink
 
 from petal_s3.demo.card_server import CardServer
 
-_FRAME_BYTES = 263
+_FRAME_BYTES = 266
 _LOOK_S = 0.1
 _READ, _ACK = 5, 128
 _AUTOPILOT = (1, 1)
 
 
 class FlightCard:
-    """Answers what is asked of the autopilot's files; ``bytes_s``: what its line carries."""
+    """Answers what is asked of the autopilot's files; ``bytes_s``: what its line carries now."""
 
     def __init__(self, root: Path, bytes_s: float) -> None:
         """``root`` is the autopilot's ``/``."""
@@ -27,7 +27,7 @@ class FlightCard:
         """How many bytes of files it has handed out."""
         self.log_dir = root / "fs/microsd/log"
         self._server = CardServer(root)
-        self._bytes_s = bytes_s
+        self.bytes_s = bytes_s
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
@@ -57,7 +57,7 @@ class FlightCard:
                     reply = self._server.answer(bytes(message.payload), now)
                     if reply is None:
                         continue
-                    free_at = max(now, free_at) + _FRAME_BYTES / self._bytes_s
+                    free_at = max(now, free_at) + _FRAME_BYTES / self.bytes_s
                     time.sleep(max(0.0, free_at - time.monotonic()))
                     wire.sendto(_framed(voice, message, reply), to)
                     self.read_bytes += reply[4] if reply[3] == _ACK and reply[5] == _READ else 0

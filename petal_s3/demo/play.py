@@ -22,8 +22,9 @@ from petal_s3.demo.watching import PATIENCE_S, Look, ShowFailed
 _TICKS = 24
 _TICK_S = 0.25
 _TAKE_OFF_TICK = 4
-_CUT_AT, _CUT_AT_LAST = 0.4, 0.6
-_FETCHED_AT = 0.2
+_CUT_AT, _FETCHED_AT = 0.4, 0.2
+_WELL_UNDER_WAY = 0.6
+_CRAWL = 0.02  # of its usual rate: what is ahead waits for the other in its middle
 _READ_AGAIN_BYTES = 128 * 1024
 
 _Row = dict[str, Any]
@@ -41,7 +42,7 @@ class Show:
         self.on_card, self.big = self.flown[:2]
         self.look = Look(stage, screen, self.logs, self.on_card)
         self.big_parts = ceil(self.big.size / PART_BYTES)
-        self.held = 0
+        self.held = self.fetched = 0
         self.landed_at = 0.0
 
     def play(self) -> list[Finding]:
@@ -124,23 +125,29 @@ class Show:
     def is_half_way(self, rows: list[_Row]) -> bool:
         """Whether both are well under way: the large log to S3, the autopilot's from its card.
 
-        On a slow machine the upload is not let out of its middle for the other's sake.
+        Whichever is ahead, on a slow or a fast machine, is not let out of its middle.
         """
         if not any(row["path"] == str(self.big.path) for row in rows):
             return False
-        share = self.look.confirmed(rows, self.big) / self.big_parts
-        fetched = self.look.fetched_bytes() >= _FETCHED_AT * self.on_card.size
-        return share >= _CUT_AT and (fetched or share >= _CUT_AT_LAST)
+        sent = self.look.confirmed(rows, self.big) / self.big_parts
+        fetched = self.stage.fetched_bytes() / self.on_card.size
+        both = sent >= _CUT_AT and fetched >= _FETCHED_AT
+        self.stage.slow_down(
+            link=_CRAWL if sent >= _WELL_UNDER_WAY and not both else 1.0,
+            card=_CRAWL if fetched >= _WELL_UNDER_WAY and not both else 1.0,
+        )
+        return both
 
     def cut(self) -> None:
         self.screen.act("In the middle of it the link is cut and the host is killed (SIGKILL)")
         key = self.look.row(self.stage.ask("/outbox")["rows"], self.big)["key"]
-        fetched = self.look.fetched_bytes()
         self.stage.link.cut()
         self.stage.host.kill()
+        self.stage.slow_down(link=1.0, card=1.0)
+        self.fetched = self.stage.fetched_bytes()
         self.screen.say(
-            f"{decimal(fetched)} of {decimal(self.on_card.size)} of the autopilot's log"
-            f" {self.on_card.name} were fetched from its card"
+            f"{decimal(self.fetched)} of {decimal(self.on_card.size)} of the autopilot's log"
+            f" {self.on_card.name} came from its card, and are on the disk"
         )
         with Bucket(self.stage.s3.url, BUCKET) as bucket:
             sizes = bucket.held(key)
@@ -151,6 +158,8 @@ class Show:
         )
         if not 0 < self.held < self.big_parts:
             raise ShowFailed("the cut did not fall into the middle of the large log")
+        if not 0 < self.fetched < self.on_card.size:
+            raise ShowFailed("the cut did not fall into the middle of the autopilot's log")
 
     def resume(self) -> None:
         self.screen.act("Link and host come back")

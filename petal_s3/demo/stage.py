@@ -46,6 +46,8 @@ class Stage:
     flight: Flight
     card: FlightCard
     host: Host
+    rate_bytes_s: float
+    """What the link to S3 carries."""
 
     @property
     def log_dir(self) -> Path:
@@ -60,6 +62,19 @@ class Stage:
     @property
     def petal_url(self) -> str:
         return f"{self.host.url}/petals/petal-s3"
+
+    def fetched_bytes(self) -> int:
+        """How much of a log that comes from the card, and has not all come, is on the disk."""
+        found = 0
+        for place in (self.directory / "state" / "fetching").rglob("*.ulg"):
+            with contextlib.suppress(FileNotFoundError):  # it is whole, and in the spool
+                found += place.stat().st_size
+        return found
+
+    def slow_down(self, *, link: float, card: float) -> None:
+        """Let the link to S3 and the line to the autopilot carry such a share of their rates."""
+        self.link.link.rate_bytes_s = link * self.rate_bytes_s
+        self.card.bytes_s = card * CARD_BYTES_S
 
     def ask(self, path: str, body: dict[str, str] | None = None) -> Any:
         """What the petal answers to a GET, or to a POST of ``body``; else ``ConnectionError``."""
@@ -101,7 +116,7 @@ def set_up(*, room_bytes: int, rate_bytes_s: float) -> Iterator[Stage]:
             organization="demo",
         )
         host = stack.enter_context(Host(root, env={"PETAL_MAVLINK_ENDPOINT": flight.endpoint}))
-        stage = Stage(directory, s3, tokens, link, flight, card, host)
+        stage = Stage(directory, s3, tokens, link, flight, card, host, rate_bytes_s)
         _write_settings(stage)
         try:
             yield stage

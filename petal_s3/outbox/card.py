@@ -157,8 +157,8 @@ def advance(outbox: Outbox, file_id: int, fetched_bytes: int, crc32: int) -> Non
 def restart(outbox: Outbox, file_id: int, code: str, reason: str, now: float) -> None:
     """Nothing of it counts as fetched any more: it has to settle anew, for ``reason``."""
     outbox.sql.change(
-        "UPDATE card SET state = 'seen', fetched_bytes = 0, crc32 = 0, row_id = NULL,"
-        " boot_id = :boot, since_s = :now,"
+        "UPDATE card SET state = 'seen', fetched_bytes = 0, crc32 = 0, kept_boot = '',"
+        " row_id = NULL, boot_id = :boot, since_s = :now,"
         f" code = :code, reason = :reason WHERE id = :id AND {ON_CARD}",
         boot=outbox.boot_id,
         now=now,

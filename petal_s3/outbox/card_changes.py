@@ -128,8 +128,8 @@ def _resized(
     state, code, reason = _judged(found, rules, left_out=False)
     outbox.sql.change(
         "UPDATE card SET size = :size, modified = :modified, state = :state, boot_id = :boot,"
-        " since_s = :now, baseline = 0, fetched_bytes = 0, crc32 = 0, code = :code,"
-        " reason = :reason WHERE id = :id",
+        " since_s = :now, baseline = 0, fetched_bytes = 0, crc32 = 0, kept_boot = '',"
+        " code = :code, reason = :reason WHERE id = :id",
         id=known.id,
         size=found.size,
         modified=found.modified,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from petal_s3.core.settings_loading import load_settings
@@ -15,9 +16,22 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service import card_summary
 from petal_s3.service.service import Service
 from petal_s3.service.views.card import CardFigures
-from tests.support.card_model import ARMED, DISARMED, CardModel
+from tests.support.card_model import ARMED, DISARMED, MISSIONS, ROOT, CardModel
 
 SETTLE_S = 10.0
+
+
+_ROOTS = {"log": ROOT, "mission_log": MISSIONS}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the outbox says of a file of the card; ``whole``: its path there."""
+
+    whole: str
+    size: int
+    kept: int
+    begun_anew: bool
 
 
 class Killed(BaseException):
@@ -34,6 +48,7 @@ class CardRobot:
         self.time = 1000.0
         self.given: dict[str, object] = {}
         self._services: list[Service] = []
+        self.last_beat: Heartbeat | None = None
 
     async def start(self, **settings: object) -> CardRobot:
         """A new process, which listens to the autopilot."""
@@ -62,6 +77,7 @@ class CardRobot:
             await service.stop()
 
     def hear(self, beat: Heartbeat = DISARMED, times: int = 1) -> None:
+        self.last_beat = beat
         for _ in range(times):
             self.service.flight.heartbeat(beat, self.time)
 
@@ -105,6 +121,15 @@ class CardRobot:
         """How many bytes of each file the outbox says are durable, asked past the process."""
         with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
             return dict(outbox.execute("SELECT id, fetched_bytes FROM card").fetchall())
+
+    def known(self) -> dict[int, Known]:
+        """Likewise, all that the outbox says of each file."""
+        asked = "SELECT id, tree, path, size, fetched_bytes, code FROM card"
+        with contextlib.closing(sqlite3.connect(self.state / "outbox.db")) as outbox:
+            return {
+                number: Known(f"{_ROOTS[tree]}/{path}", size, kept, code == "card_changed")
+                for number, tree, path, size, kept, code in outbox.execute(asked)
+            }
 
     async def figures(self) -> CardFigures:
         report = self.service.reporter.report()

@@ -22,7 +22,7 @@ Address = tuple[str, int]
 class Relay:
     """What is sent to ``port`` goes to ``to``, and back. What is set counts from then on.
 
-    ``bytes_s`` paces each direction, 0: not at all.
+    ``bytes_s`` paces each direction, 0: not at all. What is lost was on the line all the same.
     """
 
     to: Address
@@ -71,11 +71,13 @@ class Relay:
                 self._pass_on(near, far)
 
     def _take(self, data: bytes, *, down: bool) -> None:
-        if self.is_cut or self._random.random() < self.loss:
+        if self.is_cut:
             return
         now = time.monotonic()
         if self.bytes_s:
             self._free_at[down] = max(now, self._free_at[down]) + len(data) / self.bytes_s
+        if self._random.random() < self.loss:
+            return
         at = max(now, self._free_at[down]) + self.late_s
         heapq.heappush(self._waiting, (at, next(self._order), down, data))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -313,6 +314,30 @@ async def test_after_the_death_of_the_process_it_goes_on_where_it_was(
     again = robot.card.bytes_read(path) - SIZE
     windows = fetching.WINDOWS * fetching.WINDOW_BYTES + fetching.TAIL_BYTES
     assert again <= windows + 64 * 1024 + BLOCK_BYTES
+
+
+@pytest.mark.guarantee(
+    "card",
+    "the process is killed, and another, longer log lies there afterwards",
+    "nothing that lies on the disk counts for it, whatever its end is like",
+)
+async def test_what_is_on_the_disk_of_a_log_does_not_count_for_the_one_that_took_its_place(
+    robot: Robot, ulogs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot.card.hashes = False
+    robot.card.put(NEW, ulogs[0])
+    robot.fly()
+    monkeypatch.setattr(fetching, "to_end", _never)
+    await killed_at(robot, f"{ROOT}/{NEW}", SIZE // 2)
+    monkeypatch.undo()
+    part = next((robot.state / "fetching").rglob("*.ulg"))
+    assert (await robot.files())[NEW].fetched_bytes < part.stat().st_size
+    other = bytearray(ulogs[0] + b"x" * 1000)
+    other[20_000] ^= 1
+    robot.card.put(NEW, bytes(other))
+    await robot.start()
+    await robot.rest()
+    assert await robot.entered(NEW) == other
 
 
 async def _never(work: Coroutine[object, object, None]) -> None:
@@ -912,6 +937,8 @@ async def test_what_is_asked_for_interrupts_what_is_fetched(
     def asks(path: str, offset: int) -> None:
         if path.endswith(NEW) and offset > 1000 and not asked:
             asked.append(asyncio.ensure_future(card_verbs.fetch(fresh.service, old)))
+        elif asked and not asked[0].done():
+            time.sleep(0.001)  # a card is not read in an instant, as this one is
 
     fresh.card.before_block = asks
     fresh.fly()

@@ -49,3 +49,17 @@ def test_one_message_that_is_missing_says_nothing() -> None:
     share.begin(at)
     played(share, seconds=60, requests_s=300, others_s=0.8, at=at)
     assert share.interval_s == 0
+
+
+def test_others_who_send_less_by_themselves_do_not_slow_reading_down_for_long() -> None:
+    """A ground station that leaves, say, or a machine that is busy."""
+    share = Share()
+    at = played(share, seconds=20, requests_s=0, others_s=50, at=100.0)
+    share.begin(at)
+    at = played(share, seconds=6, requests_s=300, others_s=50, at=at)
+    for _ in range(60):
+        most_s = 1 / share.interval_s if share.interval_s else 300.0
+        at = played(share, seconds=1, requests_s=min(300.0, most_s), others_s=4, at=at)
+    assert share.interval_s == 0
+    at = played(share, seconds=10, requests_s=300, others_s=1, at=at)
+    assert share.interval_s > 1 / 300, "what they send now is theirs"
