@@ -93,7 +93,7 @@ class CardSimulation:
     def told(self) -> tuple[object, ...]:
         """What a second run of the same seed must tell, too."""
         asked = len(self.card.asked), self._loop.asked, self._loop.time()
-        return (*asked, self.made, self.kills, self.robot.kept())
+        return (*asked, self.made, self.kills)
 
     # -- what befalls it
 
