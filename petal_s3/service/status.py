@@ -110,32 +110,25 @@ def sent_bytes(row: Row, seen: Seen) -> int:
 def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     """How things are; blocking.
 
-    ``bucket``: the name under which its server is known
-    (:func:`petal_s3.outbox.capabilities.bucket_name_of`).
+    ``bucket``: its name by :func:`petal_s3.outbox.capabilities.bucket_name_of`.
     """
     live, counts = seen.live, _counts(outbox)
     left, oldest = _left(outbox, seen)
     troubles = _troubles(outbox, seen)
     trouble = next(iter(troubles), None)
-    why = _in_the_way(oldest, seen, trouble)
-    waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     card, lost = _card(outbox, live)
-    if card is not None and card.to_fetch and card.reason:
-        why = why or reason(card.code, card.reason)
-    found = Found(
-        *(counts, *waits, seen.drained, why, trouble, live.held, gone),
-        on_card=0 if card is None else card.to_fetch,
-    )
+    why = _in_the_way(oldest, seen, trouble) or _before_the_card(card)
+    waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
+    on_card = 0 if card is None else card.to_fetch
+    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card)
     why = (why if found.open else None) or trouble
-    said = headline(found)
-    rate = live.rate_bytes_s
-    heard_s = live.heard_s(seen.now, seen.wall)
+    said, rate = headline(found), live.rate_bytes_s
     return StatusView(
         headline=said.sentence,
         code=said.code,
         as_of=int(seen.wall + (live.clock_offset_s or 0.0)),
         link=live.link,
-        link_seen_s=None if heard_s is None else round(heard_s),
+        link_seen_s=_heard_s(live, seen),
         credentials=live.credentials,
         clock_offset_s=live.clock_offset_s,
         flight_state=_flight_state(outbox, live, drained=seen.drained),
@@ -168,6 +161,19 @@ def _card(outbox: Outbox, live: Report) -> tuple[CardFigures | None, list[str]]:
     from petal_s3.service import card_summary  # noqa: PLC0415 - most robots have none yet
 
     return card_summary.figures(outbox, live), card_summary.advice(outbox)
+
+
+def _heard_s(live: Report, seen: Seen) -> int | None:
+    """How many seconds ago S3 answered last; none where it never did, as far as is known."""
+    heard_s = live.heard_s(seen.now, seen.wall)
+    return None if heard_s is None else round(heard_s)
+
+
+def _before_the_card(card: CardFigures | None) -> Reason | None:
+    """Why logs of the card are not fetched; none where none is to be, or nothing is in the way."""
+    if card is None or not card.to_fetch or not card.reason:
+        return None
+    return reason(card.code, card.reason)
 
 
 def _troubles(outbox: Outbox, seen: Seen) -> list[Reason]:
