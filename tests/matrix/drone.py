@@ -134,7 +134,7 @@ class Drone:
         :class:`NotProven` after the patience of the place, or when more than ``at_most`` bytes
         were sent.
         """
-        place, begun, blocked_s = self.place, self.place.case_s(), 0.0
+        place, begun, free_at = self.place, self.place.case_s(), self.place.case_s()
         patience_s = place.patience_s
         while place.case_s() - begun < patience_s:
             row = await self.service.outbox(queries.get, row.id)
@@ -145,15 +145,16 @@ class Drone:
             code, reason = await self._why(row)
             if self.sent() > at_most:
                 raise NotProven(f"{self.sent()} bytes were sent, and it goes on: {reason}")
-            blocked_s = blocked_s + place.tick_s if self._is_block(reason) else 0.0
-            if blocked_s >= min(_BLOCKED_S, patience_s / 4):
+            if not self._is_block(reason):
+                free_at = place.case_s()
+            if place.case_s() - free_at >= min(_BLOCKED_S, patience_s / 4):
                 raise Blocked(code, reason)
             await asyncio.sleep(place.tick_s)
         raise NotProven(f"not proven after {patience_s:.0f} s: {(await self._why(row))[1]}")
 
     async def until_asked(self, op: str, *, part: int = 0) -> None:
         """Wait until a request was made; raises as :meth:`proven`."""
-        place, begun, blocked_s = self.place, self.place.case_s(), 0.0
+        place, begun, free_at = self.place, self.place.case_s(), self.place.case_s()
         since = len(place.ledger.requests())
         look_s = place.tick_s / 10
         while place.case_s() - begun < place.patience_s:
@@ -162,8 +163,9 @@ class Drone:
                 return
             reason = self.service.gate.reason() or Reason("", "")
             self.ears.say(reason.sentence)
-            blocked_s = blocked_s + look_s if self._is_block(reason.sentence) else 0.0
-            if blocked_s >= min(_BLOCKED_S, place.patience_s / 4):
+            if not self._is_block(reason.sentence):
+                free_at = place.case_s()
+            if place.case_s() - free_at >= min(_BLOCKED_S, place.patience_s / 4):
                 raise Blocked(reason.code, reason.sentence)
             await asyncio.sleep(look_s)
         raise NotProven(f"{op} {part or ''} was never asked: {self.service.gate.reason()}")
