@@ -12,6 +12,7 @@ from typer.main import get_command
 from petal_s3.cli.main import app
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
+from petal_s3.host.mqtt_commands import COMMANDS, PETAL
 from petal_s3.intake import flight_holds
 from petal_s3.service import reasons as reasons_of
 from petal_s3.web.routes import ROUTES
@@ -84,6 +85,42 @@ def rest() -> str:
         asked = kind + ", ".join(f"`{name}`" for name in named)
         failures = ", ".join(str(status) for status in route.errors)
         lines.append(f"| {route.method} `{path}` | {route.summary} | {asked} | {failures} |")
+    return "\n".join([*lines, "", ""])
+
+
+def mqtt() -> str:
+    """One line per command over MQTT."""
+    lines = ["", "| command | does | payload | answer | as over REST |", "|---|---|---|---|---|"]
+    for one in COMMANDS:
+        asked = ", ".join(f"`{name}`" for name in one.ask.model_fields)
+        answer = " or ".join(f"`{model.__name__}`" for model in one.answer)
+        same = ", ".join(f"`{part}`" for part in one.rest.split(", ") if one.rest)
+        needs = "" if one.needs == "read" else f" ({one.needs})"
+        lines.append(
+            f"| `{PETAL}/{one.name}`{needs} | {one.summary} | {asked} | {answer} | {same} |"
+        )
+    return "\n".join([*lines, "", ""])
+
+
+def mqtt_payloads() -> str:
+    """Every name of the payloads, and those of answers that REST does not have."""
+    lines = ["", "| command | name | meaning |", "|---|---|---|"]
+    for one in COMMANDS:
+        for name, field in one.ask.model_fields.items():
+            needed = "; required" if field.is_required() else ""
+            lines.append(f"| `{one.name}` | `{name}` | {field.description}{needed} |")
+    return "\n".join([*lines, "", ""])
+
+
+def mqtt_answers() -> str:
+    """The fields of the answers that REST does not have."""
+    lines = ["", "| model | name | meaning |", "|---|---|---|"]
+    for one in COMMANDS:
+        for model in one.answer:
+            if one.rest:
+                continue
+            for name, field in model.model_fields.items():
+                lines.append(f"| `{model.__name__}` | `{name}` | {field.description or ''} |")
     return "\n".join([*lines, "", ""])
 
 

@@ -29,8 +29,10 @@ class OutboxAsk(RowsAsk):
 class DismissAsk(Ask):
     """Dead rows that need not be shown any more: these, or all."""
 
-    ids: list[RowId] | None = Field(None, min_length=1, max_length=1000)
-    state: str | None = Field(None, pattern="^dead$", description="dead: all of them")
+    ids: list[RowId] | None = Field(
+        None, min_length=1, max_length=1000, description="these dead rows"
+    )
+    state: str | None = Field(None, pattern="^dead$", description="dead: all dead rows")
 
 
 class CancelAsk(RowAsk):
@@ -82,7 +84,7 @@ class UnsubscribeAsk(Ask):
 class SafeView(View):
     """Whether the autopilot's card may be erased."""
 
-    safe_to_erase: bool
+    safe_to_erase: bool = Field(description="whether the card may be erased")
     not_safe: str = Field(description="why not; empty where it may")
     on_card: int = Field(description="logs that lie on the card")
     unproven: int = Field(description="of these, not proven in the bucket")
@@ -91,13 +93,13 @@ class SafeView(View):
 class SubscribedView(View):
     """A stream that goes on."""
 
-    subscribed_stream_id: str
-    data_rate_hz: float
-    mqtt_topic: str = Field(description="command of its messages, after a slash")
-    ends_in_s: int
+    subscribed_stream_id: str = Field(description="as it was asked for")
+    data_rate_hz: float = Field(description="messages a second, at most")
+    mqtt_topic: str = Field(description="its messages have it as their command, after a slash")
+    ends_in_s: int = Field(description="seconds until it ends by itself")
 
 
 class UnsubscribedView(View):
     """A stream that has ended."""
 
-    unsubscribed_stream_id: str
+    unsubscribed_stream_id: str = Field(description="as it was asked for")

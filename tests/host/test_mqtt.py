@@ -139,12 +139,12 @@ def test_a_landing_is_told_over_mqtt(robot: Aboard, dashboard: Dashboard) -> Non
     ("command", "payload", "code", "status"),
     [
         ("outbox", {"limit": "many"}, "bad_input", 400),
-        ("outbox", {"id": 10**6}, "no_row", 404),
+        ("outbox", {"id": 10**6}, "not_found", 404),
         ("retry", {}, "bad_input", 400),
         ("dismiss", {}, "bad_input", 400),
         ("dismiss", {"state": "queued"}, "bad_input", 400),
         ("retry", ["not", "an", "object"], "bad_input", 400),
-        ("fetch", {"id": 10**6}, "no_file", 404),
+        ("fetch", {"id": 10**6}, "not_found", 404),
         ("presign", {"s3_key": "x"}, "presign_off", 403),
     ],
 )
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_answered_with_the_code_of_rest(
 ) -> None:
     answer = dashboard.ask(command, payload)
     assert (answer["status"], answer["data"]["status"]) == ("error", status)
-    assert answer["error_code"] == answer["data"]["code"]
+    assert answer["error_code"] == answer["data"]["code"] == code
     assert answer["message"] == answer["data"]["error"]
     assert "Traceback" not in robot.log_files()
 
@@ -316,6 +316,12 @@ def test_with_a_dependency_and_a_sidecar_that_comes_late_each_command_is_answere
     assert "Traceback" not in other.log_files()
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "whoever may publish to the robot's topics at the broker sends commands that change something",
+    "PETAL_S3_MQTT=read, or PETAL_S3_REST_READ_ONLY, refuses each with 403",
+)
+@pytest.mark.threat("wifi")
 @pytest.mark.parametrize(
     "setting", [("PETAL_S3_MQTT", "read"), ("PETAL_S3_REST_READ_ONLY", "true")]
 )

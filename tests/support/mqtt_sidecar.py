@@ -7,6 +7,7 @@ answers is what petal-app-manager 0.2.7 asks (``proxies/mqtt.py``): GET /health,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -74,7 +75,8 @@ class Sidecar:
                 }
             ).encode()
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
+            with contextlib.suppress(OSError):  # the host is away
+                urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
 
 
 def main(http_port: int, broker_port: int) -> None:
