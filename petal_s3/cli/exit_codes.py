@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,7 @@ class Sentences(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; with ``--json`` an error is the answer, as JSON."""
         for_programs = "--json" in ctx.args
+        _quiet.set(False)
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -70,6 +72,25 @@ def exit_code(error: S3IntegrationError) -> int:
     if isinstance(error, LocalStorageError) and error.status != HTTPStatus.SERVICE_UNAVAILABLE:
         return FAILED  # it stays so until a person has made room
     return NOT_NOW if error.waiting_helps else FAILED
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def hush() -> None:
+    """From now on the command says nothing but what goes wrong."""
+    _quiet.set(True)
+
+
+def is_hushed() -> bool:
+    """Whether the command was asked to say nothing but what goes wrong."""
+    return _quiet.get()
+
+
+def tell(sentence: str) -> None:
+    """Print what was done, unless it was asked for silence."""
+    if not is_hushed():
+        typer.echo(sentence)
 
 
 def complain(sentence: str) -> None:
