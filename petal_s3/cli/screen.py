@@ -28,9 +28,9 @@ _NARROW = 72
 _STYLES = {"verified": "green", "uploading": "yellow", "dead": "red", "cancelled": "dim"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A console that prints names as they are: without markup, colours of numbers or emoji."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False)
 
 
 def show(screen: Console, parts: Iterable[RenderableType]) -> None:
@@ -56,9 +56,10 @@ def status_view(
     parts: list[RenderableType] = [Text(status.headline, style="bold")]
     parts += [trouble] if trouble else []
     living = [row for row in rows if row.state != "dead"]
-    if living or _not_shown(status, living):
-        table = _table(status, living) if width >= _NARROW else _list(status, living)
-        parts += ["", *([table] if living else []), *_not_shown(status, living), ""]
+    if living:
+        parts += ["", _table(status, living) if width >= _NARROW else _list(status, living)]
+    hidden = _not_shown(status, living)
+    parts += [*hidden, *([""] if living or hidden else [])]
     parts += [*_dead(status, dead), *_settling(status), *_unscanned(status), *_facts(status)]
     parts += [*_lacks(status), *status.advice, *notes]
     return parts
@@ -122,13 +123,13 @@ def _state(status: StatusView, row: RowView) -> Text:
     """What became of a row, and when; how much of it is up where it is not all."""
     said = str(row.state)
     if row.state == "verified" and row.receipt is not None:
-        said = f"proven {_clock(row.receipt.verified_at, status.as_of)}"
+        said = f"proven {clock_time(row.receipt.verified_at, status.as_of)}"
     elif row.sent_bytes and row.state in {"uploading", "queued"}:
         said = f"{row.state} {percent(row)}%"
     return Text(said, style=_STYLES.get(row.state, ""))
 
 
-def _clock(moment: int, now: int) -> str:
+def clock_time(moment: int, now: int) -> str:
     """A moment by the time zone of this terminal; with its date where that is not today."""
     then, today = (datetime.fromtimestamp(one, timezone.utc).astimezone() for one in (moment, now))
     if then.date() == today.date():

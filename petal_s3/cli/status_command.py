@@ -34,11 +34,13 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="For scripts: exit code 0 only when all is up, else 3.")
     ] = False,
-    _: Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
     """Are my logs up, and if not, why? Changes nothing, needs no running host."""
     if watch and check:
         raise typer.BadParameter("--check looks once: leave out --watch.")
+    if quiet and not check:
+        raise typer.BadParameter("--quiet is for --check.")
     settings = load_settings()
     with contextlib.suppress(KeyboardInterrupt):
         if check:
