@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from petal_s3.core.release import JSON_SCHEMA
 from petal_s3.errors import (
     BadInput,
     ConfigError,
@@ -103,8 +104,13 @@ def complain_of(error: S3IntegrationError) -> None:
     complain(f"{error.message} [{error.code}]")
 
 
-def print_json(found: Any, *, indent: int | None = 2) -> None:
-    """Answer a program."""
+def print_json(found: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """Answer a program, as :mod:`petal_s3.cli.answers` describes it."""
+    print_document({"schema": JSON_SCHEMA, **found}, indent=indent)
+
+
+def print_document(found: object, *, indent: int | None = 2) -> None:
+    """Print JSON of a form that is not ours."""
     typer.echo(json.dumps(found, indent=indent))
 
 

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from petal_s3 import __version__
 from petal_s3.cli.completions import Shell, script
-from petal_s3.cli.exit_codes import FAILED, Sentences, complain, run
+from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_document, run
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.settings_loading import load_settings
 
@@ -125,6 +125,23 @@ def completion(shell: Annotated[Shell, typer.Argument(help="For which shell.")])
     typer.echo(script(shell, top), nl=False)
 
 
+def schema(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Like: card fetch.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of what a command answers to --json; without one, the commands."""
+    from petal_s3.cli.answers import ANSWERS, schema_of  # noqa: PLC0415 - slow
+
+    command = " ".join(words or [])
+    if not command:
+        typer.echo("\n".join(ANSWERS))
+    elif command in ANSWERS:
+        print_document(schema_of(command))
+    else:
+        raise typer.BadParameter(f"One of these is expected: {', '.join(ANSWERS)}.")
+
+
 # -- serving
 
 
@@ -183,5 +200,6 @@ _OWN: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "selftest": selftest,
     "completion": completion,
+    "schema": schema,
     "serve": serve,
 }
