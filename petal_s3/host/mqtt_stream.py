@@ -18,6 +18,8 @@ _MOST_ROWS = 40
 """Rows of one message; the others come with the next."""
 _MOST_WAITING = 400
 """Rows that wait for a message; while there is no broker the oldest are left out."""
+_LONGEST_S = 15.0
+"""Between two tries while messages do not get away."""
 
 Publish = Callable[[str, Json], Awaitable[bool]]
 
@@ -60,12 +62,15 @@ class StatusStreams:
         with guarded("a status stream over MQTT has ended"):
             service = self._active()
             telling = _Telling(service)
-            until = service.now() + for_s
+            until, pause_s = service.now() + for_s, 1 / rate_hz
             while not service.stopping and service.now() < until:
                 payload = await telling.take()
-                if payload and not await self._publish(name, payload):
+                if payload and await self._publish(name, payload):
+                    pause_s = 1 / rate_hz
+                elif payload:  # the host logs each that fails: without a broker they become few
                     telling.take_back(payload)
-                await asyncio.sleep(1 / rate_hz)
+                    pause_s = max(1 / rate_hz, min(_LONGEST_S, 2 * pause_s))
+                await asyncio.sleep(pause_s)
         if self._running.get(name) is asyncio.current_task():
             del self._running[name]
 
