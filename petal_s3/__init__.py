@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from petal_s3.host.proxy import S3BucketProxy
 
 __version__ = "0.1.0"
+JSON_SCHEMA = 1
+"""Of the answers to ``--json``; it grows when a name goes, or changes its meaning."""
 __all__ = [
     "BadInput",
     "ClockSkew",

@@ -1,6 +1,6 @@
 """What each command answers to ``--json``, as types; documentation and schemas are made of them.
 
-An answer that is an object begins with ``schema``: :data:`petal_s3.core.release.JSON_SCHEMA`. That
+An answer that is an object begins with ``schema``: :data:`petal_s3.JSON_SCHEMA`. That
 number grows when a name goes or changes its meaning; names that come are no such change.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter
 
+from petal_s3 import JSON_SCHEMA
 from petal_s3.admin.finding import Finding
 from petal_s3.admin.steps import Step
-from petal_s3.core.release import JSON_SCHEMA
 from petal_s3.service.views.card import CardFileView, CardView
 from petal_s3.service.views.journal import JournalView
 from petal_s3.service.views.objects import ObjectView, PresignView

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from types import MappingProxyType
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from petal_s3.cli.options import Shell
 
 _BASH = """\
 # bash completions of petal-s3: eval "$(petal-s3 completion bash)", or this file in
@@ -53,14 +54,6 @@ _FISH = """\
 # ~/.config/fish/completions/petal-s3.fish
 {words}
 """
-
-
-class Shell(str, Enum):
-    """The shells that can have it."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
 
 
 def script(shell: Shell, top: TyperGroup) -> str:

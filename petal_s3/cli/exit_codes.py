@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from petal_s3.core.release import JSON_SCHEMA
+from petal_s3 import JSON_SCHEMA
 from petal_s3.errors import (
     BadInput,
     ConfigError,

@@ -17,9 +17,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from petal_s3 import __version__
-from petal_s3.cli.completions import Shell, script
 from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_document, run
-from petal_s3.cli.options import ForPrograms
+from petal_s3.cli.options import ForPrograms, Shell
 from petal_s3.core.settings_loading import load_settings
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
@@ -120,6 +119,8 @@ def selftest(for_programs: ForPrograms = False) -> None:
 
 def completion(shell: Annotated[Shell, typer.Argument(help="For which shell.")]) -> None:
     """Print what a shell completes, for: eval "$(petal-s3 completion bash)"."""
+    from petal_s3.cli.completions import script  # noqa: PLC0415 - only for this
+
     top = get_command(command_line())
     assert isinstance(top, TyperGroup)
     typer.echo(script(shell, top), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -29,3 +30,11 @@ RowIds = Annotated[
     list[int],
     typer.Argument(metavar="ID...", help="Rows, as status shows them.", min=1, max=(1 << 63) - 1),
 ]
+
+
+class Shell(str, Enum):
+    """The shells that have completions."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"

@@ -28,6 +28,7 @@ from petal_s3.outbox import queries
 from petal_s3.service.reasons import NO_DRAIN
 
 if TYPE_CHECKING:
+    from petal_s3.cli.progress_bars import Bar
     from petal_s3.outbox.rows import Row
     from petal_s3.service.service import Service
 
@@ -119,22 +120,25 @@ async def _each_entered(
 
 async def _entered(service: Service, path: Path, key: str | None, writing: Collection[str]) -> Row:
     """The row of the file; a bar shows how far it is copied, where that has to be."""
-    from petal_s3.cli import screen  # noqa: PLC0415 - slow
-    from petal_s3.cli.progress_bars import Bar  # noqa: PLC0415 - slow
-
     with contextlib.ExitStack() as showing:
         bars: list[Bar] = []
 
         def copied(done: int, size: int) -> None:
             if size >= _LARGE_BYTES and not bars:
-                drawn = screen.console(stderr=True, quiet=is_hushed())
-                bars.append(showing.enter_context(Bar(drawn, path.name)))
+                bars.append(showing.enter_context(_copy_bar(path)))
             for bar in bars:
                 bar.draw(done, size)
 
         return await service.enqueue(
             path, key=key, writing=writing, received_by="cli", on_copied=copied
         )
+
+
+def _copy_bar(path: Path) -> Bar:
+    from petal_s3.cli import screen  # noqa: PLC0415 - slow
+    from petal_s3.cli.progress_bars import Bar  # noqa: PLC0415 - slow
+
+    return Bar(screen.console(stderr=True, quiet=is_hushed()), path.name)
 
 
 def _say(row: Row, *, changed: bool, for_programs: bool) -> None:

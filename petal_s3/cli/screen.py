@@ -43,7 +43,7 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def status_view(
-    status: StatusView, rows: Sequence[RowView], notes: Iterable[str], width: int
+    status: StatusView, rows: Sequence[RowView], notes: Iterable[str], width: int = 80
 ) -> list[RenderableType]:
     """The whole answer to ``petal-s3 status``; ``rows`` in the order to show.
 

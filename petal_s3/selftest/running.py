@@ -12,9 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from petal_s3 import __version__
+from petal_s3 import JSON_SCHEMA, __version__
 from petal_s3.admin.finding import Finding
-from petal_s3.core.release import JSON_SCHEMA
 from petal_s3.errors import LocalStorageError, S3IntegrationError, plain
 from petal_s3.selftest.known import Skipped, WrongAnswer
 

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from petal_s3 import JSON_SCHEMA
 from petal_s3.cli.answers import ANSWERS, Failure, schema_of
 from petal_s3.cli.main import app
-from petal_s3.core.release import JSON_SCHEMA
 
 _IAM = {"bucket policy"}  # a document of IAM's own form
 

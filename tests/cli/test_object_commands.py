@@ -389,7 +389,7 @@ def test_a_key_may_leave_out_the_machines_folder(
     assert (tmp_path / "got.ulg").read_bytes() == BODY
     assert f"/{KEY}?" in console.type("presign", NAME).out
     assert console.type("mv", NAME, f"kept/{NAME}").out == f"moved to  {HOME}kept/{NAME}\n"
-    assert "There is no row" in console.type("verify", f"kept/{NAME}").out
+    assert "does not know it" in console.type("verify", f"kept/{NAME}").out
     assert console.type("rm", "--yes", f"kept/{NAME}").out == f"deleted   {HOME}kept/{NAME}\n"
     assert there(sea) == []
 
