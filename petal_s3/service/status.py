@@ -33,7 +33,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     troubles = _troubles(outbox, seen)
     trouble = next(iter(troubles), None)
     card, lost = _card(outbox, live)
-    why = _in_the_way(oldest, seen, trouble) or _before_the_card(card)
+    why = _in_the_way(oldest, seen, trouble) or seen.stalled or _before_the_card(card)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     on_card = 0 if card is None else card.to_fetch
     found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card)
@@ -63,7 +63,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         reason="" if why is None else why.sentence,
         since=None if since is None else iso(since),
         ends="" if why is None else _ending(why),
-        reason_age_s=_age_s(live.tried_at, seen.now) if why == live.held_up else None,
+        reason_age_s=_age_s(live.tried_at, seen.now) if why == seen.held_up else None,
         next_try_s=_until(live.next_try_at, seen.now),
         outbox=str(outbox.path),
         drained_by=seen.drained_by,
@@ -127,9 +127,13 @@ def _ending(why: Reason) -> str:
 
 def _held_since(outbox: Outbox, why: Reason, oldest: Row | None, seen: Seen) -> float | None:
     """Since when ``why`` holds, in seconds since 1970; none where that is not known."""
-    live = seen.live
-    if why == live.held_up and live.since_at is not None and live.boot_id == clock.boot_id():
-        return seen.wall + (live.clock_offset_s or 0.0) - max(0.0, seen.now - live.since_at)
+    live, at = seen.live, None
+    if live.held_up is not None and why.code == live.code:
+        at = live.since_at
+    elif why.code == "stalled":
+        at = live.stalled_at
+    if at is not None and live.boot_id == clock.boot_id():
+        return seen.wall + (live.clock_offset_s or 0.0) - max(0.0, seen.now - at)
     if oldest is not None and oldest.code == why.code:
         from petal_s3.outbox import journal  # noqa: PLC0415 - only where a row has a reason
 
