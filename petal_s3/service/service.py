@@ -90,10 +90,7 @@ class Service:
     # -- life
 
     async def open(self) -> None:
-        """Open state directory and outbox, anew where they were removed underneath.
-
-        Raises :class:`LocalStorageError`.
-        """
+        """Open state directory and outbox; raises :class:`LocalStorageError`."""
         await self.drain.open()
 
     async def start(self, *, watch: bool = True) -> None:
@@ -109,11 +106,14 @@ class Service:
         if watch:
             self._tasks.append(asyncio.create_task(self.watcher.watch()))
 
+    async def leave_off(self) -> None:
+        """Stop draining and watching; who asks is still answered."""
+        self.stopping = True
+        await cancel_and_wait(*self._tasks, *self.drain.tasks)
+
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
-        self.stopping = True
-        tasks, self._tasks = self._tasks, []
-        await cancel_and_wait(*tasks, *self.drain.tasks)
+        await self.leave_off()
         for body in list(self.objects.at_end):
             await body.close()
         await self.s3.close()
