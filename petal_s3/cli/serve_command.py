@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from petal_s3.core.settings_loading import load_settings
 
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
+
+_ROOT = Path("/")
 
 app = typer.Typer()
 
@@ -31,8 +34,17 @@ def serve(
         Path | None,
         typer.Option("--trace", help="Write what the autopilot's card answers into this file."),
     ] = None,
+    install_systemd: Annotated[
+        bool,
+        typer.Option(
+            "--install-systemd", help="Make it a service of systemd instead; nothing is started."
+        ),
+    ] = False,
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
+    if install_systemd:
+        _install(address, port)
+        return
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
     from petal_s3.host.own_autopilot import flight_of  # noqa: PLC0415 - slow
     from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
@@ -48,6 +60,21 @@ def serve(
     beside = _beside(service)
     with _logging():
         run(serve(service, host=bound, port=answered, said=typer.echo, alongside=beside))
+
+
+def _install(address: str | None, port: int | None) -> None:
+    from petal_s3.core.settings_yaml import CONFIG_FILE, PREFIX  # noqa: PLC0415 - slow
+    from petal_s3.host import settings_file, systemd_unit  # noqa: PLC0415 - slow
+
+    words = [] if address is None else [f"API_HOST={address}"]
+    words += [] if port is None else [f"API_PORT={port}"]
+    to_do = f"put it into {systemd_unit.SECRETS}, of mode 0600"
+    given, left_out = settings_file.given_now(os.environ, words, to_do)
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
+    place = systemd_unit.Place(_ROOT, file, systemd_unit.command_of())
+    for sentence in [*left_out, *systemd_unit.install(place, given)]:
+        typer.echo(sentence)
 
 
 @contextlib.asynccontextmanager
