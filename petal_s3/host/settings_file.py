@@ -28,7 +28,8 @@ def given_now(
 ) -> tuple[dict[str, str], list[str]]:
     """The settings in the environment and in ``NAME=VALUE`` words; and what is left out, and why.
 
-    ``secrets``: what has to be done with a secret, for the sentence about one. Raises :class:`BadInput` for what is no setting, or a secret.
+    ``secrets``: what has to be done with a secret, for the sentence about one. Raises
+    :class:`BadInput` for what is no setting, or a secret.
     """
     found = {
         variable: value

@@ -46,7 +46,7 @@ def install(place: Place, given: Mapping[str, str]) -> list[str]:
     """
     planned, settings, said = _settings(place, given)
     user = owner_of(settings.state_dir)
-    changes = [*planned, *_unit(place, user), *_drop_in(place, settings, user)]
+    changes = [*planned, *_unit(place, user), *_drop_in(place, settings)]
     if user == USER:
         changes += _text(place.root / _USERS, f'u {USER} - "petal-s3" {STATE_DIR}\n')
     _make_folders(place.root)
@@ -127,8 +127,8 @@ def _unit(place: Place, user: str) -> list[Change]:
     return _text(place.root / _UNITS / NAME, text)
 
 
-def _drop_in(place: Place, settings: Settings, user: str) -> list[Change]:
-    lines = [*_needs(settings, user)]
+def _drop_in(place: Place, settings: Settings) -> list[Change]:
+    lines = [*_needs(settings)]
     named = os.environ.get("PETAL_S3_CONFIG")
     if named:
         lines.append(f"Environment={_word(f'PETAL_S3_CONFIG={place.settings_file}')}")
@@ -140,7 +140,7 @@ def _drop_in(place: Place, settings: Settings, user: str) -> list[Change]:
     return _text(path, text)
 
 
-def _needs(settings: Settings, user: str) -> Iterator[str]:
+def _needs(settings: Settings) -> Iterator[str]:
     if settings.state_dir != STATE_DIR:
         yield "StateDirectory="
         yield f"ReadWritePaths={_word(str(settings.state_dir))}"
