@@ -14,7 +14,7 @@ Have = Callable[[str], Program]
 
 @pytest.fixture(scope="session")
 def have() -> Have:
-    """``have("promtool")``: the program. The test is skipped where it cannot be had; in CI it fails."""
+    """``have("promtool")``: the program. Without it the test is skipped; in CI it fails."""
 
     def find(name: str) -> Program:
         try:
