@@ -37,7 +37,9 @@ def test_prometheus_understands_each_query_of_the_dashboard(have: Have, tmp_path
         {"record": f"panel:{number}", "expr": query}
         for number, query in enumerate(dashboard_queries())
     ]
-    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "p", "rules": rules}]}))
+    (tmp_path / "panels.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "p", "rules": rules}]})
+    )
     code, said = have("promtool").run("check", "rules", tmp_path / "panels.yml")
     assert code == 0, said
     assert len(rules) > 20
