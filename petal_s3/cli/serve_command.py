@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ def serve(
     if install_systemd:
         _install(address, port)
         return
+    from petal_s3.cli.links import say_links  # noqa: PLC0415 - slow
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
     from petal_s3.host.own_autopilot import flight_of  # noqa: PLC0415 - slow
     from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
@@ -57,9 +59,10 @@ def serve(
     bound = address or settings.api_host
     check_binding(bound, settings.api_token)
     answered = settings.api_port if port is None else port
+    said = partial(say_links, asks_token=settings.api_token is not None)
     beside = _beside(service)
     with _logging():
-        run(serve(service, host=bound, port=answered, said=typer.echo, alongside=beside))
+        run(serve(service, host=bound, port=answered, said=said, alongside=beside))
 
 
 def _install(address: str | None, port: int | None) -> None:

@@ -17,7 +17,7 @@ from petal_s3.core.settings_loading import check_settings
 from petal_s3.errors import NotAllowed
 from petal_s3.host import settings_file
 from petal_s3.host.yaml_file import Change, Json, backup, read, write
-from petal_s3.web.guard import is_loopback
+from petal_s3.web.origins import is_loopback
 
 NAME = "petal-s3.service"
 USER = "petal-s3"
