@@ -72,9 +72,8 @@ class Service:
         self.retention, self.ageing = parts.retention, parts.ageing
         self.intake = parts.intake
         self.watcher, self.fetcher = parts.watcher, parts.fetcher
-        self.stopping = False
-        self.listeners = 0
-        """How many clients are told of every change."""
+        self.stopping, self.listeners = False, 0
+        """Whether it ends; how many clients are told of every change."""
         self._tasks: list[asyncio.Task[None]] = []
         self._connect(parts)
 
@@ -107,9 +106,10 @@ class Service:
             self._tasks.append(asyncio.create_task(self.watcher.watch()))
 
     async def leave_off(self) -> None:
-        """Stop draining and watching; who asks is still answered."""
+        """Stop draining and watching, and let others drain; who asks is still answered."""
         self.stopping = True
         await cancel_and_wait(*self._tasks, *self.drain.tasks)
+        self.lock.give()
 
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""

@@ -17,7 +17,7 @@ from petal_s3.web.connections import HEAD_S, MOST_CONNECTIONS, Bodies, Connectio
 from petal_s3.web.guard import Guard
 
 _IDLE_S = 60.0
-_STOP_S = 1.0  # aiohttp takes it twice
+_STOP_S = 0.5  # aiohttp takes it twice
 _LONGEST_LINE = 16 * 1024
 
 
@@ -107,7 +107,7 @@ async def serve(
 ) -> None:
     """Drain, watch and answer until SIGINT or SIGTERM; ``said`` is called with the address.
 
-    Then the drain ends at once, and what is answered gets two seconds.
+    Then the drain ends at once, and what is answered gets one second.
     ``alongside`` is entered when the service has started, and left when the drain has ended.
     """
     server = Server(service, host=host, port=port, token=service.settings.api_token)
