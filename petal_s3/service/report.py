@@ -19,7 +19,8 @@ class Report(View):
 
     ``reason`` and ``code``: why nothing is sent, since ``since_at``, as ``tried_at`` has shown;
     ``trouble``: why no log is taken in. Times that end in ``_at`` are seconds since the boot
-    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
+    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock.
+    ``credentials_at``: when what is said of the credentials was seen. ``moving``:
     per row on its way the bytes that are confirmed or acknowledged. ``card_on``: whether it can
     reach the autopilot's card; ``card_reason``: why nothing is fetched from it; ``card_fetching``:
     the file that is.
@@ -33,6 +34,7 @@ class Report(View):
     heard_at: float | None = None
     heard_unix: int | None = None
     credentials: Credentials = "none"
+    credentials_at: float | None = None
     clock_offset_s: float | None = None
     flight_state: Flight = "unknown"
     reason: str = ""
@@ -76,7 +78,7 @@ class Report(View):
 
 
 _MOVING = {
-    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix"),
+    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix", "credentials_at"),
     *("card_fetched_bytes", "card_rate_bytes_s"),
 }
 

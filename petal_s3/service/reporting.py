@@ -82,6 +82,7 @@ class Reporter:
             "heard_at": link_state.heard_at,
             "heard_unix": self._unix(link_state.heard_at, now),
             "credentials": self._credentials(),
+            "credentials_at": self._credentials_at(),
             "clock_offset_s": base.s3.clock.offset_s,
             "flight_state": parts.flight.state(now),
             "reason": "" if reason is None else reason.sentence,
@@ -178,6 +179,13 @@ class Reporter:
         if moment is None:
             return None
         return round(self._base.s3.clock.utcnow().timestamp() - (now - moment))
+
+    def _credentials_at(self) -> float | None:
+        """When an answer last told of the credentials: a good one, or a refusal that holds."""
+        block = self._parts.drainer.block
+        if block is not None and block.code in {*_REFUSED, *_NONE, "credentials_expired"}:
+            return block.tried_at
+        return self._base.s3.server.link_state.well_at
 
     def _credentials(self) -> Credentials:
         """What the last use of them has shown; none only where there are none."""

@@ -13,13 +13,15 @@ from outbox_rows import LEASE_S, entry
 from petal_s3.cli.screen import status_view
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
-from petal_s3.outbox import entering, transitions
+from petal_s3.outbox import entering, journal, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
+from petal_s3.service.endings import ENDINGS
 from petal_s3.service.reasons import ITS_TURN, NO_DRAIN, reason
 from petal_s3.service.report import Report, Seen, row_reason, sent_bytes
 from petal_s3.service.status import summary
 from petal_s3.service.views.status import StatusView, health_view
+from petal_s3.service.views.view import iso
 
 NO_LINK = "No link to S3 (Connection refused)."
 
@@ -199,3 +201,38 @@ def test_the_status_says_when_it_was_made_by_the_clock_of_s3(outbox: Outbox) -> 
     alone = summary(outbox, seen(wall=1000.0), "")
     assert (ahead.as_of, ahead.clock_offset_s) == (1_700_001_000, 1.7e9)
     assert (alone.as_of, alone.clock_offset_s) == (1000, None)
+
+
+# -- since when
+
+
+def test_a_reason_of_the_drain_says_since_when_it_holds(outbox: Outbox) -> None:
+    entering.enqueue(outbox, entry())
+    said = Report(boot_id=clock.boot_id(), code="armed", reason="It flies.", since_at=70.0)
+    found = summary(outbox, seen(said, wall=1_000_000.0), "")
+    assert (found.since, found.ends) == (iso(1_000_000 - 30), ENDINGS["armed"])
+    before = summary(outbox, seen(said.model_copy(update={"boot_id": "another"})), "")
+    assert before.since is None
+
+
+def test_a_row_says_since_when_it_fails_in_this_way(outbox: Outbox) -> None:
+    before = int(time.time())
+    for code in ("mismatch", "s3_unwell", "s3_unwell"):
+        entering.enqueue(outbox, entry())
+        row = transitions.claim(outbox, 0.0, LEASE_S)
+        assert row is not None
+        transitions.defer(outbox, row, 0.0, code, "It is so.")
+    outbox.sql.change("UPDATE journal SET at = :then + id", then=before)
+    waits = [one for one in journal.of(outbox, 1) if one.code == "s3_unwell"]
+    found = summary(outbox, seen(), "")
+    assert found.code == "s3_unwell"
+    assert found.since == iso(next(one for one in waits if one.state == "queued").at)
+
+
+def test_when_all_is_up_is_told_by_the_clock_of_the_answer(outbox: Outbox) -> None:
+    entering.enqueue(outbox, entry())
+    moving = seen(Report(rate_bytes_s=10.0, clock_offset_s=50.0), wall=1_000_000.0)
+    found = summary(outbox, moving, "")
+    assert found.eta_s is not None
+    assert found.eta_at == iso(1_000_050 + found.eta_s)
+    assert summary(outbox, seen(), "").eta_at is None
