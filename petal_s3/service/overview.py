@@ -31,10 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Glance:
-    """``mark``: another one where what is shown may be another; ``moving``: figures move now."""
+    """``mark``: another one where what is shown may be another; ``moving``: figures move now.
+
+    ``soon``: something may change at any moment, so that it is worth to look again soon.
+    """
 
     mark: object
     moving: bool
+    soon: bool
 
 
 class Overview:
@@ -100,7 +104,7 @@ class Overview:
 
     async def glance(self) -> Glance:
         """Whether anything that is shown may have changed: cheap, to be asked all the time."""
-        seen = await self.seen()
+        seen = await self._looked()
         mark = (
             await self._base.outbox(queries.written),
             news(seen.report.__dict__),
@@ -110,11 +114,16 @@ class Overview:
         report = seen.live
         fetching = report.card_fetching is not None
         moving = bool(report.moving or report.rate_bytes_s or fetching or report.code == LINK_BACK)
-        return Glance(mark, moving)
+        return Glance(mark, moving=moving, soon=moving or report.link == "down")
+
+    async def _looked(self) -> Seen:
+        """The same for somebody who may wait for the link: then it is tried more often."""
+        self._base.s3.server.link_state.looked_at = self._base.now()
+        return await self.seen()
 
     async def status(self) -> StatusView:
         """How things are."""
-        seen = await self.seen()
+        seen = await self._looked()
         looked = self._unscanned
         unscanned = await looked.count(seen.live)
         trouble = looked.trouble or self._parts.watcher.trouble

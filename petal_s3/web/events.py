@@ -21,7 +21,7 @@ _QUIET_LOOK_S = 0.8
 """The same while nothing does; whatever changes here ends it."""
 _PACE_S = 1.0
 """How often figures that move are told."""
-_SURE_S = 10.0
+_SURE_S = 30.0
 """How often all is looked at, whether or not anything seems to have changed."""
 _MOST_LISTENERS = 20
 _OPEN = ("queued", "uploading")
@@ -73,8 +73,8 @@ class News:
     @property
     def look_s(self) -> float:
         """After how many seconds to look again."""
-        moving = self._glance is not None and self._glance.moving
-        return _LOOK_S if moving else _QUIET_LOOK_S
+        soon = self._glance is not None and self._glance.soon
+        return _LOOK_S if soon else _QUIET_LOOK_S
 
     async def take(self) -> list[tuple[str, View]]:
         """The events since the last time: ``("status", status)`` and ``("progress", row)``."""

@@ -69,7 +69,7 @@ def test_a_row_that_is_tried_now_does_not_say_how_the_last_try_ended(outbox: Out
     row = transitions.claim(outbox, 0.0, LEASE_S)
     assert row is not None
     assert row_reason(row, seen()) is None
-    assert summary(outbox, seen(), "").headline == "No log is up, 1 is on the way."
+    assert summary(outbox, seen(), "").headline == "0 of 1 log proven, 1.0 kB to go."
 
 
 def test_no_directory_is_blamed_where_none_could_be_looked_at(outbox: Outbox) -> None:
@@ -157,7 +157,9 @@ def test_what_a_killed_process_had_sent_of_a_part_does_not_count(outbox: Outbox)
 def test_files_that_settle_or_were_not_scanned_are_not_up(outbox: Outbox) -> None:
     waits = seen(Report(settling=["/logs/a.ulg"], settling_count=1), unscanned=2)
     found = summary(outbox, waits, "")
-    assert found.headline == ("No log is up, 1 has just been written, 2 are not in the outbox yet.")
+    assert found.headline == (
+        "0 of 3 logs proven, 1 has just been written, 2 are not in the outbox yet."
+    )
     assert (found.settling, found.unscanned) == (["/logs/a.ulg"], 2)
 
 
@@ -174,7 +176,7 @@ def test_what_cannot_be_looked_through_is_said_beside_what_is_first_in_the_way(
     found = summary(outbox, unread, "")
     assert (found.code, found.trouble, found.unread) == ("no_drain", "/logs cannot be read.", 1)
     assert found.headline == (
-        f"No log is up, 1 is waiting, and there may be more: {NO_DRAIN.sentence}"
+        f"0 of 1 log proven, 1.0 kB to go, and there may be more; waiting: {NO_DRAIN.sentence}"
     )
     assert "/logs cannot be read." in shown(found)
 
@@ -236,3 +238,34 @@ def test_when_all_is_up_is_told_by_the_clock_of_the_answer(outbox: Outbox) -> No
     assert found.eta_s is not None
     assert found.eta_at == iso(1_000_050 + found.eta_s)
     assert summary(outbox, seen(), "").eta_at is None
+
+
+@pytest.fixture
+def _utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (1.0, "about 17 min (14:30 UTC)"),
+        (1000 / 59, "about 59 s"),
+        (1000 / 90_000, r"about 25 h (Mon 15:14 UTC)"),
+    ],
+)
+@pytest.mark.usefixtures("_utc")
+def test_the_headline_says_until_when_that_takes(outbox: Outbox, rate: float, said: str) -> None:
+    entering.enqueue(outbox, entry())
+    moving = seen(Report(rate_bytes_s=rate), wall=1_753_625_640.0)  # 2025-07-27 14:14 UTC
+    assert summary(outbox, moving, "").headline == f"0 of 1 log proven, 1.0 kB to go, {said}."
+
+
+@pytest.mark.parametrize("wall", [-1e18, 1e18, 0.0])
+def test_a_clock_that_is_far_off_breaks_no_headline(outbox: Outbox, wall: float) -> None:
+    entering.enqueue(outbox, entry())
+    found = summary(outbox, seen(Report(rate_bytes_s=1.0), wall=wall), "")
+    assert found.headline.startswith("0 of 1 log proven, 1.0 kB to go, about 17 min")
