@@ -16,17 +16,17 @@ const $ = (id) => document.getElementById(id);
 
 /** An element; what is in `given` are its properties, `class` and `data-`/`aria-` attributes. */
 function make(tag, given = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
-    if (name === "class" || name.includes("-") || name === "role") made.setAttribute(name, value);
-    else made[name] = value;
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+	const made = document.createElement(tag);
+	for (const [name, value] of Object.entries(given)) {
+		if (name === "class" || name.includes("-") || name === "role") made.setAttribute(name, value);
+		else made[name] = value;
+	}
+	made.append(...children.filter((child) => child !== null && child !== undefined));
+	return made;
 }
 
 function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+	if (node.textContent !== text) node.textContent = text;
 }
 
 // -- words
@@ -36,476 +36,518 @@ const CLOCK_S = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" });
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const PROOFS = {
-  "crc32+etag": "CRC-32 and ETag", etag: "ETag", crc32: "CRC-32", "read-back": "read back",
+	"crc32+etag": "CRC-32 and ETag",
+	etag: "ETag",
+	crc32: "CRC-32",
+	"read-back": "read back",
 };
 const STATES = {
-  queued: ["waiting", "wait"], uploading: ["sending", "move"], verified: ["proven", "ok"],
-  dead: ["cannot be sent", "bad"], cancelled: ["cancelled", "none"], card: ["on the card", "wait"],
+	queued: ["waiting", "wait"],
+	uploading: ["sending", "move"],
+	verified: ["proven", "ok"],
+	dead: ["cannot be sent", "bad"],
+	cancelled: ["cancelled", "none"],
+	card: ["on the card", "wait"],
 };
 const CARD_WORDS = {
-  seen: "Just seen on the card", settled: "Waits to be fetched", fetching: "Being fetched",
-  fetched: "Fetched", proven: "Proven in the bucket", skipped: "Fetched only when asked for",
-  gone: "Vanished from the card", changed: "Changed on the card; fetched anew",
+	seen: "Just seen on the card",
+	settled: "Waits to be fetched",
+	fetching: "Being fetched",
+	fetched: "Fetched",
+	proven: "Proven in the bucket",
+	skipped: "Fetched only when asked for",
+	gone: "Vanished from the card",
+	changed: "Changed on the card; fetched anew",
 };
 const CAME_IN = {
-  scan: "found in a log directory", card: "fetched from the autopilot's card", rest: "sent over REST",
-  proxy: "from another petal", cli: "on the command line", session: "for a diagnosis session",
+	scan: "found in a log directory",
+	card: "fetched from the autopilot's card",
+	rest: "sent over REST",
+	proxy: "from another petal",
+	cli: "on the command line",
+	session: "for a diagnosis session",
 };
-const ON_ITS_WAY = new Set([
-  "uploading", "its_turn", "settling", "unscanned", "on_card", "link_back", "listening", "starting",
-]);
-const CALM = new Set(["all_up"]);
-const NOTHING = new Set(["no_log", "nothing_waits", "closed"]);
-const FOR_A_PERSON = new Set([
-  "some_dead", "object_gone", "trouble", "unread", "no_drain", "not_s3", "tls", "tls_dates",
-  "no_credentials", "credentials_refused", "credentials_unsendable", "token_service_login",
-  "token_service_refused", "token_service_nonsense", "bucket", "bucket_full", "forbidden",
-  "not_implemented", "encryption", "address_style", "aws_settings", "config", "packages",
-  "storage_full", "too_many_files",
-]);
+const codes = (text) => new Set(text.split(" "));
+const ON_ITS_WAY = codes("uploading its_turn settling unscanned on_card link_back listening starting");
+const NOTHING = codes("no_log nothing_waits closed");
+const FOR_A_PERSON = codes(
+	"some_dead object_gone trouble unread no_drain not_s3 tls tls_dates no_credentials credentials_refused " +
+		"credentials_unsendable token_service_login token_service_refused token_service_nonsense bucket " +
+		"bucket_full forbidden not_implemented encryption address_style aws_settings config packages " +
+		"storage_full too_many_files",
+);
 
 function size(bytes) {
-  for (const [unit, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
-    if (bytes >= unit) return `${(bytes / unit).toFixed(bytes < 10 * unit ? 1 : 0)} ${name}`;
-  }
-  return `${bytes} B`;
+	const power = bytes < 1e3 ? 0 : bytes < 1e6 ? 1 : bytes < 1e9 ? 2 : 3;
+	const amount = bytes / 1000 ** power;
+	return `${amount.toFixed(power && amount < 10 ? 1 : 0)} ${["B", "kB", "MB", "GB"][power]}`;
 }
 
 function span(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 100) return `${s} s`;
-  if (s < 6_000) return `${Math.round(s / 60)} min`;
-  if (s < 172_800) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
-  return `${Math.round(s / 86_400)} days`;
+	const s = Math.max(0, Math.round(seconds));
+	if (s < 100) return `${s} s`;
+	if (s < 6_000) return `${Math.round(s / 60)} min`;
+	if (s < 172_800) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+	return `${Math.round(s / 86_400)} days`;
 }
 
 /** "14:02", with the day where it is not today's. */
 function moment(ms) {
-  const then = new Date(ms);
-  const today = then.toDateString() === new Date().toDateString();
-  return today ? CLOCK.format(then) : `${day(ms)}, ${CLOCK.format(then)}`;
+	const then = new Date(ms);
+	const today = then.toDateString() === new Date().toDateString();
+	return today ? CLOCK.format(then) : `${day(ms)}, ${CLOCK.format(then)}`;
 }
+
+/** Day and second; nothing where the time is not known. */
+const stamp = (ms) => (ms ? `${DATE.format(ms)}, ${CLOCK_S.format(ms)}` : "");
 
 function day(ms) {
-  const then = new Date(ms);
-  const ago = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(ms).setHours(0, 0, 0, 0)) / DAY_MS);
-  if (ago === 0) return "Today";
-  if (ago === 1) return "Yesterday";
-  return then.getFullYear() === new Date().getFullYear() ? DAY.format(then) : DATE.format(then);
+	const then = new Date(ms);
+	const ago = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(ms).setHours(0, 0, 0, 0)) / DAY_MS);
+	if (ago === 0) return "Today";
+	if (ago === 1) return "Yesterday";
+	return then.getFullYear() === new Date().getFullYear() ? DAY.format(then) : DATE.format(then);
 }
 
-function many(number, one, more = `${one}s`) {
-  return `${number.toLocaleString("en-GB")} ${number === 1 ? one : more}`;
+function many(number, what) {
+	return `${number.toLocaleString("en-GB")} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function tone(code) {
-  if (CALM.has(code)) return "ok";
-  if (NOTHING.has(code)) return "none";
-  if (FOR_A_PERSON.has(code)) return "bad";
-  return ON_ITS_WAY.has(code) ? "move" : "wait";
+	if (code === "all_up") return "ok";
+	if (NOTHING.has(code)) return "none";
+	if (FOR_A_PERSON.has(code)) return "bad";
+	return ON_ITS_WAY.has(code) ? "move" : "wait";
 }
 
 // -- asking
 
 /** Why the robot did not do it; `status` is 0 where it did not answer at all. */
 class Trouble extends Error {
-  constructor(message, code, status) {
-    super(message);
-    this.code = code;
-    this.status = status;
-  }
+	constructor(message, code, status) {
+		super(message);
+		this.code = code;
+		this.status = status;
+	}
 }
 
 const NO_ANSWER = () => new Trouble("The robot does not answer.", "unreachable", 0);
 
 async function ask(method, path, body, patience = 20_000) {
-  const request = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
-  if (body !== undefined) {
-    request.body = JSON.stringify(body);
-    request.headers = { "Content-Type": "application/json" };
-  }
-  const answer = await fetch(new URL(path, BASE), request).catch(() => { throw NO_ANSWER(); });
-  if (answer.status === 204) return null;
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw troubleOf(answer.status, told);
-  known.heard = Date.now();
-  return told;
+	const request = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
+	if (body !== undefined) {
+		request.body = JSON.stringify(body);
+		request.headers = { "Content-Type": "application/json" };
+	}
+	const answer = await fetch(new URL(path, BASE), request).catch(() => {
+		throw NO_ANSWER();
+	});
+	if (answer.status === 204) return null;
+	const told = await answer.json().catch(() => ({}));
+	if (!answer.ok) throw troubleOf(answer.status, told);
+	known.heard = Date.now();
+	return told;
 }
 
 /** A gateway before a robot that is away answers in its stead, and knows none of our codes. */
 function troubleOf(status, told) {
-  if (status >= 502 && !told.code) return NO_ANSWER();
-  return new Trouble(told.error ?? `The robot answered ${status}.`, told.code ?? "", status);
+	if (status >= 502 && !told.code) return NO_ANSWER();
+	return new Trouble(told.error ?? `The robot answered ${status}.`, told.code ?? "", status);
 }
 
 // -- what is known
 
 const known = {
-  status: null,
-  rows: new Map(), // by id
-  card: [], // the files of the autopilot's card
-  cardOf: new Map(), // a row's id: its file on the card
-  samples: [],
-  pages: new Map(), // by state: the token of the next page; null after the last
-  heard: 0, // when the robot was last heard, by the clock of this device
-  awaySince: 0, // 0: it is reachable
+	status: null,
+	rows: new Map(), // by id
+	card: [], // the files of the autopilot's card
+	cardOf: new Map(), // a row's id: its file on the card
+	samples: [],
+	pages: new Map(), // by state: the token of the next page; null after the last
+	heard: 0, // when the robot was last heard, by the clock of this device
+	awaySince: 0, // 0: it is reachable
 };
 
 const lastPart = (path) => path.slice(path.lastIndexOf("/") + 1);
 
 /** The log's own time: as it is told, else as its key says. */
 function timeOf(row) {
-  if (row.log_time) return Date.parse(row.log_time);
-  const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[^/]*$/.exec(row.key) ?? [];
-  return y ? Date.UTC(y, mo - 1, d, h, mi, s) : 0;
+	if (row.log_time) return Date.parse(row.log_time);
+	const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[^/]*$/.exec(row.key) ?? [];
+	return y ? Date.UTC(y, mo - 1, d, h, mi, s) : 0;
 }
 
 /** Take rows in. `asked`: when they were asked for; what came later by an event is newer. */
 function takeRows(rows, asked = Infinity) {
-  for (const row of rows) {
-    const before = known.rows.get(row.id);
-    if (before && before.came > asked) continue;
-    row.came = performance.now();
-    row.time = timeOf(row);
-    row.title = row.name || lastPart(row.path) || lastPart(row.key);
-    row.words = `${row.title} ${row.key} ${row.reason} ${row.flight ?? ""}`.toLowerCase();
-    row.due = row.next_attempt_s === null ? null : row.came + 1000 * row.next_attempt_s;
-    row.shown = row.dismissed ? null : row.state;
-    known.rows.set(row.id, row);
-    const same = before && before.time === row.time && before.flight === row.flight
-      && before.duration_s === row.duration_s;
-    if (!same || before.shown !== row.shown || filter.text) arrange();
-    else repaint(row);
-  }
+	for (const row of rows) {
+		const before = known.rows.get(row.id);
+		if (before && before.came > asked) continue;
+		row.came = performance.now();
+		row.time = timeOf(row);
+		row.title = row.name || lastPart(row.path) || lastPart(row.key);
+		row.words = `${row.title} ${row.key} ${row.reason} ${row.flight ?? ""}`.toLowerCase();
+		row.due = row.next_attempt_s === null ? null : row.came + 1000 * row.next_attempt_s;
+		row.shown = row.dismissed ? null : row.state;
+		known.rows.set(row.id, row);
+		const same =
+			before &&
+			before.time === row.time &&
+			before.flight === row.flight &&
+			before.duration_s === row.duration_s;
+		if (!same || before.shown !== row.shown || filter.text) arrange();
+		else repaint(row);
+	}
 }
 
 async function loadMore(state) {
-  const token = known.pages.get(state);
-  if (token === null) return;
-  const query = new URLSearchParams({ limit: PAGE_ROWS, ...(state && { state }), ...(token && { token }) });
-  const asked = performance.now();
-  const page = await ask("GET", `outbox?${query}`);
-  known.pages.set(state, page.next_token);
-  takeRows(page.rows, asked);
-  arrange();
+	const token = known.pages.get(state);
+	if (token === null) return;
+	const query = new URLSearchParams({ limit: PAGE_ROWS, ...(state && { state }), ...(token && { token }) });
+	const asked = performance.now();
+	const page = await ask("GET", `outbox?${query}`);
+	known.pages.set(state, page.next_token);
+	takeRows(page.rows, asked);
+	arrange();
 }
 
 async function loadCard() {
-  const card = await ask("GET", "card").catch(quiet);
-  if (!card) return;
-  known.card = card.files.map((file) => ({ ...file, card: true, shown: "card", title: lastPart(file.path),
-    time: 1000 * (file.time ?? 0), flight: /(\d{4}-\d\d-\d\d\/[^/]+)\.\w+$/.exec(file.path)?.[1] ?? null,
-    words: `${file.path} ${file.reason}`.toLowerCase() }));
-  known.cardOf = new Map(known.card.filter((file) => file.row).map((file) => [file.row, file]));
-  arrange();
+	const card = await ask("GET", "card").catch(quiet);
+	if (!card) return;
+	known.card = card.files.map((file) => ({
+		...file,
+		card: true,
+		shown: "card",
+		title: lastPart(file.path),
+		time: 1000 * (file.time ?? 0),
+		flight: /(\d{4}-\d\d-\d\d\/[^/]+)\.\w+$/.exec(file.path)?.[1] ?? null,
+		words: `${file.path} ${file.reason}`.toLowerCase(),
+	}));
+	known.cardOf = new Map(known.card.filter((file) => file.row).map((file) => [file.row, file]));
+	arrange();
 }
 
 async function loadHistory() {
-  const told = await ask("GET", "history").catch(quiet);
-  if (told) known.samples = told.samples.map((one) => ({ ...one, at: Date.parse(one.at) }));
-  plots();
+	const told = await ask("GET", "history").catch(quiet);
+	if (told) known.samples = told.samples.map((one) => ({ ...one, at: Date.parse(one.at) }));
+	plots();
 }
 
 function takeStatus(status) {
-  const before = known.status;
-  status.came = performance.now();
-  known.status = status;
-  known.changed = true;
-  if (before && JSON.stringify(before.card) !== JSON.stringify(status.card)) soon(loadCard, 1500);
-  answer();
+	const before = known.status;
+	status.came = performance.now();
+	known.status = status;
+	known.changed = true;
+	if (before && JSON.stringify(before.card) !== JSON.stringify(status.card)) soon(loadCard, 1500);
+	answer();
 }
 
 /** For what the page can do without: what matters is told elsewhere. */
 function quiet(trouble) {
-  if (!(trouble instanceof Trouble)) throw trouble;
+	if (!(trouble instanceof Trouble)) throw trouble;
 }
 
 const timers = new Map();
 
 /** Call it once, in a while, however often it is asked for until then. */
 function soon(what, ms) {
-  if (!timers.has(what)) timers.set(what, setTimeout(() => { timers.delete(what); what(); }, ms));
+	if (timers.has(what)) return;
+	const call = () => {
+		timers.delete(what);
+		what();
+	};
+	timers.set(what, setTimeout(call, ms));
 }
 
 // -- staying live
 
 let stream = new AbortController();
+let failed = 0; // how often in a row there was no stream
 
 async function live() {
-  for (let failed = 0; ;) {
-    await visible();
-    try {
-      await listen();
-      failed = 0;
-    } catch (trouble) {
-      if (!(trouble instanceof Trouble)) throw trouble;
-      if (trouble.status === 401) await login();
-      else if (trouble.status === 0) await away();
-      else await poll(trouble, (failed += 1));
-    }
-  }
+	for (;;) {
+		await visible();
+		await listen().catch((trouble) => recover(trouble).catch(quiet));
+	}
+}
+
+async function recover(trouble) {
+	quiet(trouble);
+	failed += 1;
+	if (trouble.status === 401) await login();
+	else if (trouble.status === 0 && !(await reachable())) await away();
+	else if (trouble.status || failed > 2) await poll(trouble);
 }
 
 /** Everything anew: after the first word of a stream, so that nothing falls between the two. */
 async function refresh() {
-  const asked = performance.now();
-  takeStatus(await ask("GET", "status", undefined, PROBE_MS));
-  const page = await ask("GET", `outbox?limit=${PAGE_ROWS}`);
-  if (!known.pages.has("")) known.pages.set("", page.next_token);
-  takeRows(page.rows, asked);
-  here();
-  await Promise.all([loadCard(), loadHistory()]);
+	const asked = performance.now();
+	const status = await ask("GET", "status", undefined, PROBE_MS);
+	if (!(known.status?.came > asked)) takeStatus(status);
+	const page = await ask("GET", `outbox?limit=${PAGE_ROWS}`);
+	if (!known.pages.has("")) known.pages.set("", page.next_token);
+	takeRows(page.rows, asked);
+	here();
+	await Promise.all([loadCard(), loadHistory()]);
 }
 
 /** Follow the events until the stream ends; raises Trouble where there is none. */
 async function listen() {
-  stream = new AbortController();
-  const late = setTimeout(() => stream.abort(), PROBE_MS);
-  let refreshed = null;
-  try {
-    const told = await fetch(new URL("events", BASE), { cache: "no-store", signal: stream.signal });
-    if (!told.ok) throw troubleOf(told.status, await told.json().catch(() => ({})));
-    const reader = told.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let left = ""; ;) {
-      const { value, done } = await reader.read();
-      clearTimeout(late);
-      if (done) break;
-      refreshed ??= refresh().catch(() => stream.abort());
-      known.heard = Date.now();
-      const blocks = (left + value).split("\n\n");
-      left = blocks.pop();
-      blocks.forEach(takeEvent);
-    }
-  } catch (trouble) {
-    throw trouble instanceof Trouble ? trouble : NO_ANSWER();
-  } finally {
-    clearTimeout(late);
-  }
+	stream = new AbortController();
+	const late = setTimeout(() => stream.abort(), PROBE_MS);
+	let refreshed = null;
+	try {
+		const told = await fetch(new URL("events", BASE), { cache: "no-store", signal: stream.signal });
+		if (!told.ok) throw troubleOf(told.status, await told.json().catch(() => ({})));
+		const reader = told.body.pipeThrough(new TextDecoderStream()).getReader();
+		for (let left = ""; ;) {
+			const { value, done } = await reader.read();
+			clearTimeout(late);
+			if (done) break;
+			failed = 0;
+			refreshed ??= refresh().catch(() => stream.abort());
+			known.heard = Date.now();
+			const blocks = (left + value).split("\n\n");
+			left = blocks.pop();
+			blocks.forEach(takeEvent);
+		}
+	} catch (trouble) {
+		throw trouble instanceof Trouble ? trouble : NO_ANSWER();
+	} finally {
+		clearTimeout(late);
+	}
 }
 
 function takeEvent(block) {
-  const [, kind] = /^event: ?(.*)$/m.exec(block) ?? [];
-  const [, data] = /^data: ?(.*)$/m.exec(block) ?? [];
-  if (kind === "status") takeStatus(JSON.parse(data));
-  if (kind === "progress") takeRows([JSON.parse(data)]);
-  if (kind === "trouble") say(JSON.parse(data).error, true);
+	const [, kind] = /^event: ?(.*)$/m.exec(block) ?? [];
+	const [, data] = /^data: ?(.*)$/m.exec(block) ?? [];
+	if (kind === "status") takeStatus(JSON.parse(data));
+	if (kind === "progress") takeRows([JSON.parse(data)]);
+	if (kind === "trouble") say(JSON.parse(data).error, true);
 }
 
-/** Without events: ask for a minute, then try for events again. */
-async function poll(trouble, failed) {
-  if (trouble.status === 503 && !known.status) say(trouble.message, true);
-  const until = Date.now() + Math.min(60_000, 5_000 * failed);
-  while (Date.now() < until) {
-    await refresh();
-    await pause(POLL_MS);
-    await visible();
-  }
+/** Without events: ask for a while, then try for events again. */
+async function poll(trouble) {
+	if (!known.status) say(trouble.message, true);
+	const until = Date.now() + Math.min(60_000, 5_000 * failed);
+	while (Date.now() < until) {
+		await pause(POLL_MS);
+		await visible();
+		await refresh();
+	}
 }
 
 async function away() {
-  if (!(await reachable())) {
-    known.awaySince ||= known.heard || Date.now();
-    answer();
-  }
-  while (known.awaySince && !(await reachable())) await pause(1_000);
+	known.awaySince ||= known.heard || Date.now();
+	answer();
+	while (!(await reachable())) await pause(1_000);
 }
 
 async function reachable() {
-  try {
-    await ask("GET", "status", undefined, PROBE_MS);
-    return true;
-  } catch (trouble) {
-    return trouble.status !== 0;
-  }
+	const trouble = await ask("GET", "status", undefined, PROBE_MS).then(
+		() => null,
+		(told) => told,
+	);
+	return trouble?.status !== 0;
 }
 
 function here() {
-  $("robot").hidden = false;
-  $("login").hidden = true;
-  if (known.awaySince) say(`The robot is reachable again, since ${CLOCK_S.format(Date.now())}.`);
-  known.awaySince = 0;
-  answer();
+	$("robot").hidden = false;
+	$("login").hidden = true;
+	if (known.awaySince) say(`The robot is reachable again, since ${CLOCK_S.format(Date.now())}.`);
+	known.awaySince = 0;
+	answer();
 }
 
 function pause(ms) {
-  return new Promise((done) => { setTimeout(done, ms); });
+	return new Promise((done) => {
+		setTimeout(done, ms);
+	});
 }
 
 /** A page that nobody looks at asks nothing. */
 async function visible() {
-  while (document.hidden) {
-    await new Promise((done) => { document.addEventListener("visibilitychange", done, { once: true }); });
-  }
+	while (document.hidden) {
+		await new Promise((done) => {
+			document.addEventListener("visibilitychange", done, { once: true });
+		});
+	}
 }
 
 let hiding = 0;
 document.addEventListener("visibilitychange", () => {
-  clearTimeout(hiding);
-  if (document.hidden) hiding = setTimeout(() => stream.abort(), 30_000);
+	clearTimeout(hiding);
+	if (document.hidden) hiding = setTimeout(() => stream.abort(), 30_000);
 });
 addEventListener("offline", () => stream.abort());
 
 function everySecond() {
-  if (document.hidden) return;
-  if (!known.awaySince && known.heard && Date.now() - known.heard > SILENT_MS) stream.abort();
-  asOf();
-  countdowns();
-  if (known.card.some((file) => file.state === "fetching")) soon(loadCard, 1500);
-  if (known.changed) soon(loadHistory, 60_000);
-  known.changed = false;
+	if (document.hidden) return;
+	if (!known.awaySince && known.heard && Date.now() - known.heard > SILENT_MS) stream.abort();
+	asOf();
+	countdowns();
+	if (known.card.some((file) => file.state === "fetching")) soon(loadCard, 1500);
+	if (known.changed) soon(loadHistory, 60_000);
+	known.changed = false;
 }
 
 // -- the first screen
 
 function asOf() {
-  const gone = known.awaySince;
-  const when = CLOCK_S.format(gone || known.heard || Date.now());
-  if (known.status) setText($("as-of"), `As of ${when}`);
-  $("dot").className = gone ? "dot away" : "dot live";
-  $("away").hidden = !gone;
-  if (gone) setText($("away"), `Robot not reachable since ${when}. This is what was known then; the page goes on by itself.`);
-  document.body.classList.toggle("off", Boolean(gone));
+	const gone = known.awaySince;
+	const when = CLOCK_S.format(gone || known.heard || Date.now());
+	if (known.status) setText($("as-of"), `As of ${when}`);
+	$("dot").className = gone ? "dot away" : "dot live";
+	$("away").hidden = !gone;
+	const away = `Robot not reachable since ${when}. This is what was known then; the page goes on by itself.`;
+	if (gone) setText($("away"), away);
 }
 
 /** The headline of the robot; a clock time in it is put into the zone of this device. */
 function headline(status) {
-  if (!status.eta_at) return status.headline;
-  return status.headline.replace(/\(\d\d:\d\d\)/, `(${CLOCK.format(new Date(status.eta_at))})`);
+	if (!status.eta_at) return status.headline;
+	return status.headline.replace(/\(\d\d:\d\d\)/, `(${CLOCK.format(new Date(status.eta_at))})`);
 }
 
 let announced = "";
 
 function answer() {
-  const status = known.status;
-  asOf();
-  if (!status) return;
-  $("answer").dataset.tone = known.awaySince ? "none" : tone(status.code);
-  setText($("headline"), headline(status));
-  setText($("machine"), status.machine_id ?? "petal-s3");
-  setText($("bucket"), status.bucket_name ? `in ${status.bucket_name}` : "");
-  const { queued = 0, uploading = 0, verified = 0 } = status.counts;
-  document.title = `${verified}/${verified + queued + uploading} ${STATES.verified[0]} · ${status.machine_id ?? "petal-s3"}`;
-  sinceAndEnds(status);
-  bulletins(status);
-  chips(status.counts);
-  for (const button of [$("look"), $("add")]) button.disabled = !mayChange();
-  $("drop-hint").hidden = !mayChange();
-  if (announced !== status.code) setText($("announced"), headline(status));
-  announced = status.code;
+	const status = known.status;
+	asOf();
+	if (!status) return;
+	$("answer").dataset.tone = known.awaySince ? "none" : tone(status.code);
+	setText($("headline"), headline(status));
+	setText($("machine"), status.machine_id ?? "petal-s3");
+	setText($("bucket"), status.bucket_name ? `in ${status.bucket_name}` : "");
+	const { queued = 0, uploading = 0, verified = 0 } = status.counts;
+	document.title = `${verified}/${verified + queued + uploading} ${STATES.verified[0]} · ${status.machine_id ?? "petal-s3"}`;
+	sinceAndEnds(status);
+	bulletins(status);
+	chips(status.counts);
+	for (const button of [$("look"), $("add")]) button.disabled = !mayChange();
+	$("drop-hint").hidden = !mayChange();
+	if (announced !== status.code) setText($("announced"), headline(status));
+	announced = status.code;
 }
 
 function mayChange() {
-  return Boolean(known.status) && !known.status.read_only && !known.awaySince;
+	return Boolean(known.status) && !known.status.read_only && !known.awaySince;
 }
 
 function sinceAndEnds(status) {
-  const said = [];
-  if (status.since) {
-    const since = Date.parse(status.since);
-    said.push(`Since ${moment(since)} (${span((Date.now() - since) / 1000)}).`);
-  }
-  if (status.ends) said.push(status.ends);
-  const due = dueOf(status);
-  if (due > 0) said.push(`Next try in ${span(due / 1000)}.`);
-  $("since").hidden = said.length === 0;
-  setText($("since"), said.join(" "));
+	const said = [];
+	if (status.since) {
+		const since = Date.parse(status.since);
+		said.push(`Since ${moment(since)} (${span((Date.now() - since) / 1000)}).`);
+	}
+	if (status.ends) said.push(status.ends);
+	const due = dueOf(status);
+	if (due > 0) said.push(`Next try in ${span(due / 1000)}.`);
+	$("since").hidden = said.length === 0;
+	setText($("since"), said.join(" "));
 }
 
 /** In how many milliseconds the next try is; 0 where nothing is to be said. */
 function dueOf(status) {
-  if (status.next_try_s === null || status.next_try_s === undefined) return 0;
-  return status.came + 1000 * status.next_try_s - performance.now();
+	if (status.next_try_s === null || status.next_try_s === undefined) return 0;
+	return status.came + 1000 * status.next_try_s - performance.now();
 }
 
 function bulletins(status) {
-  const told = [...(status.advice ?? [])];
-  if (status.trouble && !status.headline.includes(status.trouble)) told.push(status.trouble);
-  if (status.read_only) told.push("Read only: PETAL_S3_REST_READ_ONLY is set.");
-  $("advice").hidden = told.length === 0;
-  $("advice").replaceChildren(...told.map((text) => make("li", {}, text)));
-  const share = sentShare(status);
-  $("whole").hidden = share === null;
-  if (share !== null) $("whole").value = share;
-  const facts = factsOf(status);
-  if (facts.join() === $("facts").told) return;
-  $("facts").told = facts.join();
-  $("facts").replaceChildren(...facts.map(([name, text, more]) => make("div", { class: name.startsWith("Autopilot") ? "wide" : "fact" },
-    make("dt", {}, name), make("dd", {}, text, more ? make("small", {}, more) : null))));
+	const told = [...(status.advice ?? [])];
+	if (status.trouble && !status.headline.includes(status.trouble)) told.push(status.trouble);
+	if (status.read_only) told.push("Read only: PETAL_S3_REST_READ_ONLY is set.");
+	$("advice").hidden = told.length === 0;
+	$("advice").replaceChildren(...told.map((text) => make("li", {}, text)));
+	const share = sentShare(status);
+	$("whole").hidden = share === null;
+	if (share !== null) $("whole").value = share;
+	const facts = factsOf(status);
+	if (facts.join() === $("facts").told) return;
+	$("facts").told = facts.join();
+	$("facts").replaceChildren(...facts.map(([name, text]) => make("li", {}, `${name} `, make("b", {}, text))));
 }
 
 /** How much of what waited since the outbox was last empty is up; null where nothing waits. */
 function sentShare(status) {
-  if (!status.backlog_bytes) return null;
-  let most = status.backlog_bytes;
-  for (const sample of known.samples.toReversed()) {
-    if (!sample.backlog_bytes) break;
-    most = Math.max(most, sample.backlog_bytes);
-  }
-  return 1 - status.backlog_bytes / most;
+	if (!status.backlog_bytes) return null;
+	let most = status.backlog_bytes;
+	for (const sample of known.samples.toReversed()) {
+		if (!sample.backlog_bytes) break;
+		most = Math.max(most, sample.backlog_bytes);
+	}
+	return 1 - status.backlog_bytes / most;
 }
 
 function factsOf(status) {
-  const facts = [
-    ["Link", status.link],
-    ["Credentials", status.credentials],
-    ["Vehicle", status.flight_state],
-  ];
-  if (status.backlog_bytes) facts.push(["Left to send", size(status.backlog_bytes)]);
-  if (status.rate_bytes_s) facts.push(["Speed", `${size(status.rate_bytes_s)}/s`]);
-  if (status.oldest_unsent_s) facts.push(["Oldest waits", span(status.oldest_unsent_s)]);
-  const card = status.card;
-  if (card?.root) {
-    const safe = card.safe_to_erase ? "may be erased" : "must not be erased";
-    const going = card.to_fetch ? `, ${many(card.to_fetch, "log")} to fetch (${size(card.to_fetch_bytes)})` : "";
-    facts.push(["Autopilot's card", `${many(card.on_card, "log")}, ${card.unproven} not proven: ${safe}${going}`,
-      card.reason || card.not_safe]);
-  }
-  return facts;
+	const facts = [
+		["Link", status.link],
+		["Credentials", status.credentials],
+		["Vehicle", status.flight_state],
+	];
+	if (status.rate_bytes_s) facts.push(["Speed", `${size(status.rate_bytes_s)}/s`]);
+	if (status.oldest_unsent_s) facts.push(["Oldest waits", span(status.oldest_unsent_s)]);
+	const card = status.card;
+	if (!card?.root) return facts;
+	const safe = card.safe_to_erase ? "may be erased" : "must not be erased";
+	const fetch = card.to_fetch ? `, ${card.to_fetch} to fetch (${size(card.to_fetch_bytes)})` : "";
+	facts.push([
+		"Card",
+		`${safe}: ${many(card.on_card, "log")}, ${card.unproven || "none"} not proven${fetch}`,
+	]);
+	return facts;
 }
 
 function plots() {
-  const now = Date.now();
-  const samples = known.samples.filter((one) => one.at > now - DAY_MS);
-  if (known.status) {
-    samples.push({ at: now, rate_bytes_s: known.status.rate_bytes_s, backlog_bytes: known.status.backlog_bytes });
-  }
-  const kinds = [["backlog_bytes", "Left to send", "area", ""], ["rate_bytes_s", "Speed", "line", "/s"]];
-  const hours = [24, 18, 12, 6, 0].map((ago) => {
-    const label = make("span", {}, ago ? CLOCK.format(now - 3_600_000 * ago) : "now");
-    label.style.left = `${Math.min(95, Math.max(4, (100 * (24 - ago)) / 24))}%`;
-    return label;
-  });
-  $("plots").replaceChildren(...kinds.map((kind) => plot(samples, now, ...kind)), make("div", { class: "hours", "aria-hidden": "true" }, ...hours));
+	const now = Date.now();
+	const samples = known.samples.filter((one) => one.at > now - DAY_MS);
+	if (known.status) {
+		samples.push({
+			at: now,
+			rate_bytes_s: known.status.rate_bytes_s,
+			backlog_bytes: known.status.backlog_bytes,
+		});
+	}
+	const kinds = [
+		["backlog_bytes", "Left to send", "area", ""],
+		["rate_bytes_s", "Speed", "line", "/s"],
+	];
+	const hours = [24, 18, 12, 6, 0].map((ago) =>
+		make("span", {}, ago ? CLOCK.format(now - 3_600_000 * ago) : "now"),
+	);
+	$("plots").replaceChildren(
+		...kinds.map((kind) => plot(samples, now, ...kind)),
+		make("div", { class: "hours", "aria-hidden": "true" }, ...hours),
+	);
 }
 
 /** A step function of time: a sample holds until the next one. */
 function plot(samples, now, field, title, look, unit) {
-  const most = Math.max(1, ...samples.map((one) => one[field]));
-  const x = (at) => ((1000 * (at - now + DAY_MS)) / DAY_MS).toFixed(1);
-  const y = (value) => (100 - (95 * value) / most).toFixed(1);
-  let path = "M0 100";
-  for (const one of samples) path += `H${x(one.at)}V${y(one[field])}`;
-  const last = samples.at(-1)?.[field] ?? 0;
-  const told = samples.length > 1 ? `now ${size(last)}${unit}, at most ${size(most)}${unit}` : "nothing changed";
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [name, value] of [["viewBox", "0 0 1000 100"], ["preserveAspectRatio", "none"], ["role", "img"], ["aria-label", `${title} in the last 24 hours: ${told}`]]) svg.setAttribute(name, value);
-  for (const [shape, d] of [[look, `${path}H1000V100`], ["cursor", ""]]) {
-    const drawn = document.createElementNS(svg.namespaceURI, "path");
-    drawn.setAttribute("class", shape);
-    drawn.setAttribute("d", d);
-    svg.append(drawn);
-  }
-  svg.addEventListener("pointermove", (event) => readPlot(event, samples, now));
-  return make("figure", {}, make("figcaption", {}, make("b", {}, title), make("span", { class: "muted" }, told)), svg);
-}
-
-function readPlot(event, samples, now) {
-  const box = event.currentTarget.getBoundingClientRect();
-  const share = (event.clientX - box.left) / box.width;
-  const at = now - DAY_MS * (1 - share);
-  const one = samples.findLast((sample) => sample.at <= at);
-  for (const line of document.querySelectorAll(".cursor")) line.setAttribute("d", `M${1000 * share} 0V100`);
-  setText($("reading"), one ? `${CLOCK.format(at)}: ${size(one.backlog_bytes)} left to send, ${size(one.rate_bytes_s)}/s` : `${CLOCK.format(at)}: nothing is known`);
+	const most = Math.max(1, ...samples.map((one) => one[field]));
+	const x = (at) => ((1000 * (at - now + DAY_MS)) / DAY_MS).toFixed(1);
+	const y = (value) => (100 - (95 * value) / most).toFixed(1);
+	let path = "M0 100";
+	for (const one of samples) path += `H${x(one.at)}V${y(one[field])}`;
+	const last = samples.at(-1)?.[field] ?? 0;
+	const told =
+		samples.length > 1 ? `now ${size(last)}${unit}, at most ${size(most)}${unit}` : "nothing changed";
+	const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+	for (const [name, value] of [
+		["viewBox", "0 0 1000 100"],
+		["preserveAspectRatio", "none"],
+		["role", "img"],
+		["aria-label", `${title} in the last 24 hours: ${told}`],
+	])
+		svg.setAttribute(name, value);
+	const drawn = document.createElementNS(svg.namespaceURI, "path");
+	drawn.setAttribute("class", look);
+	drawn.setAttribute("d", `${path}H1000V100`);
+	svg.append(drawn);
+	return make(
+		"figure",
+		{},
+		make("figcaption", {}, make("b", {}, title), make("span", { class: "muted" }, told)),
+		svg,
+	);
 }
 
 // -- the list: flights, newest first, of which only those in view are in the document
@@ -514,309 +556,340 @@ const filter = { state: "", text: "" };
 const list = { items: [], tops: [0], nodes: new Map(), heights: {}, waiting: false, loading: false };
 
 function chips(counts) {
-  const there = { "": "All", queued: "Waiting", uploading: "Sending", verified: "Proven", dead: "Cannot be sent", cancelled: "Cancelled", card: "On the card" };
-  const onCard = known.card.filter((file) => !file.row).length;
-  const all = Object.values(counts).reduce((sum, one) => sum + one, onCard);
-  for (const [state, word] of Object.entries(there)) {
-    const number = state === "card" ? onCard : state ? (counts[state] ?? 0) : all;
-    const id = `state-${state || "all"}`;
-    let label = $(id)?.parentElement;
-    if (!label) {
-      const input = make("input", { type: "radio", name: "state", value: state, id, checked: state === filter.state });
-      label = make("label", {}, input, word, make("b", {}));
-      $("states").append(label);
-    }
-    label.hidden = number === 0 && state !== "" && state !== filter.state;
-    setText(label.lastChild, number.toLocaleString("en-GB"));
-  }
-  $("all-dead").hidden = filter.state !== "dead" || !counts.dead || !mayChange();
+	const numbers = { ...counts, card: known.card.filter((file) => !file.row).length };
+	numbers[""] = Object.values(numbers).reduce((sum, one) => sum + one, 0);
+	for (const state of ["", ...Object.keys(STATES)]) {
+		let label = $(`state-${state}`);
+		if (!label) {
+			const input = make("input", {
+				type: "radio",
+				name: "state",
+				value: state,
+				checked: state === filter.state,
+			});
+			label = make("label", { id: `state-${state}` }, input, capital(STATES[state]?.[0] ?? "all"), make("b"));
+			$("states").append(label);
+		}
+		const number = numbers[state] ?? 0;
+		label.hidden = !number && state !== "" && state !== filter.state;
+		setText(label.lastChild, number.toLocaleString("en-GB"));
+	}
+	$("all-dead").hidden = filter.state !== "dead" || !counts.dead || !mayChange();
 }
 
 /** Put the list together anew, soon: many rows may come at once. */
 function arrange() {
-  if (list.waiting) return;
-  list.waiting = true;
-  requestAnimationFrame(() => {
-    list.waiting = false;
-    const anchor = firstInView();
-    list.items = flights().flatMap((flight) => [flight, ...flight.rows]);
-    list.tops = [0];
-    for (const item of list.items) list.tops.push(list.tops.at(-1) + list.heights[item.rows ? "flight" : "row"]);
-    $("list").style.height = `${list.tops.at(-1)}px`;
-    draw(true);
-    keep(anchor);
-    tellFound();
-    if (shown) details();
-  });
+	if (list.waiting) return;
+	list.waiting = true;
+	requestAnimationFrame(() => {
+		list.waiting = false;
+		const anchor = firstInView();
+		list.items = flights().flatMap((flight) => [flight, ...flight.rows]);
+		list.tops = [0];
+		for (const item of list.items)
+			list.tops.push(list.tops.at(-1) + list.heights[item.rows ? "flight" : "row"]);
+		$("list").style.height = `${list.tops.at(-1)}px`;
+		draw(true);
+		keep(anchor);
+		tellFound();
+		if (shown) details();
+	});
 }
 
 function matches(item) {
-  if (!item.shown || (filter.state && item.shown !== filter.state)) return false;
-  return !filter.text || item.words.includes(filter.text);
+	if (!item.shown || (filter.state && item.shown !== filter.state)) return false;
+	return !filter.text || item.words.includes(filter.text);
 }
 
 /** Logs by flight, the newest first; a log that names no flight stands in the one it fell into. */
 function flights() {
-  const found = new Map();
-  const add = (name, item) => {
-    if (!found.has(name)) found.set(name, { key: `f${name}`, time: item.time, end: 0, rows: [], all: [] });
-    const flight = found.get(name);
-    flight.time = Math.min(flight.time, item.time);
-    flight.end = Math.max(flight.end, item.time + 1000 * (item.duration_s ?? 0));
-    flight.all.push(item);
-  };
-  const alone = [];
-  for (const item of [...known.rows.values(), ...known.card.filter((file) => !file.row)]) {
-    if (!item.shown) continue;
-    item.key ??= `c${item.id}`;
-    if (item.session_id) add(`Session ${item.session_id}`, item);
-    else if (item.flight) add(item.flight, item);
-    else alone.push(item);
-  }
-  const byTime = [...found.entries()].sort(([, a], [, b]) => a.time - b.time);
-  for (const item of alone) add(flightAt(byTime, item.time) ?? `log ${item.card ? "c" : ""}${item.id}`, item);
-  for (const [name, flight] of found) {
-    if (name.startsWith("Session ")) flight.session = name;
-    flight.rows = flight.all.filter(matches).sort((a, b) => a.time - b.time || a.id - b.id);
-  }
-  return [...found.values()].filter((flight) => flight.rows.length).sort((a, b) => b.time - a.time);
+	const found = new Map();
+	const add = (name, item) => {
+		if (!found.has(name)) found.set(name, { key: `f${name}`, time: item.time, end: 0, rows: [], all: [] });
+		const flight = found.get(name);
+		flight.time = Math.min(flight.time, item.time);
+		flight.end = Math.max(flight.end, item.time + 1000 * (item.duration_s ?? 0));
+		flight.all.push(item);
+	};
+	const alone = [];
+	for (const item of [...known.rows.values(), ...known.card.filter((file) => !file.row)]) {
+		if (!item.shown) continue;
+		item.key ??= `c${item.id}`;
+		if (item.session_id) add(`Session ${item.session_id}`, item);
+		else if (item.flight) add(item.flight, item);
+		else alone.push(item);
+	}
+	const byTime = [...found.entries()].sort(([, a], [, b]) => a.time - b.time);
+	for (const item of alone) add(flightAt(byTime, item.time) ?? `log ${item.card ? "c" : ""}${item.id}`, item);
+	for (const [name, flight] of found) {
+		if (name.startsWith("Session ")) flight.session = name;
+		flight.rows = flight.all.filter(matches).sort((a, b) => a.time - b.time || a.id - b.id);
+	}
+	return [...found.values()].filter((flight) => flight.rows.length).sort((a, b) => b.time - a.time);
 }
 
 /** The name of the flight that was under way then; `byTime` is sorted. */
 function flightAt(byTime, time) {
-  let low = 0;
-  let high = byTime.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (byTime[middle][1].time <= time + 60_000) low = middle + 1;
-    else high = middle;
-  }
-  const [name, flight] = byTime[low - 1] ?? [];
-  return flight && !name.startsWith("Session ") && time <= Math.max(flight.end, flight.time) + 60_000 ? name : undefined;
+	const after = lowest(byTime.length, (index) => byTime[index][1].time > time + 60_000);
+	const [name, flight] = byTime[after - 1] ?? [];
+	return flight && !name.startsWith("Session ") && time <= Math.max(flight.end, flight.time) + 60_000
+		? name
+		: undefined;
 }
 
 function tellFound() {
-  const rows = list.items.filter((item) => !item.rows).length;
-  const more = known.pages.get(pageOf()) !== null;
-  let said = "";
-  if (filter.state || filter.text) said = `${many(rows, "log")} found${more ? ", looking on …" : ""}`;
-  else if (rows === 0) said = "No log is known yet. Logs appear here as they are found.";
-  setText($("found"), said);
+	const rows = list.items.filter((item) => !item.rows).length;
+	const more = known.pages.get(pageOf()) !== null;
+	let said = "";
+	if (filter.state || filter.text) said = `${many(rows, "log")} found${more ? ", looking on …" : ""}`;
+	else if (rows === 0) said = "No log is known yet. Logs appear here as they are found.";
+	setText($("found"), said);
 }
 
 /** Which pages of the outbox the list is made of now; those of the card come at once. */
 const pageOf = () => (filter.state === "card" ? "" : filter.state);
 
-const itemAt = (y) => {
-  let low = 0;
-  let high = list.items.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (list.tops[middle + 1] <= y) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-};
+/** The lowest of `count` indices for which `test` holds, as it does for all above it; else `count`. */
+function lowest(count, test) {
+	let [low, high] = [0, count];
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (test(middle)) high = middle;
+		else low = middle + 1;
+	}
+	return low;
+}
 
+const itemAt = (y) => lowest(list.items.length, (index) => list.tops[index + 1] > y);
 const keyOf = (item) => (item.rows ? item.key : item.card ? `c${item.id}` : `r${item.id}`);
 
 /** The first item that is seen whole, and where, so that it stays there; null at the top. */
 function firstInView() {
-  const y = -$("list").getBoundingClientRect().top;
-  if (y <= 0 || !list.items.length) return null;
-  const index = Math.min(itemAt(y) + 1, list.items.length - 1);
-  return { key: keyOf(list.items[index]), top: list.tops[index] };
+	const y = -$("list").getBoundingClientRect().top;
+	if (y <= 0 || !list.items.length) return null;
+	const index = Math.min(itemAt(y) + 1, list.items.length - 1);
+	return { key: keyOf(list.items[index]), top: list.tops[index] };
 }
 
 function keep(anchor) {
-  if (!anchor) return;
-  const index = list.items.findIndex((item) => keyOf(item) === anchor.key);
-  const moved = index < 0 ? 0 : list.tops[index] - anchor.top;
-  if (moved) { scrollBy(0, moved); draw(false); }
+	if (!anchor) return;
+	const index = list.items.findIndex((item) => keyOf(item) === anchor.key);
+	const moved = index < 0 ? 0 : list.tops[index] - anchor.top;
+	if (moved) {
+		scrollBy(0, moved);
+		draw(false);
+	}
 }
 
 /** Show what is in view, and a screen around it; `anew`: also what is shown already. */
 function draw(anew) {
-  const top = -$("list").getBoundingClientRect().top;
-  const first = itemAt(Math.max(0, top - innerHeight));
-  const last = Math.min(list.items.length, itemAt(top + 2 * innerHeight) + 1);
-  const wanted = new Map();
-  const focused = $("list").contains(document.activeElement) ? document.activeElement.closest("li") : null;
-  for (let index = first; index < last; index += 1) wanted.set(keyOf(list.items[index]), index);
-  if (focused && !wanted.has(focused.key)) {
-    const index = list.items.findIndex((item) => keyOf(item) === focused.key);
-    if (index >= 0) wanted.set(focused.key, index);
-  }
-  for (const [key, node] of list.nodes) {
-    if (!wanted.has(key)) { node.remove(); list.nodes.delete(key); }
-  }
-  place([...wanted].sort(([, a], [, b]) => a - b), focused, anew);
-  if (last >= list.items.length - 20) fillUp();
+	const top = -$("list").getBoundingClientRect().top;
+	const first = itemAt(Math.max(0, top - innerHeight));
+	const last = Math.min(list.items.length, itemAt(top + 2 * innerHeight) + 1);
+	const wanted = new Map();
+	const focused = $("list").contains(document.activeElement) ? document.activeElement.closest("li") : null;
+	for (let index = first; index < last; index += 1) wanted.set(keyOf(list.items[index]), index);
+	if (focused && !wanted.has(focused.key)) {
+		const index = list.items.findIndex((item) => keyOf(item) === focused.key);
+		if (index >= 0) wanted.set(focused.key, index);
+	}
+	for (const [key, node] of list.nodes) {
+		if (!wanted.has(key)) {
+			node.remove();
+			list.nodes.delete(key);
+		}
+	}
+	place(
+		[...wanted].sort(([, a], [, b]) => a - b),
+		focused,
+		anew,
+	);
+	if (last >= list.items.length - 20) fillUp();
 }
 
 /** Nodes in the order of the list; the one with the focus is never moved, or it would lose it. */
 function place(wanted, focused, anew) {
-  let next = $("list").firstChild;
-  for (const [key, index] of wanted) {
-    let node = list.nodes.get(key);
-    const item = list.items[index];
-    const fresh = !node;
-    if (fresh) {
-      node = item.rows ? flightNode() : rowNode();
-      node.key = key;
-      list.nodes.set(key, node);
-    }
-    if (fresh || anew) {
-      node.style.transform = `translateY(${list.tops[index]}px)`;
-      node.setAttribute("aria-posinset", index + 1);
-      node.setAttribute("aria-setsize", list.items.length);
-      (item.rows ? fillFlight : fillRow)(node, item);
-    }
-    if (node === focused) while (next !== node) { const passed = next; next = next.nextSibling; passed.remove(); }
-    if (node === next) next = next.nextSibling;
-    else $("list").insertBefore(node, next);
-  }
+	let next = $("list").firstChild;
+	for (const [key, index] of wanted) {
+		let node = list.nodes.get(key);
+		const item = list.items[index];
+		const fresh = !node;
+		if (fresh) {
+			node = item.rows ? flightNode() : rowNode();
+			node.key = key;
+			list.nodes.set(key, node);
+		}
+		if (fresh || anew) {
+			node.style.transform = `translateY(${list.tops[index]}px)`;
+			node.setAttribute("aria-posinset", index + 1);
+			node.setAttribute("aria-setsize", list.items.length);
+			(item.rows ? fillFlight : fillRow)(node, item);
+		}
+		if (node === focused)
+			while (next !== node) {
+				const passed = next;
+				next = next.nextSibling;
+				passed.remove();
+			}
+		if (node === next) next = next.nextSibling;
+		else $("list").insertBefore(node, next);
+	}
 }
 
 /** The end of the list is near: get the next page, until there is none. */
 async function fillUp() {
-  const page = pageOf();
-  if (list.loading || known.awaySince || !known.status || known.pages.get(page) === null) return;
-  if (page === "" && !known.pages.has("")) return; // the first is on its way
-  list.loading = true;
-  try {
-    await loadMore(page);
-  } catch (trouble) {
-    quiet(trouble);
-    await pause(POLL_MS);
-  }
-  list.loading = false;
-  arrange();
+	const page = pageOf();
+	if (list.loading || known.awaySince || !known.status || known.pages.get(page) === null) return;
+	if (page === "" && !known.pages.has("")) return; // the first is on its way
+	list.loading = true;
+	try {
+		await loadMore(page);
+	} catch (trouble) {
+		quiet(trouble);
+		await pause(POLL_MS);
+	}
+	list.loading = false;
+	arrange();
 }
 
 function flightNode() {
-  const node = make("li", { class: "flight" }, make("h3", {}), make("span", {}));
-  node.when = make("b", {});
-  node.more = make("span", {});
-  node.firstChild.append(node.when, node.more);
-  return node;
+	const node = make("li", { class: "flight" }, make("h3"), make("span"), make("span", { class: "muted" }));
+	node.when = make("b");
+	node.more = make("span");
+	node.firstChild.append(node.when, node.more);
+	return node;
 }
 
 function fillFlight(node, flight) {
-  const valid = flight.time > Date.UTC(2001, 0);
-  const when = valid ? `${day(flight.time)}, ${CLOCK.format(flight.time)}` : "Time not known";
-  const lasted = Math.round((flight.end - flight.time) / 1000);
-  setText(node.when, flight.session ?? when);
-  setText(node.more, lasted > 0 ? ` · ${span(lasted)}` : "");
-  const proven = flight.all.filter((row) => row.shown === "verified").length;
-  const all = flight.all.length;
-  const bytes = flight.all.reduce((sum, row) => sum + row.size, 0);
-  setText(node.lastChild, `${proven === all ? (all === 1 ? "proven" : `all ${all} proven`) : `${proven} of ${all} proven`} · ${size(bytes)}`);
+	const valid = flight.time > Date.UTC(2001, 0);
+	const when = valid ? `${day(flight.time)}, ${CLOCK.format(flight.time)}` : "Time not known";
+	const lasted = Math.round((flight.end - flight.time) / 1000);
+	setText(node.when, flight.session ?? when);
+	setText(node.more, lasted > 0 ? ` · ${span(lasted)}` : "");
+	const all = flight.all.length;
+	const proven = flight.all.filter((row) => row.shown === "verified").length;
+	setText(
+		node.children[1],
+		proven < all ? `${proven} of ${all} proven` : all > 1 ? `all ${all} proven` : "proven",
+	);
+	setText(node.lastChild, size(flight.all.reduce((sum, row) => sum + row.size, 0)));
 }
 
 function rowNode() {
-  const node = make("li", { class: "row" });
-  const part = (name, tag, given) => { node[name] = make(tag, given); return node[name]; };
-  part("bar", "progress", { max: 1 });
-  node.append(part("link", "a", {}), part("pill", "span", { class: "pill" }), node.bar,
-    part("why", "span", { class: "why" }), part("where", "span", { class: "where" }));
-  node.link.append(part("title_", "span", {}), part("more", "small", {}));
-  return node;
+	const node = make("li", { class: "row" });
+	for (const name of ["pill", "why", "more", "where"]) node[name] = make("span", { class: name });
+	node.bar = make("progress", { max: 1 });
+	node.link = make("a");
+	node.append(node.link, node.pill, node.bar, node.why, node.more, node.where);
+	return node;
 }
 
 function fillRow(node, row) {
-  const [word, look] = STATES[row.shown] ?? ["dismissed", "none"];
-  node.row = row;
-  node.dataset.tone = look;
-  node.classList.toggle("done", ["verified", "cancelled", "dead"].includes(row.shown));
-  node.link.href = row.card ? `#card/${row.id}` : `#log/${row.id}`;
-  setText(node.title_, row.title);
-  const verdict = row.verdict && row.verdict !== "complete" ? ` · ${row.verdict.replaceAll("_", " ")}` : "";
-  setText(node.more, ` ${size(row.size)}${verdict}${row.pinned ? " · kept" : ""}`);
-  setText(node.pill, word);
-  const sent = (row.card ? row.fetched_bytes : row.sent_bytes) ?? 0;
-  node.bar.value = row.size ? Math.min(1, sent / row.size) : 0;
-  node.bar.setAttribute("aria-label", row.card ? "Fetched" : "Sent");
-  setText(node.why, whyOf(row));
-  node.why.title = row.reason;
-  marks(node.where, row);
+	const [word, look] = STATES[row.shown] ?? ["dismissed", "none"];
+	node.row = row;
+	node.dataset.tone = look;
+	node.classList.toggle("done", ["verified", "cancelled", "dead"].includes(row.shown));
+	node.link.href = row.card ? `#card/${row.id}` : `#log/${row.id}`;
+	setText(node.link, row.title);
+	const verdict = row.verdict && row.verdict !== "complete" ? ` · ${row.verdict.replaceAll("_", " ")}` : "";
+	setText(node.more, `${size(row.size)}${verdict}${row.pinned ? " · kept" : ""}`);
+	setText(node.pill, word);
+	const sent = (row.card ? row.fetched_bytes : row.sent_bytes) ?? 0;
+	node.bar.value = row.size ? Math.min(1, sent / row.size) : 0;
+	node.bar.setAttribute("aria-label", row.card ? "Fetched" : "Sent");
+	setText(node.why, whyOf(row));
+	node.why.title = row.reason;
+	marks(node.where, row);
 }
 
 /** What is to be said of a log now, in one sentence. */
 function whyOf(row) {
-  if (row.card) return row.reason || CARD_WORDS[row.state];
-  const wait = row.due === null ? 0 : row.due - performance.now();
-  const next = row.state === "queued" && wait > 1000 ? ` Next try in ${span(wait / 1000)}.` : "";
-  if (row.state === "verified" && row.receipt) {
-    const same = row.same_as ? ` · same bytes as log ${row.same_as}` : "";
-    return `Proven ${moment(1000 * row.receipt.verified_at)} · ${PROOFS[row.receipt.proof] ?? row.receipt.proof}${same}${row.reason ? ` · ${row.reason}` : ""}`;
-  }
-  if (row.state === "uploading") return `${size(row.sent_bytes)} of ${size(row.size)}${row.reason ? ` · ${row.reason}` : ""}`;
-  return (row.reason || (row.state === "queued" ? "It waits its turn." : "")) + next;
+	if (row.card) return row.reason || CARD_WORDS[row.state];
+	const wait = row.due === null ? 0 : row.due - performance.now();
+	const next = row.state === "queued" && wait > 1000 ? `Next try in ${span(wait / 1000)}. ` : "";
+	if (row.state === "verified" && row.receipt) {
+		const same = row.same_as ? ` · same bytes as log ${row.same_as}` : "";
+		return `Proven ${moment(1000 * row.receipt.verified_at)} · ${PROOFS[row.receipt.proof] ?? row.receipt.proof}${same}${row.reason ? ` · ${row.reason}` : ""}`;
+	}
+	if (row.state === "uploading")
+		return `${size(row.sent_bytes)} of ${size(row.size)}${row.reason ? ` · ${row.reason}` : ""}`;
+	return next + (row.reason || (row.state === "queued" ? "It waits its turn." : ""));
 }
 
 /** Where its bytes stand: [place, whether they are there]. */
 function placesOf(row) {
-  if (row.card) return [["card", row.state !== "gone"], ["disk", false], ["bucket", false]];
-  const file = known.cardOf.get(row.id);
-  const places = file || row.received_by === "card" ? [["card", Boolean(file) && file.state !== "gone"]] : [];
-  return [...places, ["disk", row.local === "kept"], ["bucket", row.state === "verified" && row.code !== "object_gone"]];
+	if (row.card)
+		return [
+			["card", row.state !== "gone"],
+			["disk", false],
+			["bucket", false],
+		];
+	const file = known.cardOf.get(row.id);
+	const places = file || row.received_by === "card" ? [["card", Boolean(file) && file.state !== "gone"]] : [];
+	return [
+		...places,
+		["disk", row.local === "kept"],
+		["bucket", row.state === "verified" && row.code !== "object_gone"],
+	];
 }
 
 function marks(node, row) {
-  const places = placesOf(row);
-  const told = places.join();
-  if (node.told === told) return;
-  node.told = told;
-  const there = places.filter(([, is]) => is).map(([place]) => place);
-  node.replaceChildren(make("span", { class: "unseen" }, there.length ? `On: ${there.join(", ")}` : "Nowhere any more"),
-    ...places.map(([place, is]) => make("i", { class: is ? "there" : "not", "aria-hidden": "true" }, place)));
+	const places = placesOf(row);
+	const told = places.join();
+	if (node.told === told) return;
+	node.told = told;
+	const there = places.filter(([, is]) => is).map(([place]) => place);
+	node.replaceChildren(
+		make("span", { class: "unseen" }, there.length ? `On: ${there.join(", ")}` : "Nowhere any more"),
+		...places.map(([place, is]) => make("i", { class: is ? "there" : "not", "aria-hidden": "true" }, place)),
+	);
 }
 
 /** A row has changed and stays where it is. */
 function repaint(row) {
-  const node = list.nodes.get(`r${row.id}`);
-  if (node) fillRow(node, row);
-  if (shown === `log/${row.id}`) details();
+	const node = list.nodes.get(`r${row.id}`);
+	if (node) fillRow(node, row);
+	if (shown === `log/${row.id}`) details();
 }
 
 function countdowns() {
-  if (known.status && !known.awaySince) sinceAndEnds(known.status);
-  for (const node of list.nodes.values()) {
-    if (node.row?.due) setText(node.why, whyOf(node.row));
-  }
+	if (known.status && !known.awaySince) sinceAndEnds(known.status);
+	for (const node of list.nodes.values()) {
+		if (node.row?.due) setText(node.why, whyOf(node.row));
+	}
 }
 
 function measure() {
-  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const look = getComputedStyle($("list"));
-  for (const kind of ["flight", "row"]) list.heights[kind] = rem * parseFloat(look.getPropertyValue(`--${kind}-h`));
-  arrange();
+	const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+	const look = getComputedStyle($("list"));
+	for (const kind of ["flight", "row"])
+		list.heights[kind] = rem * parseFloat(look.getPropertyValue(`--${kind}-h`));
+	arrange();
 }
 
 function choose(state, text) {
-  Object.assign(filter, { state, text });
-  if (scrollY > $("filter").offsetTop) $("filter").scrollIntoView();
-  if (known.status) chips(known.status.counts);
-  arrange();
+	Object.assign(filter, { state, text });
+	if (scrollY > $("filter").offsetTop) $("filter").scrollIntoView();
+	if (known.status) chips(known.status.counts);
+	arrange();
 }
 
 /** Arrow keys go from log to log. */
 function step(event) {
-  const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  const here_ = document.activeElement.closest("#list > li");
-  if (!way || !here_) return;
-  event.preventDefault();
-  let index = list.items.findIndex((item) => keyOf(item) === here_.key) + way;
-  if (list.items[index]?.rows) index += way;
-  const item = list.items[index];
-  if (!item) return;
-  const y = list.tops[index] + $("list").getBoundingClientRect().top;
-  const room = list.heights.row;
-  if (y < room) scrollBy(0, y - room);
-  if (y + 2 * room > innerHeight) scrollBy(0, y + 2 * room - innerHeight);
-  draw(false);
-  list.nodes.get(keyOf(item))?.link.focus({ preventScroll: true });
+	const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+	const here_ = document.activeElement.closest("#list > li");
+	if (!way || !here_) return;
+	event.preventDefault();
+	let index = list.items.findIndex((item) => keyOf(item) === here_.key) + way;
+	if (list.items[index]?.rows) index += way;
+	const item = list.items[index];
+	if (!item) return;
+	const y = list.tops[index] + $("list").getBoundingClientRect().top;
+	const room = list.heights.row;
+	if (y < room) scrollBy(0, y - room);
+	if (y + 2 * room > innerHeight) scrollBy(0, y + 2 * room - innerHeight);
+	draw(false);
+	list.nodes.get(keyOf(item))?.link.focus({ preventScroll: true });
 }
 
 // -- the details of one log
@@ -825,252 +898,347 @@ let shown = ""; // "log/42", "card/7", or nothing
 let journal = null;
 
 function item() {
-  const [kind, id] = shown.split("/");
-  return kind === "log" ? known.rows.get(Number(id)) : known.card.find((file) => file.id === Number(id));
+	const [kind, id] = shown.split("/");
+	return kind === "log" ? known.rows.get(Number(id)) : known.card.find((file) => file.id === Number(id));
 }
 
 /** What the address names is shown: so a phone's way back closes it. */
 async function follow() {
-  const named = /^#((?:log|card)\/\d+)$/.exec(location.hash)?.[1] ?? "";
-  if (!named) { $("details").close(); return; }
-  shown = named;
-  journal = null;
-  if (!item() && named.startsWith("log/")) {
-    await ask("GET", `outbox/${named.slice(4)}`).then((row) => takeRows([row])).catch(quiet);
-  }
-  if (!item() || shown !== named) { if (shown === named) shown = ""; return; }
-  $("details").replaceChildren();
-  details();
-  if (!$("details").open) $("details").showModal();
-  $("details").querySelector("h2").focus();
-  $("details").scrollTop = 0;
+	const named = /^#((?:log|card)\/\d+)$/.exec(location.hash)?.[1] ?? "";
+	if (!named) {
+		$("details").close();
+		return;
+	}
+	shown = named;
+	journal = null;
+	if (!item() && named.startsWith("log/")) {
+		await ask("GET", `outbox/${named.slice(4)}`)
+			.then((row) => takeRows([row]))
+			.catch(quiet);
+	}
+	if (!item() || shown !== named) {
+		if (shown === named) shown = "";
+		return;
+	}
+	$("details").replaceChildren();
+	details();
+	if (!$("details").open) $("details").showModal();
+	$("details").querySelector("h2").focus();
+	$("details").scrollTop = 0;
 }
 
 async function loadJournal(row) {
-  const about = `${row.id} ${row.state} ${row.attempts} ${row.key}`;
-  if (journal?.about === about) return;
-  journal = { about, entries: journal?.entries ?? [] };
-  const told = await ask("GET", `outbox/${row.id}/journal`).catch(quiet);
-  if (told && shown === `log/${row.id}`) { journal.entries = told.entries; details(); }
+	const about = `${row.id} ${row.state} ${row.attempts} ${row.key}`;
+	if (journal?.about === about) return;
+	journal = { about, entries: journal?.entries ?? [] };
+	const told = await ask("GET", `outbox/${row.id}/journal`).catch(quiet);
+	if (told && shown === `log/${row.id}`) {
+		journal.entries = told.entries;
+		details();
+	}
 }
 
 function details() {
-  const row = item();
-  if (!row) return;
-  const [, look] = STATES[row.shown] ?? ["", "none"];
-  $("details").dataset.tone = look;
-  section("head", row.title, () => make("header", {}, make("h2", { id: "details-title", tabIndex: -1 }, row.title),
-    make("button", { type: "button", onclick: () => $("details").close() }, "Close")));
-  section("tell", whyOf(row), () => make("p", { class: "tell" }, `${capital(STATES[row.shown]?.[0] ?? "dismissed")}. ${whyOf(row)}`));
-  const sent = row.card ? row.fetched_bytes : row.sent_bytes;
-  section("bar", row.shown === "verified" ? "" : sent, () => (row.shown === "verified" ? make("div") : make("div", {},
-    make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" }),
-    make("p", { class: "muted" }, `${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`))));
-  const may = actionsOf(row);
-  section("do", may.map(([word]) => word).join(), () => make("div", { class: "buttons" }, ...may.map(actionButton)));
-  section("said", "", () => make("div", { class: "said", role: "status" }));
-  const facts = row.card ? cardFacts(row) : rowFacts(row);
-  section("facts", facts.join(), () => make("div", {}, make("h3", {}, "About this log"), pairs(facts)));
-  if (row.receipt) section("receipt", row.receipt.verified_at, () => make("div", {}, make("h3", {}, "Receipt"), pairs(receiptFacts(row.receipt))));
-  if (row.card) return;
-  loadJournal(row);
-  section("history", JSON.stringify(journal.entries), () => make("div", {}, make("h3", {}, "History"), historyOf(journal.entries)));
+	const row = item();
+	if (!row) return;
+	const [, look] = STATES[row.shown] ?? ["", "none"];
+	$("details").dataset.tone = look;
+	section("head", row.title, () =>
+		make(
+			"header",
+			{},
+			make("h2", { id: "details-title", tabIndex: -1 }, row.title),
+			make("button", { type: "button", onclick: () => $("details").close() }, "Close"),
+		),
+	);
+	section("tell", whyOf(row), () =>
+		make("p", { class: "tell" }, `${capital(STATES[row.shown]?.[0] ?? "dismissed")}. ${whyOf(row)}`),
+	);
+	const sent = row.card ? row.fetched_bytes : row.sent_bytes;
+	section("bar", row.shown === "verified" ? "" : sent, () =>
+		row.shown === "verified"
+			? make("div")
+			: make(
+					"div",
+					{},
+					make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" }),
+					make(
+						"p",
+						{ class: "muted" },
+						`${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`,
+					),
+				),
+	);
+	const may = actionsOf(row);
+	section("do", may.map(([word]) => word).join(), () =>
+		make("div", { class: "buttons" }, ...may.map(actionButton)),
+	);
+	section("said", "", () => make("div", { class: "said", role: "status" }));
+	const facts = row.card ? cardFacts(row) : rowFacts(row);
+	section("facts", facts.join(), () => make("div", {}, make("h3", {}, "About this log"), pairs(facts)));
+	if (row.receipt)
+		section("receipt", row.receipt.verified_at, () =>
+			make("div", {}, make("h3", {}, "Receipt"), pairs(receiptFacts(row.receipt))),
+		);
+	if (row.card) return;
+	loadJournal(row);
+	section("history", JSON.stringify(journal.entries), () =>
+		make("div", {}, make("h3", {}, "History"), historyOf(journal.entries)),
+	);
 }
+
+const part = (name) => [...$("details").children].find((child) => child.part_ === name);
 
 /** A part of the details, made anew only when what it says has changed. */
 function section(name, told, build) {
-  const before = [...$("details").children].find((child) => child.part_ === name);
-  if (before && before.told === String(told)) return;
-  const held = before?.contains(document.activeElement);
-  const made = build();
-  Object.assign(made, { part_: name, told: String(told) });
-  if (before) before.replaceWith(made);
-  else $("details").append(made);
-  if (held) $("details").querySelector("h2").focus();
+	const before = part(name);
+	if (before && before.told === String(told)) return;
+	const held = before?.contains(document.activeElement);
+	const made = build();
+	Object.assign(made, { part_: name, told: String(told) });
+	if (before) before.replaceWith(made);
+	else $("details").append(made);
+	if (held) $("details").querySelector("h2").focus();
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function pairs(facts) {
-  return make("dl", {}, ...facts.filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
+	return make(
+		"dl",
+		{},
+		...facts
+			.filter(([, value]) => value !== null && value !== undefined && value !== "")
+			.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]),
+	);
 }
 
 function whereTold(row) {
-  const words = { card: ["on the card", "not on the card"], disk: ["on this disk", "not on this disk"], bucket: ["proven in the bucket", "not in the bucket yet"] };
-  return capital(placesOf(row).map(([place, is]) => words[place][is ? 0 : 1]).join(", "));
+	const words = {
+		card: ["on the card", "not on the card"],
+		disk: ["on this disk", "not on this disk"],
+		bucket: ["proven in the bucket", "not in the bucket yet"],
+	};
+	return capital(
+		placesOf(row)
+			.map(([place, is]) => words[place][is ? 0 : 1])
+			.join(", "),
+	);
 }
 
 function rowFacts(row) {
-  return [
-    ["Where it stands", whereTold(row)],
-    ["Key", row.key],
-    ["File", row.path],
-    ["Size", `${size(row.size)} (${row.size.toLocaleString("en-GB")} bytes)`],
-    ["Log's own time", row.time ? `${DATE.format(row.time)}, ${CLOCK_S.format(row.time)}` : ""],
-    ["Duration", row.duration_s ? span(row.duration_s) : ""],
-    ["Kind", row.kind],
-    ["Verdict", row.verdict.replaceAll("_", " ")],
-    ["Flight", row.flight],
-    ["Session", row.session_id],
-    ["Came in", CAME_IN[row.received_by] ?? row.received_by],
-    ["Entered", row.entered_at ? moment(Date.parse(row.entered_at)) : ""],
-    ["Attempts", row.attempts],
-    ["Parts sent", row.parts_resent ? `${row.parts_sent}, ${row.parts_resent} of them again` : row.parts_sent],
-    ["Priority", row.priority || ""],
-    ["Kept here", row.pinned ? "pinned: as long as the disk allows" : ""],
-    ["Same bytes as", row.same_as ? `log ${row.same_as}` : ""],
-    ["Log number", row.id],
-  ];
+	return [
+		["Where it stands", whereTold(row)],
+		["Key", row.key],
+		["File", row.path],
+		["Size", `${size(row.size)} (${row.size.toLocaleString("en-GB")} bytes)`],
+		["Log's own time", stamp(row.time)],
+		["Duration", row.duration_s ? span(row.duration_s) : ""],
+		["Kind", row.kind],
+		["Verdict", row.verdict.replaceAll("_", " ")],
+		["Flight", row.flight],
+		["Session", row.session_id],
+		["Came in", CAME_IN[row.received_by] ?? row.received_by],
+		["Entered", row.entered_at ? moment(Date.parse(row.entered_at)) : ""],
+		["Attempts", row.attempts],
+		[
+			"Parts sent",
+			row.parts_resent ? `${row.parts_sent}, ${row.parts_resent} of them again` : row.parts_sent,
+		],
+		["Priority", row.priority || ""],
+		["Kept here", row.pinned ? "pinned: as long as the disk allows" : ""],
+		["Same bytes as", row.same_as ? `log ${row.same_as}` : ""],
+		["Log number", row.id],
+	];
 }
 
 function cardFacts(file) {
-  return [
-    ["Where it stands", whereTold(file)],
-    ["On the card", file.path],
-    ["Size", `${size(file.size)} (${file.size.toLocaleString("en-GB")} bytes)`],
-    ["Made", file.time ? `${DATE.format(file.time * 1)}, ${CLOCK_S.format(file.time)}` : ""],
-    ["State", CARD_WORDS[file.state]],
-  ];
+	return [
+		["Where it stands", whereTold(file)],
+		["On the card", file.path],
+		["Size", `${size(file.size)} (${file.size.toLocaleString("en-GB")} bytes)`],
+		["Made", stamp(file.time)],
+		["State", CARD_WORDS[file.state]],
+	];
 }
 
 function receiptFacts(receipt) {
-  const at = 1000 * receipt.verified_at;
-  return [
-    ["Proven", `${DATE.format(at)}, ${CLOCK_S.format(at)}`],
-    ["By", PROOFS[receipt.proof] ?? receipt.proof],
-    ["Checksum", receipt.checksum],
-    ["ETag", receipt.etag],
-    ["Size", `${receipt.size.toLocaleString("en-GB")} bytes`],
-  ];
+	return [
+		["Proven", stamp(1000 * receipt.verified_at)],
+		["By", PROOFS[receipt.proof] ?? receipt.proof],
+		["Checksum", receipt.checksum],
+		["ETag", receipt.etag],
+		["Size", `${receipt.size.toLocaleString("en-GB")} bytes`],
+	];
 }
 
 function historyOf(entries) {
-  return make("ol", { class: "history" }, ...entries.map((entry) => {
-    const at = Date.parse(entry.at);
-    return make("li", {}, make("time", { dateTime: entry.at }, `${DATE.format(at)}, ${CLOCK_S.format(at)}`), entry.text || capital(entry.event));
-  }));
+	return make(
+		"ol",
+		{ class: "history" },
+		...entries.map((entry) => {
+			const when = make("time", { dateTime: entry.at }, stamp(Date.parse(entry.at)));
+			return make("li", {}, when, entry.text || capital(entry.event));
+		}),
+	);
 }
 
 // -- changes
 
 /** What can be done with a log: [word, what it does, what has to be confirmed]. */
 function actionsOf(row) {
-  const id = row.id;
-  const verb = (word, method, path, done, sure) => [word, () => change(method, path, done), sure];
-  const found = [];
-  if (row.card) {
-    if (mayChange() && !["proven", "gone", "fetching"].includes(row.state)) found.push(verb("Fetch now", "POST", `card/${id}/fetch`, "It is fetched."));
-    return found;
-  }
-  if (row.state === "verified") {
-    found.push(["Download", `bucket/download/${encodeKey(row.key)}`], ["Link …", () => presign(row)]);
-  }
-  if (!mayChange()) return found;
-  if (row.state === "queued") found.push(verb("Try now", "POST", `outbox/${id}/retry`, "It is tried now."));
-  if (row.state === "dead" || row.state === "cancelled") found.push(verb("Try again", "POST", `outbox/${id}/retry`, "Its file is examined again."));
-  if (row.state === "verified") found.push(verb("Send again if gone", "POST", `outbox/${id}/resend`, "It is sent again."));
-  if (row.local === "kept" && !row.pinned) found.push(verb("Keep the file", "POST", `outbox/${id}/pin`, "Its file is kept as long as the disk allows."));
-  if (row.pinned) found.push(verb("Let the file go", "DELETE", `outbox/${id}/pin`, "Its file may go when its time comes."));
-  if (row.state === "dead") found.push(["Dismiss", () => change("POST", "outbox/dismiss", "It is no longer shown.", { ids: [id] })]);
-  if (row.state === "queued" || row.state === "uploading") found.push(verb("Cancel …", "DELETE", `outbox/${id}`, "It is cancelled.", "It will not be sent; what was sent of it is dropped. Its file stays."));
-  return found;
+	const { id, state } = row;
+	if (row.card) {
+		const may = mayChange() && !["proven", "gone", "fetching"].includes(state);
+		return may ? [["Fetch now", () => change("POST", `card/${id}/fetch`, "It will be fetched.")]] : [];
+	}
+	const read = [
+		["Download", `bucket/download/${encodeKey(row.key)}`],
+		["Link …", () => presign(row)],
+	];
+	const open = state === "queued" || state === "uploading";
+	const lost = "It will not be sent; what was sent of it is dropped. Its file stays.";
+	const changes = [
+		[state === "queued", "Try now", "POST", "/retry", "It is tried now."],
+		[state === "dead" || state === "cancelled", "Try again", "POST", "/retry", "Its file is examined again."],
+		[state === "verified", "Send again if gone", "POST", "/resend", "It will be sent again."],
+		[
+			row.local === "kept" && !row.pinned,
+			"Keep the file",
+			"POST",
+			"/pin",
+			"Its file stays as long as it can.",
+		],
+		[row.pinned, "Let the file go", "DELETE", "/pin", "Its file may go when its time comes."],
+		[state === "dead", "Dismiss", "POST", "", "It is no longer counted nor shown."],
+		[open, "Cancel …", "DELETE", "", "It is cancelled.", lost],
+	];
+	const fitting = mayChange() ? changes.filter(([fits]) => fits) : [];
+	return [
+		...(state === "verified" ? read : []),
+		...fitting.map(([, word, method, path, done, sure]) => [
+			word,
+			() => (word === "Dismiss" ? dismiss([id]) : change(method, `outbox/${id}${path}`, done)),
+			sure,
+		]),
+	];
 }
 
 const encodeKey = (key) => key.split("/").map(encodeURIComponent).join("/");
 
 function actionButton([word, does, sure]) {
-  if (typeof does === "string") return make("a", { class: "button", href: new URL(does, BASE).href, download: "" }, word);
-  const button = make("button", { type: "button" }, word);
-  button.addEventListener("click", () => (sure ? confirmed(button, word.replace(" …", ""), sure, does) : busy(button, does)));
-  return button;
+	if (typeof does === "string")
+		return make("a", { class: "button", href: new URL(does, BASE).href, download: "" }, word);
+	const button = make("button", { type: "button" }, word);
+	button.onclick = () => (sure ? confirmed(button, word.replace(" …", ""), sure, does) : busy(button, does));
+	return button;
 }
 
 /** Ask once more, in the place of the button. */
 function confirmed(button, word, sure, does) {
-  const yes = make("button", { type: "button", class: "bad" }, `${word} it`);
-  const no = make("button", { type: "button" }, "Keep it");
-  const asked = make("span", { class: "buttons" }, sure, yes, no);
-  yes.addEventListener("click", () => busy(yes, does));
-  no.addEventListener("click", () => { asked.replaceWith(button); button.focus(); });
-  button.replaceWith(asked);
-  no.focus();
+	const yes = make("button", { type: "button", class: "bad" }, `${word} it`);
+	const no = make("button", { type: "button" }, "Keep it");
+	const asked = make("span", { class: "buttons" }, sure, yes, no);
+	const back = () => asked.replaceWith(button);
+	yes.onclick = () => busy(yes, () => does().finally(back));
+	no.onclick = () => {
+		back();
+		button.focus();
+	};
+	button.replaceWith(asked);
+	no.focus();
 }
 
 async function busy(button, does) {
-  button.disabled = true;
-  try {
-    await does();
-  } catch (trouble) {
-    quiet(trouble);
-    if (trouble.status === 401) stream.abort();
-    say(trouble.message, true);
-  }
-  button.disabled = false;
+	button.disabled = true;
+	try {
+		await does();
+	} catch (trouble) {
+		quiet(trouble);
+		if (trouble.status === 401) stream.abort();
+		say(trouble.message, true);
+	}
+	button.disabled = false;
 }
 
-async function change(method, path, done, body) {
-  const told = await ask(method, path, body);
-  if (told?.key && told.state) takeRows([told]);
-  if (path.startsWith("card/")) await loadCard();
-  if (body?.ids) {
-    for (const id of body.ids) known.rows.delete(id);
-    $("details").close();
-    arrange();
-  }
-  say(done);
-  const row = item();
-  if (row) details();
+async function change(method, path, done) {
+	const row = await ask(method, path);
+	if (row.key) takeRows([row]);
+	else await loadCard();
+	say(done);
+	details();
+}
+
+/** These dead logs, or all of them. */
+async function dismiss(ids) {
+	const told = await ask("POST", "outbox/dismiss", ids ? { ids } : { state: "dead" });
+	for (const row of known.rows.values()) {
+		if (ids ? ids.includes(row.id) : row.state === "dead") known.rows.delete(row.id);
+	}
+	$("details").close();
+	$("state-").firstChild.checked = true;
+	choose("", "");
+	say(`${many(told.dismissed, "log")} dismissed.`);
 }
 
 async function presign(row) {
-  const made = await ask("GET", `bucket/presign/${encodeKey(row.key)}?expires=3600`);
-  const field = make("input", { type: "text", readOnly: true, value: made.url, "aria-label": "Link to the log in the bucket" });
-  const copy = make("button", { type: "button" }, "Copy");
-  copy.addEventListener("click", async () => {
-    field.select();
-    // Over plain http a browser has no clipboard for us; the old command still works.
-    const copied = navigator.clipboard ? await navigator.clipboard.writeText(made.url).then(() => true, () => false) : document.execCommand("copy");
-    say(copied ? "Copied." : "Copy it by hand: it is marked.", !copied);
-  });
-  const box = make("div", {}, make("div", { class: "link" }, field, copy),
-    make("p", { class: "muted" }, `Whoever has it can read this log until ${moment(Date.now() + 1000 * made.expires_in)}.`));
-  box.part_ = "link";
-  [...$("details").children].find((child) => child.part_ === "link")?.remove();
-  [...$("details").children].find((child) => child.part_ === "do").after(box);
-  field.focus();
-  field.select();
+	part("link")?.remove();
+	const made = await ask("GET", `bucket/presign/${encodeKey(row.key)}?expires=3600`);
+	const field = make("input", {
+		type: "text",
+		readOnly: true,
+		value: made.url,
+		"aria-label": "Link to the log in the bucket",
+	});
+	const copy = make("button", { type: "button" }, "Copy");
+	copy.onclick = async () => {
+		field.select();
+		// Over plain http a browser has no clipboard for us; the old command still works.
+		const write = navigator.clipboard?.writeText(made.url) ?? Promise.reject();
+		const copied = await write.then(
+			() => true,
+			() => document.execCommand("copy"),
+		);
+		say(copied ? "Copied." : "Copy it by hand: it is marked.", !copied);
+	};
+	const until = `Whoever has it can read this log until ${moment(Date.parse(made.expires_at))}.`;
+	const box = make(
+		"div",
+		{},
+		make("div", { class: "link" }, field, copy),
+		make("p", { class: "muted" }, until),
+	);
+	part("do").after(Object.assign(box, { part_: "link" }));
+	field.focus();
+	field.select();
 }
 
 async function lookNow() {
-  const looks = [ask("POST", "landed")];
-  if (known.status.card) looks.push(ask("POST", "card/scan").then(loadCard));
-  const [disk, card] = await Promise.allSettled(looks);
-  if (disk.reason) throw disk.reason;
-  const found = disk.value.found;
-  const said = found ? `${many(found, "new file")}, ${disk.value.enqueued} taken at once.` : "No new file.";
-  say([said, disk.value.reason, disk.value.trouble, card?.reason?.message].filter(Boolean).join(" "), Boolean(card?.reason));
+	const looks = [ask("POST", "landed")];
+	if (known.status.card) looks.push(ask("POST", "card/scan").then(loadCard));
+	const [disk, card] = await Promise.allSettled(looks);
+	if (disk.reason) throw disk.reason;
+	const found = disk.value.found;
+	const said = found ? `${many(found, "new file")}, ${disk.value.enqueued} taken at once.` : "No new file.";
+	say(
+		[said, disk.value.reason, disk.value.trouble, card?.reason?.message].filter(Boolean).join(" "),
+		Boolean(card?.reason),
+	);
 }
 
 function dismissAll() {
-  const button = make("button", { type: "button" }, "Dismiss them all …");
-  button.addEventListener("click", () => confirmed(button, "Dismiss", "They are no longer counted nor shown; their files stay.", async () => {
-    const told = await ask("POST", "outbox/dismiss", { state: "dead" });
-    for (const row of known.rows.values()) if (row.state === "dead") known.rows.delete(row.id);
-    say(`${many(told.dismissed, "log")} dismissed.`);
-    choose("", "");
-    $("state-all").checked = true;
-    $("all-dead").replaceChildren(button);
-  }));
-  $("all-dead").replaceChildren(button);
+	const button = make("button", { type: "button" }, "Dismiss them all …");
+	const sure = "They are no longer counted nor shown; their files stay.";
+	button.onclick = () => confirmed(button, "Dismiss", sure, dismiss);
+	$("all-dead").replaceChildren(button);
 }
 
 /** Tell what was done; where the details are open, there: all else is out of reach then. */
 function say(text, wrong = false) {
-  const place = $("details").open ? $("details").querySelector(".said") : $("said");
-  const told = make("p", { class: wrong ? "error" : "done" }, text);
-  place.replaceChildren(told);
-  setTimeout(() => told.remove(), wrong ? 15_000 : 6_000);
+	const place = $("details").open ? $("details").querySelector(".said") : $("said");
+	const told = make("p", { class: wrong ? "error" : "done" }, text);
+	place.replaceChildren(told);
+	setTimeout(() => told.remove(), wrong ? 15_000 : 6_000);
 }
 
 // -- files that are added
@@ -1078,65 +1246,75 @@ function say(text, wrong = false) {
 const adding = [];
 
 function add(files) {
-  if (!mayChange()) { say("Nothing can be added now.", true); return; }
-  const idle = adding.length === 0;
-  for (const file of files) {
-    const bar = make("progress", { max: 1, value: 0, "aria-label": `Copied of ${file.name}` });
-    const told = make("span", {}, `${file.name} waits`);
-    const node = make("li", {}, told, bar);
-    $("uploads").append(node);
-    adding.push({ file, bar, told, node });
-  }
-  if (idle) addNext();
+	if (!mayChange()) {
+		say("Nothing can be added now.", true);
+		return;
+	}
+	const idle = adding.length === 0;
+	for (const file of files) {
+		const bar = make("progress", { max: 1, value: 0, "aria-label": `Copied of ${file.name}` });
+		const told = make("span", {}, `${file.name} waits`);
+		const node = make("li", {}, told, bar);
+		$("uploads").append(node);
+		adding.push({ file, bar, told, node });
+	}
+	if (idle) addNext();
 }
 
 async function addNext() {
-  while (adding.length) {
-    const { file, bar, told, node } = adding[0];
-    setText(told, `Copying ${file.name} to the robot (${size(file.size)})`);
-    try {
-      const row = await send(file, (share) => { bar.value = share; });
-      takeRows([row]);
-      node.remove();
-      say(`${file.name} is in the outbox: it is sent from here on its own.`);
-    } catch (trouble) {
-      bar.remove();
-      told.className = "error";
-      setText(told, `${file.name}: ${trouble.message}`);
-      node.append(make("button", { type: "button", onclick: () => node.remove() }, "Close"));
-    }
-    adding.shift();
-  }
+	while (adding.length) {
+		const { file, bar, told, node } = adding[0];
+		setText(told, `Copying ${file.name} to the robot (${size(file.size)})`);
+		try {
+			const row = await send(file, (share) => {
+				bar.value = share;
+			});
+			takeRows([row]);
+			node.remove();
+			say(`${file.name} is in the outbox: it is sent from here on its own.`);
+		} catch (trouble) {
+			bar.remove();
+			told.className = "error";
+			setText(told, `${file.name}: ${trouble.message}`);
+			node.append(make("button", { type: "button", onclick: () => node.remove() }, "Close"));
+		}
+		adding.shift();
+	}
 }
 
 function send(file, onShare) {
-  const form = new FormData();
-  form.append("file", file, file.name);
-  const request = new XMLHttpRequest(); // fetch tells no progress of what it sends
-  request.open("POST", new URL("bucket/upload?wait=false", BASE));
-  request.responseType = "json";
-  request.upload.onprogress = (event) => onShare(event.loaded / event.total);
-  return new Promise((done, fail) => {
-    request.onerror = () => fail(NO_ANSWER());
-    request.onload = () => (request.status < 300 ? done(request.response) : fail(troubleOf(request.status, request.response ?? {})));
-    request.send(form);
-  });
+	const form = new FormData();
+	form.append("file", file, file.name);
+	const request = new XMLHttpRequest(); // fetch tells no progress of what it sends
+	request.open("POST", new URL("bucket/upload?wait=false", BASE));
+	request.responseType = "json";
+	request.upload.onprogress = (event) => onShare(event.loaded / event.total);
+	return new Promise((done, fail) => {
+		request.onerror = () => fail(NO_ANSWER());
+		request.onload = () =>
+			request.status < 300 ? done(request.response) : fail(troubleOf(request.status, request.response ?? {}));
+		request.send(form);
+	});
 }
 
 function takeDrops() {
-  let depth = 0;
-  const over = (by) => { depth = Math.max(0, by === 0 ? 0 : depth + by); $("drop").hidden = depth === 0 || !mayChange(); };
-  const files = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragenter", (event) => { if (files(event)) over(1); });
-  addEventListener("dragleave", (event) => { if (files(event)) over(-1); });
-  addEventListener("dragover", (event) => { if (files(event)) event.preventDefault(); });
-  addEventListener("drop", (event) => {
-    if (!files(event)) return;
-    event.preventDefault();
-    over(0);
-    add(event.dataTransfer.files);
-  });
-  addEventListener("beforeunload", (event) => { if (adding.length) event.preventDefault(); });
+	let depth = 0;
+	const take = (kind, change) => {
+		addEventListener(kind, (event) => {
+			if (!event.dataTransfer?.types.includes("Files")) return;
+			event.preventDefault();
+			depth = change(depth);
+			$("drop").hidden = depth <= 0 || !mayChange();
+			if (kind === "drop") add(event.dataTransfer.files);
+		});
+	};
+	take("dragenter", (now) => now + 1);
+	take("dragleave", (now) => now - 1);
+	take("dragover", (now) => now);
+	take("drop", () => 0);
+	addEventListener("beforeunload", (event) => {
+		if (adding.length) event.preventDefault();
+	});
 }
 
 // -- the login: the robot keeps a cookie that this script cannot read
@@ -1144,71 +1322,87 @@ function takeDrops() {
 const HAS_TOKEN = "petal-s3 asked for its token";
 
 async function login() {
-  $("robot").hidden = true;
-  $("login").hidden = false;
-  $("away").hidden = true;
-  setText($("as-of"), "A token is needed");
-  $("details").close();
-  $("plain-http").hidden = location.protocol === "https:" || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  $("token").focus();
-  await new Promise((done) => {
-    $("login-form").onsubmit = (event) => {
-      event.preventDefault();
-      busy(event.submitter ?? $("login-form").querySelector("button"), async () => {
-        try {
-          await ask("POST", "login", { token: $("token").value });
-          done();
-        } catch (trouble) {
-          quiet(trouble);
-          setText($("login-error"), trouble.status === 401 ? "That is not the token of this robot." : trouble.message);
-        }
-      });
-    };
-  });
-  $("token").value = "";
-  setText($("login-error"), "");
-  remember(true);
+	$("robot").hidden = true;
+	$("login").hidden = false;
+	$("away").hidden = true;
+	setText($("as-of"), "A token is needed");
+	$("details").close();
+	$("plain-http").hidden =
+		location.protocol === "https:" || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+	$("token").focus();
+	await new Promise((done) => {
+		const enter = () => ask("POST", "login", { token: $("token").value }).then(done, refused);
+		$("login-form").onsubmit = (event) => {
+			event.preventDefault();
+			busy($("login-form").querySelector("button"), enter);
+		};
+	});
+	$("token").value = "";
+	setText($("login-error"), "");
+	remember(true);
+}
+
+function refused(trouble) {
+	quiet(trouble);
+	setText(
+		$("login-error"),
+		trouble.status === 401 ? "That is not the token of this robot." : trouble.message,
+	);
 }
 
 async function logout() {
-  await ask("POST", "logout");
-  remember(false);
-  known.rows.clear();
-  known.pages.clear();
-  stream.abort();
+	await ask("POST", "logout");
+	remember(false);
+	known.rows.clear();
+	known.pages.clear();
+	stream.abort();
 }
 
 function remember(has) {
-  $("logout").hidden = !has;
-  try {
-    if (has) localStorage.setItem(HAS_TOKEN, "1");
-    else localStorage.removeItem(HAS_TOKEN);
-  } catch { /* a browser may keep nothing */ }
+	$("logout").hidden = !has;
+	kept((storage) => (has ? storage.setItem(HAS_TOKEN, "1") : storage.removeItem(HAS_TOKEN)));
+}
+
+/** What the browser keeps for this page; it may keep nothing. */
+function kept(what) {
+	try {
+		return what(localStorage);
+	} catch {
+		return null;
+	}
 }
 
 // -- the start
 
 function start() {
-  try { $("logout").hidden = !localStorage.getItem(HAS_TOKEN); } catch { /* as above */ }
-  $("day").open = matchMedia("(min-width: 60rem)").matches;
-  measure();
-  dismissAll();
-  takeDrops();
-  addEventListener("scroll", () => draw(false), { passive: true });
-  addEventListener("resize", measure);
-  addEventListener("hashchange", follow);
-  $("list").addEventListener("keydown", step);
-  $("filter").addEventListener("submit", (event) => event.preventDefault());
-  $("states").addEventListener("change", (event) => choose(event.target.value, filter.text));
-  $("text").addEventListener("input", () => choose(filter.state, $("text").value.trim().toLowerCase()));
-  $("details").addEventListener("close", () => { shown = ""; if (location.hash) history.replaceState(null, "", location.pathname + location.search); });
-  $("details").addEventListener("click", (event) => { if (event.target === $("details") && event.offsetX < 0) $("details").close(); });
-  $("look").addEventListener("click", () => busy($("look"), lookNow));
-  $("logout").addEventListener("click", () => busy($("logout"), logout));
-  $("add").addEventListener("click", () => $("file").click());
-  $("file").addEventListener("change", () => { add($("file").files); $("file").value = ""; });
-  setInterval(everySecond, 1_000);
-  live();
+	$("logout").hidden = !kept((storage) => storage.getItem(HAS_TOKEN));
+	$("day").open = matchMedia("(min-width: 60rem)").matches;
+	measure();
+	dismissAll();
+	takeDrops();
+	addEventListener("scroll", () => draw(false), { passive: true });
+	addEventListener("resize", measure);
+	addEventListener("hashchange", follow);
+	$("list").addEventListener("keydown", step);
+	$("filter").addEventListener("submit", (event) => event.preventDefault());
+	$("states").addEventListener("change", (event) => choose(event.target.value, filter.text));
+	$("text").addEventListener("input", () => choose(filter.state, $("text").value.trim().toLowerCase()));
+	$("details").addEventListener("close", () => {
+		shown = "";
+		if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+	});
+	$("details").addEventListener("click", (event) => {
+		if (event.target === $("details") && event.offsetX < 0) $("details").close();
+	});
+	$("look").addEventListener("click", () => busy($("look"), lookNow));
+	$("logout").addEventListener("click", () => busy($("logout"), logout));
+	$("add").addEventListener("click", () => $("file").click());
+	$("file").addEventListener("change", () => {
+		add($("file").files);
+		$("file").value = "";
+	});
+	setInterval(everySecond, 1_000);
+	live();
 }
 
 start();
