@@ -14,6 +14,7 @@ from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
 from petal_s3.intake import flight_holds
 from petal_s3.service import reasons as reasons_of
+from petal_s3.service.endings import ENDINGS
 from petal_s3.web.routes import ROUTES
 
 
@@ -89,7 +90,7 @@ def rest() -> str:
 
 def reasons() -> str:
     """The closed list of codes: the sentence of each, and what happens."""
-    lines = ["", "| code | what it means | what happens |", "|---|---|---|"]
+    lines = ["", "| code | what it means | what happens | what ends it |", "|---|---|---|---|"]
     for codes, effect in (
         (reasons_of.STATES, "nothing is in the way"),
         (reasons_of.TROUBLES, "there may be more logs than are counted"),
@@ -98,7 +99,10 @@ def reasons() -> str:
         (reasons_of.ENDS, "it is not sent; a person has to look"),
         (reasons_of.CARD, "of the autopilot's card"),
     ):
-        lines += [f"| `{code}` | {said} | {effect} |" for code, said in codes.items()]
+        lines += [
+            f"| `{code}` | {said} | {effect} | {ENDINGS.get(code, '')} |"
+            for code, said in codes.items()
+        ]
     return "\n".join([*lines, "", ""])
 
 

@@ -160,6 +160,11 @@ def backlog(outbox: Outbox) -> tuple[int, Row | None]:
     return int(record["unsent"]), oldest
 
 
+def written(outbox: Outbox) -> tuple[int, int]:
+    """Two numbers of which one changes when this process, or another one, has written."""
+    return changes(outbox), version(outbox)
+
+
 def changes(outbox: Outbox) -> int:
     """A number that changes when this process has written."""
     return outbox.sql.changes()

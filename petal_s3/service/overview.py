@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petal_s3.cleanup.retention import free_bytes
 from petal_s3.outbox import deletions, drain_status, queries
@@ -14,12 +15,25 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
-from petal_s3.service.report import read_report
+from petal_s3.service.report import Place, Seen, news, read_report, row_reason, sent_bytes
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
+from petal_s3.service.status import summary
 from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
 from petal_s3.service.views.status import LandedView, StatusView
+from petal_s3.upload.pause import LINK_BACK
+
+if TYPE_CHECKING:
+    from petal_s3.service.views.history import HistoryView
+    from petal_s3.service.views.journal import JournalView
+
+
+@dataclass(frozen=True)
+class Glance:
+    """``mark``: another one where what is shown may be another; ``moving``: figures move now."""
+
+    mark: object
+    moving: bool
 
 
 class Overview:
@@ -31,6 +45,10 @@ class Overview:
         self._draining = draining
         self._reporter = reporter
         self._unscanned = Unscanned(parts)
+        settings = parts.base.settings
+        self._place = Place(
+            parts.base.ownership.machine_ids[0], settings.bucket_name, settings.rest_read_only
+        )
 
     async def rows(self, state: str | None, limit: int, token: int | None) -> list[RowView]:
         """At most ``limit`` rows with ids below ``token``, the latest first."""
@@ -46,6 +64,21 @@ class Overview:
     def view(self, row: Row, seen: Seen) -> RowView:
         """A row as it is shown, by what is known beside the outbox."""
         return row_view(row, seen.now, row_reason(row, seen), sent_bytes(row, seen))
+
+    async def journal(self, row_id: int) -> JournalView:
+        """What became of one log; raises :class:`S3FileNotFoundError`."""
+        from petal_s3.outbox import journal  # noqa: PLC0415 - only where it is asked for
+        from petal_s3.service.views.journal import journal_view  # noqa: PLC0415 - likewise
+
+        row = await self._base.outbox(queries.get, row_id)
+        events = await self._base.outbox(journal.of, row_id)
+        return journal_view(row, events, row_reason(row, await self.seen()))
+
+    async def history(self) -> HistoryView:
+        """Rate and backlog of the last day."""
+        from petal_s3.service import history  # noqa: PLC0415 - only where it is asked for
+
+        return await history.day(self._base)
 
     async def seen(self) -> Seen:
         """What is known beside the outbox, the files in the log directories left out."""
@@ -63,6 +96,20 @@ class Overview:
         report = self._reporter.report()
         return Seen(report, os.getpid(), now=base.now(), wall=base.s3.clock.wall())
 
+    async def glance(self) -> Glance:
+        """Whether anything that is shown may have changed: cheap, to be asked all the time."""
+        seen = await self.seen()
+        mark = (
+            await self._base.outbox(queries.written),
+            news(seen.report.__dict__),
+            seen.drained_by,
+            seen.deferred,
+        )
+        report = seen.live
+        fetching = report.card_fetching is not None
+        moving = bool(report.moving or report.rate_bytes_s or fetching or report.code == LINK_BACK)
+        return Glance(mark, moving)
+
     async def status(self) -> StatusView:
         """How things are."""
         seen = await self.seen()
@@ -76,6 +123,7 @@ class Overview:
             trouble=trouble,
             unread=looked.unread,
             advice=[*seen.advice, *open_to_all],
+            place=self._place,
         )
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 

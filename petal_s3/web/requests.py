@@ -30,6 +30,12 @@ class Nothing(Ask):
     """No parameters."""
 
 
+class StaticAsk(Ask):
+    """One file of the status page."""
+
+    name: str = Field(max_length=64, description="its name, as the page gives it")
+
+
 class RowAsk(Ask):
     """One row."""
 

@@ -113,6 +113,8 @@ class Route:
     status: int = 200
     form: type[BaseModel] | None = None
     most_json_bytes: int = 64 * 1024
+    public: bool = False
+    """Whether it tells nothing, so that no token is needed; pages of other sites may not ask."""
 
     @property
     def takes_json(self) -> bool:
@@ -125,9 +127,12 @@ class Route:
         ``active`` gives the service, or raises why there is none: that, too, only the guard's
         guests are told.
         """
-        guard.check(self.method, call.headers, call.peer, call.scheme)
+        if self.public:
+            guard.check_page(call.headers, call.scheme)
+        else:
+            guard.check(self.method, call.headers, call.peer, call.scheme)
         service = active()
-        if service.outbox.is_starting:
+        if service.outbox.is_starting and not self.public:
             raise service.outbox.why_closed()
         return await self.run(service, await self._asked(service, call), call)
 

@@ -226,6 +226,7 @@ STEPS = [
     "m014_flight_names",
     "m015_received_by",
     "m016_card",
+    "m017_samples",
 ]
 
 

@@ -1,0 +1,88 @@
+"""What would end it: for each code that holds logs up, one sentence for a person who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_BY_ITSELF = "It is tried again by itself."
+_LOOK = "A person has to look: `petal-s3 check` says at what."
+_EXAMINE = "The file is examined again by itself."
+
+ENDINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "no_drain": "A process that uploads: the host, `petal-s3 serve` or `petal-s3 drain`.",
+        "armed": "The landing; or that the autopilot is heard to be disarmed.",
+        "listening": "Half a minute in which no autopilot is heard, or a vehicle that is disarmed.",
+        "silent": "That the autopilot is heard again, or ten minutes.",
+        "deaf": "The end of the download that holds the host's MAVLink connection.",
+        "paused": "What paused it: it goes on by itself.",
+        "offline": "A network in which S3 can be reached: that is noticed within seconds.",
+        "link_back": 'The next try, at the time that is said; `retry` and "look now" end the wait.',
+        "not_s3": "A network that lets requests to S3 pass, or a login on its page.",
+        "tls": "A network in which S3 itself answers, or the certificate of its server set right.",
+        "tls_dates": "The clock of this device set right, or the setting that is named.",
+        "clock": "The next try, with the time that S3 has told.",
+        "throttled": "The time for which S3 has asked.",
+        "credentials": "Credentials that are valid: they are asked for again by itself.",
+        "no_credentials": "Credentials: a token service, or keys where AWS tools look for them.",
+        "credentials_expired": "New credentials: they are asked for again by itself.",
+        "credentials_refused": "Credentials that S3 accepts: a person has to look.",
+        "credentials_unsendable": "Credentials without characters that no request can carry.",
+        "token_service_down": "A token service that can be reached: it is tried again by itself.",
+        "token_service_login": "The token file or certificate of this machine set right.",
+        "token_service_refused": "A token service that knows this machine: a person has to look.",
+        "token_service_nonsense": "A token service that answers with credentials.",
+        "bucket": "The bucket's name, region and address set right: a person has to look.",
+        "bucket_full": "Room in the bucket.",
+        "forbidden": "The permission that is missing: `petal-s3 check` names it.",
+        "not_implemented": _LOOK,
+        "encryption": "PETAL_S3_SSE set to what the server offers, or a server that encrypts.",
+        "address_style": "PETAL_S3_ADDRESS_STYLE set to how the server is addressed.",
+        "aws_settings": "The AWS settings of this machine set right.",
+        "config": "The setting that is named set right, and a restart.",
+        "packages": "Packages that fit each other, and a restart.",
+        "storage_full": "Room on the disk that is named, or the right to write there.",
+        "outbox_damaged": "The new outbox, which is made by itself.",
+        "outbox_locked": "The end of what the other process does to the outbox.",
+        "too_many_files": "A higher limit of open files, and a restart.",
+        "outbox_gone": "The new outbox, which is made by itself.",
+        "starting": "The end of the start, within seconds.",
+        "closed": "The next start.",
+        "trouble": "What is named: a person has to look.",
+        "unread": "The right to read the directory that is named.",
+        "not_now": _BY_ITSELF,
+        "not_finished": "The end of the writing.",
+        "source_away": "The disk of the file, mounted and readable again.",
+        "source_changed": _EXAMINE,
+        "mismatch": _BY_ITSELF,
+        "digest_refused": _BY_ITSELF,
+        "upload_gone": _BY_ITSELF,
+        "parts_unlisted": _BY_ITSELF,
+        "key_taken": _BY_ITSELF,
+        "not_yet_there": "That S3 shows what it has stored: it is asked again by itself.",
+        "same_as_other": "The end of the other row.",
+        "copy_changed": _BY_ITSELF,
+        "changed": _BY_ITSELF,
+        "s3_unwell": _BY_ITSELF,
+        "s3_refused": f"{_BY_ITSELF} {_LOOK}",
+        "refused": f"{_BY_ITSELF} {_LOOK}",
+        "bad_input": _LOOK,
+        "no_such_range": _BY_ITSELF,
+        "archived": "That the object is restored in the bucket.",
+        "conflict": _BY_ITSELF,
+        "not_found": _BY_ITSELF,
+        "lease_lost": _BY_ITSELF,
+        "internal": f"{_BY_ITSELF} Where it goes on: the log of petal-s3 says what failed.",
+        "no_card": "A card in the autopilot, and its restart.",
+        "card_silent": _BY_ITSELF,
+        "card_refused": _BY_ITSELF,
+        "card_not_found": _BY_ITSELF,
+        "card_changed": _BY_ITSELF,
+        "card_shorter": _BY_ITSELF,
+        "card_held": "The landing, or that the autopilot is heard.",
+        "baseline": "`petal-s3 card fetch ID`.",
+        "object_gone": "`petal-s3 resend ID`, where its file is still there.",
+    }
+)
+"""Of every code of ``reasons`` that logs can wait for."""
