@@ -170,31 +170,20 @@ const known = {
 
 const lastPart = (path) => path.slice(path.lastIndexOf("/") + 1);
 
-/** The log's own time: as it is told, else as its key says. */
-function timeOf(row) {
-	if (row.log_time) return Date.parse(row.log_time);
-	const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[^/]*$/.exec(row.key) ?? [];
-	return y ? Date.UTC(y, mo - 1, d, h, mi, s) : 0;
-}
-
 /** Take rows in. `asked`: when they were asked for; what came later by an event is newer. */
 function takeRows(rows, asked = Infinity) {
 	for (const row of rows) {
 		const before = known.rows.get(row.id);
 		if (before && before.came > asked) continue;
 		row.came = performance.now();
-		row.time = timeOf(row);
-		row.title = row.name || lastPart(row.path) || lastPart(row.key);
+		row.time = Date.parse(row.log_time);
+		row.title = row.name || lastPart(row.key);
 		row.words = `${row.title} ${row.key} ${row.reason} ${row.flight ?? ""}`.toLowerCase();
 		row.due = row.next_attempt_s === null ? null : row.came + 1000 * row.next_attempt_s;
 		row.shown = row.dismissed ? null : row.state;
 		known.rows.set(row.id, row);
-		const same =
-			before &&
-			before.time === row.time &&
-			before.flight === row.flight &&
-			before.duration_s === row.duration_s;
-		if (!same || before.shown !== row.shown || filter.text) arrange();
+		const same = ["time", "flight", "duration_s", "shown"].every((name) => before?.[name] === row[name]);
+		if (!same || filter.text) arrange();
 		else repaint(row);
 	}
 }
@@ -343,11 +332,8 @@ async function away() {
 }
 
 async function reachable() {
-	const trouble = await ask("GET", "status", undefined, PROBE_MS).then(
-		() => null,
-		(told) => told,
-	);
-	return trouble?.status !== 0;
+	const trouble = await ask("GET", "status", undefined, PROBE_MS).catch((told) => told);
+	return trouble.status !== 0; // of a status that came it is none
 }
 
 function here() {
@@ -416,10 +402,10 @@ function answer() {
 	if (!status) return;
 	$("answer").dataset.tone = known.awaySince ? "none" : tone(status.code);
 	setText($("headline"), headline(status));
-	setText($("machine"), status.machine_id ?? "petal-s3");
-	setText($("bucket"), status.bucket_name ? `in ${status.bucket_name}` : "");
+	setText($("machine"), status.machine_id);
+	setText($("bucket"), `in ${status.bucket_name}`);
 	const { queued = 0, uploading = 0, verified = 0 } = status.counts;
-	document.title = `${verified}/${verified + queued + uploading} ${STATES.verified[0]} · ${status.machine_id ?? "petal-s3"}`;
+	document.title = `${verified}/${verified + queued + uploading} proven · ${status.machine_id}`;
 	sinceAndEnds(status);
 	bulletins(status);
 	chips(status.counts);
@@ -440,20 +426,14 @@ function sinceAndEnds(status) {
 		said.push(`Since ${moment(since)} (${span((Date.now() - since) / 1000)}).`);
 	}
 	if (status.ends) said.push(status.ends);
-	const due = dueOf(status);
-	if (due > 0) said.push(`Next try in ${span(due / 1000)}.`);
+	const due = (status.next_try_s ?? 0) - (performance.now() - status.came) / 1000;
+	if (due > 0) said.push(`Next try in ${span(due)}.`);
 	$("since").hidden = said.length === 0;
 	setText($("since"), said.join(" "));
 }
 
-/** In how many milliseconds the next try is; 0 where nothing is to be said. */
-function dueOf(status) {
-	if (status.next_try_s === null || status.next_try_s === undefined) return 0;
-	return status.came + 1000 * status.next_try_s - performance.now();
-}
-
 function bulletins(status) {
-	const told = [...(status.advice ?? [])];
+	const told = [...status.advice];
 	if (status.trouble && !status.headline.includes(status.trouble)) told.push(status.trouble);
 	if (status.read_only) told.push("Read only: PETAL_S3_REST_READ_ONLY is set.");
 	$("advice").hidden = told.length === 0;
@@ -490,34 +470,21 @@ function factsOf(status) {
 	if (!card?.root) return facts;
 	const safe = card.safe_to_erase ? "may be erased" : "must not be erased";
 	const fetch = card.to_fetch ? `, ${card.to_fetch} to fetch (${size(card.to_fetch_bytes)})` : "";
-	facts.push([
-		"Card",
-		`${safe}: ${many(card.on_card, "log")}, ${card.unproven || "none"} not proven${fetch}`,
-	]);
-	return facts;
+	const unproven = `${many(card.on_card, "log")}, ${card.unproven || "none"} not proven`;
+	return [...facts, ["Card", `${safe}: ${unproven}${fetch}`]];
 }
 
 function plots() {
 	const now = Date.now();
 	const samples = known.samples.filter((one) => one.at > now - DAY_MS);
-	if (known.status) {
-		samples.push({
-			at: now,
-			rate_bytes_s: known.status.rate_bytes_s,
-			backlog_bytes: known.status.backlog_bytes,
-		});
-	}
+	samples.push({ ...known.status, at: now });
 	const kinds = [
 		["backlog_bytes", "Left to send", "area", ""],
 		["rate_bytes_s", "Speed", "line", "/s"],
 	];
-	const hours = [24, 18, 12, 6, 0].map((ago) =>
-		make("span", {}, ago ? CLOCK.format(now - 3_600_000 * ago) : "now"),
-	);
-	$("plots").replaceChildren(
-		...kinds.map((kind) => plot(samples, now, ...kind)),
-		make("div", { class: "hours", "aria-hidden": "true" }, ...hours),
-	);
+	const clock = (ago) => make("span", {}, ago ? CLOCK.format(now - 3_600_000 * ago) : "now");
+	const hours = make("div", { class: "hours", "aria-hidden": "true" }, ...[24, 18, 12, 6, 0].map(clock));
+	$("plots").replaceChildren(...kinds.map((kind) => plot(samples, now, ...kind)), hours);
 }
 
 /** A step function of time: a sample holds until the next one. */
@@ -530,24 +497,23 @@ function plot(samples, now, field, title, look, unit) {
 	const last = samples.at(-1)?.[field] ?? 0;
 	const told =
 		samples.length > 1 ? `now ${size(last)}${unit}, at most ${size(most)}${unit}` : "nothing changed";
-	const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-	for (const [name, value] of [
-		["viewBox", "0 0 1000 100"],
-		["preserveAspectRatio", "none"],
-		["role", "img"],
-		["aria-label", `${title} in the last 24 hours: ${told}`],
-	])
-		svg.setAttribute(name, value);
-	const drawn = document.createElementNS(svg.namespaceURI, "path");
-	drawn.setAttribute("class", look);
-	drawn.setAttribute("d", `${path}H1000V100`);
+	const label = `${title} in the last 24 hours: ${told}`;
+	const drawn = drawing("path", { class: look, d: `${path}H1000V100` });
+	const svg = drawing("svg", {
+		viewBox: "0 0 1000 100",
+		preserveAspectRatio: "none",
+		role: "img",
+		"aria-label": label,
+	});
 	svg.append(drawn);
-	return make(
-		"figure",
-		{},
-		make("figcaption", {}, make("b", {}, title), make("span", { class: "muted" }, told)),
-		svg,
-	);
+	const caption = make("figcaption", {}, make("b", {}, title), make("span", { class: "muted" }, told));
+	return make("figure", {}, caption, svg);
+}
+
+function drawing(tag, given) {
+	const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+	for (const [name, value] of Object.entries(given)) made.setAttribute(name, value);
+	return made;
 }
 
 // -- the list: flights, newest first, of which only those in view are in the document
@@ -561,12 +527,7 @@ function chips(counts) {
 	for (const state of ["", ...Object.keys(STATES)]) {
 		let label = $(`state-${state}`);
 		if (!label) {
-			const input = make("input", {
-				type: "radio",
-				name: "state",
-				value: state,
-				checked: state === filter.state,
-			});
+			const input = make("input", { type: "radio", name: "state", value: state, checked: !state });
 			label = make("label", { id: `state-${state}` }, input, capital(STATES[state]?.[0] ?? "all"), make("b"));
 			$("states").append(label);
 		}
@@ -632,9 +593,8 @@ function flights() {
 function flightAt(byTime, time) {
 	const after = lowest(byTime.length, (index) => byTime[index][1].time > time + 60_000);
 	const [name, flight] = byTime[after - 1] ?? [];
-	return flight && !name.startsWith("Session ") && time <= Math.max(flight.end, flight.time) + 60_000
-		? name
-		: undefined;
+	const during = flight && time <= Math.max(flight.end, flight.time) + 60_000;
+	return during && !name.startsWith("Session ") ? name : undefined;
 }
 
 function tellFound() {
@@ -699,11 +659,8 @@ function draw(anew) {
 			list.nodes.delete(key);
 		}
 	}
-	place(
-		[...wanted].sort(([, a], [, b]) => a - b),
-		focused,
-		anew,
-	);
+	const inOrder = [...wanted].sort(([, a], [, b]) => a - b);
+	place(inOrder, focused, anew);
 	if (last >= list.items.length - 20) fillUp();
 }
 
@@ -768,10 +725,8 @@ function fillFlight(node, flight) {
 	setText(node.more, lasted > 0 ? ` · ${span(lasted)}` : "");
 	const all = flight.all.length;
 	const proven = flight.all.filter((row) => row.shown === "verified").length;
-	setText(
-		node.children[1],
-		proven < all ? `${proven} of ${all} proven` : all > 1 ? `all ${all} proven` : "proven",
-	);
+	const told = all > 1 ? `all ${all} proven` : "proven";
+	setText(node.children[1], proven < all ? `${proven} of ${all} proven` : told);
 	setText(node.lastChild, size(flight.all.reduce((sum, row) => sum + row.size, 0)));
 }
 
@@ -805,32 +760,23 @@ function fillRow(node, row) {
 /** What is to be said of a log now, in one sentence. */
 function whyOf(row) {
 	if (row.card) return row.reason || CARD_WORDS[row.state];
+	const more = row.reason ? ` · ${row.reason}` : "";
 	const wait = row.due === null ? 0 : row.due - performance.now();
 	const next = row.state === "queued" && wait > 1000 ? `Next try in ${span(wait / 1000)}. ` : "";
 	if (row.state === "verified" && row.receipt) {
 		const same = row.same_as ? ` · same bytes as log ${row.same_as}` : "";
-		return `Proven ${moment(1000 * row.receipt.verified_at)} · ${PROOFS[row.receipt.proof] ?? row.receipt.proof}${same}${row.reason ? ` · ${row.reason}` : ""}`;
+		return `Proven ${moment(1000 * row.receipt.verified_at)} · ${PROOFS[row.receipt.proof]}${same}${more}`;
 	}
-	if (row.state === "uploading")
-		return `${size(row.sent_bytes)} of ${size(row.size)}${row.reason ? ` · ${row.reason}` : ""}`;
+	if (row.state === "uploading") return `${size(row.sent_bytes)} of ${size(row.size)}${more}`;
 	return next + (row.reason || (row.state === "queued" ? "It waits its turn." : ""));
 }
 
 /** Where its bytes stand: [place, whether they are there]. */
 function placesOf(row) {
-	if (row.card)
-		return [
-			["card", row.state !== "gone"],
-			["disk", false],
-			["bucket", false],
-		];
-	const file = known.cardOf.get(row.id);
+	const file = row.card ? row : known.cardOf.get(row.id);
 	const places = file || row.received_by === "card" ? [["card", Boolean(file) && file.state !== "gone"]] : [];
-	return [
-		...places,
-		["disk", row.local === "kept"],
-		["bucket", row.state === "verified" && row.code !== "object_gone"],
-	];
+	const proven = row.shown === "verified" && row.code !== "object_gone";
+	return [...places, ["disk", row.local === "kept"], ["bucket", proven]];
 }
 
 function marks(node, row) {
@@ -930,10 +876,10 @@ async function follow() {
 async function loadJournal(row) {
 	const about = `${row.id} ${row.state} ${row.attempts} ${row.key}`;
 	if (journal?.about === about) return;
-	journal = { about, entries: journal?.entries ?? [] };
+	journal = { about, events: journal?.events ?? [] };
 	const told = await ask("GET", `outbox/${row.id}/journal`).catch(quiet);
 	if (told && shown === `log/${row.id}`) {
-		journal.entries = told.entries;
+		journal.events = told.events;
 		details();
 	}
 }
@@ -955,19 +901,12 @@ function details() {
 		make("p", { class: "tell" }, `${capital(STATES[row.shown]?.[0] ?? "dismissed")}. ${whyOf(row)}`),
 	);
 	const sent = row.card ? row.fetched_bytes : row.sent_bytes;
-	section("bar", row.shown === "verified" ? "" : sent, () =>
-		row.shown === "verified"
-			? make("div")
-			: make(
-					"div",
-					{},
-					make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" }),
-					make(
-						"p",
-						{ class: "muted" },
-						`${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`,
-					),
-				),
+	const told = `${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`;
+	const bar = () =>
+		make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" });
+	const done = row.shown === "verified";
+	section("bar", done || sent, () =>
+		make("div", {}, ...(done ? [] : [bar(), make("p", { class: "muted" }, told)])),
 	);
 	const may = actionsOf(row);
 	section("do", may.map(([word]) => word).join(), () =>
@@ -975,16 +914,12 @@ function details() {
 	);
 	section("said", "", () => make("div", { class: "said", role: "status" }));
 	const facts = row.card ? cardFacts(row) : rowFacts(row);
-	section("facts", facts.join(), () => make("div", {}, make("h3", {}, "About this log"), pairs(facts)));
-	if (row.receipt)
-		section("receipt", row.receipt.verified_at, () =>
-			make("div", {}, make("h3", {}, "Receipt"), pairs(receiptFacts(row.receipt))),
-		);
+	section("facts", facts.join(), () => titled("About this log", pairs(facts)));
+	const receipt = row.receipt;
+	if (receipt) section("receipt", receipt.verified_at, () => titled("Receipt", pairs(receiptFacts(receipt))));
 	if (row.card) return;
 	loadJournal(row);
-	section("history", JSON.stringify(journal.entries), () =>
-		make("div", {}, make("h3", {}, "History"), historyOf(journal.entries)),
-	);
+	section("history", JSON.stringify(journal.events), () => titled("History", historyOf(journal.events)));
 }
 
 const part = (name) => [...$("details").children].find((child) => child.part_ === name);
@@ -1001,6 +936,7 @@ function section(name, told, build) {
 	if (held) $("details").querySelector("h2").focus();
 }
 
+const titled = (title, node) => make("div", {}, make("h3", {}, title), node);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function pairs(facts) {
@@ -1019,11 +955,8 @@ function whereTold(row) {
 		disk: ["on this disk", "not on this disk"],
 		bucket: ["proven in the bucket", "not in the bucket yet"],
 	};
-	return capital(
-		placesOf(row)
-			.map(([place, is]) => words[place][is ? 0 : 1])
-			.join(", "),
-	);
+	const places = placesOf(row).map(([place, is]) => words[place][is ? 0 : 1]);
+	return capital(places.join(", "));
 }
 
 function rowFacts(row) {
@@ -1041,10 +974,8 @@ function rowFacts(row) {
 		["Came in", CAME_IN[row.received_by] ?? row.received_by],
 		["Entered", row.entered_at ? moment(Date.parse(row.entered_at)) : ""],
 		["Attempts", row.attempts],
-		[
-			"Parts sent",
-			row.parts_resent ? `${row.parts_sent}, ${row.parts_resent} of them again` : row.parts_sent,
-		],
+		["Parts sent", row.parts_sent],
+		["Of these again", row.parts_resent || ""],
 		["Priority", row.priority || ""],
 		["Kept here", row.pinned ? "pinned: as long as the disk allows" : ""],
 		["Same bytes as", row.same_as ? `log ${row.same_as}` : ""],
@@ -1072,15 +1003,13 @@ function receiptFacts(receipt) {
 	];
 }
 
-function historyOf(entries) {
-	return make(
-		"ol",
-		{ class: "history" },
-		...entries.map((entry) => {
-			const when = make("time", { dateTime: entry.at }, stamp(Date.parse(entry.at)));
-			return make("li", {}, when, entry.text || capital(entry.event));
-		}),
-	);
+function historyOf(events) {
+	const steps = events.map((event) => {
+		const at = event.s3_time ?? event.device_time;
+		const when = make("time", { dateTime: at }, stamp(Date.parse(at)));
+		return make("li", {}, when, capital(event.event), make("span", { class: "muted" }, ` ${event.reason}`));
+	});
+	return make("ol", { class: "history" }, ...steps);
 }
 
 // -- changes
@@ -1195,10 +1124,7 @@ async function presign(row) {
 		field.select();
 		// Over plain http a browser has no clipboard for us; the old command still works.
 		const write = navigator.clipboard?.writeText(made.url) ?? Promise.reject();
-		const copied = await write.then(
-			() => true,
-			() => document.execCommand("copy"),
-		);
+		const copied = await write.then(() => true).catch(() => document.execCommand("copy"));
 		say(copied ? "Copied." : "Copy it by hand: it is marked.", !copied);
 	};
 	const until = `Whoever has it can read this log until ${moment(Date.parse(made.expires_at))}.`;
