@@ -90,9 +90,7 @@ def test_a_proven_log_is_kept_downloaded_signed_for_and_sent_again_where_it_is_g
     window = opened(api.url)
     window.row_says("keep.ulg", "proven")
     details = window.open("keep.ulg")
-    row = until(
-        lambda: [row for row in api.get("/outbox").json["rows"] if row["name"] == "keep.ulg"]
-    )[0]
+    row = named(api, "keep.ulg")
 
     window.press("Keep the file")
     window.told("Its file stays as long as it can.")

@@ -14,7 +14,8 @@ WHILE_SENT = """() => {
   new MutationObserver(() => {
     const value = bar()?.value;
     if (value && value !== seen.at(-1)?.value) seen.push({value, at: performance.now()});
-  }).observe(document.getElementById('list'), {subtree: true, childList: true, characterData: true});
+  }).observe(document.getElementById('list'),
+    {subtree: true, childList: true, characterData: true});
 }"""
 
 
