@@ -15,7 +15,7 @@ from petal_s3.objects.ownership import KeyOwnership
 from petal_s3.s3 import multipart
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import may_be_refusal
-from petal_s3.upload.trial import no_encryption
+from petal_s3.upload import encryption
 
 PUT, GET, DELETE = "s3:PutObject", "s3:GetObject", "s3:DeleteObject"
 PARTS, ABORT = "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"
@@ -127,7 +127,7 @@ class _Trial:
     async def _not_begun(self, error: S3IntegrationError) -> list[Finding]:
         """What it was that the server refused: the encryption, where it takes one without."""
         if self._s3.server.encrypts and may_be_refusal(error) and await self._tried.begins_plain():
-            refused = no_encryption(f"{error.told}, and without it was accepted")
+            refused = encryption.lacking(f"{error.told}, and without it was accepted")
             self._s3.learn("encryption", offered=False, by=str(error.told))
             return [
                 self._encryption(refused),

@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -186,6 +187,7 @@ def serve(
     ] = None,
 ) -> None:
     """Drain, watch the log directories and answer over HTTP, on robots without the host."""
+    from petal_s3.cli.links import say_links  # noqa: PLC0415 - slow
     from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
     from petal_s3.host.own_autopilot import flight_of, own_autopilot  # noqa: PLC0415 - slow
     from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
@@ -204,7 +206,7 @@ def serve(
                 service,
                 host=bound,
                 port=answered,
-                said=typer.echo,
+                said=partial(say_links, asks_token=settings.api_token is not None),
                 alongside=own_autopilot(service),
             )
         )

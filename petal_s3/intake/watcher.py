@@ -217,7 +217,7 @@ class Watcher:
         watched = self.settling.identity(path)
         if watched is None or path != printable(path):
             return False
-        return await self._intake.outbox(identities.proven_at, path, watched.size) is not None
+        return bool(await self._intake.outbox(identities.proven_at, path, watched.size))
 
     async def _accept_known(self, paths: list[str]) -> int:
         """Accept files that may be proven ones with another time, for a while and unless armed."""

@@ -85,11 +85,12 @@ def enter_again(outbox: Outbox, row_id: int, entry: Entry) -> Row:
 
 
 def enqueue_unless_alike(outbox: Outbox, entry: Entry) -> Row | None:
-    """As :func:`enqueue`; none, and nothing done, where a file of its path and size was proven
-    that had another time or inode: it may be the same, its bytes tell."""
-    proven = identities.proven_at(outbox, entry.path, entry.identity.size)
-    if proven is not None and proven.identity != entry.identity:
-        return None
+    """As :func:`enqueue`; none, and nothing done, where the file has no row yet and one of its
+    path and size was proven that had another time or inode: it may be the same, its bytes tell."""
+    if _same_file(outbox, entry) is None:
+        proven = identities.proven_at(outbox, entry.path, entry.identity.size)
+        if any(row.identity != entry.identity for row in proven):
+            return None
     return enqueue(outbox, entry)
 
 

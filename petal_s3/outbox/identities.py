@@ -129,28 +129,30 @@ def move_path(outbox: Outbox, row: Row, path: str) -> Row | None:
     )
 
 
-def proven_at(outbox: Outbox, path: str, size: int) -> Row | None:
-    """The latest proven row of a file of ``size`` bytes at ``path``, a copy in the spool aside."""
+def proven_at(outbox: Outbox, path: str, size: int) -> list[Row]:
+    """The proven rows of files of ``size`` bytes at ``path``, the latest first.
+
+    Those of copies in the spool are left out.
+    """
     found = outbox.sql.records(
-        "SELECT * FROM log WHERE id = (SELECT max(id) FROM log INDEXED BY same_file"
-        " WHERE path = :path AND size = :size AND state = 'verified' AND spooled = 0)",
+        "SELECT * FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
+        " AND state = 'verified' AND spooled = 0 ORDER BY id DESC",
         path=path,
         size=size,
     )
-    return row_of(found[0]) if found else None
+    return [row_of(one) for one in found]
 
 
 def update_identity(outbox: Outbox, row: Row, identity: Identity) -> None:
     """Record that the file of a proven row has another time or inode, and the same bytes.
 
-    Every row that was proven of this file takes on the new identity, except where that has a row:
-    also one that missed an earlier change, as a row for another key waited alone at that time.
+    Every row that was proven of this file takes on the new identity, except where that has a row.
     """
     assert row.receipt is not None
     outbox.sql.change(
         "UPDATE OR IGNORE log INDEXED BY same_file SET dev = :dev, ino = :ino,"
         " mtime_ns = :mtime_ns, local = 'kept' WHERE path = :path AND size = :size"
-        " AND (mtime_ns = :before OR local = 'kept') AND state = 'verified' AND spooled = 0"
+        " AND mtime_ns = :before AND state = 'verified' AND spooled = 0"
         " AND json_extract(receipt, '$.checksum') = :checksum",
         **columns(identity),
         path=row.path,

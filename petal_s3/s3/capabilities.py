@@ -96,6 +96,11 @@ class Capabilities:
             return self
         return replace(self, known={**self.known, feature: Known(offered, at, by)})
 
+    def without(self, feature: Feature) -> Capabilities:
+        """These, with nothing known of one feature."""
+        known = {name: one for name, one in self.known.items() if name != feature}
+        return replace(self, known=known)
+
     def due(self, now: int) -> bool:
         """Whether it is time to try everything (again); ``now`` by the server's clock."""
         return not self.asked_at <= now < self.asked_at + ASK_AGAIN_S

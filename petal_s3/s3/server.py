@@ -67,6 +67,10 @@ class Server:
         at = self.clock.seconds()
         self.capabilities = self.capabilities.with_(feature, offered=offered, at=at, by=by)
 
+    def forget(self, feature: Feature) -> None:
+        """Take back what was learnt of a feature: it is to be shown once more."""
+        self.capabilities = self.capabilities.without(feature)
+
     def learn_encryption(self, answer: Answer) -> None:
         """Remember that an answer named the encryption that was asked for."""
         if self.encryption and answer.get("ServerSideEncryption"):

@@ -9,11 +9,12 @@ from petal_s3.errors import Conflict, S3BucketError, S3IntegrationError, UploadG
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3 import multipart, trials
-from petal_s3.s3.capabilities import Feature
+from petal_s3.s3.capabilities import Capabilities, Feature
 from petal_s3.s3.checksums import Digest, digest_of, multipart_etag
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
+from petal_s3.upload import encryption
 
 _BYTE = b"\0"
 _TYPE = "application/octet-stream"
@@ -67,7 +68,7 @@ class Trial:
             return
         await self._put()
         await self._delete()
-        await self._join(upload_id, part)
+        await self._join_free(upload_id, part)
         info = await self._stored()
         if info is None:
             return  # what is not seen to stand shows nothing about conditions
@@ -101,25 +102,9 @@ class Trial:
         except S3IntegrationError as error:
             if not self.s3.server.encrypts or not may_be_refusal(error):
                 raise
-            raise await self._unencrypted(error) from error
+            raise await encryption.refused(self.s3, self.key, error) from error
         await self.outbox(kept.keep, self._fact, upload_id)
         return upload_id
-
-    async def _unencrypted(self, refusal: S3IntegrationError) -> S3IntegrationError:
-        """Whether it is the encryption that the server refuses: what to say then."""
-        try:
-            upload_id = await trials.begin(self.s3, self.key, encrypted=False)
-        except S3IntegrationError:
-            return refusal
-        await multipart.abort(self.s3, self.key, upload_id)
-        if is_vague(refusal):
-            with contextlib.suppress(S3IntegrationError):
-                await multipart.abort(
-                    self.s3, self.key, await trials.begin(self.s3, self.key, encrypted=True)
-                )
-                return refusal  # it was in trouble for a moment
-        self._learn("encryption", False, str(refusal.told))
-        return no_encryption(f"{refusal.told}, and without it was accepted")
 
     async def _part(self, upload_id: str) -> HeldPart:
         part = await trials.send_part(self.s3, self.key, upload_id, _BYTE, _DIGEST.crc32)
@@ -134,6 +119,28 @@ class Trial:
         return await multipart.complete(
             self.s3, self.key, upload_id, [part], crc32=_DIGEST.crc32 if checked else None, size=1
         )
+
+    async def _join_free(self, upload_id: str, part: HeldPart) -> None:
+        """Join a part where nothing stands; once more where an option was refused for that."""
+        before = self.s3.capabilities
+        await self._join(upload_id, part)
+        if self._gave_up(before, "full_checksums", "complete_condition"):
+            await self._delete()
+            upload_id = await self._begin()
+            part = await self._part(upload_id)
+            with contextlib.suppress(Conflict):  # it is honoured, what was deleted still seen
+                await self._join(upload_id, part)
+
+    def _gave_up(self, before: Capabilities, *features: Feature) -> bool:
+        """Whether a refusal since ``before`` has shown that a feature is lacking; it is forgotten.
+
+        Servers in trouble refuse, too, and without a condition another's object may be lost: so
+        it has to be shown twice.
+        """
+        new = [one for one in features if self.s3.capabilities.lacks(one) and not before.lacks(one)]
+        for feature in new:
+            self.s3.server.forget(feature)
+        return bool(new)
 
     async def _stored(self) -> ObjectInfo | None:
         info = await self.s3.head(self.key)
@@ -151,13 +158,13 @@ class Trial:
 
     async def _put(self) -> None:
         """Store a body where nothing stands, and once more where it stands."""
-        etag = await trials.put(self.s3, self.key, _BYTE)
+        etag = await self._put_free()
         self._learn("md5_etags", etag == _DIGEST.etag, f"a body of one byte got the ETag {etag}")
         if self.s3.server.encrypts and not self.s3.capabilities.offers("encryption"):
             # A HEAD is no evidence: some servers tell there whatever they were told.
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
-            raise no_encryption(by)
+            raise encryption.lacking(by)
         stands = await self.s3.head(self.key) is not None
         if not stands:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
@@ -169,6 +176,16 @@ class Trial:
         if stands and not self.s3.capabilities.lacks("put_condition"):
             by = "PutObject with If-None-Match was accepted where an object stood"
             self._learn("put_condition", False, by)
+
+    async def _put_free(self) -> str:
+        """Store a body where nothing stands; once more where an option was refused for that."""
+        before = self.s3.capabilities
+        etag = await trials.put(self.s3, self.key, _BYTE)
+        if self._gave_up(before, "body_checksums", "put_condition"):
+            await self._delete()
+            with contextlib.suppress(Conflict):  # it is honoured, what was deleted still seen
+                etag = await trials.put(self.s3, self.key, _BYTE)
+        return etag
 
     async def _false_checksum(self) -> None:
         """Whether a checksum that is told is the server's own: it refuses a false one."""
@@ -226,12 +243,3 @@ class Trial:
 
     def _learn(self, feature: Feature, offered: bool, by: str) -> None:
         self.s3.learn(feature, offered=offered, by=by)
-
-
-def no_encryption(seen: str) -> S3BucketError:
-    """What to say where objects would be stored otherwise than PETAL_S3_SSE asks."""
-    return S3BucketError(
-        f"The server does not encrypt as it is asked to ({seen}): set PETAL_S3_SSE to what it"
-        " offers, or to none.",
-        code="encryption",
-    )

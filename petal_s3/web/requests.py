@@ -161,6 +161,12 @@ class MoveBody(Body):
     dest_key: Text
 
 
+class LoginBody(Body):
+    """The token, said once."""
+
+    token: Text = Field(description="PETAL_S3_API_TOKEN")
+
+
 class FlightBody(Body):
     """The flight state, from a caller that knows it."""
 

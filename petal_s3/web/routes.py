@@ -22,6 +22,7 @@ from petal_s3.web import events
 from petal_s3.web import requests as asks
 from petal_s3.web.bucket_routes import BUCKET_ROUTES
 from petal_s3.web.card_routes import CARD_ROUTES
+from petal_s3.web.login_routes import LOGIN_ROUTES
 from petal_s3.web.page import PAGE_ROUTES
 from petal_s3.web.responses import FlightView
 from petal_s3.web.routing import Call, Reply, Route, joined
@@ -128,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
         errors=(400, 408, 409, 413, 503, 507),
     ),
     *PAGE_ROUTES,
+    *LOGIN_ROUTES,
     *ROW_ROUTES,
     *CARD_ROUTES,
     Route("GET", "/bucket/info", "info", "Configuration and state", get_info, answer=InfoView),

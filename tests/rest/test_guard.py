@@ -244,8 +244,9 @@ def test_a_url_to_put_a_log_to_is_a_change(locked_api: Api) -> None:
     assert locked_api.plain("GET", f"/bucket/presign/{HOME}a.ulg").status == 200
 
 
-def test_what_needs_no_token_is_the_page_alone() -> None:
-    assert {("GET", "/"), ("GET", "/static/{name}")} == PUBLIC
+def test_what_needs_no_token_tells_nothing() -> None:
+    page = {("GET", "/"), ("GET", "/static/{name}")}
+    assert page | {("POST", "/login"), ("POST", "/logout")} == PUBLIC
 
 
 def test_a_wrong_token_is_refused_in_both_servers(locked_api: Api) -> None:

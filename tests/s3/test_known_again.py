@@ -13,6 +13,7 @@ import pytest
 from moved_files import an_hour_later, mounted_anew
 from robot import HOME, PART, SMALL, TWO_PARTS, Robot
 
+from petal_s3.outbox.deletions import left_alone
 from petal_s3.outbox.rows import Row
 
 
@@ -225,6 +226,34 @@ async def test_a_key_asked_for_a_known_file_is_still_made(robot: Robot) -> None:
 
     assert (other.state, other.key, robot.count("PutObject")) == ("verified", key, 0)
     assert robot.stored() == sorted([row.key, key])
+
+
+@pytest.mark.guarantee(
+    "file",
+    "its time moved while it waited for another key, and it moves again",
+    "it is known by its bytes, also by the row that missed the first change: no second row",
+)
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_row_that_missed_a_change_of_time_is_known_by_its_bytes(
+    robot: Robot, noticed: bool
+) -> None:
+    """Proven in parts and copied as a whole, the two rows have one CRC32 and two ETags."""
+    row = await robot.finish(await robot.land(size=TWO_PARTS))
+    path = Path(row.path)
+    other = await robot.service.enqueue(path, key=f"{HOME}records/1/flight.ulg")
+    an_hour_later(path)
+    await robot.finish(other)
+    if noticed:  # another file lies there now, as far as the first row tells
+        await robot.service.outbox(left_alone, row)
+    an_hour_later(path)
+
+    await robot.service.scan()
+    await robot.service.landed()
+
+    found = await rows(robot)
+    assert [one.state for one in found] == ["verified"] * 2
+    assert {one.mtime_ns for one in found} == {path.stat().st_mtime_ns}
+    assert {one.receipt.etag for one in found if one.receipt} > {row.receipt and row.receipt.etag}
 
 
 @pytest.mark.guarantee(

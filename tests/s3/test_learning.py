@@ -385,6 +385,26 @@ async def test_one_refusal_is_not_enough_to_give_a_condition_up(drone: Drone, op
     assert known.offers("complete_condition")
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "S3 is in trouble while a condition or a checksum is tried, and well when it is left out",
+    "nothing is given up for that: it is tried once more where nothing stands",
+)
+@pytest.mark.parametrize("op", ["PutObject", "CompleteMultipartUpload"])
+async def test_trouble_that_ends_when_an_option_is_left_out_shows_nothing(
+    drone: Drone, op: str
+) -> None:
+    for _ in range(2):
+        drone.server.plan(op, Fault("trouble", say=refusal(500, "InternalError")))
+
+    known = await drone.learnt()
+
+    assert list(known.missing()) == []
+    assert known.offers("put_condition")
+    assert known.offers("complete_condition")
+    assert drone.nothing_is_left()
+
+
 async def test_a_body_that_is_sent_during_a_trial_goes_by_what_was_known(drone: Drone) -> None:
     be(drone, "body-checksum=400 InvalidRequest")
     await drone.learnt()
