@@ -7,7 +7,7 @@
 
 const BASE = new URL("..", import.meta.url);
 const PAGE_ROWS = 250; // rows of one request
-const SILENT_MS = 13_000; // the robot says at least every 10 s that it is there
+const SILENT_MS = 8_000; // the robot says at least every 5 s that it is there
 const PROBE_MS = 4_000;
 const POLL_MS = 3_000;
 const DAY_MS = 86_400_000;

@@ -1,0 +1,98 @@
+"""The page on a phone and on a desk, light and dark: nothing is cut off, axe-core finds nothing.
+
+With ``PICTURES=docs`` the pictures of the documentation are made here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petal_s3.demo.logs import write_bag, write_ulog
+from petal_s3.demo.services import EmbeddedS3
+from tests.browser.conftest import Opens
+from tests.rest.apis import Api, on_card, standing, until
+
+MB = 1_000_000
+SIZES = {"390": (390, 844), "1280": (1280, 900)}
+
+
+@pytest.fixture(scope="module")
+def robot(
+    _browser: Any, _s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """A robot in the middle of its work: proven, sending, waiting, dead, and on the card."""
+    directory = tmp_path_factory.mktemp("robot")
+    with standing(_s3_server, directory, max_rate=0.4 * MB, max_file_size=50 * MB) as stand:
+        api = stand.api
+        for ago, hour in ((2, 9), (1, 11), (1, 15)):
+            day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago * 86_400))
+            folder = api.logs / day
+            folder.mkdir(exist_ok=True)
+            write_ulog(folder / f"{hour:02}_30_22.ulg", 150_000, seed=10 * ago + hour)
+        (api.logs / "crashed.ulg").write_bytes(bytes(5_000))
+        api.post("/landed")
+        until(lambda: api.get("/status").json["counts"]["verified"] == 3)
+        until(lambda: api.get("/status").json["counts"]["dead"] == 1)
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        (api.logs / day).mkdir()
+        write_bag(api.logs / day / f"inspection_{day}-08-12-02.bag", 48 * MB, seed=5)
+        write_ulog(api.logs / day / "08_12_00.ulg", 2 * MB, seed=6)
+        api.post("/landed")
+        until(lambda: api.get("/status").json["counts"]["uploading"] == 1)
+        until(lambda: api.get("/status").json["rate_bytes_s"], 60)
+        on_card(api)
+        yield api
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", SIZES)
+def test_nothing_is_cut_off_and_nothing_bars_anybody(
+    robot: Api, opened: Opens, width: str, dark: bool
+) -> None:
+    window = opened(robot.url, size=SIZES[width], dark=dark)
+    window.row_says("crashed.ulg", "cannot be sent")
+    window.page.wait_for_timeout(500)
+    picture(window, f"page-{width}-{'dark' if dark else 'light'}")
+    assert wide(window) == []
+    assert window.violations() == []
+    window.page.locator("#day").evaluate("(day) => { day.open = true; }")
+    assert window.violations() == []
+    window.open("08_12_00.ulg" if dark else "crashed.ulg")
+    window.page.wait_for_timeout(300)
+    picture(window, f"details-{width}-{'dark' if dark else 'light'}")
+    assert wide(window) == []
+    assert window.violations() == []
+
+
+def test_twice_as_large_letters_fit_a_phone(robot: Api, opened: Opens) -> None:
+    window = opened(robot.url, size=SIZES["390"])
+    window.row("crashed.ulg").wait_for()
+    window.page.evaluate(
+        "document.documentElement.style.fontSize = '200%'; dispatchEvent(new Event('resize'))"
+    )
+    window.page.wait_for_timeout(300)
+    assert wide(window) == []
+    assert window.page.locator(".row").first.bounding_box()["height"] > 150
+
+
+def wide(window: Any) -> list[str]:
+    """What makes the page scroll sideways."""
+    return list(
+        window.page.evaluate(
+            """() => document.documentElement.scrollWidth <= innerWidth ? []
+            : [...document.querySelectorAll('body *')].filter((node) =>
+              node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.outerHTML)"""
+        )
+    )
+
+
+def picture(window: Any, name: str) -> None:
+    """Keep what is seen, where somebody asks for it."""
+    if folder := os.environ.get("PICTURES"):
+        window.page.screenshot(path=Path(folder) / f"{name}.png")
