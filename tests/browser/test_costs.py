@@ -43,7 +43,7 @@ def many(
                 "ino": "ino + n",
                 "key": "replace(key, '.ulg', '-' || n || '.ulg')",
                 "name": "'log-' || n || '.ulg'",
-                "logged_at": "logged_at - n * 1800",
+                "logged_at": f"logged_at - ({ROWS} - n) * 1800",
                 "facts": "json_set(facts, '$.flight', 'f' || (n / 3))",
                 "spooled": "0",
             }
@@ -53,6 +53,7 @@ def many(
                 f" WHERE n < {ROWS - 1}) INSERT INTO log ({', '.join(names)})"
                 f" SELECT {chosen} FROM number, (SELECT * FROM log LIMIT 1)"
             )
+            outbox.execute(f"UPDATE log SET logged_at = logged_at - {ROWS} * 1800 WHERE id = 1")
             outbox.commit()
         yield api
 
@@ -76,7 +77,7 @@ def test_the_first_paint_comes_within_300_ms(api: Api, opened: Opens) -> None:
 
 def test_ten_thousand_rows_scroll_without_a_long_task(many: Api, opened: Opens) -> None:
     window = opened(many.url)
-    window.row("one.ulg").wait_for()
+    window.row(f"log-{ROWS - 1}.ulg").wait_for()
     window.page.evaluate(
         """() => { window.tasks = []; new PerformanceObserver((list) =>
           window.tasks.push(...list.getEntries().map((one) => one.duration)))
@@ -84,13 +85,14 @@ def test_ten_thousand_rows_scroll_without_a_long_task(many: Api, opened: Opens) 
     )
     deadline = time.monotonic() + 120
     shown = 0
-    while shown < ROWS and time.monotonic() < deadline:
+    # Flights stand between the rows.
+    while shown < ROWS + ROWS // 3 and time.monotonic() < deadline:
         window.page.mouse.wheel(0, 6_000)
         window.page.wait_for_timeout(16)
         shown = window.page.evaluate(
             "Number(document.querySelector('#list > li:last-child').getAttribute('aria-posinset'))"
         )
-    window.row(f"log-{ROWS - 1}.ulg").wait_for()
+    window.row("one.ulg").wait_for()
     for _ in range(60):
         window.page.mouse.wheel(0, -9_000)
         window.page.wait_for_timeout(16)
@@ -132,7 +134,7 @@ def test_a_change_is_seen_within_300_ms(api: Api, opened: Opens) -> None:
 def test_an_open_page_costs_the_robot_next_to_nothing_while_nothing_changes(
     api: Api, opened: Opens
 ) -> None:
-    until(lambda: api.get("/status").json["code"] == "all_up")
+    until(lambda: api.get("/status").json["code"] in {"all_up", "nothing_waits"})
     alone = busy(10)
     window = opened(api.url)
     window.page.locator("#robot").wait_for(state="visible")

@@ -450,7 +450,10 @@ function bulletins(status) {
 /** How much of what waited since the outbox was last empty is up; null where nothing waits. */
 function sentShare(status) {
 	if (!status.backlog_bytes) return null;
-	let most = status.backlog_bytes;
+	let most = 0;
+	for (const row of known.rows.values())
+		if (row.state === "queued" || row.state === "uploading") most += row.size;
+	most = Math.max(most, status.backlog_bytes);
 	for (const sample of known.samples.toReversed()) {
 		if (!sample.backlog_bytes) break;
 		most = Math.max(most, sample.backlog_bytes);
@@ -519,7 +522,7 @@ function drawing(tag, given) {
 // -- the list: flights, newest first, of which only those in view are in the document
 
 const filter = { state: "", text: "" };
-const list = { items: [], tops: [0], nodes: new Map(), heights: {}, waiting: false, loading: false };
+const list = { items: [], tops: [], nodes: new Map(), heights: {}, waiting: false, loading: false };
 
 function chips(counts) {
 	const numbers = { ...counts, card: known.card.filter((file) => !file.row).length };
@@ -545,11 +548,14 @@ function arrange() {
 	requestAnimationFrame(() => {
 		list.waiting = false;
 		const anchor = firstInView();
-		list.items = flights().flatMap((flight) => [flight, ...flight.rows]);
-		list.tops = [0];
-		for (const item of list.items)
-			list.tops.push(list.tops.at(-1) + list.heights[item.rows ? "flight" : "row"]);
-		$("list").style.height = `${list.tops.at(-1)}px`;
+		list.items = [];
+		for (const flight of flights()) list.items.push(flight, ...flight.rows);
+		list.tops = new Float64Array(list.items.length + 1);
+		let top = 0;
+		list.items.forEach((item, index) => {
+			list.tops[index + 1] = top += list.heights[item.rows ? "flight" : "row"];
+		});
+		$("list").style.height = `${top}px`;
 		draw(true);
 		keep(anchor);
 		tellFound();
@@ -566,20 +572,21 @@ function matches(item) {
 function flights() {
 	const found = new Map();
 	const add = (name, item) => {
-		if (!found.has(name)) found.set(name, { key: `f${name}`, time: item.time, end: 0, rows: [], all: [] });
-		const flight = found.get(name);
+		let flight = found.get(name);
+		if (!flight) found.set(name, (flight = { key: `f${name}`, time: item.time, end: 0, rows: [], all: [] }));
 		flight.time = Math.min(flight.time, item.time);
 		flight.end = Math.max(flight.end, item.time + 1000 * (item.duration_s ?? 0));
 		flight.all.push(item);
 	};
 	const alone = [];
-	for (const item of [...known.rows.values(), ...known.card.filter((file) => !file.row)]) {
-		if (!item.shown) continue;
-		item.key ??= `c${item.id}`;
+	const take = (item) => {
+		if (!item.shown) return;
 		if (item.session_id) add(`Session ${item.session_id}`, item);
 		else if (item.flight) add(item.flight, item);
 		else alone.push(item);
-	}
+	};
+	known.rows.forEach(take);
+	for (const file of known.card) if (!file.row) take(file);
 	const byTime = [...found.entries()].sort(([, a], [, b]) => a.time - b.time);
 	for (const item of alone) add(flightAt(byTime, item.time) ?? `log ${item.card ? "c" : ""}${item.id}`, item);
 	for (const [name, flight] of found) {
@@ -641,11 +648,11 @@ function keep(anchor) {
 	}
 }
 
-/** Show what is in view, and a screen around it; `anew`: also what is shown already. */
+/** Show what is in view, and some rows around it; `anew`: also what is shown already. */
 function draw(anew) {
 	const top = -$("list").getBoundingClientRect().top;
-	const first = itemAt(Math.max(0, top - innerHeight));
-	const last = Math.min(list.items.length, itemAt(top + 2 * innerHeight) + 1);
+	const first = itemAt(Math.max(0, top - 400));
+	const last = Math.min(list.items.length, itemAt(top + innerHeight + 400) + 1);
 	const wanted = new Map();
 	const focused = $("list").contains(document.activeElement) ? document.activeElement.closest("li") : null;
 	for (let index = first; index < last; index += 1) wanted.set(keyOf(list.items[index]), index);
@@ -733,29 +740,40 @@ function fillFlight(node, flight) {
 function rowNode() {
 	const node = make("li", { class: "row" });
 	for (const name of ["pill", "why", "more", "where"]) node[name] = make("span", { class: name });
-	node.bar = make("progress", { max: 1 });
+	node.where.setAttribute("role", "img");
 	node.link = make("a");
-	node.append(node.link, node.pill, node.bar, node.why, node.more, node.where);
+	node.append(node.link, node.pill, node.why, node.more, node.where);
 	return node;
 }
 
 function fillRow(node, row) {
-	const [word, look] = STATES[row.shown] ?? ["dismissed", "none"];
+	const [word, look] = STATES[row.shown];
 	node.row = row;
 	node.dataset.tone = look;
-	node.classList.toggle("done", ["verified", "cancelled", "dead"].includes(row.shown));
 	node.link.href = row.card ? `#card/${row.id}` : `#log/${row.id}`;
 	setText(node.link, row.title);
 	const verdict = row.verdict && row.verdict !== "complete" ? ` · ${row.verdict.replaceAll("_", " ")}` : "";
 	setText(node.more, `${size(row.size)}${verdict}${row.pinned ? " · kept" : ""}`);
 	setText(node.pill, word);
-	const sent = (row.card ? row.fetched_bytes : row.sent_bytes) ?? 0;
-	node.bar.value = row.size ? Math.min(1, sent / row.size) : 0;
-	node.bar.setAttribute("aria-label", row.card ? "Fetched" : "Sent");
 	setText(node.why, whyOf(row));
 	node.why.title = row.reason;
+	fillBar(node, row);
 	marks(node.where, row);
 }
+
+/** Only a log on its way has a bar: in a browser it is made of several elements. */
+function fillBar(node, row) {
+	const moves = ["queued", "uploading", "card"].includes(row.shown);
+	if (moves && !node.bar) {
+		node.bar = make("progress", { max: 1, "aria-label": row.card ? "Fetched" : "Sent" });
+		node.link.after(node.bar);
+	}
+	if (!node.bar) return;
+	node.bar.hidden = !moves;
+	node.bar.value = Math.min(1, doneOf(row) / (row.size || 1));
+}
+
+const doneOf = (row) => (row.card ? row.fetched_bytes : row.sent_bytes);
 
 /** What is to be said of a log now, in one sentence. */
 function whyOf(row) {
@@ -785,10 +803,9 @@ function marks(node, row) {
 	if (node.told === told) return;
 	node.told = told;
 	const there = places.filter(([, is]) => is).map(([place]) => place);
-	node.replaceChildren(
-		make("span", { class: "unseen" }, there.length ? `On: ${there.join(", ")}` : "Nowhere any more"),
-		...places.map(([place, is]) => make("i", { class: is ? "there" : "not", "aria-hidden": "true" }, place)),
-	);
+	node.setAttribute("aria-label", there.length ? `On: ${there.join(", ")}` : "Nowhere any more");
+	const mark = ([place, is]) => make("i", { class: is ? "there" : "not" }, `${is ? "●" : "○"} ${place}`);
+	node.replaceChildren(...places.map(mark));
 }
 
 /** A row has changed and stays where it is. */
@@ -900,11 +917,11 @@ function details() {
 	section("tell", whyOf(row), () =>
 		make("p", { class: "tell" }, `${capital(STATES[row.shown]?.[0] ?? "dismissed")}. ${whyOf(row)}`),
 	);
-	const sent = row.card ? row.fetched_bytes : row.sent_bytes;
+	const sent = doneOf(row);
 	const told = `${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`;
 	const bar = () =>
 		make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" });
-	const done = row.shown === "verified";
+	const done = ["verified", "dead", "cancelled"].includes(row.shown);
 	section("bar", done || sent, () =>
 		make("div", {}, ...(done ? [] : [bar(), make("p", { class: "muted" }, told)])),
 	);
@@ -1331,4 +1348,5 @@ function start() {
 	live();
 }
 
-start();
+// The first picture comes before the first question.
+requestAnimationFrame(() => setTimeout(start));
