@@ -237,3 +237,11 @@ def m016_card(db: Tables) -> None:
 def m017_samples(db: Tables) -> None:
     """Rate and backlog of the last day: :mod:`petal_s3.outbox.samples`."""
     db.conn.execute(schema.SAMPLE)
+
+
+@_step
+def m018_codes(db: Tables) -> None:
+    """How many rows wait, or were given up, for which reason is counted off an index."""
+    db.conn.execute(
+        "CREATE INDEX by_code ON log (state, code, dismissed) WHERE state != 'verified'"
+    )

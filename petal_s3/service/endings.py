@@ -18,6 +18,7 @@ ENDINGS: Mapping[str, str] = MappingProxyType(
         "deaf": "The end of the download that holds the host's MAVLink connection.",
         "paused": "What paused it: it goes on by itself.",
         "offline": "A network in which S3 can be reached: that is noticed within seconds.",
+        "stalled": "That bytes arrive again; a minute without any, and it is tried anew.",
         "link_back": 'The next try, at the time that is said; `retry` and "look now" end the wait.',
         "not_s3": "A network that lets requests to S3 pass, or a login on its page.",
         "tls": "A network in which S3 itself answers, or the certificate of its server set right.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ class Report(View):
 
     ``reason`` and ``code``: why nothing is sent, since ``since_at``, as ``tried_at`` has shown;
     ``trouble``: why no log is taken in. Times that end in ``_at`` are seconds since the boot
-    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock. ``moving``:
+    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock.
+    ``stalled_at``: when the last byte of what is sent arrived, where that was not just now.
+    ``credentials_at``: when what is said of the credentials was seen. ``moving``:
     per row on its way the bytes that are confirmed or acknowledged. ``card_on``: whether it can
     reach the autopilot's card; ``card_reason``: why nothing is fetched from it; ``card_fetching``:
     the file that is.
@@ -33,6 +36,7 @@ class Report(View):
     heard_at: float | None = None
     heard_unix: int | None = None
     credentials: Credentials = "none"
+    credentials_at: float | None = None
     clock_offset_s: float | None = None
     flight_state: Flight = "unknown"
     reason: str = ""
@@ -40,6 +44,7 @@ class Report(View):
     since_at: float | None = None
     tried_at: float | None = None
     next_try_at: float | None = None
+    stalled_at: float | None = None
     rate_bytes_s: float = 0.0
     moving: dict[int, int] = Field(default_factory=dict)
     settling: list[str] = Field(default_factory=list)
@@ -76,7 +81,7 @@ class Report(View):
 
 
 _MOVING = {
-    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix"),
+    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix", "credentials_at"),
     *("card_fetched_bytes", "card_rate_bytes_s"),
 }
 
@@ -146,8 +151,18 @@ class Seen:
     def held_up(self) -> Reason | None:
         """Why nothing at all is sent; none where it is."""
         if self.drained:
-            return self.report.held_up
+            return _counted_down(self.report, self.now) or self.report.held_up
         return self.deferred or NO_DRAIN
+
+    @property
+    def stalled(self) -> Reason | None:
+        """That nothing of what is sent arrives; none where it does, or nothing is sent."""
+        at = self.report.stalled_at if self.drained else None
+        if at is None:
+            return None
+        still_s = round(self.now - at)
+        said = f"Nothing of what is sent has arrived for {still_s} s; the link may be gone."
+        return reason("stalled", said)
 
     @property
     def cannot_look(self) -> Reason | None:
@@ -156,6 +171,15 @@ class Seen:
             return reason("unread" if self.unread else "trouble", self.trouble)
         said = self.report.trouble if self.drained else ""
         return reason("trouble", said) if said else None
+
+
+def _counted_down(report: Report, now: float) -> Reason | None:
+    """That the link is back, and when sending begins; none where the report says another thing."""
+    if report.code != "link_back" or report.next_try_at is None:
+        return None
+    left_s = math.ceil(max(0.0, report.next_try_at - now))
+    when = f"in {left_s} s" if left_s else "now"
+    return reason(report.code, f"The link is back, sending begins {when}.")
 
 
 def _of_the_past(report: Report, now: float, wall: float) -> Report:
@@ -180,9 +204,9 @@ def row_reason(row: Row, seen: Seen) -> Reason | None:
         return reason("object_gone", row.sent_again)
     if row.settled:
         return reason(row.code, row.reason) if row.reason else None
-    held_up = seen.held_up
+    held_up = seen.report.held_up if seen.drained else seen.held_up  # without the seconds left
     if held_up is not None or row.state == "uploading":
-        return held_up
+        return held_up or seen.stalled
     own = row.reason and row.code not in HOLDS
     return reason(row.code, row.reason) if own else ITS_TURN
 

@@ -10,11 +10,13 @@ from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import drain_status
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.s3.request_body import BLOCK_BYTES
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.rate import Rate
 from petal_s3.service.report import NO_REPORT, Report, news, read_report
 from petal_s3.service.views.view import Credentials
+from petal_s3.upload.pause import LINK_BACK
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
 _NONE = {
@@ -26,6 +28,8 @@ _NONE = {
     "token_service_nonsense",
 }
 _SHOWN_SETTLING = 20
+STILL_S = 1.5
+"""So long nothing of a body has to arrive until that is said."""
 
 _NO_CARD = {name: told for name, told in NO_REPORT.__dict__.items() if name.startswith("card_")}
 
@@ -82,6 +86,7 @@ class Reporter:
             "heard_at": link_state.heard_at,
             "heard_unix": self._unix(link_state.heard_at, now),
             "credentials": self._credentials(),
+            "credentials_at": self._credentials_at(),
             "clock_offset_s": base.s3.clock.offset_s,
             "flight_state": parts.flight.state(now),
             "reason": "" if reason is None else reason.sentence,
@@ -89,6 +94,7 @@ class Reporter:
             "since_at": self._since("" if reason is None else reason.code, tried_at or now),
             "tried_at": tried_at,
             "next_try_at": block.until if blocked and block is not None else None,
+            "stalled_at": self._stalled_at(now),
             "rate_bytes_s": self.rate_bytes_s(),
             "moving": {row_id: live.moved for row_id, live in parts.uploader.live.items()},
             "settling": settling[:_SHOWN_SETTLING],
@@ -106,10 +112,21 @@ class Reporter:
             ],
         }
 
+    def _stalled_at(self, now: float) -> float | None:
+        """When the last byte of the bodies that are sent arrived, where that was not just now."""
+        live = self._parts.uploader.live.values()
+        bodies = [body for one in live for body in one.bodies]
+        if not any(body.position < body.size or body.unacknowledged() for body in bodies):
+            return None  # an answer may take its time
+        moved_at = max(body.moved_at for body in bodies)
+        rate = self._base.settings.max_rate  # by which it stands still on purpose
+        still_s = STILL_S + (2 * BLOCK_BYTES / rate if rate else 0.0)
+        return moved_at if now - moved_at >= still_s else None
+
     def _since(self, code: str, at: float) -> float | None:
         """Since when ``code`` is what holds everything up, in seconds since boot; none: nothing."""
         if code != self._held_by:
-            self._held_by, self._held_since = code, at
+            self._held_by, self._held_since = code, at if code != LINK_BACK else self._base.now()
         return self._held_since if code else None
 
     def _card(self) -> Mapping[str, object]:
@@ -178,6 +195,13 @@ class Reporter:
         if moment is None:
             return None
         return round(self._base.s3.clock.utcnow().timestamp() - (now - moment))
+
+    def _credentials_at(self) -> float | None:
+        """When an answer last told of the credentials: a good one, or a refusal that holds."""
+        block = self._parts.drainer.block
+        if block is not None and block.code in {*_REFUSED, *_NONE, "credentials_expired"}:
+            return block.tried_at
+        return self._base.s3.server.link_state.well_at
 
     def _credentials(self) -> Credentials:
         """What the last use of them has shown; none only where there are none."""

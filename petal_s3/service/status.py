@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 
 from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
@@ -11,7 +12,7 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage_errors import no_room
 from petal_s3.s3 import capabilities
-from petal_s3.service.headline import Found, headline
+from petal_s3.service.headline import Found, Left, headline
 from petal_s3.service.reasons import ITS_TURN, Reason, reason
 from petal_s3.service.report import Report, Seen, row_reason, sent_bytes
 from petal_s3.service.views.card import CardFigures
@@ -19,6 +20,7 @@ from petal_s3.service.views.status import StatusView, capabilities_view
 from petal_s3.service.views.view import Flight, RowState, iso
 
 _MANY = 1000
+_SOON_S = 20 * 3600
 CARD = "card"
 """The fact that is noted where a card was listed: :mod:`petal_s3.outbox.card_listing`."""
 
@@ -33,14 +35,15 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     troubles = _troubles(outbox, seen)
     trouble = next(iter(troubles), None)
     card, lost = _card(outbox, live)
-    why = _in_the_way(oldest, seen, trouble) or _before_the_card(card)
+    why = _in_the_way(oldest, seen, trouble) or seen.stalled or _before_the_card(card)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     on_card = 0 if card is None else card.to_fetch
-    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card)
-    why = (why if found.open else None) or trouble
-    said, rate = headline(found), live.rate_bytes_s
-    as_of = seen.wall + (live.clock_offset_s or 0.0)
+    rate, as_of = live.rate_bytes_s, seen.wall + (live.clock_offset_s or 0.0)
     eta_s = round(left / rate) if rate > 0 and left else None
+    to_go = Left(left, eta_s, "" if eta_s is None else _clock(as_of + eta_s, eta_s))
+    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card, to_go)
+    why = (why if found.open else None) or trouble
+    said = headline(found)
     since = None if why is None else _held_since(outbox, why, oldest, seen)
     return StatusView(
         headline=said.sentence,
@@ -63,7 +66,7 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         reason="" if why is None else why.sentence,
         since=None if since is None else iso(since),
         ends="" if why is None else _ending(why),
-        reason_age_s=_age_s(live.tried_at, seen.now) if why == live.held_up else None,
+        reason_age_s=_age_s(live.tried_at, seen.now) if why == seen.held_up else None,
         next_try_s=_until(live.next_try_at, seen.now),
         outbox=str(outbox.path),
         drained_by=seen.drained_by,
@@ -119,6 +122,15 @@ def _in_the_way(oldest: Row | None, seen: Seen, trouble: Reason | None) -> Reaso
     return None if own is ITS_TURN else own
 
 
+def _clock(moment: float, away_s: float) -> str:
+    """A moment in seconds since 1970 by the clock of this place, with its zone: ``14:20 UTC``."""
+    try:
+        local = datetime.fromtimestamp(moment, timezone.utc).astimezone()
+    except (ValueError, OverflowError, OSError):  # a clock that is far off
+        return ""
+    return f"{local:%H:%M %Z}" if away_s < _SOON_S else f"{local:%a %H:%M %Z}"
+
+
 def _ending(why: Reason) -> str:
     from petal_s3.service.endings import ENDINGS  # noqa: PLC0415 - only where something waits
 
@@ -127,9 +139,13 @@ def _ending(why: Reason) -> str:
 
 def _held_since(outbox: Outbox, why: Reason, oldest: Row | None, seen: Seen) -> float | None:
     """Since when ``why`` holds, in seconds since 1970; none where that is not known."""
-    live = seen.live
-    if why == live.held_up and live.since_at is not None and live.boot_id == clock.boot_id():
-        return seen.wall + (live.clock_offset_s or 0.0) - max(0.0, seen.now - live.since_at)
+    live, at = seen.live, None
+    if live.held_up is not None and why.code == live.code:
+        at = live.since_at
+    elif why.code == "stalled":
+        at = live.stalled_at
+    if at is not None and live.boot_id == clock.boot_id():
+        return seen.wall + (live.clock_offset_s or 0.0) - max(0.0, seen.now - at)
     if oldest is not None and oldest.code == why.code:
         from petal_s3.outbox import journal  # noqa: PLC0415 - only where a row has a reason
 

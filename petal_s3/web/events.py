@@ -73,8 +73,8 @@ class News:
     @property
     def look_s(self) -> float:
         """After how many seconds to look again."""
-        moving = self._glance is not None and self._glance.moving
-        return _LOOK_S if moving else _QUIET_LOOK_S
+        soon = self._glance is not None and self._glance.soon
+        return _LOOK_S if soon else _QUIET_LOOK_S
 
     async def take(self) -> list[tuple[str, View]]:
         """The events since the last time: ``("status", status)`` and ``("progress", row)``."""

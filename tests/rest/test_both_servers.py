@@ -36,6 +36,7 @@ from apis import (
     part,
     until,
 )
+from prometheus_client.parser import text_string_to_metric_families as parser
 
 from petal_s3.demo.ledger import Request
 from petal_s3.objects.readers import MOST_READERS
@@ -1052,6 +1053,46 @@ def test_what_is_known_of_the_server_is_told(api: Api) -> None:
         read = model.model_validate(told).capabilities
         assert read is not None
         assert read.features["list_parts"].means == LACKS["list_parts"]
+
+
+FIGURES = {
+    *("build_info", "rows", "rows_by_code", "oldest_unsent_seconds", "backlog_bytes", "link"),
+    *("sent_bytes", "resent_bytes", "parts_sent", "parts_resent", "proofs", "link_seen_seconds"),
+    *("last_proof_timestamp_seconds", "credentials", "credentials_seen_age_seconds", "free_bytes"),
+    *("clock_offset_seconds", "state_free_bytes", "landing_to_proof_seconds", "unsent_deleted"),
+}
+
+
+def test_the_figures_for_alarms_are_there_after_an_upload(api: Api) -> None:
+    before = time.time()
+    api.stored(log())
+    api.post("/flight", {"armed": True})
+    held = api.upload(log(), "counted.ulg", wait="false").json["id"]
+    text = api.get("/metrics").body.decode()
+    api.post("/flight", {"armed": False})
+    families = {one.name.removeprefix("petal_s3_"): one for one in parser(text)}
+    assert set(families) >= FIGURES, FIGURES - set(families)
+
+    def value(name: str, sample: str = "", **labels: str) -> float:
+        [found] = [
+            one.value
+            for one in families[name].samples
+            if one.name == f"petal_s3_{sample or name}" and labels.items() <= one.labels.items()
+        ]
+        return float(found)
+
+    assert value("rows_by_code", state="queued", code="armed") >= 1
+    assert value("link", state="up") == 1
+    assert value("link", state="down") == 0
+    assert value("credentials", state="ok") == 1
+    assert value("unsent_deleted", "unsent_deleted_total") == 0
+    assert before - 5 <= value("last_proof_timestamp_seconds") <= time.time() + 5
+    proven = [one for one in families["proofs"].samples if one.name.endswith("_total")]
+    assert {one.labels["proof"] for one in proven} >= {"crc32+etag", "etag", "crc32", "read-back"}
+    assert sum(one.value for one in proven) >= 1
+    after = value("landing_to_proof_seconds", "landing_to_proof_seconds_count")
+    assert after == sum(one.value for one in proven)
+    api.in_state(held, "verified")
 
 
 def test_figures_are_what_prometheus_reads(api: Api) -> None:

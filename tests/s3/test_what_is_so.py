@@ -200,7 +200,7 @@ async def test_all_is_up_only_when_every_file_is_a_proven_row(robot: Robot) -> N
     said, figures = await service.status(), await service.overview.metrics()
     outside = read_status(service.settings, 10)
     assert (said.code, said.unscanned, outside.unscanned) == ("no_drain", 1, 1)
-    assert "1 log is up, 1 is not in the outbox yet" in said.headline
+    assert "1 of 2 logs proven, 1 is not in the outbox yet" in said.headline
     assert said.headline == outside.headline
     assert said.headline in await page_of(robot)
     assert "petal_s3_unscanned_files 1.0" in figures
@@ -209,7 +209,7 @@ async def test_all_is_up_only_when_every_file_is_a_proven_row(robot: Robot) -> N
     await service.scan()
     said, figures = await service.status(), await service.overview.metrics()
     assert (said.code, said.unscanned, len(said.settling)) == ("settling", 0, 1)
-    assert said.headline == "1 log is up, 1 has just been written."
+    assert said.headline == "1 of 2 logs proven, 1 has just been written."
     assert "petal_s3_settling_files 1.0" in figures
 
 

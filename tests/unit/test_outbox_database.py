@@ -227,6 +227,7 @@ STEPS = [
     "m015_received_by",
     "m016_card",
     "m017_samples",
+    "m018_codes",
 ]
 
 

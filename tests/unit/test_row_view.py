@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from petal_s3.service.views.rows import duration_s
-from petal_s3.service.views.view import iso
+from petal_s3.service.views.view import iso, spoken_bytes
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,20 @@ def test_a_log_lasts_as_its_header_and_its_end_say(
 )
 def test_a_moment_is_told_whatever_a_clock_says(seconds: float, told: str) -> None:
     assert iso(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_900, "99.9 kB"),
+        (99_960, "100 kB"),
+        (999_960, "1.0 MB"),
+        (1_200_000_000, "1.2 GB"),
+        (10**15, "1000.0 TB"),
+    ],
+)
+def test_a_size_is_told_in_units_of_a_thousand(size: int, told: str) -> None:
+    assert spoken_bytes(size) == told

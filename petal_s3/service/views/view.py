@@ -26,3 +26,15 @@ def iso(seconds: float) -> str:
     """A moment in seconds since 1970 as ISO 8601, UTC, whole seconds; clamped to 1970..9999."""
     whole = min(max(int(seconds), 0), _LAST_S)
     return datetime.fromtimestamp(whole, timezone.utc).isoformat()
+
+
+def spoken_bytes(size: int) -> str:
+    """A size for people, in units of a thousand: ``999 B``, ``1.2 GB``."""
+    if size < 1000:
+        return f"{size} B"
+    amount = size / 1000
+    for unit in ("kB", "MB", "GB"):
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}" if amount < 99.95 else f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
