@@ -78,11 +78,8 @@ def test_the_first_paint_comes_within_300_ms(api: Api, opened: Opens) -> None:
 def test_ten_thousand_rows_scroll_without_a_long_task(many: Api, opened: Opens) -> None:
     window = opened(many.url)
     window.row(f"log-{ROWS - 1}.ulg").wait_for()
-    window.page.evaluate(
-        """() => { window.tasks = []; new PerformanceObserver((list) =>
-          window.tasks.push(...list.getEntries().map((one) => one.duration)))
-          .observe({type: 'longtask'}); }"""
-    )
+    browser = window.page.context.browser
+    browser.start_tracing(page=window.page, categories=["toplevel", "devtools.timeline"])
     deadline = time.monotonic() + 120
     shown = 0
     # Flights stand between the rows.
@@ -96,14 +93,30 @@ def test_ten_thousand_rows_scroll_without_a_long_task(many: Api, opened: Opens) 
     for _ in range(60):
         window.page.mouse.wheel(0, -9_000)
         window.page.wait_for_timeout(16)
-    tasks = window.page.evaluate("window.tasks")
+    longest = longest_task_ms(browser.stop_tracing())
     nodes = window.page.evaluate("document.querySelectorAll('#list > li').length")
-    told(rows=shown, longest_task_ms=max(tasks, default=0), nodes=nodes)
+    told(rows=shown, longest_task_ms=longest, nodes=nodes)
     assert nodes < 150
-    assert [task for task in tasks if task > 50 * slowness()] == []
+    assert 0 < longest <= 50
     window.page.get_by_role("searchbox").fill("log-7777")
     window.says("#found", "1 log found")
     assert window.row("log-7777.ulg").count() == 1
+
+
+def longest_task_ms(trace: bytes) -> float:
+    """The longest task of the page's main thread, in time of the processor: others run here too."""
+    events = json.loads(trace)["traceEvents"]
+    threads = {
+        (one["pid"], one["tid"])
+        for one in events
+        if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [
+        one["tdur"] / 1000
+        for one in events
+        if one["name"].endswith("RunTask") and (one["pid"], one["tid"]) in threads and "tdur" in one
+    ]
+    return float(max(tasks))
 
 
 def test_a_change_is_seen_within_300_ms(api: Api, opened: Opens) -> None:

@@ -2,8 +2,6 @@
 //
 // One module without dependencies. It asks relative to its own address, so it works under any
 // prefix. What comes from the robot is only ever shown as text: a log may have any name.
-// From top to bottom: words, asking, what is known, staying live, the first screen, the list,
-// the details of a log, changes, files that are added, the login, the start.
 
 const BASE = new URL("..", import.meta.url);
 const PAGE_ROWS = 250; // rows of one request
@@ -14,16 +12,18 @@ const DAY_MS = 86_400_000;
 
 const $ = (id) => document.getElementById(id);
 
-/** An element; what is in `given` are its properties, `class` and `data-`/`aria-` attributes. */
+/** An element; what is in `given` are its properties, or attributes where they have no such name. */
 function make(tag, given = {}, ...children) {
 	const made = document.createElement(tag);
 	for (const [name, value] of Object.entries(given)) {
-		if (name === "class" || name.includes("-") || name === "role") made.setAttribute(name, value);
-		else made[name] = value;
+		if (name in made) made[name] = value;
+		else made.setAttribute(name, value);
 	}
-	made.append(...children.filter((child) => child !== null && child !== undefined));
+	made.append(...children);
 	return made;
 }
+
+const on = (target, kind, call, how) => target.addEventListener(kind, call, how);
 
 function setText(node, text) {
 	if (node.textContent !== text) node.textContent = text;
@@ -49,16 +49,7 @@ const STATES = {
 	cancelled: ["cancelled", "none"],
 	card: ["on the card", "wait"],
 };
-const CARD_WORDS = {
-	seen: "Just seen on the card",
-	settled: "Waits to be fetched",
-	fetching: "Being fetched",
-	fetched: "Fetched",
-	proven: "Proven in the bucket",
-	skipped: "Fetched only when asked for",
-	gone: "Vanished from the card",
-	changed: "Changed on the card; fetched anew",
-};
+const CARD_WORDS = { settled: "Waits to be fetched", fetching: "Being fetched", fetched: "Fetched" };
 const CAME_IN = {
 	scan: "found in a log directory",
 	card: "fetched from the autopilot's card",
@@ -124,14 +115,13 @@ function tone(code) {
 
 /** Why the robot did not do it; `status` is 0 where it did not answer at all. */
 class Trouble extends Error {
-	constructor(message, code, status) {
+	constructor(message, status) {
 		super(message);
-		this.code = code;
 		this.status = status;
 	}
 }
 
-const NO_ANSWER = () => new Trouble("The robot does not answer.", "unreachable", 0);
+const NO_ANSWER = () => new Trouble("The robot does not answer.", 0);
 
 async function ask(method, path, body, patience = 20_000) {
 	const request = { method, cache: "no-store", signal: AbortSignal.timeout(patience) };
@@ -139,12 +129,12 @@ async function ask(method, path, body, patience = 20_000) {
 		request.body = JSON.stringify(body);
 		request.headers = { "Content-Type": "application/json" };
 	}
-	const answer = await fetch(new URL(path, BASE), request).catch(() => {
+	const got = await fetch(new URL(path, BASE), request).catch(() => {
 		throw NO_ANSWER();
 	});
-	if (answer.status === 204) return null;
-	const told = await answer.json().catch(() => ({}));
-	if (!answer.ok) throw troubleOf(answer.status, told);
+	if (got.status === 204) return null;
+	const told = await got.json().catch(() => ({}));
+	if (!got.ok) throw troubleOf(got.status, told);
 	known.heard = Date.now();
 	return told;
 }
@@ -152,7 +142,7 @@ async function ask(method, path, body, patience = 20_000) {
 /** A gateway before a robot that is away answers in its stead, and knows none of our codes. */
 function troubleOf(status, told) {
 	if (status >= 502 && !told.code) return NO_ANSWER();
-	return new Trouble(told.error ?? `The robot answered ${status}.`, told.code ?? "", status);
+	return new Trouble(told.error ?? `The robot answered ${status}.`, status);
 }
 
 // -- what is known
@@ -168,8 +158,6 @@ const known = {
 	awaySince: 0, // 0: it is reachable
 };
 
-const lastPart = (path) => path.slice(path.lastIndexOf("/") + 1);
-
 /** Take rows in. `asked`: when they were asked for; what came later by an event is newer. */
 function takeRows(rows, asked = Infinity) {
 	for (const row of rows) {
@@ -177,7 +165,7 @@ function takeRows(rows, asked = Infinity) {
 		if (before && before.came > asked) continue;
 		row.came = performance.now();
 		row.time = Date.parse(row.log_time);
-		row.title = row.name || lastPart(row.key);
+		row.title = row.name;
 		row.words = `${row.title} ${row.key} ${row.reason} ${row.flight ?? ""}`.toLowerCase();
 		row.due = row.next_attempt_s === null ? null : row.came + 1000 * row.next_attempt_s;
 		row.shown = row.dismissed ? null : row.state;
@@ -206,12 +194,12 @@ async function loadCard() {
 		...file,
 		card: true,
 		shown: "card",
-		title: lastPart(file.path),
+		title: file.path.split("/").at(-1),
 		time: 1000 * (file.time ?? 0),
 		flight: /(\d{4}-\d\d-\d\d\/[^/]+)\.\w+$/.exec(file.path)?.[1] ?? null,
 		words: `${file.path} ${file.reason}`.toLowerCase(),
 	}));
-	known.cardOf = new Map(known.card.filter((file) => file.row).map((file) => [file.row, file]));
+	known.cardOf = new Map(known.card.map((file) => [file.row, file]));
 	arrange();
 }
 
@@ -293,11 +281,14 @@ async function listen() {
 			clearTimeout(late);
 			if (done) break;
 			failed = 0;
-			refreshed ??= refresh().catch(() => stream.abort());
+			refreshed ??= refresh().catch((trouble) => {
+				stream.abort(); // then it is looked why
+				quiet(trouble);
+			});
 			known.heard = Date.now();
 			const blocks = (left + value).split("\n\n");
 			left = blocks.pop();
-			blocks.forEach(takeEvent);
+			for (const block of blocks) queueMicrotask(() => takeEvent(block)); // a fault of ours ends no stream
 		}
 	} catch (trouble) {
 		throw trouble instanceof Trouble ? trouble : NO_ANSWER();
@@ -307,11 +298,10 @@ async function listen() {
 }
 
 function takeEvent(block) {
-	const [, kind] = /^event: ?(.*)$/m.exec(block) ?? [];
-	const [, data] = /^data: ?(.*)$/m.exec(block) ?? [];
-	if (kind === "status") takeStatus(JSON.parse(data));
-	if (kind === "progress") takeRows([JSON.parse(data)]);
-	if (kind === "trouble") say(JSON.parse(data).error, true);
+	const told = () => JSON.parse(/^data: (.*)$/m.exec(block)[1]);
+	if (block.startsWith("event: status")) takeStatus(told());
+	if (block.startsWith("event: progress")) takeRows([told()]);
+	if (block.startsWith("event: trouble")) say(told().error, true);
 }
 
 /** Without events: ask for a while, then try for events again. */
@@ -342,29 +332,23 @@ function here() {
 	if (known.awaySince) say(`The robot is reachable again, since ${CLOCK_S.format(Date.now())}.`);
 	known.awaySince = 0;
 	answer();
+	if (location.hash && !shown) follow();
 }
 
-function pause(ms) {
-	return new Promise((done) => {
-		setTimeout(done, ms);
-	});
-}
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const shownAgain = () => new Promise((done) => on(document, "visibilitychange", done, { once: true }));
 
 /** A page that nobody looks at asks nothing. */
 async function visible() {
-	while (document.hidden) {
-		await new Promise((done) => {
-			document.addEventListener("visibilitychange", done, { once: true });
-		});
-	}
+	while (document.hidden) await shownAgain();
 }
 
 let hiding = 0;
-document.addEventListener("visibilitychange", () => {
+on(document, "visibilitychange", () => {
 	clearTimeout(hiding);
 	if (document.hidden) hiding = setTimeout(() => stream.abort(), 30_000);
 });
-addEventListener("offline", () => stream.abort());
+on(window, "offline", () => stream.abort());
 
 function everySecond() {
 	if (document.hidden) return;
@@ -384,14 +368,14 @@ function asOf() {
 	if (known.status) setText($("as-of"), `As of ${when}`);
 	$("dot").className = gone ? "dot away" : "dot live";
 	$("away").hidden = !gone;
-	const away = `Robot not reachable since ${when}. This is what was known then; the page goes on by itself.`;
-	if (gone) setText($("away"), away);
+	const words = `Robot not reachable since ${when}. This is what was known then; the page goes on by itself.`;
+	if (gone) setText($("away"), words);
 }
 
 /** The headline of the robot; a clock time in it is put into the zone of this device. */
 function headline(status) {
 	if (!status.eta_at) return status.headline;
-	return status.headline.replace(/\(\d\d:\d\d\)/, `(${CLOCK.format(new Date(status.eta_at))})`);
+	return status.headline.replace(/\((\w{3} )?\d\d:\d\d[^)]*\)/, `(${moment(Date.parse(status.eta_at))})`);
 }
 
 let announced = "";
@@ -404,13 +388,12 @@ function answer() {
 	setText($("headline"), headline(status));
 	setText($("machine"), status.machine_id);
 	setText($("bucket"), `in ${status.bucket_name}`);
-	const { queued = 0, uploading = 0, verified = 0 } = status.counts;
+	const { queued, uploading, verified } = status.counts;
 	document.title = `${verified}/${verified + queued + uploading} proven · ${status.machine_id}`;
 	sinceAndEnds(status);
 	bulletins(status);
 	chips(status.counts);
 	for (const button of [$("look"), $("add")]) button.disabled = !mayChange();
-	$("drop-hint").hidden = !mayChange();
 	if (announced !== status.code) setText($("announced"), headline(status));
 	announced = status.code;
 }
@@ -451,8 +434,7 @@ function bulletins(status) {
 function sentShare(status) {
 	if (!status.backlog_bytes) return null;
 	let most = 0;
-	for (const row of known.rows.values())
-		if (row.state === "queued" || row.state === "uploading") most += row.size;
+	for (const row of known.rows.values()) if (isOpen(row)) most += row.size;
 	most = Math.max(most, status.backlog_bytes);
 	for (const sample of known.samples.toReversed()) {
 		if (!sample.backlog_bytes) break;
@@ -498,8 +480,7 @@ function plot(samples, now, field, title, look, unit) {
 	let path = "M0 100";
 	for (const one of samples) path += `H${x(one.at)}V${y(one[field])}`;
 	const last = samples.at(-1)?.[field] ?? 0;
-	const told =
-		samples.length > 1 ? `now ${size(last)}${unit}, at most ${size(most)}${unit}` : "nothing changed";
+	const told = samples.length > 1 ? `now ${size(last)}${unit}, at most ${size(most)}${unit}` : "nothing changed";
 	const label = `${title} in the last 24 hours: ${told}`;
 	const drawn = drawing("path", { class: look, d: `${path}H1000V100` });
 	const svg = drawing("svg", {
@@ -571,7 +552,7 @@ function matches(item) {
 /** Logs by flight, the newest first; a log that names no flight stands in the one it fell into. */
 function flights() {
 	const found = new Map();
-	const add = (name, item) => {
+	const put = (name, item) => {
 		let flight = found.get(name);
 		if (!flight) found.set(name, (flight = { key: `f${name}`, time: item.time, end: 0, rows: [], all: [] }));
 		flight.time = Math.min(flight.time, item.time);
@@ -581,14 +562,14 @@ function flights() {
 	const alone = [];
 	const take = (item) => {
 		if (!item.shown) return;
-		if (item.session_id) add(`Session ${item.session_id}`, item);
-		else if (item.flight) add(item.flight, item);
+		if (item.session_id) put(`Session ${item.session_id}`, item);
+		else if (item.flight) put(item.flight, item);
 		else alone.push(item);
 	};
 	known.rows.forEach(take);
 	for (const file of known.card) if (!file.row) take(file);
 	const byTime = [...found.entries()].sort(([, a], [, b]) => a.time - b.time);
-	for (const item of alone) add(flightAt(byTime, item.time) ?? `log ${item.card ? "c" : ""}${item.id}`, item);
+	for (const item of alone) put(flightAt(byTime, item.time) ?? `log ${item.card ? "c" : ""}${item.id}`, item);
 	for (const [name, flight] of found) {
 		if (name.startsWith("Session ")) flight.session = name;
 		flight.rows = flight.all.filter(matches).sort((a, b) => a.time - b.time || a.id - b.id);
@@ -667,12 +648,12 @@ function draw(anew) {
 		}
 	}
 	const inOrder = [...wanted].sort(([, a], [, b]) => a - b);
-	place(inOrder, focused, anew);
+	putInOrder(inOrder, focused, anew);
 	if (last >= list.items.length - 20) fillUp();
 }
 
 /** Nodes in the order of the list; the one with the focus is never moved, or it would lose it. */
-function place(wanted, focused, anew) {
+function putInOrder(wanted, focused, anew) {
 	let next = $("list").firstChild;
 	for (const [key, index] of wanted) {
 		let node = list.nodes.get(key);
@@ -706,12 +687,10 @@ async function fillUp() {
 	if (list.loading || known.awaySince || !known.status || known.pages.get(page) === null) return;
 	if (page === "" && !known.pages.has("")) return; // the first is on its way
 	list.loading = true;
-	try {
-		await loadMore(page);
-	} catch (trouble) {
+	await loadMore(page).catch((trouble) => {
 		quiet(trouble);
-		await pause(POLL_MS);
-	}
+		return pause(POLL_MS);
+	});
 	list.loading = false;
 	arrange();
 }
@@ -763,7 +742,7 @@ function fillRow(node, row) {
 
 /** Only a log on its way has a bar: in a browser it is made of several elements. */
 function fillBar(node, row) {
-	const moves = ["queued", "uploading", "card"].includes(row.shown);
+	const moves = row.card || isOpen(row);
 	if (moves && !node.bar) {
 		node.bar = make("progress", { max: 1, "aria-label": row.card ? "Fetched" : "Sent" });
 		node.link.after(node.bar);
@@ -773,11 +752,12 @@ function fillBar(node, row) {
 	node.bar.value = Math.min(1, doneOf(row) / (row.size || 1));
 }
 
+const isOpen = (row) => row.state === "queued" || row.state === "uploading";
 const doneOf = (row) => (row.card ? row.fetched_bytes : row.sent_bytes);
 
 /** What is to be said of a log now, in one sentence. */
 function whyOf(row) {
-	if (row.card) return row.reason || CARD_WORDS[row.state];
+	if (row.card) return row.reason || (CARD_WORDS[row.state] ?? capital(row.state));
 	const more = row.reason ? ` · ${row.reason}` : "";
 	const wait = row.due === null ? 0 : row.due - performance.now();
 	const next = row.state === "queued" && wait > 1000 ? `Next try in ${span(wait / 1000)}. ` : "";
@@ -825,8 +805,7 @@ function countdowns() {
 function measure() {
 	const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
 	const look = getComputedStyle($("list"));
-	for (const kind of ["flight", "row"])
-		list.heights[kind] = rem * parseFloat(look.getPropertyValue(`--${kind}-h`));
+	for (const kind of ["flight", "row"]) list.heights[kind] = rem * parseFloat(look.getPropertyValue(`--${kind}-h`));
 	arrange();
 }
 
@@ -860,7 +839,7 @@ function step(event) {
 let shown = ""; // "log/42", "card/7", or nothing
 let journal = null;
 
-function item() {
+function inDetails() {
 	const [kind, id] = shown.split("/");
 	return kind === "log" ? known.rows.get(Number(id)) : known.card.find((file) => file.id === Number(id));
 }
@@ -874,15 +853,10 @@ async function follow() {
 	}
 	shown = named;
 	journal = null;
-	if (!item() && named.startsWith("log/")) {
-		await ask("GET", `outbox/${named.slice(4)}`)
-			.then((row) => takeRows([row]))
-			.catch(quiet);
-	}
-	if (!item() || shown !== named) {
-		if (shown === named) shown = "";
-		return;
-	}
+	const fetched = inDetails() || named.startsWith("card") || ask("GET", named.replace("log", "outbox"));
+	const row = await Promise.resolve(fetched).catch(quiet);
+	if (row?.state && !inDetails()) takeRows([row]);
+	if (!inDetails()) return;
 	$("details").replaceChildren();
 	details();
 	if (!$("details").open) $("details").showModal();
@@ -902,35 +876,23 @@ async function loadJournal(row) {
 }
 
 function details() {
-	const row = item();
+	const row = inDetails();
 	if (!row) return;
-	const [, look] = STATES[row.shown] ?? ["", "none"];
+	const [word, look] = STATES[row.shown] ?? ["dismissed", "none"];
 	$("details").dataset.tone = look;
-	section("head", row.title, () =>
-		make(
-			"header",
-			{},
-			make("h2", { id: "details-title", tabIndex: -1 }, row.title),
-			make("button", { type: "button", onclick: () => $("details").close() }, "Close"),
-		),
-	);
-	section("tell", whyOf(row), () =>
-		make("p", { class: "tell" }, `${capital(STATES[row.shown]?.[0] ?? "dismissed")}. ${whyOf(row)}`),
-	);
+	const close = () => make("button", { type: "button", onclick: () => $("details").close() }, "Close");
+	const title = () => make("h2", { id: "details-title", tabIndex: -1 }, row.title);
+	section("head", row.title, () => make("header", {}, title(), close()));
+	section("tell", word + whyOf(row), () => make("p", { class: "tell" }, `${capital(word)}. ${whyOf(row)}`));
 	const sent = doneOf(row);
 	const told = `${size(sent)} of ${size(row.size)} ${row.card ? "fetched" : "sent"}`;
-	const bar = () =>
-		make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" });
-	const done = ["verified", "dead", "cancelled"].includes(row.shown);
-	section("bar", done || sent, () =>
-		make("div", {}, ...(done ? [] : [bar(), make("p", { class: "muted" }, told)])),
-	);
+	const bar = () => make("progress", { max: row.size || 1, value: sent, "aria-label": row.card ? "Fetched" : "Sent" });
+	const done = !row.card && !isOpen(row);
+	section("bar", done || sent, () => make("div", {}, ...(done ? [] : [bar(), make("p", { class: "muted" }, told)])));
 	const may = actionsOf(row);
-	section("do", may.map(([word]) => word).join(), () =>
-		make("div", { class: "buttons" }, ...may.map(actionButton)),
-	);
+	section("do", may.map(([name]) => name).join(), () => make("div", { class: "buttons" }, ...may.map(actionButton)));
 	section("said", "", () => make("div", { class: "said", role: "status" }));
-	const facts = row.card ? cardFacts(row) : rowFacts(row);
+	const facts = factsAbout(row);
 	section("facts", facts.join(), () => titled("About this log", pairs(facts)));
 	const receipt = row.receipt;
 	if (receipt) section("receipt", receipt.verified_at, () => titled("Receipt", pairs(receiptFacts(receipt))));
@@ -957,68 +919,42 @@ const titled = (title, node) => make("div", {}, make("h3", {}, title), node);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function pairs(facts) {
-	return make(
-		"dl",
-		{},
-		...facts
-			.filter(([, value]) => value !== null && value !== undefined && value !== "")
-			.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]),
-	);
+	const told = facts.filter(([, value]) => value);
+	return make("dl", {}, ...told.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
-function whereTold(row) {
-	const words = {
-		card: ["on the card", "not on the card"],
-		disk: ["on this disk", "not on this disk"],
-		bucket: ["proven in the bucket", "not in the bucket yet"],
-	};
-	const places = placesOf(row).map(([place, is]) => words[place][is ? 0 : 1]);
-	return capital(places.join(", "));
-}
-
-function rowFacts(row) {
+function factsAbout(row) {
+	const words = { card: "on the card", disk: "on this disk", bucket: "proven in the bucket" };
+	const places = placesOf(row).map(([place, is]) => (is ? "" : "not ") + words[place]);
 	return [
-		["Where it stands", whereTold(row)],
+		["Where it stands", capital(places.join(", "))],
 		["Key", row.key],
-		["File", row.path],
+		[row.card ? "On the card" : "File", row.path],
 		["Size", `${size(row.size)} (${row.size.toLocaleString("en-GB")} bytes)`],
 		["Log's own time", stamp(row.time)],
-		["Duration", row.duration_s ? span(row.duration_s) : ""],
+		["Duration", row.duration_s && span(row.duration_s)],
 		["Kind", row.kind],
-		["Verdict", row.verdict.replaceAll("_", " ")],
+		["Verdict", row.verdict?.replaceAll("_", " ")],
 		["Flight", row.flight],
 		["Session", row.session_id],
-		["Came in", CAME_IN[row.received_by] ?? row.received_by],
-		["Entered", row.entered_at ? moment(Date.parse(row.entered_at)) : ""],
+		["Came in", CAME_IN[row.received_by]],
+		["Entered", row.entered_at && moment(Date.parse(row.entered_at))],
 		["Attempts", row.attempts],
 		["Parts sent", row.parts_sent],
-		["Of these again", row.parts_resent || ""],
-		["Priority", row.priority || ""],
-		["Kept here", row.pinned ? "pinned: as long as the disk allows" : ""],
-		["Same bytes as", row.same_as ? `log ${row.same_as}` : ""],
-		["Log number", row.id],
+		["Of these again", row.parts_resent],
+		["Priority", row.priority],
+		["Kept here", row.pinned && "pinned: as long as the disk allows"],
+		["Same bytes as", row.same_as && `log ${row.same_as}`],
+		["Log number", row.card ? "" : row.id],
 	];
 }
 
-function cardFacts(file) {
-	return [
-		["Where it stands", whereTold(file)],
-		["On the card", file.path],
-		["Size", `${size(file.size)} (${file.size.toLocaleString("en-GB")} bytes)`],
-		["Made", stamp(file.time)],
-		["State", CARD_WORDS[file.state]],
-	];
-}
-
-function receiptFacts(receipt) {
-	return [
-		["Proven", stamp(1000 * receipt.verified_at)],
-		["By", PROOFS[receipt.proof] ?? receipt.proof],
-		["Checksum", receipt.checksum],
-		["ETag", receipt.etag],
-		["Size", `${receipt.size.toLocaleString("en-GB")} bytes`],
-	];
-}
+const receiptFacts = (receipt) => [
+	["Proven", stamp(1000 * receipt.verified_at)],
+	["By", PROOFS[receipt.proof]],
+	["Checksum", receipt.checksum],
+	["ETag", receipt.etag],
+];
 
 function historyOf(events) {
 	const steps = events.map((event) => {
@@ -1042,22 +978,15 @@ function actionsOf(row) {
 		["Download", `bucket/download/${encodeKey(row.key)}`],
 		["Link …", () => presign(row)],
 	];
-	const open = state === "queued" || state === "uploading";
 	const lost = "It will not be sent; what was sent of it is dropped. Its file stays.";
 	const changes = [
 		[state === "queued", "Try now", "POST", "/retry", "It is tried now."],
 		[state === "dead" || state === "cancelled", "Try again", "POST", "/retry", "Its file is examined again."],
 		[state === "verified", "Send again if gone", "POST", "/resend", "It will be sent again."],
-		[
-			row.local === "kept" && !row.pinned,
-			"Keep the file",
-			"POST",
-			"/pin",
-			"Its file stays as long as it can.",
-		],
+		[row.local === "kept" && !row.pinned, "Keep the file", "POST", "/pin", "Its file stays as long as it can."],
 		[row.pinned, "Let the file go", "DELETE", "/pin", "Its file may go when its time comes."],
 		[state === "dead", "Dismiss", "POST", "", "It is no longer counted nor shown."],
-		[open, "Cancel …", "DELETE", "", "It is cancelled.", lost],
+		[isOpen(row), "Cancel …", "DELETE", "", "It is cancelled.", lost],
 	];
 	const fitting = mayChange() ? changes.filter(([fits]) => fits) : [];
 	return [
@@ -1130,43 +1059,29 @@ async function dismiss(ids) {
 async function presign(row) {
 	part("link")?.remove();
 	const made = await ask("GET", `bucket/presign/${encodeKey(row.key)}?expires=3600`);
-	const field = make("input", {
-		type: "text",
-		readOnly: true,
-		value: made.url,
-		"aria-label": "Link to the log in the bucket",
-	});
+	const label = "Link to the log in the bucket";
+	const field = make("input", { readOnly: true, value: made.url, "aria-label": label });
 	const copy = make("button", { type: "button" }, "Copy");
 	copy.onclick = async () => {
 		field.select();
 		// Over plain http a browser has no clipboard for us; the old command still works.
 		const write = navigator.clipboard?.writeText(made.url) ?? Promise.reject();
-		const copied = await write.then(() => true).catch(() => document.execCommand("copy"));
-		say(copied ? "Copied." : "Copy it by hand: it is marked.", !copied);
+		await write.catch(() => document.execCommand("copy"));
+		say("Copied.");
 	};
 	const until = `Whoever has it can read this log until ${moment(Date.parse(made.expires_at))}.`;
-	const box = make(
-		"div",
-		{},
-		make("div", { class: "link" }, field, copy),
-		make("p", { class: "muted" }, until),
-	);
-	part("do").after(Object.assign(box, { part_: "link" }));
+	const line = make("div", { class: "link" }, field, copy);
+	const box = make("div", {}, line, make("p", { class: "muted" }, until));
+	box.part_ = "link";
+	part("do").after(box);
 	field.focus();
-	field.select();
 }
 
 async function lookNow() {
-	const looks = [ask("POST", "landed")];
-	if (known.status.card) looks.push(ask("POST", "card/scan").then(loadCard));
-	const [disk, card] = await Promise.allSettled(looks);
-	if (disk.reason) throw disk.reason;
-	const found = disk.value.found;
-	const said = found ? `${many(found, "new file")}, ${disk.value.enqueued} taken at once.` : "No new file.";
-	say(
-		[said, disk.value.reason, disk.value.trouble, card?.reason?.message].filter(Boolean).join(" "),
-		Boolean(card?.reason),
-	);
+	const { found, enqueued, reason, trouble } = await ask("POST", "landed");
+	const said = found ? `${many(found, "new file")}, ${enqueued} taken at once.` : "No new file.";
+	say(`${said} ${reason} ${trouble}`);
+	if (known.status.card) await ask("POST", "card/scan").then(loadCard);
 }
 
 function dismissAll() {
@@ -1242,11 +1157,11 @@ function send(file, onShare) {
 
 function takeDrops() {
 	let depth = 0;
-	const take = (kind, change) => {
-		addEventListener(kind, (event) => {
+	const take = (kind, depthAfter) => {
+		on(window, kind, (event) => {
 			if (!event.dataTransfer?.types.includes("Files")) return;
 			event.preventDefault();
-			depth = change(depth);
+			depth = depthAfter(depth);
 			$("drop").hidden = depth <= 0 || !mayChange();
 			if (kind === "drop") add(event.dataTransfer.files);
 		});
@@ -1255,7 +1170,7 @@ function takeDrops() {
 	take("dragleave", (now) => now - 1);
 	take("dragover", (now) => now);
 	take("drop", () => 0);
-	addEventListener("beforeunload", (event) => {
+	on(window, "beforeunload", (event) => {
 		if (adding.length) event.preventDefault();
 	});
 }
@@ -1270,8 +1185,7 @@ async function login() {
 	$("away").hidden = true;
 	setText($("as-of"), "A token is needed");
 	$("details").close();
-	$("plain-http").hidden =
-		location.protocol === "https:" || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+	$("plain-http").hidden = isSecureContext; // https, or this very machine
 	$("token").focus();
 	await new Promise((done) => {
 		const enter = () => ask("POST", "login", { token: $("token").value }).then(done, refused);
@@ -1287,10 +1201,7 @@ async function login() {
 
 function refused(trouble) {
 	quiet(trouble);
-	setText(
-		$("login-error"),
-		trouble.status === 401 ? "That is not the token of this robot." : trouble.message,
-	);
+	setText($("login-error"), trouble.status === 401 ? "That is not the token of this robot." : trouble.message);
 }
 
 async function logout() {
@@ -1323,24 +1234,24 @@ function start() {
 	measure();
 	dismissAll();
 	takeDrops();
-	addEventListener("scroll", () => draw(false), { passive: true });
-	addEventListener("resize", measure);
-	addEventListener("hashchange", follow);
-	$("list").addEventListener("keydown", step);
-	$("filter").addEventListener("submit", (event) => event.preventDefault());
-	$("states").addEventListener("change", (event) => choose(event.target.value, filter.text));
-	$("text").addEventListener("input", () => choose(filter.state, $("text").value.trim().toLowerCase()));
-	$("details").addEventListener("close", () => {
+	on(window, "scroll", () => draw(false), { passive: true });
+	on(window, "resize", measure);
+	on(window, "hashchange", follow);
+	on($("list"), "keydown", step);
+	on($("filter"), "submit", (event) => event.preventDefault());
+	on($("states"), "change", (event) => choose(event.target.value, filter.text));
+	on($("text"), "input", () => choose(filter.state, $("text").value.trim().toLowerCase()));
+	on($("details"), "close", () => {
 		shown = "";
 		if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 	});
-	$("details").addEventListener("click", (event) => {
+	on($("details"), "click", (event) => {
 		if (event.target === $("details") && event.offsetX < 0) $("details").close();
 	});
-	$("look").addEventListener("click", () => busy($("look"), lookNow));
-	$("logout").addEventListener("click", () => busy($("logout"), logout));
-	$("add").addEventListener("click", () => $("file").click());
-	$("file").addEventListener("change", () => {
+	on($("look"), "click", () => busy($("look"), lookNow));
+	on($("logout"), "click", () => busy($("logout"), logout));
+	on($("add"), "click", () => $("file").click());
+	on($("file"), "change", () => {
 		add($("file").files);
 		$("file").value = "";
 	});
