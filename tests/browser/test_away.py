@@ -97,7 +97,9 @@ def no_events(api: Api) -> Iterator[str]:
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(
-                request.method, f"{api.url}/{path}?{request.query_string}", data=await request.read()
+                request.method,
+                f"{api.url}/{path}?{request.query_string}",
+                data=await request.read(),
             ) as answer,
         ):
             headers = {"Content-Type": answer.headers["Content-Type"]}

@@ -26,12 +26,13 @@ def dead(api: Api, name: str) -> int:
     path = api.logs / name
     path.write_bytes(bytes(5000))
     api.post("/landed")
-    rows = until(
-        lambda: [
-            row for row in api.get("/outbox", state="dead").json["rows"] if row["name"] == name
-        ]
-    )
-    return int(rows[0]["id"])
+    return int(named(api, name)["id"])
+
+
+def named(api: Api, name: str) -> dict[str, Any]:
+    """The row of the log with this name, as soon as there is one."""
+    rows = until(lambda: [row for row in api.get("/outbox").json["rows"] if row["name"] == name])
+    return dict(rows[0])
 
 
 def test_a_log_that_waits_is_cancelled_after_a_second_question_and_tried_again(

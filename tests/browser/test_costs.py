@@ -16,6 +16,7 @@ import pytest
 import petal_s3.web
 from petal_s3.demo.services import EmbeddedS3
 from tests.browser.conftest import Opens
+from tests.browser.window import slowness
 from tests.rest.apis import Api, log, standing, until
 
 ROWS = 10_000
@@ -164,11 +165,3 @@ def busy(for_s: float) -> float:
     time.sleep(for_s)
     after, took = me.cpu_times(), time.monotonic() - began
     return 100 * (after.user + after.system - before.user - before.system) / took
-
-
-def slowness() -> float:
-    """By how much this machine is slowed down by others now: 1 where it is idle."""
-    began, cpu = time.perf_counter(), time.process_time()
-    sum(range(3_000_000))
-    spent = max(time.process_time() - cpu, 1e-6)
-    return max(1.0, (time.perf_counter() - began) / spent) * (1 + psutil.cpu_percent(0.2) / 100)
