@@ -6,8 +6,10 @@ With ``PICTURES=docs`` the pictures of the documentation are made here.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.browser.conftest import Opens
 from tests.rest.apis import Api, on_card, standing, until
 
 MB = 1_000_000
+BUCKET = "acme-flight-logs"
 SIZES = {"390": (390, 844), "1280": (1280, 900)}
 
 
@@ -28,7 +31,9 @@ def robot(
 ) -> Iterator[Api]:
     """A robot in the middle of its work: proven, sending, waiting, dead, and on the card."""
     directory = tmp_path_factory.mktemp("robot")
-    with standing(_s3_server, directory, max_rate=0.4 * MB, max_file_size=50 * MB) as stand:
+    _s3_server.create_bucket(BUCKET)
+    settings = {"bucket_name": BUCKET, "max_rate": 0.4 * MB, "max_file_size": 50 * MB}
+    with standing(_s3_server, directory, **settings) as stand:
         api = stand.api
         for ago, hour in ((2, 9), (1, 11), (1, 15)):
             day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago * 86_400))
@@ -46,7 +51,13 @@ def robot(
         api.post("/landed")
         until(lambda: api.get("/status").json["counts"]["uploading"] == 1)
         until(lambda: api.get("/status").json["rate_bytes_s"], 60)
-        on_card(api)
+        made = int(time.time()) - 9_000
+        with closing(sqlite3.connect(api.state / "outbox.db", timeout=20)) as outbox:
+            outbox.execute(
+                "UPDATE card SET path = ?, size = 18400000, logged_at = ? WHERE id = ?",
+                (f"{day}/{time.strftime('%H_%M_%S', time.gmtime(made))}.ulg", made, on_card(api)),
+            )
+            outbox.commit()
         yield api
 
 
