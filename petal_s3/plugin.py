@@ -198,7 +198,8 @@ def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
 async def _to_page(self: PetalS3, request: Request) -> Response:
     """The page's own links are relative: it has to be asked with a slash at its end."""
     try:
-        self._guard.check_page(headers_of(request.headers.items()), request.url.scheme)
+        headers = headers_of(request.headers.items())
+        self._guard.check_page(headers, request.url.scheme, link=True)
     except S3IntegrationError as error:
         return JSONResponse(as_json(error), status_code=error.status)
     # Relative, so that it holds behind a proxy that has another prefix (RFC 9110, 10.2.2).

@@ -21,7 +21,7 @@ _QUIET_LOOK_S = 0.8
 """The same while nothing does; whatever changes here ends it."""
 _PACE_S = 1.0
 """How often figures that move are told."""
-_SURE_S = 10.0
+_SURE_S = 30.0
 """How often all is looked at, whether or not anything seems to have changed."""
 _MOST_LISTENERS = 20
 _OPEN = ("queued", "uploading")

@@ -108,9 +108,12 @@ class Guard:
         if self._read_only and method not in _READING:
             raise read_only()
 
-    def check_page(self, headers: Mapping[str, str], scheme: str = "http") -> None:
+    def check_page(
+        self, headers: Mapping[str, str], scheme: str = "http", *, link: bool = False
+    ) -> None:
         """Raise :class:`NotAllowed` where a web page of another site may be behind a request.
 
+        ``link``: a link of another site may lead there, as what is answered tells nothing.
         Its address is ``scheme`` and what Host says (RFC 9110, 7.2), where it comes from what
         Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) say.
         """
@@ -126,7 +129,8 @@ class Guard:
         if origin is not None and origin.lower() in self.origins:
             return
         foreign = origin is not None and origins.same(origin) != origins.same(f"{scheme}://{host}")
-        if foreign or headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+        elsewhere = headers.get("sec-fetch-site", "none") not in _OWN_SITE
+        if foreign or (elsewhere and not (link and _opens_a_tab(headers))):
             raise NotAllowed(
                 "Pages of other sites may not ask this server; PETAL_S3_API_ORIGINS may list some.",
                 code="foreign_page",
@@ -197,6 +201,12 @@ class Guard:
                 status=429,
                 retry_after_s=wait_s,
             )
+
+
+def _opens_a_tab(headers: Mapping[str, str]) -> bool:
+    """Whether a person has followed a link: no page gets the answer to see (Fetch Metadata, 2)."""
+    mode, shown_in = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return (mode, shown_in) == ("navigate", "document")
 
 
 def _is_token(token: str, given: str) -> bool:

@@ -129,7 +129,7 @@ class Route:
         guests are told.
         """
         if self.public:
-            guard.check_page(call.headers, call.scheme)
+            guard.check_page(call.headers, call.scheme, link=self.method == "GET")
         else:
             guard.check(self.method, call.headers, call.peer, call.scheme)
         service = active()

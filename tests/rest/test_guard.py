@@ -244,6 +244,27 @@ def test_a_url_to_put_a_log_to_is_a_change(locked_api: Api) -> None:
     assert locked_api.plain("GET", f"/bucket/presign/{HOME}a.ulg").status == 200
 
 
+FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+
+
+def test_a_link_of_another_site_leads_to_the_page_and_to_nothing_else(open_api: Api) -> None:
+    followed = {**FOLLOWED, "Sec-Fetch-Dest": "document"}
+    assert open_api.plain("GET", "/", headers=followed).status == 200
+    if open_api.prefix:
+        assert open_api.plain("GET", "", headers=followed).status == 307
+    for path, headers in (
+        ("/status", followed),
+        (f"/bucket/download/{HOME}a.ulg", followed),
+        ("/", {**FOLLOWED, "Sec-Fetch-Dest": "iframe"}),
+        ("/", {**followed, "Sec-Fetch-Mode": "no-cors"}),
+        ("/", {**followed, "Origin": "http://evil.example"}),
+    ):
+        told = open_api.plain("GET", path, headers=headers)
+        assert (told.status, told.code) == (403, "foreign_page"), (path, headers)
+    told = open_api.plain("POST", "/logout", headers=followed)
+    assert (told.status, told.code) == (403, "foreign_page")
+
+
 def test_what_needs_no_token_tells_nothing() -> None:
     page = {("GET", "/"), ("GET", "/static/{name}")}
     assert page | {("POST", "/login"), ("POST", "/logout")} == PUBLIC
