@@ -153,7 +153,7 @@ const known = {
 	card: [], // the files of the autopilot's card
 	cardOf: new Map(), // a row's id: its file on the card
 	samples: [],
-	pages: new Map(), // by state: the token of the next page; null after the last
+	pages: new Map([["card", null]]), // by state: the token of the next page; null after the last
 	heard: 0, // when the robot was last heard, by the clock of this device
 	awaySince: 0, // 0: it is reachable
 };
@@ -263,8 +263,18 @@ async function refresh() {
 	const page = await ask("GET", `outbox?limit=${PAGE_ROWS}`);
 	if (!known.pages.has("")) known.pages.set("", page.next_token);
 	takeRows(page.rows, asked);
+	forget(page, asked);
 	here();
 	await Promise.all([loadCard(), loadHistory()]);
+}
+
+/** What the newest rows lack, somebody has dismissed. */
+function forget({ rows, next_token }, asked) {
+	const there = new Set(rows.map((row) => row.id));
+	for (const [id, row] of known.rows) {
+		if (id > (next_token ?? 0) && row.came < asked && !there.has(id)) known.rows.delete(id);
+	}
+	arrange();
 }
 
 /** Follow the events until the stream ends; raises Trouble where there is none. */
@@ -587,15 +597,12 @@ function flightAt(byTime, time) {
 
 function tellFound() {
 	const rows = list.items.filter((item) => !item.rows).length;
-	const more = known.pages.get(pageOf()) !== null;
+	const more = known.pages.get(filter.state) !== null;
 	let said = "";
 	if (filter.state || filter.text) said = `${many(rows, "log")} found${more ? ", looking on …" : ""}`;
 	else if (rows === 0) said = "No log is known yet. Logs appear here as they are found.";
 	setText($("found"), said);
 }
-
-/** Which pages of the outbox the list is made of now; those of the card come at once. */
-const pageOf = () => (filter.state === "card" ? "" : filter.state);
 
 /** The lowest of `count` indices for which `test` holds, as it does for all above it; else `count`. */
 function lowest(count, test) {
@@ -683,7 +690,7 @@ function putInOrder(wanted, focused, anew) {
 
 /** The end of the list is near: get the next page, until there is none. */
 async function fillUp() {
-	const page = pageOf();
+	const page = filter.state;
 	if (list.loading || known.awaySince || !known.status || known.pages.get(page) === null) return;
 	if (page === "" && !known.pages.has("")) return; // the first is on its way
 	list.loading = true;
@@ -1207,9 +1214,7 @@ function refused(trouble) {
 async function logout() {
 	await ask("POST", "logout");
 	remember(false);
-	known.rows.clear();
-	known.pages.clear();
-	stream.abort();
+	location.reload();
 }
 
 function remember(has) {
@@ -1234,7 +1239,7 @@ function start() {
 	measure();
 	dismissAll();
 	takeDrops();
-	on(window, "scroll", () => draw(false), { passive: true });
+	on(window, "scroll", () => draw(false));
 	on(window, "resize", measure);
 	on(window, "hashchange", follow);
 	on($("list"), "keydown", step);
