@@ -155,7 +155,7 @@ def test_a_log_of_the_card_is_fetched_when_asked_for(api: Api, opened: Opens) ->
     name = path.rpartition("/")[2]
     window.row_says(name, "on the card")
     details = window.open(name)
-    assert "On the card, not on this disk, not in the bucket yet" in details.inner_text()
+    assert "On the card, not on this disk, not proven in the bucket" in details.inner_text()
     window.press("Fetch now")
     # Nothing is fetched here, as there is no autopilot: it is refused, or waits for one.
     window.page.locator("#details .said p").wait_for()

@@ -54,11 +54,23 @@ def robot(
         made = int(time.time()) - 9_000
         with closing(sqlite3.connect(api.state / "outbox.db", timeout=20)) as outbox:
             outbox.execute(
-                "UPDATE card SET path = ?, size = 18400000, logged_at = ? WHERE id = ?",
+                "UPDATE card SET path = ?, size = 18400000, logged_at = ?, reason = 'It was on the"
+                " card before the first flight: it is fetched when asked for.' WHERE id = ?",
                 (f"{day}/{time.strftime('%H_%M_%S', time.gmtime(made))}.ulg", made, on_card(api)),
             )
+            outbox.executemany("INSERT INTO sample VALUES (NULL, ?, ?, ?)", yesterday())
             outbox.commit()
         yield api
+
+
+def yesterday() -> Iterator[tuple[int, int, int]]:
+    """Samples of two landings: time, bytes a second, bytes left."""
+    now = int(time.time())
+    for began, left in ((now - 68_000, 900 * MB), (now - 31_000, 1_400 * MB)):
+        for minute in range(90):
+            rate = MB * (2 + minute % 4) // 10 if left > 0 else 0
+            yield began + 60 * minute, rate, left
+            left = max(0, left - 60 * rate)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -89,6 +101,7 @@ def test_twice_as_large_letters_fit_a_phone(robot: Api, opened: Opens) -> None:
     )
     window.page.wait_for_timeout(300)
     assert wide(window) == []
+    window.page.locator("#filter").evaluate("(node) => node.scrollIntoView()")
     assert window.page.locator(".row").first.bounding_box()["height"] > 150
 
 
