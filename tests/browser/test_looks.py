@@ -35,6 +35,9 @@ def robot(
     settings = {"bucket_name": BUCKET, "max_rate": 0.4 * MB, "max_file_size": 50 * MB}
     with standing(_s3_server, directory, **settings) as stand:
         api = stand.api
+        with closing(sqlite3.connect(api.state / "outbox.db", timeout=20)) as outbox:
+            outbox.executemany("INSERT INTO sample VALUES (NULL, ?, ?, ?)", yesterday())
+            outbox.commit()
         for ago, hour in ((2, 9), (1, 11), (1, 15)):
             day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago * 86_400))
             folder = api.logs / day
@@ -58,7 +61,6 @@ def robot(
                 " card before the first flight: it is fetched when asked for.' WHERE id = ?",
                 (f"{day}/{time.strftime('%H_%M_%S', time.gmtime(made))}.ulg", made, on_card(api)),
             )
-            outbox.executemany("INSERT INTO sample VALUES (NULL, ?, ?, ?)", yesterday())
             outbox.commit()
         yield api
 
@@ -66,8 +68,9 @@ def robot(
 def yesterday() -> Iterator[tuple[int, int, int]]:
     """Samples of two landings: time, bytes a second, bytes left."""
     now = int(time.time())
-    for began, left in ((now - 68_000, 900 * MB), (now - 31_000, 1_400 * MB)):
-        for minute in range(90):
+    for began, size in ((now - 68_000, 900 * MB), (now - 31_000, 1_400 * MB)):
+        left = size
+        for minute in range(120):
             rate = MB * (2 + minute % 4) // 10 if left > 0 else 0
             yield began + 60 * minute, rate, left
             left = max(0, left - 60 * rate)
