@@ -17,6 +17,7 @@ from petal_s3.core.settings_yaml import PREFIX
 from petal_s3.host.mqtt_commands import COMMANDS, PETAL
 from petal_s3.intake import flight_holds
 from petal_s3.service import reasons as reasons_of
+from petal_s3.service.endings import ENDINGS
 from petal_s3.web.routes import ROUTES
 
 _FEW = 10
@@ -179,7 +180,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 def reasons() -> str:
     """The closed list of codes: the sentence of each, and what happens."""
-    lines = ["", "| code | what it means | what happens |", "|---|---|---|"]
+    lines = ["", "| code | what it means | what happens | what ends it |", "|---|---|---|---|"]
     for codes, effect in (
         (reasons_of.STATES, "nothing is in the way"),
         (reasons_of.TROUBLES, "there may be more logs than are counted"),
@@ -188,7 +189,10 @@ def reasons() -> str:
         (reasons_of.ENDS, "it is not sent; a person has to look"),
         (reasons_of.CARD, "of the autopilot's card"),
     ):
-        lines += [f"| `{code}` | {said} | {effect} |" for code, said in codes.items()]
+        lines += [
+            f"| `{code}` | {said} | {effect} | {ENDINGS.get(code, '')} |"
+            for code, said in codes.items()
+        ]
     return "\n".join([*lines, "", ""])
 
 

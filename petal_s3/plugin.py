@@ -211,6 +211,23 @@ def _endpoint(route: Route) -> Callable[..., Awaitable[Response]]:
     )
 
 
+async def _to_page(self: PetalS3, request: Request) -> Response:
+    """The page's own links are relative: it has to be asked with a slash at its end."""
+    try:
+        headers = headers_of(request.headers.items())
+        self._guard.check_page(headers, request.url.scheme, link=True)
+    except S3IntegrationError as error:
+        return JSONResponse(as_json(error), status_code=error.status)
+    # Relative, so that it holds behind a proxy that has another prefix (RFC 9110, 10.2.2).
+    there = f"{request.url.path.rpartition('/')[2]}/"
+    return Response(status_code=307, headers={"Location": there})
+
+
+_to_page.__name__ = "rest_to_page"
+if ROUTES:
+    _marked = http_action("GET", "", include_in_schema=False)(_to_page)
+    setattr(PetalS3, "rest_to_page", _marked)  # noqa: B010 - as those below
+
 for _route in ROUTES:
     setattr(PetalS3, f"rest_{_route.name}", _endpoint(_route))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.filesize import decimal
@@ -13,10 +13,6 @@ from petal_s3.cli.options import ForPrograms, Quiet
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import plain
 from petal_s3.outbox.backup import copy_to
-
-if TYPE_CHECKING:
-    from petal_s3.service.service import Service
-    from petal_s3.service.views.journal import JournalView
 
 _OPEN = ("queued", "uploading")
 
@@ -32,7 +28,7 @@ def journal(
     for_programs: ForPrograms = False,
 ) -> None:
     """Tell what became of one log, from found to proven: when, why not sooner, why not now."""
-    found = with_service(lambda service: _journal(service, row_id))
+    found = with_service(lambda service: service.overview.journal(row_id))
     if for_programs:
         print_json(found.model_dump())
         return
@@ -46,16 +42,6 @@ def journal(
     if found.reason and (found.state in _OPEN or found.reason != last):
         word = "waits" if found.state in _OPEN else found.state
         typer.echo(plain(f"{'now':<19}  {word:<11}  {found.reason}"))
-
-
-async def _journal(service: Service, row_id: int) -> JournalView:
-    from petal_s3.outbox import journal, queries  # noqa: PLC0415 - slow
-    from petal_s3.service.status import row_reason  # noqa: PLC0415 - slow
-    from petal_s3.service.views.journal import journal_view  # noqa: PLC0415 - slow
-
-    row = await service.outbox(queries.get, row_id)
-    events = await service.outbox(journal.of, row_id)
-    return journal_view(row, events, row_reason(row, await service.overview.seen()))
 
 
 @app.command()

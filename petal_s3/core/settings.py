@@ -209,7 +209,7 @@ class Settings(BaseModel):
         None,
         repr=False,
         description="bearer token that REST asks for, in both servers; at least 16 characters"
-        " where others can reach it. With it the page opens in no browser",
+        " where others can reach it. The page asks for it once",
     )
 
     def __init__(self, **given: Any) -> None:

@@ -28,8 +28,8 @@ FileId = tuple[int, int]
 """A file by device and inode."""
 
 GONE = "outbox_gone"
-NEWEST = "m016_card"
-"""The last step of ``outbox.schema``; what has taken it needs none of that module."""
+NEWEST = "m018_codes"
+"""The last step of ``outbox.migrations``; what has taken it needs none of that module."""
 
 # FULL: builds differ in their default, and an entered log must survive power loss.
 _PRAGMAS = "journal_mode = WAL; synchronous = FULL; foreign_keys = ON; recursive_triggers = ON"

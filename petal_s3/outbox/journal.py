@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from petal_s3.outbox import queries
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.outbox.rows import Row
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,22 @@ class Event:
     key: str
     code: str
     reason: str
+
+
+def waits_since(outbox: Outbox, row: Row) -> int | None:
+    """Since when a row waits for what it waits for now, in seconds since 1970; none: not known.
+
+    Attempts that failed in the same way again are passed over.
+    """
+    found = outbox.sql.record(
+        "SELECT min(coalesce(s3_at, at)) AS since FROM journal"
+        " WHERE row_id = :id AND state = 'queued' AND code = :code AND id >"
+        " (SELECT coalesce(max(id), 0) FROM journal WHERE row_id = :id AND state = 'queued'"
+        " AND code NOT IN (:code, ''))",
+        id=row.id,
+        code=row.code,
+    )
+    return None if found["since"] is None else int(found["since"])
 
 
 def of(outbox: Outbox, row_id: int) -> list[Event]:

@@ -140,6 +140,26 @@ def counts(outbox: Outbox) -> dict[str, int]:
     return dict.fromkeys(STATES, 0) | {str(r["state"]): int(r["rows"]) for r in found}
 
 
+def counts_by_code(outbox: Outbox) -> list[tuple[str, str, int]]:
+    """State, code as the row remembers it, and number, of rows not proven; the dismissed aside."""
+    found = outbox.sql.records(
+        "SELECT state, code, count(*) AS number FROM log INDEXED BY by_code"
+        " WHERE state != 'verified' AND NOT (state = 'dead' AND dismissed = 1)"
+        " GROUP BY state, code"
+    )
+    return [(str(one["state"]), str(one["code"]), int(one["number"])) for one in found]
+
+
+def last_proof_at(outbox: Outbox) -> int | None:
+    """When a log was proven last, in seconds since 1970 by S3's clock; none: no log was yet."""
+    found = outbox.sql.record(
+        "SELECT max(json_extract(log.receipt, '$.verified_at')) AS at FROM"
+        " (SELECT row_id FROM journal WHERE state = 'verified' ORDER BY id DESC LIMIT 20) AS lately"
+        " JOIN log ON log.id = lately.row_id WHERE log.state = 'verified'"
+    )
+    return None if found["at"] is None else int(found["at"])
+
+
 def gone(outbox: Outbox) -> int:
     """Number of proven rows whose object was seen to be gone."""
     record = outbox.sql.record(
@@ -158,6 +178,11 @@ def backlog(outbox: Outbox) -> tuple[int, Row | None]:
         f" (SELECT min(id) FROM ({waits} 'queued' UNION ALL {waits} 'uploading'))"
     )
     return int(record["unsent"]), oldest
+
+
+def written(outbox: Outbox) -> tuple[int, int]:
+    """Two numbers of which one changes when this process, or another one, has written."""
+    return changes(outbox), version(outbox)
 
 
 def changes(outbox: Outbox) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from petal_s3.outbox.schema import STEPS
+from petal_s3.outbox.migrations import STEPS
 
 if TYPE_CHECKING:
     from sqlite_utils import Migrations

@@ -9,6 +9,8 @@ from petal_s3.errors import NotS3, Offline, S3IntegrationError
 
 FRESH_S = 26 * 3600.0
 """So long an answer counts for the link: a drain with nothing to send asks S3 once a day."""
+WATCHED_S = 5.0
+"""So long after somebody has looked a link that is down is tried every second."""
 LOST_S = 300.0
 """So long a failure counts for the link: a drain that waits for it tries more often."""
 
@@ -25,6 +27,8 @@ class LinkState:
     """When a call or a connect last got no answer of S3."""
     connected_at: float | None = None
     """When a bare connect was made after that: something answers, S3 or not."""
+    looked_at: float | None = None
+    """When somebody last looked how things are."""
 
     def heard(self, now: float, *, well: bool = False) -> None:
         """S3 has answered; ``well``: as it was asked."""
@@ -38,6 +42,10 @@ class LinkState:
             self.lost_at = now
         elif error.told is not None and not isinstance(error, NotS3):
             self.heard(now)
+
+    def watched(self, now: float) -> bool:
+        """Whether somebody waits to hear that the link is back."""
+        return self.looked_at is not None and now - self.looked_at < WATCHED_S
 
     def link(self, now: float) -> Literal["up", "down", "unknown"]:
         """What the latest of both says, as long as it is not too old to say anything."""

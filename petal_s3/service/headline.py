@@ -6,10 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from petal_s3.service.reasons import Reason, reason
-from petal_s3.service.views.view import RowState
+from petal_s3.service.views.view import RowState, spoken_bytes
 
 _GONE = ("was proven and is gone from the bucket", "were proven and are gone from the bucket")
 _MORE = ", and there may be more"
+_MINUTE_S = 60
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left to send.
+
+    ``eta_s``: how long that takes at the rate of now, none where there is none; ``clock``: at what
+    time it is done, as a clock at this place shows it.
+    """
+
+    size_bytes: int = 0
+    eta_s: int | None = None
+    clock: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,7 @@ class Found:
     ``held``: files that are taken only after the flight. ``gone``: proven logs whose object was
     seen to be gone since; ``counts`` has them among those that are verified.
     ``on_card``: logs of the autopilot's card that are still to be fetched.
-    ``trouble``: why there may be logs that are not counted at all.
+    ``trouble``: why there may be logs that are not counted at all. ``left``: of what has a row.
     """
 
     counts: Mapping[RowState, int]
@@ -32,6 +46,7 @@ class Found:
     held: int = 0
     gone: int = 0
     on_card: int = 0
+    left: Left = Left()
 
     @property
     def up(self) -> int:
@@ -81,10 +96,9 @@ def _under_way(found: Found) -> Reason:
     going, waiting = counts["uploading"], counts["queued"]
     if not found.drained:  # what a killed process had begun waits
         going, waiting = 0, waiting + going
-    said = [f"{_logs(found.up)} up"]
+    total = found.up + found.gone + found.open
+    said = [f"{found.up} of {total} log{'s' if total > 1 else ''} proven"]
     for number, one, many in (
-        (going, "is on the way", "are on the way"),
-        (waiting, "is waiting", "are waiting"),
         (found.settling, "has just been written", "have just been written"),
         (found.held, "is found and taken after the flight", "are found and taken after the flight"),
         (found.unscanned, "is not in the outbox yet", "are not in the outbox yet"),
@@ -93,14 +107,33 @@ def _under_way(found: Found) -> Reason:
         (counts["dead"], "cannot be sent", "cannot be sent"),
     ):
         said += [f"{number} {one if number == 1 else many}"] if number else []
-    sentence = ", ".join(said) + (_MORE if found.trouble is not None else "")
-    why = found.reason or found.trouble
-    if why is not None:
-        return Reason(why.code, f"{sentence}: {why.sentence}")
+    sentence = ", ".join([*said, *_left(found.left)]) + (_MORE if found.trouble is not None else "")
+    if found.reason is not None:
+        return Reason(found.reason.code, f"{sentence}; waiting: {found.reason.sentence}")
+    if found.trouble is not None:
+        return Reason(found.trouble.code, f"{sentence}: {found.trouble.sentence}")
     code = "uploading" if going else "its_turn" if waiting else ""
     code = code or ("settling" if found.settling else "unscanned" if found.unscanned else "")
     code = code or ("armed" if found.held else "on_card")
     return Reason(code, f"{sentence}.")
+
+
+def _left(left: Left) -> list[str]:
+    if not left.size_bytes:
+        return []
+    said = [f"{spoken_bytes(left.size_bytes)} to go"]
+    if left.eta_s is not None:
+        clock = f" ({left.clock})" if left.eta_s >= _MINUTE_S and left.clock else ""
+        said.append(f"about {_short(left.eta_s)}{clock}")
+    return said
+
+
+def _short(seconds: int) -> str:
+    """A time in the largest unit of which there are one and a half."""
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} s"
 
 
 def _doubtful(found: Found, trouble: Reason) -> Reason:

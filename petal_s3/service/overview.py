@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from petal_s3.cleanup.retention import free_bytes
-from petal_s3.outbox import deletions, drain_status, queries
+from petal_s3.outbox import drain_status, queries
 from petal_s3.outbox.capabilities import bucket_name_of
 from petal_s3.outbox.rows import Row
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.draining import Draining
-from petal_s3.service.report import read_report
+from petal_s3.service.report import Place, Seen, news, read_report, row_reason, sent_bytes
 from petal_s3.service.reporting import Reporter
-from petal_s3.service.status import Seen, row_reason, sent_bytes, summary
+from petal_s3.service.status import summary
 from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
 from petal_s3.service.views.status import LandedView, StatusView
+from petal_s3.upload.pause import LINK_BACK
+
+_OF_LANDING_S = 600.0
+"""A file that enters so long after a landing is of that flight."""
+_YEAR_S = 365 * 86_400.0
+
+if TYPE_CHECKING:
+    from petal_s3.service.views.history import HistoryView
+    from petal_s3.service.views.journal import JournalView
+
+
+@dataclass(frozen=True)
+class Glance:
+    """``mark``: another one where what is shown may be another; ``moving``: figures move now.
+
+    ``soon``: something may change at any moment, so that it is worth to look again soon.
+    """
+
+    mark: object
+    moving: bool
+    soon: bool
 
 
 class Overview:
@@ -31,6 +50,11 @@ class Overview:
         self._draining = draining
         self._reporter = reporter
         self._unscanned = Unscanned(parts)
+        parts.changes.on_settled.append(self._note_proof)
+        settings = parts.base.settings
+        self._place = Place(
+            parts.base.ownership.machine_ids[0], settings.bucket_name, settings.rest_read_only
+        )
 
     async def rows(self, state: str | None, limit: int, token: int | None) -> list[RowView]:
         """At most ``limit`` rows with ids below ``token``, the latest first."""
@@ -46,6 +70,21 @@ class Overview:
     def view(self, row: Row, seen: Seen) -> RowView:
         """A row as it is shown, by what is known beside the outbox."""
         return row_view(row, seen.now, row_reason(row, seen), sent_bytes(row, seen))
+
+    async def journal(self, row_id: int) -> JournalView:
+        """What became of one log; raises :class:`S3FileNotFoundError`."""
+        from petal_s3.outbox import journal  # noqa: PLC0415 - only where it is asked for
+        from petal_s3.service.views.journal import journal_view  # noqa: PLC0415 - likewise
+
+        row = await self._base.outbox(queries.get, row_id)
+        events = await self._base.outbox(journal.of, row_id)
+        return journal_view(row, events, row_reason(row, await self.seen()))
+
+    async def history(self) -> HistoryView:
+        """Rate and backlog of the last day."""
+        from petal_s3.service import history  # noqa: PLC0415 - only where it is asked for
+
+        return await history.day(self._base)
 
     async def seen(self) -> Seen:
         """What is known beside the outbox, the files in the log directories left out."""
@@ -63,9 +102,28 @@ class Overview:
         report = self._reporter.report()
         return Seen(report, os.getpid(), now=base.now(), wall=base.s3.clock.wall())
 
+    async def glance(self) -> Glance:
+        """Whether anything that is shown may have changed: cheap, to be asked all the time."""
+        seen = await self._looked()
+        mark = (
+            await self._base.outbox(queries.written),
+            news(seen.report.__dict__),
+            seen.drained_by,
+            seen.deferred,
+        )
+        report = seen.live
+        fetching = report.card_fetching is not None
+        moving = bool(report.moving or report.rate_bytes_s or fetching or report.code == LINK_BACK)
+        return Glance(mark, moving=moving, soon=moving or report.link == "down")
+
+    async def _looked(self) -> Seen:
+        """The same for somebody who may wait for the link: then it is tried more often."""
+        self._base.s3.server.link_state.looked_at = self._base.now()
+        return await self.seen()
+
     async def status(self) -> StatusView:
         """How things are."""
-        seen = await self.seen()
+        seen = await self._looked()
         looked = self._unscanned
         unscanned = await looked.count(seen.live)
         trouble = looked.trouble or self._parts.watcher.trouble
@@ -76,6 +134,7 @@ class Overview:
             trouble=trouble,
             unread=looked.unread,
             advice=[*seen.advice, *open_to_all],
+            place=self._place,
         )
         return await self._base.outbox(summary, seen, bucket_name_of(self._base.settings))
 
@@ -92,37 +151,25 @@ class Overview:
 
     async def metrics(self) -> str:
         """The figures in Prometheus' text format."""
-        from petal_s3.service.metrics import Figures, exposition  # noqa: PLC0415 - slow
+        from petal_s3.service import figures, metrics  # noqa: PLC0415 - slow
 
-        base, uploader = self._base, self._parts.uploader
-        status = await self.status()
-        measured = {d: await base.files.run(_free_bytes, d) for d in base.settings.directories}
-        free = {str(d): number for d, number in measured.items() if number is not None}
-        return exposition(
-            Figures(
-                rows={str(state): number for state, number in status.counts.items()},
-                settling=(await self.seen()).live.settling_count,
-                held=status.held,
-                gone=status.gone,
-                unscanned=status.unscanned,
-                unread=status.unread,
-                trouble=bool(status.trouble),
-                backlog_bytes=status.backlog_bytes,
-                oldest_unsent_s=status.oldest_unsent_s or 0,
-                link=status.link,
-                link_seen_s=status.link_seen_s,
-                sent_bytes=base.s3.sent.total,
-                parts_sent=uploader.traffic.parts_sent,
-                parts_resent=uploader.traffic.parts_resent,
-                token_fetches=base.tokens.tries if base.tokens is not None else 0,
-                free_bytes=free,
-                card=status.card,
-                deletions=await base.outbox(deletions.totals),
-            )
-        )
+        status, seen = await self.status(), await self.seen()
+        return metrics.exposition(await figures.gather(self._parts, status, seen))
 
+    async def _note_proof(self, row: Row) -> None:
+        if row.receipt is not None:
+            self._parts.uploader.traffic.proven(row.receipt.proof, self._after_landing_s(row))
 
-def _free_bytes(directory: Path) -> int | None:
-    with contextlib.suppress(OSError):
-        return free_bytes(directory)
-    return None
+    def _after_landing_s(self, row: Row) -> float | None:
+        """Seconds since the landing that a log belongs to, else since it entered the outbox.
+
+        None where that cannot be: this device's clock was set meanwhile.
+        """
+        ended_at, base = self._parts.flight.ended_at, self._base
+        after_s = base.s3.clock.wall() - row.landed_at
+        if ended_at is not None and row.received_by in {"scan", "card"}:
+            landed_s = base.now() - ended_at
+            # A log of the card enters when it was fetched, a file when it no longer changes.
+            settled = row.received_by == "card" or landed_s - after_s <= _OF_LANDING_S
+            after_s = landed_s if after_s <= landed_s and settled else after_s
+        return after_s if 0 <= after_s <= _YEAR_S else None

@@ -35,6 +35,7 @@ HOLDS: Mapping[str, str] = MappingProxyType(
         "deaf": "The host cannot hear whether the vehicle is armed.",
         "paused": "The upload was paused; it goes on where it was.",
         "offline": "There is no link to S3.",
+        "stalled": "Nothing of what is sent arrives; the link may be gone.",
         "link_back": "The link is back; sending goes on within a minute, or as soon as asked for.",
         "not_s3": "The answer did not come from S3: the network may need a login.",
         "tls": "The certificate that came is not one for the address of S3.",

@@ -10,11 +10,13 @@ from petal_s3.core import clock
 from petal_s3.errors import S3IntegrationError
 from petal_s3.outbox import drain_status
 from petal_s3.outbox.outbox import Outbox
+from petal_s3.s3.request_body import BLOCK_BYTES
 from petal_s3.service import open_way
 from petal_s3.service.assembly import Parts
 from petal_s3.service.rate import Rate
-from petal_s3.service.report import NO_REPORT, Report, read_report
+from petal_s3.service.report import NO_REPORT, Report, news, read_report
 from petal_s3.service.views.view import Credentials
+from petal_s3.upload.pause import LINK_BACK
 
 _REFUSED = {"token_service_refused", "credentials_refused"}
 _NONE = {
@@ -26,10 +28,8 @@ _NONE = {
     "token_service_nonsense",
 }
 _SHOWN_SETTLING = 20
-_MOVING = {
-    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix"),
-    *("card_fetched_bytes", "card_rate_bytes_s"),
-}
+STILL_S = 1.5
+"""So long nothing of a body has to arrive until that is said."""
 
 _NO_CARD = {name: told for name, told in NO_REPORT.__dict__.items() if name.startswith("card_")}
 
@@ -53,6 +53,8 @@ class Reporter:
         """What the front end has to say to a person."""
         self._before = NO_REPORT
         """What the process before this one said last."""
+        self._held_by, self._held_since = "", 0.0
+        self._sample_at = 0.0
 
     async def recall(self) -> None:
         """Take over what outlives a process: when S3 last answered, and the credentials."""
@@ -74,6 +76,7 @@ class Reporter:
         reason, held = parts.gate.reason(), set(parts.watcher.held)
         settling = [path for path in parts.watcher.settling.paths if path not in held]
         blocked = block is not None and reason is not None and reason.code == block.code
+        tried_at = block.tried_at if blocked and block is not None else None
         return {
             "pid": os.getpid(),
             "machine_id": base.ownership.machine_ids[0],
@@ -83,12 +86,15 @@ class Reporter:
             "heard_at": link_state.heard_at,
             "heard_unix": self._unix(link_state.heard_at, now),
             "credentials": self._credentials(),
+            "credentials_at": self._credentials_at(),
             "clock_offset_s": base.s3.clock.offset_s,
             "flight_state": parts.flight.state(now),
             "reason": "" if reason is None else reason.sentence,
             "code": "" if reason is None else reason.code,
-            "tried_at": block.tried_at if blocked and block is not None else None,
+            "since_at": self._since("" if reason is None else reason.code, tried_at or now),
+            "tried_at": tried_at,
             "next_try_at": block.until if blocked and block is not None else None,
+            "stalled_at": self._stalled_at(now),
             "rate_bytes_s": self.rate_bytes_s(),
             "moving": {row_id: live.moved for row_id, live in parts.uploader.live.items()},
             "settling": settling[:_SHOWN_SETTLING],
@@ -105,6 +111,23 @@ class Reporter:
                 *parts.watcher.advice,
             ],
         }
+
+    def _stalled_at(self, now: float) -> float | None:
+        """When the last byte of the bodies that are sent arrived, where that was not just now."""
+        live = self._parts.uploader.live.values()
+        bodies = [body for one in live for body in one.bodies]
+        if not any(body.position < body.size or body.unacknowledged() for body in bodies):
+            return None  # an answer may take its time
+        moved_at = max(body.moved_at for body in bodies)
+        rate = self._base.settings.max_rate  # by which it stands still on purpose
+        still_s = STILL_S + (2 * BLOCK_BYTES / rate if rate else 0.0)
+        return moved_at if now - moved_at >= still_s else None
+
+    def _since(self, code: str, at: float) -> float | None:
+        """Since when ``code`` is what holds everything up, in seconds since boot; none: nothing."""
+        if code != self._held_by:
+            self._held_by, self._held_since = code, at if code != LINK_BACK else self._base.now()
+        return self._held_since if code else None
 
     def _card(self) -> Mapping[str, object]:
         """The fields of :meth:`report` that tell of the autopilot's card."""
@@ -138,18 +161,28 @@ class Reporter:
         :class:`LocalStorageError`.
         """
         found = self._found()  # asked for each log, twice: it is no report yet
-        if _news(found) != _news(self._said.__dict__):
+        if news(found) != news(self.said.__dict__):
             await self._write(Report.model_validate(found))
 
     async def publish_changes(self) -> None:
         """Write the report where it differs from the last; a disk that fails is tried again."""
         report = self.report()
-        if _differs(report, self._said):
+        if _differs(report, self.said):
             with contextlib.suppress(S3IntegrationError):
                 await self._write(report)
+        await self._sample(report)
+
+    async def _sample(self, report: Report) -> None:
+        """Keep rate and backlog, once a minute."""
+        now = self._base.now()
+        if now >= self._sample_at:
+            from petal_s3.service import history  # noqa: PLC0415 - only where a process drains
+
+            self._sample_at = now + history.EVERY_S
+            await history.note(self._base, report)
 
     @property
-    def _said(self) -> Report:
+    def said(self) -> Report:
         """What this process wrote last into the outbox that is open now."""
         return self._published if self._base.outbox.opened is self._published_in else NO_REPORT
 
@@ -162,6 +195,13 @@ class Reporter:
         if moment is None:
             return None
         return round(self._base.s3.clock.utcnow().timestamp() - (now - moment))
+
+    def _credentials_at(self) -> float | None:
+        """When an answer last told of the credentials: a good one, or a refusal that holds."""
+        block = self._parts.drainer.block
+        if block is not None and block.code in {*_REFUSED, *_NONE, "credentials_expired"}:
+            return block.tried_at
+        return self._base.s3.server.link_state.well_at
 
     def _credentials(self) -> Credentials:
         """What the last use of them has shown; none only where there are none."""
@@ -178,12 +218,6 @@ class Reporter:
         if code in _NONE:
             return "none"
         return "ok" if self._base.s3.server.answered else self._before.credentials
-
-
-def _news(found: Mapping[str, object]) -> dict[str, object]:
-    """The fields of a report without what each request moves: of an answer only that one came."""
-    lasting = {name: told for name, told in found.items() if name not in _MOVING}
-    return lasting | {"heard_at": found["heard_at"] is not None}
 
 
 def _differs(report: Report, published: Report) -> bool:

@@ -21,8 +21,16 @@ from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.state_dir import DrainLock
 from petal_s3.service import open_way
-from petal_s3.service.report import NO_REPORT, Report, read_report
-from petal_s3.service.status import CARD, Seen, row_reason, sent_bytes, summary
+from petal_s3.service.report import (
+    NO_REPORT,
+    Place,
+    Report,
+    Seen,
+    read_report,
+    row_reason,
+    sent_bytes,
+)
+from petal_s3.service.status import CARD, summary
 from petal_s3.service.views.rows import row_view
 from petal_s3.service.views.status import SnapshotView
 
@@ -66,7 +74,13 @@ def _seen(settings: Settings, outbox: Outbox) -> Seen:
         trouble=lies.trouble,
         unread=len(lies.unread),
         advice=[*left_in(lies), *open_way.advice(settings)],
+        place=_place(settings, seen.report),
     )
+
+
+def _place(settings: Settings, said: Report) -> Place:
+    machine_id = settings.machine_id or said.machine_id
+    return Place(machine_id, settings.bucket_name, settings.rest_read_only)
 
 
 def left_in(lies: Found) -> list[str]:
@@ -135,6 +149,7 @@ def _nothing_yet(settings: Settings, lies: Found) -> SnapshotView:
         advice=[*left_in(lies), *open_way.advice(settings)],
         now=clock.now(),
         wall=time.time(),
+        place=_place(settings, NO_REPORT),
     )
     with tempfile.TemporaryDirectory() as elsewhere:
         empty = Outbox(Path(elsewhere, path.name))

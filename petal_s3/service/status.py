@@ -3,108 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime, timezone
 
+from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox import facts, flight_word, queries
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage_errors import no_room
 from petal_s3.s3 import capabilities
-from petal_s3.s3.link_state import FRESH_S
-from petal_s3.service.headline import Found, headline
-from petal_s3.service.reasons import HOLDS, ITS_TURN, NO_DRAIN, Reason, reason
-from petal_s3.service.report import NO_REPORT, Report
+from petal_s3.service.headline import Found, Left, headline
+from petal_s3.service.reasons import ITS_TURN, Reason, reason
+from petal_s3.service.report import Report, Seen, row_reason, sent_bytes
 from petal_s3.service.views.card import CardFigures
 from petal_s3.service.views.status import StatusView, capabilities_view
-from petal_s3.service.views.view import Flight, RowState
+from petal_s3.service.views.view import Flight, RowState, iso
 
 _MANY = 1000
+_SOON_S = 20 * 3600
 CARD = "card"
 """The fact that is noted where a card was listed: :mod:`petal_s3.outbox.card_listing`."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known beside the outbox.
-
-    ``drained_by``: the process that uploads, none where none does; then of ``report`` counts only
-    what outlives its process. ``unscanned``: files in the log directories that no scan has seen;
-    ``trouble``: why they could not all be looked at, ``unread``: in how many folders.
-    ``deferred``: why the drain of this process cannot begin. ``now``: seconds since boot,
-    ``wall``: seconds since 1970, as this device has them.
-    """
-
-    report: Report = NO_REPORT
-    drained_by: int | None = None
-    unscanned: int = 0
-    trouble: str = ""
-    unread: int = 0
-    advice: Sequence[str] = ()
-    deferred: Reason | None = None
-    now: float = 0.0
-    wall: float = 0.0
-
-    @property
-    def drained(self) -> bool:
-        """Whether a process uploads."""
-        return self.drained_by is not None
-
-    @property
-    def live(self) -> Report:
-        """The report, as far as it is about now."""
-        return self.report if self.drained else _of_the_past(self.report, self.now, self.wall)
-
-    @property
-    def held_up(self) -> Reason | None:
-        """Why nothing at all is sent; none where it is."""
-        if self.drained:
-            return self.report.held_up
-        return self.deferred or NO_DRAIN
-
-    @property
-    def cannot_look(self) -> Reason | None:
-        """Why there may be logs that were not found; none where all is well."""
-        if self.trouble:
-            return reason("unread" if self.unread else "trouble", self.trouble)
-        said = self.report.trouble if self.drained else ""
-        return reason("trouble", said) if said else None
-
-
-def _of_the_past(report: Report, now: float, wall: float) -> Report:
-    """What still holds of a process that no longer uploads."""
-    heard_s = report.heard_s(now, wall)
-    return Report(
-        boot_id=report.boot_id,
-        link="up" if heard_s is not None and heard_s < FRESH_S else "unknown",
-        heard_at=report.heard_at,
-        heard_unix=report.heard_unix,
-        credentials=report.credentials,
-    )
-
-
-def row_reason(row: Row, seen: Seen) -> Reason | None:
-    """Why a row is not up yet; one that waits always has a reason.
-
-    What holds up every row comes first. What the row itself remembers of that kind is of its last
-    attempt, and over where it holds no longer.
-    """
-    if row.state == "verified" and row.gone:
-        return reason("object_gone", row.sent_again)
-    if row.settled:
-        return reason(row.code, row.reason) if row.reason else None
-    held_up = seen.held_up
-    if held_up is not None or row.state == "uploading":
-        return held_up
-    own = row.reason and row.code not in HOLDS
-    return reason(row.code, row.reason) if own else ITS_TURN
-
-
-def sent_bytes(row: Row, seen: Seen) -> int:
-    """Bytes of a row that S3 has confirmed, or that its side has acknowledged."""
-    moving = seen.report.moving.get(row.id, 0) if seen.drained and row.lease else 0
-    return max(row.sent_bytes, moving)
 
 
 def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
@@ -113,20 +31,27 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     ``bucket``: its name by :func:`petal_s3.outbox.capabilities.bucket_name_of`.
     """
     live, counts = seen.live, _counts(outbox)
-    left, oldest = _left(outbox, seen)
+    left, oldest = left_to_send(outbox, seen)
     troubles = _troubles(outbox, seen)
     trouble = next(iter(troubles), None)
     card, lost = _card(outbox, live)
-    why = _in_the_way(oldest, seen, trouble) or _before_the_card(card)
+    why = _in_the_way(oldest, seen, trouble) or seen.stalled or _before_the_card(card)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     on_card = 0 if card is None else card.to_fetch
-    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card)
+    rate, as_of = live.rate_bytes_s, seen.wall + (live.clock_offset_s or 0.0)
+    eta_s = round(left / rate) if rate > 0 and left else None
+    to_go = Left(left, eta_s, "" if eta_s is None else _clock(as_of + eta_s, eta_s))
+    found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card, to_go)
     why = (why if found.open else None) or trouble
-    said, rate = headline(found), live.rate_bytes_s
+    said = headline(found)
+    since = None if why is None else _held_since(outbox, why, oldest, seen)
     return StatusView(
         headline=said.sentence,
         code=said.code,
-        as_of=int(seen.wall + (live.clock_offset_s or 0.0)),
+        as_of=int(as_of),
+        machine_id=seen.place.machine_id,
+        bucket_name=seen.place.bucket_name,
+        read_only=seen.place.read_only,
         link=live.link,
         link_seen_s=_heard_s(live, seen),
         credentials=live.credentials,
@@ -135,10 +60,13 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
         counts=counts,
         backlog_bytes=left,
         rate_bytes_s=round(rate),
-        eta_s=round(left / rate) if rate > 0 and left else None,
+        eta_s=eta_s,
+        eta_at=None if eta_s is None else iso(as_of + eta_s),
         oldest_unsent_s=max(0, int(time.time()) - oldest.landed_at) if oldest else None,
         reason="" if why is None else why.sentence,
-        reason_age_s=_since(live.tried_at, seen.now) if why == live.held_up else None,
+        since=None if since is None else iso(since),
+        ends="" if why is None else _ending(why),
+        reason_age_s=_age_s(live.tried_at, seen.now) if why == seen.held_up else None,
         next_try_s=_until(live.next_try_at, seen.now),
         outbox=str(outbox.path),
         drained_by=seen.drained_by,
@@ -194,7 +122,38 @@ def _in_the_way(oldest: Row | None, seen: Seen, trouble: Reason | None) -> Reaso
     return None if own is ITS_TURN else own
 
 
-def _left(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:
+def _clock(moment: float, away_s: float) -> str:
+    """A moment in seconds since 1970 by the clock of this place, with its zone: ``14:20 UTC``."""
+    try:
+        local = datetime.fromtimestamp(moment, timezone.utc).astimezone()
+    except (ValueError, OverflowError, OSError):  # a clock that is far off
+        return ""
+    return f"{local:%H:%M %Z}" if away_s < _SOON_S else f"{local:%a %H:%M %Z}"
+
+
+def _ending(why: Reason) -> str:
+    from petal_s3.service.endings import ENDINGS  # noqa: PLC0415 - only where something waits
+
+    return ENDINGS.get(why.code, "")
+
+
+def _held_since(outbox: Outbox, why: Reason, oldest: Row | None, seen: Seen) -> float | None:
+    """Since when ``why`` holds, in seconds since 1970; none where that is not known."""
+    live, at = seen.live, None
+    if live.held_up is not None and why.code == live.code:
+        at = live.since_at
+    elif why.code == "stalled":
+        at = live.stalled_at
+    if at is not None and live.boot_id == clock.boot_id():
+        return seen.wall + (live.clock_offset_s or 0.0) - max(0.0, seen.now - at)
+    if oldest is not None and oldest.code == why.code:
+        from petal_s3.outbox import journal  # noqa: PLC0415 - only where a row has a reason
+
+        return journal.waits_since(outbox, oldest)
+    return None
+
+
+def left_to_send(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:
     """Bytes that are neither confirmed nor acknowledged, and the row that has waited longest."""
     backlog, oldest = queries.backlog(outbox)
     going = queries.rows(outbox, "uploading", _MANY) if seen.report.moving else []
@@ -202,7 +161,7 @@ def _left(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:
     return max(0, backlog - ahead), oldest
 
 
-def _since(moment: float | None, now: float) -> int | None:
+def _age_s(moment: float | None, now: float) -> int | None:
     return None if moment is None else max(0, round(now - moment))
 
 

@@ -79,6 +79,7 @@ class Bodies:
         transfer.progress.sent = True
         self.traffic.parts_sent += 1
         self.traffic.parts_resent += int(resent)
+        self.traffic.bytes_resent += size if resent else 0
 
     async def record(self, row: Row, transfer: Transfer, *, sent: int = 0, resent: int = 0) -> None:
         """Write down how many bytes are confirmed, and extend the lease."""

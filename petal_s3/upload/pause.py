@@ -207,7 +207,8 @@ class Pause:
         if block is None or not block.answerable or well_at is None or well_at <= block.tried_at:
             return False
         if self._timing.now() - block.tried_at < PROBE_S:
-            self.block = replace(block, code=LINK_BACK, reason=_LINK_BACK)
+            until = min(block.until, block.tried_at + PROBE_S)
+            self.block = replace(block, code=LINK_BACK, reason=_LINK_BACK, until=until)
             return False
         log.info("s3 answers again after_s=%.0f", well_at - block.since)
         await self.retry_now()
@@ -219,7 +220,7 @@ class Pause:
         if block is None or block.peer is None:
             return False
         now = self._timing.now()
-        eager = now - block.since < _PROBE_EAGER_FOR_S
+        eager = now - block.since < _PROBE_EAGER_FOR_S or self.link_state.watched(now)
         if now - self._probed_at < (PROBE_FIRST_S if eager else PROBE_S):
             return False
         self._probed_at = now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field
 
 from petal_s3.s3.checksums import Digest
@@ -12,12 +14,32 @@ LEASE_S = 900.0
 """How long a claim holds; every confirmed part extends it."""
 
 
+LANDING_BOUNDS_S = (10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 43_200, 86_400, 259_200)
+"""Bounds of the times from a landing to a proof, in seconds."""
+
+
 @dataclass
 class Traffic:
-    """How many parts this process has sent since it started."""
+    """What this process has sent and proven since it started.
+
+    ``resent``: what S3 had confirmed before. ``proofs``: how many logs were proven, by which proof.
+    ``landing_s``: of these, how many within each of :data:`LANDING_BOUNDS_S` after their landing,
+    and after it; ``landing_sum_s``: all of these times.
+    """
 
     parts_sent: int = 0
     parts_resent: int = 0
+    bytes_resent: int = 0
+    proofs: Counter[str] = field(default_factory=Counter)
+    landing_s: list[int] = field(default_factory=lambda: [0] * (len(LANDING_BOUNDS_S) + 1))
+    landing_sum_s: float = 0.0
+
+    def proven(self, proof: str, after_s: float | None) -> None:
+        """A log was proven, so many seconds after its landing; none: not known."""
+        self.proofs[proof] += 1
+        if after_s is not None:
+            self.landing_s[bisect_left(LANDING_BOUNDS_S, after_s)] += 1
+            self.landing_sum_s += after_s
 
 
 @dataclass

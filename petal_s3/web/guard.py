@@ -6,31 +6,20 @@ It refuses what a web page of another site makes a browser send, and whoever has
 from __future__ import annotations
 
 import hmac
-import ipaddress
-import re
-import socket
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_rules import SHORTEST_TOKEN
 from petal_s3.errors import ConfigError, NotAllowed, Throttled
+from petal_s3.web import origins, session
+from petal_s3.web.origins import is_loopback
 from petal_s3.web.wrong_tokens import WrongTokens
 
 _READING = {"GET", "HEAD"}
 _OWN_SITE = {"same-origin", "none"}
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what is bound to ``host``."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_binding(host: str, token: str | None) -> None:
@@ -77,6 +66,7 @@ class Guard:
         bound: str | None = None,
         token: str | None = None,
         now: Clock = clock.now,
+        wall: Clock = time.time,
     ) -> None:
         """``bound``: the address of the stand-alone server; none in the host, which has its own.
 
@@ -92,11 +82,13 @@ class Guard:
         self._loopback = bound is not None and is_loopback(bound)
         # In the host nothing tells who reaches its port: it is taken for open to others.
         self._unsafe = bound is None and token is not None and len(token) < SHORTEST_TOKEN
-        self._names = {name for origin in self.origins if (name := _name_in(_authority(origin)))}
+        self._names = {
+            name for origin in self.origins if (name := origins.name_in(origins.authority(origin)))
+        }
         named = bound or (settings.api_host if settings is not None else "")
         if named:
             self._names.add(named.lower())
-        self._now = now
+        self._now, self._wall = now, wall
 
     def check(
         self, method: str, headers: Mapping[str, str], peer: str, scheme: str = "http"
@@ -110,21 +102,23 @@ class Guard:
         peer that has sent many wrong ones; and :class:`ConfigError` for a token that is too short.
         """
         self.check_page(headers, scheme)
-        if self._unsafe:
-            raise ConfigError(f"{_TOO_SHORT} in a host that others may reach.")
+        self._check_safe()
         if self._token is not None:
-            self._check_token(self._token, headers.get("authorization", ""), peer)
+            self._check_login(method, headers, peer)
         if self._read_only and method not in _READING:
             raise read_only()
 
-    def check_page(self, headers: Mapping[str, str], scheme: str = "http") -> None:
+    def check_page(
+        self, headers: Mapping[str, str], scheme: str = "http", *, link: bool = False
+    ) -> None:
         """Raise :class:`NotAllowed` where a web page of another site may be behind a request.
 
+        ``link``: a link of another site may lead there, as what is answered tells nothing.
         Its address is ``scheme`` and what Host says (RFC 9110, 7.2), where it comes from what
         Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata) say.
         """
         host = headers.get("host", "")
-        if not self._is_ours(_name_in(host)):
+        if not self._is_ours(origins.name_in(host)):
             # A page of another site, whose name now resolves to this machine (DNS rebinding).
             raise NotAllowed(
                 "This server is asked by another name than its own; PETAL_S3_API_ORIGINS may"
@@ -134,8 +128,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.lower() in self.origins:
             return
-        foreign = origin is not None and _same(origin) != _same(f"{scheme}://{host}")
-        if foreign or headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+        foreign = origin is not None and origins.same(origin) != origins.same(f"{scheme}://{host}")
+        elsewhere = headers.get("sec-fetch-site", "none") not in _OWN_SITE
+        if foreign or (elsewhere and not (link and _opens_a_tab(headers))):
             raise NotAllowed(
                 "Pages of other sites may not ask this server; PETAL_S3_API_ORIGINS may list some.",
                 code="foreign_page",
@@ -146,20 +141,56 @@ class Guard:
             return True
         if self._loopback:
             return False
-        return _is_address(name) or name in _own_names()
+        return origins.is_address(name) or name in origins.own_names()
 
-    def _check_token(self, token: str, said: str, peer: str) -> None:
-        kind, _, told = said.partition(" ")
-        given = told.strip().encode("utf-8", "surrogateescape")
-        missing = kind.lower() != "bearer" or not given
-        if not missing:
-            self._bear_with(peer)
-            if hmac.compare_digest(given, token.encode()):
+    def login(self, given: str, peer: str) -> str | None:
+        """The value of a cookie that stands for the token from now on; none where none is set.
+
+        Raises as :meth:`check` for a token that is wrong, or too short.
+        """
+        self._check_safe()
+        if self._token is None:
+            return None
+        if not self._is_right(peer, lambda token: _is_token(token, given)):
+            raise NotAllowed("This is not the token.", code="no_token", status=401)
+        return session.value_of(self._token, self._wall())
+
+    def _check_safe(self) -> None:
+        if self._unsafe:
+            raise ConfigError(f"{_TOO_SHORT} in a host that others may reach.")
+
+    def _check_login(self, method: str, headers: Mapping[str, str], peer: str) -> None:
+        """The token itself, or the cookie that was given for it."""
+        kind, _, told = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and told.strip():
+            if self._is_right(peer, lambda token: _is_token(token, told.strip())):
                 return
-            self.wrong.note(peer, self._now())
+        elif self._has_cookie(headers, peer):
+            if method in _READING or "origin" in headers:
+                return
+            # A browser says where a change comes from; what does not is no page of ours.
+            raise NotAllowed(
+                "A change that a browser's cookie allows needs the header Origin.",
+                code="foreign_page",
+            )
         raise NotAllowed(
             "A bearer token is needed: PETAL_S3_API_TOKEN.", code="no_token", status=401
         )
+
+    def _has_cookie(self, headers: Mapping[str, str], peer: str) -> bool:
+        """Whether the cookie of a login came; one that is over is no wrong token."""
+        value = session.value_in(headers.get("cookie", ""))
+        if not session.is_in_time(value, self._wall()):
+            return False
+        return self._is_right(peer, lambda token: session.is_of(token, value))
+
+    def _is_right(self, peer: str, fits: Callable[[str], bool]) -> bool:
+        """Whether what came fits the token; who sends many that do not is slowed down."""
+        self._bear_with(peer)
+        if self._token is not None and fits(self._token):
+            return True
+        self.wrong.note(peer, self._now())
+        return False
 
     def _bear_with(self, peer: str) -> None:
         wait_s = self.wrong.wait_s(peer, self._now())
@@ -172,38 +203,11 @@ class Guard:
             )
 
 
-def _authority(origin: str) -> str:
-    """Host and port of an origin; empty where it has none."""
-    scheme, _, rest = origin.partition("://")
-    return rest if scheme.lower() in {"http", "https"} else ""
+def _opens_a_tab(headers: Mapping[str, str]) -> bool:
+    """Whether a person has followed a link: no page gets the answer to see (Fetch Metadata, 2)."""
+    mode, shown_in = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return (mode, shown_in) == ("navigate", "document")
 
 
-def _same(origin: str) -> str:
-    """An origin so that equal ones are equal: in lower case, without the scheme's usual port.
-
-    Empty for what is no origin of the web, which equals none of ours.
-    """
-    scheme, _, authority = origin.lower().partition("://")
-    usual = {"http": ":80", "https": ":443"}.get(scheme)
-    return "" if usual is None else f"{scheme}://{authority.removesuffix(usual)}"
-
-
-def _name_in(authority: str) -> str:
-    """The name in ``name:port``, in lower case; empty for what is no such thing."""
-    found = _AUTHORITY.fullmatch(authority)
-    return found[1].lower().rstrip(".") if found else ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-def _own_names() -> set[str]:
-    """What this machine calls itself, also in the names of its network (mDNS)."""
-    whole = socket.gethostname().lower().rstrip(".")
-    short = whole.partition(".")[0]
-    return {whole, short, f"{short}.local"} if short else set()
+def _is_token(token: str, given: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())

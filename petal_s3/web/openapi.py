@@ -82,9 +82,12 @@ def asked_of(route: Route) -> Json:
 
 def responses_of(route: Route) -> dict[int | str, Json]:
     """``responses`` of an operation, with the models of its answers."""
-    if isinstance(route.answer, str):
+    content: Json = {}
+    if route.status == 204:
+        found: dict[int | str, Json] = {204: {"description": "Done"}}
+    elif isinstance(route.answer, str):
         content = {route.answer: {"schema": {"type": "string"}}}
-        found: dict[int | str, Json] = {route.status: {"description": "Done", "content": content}}
+        found = {route.status: {"description": "Done", "content": content}}
     else:
         found = {route.status: {"description": "Done", "model": route.answer}}
     if route.name == "upload":

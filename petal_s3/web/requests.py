@@ -30,6 +30,12 @@ class Nothing(Ask):
     """No parameters."""
 
 
+class StaticAsk(Ask):
+    """One file of the status page."""
+
+    name: str = Field(max_length=64, description="its name, as the page gives it")
+
+
 class RowAsk(Ask):
     """One row."""
 
@@ -153,6 +159,12 @@ class MoveBody(Body):
 
     source_key: Text
     dest_key: Text
+
+
+class LoginBody(Body):
+    """The token, said once."""
+
+    token: Text = Field(description="PETAL_S3_API_TOKEN")
 
 
 class FlightBody(Body):

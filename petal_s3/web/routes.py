@@ -9,6 +9,7 @@ from __future__ import annotations
 from petal_s3 import __version__
 from petal_s3.service import vehicle
 from petal_s3.service.service import Service
+from petal_s3.service.views.history import HistoryView
 from petal_s3.service.views.status import (
     HealthView,
     InfoView,
@@ -21,15 +22,13 @@ from petal_s3.web import events
 from petal_s3.web import requests as asks
 from petal_s3.web.bucket_routes import BUCKET_ROUTES
 from petal_s3.web.card_routes import CARD_ROUTES
-from petal_s3.web.page import POLICY, page
+from petal_s3.web.login_routes import LOGIN_ROUTES
+from petal_s3.web.page import PAGE_ROUTES
 from petal_s3.web.responses import FlightView
 from petal_s3.web.routing import Call, Reply, Route, joined
 from petal_s3.web.row_routes import ROW_ROUTES
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_PAGE_ROWS = 100
-
 
 # -- how things are
 
@@ -66,19 +65,9 @@ async def get_events(service: Service, _: asks.Nothing, call: Call) -> Reply:
     )
 
 
-async def get_page(service: Service, _: asks.Nothing, __: Call) -> Reply:
-    """The status page, for people."""
-    rows = await service.rows(limit=_PAGE_ROWS)
-    text = page(service.machine_id, service.settings.bucket_name, await service.status(), rows)
-    return Reply(
-        text.encode("utf-8", "replace"),
-        headers={
-            "Content-Security-Policy": POLICY,
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-        },
-        content_type="text/html; charset=utf-8",
-    )
+async def get_history(service: Service, _: asks.Nothing, __: Call) -> Reply:
+    """Rate and backlog of the last day: a sample a minute at most, only where it changed."""
+    return Reply(await service.overview.history())
 
 
 # -- flights
@@ -113,7 +102,14 @@ ROUTES: tuple[Route, ...] = (
         get_events,
         answer="text/event-stream",
     ),
-    Route("GET", "/", "page", "The status page", get_page, answer="text/html"),
+    Route(
+        "GET",
+        "/history",
+        "history",
+        "Rate and backlog of the last day",
+        get_history,
+        answer=HistoryView,
+    ),
     Route(
         "POST",
         "/landed",
@@ -132,6 +128,8 @@ ROUTES: tuple[Route, ...] = (
         answer=FlightView,
         errors=(400, 408, 409, 413, 503, 507),
     ),
+    *PAGE_ROUTES,
+    *LOGIN_ROUTES,
     *ROW_ROUTES,
     *CARD_ROUTES,
     Route("GET", "/bucket/info", "info", "Configuration and state", get_info, answer=InfoView),

@@ -15,7 +15,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -52,7 +52,7 @@ class Call:
 
     ``peer``: the address it came from. ``scheme``: ``http`` or ``https``, as the server tells it,
     which may believe a proxy before it. ``leaving``: whether the server is about to stop, so that
-    endless answers have to end.
+    endless answers have to end. ``guard``: that of the server, which has let it pass.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +62,7 @@ class Call:
     peer: str = ""
     scheme: str = "http"
     leaving: Callable[[], bool] = _never
+    guard: Guard = field(default_factory=Guard)
 
     @property
     def announced(self) -> int:
@@ -113,6 +114,8 @@ class Route:
     status: int = 200
     form: type[BaseModel] | None = None
     most_json_bytes: int = 64 * 1024
+    public: bool = False
+    """Whether it tells nothing, so that no token is needed; pages of other sites may not ask."""
 
     @property
     def takes_json(self) -> bool:
@@ -125,11 +128,14 @@ class Route:
         ``active`` gives the service, or raises why there is none: that, too, only the guard's
         guests are told.
         """
-        guard.check(self.method, call.headers, call.peer, call.scheme)
+        if self.public:
+            guard.check_page(call.headers, call.scheme, link=self.method == "GET")
+        else:
+            guard.check(self.method, call.headers, call.peer, call.scheme)
         service = active()
-        if service.outbox.is_starting:
+        if service.outbox.is_starting and not self.public:
             raise service.outbox.why_closed()
-        return await self.run(service, await self._asked(service, call), call)
+        return await self.run(service, await self._asked(service, call), replace(call, guard=guard))
 
     async def _asked(self, service: Service, call: Call) -> BaseModel:
         given: dict[str, object] = {**call.query, **call.path}

@@ -19,6 +19,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.service import row_verbs, sessions
 from petal_s3.service.resending import resend
 from petal_s3.service.service import Service
+from petal_s3.service.views.journal import JournalView
 from petal_s3.service.views.rows import RowView
 from petal_s3.web import requests as asks
 from petal_s3.web.responses import DismissView, RowsView
@@ -39,6 +40,11 @@ async def get_outbox(service: Service, ask: asks.RowsAsk, _: Call) -> Reply:
 async def get_row(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
     """One row."""
     return Reply(await service.row(ask.row_id))
+
+
+async def get_journal(service: Service, ask: asks.RowAsk, _: Call) -> Reply:
+    """What became of one log, step by step, and why it is not up now."""
+    return Reply(await service.overview.journal(ask.row_id))
 
 
 async def post_outbox(service: Service, ask: asks.EnqueueBody, _: Call) -> Reply:
@@ -165,6 +171,10 @@ ROW_ROUTES: tuple[Route, ...] = (
         errors=(400, 403, 404, 408, 409, 413, 422, 503, 507),
     ),
     _row_route("GET", "", "row", "One row of the outbox", get_row, errors=()),
+    replace(
+        _row_route("GET", "/journal", "journal", "What became of one log", get_journal, errors=()),
+        answer=JournalView,
+    ),
     _row_route("POST", "/retry", "retry", "Try a row now", post_retry, errors=(403, 409, 413, 422)),
     _row_route(
         "POST",

@@ -195,7 +195,9 @@ def test_rows_without_a_drain_say_that_no_process_drains(console: Console) -> No
         proven(outbox, "up.ulg", 1)
         entering.enqueue(outbox, entry("waits.ulg", number=2))
     answer = console.type("status")
-    assert answer.out.startswith("1 log is up, 1 is waiting: No process is uploading.")
+    assert answer.out.startswith(
+        "1 of 2 logs proven, 1.0 kB to go; waiting: No process is uploading."
+    )
     assert "drained by no process." in answer.out
 
 
@@ -205,7 +207,7 @@ def test_a_caller_that_drains_is_heard_while_it_drains(console: Console) -> None
     says = {"reason": ARMED, "link": "up", "credentials": "ok", "flight_state": "armed"}
     with console.host(**says, settling=["/records/still.ulg"]):
         found = console.type("status").out
-    assert found.startswith(f"No log is up, 1 is waiting: {ARMED}\n")
+    assert found.startswith(f"0 of 1 log proven, 1.0 kB to go; waiting: {ARMED}\n")
     assert f"drained by process {os.getpid()} (" in found
     assert "Link up, credentials ok, vehicle armed." in found
     assert "Still being written, or changed a moment ago: 'still.ulg'." in found
@@ -234,7 +236,7 @@ def test_a_row_shows_how_far_it_is_and_why_or_its_proof(console: Console) -> Non
         transitions.defer(outbox, row, 0, "mismatch", "S3 holds other bytes.")
     with console.host():
         lines = console.type("status", COLUMNS="120").out.splitlines()
-    assert lines[0] == "1 log is up, 1 is waiting: S3 holds other bytes."
+    assert lines[0] == "1 of 2 logs proven, 500 B to go; waiting: S3 holds other bytes."
     assert any(re.search(r"2 \S+half.ulg +1.0 kB queued 50% +See above\.", s) for s in lines)
     assert any(re.search(r"1 \S+up.ulg +1.0 kB proven [^c]+ crc32\+etag", s) for s in lines)
 
@@ -322,7 +324,7 @@ def test_watching_tells_what_is_new_until_ctrl_c(console: Console) -> None:
     watching.until_said("There is no outbox")
     with console.outbox() as outbox:
         entering.enqueue(outbox, entry("new.ulg"))
-    watching.until_said("1 is waiting")
+    watching.until_said("0 of 1 log proven")
     watching.interrupt()
     assert watching.end() == 0
     assert "Traceback" not in watching.said
@@ -342,7 +344,7 @@ def test_watching_on_a_terminal_draws_in_place(console: Console) -> None:
         entering.enqueue(outbox, entry("new.ulg"))
     with console.terminal("status", "--watch") as (process, output):
         shown = os.read(output, 65536)
-        while shown.count(b"1 is waiting") < 2:
+        while shown.count(b"0 of 1 log proven") < 2:
             shown += os.read(output, 65536)
         process.send_signal(2)
         assert process.wait(60) == 0

@@ -89,7 +89,7 @@ def test_without_a_link_it_gives_up_with_the_reason_and_the_row_stays(
     sea.link.cut()
     answer = console.type("drain", "--patience", "4")
     assert answer.code == 3
-    assert re.search(r"No log is up, 1 is .*: No link to 127\.0\.0\.1", answer.out)
+    assert re.search(r"0 of 1 log proven, .*; waiting: No link to 127\.0\.0\.1", answer.out)
     assert [row.state for row in console.rows()] == ["queued"]
     sea.link.forward()
     assert console.type("drain").code == 0

@@ -228,7 +228,7 @@ def test_the_other_rows_of_an_object_are_not_up_until_it_is_proven_again(
     shown = {one["id"]: one for one in told["rows"]}
     assert shown[2]["code"] == "object_gone"
     assert "row 1, of the same bytes, was queued to send it again" in shown[2]["reason"]
-    assert (told["gone"], told["headline"].startswith("No log is up, 1 is waiting")) == (1, True)
+    assert (told["gone"], told["headline"].startswith("0 of 2 logs proven")) == (1, True)
     assert console.type("drain").code == 0
     told = console.type("status", "--json").json
     assert ({one["reason"] for one in told["rows"]}, told["gone"]) == ({""}, 0)

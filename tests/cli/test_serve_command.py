@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from console import HOME, Console, Running, Sea, until
 
+from petal_s3.cli.links import _reached_by
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.rows import Row
@@ -126,6 +127,25 @@ def test_nothing_is_sent_while_it_is_said_to_be_armed(console: Console, sea: Sea
     assert server.ask("/flight", {"armed": False}) == (200, {"flight_state": "disarmed"})
     assert server.verified("flight.ulg")
     assert len(sea.about_logs("PutObject")) == 1
+
+
+@pytest.mark.threat(
+    "wifi",
+    "they look at what the stand-alone server prints for a phone",
+    "links to its page; the token is in none of them",
+)
+def test_served_to_a_network_it_prints_links_that_work_without_the_token_in_them(
+    console: Console,
+) -> None:
+    if not _reached_by():
+        pytest.skip("this machine has no address that others reach")
+    server = serve(console, "--host", "0.0.0.0", PETAL_S3_API_TOKEN=TOKEN)
+    assert not server.address.startswith("0.0.0.0")
+    with urllib.request.urlopen(f"http://{server.address}/", timeout=30) as page:
+        assert page.headers["Content-Type"].startswith("text/html")
+    assert server.ask("/status")[0] == 401
+    assert server.ask("/status", token=TOKEN)[0] == 200
+    assert TOKEN not in server.process.said
 
 
 # -- leaving

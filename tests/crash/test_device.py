@@ -141,9 +141,12 @@ async def test_what_a_killed_process_had_begun_is_not_said_to_be_on_its_way(lab:
     await service.stop()
 
     assert [row.state for row in (*alive.rows, *dead.rows, shown)] == ["uploading"] * 3
-    assert "1 is on the way" in alive.headline
+    assert alive.headline.startswith("0 of 1 log proven, ")
+    assert "waiting" not in alive.headline
     assert alive.rows[0].reason == ""
-    assert dead.headline == said.headline == f"No log is up, 1 is waiting: {NO_DRAIN.sentence}"
+    assert dead.headline == said.headline
+    assert dead.headline.startswith("0 of 1 log proven, ")
+    assert dead.headline.endswith(f"; waiting: {NO_DRAIN.sentence}")
     assert dead.rows[0].reason == shown.reason == NO_DRAIN.sentence
     lab.finish()
     lab.assert_arrived_once()

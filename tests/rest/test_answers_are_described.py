@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
+import sqlite3
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -96,6 +99,13 @@ def card(api: Api) -> Answer:
     return api.get("/card")
 
 
+def history(api: Api) -> Answer:
+    with contextlib.closing(sqlite3.connect(api.state / "outbox.db", timeout=20)) as outbox:
+        outbox.execute("INSERT INTO sample VALUES (NULL, ?, 1, 2)", (int(time.time()),))
+        outbox.commit()
+    return api.get("/history")
+
+
 ANSWERS: Mapping[str, Callable[[Api], Answer]] = {
     "status": lambda api: api.get("/status"),
     "health": lambda api: api.get("/health"),
@@ -105,6 +115,8 @@ ANSWERS: Mapping[str, Callable[[Api], Answer]] = {
     "landed": lambda api: api.post("/landed"),
     "flight": lambda api: api.post("/flight", {"armed": False}),
     "rows": rows,
+    "history": history,
+    "journal": lambda api: api.get(f"/outbox/{uploaded(api)['id']}/journal"),
     "row": lambda api: api.get(f"/outbox/{uploaded(api)['id']}"),
     "enqueue": enqueue,
     "retry": lambda api: api.post(f"/outbox/{waiting(api)}/retry"),

@@ -7,11 +7,13 @@ import hashlib
 import json
 import re
 import socket
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from html.parser import HTMLParser
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +36,7 @@ from apis import (
     part,
     until,
 )
+from prometheus_client.parser import text_string_to_metric_families as parser
 
 from petal_s3.demo.ledger import Request
 from petal_s3.objects.readers import MOST_READERS
@@ -41,6 +44,8 @@ from petal_s3.outbox.capabilities import keep
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import LACKS, Capabilities, written
 from petal_s3.service.views.status import InfoView, StatusView
+from petal_s3.service.views.view import iso
+from petal_s3.web.page import POLICY, static_files
 
 LARGE = 24_000_000
 
@@ -1024,7 +1029,7 @@ def test_nothing_that_is_told_holds_a_secret(api: Api) -> None:
             "/health",
             "/metrics",
             "/outbox",
-            "/",
+            "/history",
             "/bucket/list",
             f"/bucket/head/{key}",
         )
@@ -1050,6 +1055,46 @@ def test_what_is_known_of_the_server_is_told(api: Api) -> None:
         assert read.features["list_parts"].means == LACKS["list_parts"]
 
 
+FIGURES = {
+    *("build_info", "rows", "rows_by_code", "oldest_unsent_seconds", "backlog_bytes", "link"),
+    *("sent_bytes", "resent_bytes", "parts_sent", "parts_resent", "proofs", "link_seen_seconds"),
+    *("last_proof_timestamp_seconds", "credentials", "credentials_seen_age_seconds", "free_bytes"),
+    *("clock_offset_seconds", "state_free_bytes", "landing_to_proof_seconds", "unsent_deleted"),
+}
+
+
+def test_the_figures_for_alarms_are_there_after_an_upload(api: Api) -> None:
+    before = time.time()
+    api.stored(log())
+    api.post("/flight", {"armed": True})
+    held = api.upload(log(), "counted.ulg", wait="false").json["id"]
+    text = api.get("/metrics").body.decode()
+    api.post("/flight", {"armed": False})
+    families = {one.name.removeprefix("petal_s3_"): one for one in parser(text)}
+    assert set(families) >= FIGURES, FIGURES - set(families)
+
+    def value(name: str, sample: str = "", **labels: str) -> float:
+        [found] = [
+            one.value
+            for one in families[name].samples
+            if one.name == f"petal_s3_{sample or name}" and labels.items() <= one.labels.items()
+        ]
+        return float(found)
+
+    assert value("rows_by_code", state="queued", code="armed") >= 1
+    assert value("link", state="up") == 1
+    assert value("link", state="down") == 0
+    assert value("credentials", state="ok") == 1
+    assert value("unsent_deleted", "unsent_deleted_total") == 0
+    assert before - 5 <= value("last_proof_timestamp_seconds") <= time.time() + 5
+    proven = [one for one in families["proofs"].samples if one.name.endswith("_total")]
+    assert {one.labels["proof"] for one in proven} >= {"crc32+etag", "etag", "crc32", "read-back"}
+    assert sum(one.value for one in proven) >= 1
+    after = value("landing_to_proof_seconds", "landing_to_proof_seconds_count")
+    assert after == sum(one.value for one in proven)
+    api.in_state(held, "verified")
+
+
 def test_figures_are_what_prometheus_reads(api: Api) -> None:
     text = api.get("/metrics").body.decode()
     assert 'petal_s3_rows{state="verified"}' in text
@@ -1060,66 +1105,106 @@ def test_figures_are_what_prometheus_reads(api: Api) -> None:
 @pytest.mark.threat(
     "page",
     "it shows the status page in a frame, or has a file named like a script",
-    "the browser is told to show it in no frame and to run nothing; a name is text",
+    "the browser is told to show it in no frame and to run only its own script; no name is in it",
 )
-def test_the_page_shows_a_hostile_name_as_text_and_loads_nothing(api: Api) -> None:
+def test_the_page_holds_no_name_and_may_load_only_its_own_files(api: Api) -> None:
     key = f"{HOME}<script>alert(1)</script>\"'&.ulg"
     path = api.logs / "hostile.ulg"
     path.write_bytes(log())
     row_id = api.post("/outbox", {"path": str(path), "key": key}).json["id"]
-    gone = api.logs / "<img src=x onerror=alert(1)>.ulg"
-    gone.write_bytes(log())
-    api.post("/flight", {"armed": True})
-    lost = api.post("/outbox", {"path": str(gone)}).json["id"]
-    gone.unlink()
-    api.post("/flight", {"armed": False})
-    api.in_state(lost, "dead")
     api.in_state(row_id, "verified")
 
     told = api.get("/")
-    page = told.body.decode()
-    assert "&lt;script&gt;alert(1)" in page
-    assert "<script" not in page.lower()
-    assert "<img" not in page.lower()
-    assert "default-src 'none'" in told.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in told.headers["content-security-policy"]
+    assert told.headers["content-type"] == "text/html; charset=utf-8"
+    assert told.body == static_files()["index.html"].content
+    assert told.headers["content-security-policy"] == POLICY
     assert told.headers["x-content-type-options"] == "nosniff"
-    seen = Tags()
-    seen.feed(page)
-    assert seen.tags <= {
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "h1",
-        "p",
-        "b",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-    }
-    assert seen.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
-    assert "url(" not in page
-    assert "All logs are up" not in page
-    assert "a person has to look" in page
+    assert told.headers["referrer-policy"] == "no-referrer"
+    row = api.get(f"/outbox/{row_id}")
+    assert row.headers["content-type"].startswith("application/json"), "no browser runs that"
 
 
-class Tags(HTMLParser):
-    """What a browser would see in a page beside its text."""
+@pytest.mark.parametrize("name", sorted(static_files()))
+def test_a_file_of_the_page_is_asked_for_again_only_when_it_has_changed(
+    api: Api, name: str
+) -> None:
+    file = static_files()[name]
+    told = api.get(f"/static/{name}")
+    assert (told.body, told.headers["content-type"]) == (file.content, file.content_type)
+    assert (told.headers["cache-control"], told.headers["etag"]) == ("no-cache", file.etag)
+    again = api.plain("GET", f"/static/{name}", headers={"If-None-Match": f'"x", W/{file.etag}'})
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", file.etag)
+    other = api.plain("GET", f"/static/{name}", headers={"If-None-Match": '"x"'})
+    assert (other.status, other.body) == (200, file.content)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
+@pytest.mark.parametrize(
+    "name", ["page.py", "..%2Fpage.py", "%2e%2e%2fpage.py", "..%5cpage.py", "a%00b", "x" * 65]
+)
+def test_no_other_file_is_given(api: Api, name: str) -> None:
+    told = api.plain("GET", f"/static/{name}")
+    assert told.status in {400, 404}
+    assert b"import" not in told.body
+
+
+def test_in_the_host_the_page_is_found_without_its_last_slash(host: Api) -> None:
+    told = host.plain("GET", "")
+    assert (told.status, told.headers["location"]) == (307, "petal-s3/")
+    refused = host.plain("GET", "", headers={"Origin": "http://evil.example"})
+    assert (refused.status, refused.code) == (403, "foreign_page")
+
+
+# -- what the page shows
+
+
+def test_a_row_says_when_and_how_long_its_log_was(api: Api) -> None:
+    path = api.logs / "2025-07-27-14-30-22.ulg"
+    path.write_bytes(log())
+    before = int(time.time())
+    row = api.post("/outbox", {"path": str(path)}).json
+    assert row["name"] == path.name
+    assert row["log_time"] == "2025-07-27T14:30:22+00:00"
+    assert before <= datetime.fromisoformat(row["entered_at"]).timestamp() <= time.time()
+    assert row["duration_s"] is None or row["duration_s"] >= 0
+
+
+def test_the_journal_of_a_row_tells_its_way_from_found_to_proven(api: Api) -> None:
+    row_id = api.upload(log(), "journal.ulg").json["id"]
+    told = api.get(f"/outbox/{row_id}/journal").json
+    assert (told["id"], told["state"]) == (row_id, "verified")
+    events = [one["event"] for one in told["events"]]
+    assert (events[0], events[-1]) == ("found", "proven")
+    moments = [datetime.fromisoformat(one["device_time"]) for one in told["events"]]
+    assert moments == sorted(moments)
+    assert api.get("/outbox/999999/journal").status == 404
+
+
+def test_the_status_says_since_when_and_what_would_end_it(api: Api) -> None:
+    free = api.get("/status").json
+    assert (free["since"], free["ends"]) == (None, "")
+    assert (free["machine_id"], free["bucket_name"]) == (MACHINE, api.bucket)
+    assert free["read_only"] is False
+    before = time.time()
+    api.post("/flight", {"armed": True})
+    row_id = api.upload(log(), "held.ulg", wait="false").json["id"]
+    held = until(lambda: said if (said := api.get("/status").json)["code"] == "armed" else None)
+    since = datetime.fromisoformat(held["since"]).timestamp()
+    assert before - 2 <= since <= time.time() + 2
+    assert "landing" in held["ends"]
+    api.post("/flight", {"armed": False})
+    api.in_state(row_id, "verified")
+    assert api.get("/status").json["since"] is None
+
+
+def test_the_last_day_is_told(api: Api) -> None:
+    with contextlib.closing(sqlite3.connect(api.state / "outbox.db", timeout=20)) as outbox:
+        now = int(time.time())
+        for at, rate, left in ((now - 100_000, 1, 1), (now - 3600, 500, 2000), (now - 60, 0, 0)):
+            outbox.execute("INSERT INTO sample VALUES (NULL, ?, ?, ?)", (at, rate, left))
+        outbox.commit()
+    samples = api.get("/history").json["samples"]
+    assert {"at": iso(now - 3600), "rate_bytes_s": 500, "backlog_bytes": 2000} in samples
+    assert iso(now - 100_000) not in [one["at"] for one in samples], "older than a day"
 
 
 # -- events
@@ -1175,6 +1260,52 @@ def test_a_caller_that_listens_hears_a_log_go_up(api: Api) -> None:
         api.post("/flight", {"armed": True})
         until(lambda: any(n == "status" and s["flight_state"] == "armed" for n, s in ear.events))
         assert {name for name, _ in ear.events} == {"status", "progress"}
+    finally:
+        ear.close()
+
+
+def test_the_progress_of_a_row_is_told_twice_a_second(api: Api) -> None:
+    api.link.link.rate_bytes_s = 1_000_000
+    ear = Ear(api)
+    heard: list[float] = []
+    try:
+        until(lambda: ear.events)
+        row_id = api.upload(log(6_000_000), "paced.ulg", wait="false").json["id"]
+
+        def proven() -> bool:
+            told = [row for name, row in ear.events if name == "progress" and row["id"] == row_id]
+            heard.extend([time.monotonic()] * (len(told) - len(heard)))
+            return bool(told) and told[-1]["state"] == "verified"
+
+        until(proven)
+        sent = [
+            row["sent_bytes"] for n, row in ear.events if n == "progress" and row["id"] == row_id
+        ]
+        assert sent == sorted(sent)
+        lasted = heard[-1] - heard[0]
+        assert len(heard) >= 2 * lasted, (len(heard), lasted)
+        left = {s["backlog_bytes"] for name, s in ear.events if name == "status"}
+        assert len(left) >= 3, "what is left is told as it gets less"
+    finally:
+        api.link.link.rate_bytes_s = 0
+        ear.close()
+
+
+def _says(ear: Ear, flight_state: str) -> bool:
+    told = [status for name, status in ear.events if name == "status"]
+    return bool(told[-1]["flight_state"] == flight_state)
+
+
+def test_a_change_of_the_status_is_told_within_a_second(api: Api) -> None:
+    ear = Ear(api)
+    try:
+        until(lambda: ear.events)
+        for armed in (True, False):
+            wanted = "armed" if armed else "disarmed"
+            began = time.monotonic()
+            api.post("/flight", {"armed": armed})
+            until(partial(_says, ear, wanted))
+            assert time.monotonic() - began < 1.5
     finally:
         ear.close()
 

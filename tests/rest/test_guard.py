@@ -100,6 +100,7 @@ LOCKED = [
     Case("a foreign page with the token", "foreign_page", {**BEARER, "Origin": "http://x.example"}),
     Case("a foreign name with the token", "foreign_host", BEARER, host="evil.example"),
 ]
+PUBLIC = {(one.method, one.path) for one in ROUTES if one.public}
 GUARDS = {"foreign_host", "foreign_page", "no_token", "too_many_tokens", "read_only"}
 
 
@@ -164,6 +165,7 @@ def said(api: Api, case: Case, method: str, path: str) -> Answer:
     """The answer; of one that does not end only what comes at first."""
     host, port = api.address
     target = path.replace("{row_id}", "999999").replace("{s3_key}", f"{HOME}none.ulg")
+    target = target.replace("{name}", "page.js")
     words = {"address": f"{host}:{port}", "port": port}
     headers = {"Host": case.host, **case.headers, "Content-Length": "0", "Connection": "close"}
     lines = [f"{method} {api.prefix}{target} HTTP/1.1"]
@@ -197,6 +199,8 @@ def assert_guarded(api: Api, case: Case) -> None:
         assert answer.headers["cross-origin-resource-policy"] == "same-origin", (method, path)
         assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
         expected = case.expected(method, alone=not api.prefix)
+        if (method, path) in PUBLIC and expected in {"no_token", "read_only"}:
+            expected = ""  # it tells nothing and changes nothing
         assert code_of(answer) == expected, (method, path, answer)
         if expected:
             assert answer.status == (401 if expected == "no_token" else 403)
@@ -238,6 +242,32 @@ def test_a_url_to_put_a_log_to_is_a_change(locked_api: Api) -> None:
     told = locked_api.plain("GET", f"/bucket/presign/{HOME}a.ulg?method=PUT")
     assert (told.status, told.code) == (403, "read_only")
     assert locked_api.plain("GET", f"/bucket/presign/{HOME}a.ulg").status == 200
+
+
+FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+
+
+def test_a_link_of_another_site_leads_to_the_page_and_to_nothing_else(open_api: Api) -> None:
+    followed = {**FOLLOWED, "Sec-Fetch-Dest": "document"}
+    assert open_api.plain("GET", "/", headers=followed).status == 200
+    if open_api.prefix:
+        assert open_api.plain("GET", "", headers=followed).status == 307
+    for path, headers in (
+        ("/status", followed),
+        (f"/bucket/download/{HOME}a.ulg", followed),
+        ("/", {**FOLLOWED, "Sec-Fetch-Dest": "iframe"}),
+        ("/", {**followed, "Sec-Fetch-Mode": "no-cors"}),
+        ("/", {**followed, "Origin": "http://evil.example"}),
+    ):
+        told = open_api.plain("GET", path, headers=headers)
+        assert (told.status, told.code) == (403, "foreign_page"), (path, headers)
+    told = open_api.plain("POST", "/logout", headers=followed)
+    assert (told.status, told.code) == (403, "foreign_page")
+
+
+def test_what_needs_no_token_tells_nothing() -> None:
+    page = {("GET", "/"), ("GET", "/static/{name}")}
+    assert page | {("POST", "/login"), ("POST", "/logout")} == PUBLIC
 
 
 def test_a_wrong_token_is_refused_in_both_servers(locked_api: Api) -> None:

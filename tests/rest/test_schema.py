@@ -64,7 +64,7 @@ def test_every_operation_is_described_with_its_models(described: dict[str, Any])
         if isinstance(route.answer, type):
             schema = answers[str(route.status)]["content"]["application/json"]["schema"]
             assert schema["$ref"].endswith(f"/{route.answer.__name__}")
-        else:
+        elif route.status != 204:
             assert route.answer in answers[str(route.status)]["content"]
 
 

@@ -104,7 +104,12 @@ def test_without_the_token_nothing_is_told(locked: Api) -> None:
         f"Bearer {TOKEN}, x",
     ):
         headers = {} if told is None else {"Authorization": told}
-        for method, path in (("GET", "/status"), ("GET", "/"), ("POST", "/landed"), ("GET", "/x")):
+        for method, path in (
+            ("GET", "/status"),
+            ("GET", "/events"),
+            ("POST", "/landed"),
+            ("GET", "/x"),
+        ):
             answer = locked.plain(method, path, headers=headers)
             assert (answer.status, answer.code) == (401, "no_token"), (told, answer)
             assert answer.headers["www-authenticate"] == "Bearer"

@@ -215,7 +215,9 @@ async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot
     assert (landed.found, landed.enqueued) == (1, 0)
     assert landed.reason == "The vehicle is armed: what was found is taken after the flight."
     assert (said.code, said.settling, said.held, said.unscanned) == ("armed", [], 1, 0)
-    assert said.headline.startswith("No log is up, 1 is found and taken after the flight: ")
+    assert said.headline.startswith(
+        "0 of 1 log proven, 1 is found and taken after the flight; waiting: "
+    )
     assert "petal_s3_held_files 1.0" in figures
     await service.reporter.publish()
     outside = snapshot.read_status(service.settings, 0)
@@ -225,7 +227,7 @@ async def test_a_log_that_lies_still_while_armed_is_taken_after_the_flight(robot
     await service.watcher.step()
     said = await service.status()
     assert (said.held, said.settling, said.unscanned, said.counts["queued"]) == (0, [], 0, 1)
-    assert said.headline.startswith("No log is up, 1 is waiting: ")
+    assert said.headline.startswith("0 of 1 log proven, ")
 
 
 @pytest.mark.guarantee(

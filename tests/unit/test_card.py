@@ -895,7 +895,7 @@ async def test_the_status_is_not_all_up_while_a_log_is_on_the_card(
     await robot.step()
     robot.service.lock.take()
     status = await robot.service.status()
-    assert status.headline.startswith("No log is up, 1 is on the autopilot's card yet")
+    assert status.headline.startswith("0 of 1 log proven, 1 is on the autopilot's card yet")
     assert status.card is not None
     assert (status.card.to_fetch, status.card.to_fetch_bytes) == (1, SIZE)
 

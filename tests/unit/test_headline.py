@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petal_s3.service.headline import Found, headline
+from petal_s3.service.headline import Found, Left, headline
 from petal_s3.service.reasons import CODES, NO_DRAIN, Reason, reason
 
 OFFLINE = reason("offline", "No link to S3 (Connection refused).")
@@ -45,7 +45,7 @@ def found(**more: Any) -> Found:
         (
             {"verified": 2, "queued": 1, "gone": 1},
             "its_turn",
-            "1 log is up, 1 is waiting, 1 was proven and is gone from the bucket.",
+            "1 of 3 logs proven, 1 was proven and is gone from the bucket.",
         ),
         ({"dead": 2}, "some_dead", "2 cannot be sent: a person has to look."),
         (
@@ -56,29 +56,51 @@ def found(**more: Any) -> Found:
         (
             {"verified": 3, "settling": 1},
             "settling",
-            "3 logs are up, 1 has just been written.",
+            "3 of 4 logs proven, 1 has just been written.",
         ),
         (
             {"verified": 3, "unscanned": 2},
             "unscanned",
-            "3 logs are up, 2 are not in the outbox yet.",
+            "3 of 5 logs proven, 2 are not in the outbox yet.",
         ),
-        ({"uploading": 1}, "uploading", "No log is up, 1 is on the way."),
+        ({"uploading": 1}, "uploading", "0 of 1 log proven."),
         (
             {"verified": 1, "uploading": 1, "queued": 2, "dead": 1},
             "uploading",
-            "1 log is up, 1 is on the way, 2 are waiting, 1 cannot be sent.",
+            "1 of 4 logs proven, 1 cannot be sent.",
         ),
-        ({"queued": 2}, "its_turn", "No log is up, 2 are waiting."),
+        ({"queued": 2}, "its_turn", "0 of 2 logs proven."),
         (
             {"queued": 2, "reason": OFFLINE},
             "offline",
-            "No log is up, 2 are waiting: No link to S3 (Connection refused).",
+            "0 of 2 logs proven; waiting: No link to S3 (Connection refused).",
         ),
         (
             {"uploading": 1, "drained": False, "reason": NO_DRAIN},
             "no_drain",
-            f"No log is up, 1 is waiting: {NO_DRAIN.sentence}",
+            f"0 of 1 log proven; waiting: {NO_DRAIN.sentence}",
+        ),
+        (
+            {"verified": 3, "uploading": 1, "queued": 1, "left": Left(1_200_000_000)},
+            "uploading",
+            "3 of 5 logs proven, 1.2 GB to go.",
+        ),
+        (
+            {"verified": 3, "queued": 2, "left": Left(1_200_000_000, 350, "14:20 UTC")},
+            "its_turn",
+            "3 of 5 logs proven, 1.2 GB to go, about 6 min (14:20 UTC).",
+        ),
+        (
+            {"verified": 3, "queued": 2, "left": Left(70_000, 40, "14:20 UTC"), "reason": OFFLINE},
+            "offline",
+            "3 of 5 logs proven, 70.0 kB to go, about 40 s; waiting: No link to S3 (Connection"
+            " refused).",
+        ),
+        (
+            {"uploading": 1, "left": Left(10**13, 200_000, "Tue 14:20 UTC"), "trouble": TROUBLE},
+            "trouble",
+            "0 of 1 log proven, 10.0 TB to go, about 2 days (Tue 14:20 UTC), and there may be more:"
+            " /logs cannot be read (Permission denied).",
         ),
         ({"trouble": TROUBLE}, "trouble", "/logs cannot be read (Permission denied)."),
         (
@@ -89,8 +111,7 @@ def found(**more: Any) -> Found:
         (
             {"queued": 1, "trouble": TROUBLE},
             "trouble",
-            "No log is up, 1 is waiting, and there may be more: /logs cannot be read"
-            " (Permission denied).",
+            "0 of 1 log proven, and there may be more: /logs cannot be read (Permission denied).",
         ),
         (
             {
@@ -101,7 +122,8 @@ def found(**more: Any) -> Found:
                 "trouble": TROUBLE,
             },
             "no_drain",
-            f"1 log is up, 1 is not in the outbox yet, and there may be more: {NO_DRAIN.sentence}",
+            "1 of 2 logs proven, 1 is not in the outbox yet, and there may be more; waiting:"
+            f" {NO_DRAIN.sentence}",
         ),
     ],
 )

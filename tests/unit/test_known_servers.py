@@ -11,7 +11,8 @@ from petal_s3.core.settings_loading import check_settings
 from petal_s3.outbox.capabilities import bucket_name_of, keep, known_of
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.s3.capabilities import Capabilities, read, written
-from petal_s3.service.status import Seen, summary
+from petal_s3.service.report import Seen
+from petal_s3.service.status import summary
 from petal_s3.service.views.status import capabilities_view
 
 BY = "HEAD with the checksum mode was answered 400."

@@ -31,8 +31,8 @@ from petal_s3.outbox import (
 )
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Receipt, Row
-from petal_s3.service.report import Report
-from petal_s3.service.status import Seen, summary
+from petal_s3.service.report import Report, Seen
+from petal_s3.service.status import summary
 
 MILLION = 1_000_000
 VERIFIED, QUEUED, DEAD, CANCELLED = 990_000, 9_000, 500, 500

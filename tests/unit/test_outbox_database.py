@@ -226,6 +226,8 @@ STEPS = [
     "m014_flight_names",
     "m015_received_by",
     "m016_card",
+    "m017_samples",
+    "m018_codes",
 ]
 
 

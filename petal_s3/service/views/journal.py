@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
 from pydantic import Field
 
@@ -11,7 +10,7 @@ from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.journal import Event
 from petal_s3.outbox.rows import Row
 from petal_s3.service.reasons import Reason
-from petal_s3.service.views.view import View
+from petal_s3.service.views.view import View, iso
 
 _WORDS = {"verified": "proven", "dead": "dead", "cancelled": "cancelled"}
 
@@ -57,8 +56,8 @@ def journal_view(row: Row, events: Sequence[Event], now: Reason | None) -> Journ
 
 def _shown(one: Event, before: Event | None) -> EventView:
     return EventView(
-        device_time=_iso(one.at),
-        s3_time=None if one.s3_at is None else _iso(one.s3_at),
+        device_time=iso(one.at),
+        s3_time=None if one.s3_at is None else iso(one.s3_at),
         event=_word(one, before),
         key=one.key,
         code=one.code,
@@ -76,7 +75,3 @@ def _word(one: Event, before: Event | None) -> str:
         return "waits" if one.code else "queued"
     moved = before is not None and before.state == one.state and before.key != one.key
     return "moved" if moved else _WORDS[one.state]
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

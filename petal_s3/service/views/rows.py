@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from pydantic import Field
 from petal_s3.core.kinds import ReceivedBy
 from petal_s3.outbox.rows import FLIGHT, Receipt, Row
 from petal_s3.service.reasons import Reason
-from petal_s3.service.views.view import RowState, View
+from petal_s3.service.views.view import RowState, View, iso
 
 
 class ReceiptView(View):
@@ -27,6 +28,7 @@ class RowView(View):
 
     id: int
     path: str
+    name: str = Field(description="of the file, as it was found or handed over")
     key: str
     state: RowState
     size: int = Field(description="bytes of the file")
@@ -40,6 +42,11 @@ class RowView(View):
     )
     flight: str | None = Field(
         description="of a ULog: folder and start of its flight's first file, which PX4 may have cut"
+    )
+    log_time: str = Field(description="the log's own time, ISO 8601, UTC: by name, header or file")
+    duration_s: float | None = Field(description="of the log, where that is known")
+    entered_at: str = Field(
+        description="when it entered the outbox, ISO 8601, UTC, by this device's clock"
     )
     priority: int = Field(description="more is sooner")
     session_id: str | None
@@ -67,6 +74,7 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
     return RowView(
         id=row.id,
         path=row.path,
+        name=row.name,
         key=row.key,
         state=cast("RowState", row.state),
         size=row.size,
@@ -75,6 +83,9 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
         verdict=row.verdict,
         received_by=row.received_by or None,
         flight=row.facts.get(FLIGHT),
+        log_time=iso(row.logged_at),
+        duration_s=duration_s(row.facts),
+        entered_at=iso(row.landed_at),
         priority=row.priority,
         session_id=row.session_id,
         attempts=row.attempts,
@@ -89,6 +100,18 @@ def row_view(row: Row, now: float, reason: Reason | None, sent_bytes: int) -> Ro
         local=row.local,
         receipt=None if row.receipt is None else _receipt_view(row.receipt),
     )
+
+
+_SPANS = (("boot-us", "end-us", 1e6), ("start-utc", "end-utc", 1.0))
+
+
+def duration_s(facts: Mapping[str, str]) -> float | None:
+    """Seconds from the beginning of a log to its end, by the facts of its header; none: unknown."""
+    for first, last, unit in _SPANS:
+        begins, ends = facts.get(first, ""), facts.get(last, "")
+        if begins.isdecimal() and ends.isdecimal() and int(ends) >= int(begins):
+            return round((int(ends) - int(begins)) / unit, 1)
+    return None
 
 
 def percent(row: RowView) -> int:

@@ -44,6 +44,9 @@ class StatusView(View):
         description="when this was made, in seconds since 1970: by S3's clock, or by this device's"
         " where clock_offset_s is null"
     )
+    machine_id: str = Field(description="whose logs these are; empty: not known yet")
+    bucket_name: str
+    read_only: bool = Field(description="whether REST changes nothing (PETAL_S3_REST_READ_ONLY)")
     link: Link
     link_seen_s: int | None = Field(description="how long ago S3 last answered; null: not known")
     credentials: Credentials
@@ -55,8 +58,13 @@ class StatusView(View):
         description="acknowledged bytes per second, over ten to twenty seconds; 0: not known yet"
     )
     eta_s: int | None = Field(description="backlog_bytes at that rate; null where there is none")
+    eta_at: str | None = Field(description="when that is, ISO 8601, UTC, by the clock of as_of")
     oldest_unsent_s: int | None
     reason: str = Field(description="why the oldest is not sent; empty where nothing is in the way")
+    since: str | None = Field(
+        description="since when that holds, ISO 8601, UTC; null: nothing does, or it is not known"
+    )
+    ends: str = Field(description="what would end it; empty where nothing is in the way")
     reason_age_s: int | None = Field(
         description="how long ago a try has shown that; null where it is not of a try"
     )
