@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Protocol, cast
+from typing import cast
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -23,6 +23,7 @@ from petal_s3.errors import (
     as_json,
 )
 from petal_s3.host.guarded import guarded
+from petal_s3.host.registry import Registry, Stoppable
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.web.guard import Guard, headers_of
 
@@ -44,10 +45,6 @@ except S3IntegrationError as error:
 log = logging.getLogger("petal_s3")
 
 REGISTRY_KEYS = ("bucket", "s3_bucket")
-
-
-class _HostProxy(Protocol):
-    async def stop(self) -> object: ...
 
 
 class BucketCallFailed(HTTPException):
@@ -80,7 +77,7 @@ class PetalS3(Petal):  # type: ignore[misc]
         super().__init__()
         self._service: Service | None = None
         self._proxy: S3BucketProxy | None = None
-        self._replaced: dict[str, _HostProxy] = {}
+        self._registry = Registry({}, REGISTRY_KEYS)
         self._autopilot: Autopilot | None = None
         self.mqtt: Mqtt | None = None
         self._mqtt_handler: str | None = None
@@ -115,11 +112,9 @@ class PetalS3(Petal):  # type: ignore[misc]
             log.warning("%s", sentence)
         self._service = service
         self._proxy = S3BucketProxy(service=service, fail=fail_truthfully)
-        proxies = self._registry()
-        for key in REGISTRY_KEYS:
-            if key in proxies:
-                self._replaced[key] = proxies[key]
-            proxies[key] = self._proxy
+        proxies = cast("MutableMapping[str, Stoppable]", self._proxies)
+        self._registry = Registry(proxies, REGISTRY_KEYS)
+        self._registry.put(self._proxy)
 
     async def async_startup(self) -> None:
         """Start the drain, and stop the proxy that was replaced: the host does not."""
@@ -140,21 +135,11 @@ class PetalS3(Petal):  # type: ignore[misc]
         if "mqtt" in self._proxies and service.settings.mqtt != "off":
             self.mqtt = Mqtt(self._active, self._proxies["mqtt"])
             self.mqtt.begin(self._setup_mqtt_actions)
-        for old in {id(one): one for one in self._replaced.values()}.values():
-            with guarded("the replaced bucket proxy did not stop"):
-                await old.stop()
+        await self._registry.stop_replaced()
         log.info("petal-s3 started machine=%s bucket=%s", service.machine_id, proxy.bucket_name)
 
-    def _registry(self) -> MutableMapping[str, _HostProxy]:
-        return cast("MutableMapping[str, _HostProxy]", self._proxies)
-
     async def _step_back(self) -> None:
-        proxies = self._registry()
-        for key in REGISTRY_KEYS:
-            if key in self._replaced:
-                proxies[key] = self._replaced[key]
-            else:
-                proxies.pop(key, None)
+        self._registry.step_back()
         service, self._service, self._proxy = self._service, None, None
         if service is not None:
             await service.stop()

@@ -129,7 +129,7 @@ def test_check_is_0_only_when_all_is_up(console: Console) -> None:
     console.write("new.ulg")
     answer = console.type("status", "--check")
     assert answer.code == 3
-    assert answer.out.startswith("1 log is up, 1 is not in the outbox yet")
+    assert answer.out.startswith("1 of 2 logs proven, 1 is not in the outbox yet")
 
 
 def test_check_in_silence_is_an_exit_code_and_in_json_the_status(console: Console) -> None:
