@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 from pydantic import ByteSize
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from petal_s3.cli.answers import ANSWERS, schema_of
 from petal_s3.cli.main import app
 from petal_s3.core.settings import Settings
 from petal_s3.core.settings_yaml import PREFIX
+from petal_s3.host.mqtt_commands import COMMANDS, PETAL
 from petal_s3.intake import flight_holds
 from petal_s3.service import reasons as reasons_of
 from petal_s3.service.endings import ENDINGS
 from petal_s3.web.routes import ROUTES
+
+_FEW = 10
+_WORDS = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "object",
+}
 
 
 def commands() -> str:
@@ -86,6 +99,83 @@ def rest() -> str:
         failures = ", ".join(str(status) for status in route.errors)
         lines.append(f"| {route.method} `{path}` | {route.summary} | {asked} | {failures} |")
     return "\n".join([*lines, "", ""])
+
+
+def mqtt() -> str:
+    """One line per command over MQTT."""
+    lines = ["", "| command | does | payload | answer | as over REST |", "|---|---|---|---|---|"]
+    for one in COMMANDS:
+        asked = ", ".join(f"`{name}`" for name in one.ask.model_fields)
+        answer = " or ".join(f"`{model.__name__}`" for model in one.answer)
+        same = ", ".join(f"`{part}`" for part in one.rest.split(", ") if one.rest)
+        needs = "" if one.needs == "read" else f" ({one.needs})"
+        lines.append(
+            f"| `{PETAL}/{one.name}`{needs} | {one.summary} | {asked} | {answer} | {same} |"
+        )
+    return "\n".join([*lines, "", ""])
+
+
+def mqtt_payloads() -> str:
+    """Every name of the payloads, and those of answers that REST does not have."""
+    lines = ["", "| command | name | meaning |", "|---|---|---|"]
+    for one in COMMANDS:
+        for name, field in one.ask.model_fields.items():
+            needed = "; required" if field.is_required() else ""
+            lines.append(f"| `{one.name}` | `{name}` | {field.description}{needed} |")
+    return "\n".join([*lines, "", ""])
+
+
+def mqtt_answers() -> str:
+    """The fields of the answers that REST does not have."""
+    lines = ["", "| model | name | meaning |", "|---|---|---|"]
+    for one in COMMANDS:
+        for model in one.answer:
+            if one.rest:
+                continue
+            for name, field in model.model_fields.items():
+                lines.append(f"| `{model.__name__}` | `{name}` | {field.description or ''} |")
+    return "\n".join([*lines, "", ""])
+
+
+def json_commands() -> str:
+    """One line per command with ``--json``: what its answer is called."""
+    lines = ["", "| command | answer |", "|---|---|"]
+    for command in ANSWERS:
+        schema = schema_of(command)
+        said = f"`{schema['title']}`" if schema.get("type") == "object" else _kind(schema)
+        lines.append(f"| `{command}` | {said} |")
+    return "\n".join([*lines, "", ""])
+
+
+def json_answers() -> str:
+    """Every name of every answer: its type and meaning."""
+    models: dict[str, dict[str, Any]] = {}
+    for command in ANSWERS:
+        schema = schema_of(command)
+        models |= schema.get("$defs", {})
+        if schema.get("type") == "object":
+            models[schema["title"]] = schema
+    lines = ["", "| answer | name | type | meaning |", "|---|---|---|---|"]
+    for title in sorted(models):
+        for name, about in models[title].get("properties", {}).items():
+            said = about.get("description", "")
+            lines.append(f"| `{title}` | `{name}` | {_kind(about)} | {said} |")
+    return "\n".join([*lines, "", ""])
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """The type of a value, in words."""
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rpartition('/')[2]}`"
+    if "anyOf" in schema:
+        return " or ".join(_kind(one) for one in schema["anyOf"])
+    if "enum" in schema and len(schema["enum"]) <= _FEW:
+        return ", ".join(f"`{word}`" for word in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"names, each with {_kind(schema['additionalProperties'])}"
+    return _WORDS.get(schema.get("type", ""), "any")
 
 
 def reasons() -> str:

@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from petal_app_manager.organization_manager import get_organization_manager
 from petal_app_manager.plugins.base import Petal
-from petal_app_manager.plugins.decorators import http_action
+from petal_app_manager.plugins.decorators import http_action, mqtt_action
 
 from petal_s3 import __version__
 from petal_s3.core import clock
@@ -31,6 +31,7 @@ _unfit: S3IntegrationError | None = None
 try:
     from petal_s3.host import rest
     from petal_s3.host.autopilot import Autopilot
+    from petal_s3.host.mqtt import Mqtt, mount
     from petal_s3.host.proxy import S3BucketProxy
     from petal_s3.service import no_login
     from petal_s3.service.service import Service
@@ -81,6 +82,8 @@ class PetalS3(Petal):  # type: ignore[misc]
         self._proxy: S3BucketProxy | None = None
         self._replaced: dict[str, _HostProxy] = {}
         self._autopilot: Autopilot | None = None
+        self.mqtt: Mqtt | None = None
+        self._mqtt_handler: str | None = None
         self._inactive_because: S3IntegrationError | None = None
         self._guard = Guard()
 
@@ -134,6 +137,9 @@ class PetalS3(Petal):  # type: ignore[misc]
         if "ext_mavlink" in self._proxies:
             self._autopilot = Autopilot(service, self._proxies["ext_mavlink"])
             self._autopilot.listen()
+        if "mqtt" in self._proxies and service.settings.mqtt != "off":
+            self.mqtt = Mqtt(self._active, self._proxies["mqtt"])
+            self.mqtt.begin(self._setup_mqtt_actions)
         for old in {id(one): one for one in self._replaced.values()}.values():
             with guarded("the replaced bucket proxy did not stop"):
                 await old.stop()
@@ -159,9 +165,19 @@ class PetalS3(Petal):  # type: ignore[misc]
             self._service.stopping = True
         if self._autopilot is not None:
             await self._autopilot.stop()
+        if self.mqtt is not None:
+            await self.mqtt.stop()
 
     def shutdown(self) -> None:
         """Do nothing: ``stop`` of the proxy closes everything."""
+
+    # -- MQTT
+
+    async def _setup_mqtt_actions(self) -> str | None:
+        """Register our commands once, whether the host asks for it or we do."""
+        if self._mqtt_handler is None and self.mqtt is not None:
+            self._mqtt_handler = await super()._setup_mqtt_actions()
+        return self._mqtt_handler
 
     # -- REST
 
@@ -214,6 +230,10 @@ if ROUTES:
 
 for _route in ROUTES:
     setattr(PetalS3, f"rest_{_route.name}", _endpoint(_route))
+
+
+if _unfit is None:
+    mount(PetalS3, mqtt_action)
 
 
 def _why_not(method: str, reason: S3IntegrationError) -> Callable[..., Awaitable[Response]]:

@@ -19,7 +19,16 @@ from petal_s3.cli.bucket_options import (
     Removed,
     TlsOnly,
 )
-from petal_s3.cli.exit_codes import DONE, FAILED, Sentences, complain, exit_code, print_json, run
+from petal_s3.cli.exit_codes import (
+    DONE,
+    FAILED,
+    Sentences,
+    complain,
+    exit_code,
+    print_document,
+    print_json,
+    run,
+)
 from petal_s3.cli.options import ForPrograms
 from petal_s3.core.machine_ids import machine_ids
 from petal_s3.core.settings import Settings
@@ -212,7 +221,7 @@ def policy_(
             f"Packed, this policy has {size} characters: too long for a session policy"
             f" ({iam_policy.SESSION_POLICY_CHARS}); attach it to the machine's role."
         )
-    print_json(document)
+    print_document(document)
 
 
 def ownership_of(settings: Settings, machine: str | None = None) -> KeyOwnership:

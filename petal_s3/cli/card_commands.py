@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
-from petal_s3.cli.exit_codes import DONE, NOT_NOW, complain, print_json, with_service
-from petal_s3.cli.options import ForPrograms
+from petal_s3.cli.exit_codes import DONE, NOT_NOW, complain, print_json, tell, with_service
+from petal_s3.cli.options import ForPrograms, Quiet
 from petal_s3.errors import plain
 from petal_s3.service.views.card import CardFileView, CardView, card_facts
 
@@ -51,18 +51,18 @@ def scan(for_programs: ForPrograms = False) -> None:
 
 
 @app.command()
-def fetch(ids: FileIds, for_programs: ForPrograms = False) -> None:
+def fetch(ids: FileIds, for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Fetch these logs, also those that the settings leave out."""
     found = with_service(lambda service: _fetch(service, ids))
     if for_programs:
         print_json({"files": [file.model_dump() for file in found]})
     else:
         for file in found:
-            typer.echo(_line(file))
+            tell(_line(file))
 
 
 @app.command("safe-to-erase")
-def safe_to_erase(for_programs: ForPrograms = False) -> None:
+def safe_to_erase(for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Whether every log on the card is proven in the bucket; 3 where it must not be erased."""
     from petal_s3.service.card_verbs import show  # noqa: PLC0415 - slow
 
@@ -70,7 +70,7 @@ def safe_to_erase(for_programs: ForPrograms = False) -> None:
     if for_programs:
         print_json({"safe_to_erase": found.safe_to_erase, "not_safe": found.not_safe})
     elif found.safe_to_erase:
-        typer.echo(f"Yes: every log of the card ({found.on_card}) is proven in the bucket.")
+        tell(f"Yes: every log of the card ({found.on_card}) is proven in the bucket.")
     else:
         complain(plain(f"No. {found.not_safe}"))
     raise typer.Exit(DONE if found.safe_to_erase else NOT_NOW)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
+from petal_s3.core.release import JSON_SCHEMA
 from petal_s3.errors import (
     BadInput,
     ConfigError,
@@ -33,6 +35,7 @@ class Sentences(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; with ``--json`` an error is the answer, as JSON."""
         for_programs = "--json" in ctx.args
+        _quiet.set(False)
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -72,6 +75,25 @@ def exit_code(error: S3IntegrationError) -> int:
     return NOT_NOW if error.waiting_helps else FAILED
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def hush() -> None:
+    """From now on the command says nothing but what goes wrong."""
+    _quiet.set(True)
+
+
+def is_hushed() -> bool:
+    """Whether the command was asked to say nothing but what goes wrong."""
+    return _quiet.get()
+
+
+def tell(sentence: str) -> None:
+    """Print what was done, unless it was asked for silence."""
+    if not is_hushed():
+        typer.echo(sentence)
+
+
 def complain(sentence: str) -> None:
     """Print a sentence that is not the answer, to standard error."""
     typer.echo(sentence, err=True)
@@ -82,8 +104,13 @@ def complain_of(error: S3IntegrationError) -> None:
     complain(f"{error.message} [{error.code}]")
 
 
-def print_json(found: Any, *, indent: int | None = 2) -> None:
-    """Answer a program."""
+def print_json(found: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """Answer a program, as :mod:`petal_s3.cli.answers` describes it."""
+    print_document({"schema": JSON_SCHEMA, **found}, indent=indent)
+
+
+def print_document(found: object, *, indent: int | None = 2) -> None:
+    """Print JSON of a form that is not ours."""
     typer.echo(json.dumps(found, indent=indent))
 
 

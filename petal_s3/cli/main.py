@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import importlib.util
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from petal_s3 import __version__
-from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_json
+from petal_s3.cli.completions import Shell, script
+from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_document
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core.settings_loading import load_settings
-
-if TYPE_CHECKING:
-    from petal_s3.core.settings import Settings
-    from petal_s3.service.views.status import SnapshotView
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
-_SHOWN_ROWS = 20
-_JSON_ROWS = 1000
-_LOOK_S = 1.0
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "status_command": ("status",),
     "host_commands": ("host",),
     "row_commands": ("enqueue", "drain"),
     "verb_commands": ("retry", "resend", "cancel", "pin", "unpin", "dismiss"),
     "outbox_commands": ("log", "backup"),
-    "object_commands": ("ls", "get", "presign", "verify", "rm", "mv"),
+    "object_commands": ("ls", "get", "presign", "rm", "mv"),
+    "verify_command": ("verify",),
     "admin_commands": ("bucket",),
     "check_command": ("check",),
     "card_commands": ("card",),
@@ -51,7 +46,8 @@ def command_line(word: str = "") -> typer.Typer:
     """
     app = typer.Typer(
         cls=Sentences,
-        add_completion=False,
+        add_completion=False,  # the command completion prints its own
+        context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         help="Flight logs from a drone into S3, proven.",
@@ -120,58 +116,33 @@ def selftest(for_programs: ForPrograms = False) -> None:
     raise typer.Exit(prove(for_programs=for_programs))
 
 
-# -- looking
+def completion(shell: Annotated[Shell, typer.Argument(help="For which shell.")]) -> None:
+    """Print what a shell completes, for: eval "$(petal-s3 completion bash)"."""
+    top = get_command(command_line())
+    assert isinstance(top, TyperGroup)
+    typer.echo(script(shell, top), nl=False)
 
 
-def status(
-    for_programs: ForPrograms = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look every second until Ctrl-C.")] = False,
+def schema(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Like: card fetch.")
+    ] = None,
 ) -> None:
-    """Are my logs up, and if not, why? Changes nothing, needs no running host."""
-    settings = load_settings()
-    with contextlib.suppress(KeyboardInterrupt):
-        if for_programs:
-            for found in _looks(settings, _JSON_ROWS, watch=watch):
-                print_json(found.model_dump(), indent=None if watch else 2)
-        else:
-            _show_status(settings, watch=watch)
+    """Print the JSON Schema of what a command answers to --json; without one, the commands."""
+    from petal_s3.cli.answers import ANSWERS, schema_of  # noqa: PLC0415 - slow
 
-
-def _looks(settings: Settings, rows: int, *, watch: bool) -> Iterator[SnapshotView]:
-    from petal_s3.service.snapshot import read_status  # noqa: PLC0415 - slow
-
-    yield read_status(settings, rows)
-    while watch:
-        time.sleep(_LOOK_S)
-        yield read_status(settings, rows)
-
-
-def _show_status(settings: Settings, *, watch: bool) -> None:
-    from rich.console import Group  # noqa: PLC0415 - slow
-    from rich.live import Live  # noqa: PLC0415 - slow
-
-    from petal_s3.cli import screen  # noqa: PLC0415 - slow
-    from petal_s3.core.packages import unfit  # noqa: PLC0415 - slow
-    from petal_s3.service.snapshot import hints  # noqa: PLC0415 - slow
-
-    wrong = unfit()
-    notes = [*hints(settings), *([wrong.message] if wrong is not None else [])]
-    console = screen.console()
-    looks = _looks(settings, _SHOWN_ROWS, watch=watch)
-    if watch and console.is_terminal:
-        with Live(console=console, auto_refresh=False) as live:
-            for found in looks:
-                live.update(Group(*screen.status_view(found, found.rows, notes)), refresh=True)
-        return
-    before = None
-    for found in looks:
-        if found != before:
-            screen.show(console, screen.status_view(found, found.rows, notes))
-        before = found
+    command = " ".join(words or [])
+    if not command:
+        typer.echo("\n".join(ANSWERS))
+    elif command in ANSWERS:
+        print_document(schema_of(command))
+    else:
+        raise typer.BadParameter(f"One of these is expected: {', '.join(ANSWERS)}.")
 
 
 _OWN: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "selftest": selftest,
-    "status": status,
+    "completion": completion,
+    "schema": schema,
 }

@@ -1,4 +1,4 @@
-"""The commands that look into the bucket or compare with it, or change what is there."""
+"""The commands that look into the bucket, or change what is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Coroutine
-from dataclasses import asdict
 from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,26 +15,24 @@ from rich.filesize import decimal
 
 from petal_s3.cli import screen
 from petal_s3.cli.exit_codes import (
-    DONE,
-    FAILED,
     complain,
     complain_of,
     exit_code,
+    is_hushed,
     print_json,
+    tell,
     with_service,
 )
-from petal_s3.cli.options import ForPrograms, Key
+from petal_s3.cli.options import ForPrograms, Key, Quiet
 from petal_s3.cli.progress_bars import Bar
 from petal_s3.cli.standard_output import ONLY_SIZE, to_standard_output
 from petal_s3.core.files import cannot_write_to
 from petal_s3.errors import S3FileNotFoundError, S3IntegrationError, plain
 from petal_s3.s3.responses import LONGEST_URL_S, ObjectInfo
 from petal_s3.service import row_verbs, signing
-from petal_s3.service.reasons import NO_DRAIN
 from petal_s3.service.views.objects import object_view
 
 if TYPE_CHECKING:
-    from petal_s3.admin.verify import Compared
     from petal_s3.service.service import Service
 
 T = TypeVar("T")
@@ -50,6 +47,11 @@ async def _in_bucket(service: Service, work: Coroutine[Any, Any, T]) -> T:
     except S3FileNotFoundError:
         await service.s3.page(service.ownership.machine_prefix, limit=1)
         raise
+
+
+def _own(service: Service, key: str) -> str:
+    """The whole key that was named."""
+    return service.ownership.named(key)
 
 
 # -- looking
@@ -109,11 +111,13 @@ def get(
     no_clobber: Annotated[
         bool, typer.Option("--no-clobber", "-n", help="Never replace a file that is there.")
     ] = False,
+    _: Quiet = False,
 ) -> None:
     """Download an object and verify its checksum; nothing is kept if it does not match."""
     if file == "-":
         with_service(
-            lambda service: _in_bucket(service, to_standard_output(service, key)), only_reads=True
+            lambda service: _in_bucket(service, to_standard_output(service, _own(service, key))),
+            only_reads=True,
         )
         return
     target = Path() if file is None else Path(file)
@@ -124,13 +128,14 @@ def get(
 
 
 async def _get(service: Service, key: str, target: Path, *, replace: bool) -> None:
+    key = _own(service, key)
     target, older = _target(target, service.objects.own(key).rpartition("/")[2])
-    with Bar(screen.console(), target.name) as bar:
+    with Bar(screen.console(quiet=is_hushed()), target.name) as bar:
         size, proof = await service.objects.download(
             key, target, replace=replace, on_progress=bar.draw
         )
     told = f"got       {plain(str(target))}  {size} bytes, {proof or ONLY_SIZE}"
-    typer.echo(f"{told}; it replaced the file that was there" if older else told)
+    tell(f"{told}; it replaced the file that was there" if older else told)
 
 
 def _target(asked: Path, name: str) -> tuple[Path, bool]:
@@ -151,7 +156,9 @@ def presign(
     for_programs: ForPrograms = False,
 ) -> None:
     """Print a URL that reads one object without credentials, until it ends."""
-    made = with_service(lambda service: signing.presign(service, key, expires_s), only_reads=True)
+    made = with_service(
+        lambda service: signing.presign(service, _own(service, key), expires_s), only_reads=True
+    )
     if for_programs:
         print_json(made.model_dump())
         return
@@ -161,54 +168,6 @@ def presign(
     )
 
 
-@app.command()
-def verify(
-    keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or s3://bucket/key.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every log that is proven.")] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Queue again what the bucket holds no longer.")
-    ] = False,
-    for_programs: ForPrograms = False,
-) -> None:
-    """Compare disk, outbox and bucket; 0 when all agree, 1 on any difference."""
-    if bool(keys) == everything:
-        raise typer.BadParameter("Name keys, or say --all.")
-    agreed = with_service(
-        lambda service: _verify(service, keys or [], repair=repair, for_programs=for_programs)
-    )
-    raise typer.Exit(DONE if agreed else FAILED)
-
-
-async def _verify(service: Service, keys: list[str], *, repair: bool, for_programs: bool) -> bool:
-    from petal_s3.admin.verify import verify as compare  # noqa: PLC0415 - slow, and only for this
-
-    said: list[dict[str, object]] = []
-    different = queued = 0
-    async for one in compare(service, keys, repair=repair):
-        different += bool(one.differs)
-        queued += one.queued
-        if for_programs:
-            said.append({"key": one.key, "same": not one.differs, **asdict(one)})
-        else:
-            _say_compared(one)
-    if for_programs:
-        print_json({"logs": said, "different": different, "queued": queued})
-    elif queued and (await service.status()).drained_by is None:
-        complain(NO_DRAIN.sentence)
-    return not different
-
-
-def _say_compared(one: Compared) -> None:
-    if not one.differs:
-        where = "disk, outbox, bucket" if one.disk else "outbox, bucket"
-        typer.echo(f"same      {plain(one.key)}  {where}")
-        return
-    again = f" Queued again as row {one.row_id}." if one.queued else f" {one.not_queued}"
-    typer.echo(plain(f"DIFFERS   {one.key}  {one.differs}{again}".rstrip()))
-
-
 # -- changing
 
 
@@ -216,26 +175,29 @@ def _say_compared(one: Compared) -> None:
 def rm(
     key: Key,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    _: Quiet = False,
 ) -> None:
     """Delete an object from the bucket; its row in the outbox becomes cancelled."""
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: say --yes to delete.")
     if not yes:
         found = with_service(
-            lambda service: _in_bucket(service, service.objects.head(key)), only_reads=True
+            lambda service: _in_bucket(service, service.objects.head(_own(service, key))),
+            only_reads=True,
         )
         typer.confirm(f"Delete {plain(found.key)} ({decimal(found.size)})?", abort=True)
-    gone = with_service(lambda service: row_verbs.delete_object(service, key))
-    typer.echo(f"deleted   {plain(gone)}")
+    gone = with_service(lambda service: row_verbs.delete_object(service, _own(service, key)))
+    tell(f"deleted   {plain(gone)}")
 
 
 @app.command()
-def mv(source: Key, dest: Key) -> None:
+def mv(source: Key, dest: Key, _: Quiet = False) -> None:
     """Rename an object inside the bucket; its row in the outbox follows."""
     moved = with_service(lambda service: _in_bucket(service, _move(service, source, dest)))
-    typer.echo(f"moved to  {plain(moved)}")
+    tell(f"moved to  {plain(moved)}")
 
 
 async def _move(service: Service, source: str, dest: str) -> str:
-    await service.objects.move(source, dest)
+    dest = _own(service, dest)
+    await service.objects.move(_own(service, source), dest)
     return service.objects.own(dest)

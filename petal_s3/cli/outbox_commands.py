@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from petal_s3.cli.exit_codes import print_json, with_service
-from petal_s3.cli.options import ForPrograms
+from petal_s3.cli.exit_codes import print_json, tell, with_service
+from petal_s3.cli.options import ForPrograms, Quiet
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import plain
 from petal_s3.outbox.backup import copy_to
@@ -48,10 +48,11 @@ def journal(
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; never replaced.")],
     for_programs: ForPrograms = False,
+    _: Quiet = False,
 ) -> None:
     """Copy the outbox to a new file, whole and consistent, while the drain goes on."""
     size = copy_to(load_settings().outbox_path, file)
     if for_programs:
         print_json({"file": str(file), "size": size})
     else:
-        typer.echo(plain(f"copied    {file}  {decimal(size)}"))
+        tell(plain(f"copied    {file}  {decimal(size)}"))

@@ -17,11 +17,15 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from petal_s3.core import clock
+from petal_s3.core.clock import Clock
 from petal_s3.errors import plain
 from petal_s3.service.views.rows import RowView
 from petal_s3.service.views.status import StatusView, spoken_s
 
 _NAME_CHARS = 40
+_LINE_S = 10.0
+"""How often a line is said where there is no terminal for bars."""
 
 
 def _progress(screen: Console, *more: ProgressColumn) -> Progress:
@@ -38,10 +42,11 @@ def _progress(screen: Console, *more: ProgressColumn) -> Progress:
 
 
 class Bars:
-    """One bar for each row on its way and one for all; only lines where there is no terminal."""
+    """One bar for each row on its way and one for all; lines where there is no terminal."""
 
-    def __init__(self, screen: Console) -> None:
-        self._console = screen
+    def __init__(self, screen: Console, now: Clock = clock.now) -> None:
+        self._console, self._now = screen, now
+        self._line_at = now() + _LINE_S
         # The pace is that of the status: bars that measure one of their own would tell another.
         self._bars = _progress(screen, TextColumn("{task.fields[pace]}", markup=False))
         self._tasks: dict[int, TaskID] = {}
@@ -53,7 +58,13 @@ class Bars:
         self._console.print(plain(sentence), soft_wrap=True)
 
     def draw(self, status: StatusView, moving: Sequence[RowView]) -> None:
-        """Draw all bars: one for what is left in all, and one for each row on its way."""
+        """Draw all bars: one for what is left in all, and one for each row on its way.
+
+        Where there is no terminal, a line says how far it is, every ten seconds.
+        """
+        if not self._console.is_terminal:
+            self._line(status, len(moving))
+            return
         if self._total is None:
             self._total = self._bars.add_task("all", total=None, pace="")
         left = status.backlog_bytes
@@ -69,6 +80,19 @@ class Bars:
                 short = name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 3]}..."
                 self._tasks[row.id] = self._bars.add_task(short, total=row.size, pace="")
             self._bars.update(self._tasks[row.id], completed=row.sent_bytes)
+
+    def _line(self, status: StatusView, moving: int) -> None:
+        if self._now() < self._line_at:
+            return
+        self._line_at = self._now() + _LINE_S
+        counts = status.counts
+        left = counts["queued"] + counts["uploading"]
+        said = [f"{counts['verified']} proven", f"{left} to go"] if left else []
+        said += [f"{decimal(status.backlog_bytes)} left"] if status.backlog_bytes else []
+        said += [pace] if moving and (pace := _pace(status)) else []
+        if said:
+            word = "sending  " if moving else "waiting  "
+            self.say(f"{word} {', '.join(said)}")
 
     def __enter__(self) -> Bars:
         self._bars.start()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,13 @@ from petal_s3.cli.exit_codes import (
     NOT_NOW,
     complain,
     complain_of,
+    is_hushed,
     print_json,
     run,
+    tell,
     with_service,
 )
-from petal_s3.cli.options import ForPrograms
+from petal_s3.cli.options import ForPrograms, Quiet
 from petal_s3.core.settings_loading import load_settings
 from petal_s3.errors import LocalStorageError, NotFinished, S3IntegrationError, as_json, plain
 from petal_s3.outbox import queries
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from petal_s3.service.service import Service
 
 _PATIENCE_S = 60.0
+_LARGE_BYTES = 64 * 1024 * 1024
+"""From so many on it is shown how far a file is copied."""
 _AT_ONCE = 50
 """Of so many files it is looked at once whether a program writes to them."""
 
@@ -40,6 +45,7 @@ def enqueue(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs.")],
     key: Annotated[str | None, typer.Option(help="The key in the bucket, for one file.")] = None,
     for_programs: ForPrograms = False,
+    _: Quiet = False,
 ) -> None:
     """Put flight logs into the outbox; the host, serve or drain sends them.
 
@@ -101,7 +107,7 @@ async def _each_entered(
         if number % _AT_ONCE == 0:
             writing = await written_to(service.intake, paths[number : number + _AT_ONCE])
         try:
-            row = await service.enqueue(path, key=key, writing=writing, received_by="cli")
+            row = await _entered(service, path, key, writing)
         except LocalStorageError:
             raise
         except S3IntegrationError as error:
@@ -111,11 +117,31 @@ async def _each_entered(
         yield path, row, written != before
 
 
+async def _entered(service: Service, path: Path, key: str | None, writing: Collection[str]) -> Row:
+    """The row of the file; a bar shows how far it is copied, where that has to be."""
+    from petal_s3.cli import screen  # noqa: PLC0415 - slow
+    from petal_s3.cli.progress_bars import Bar  # noqa: PLC0415 - slow
+
+    with contextlib.ExitStack() as showing:
+        bars: list[Bar] = []
+
+        def copied(done: int, size: int) -> None:
+            if size >= _LARGE_BYTES and not bars:
+                drawn = screen.console(stderr=True, quiet=is_hushed())
+                bars.append(showing.enter_context(Bar(drawn, path.name)))
+            for bar in bars:
+                bar.draw(done, size)
+
+        return await service.enqueue(
+            path, key=key, writing=writing, received_by="cli", on_copied=copied
+        )
+
+
 def _say(row: Row, *, changed: bool, for_programs: bool) -> None:
     if not changed:
         complain(_known(row))
     elif not for_programs:
-        typer.echo(f"{row.id}  {row.state}  {row.key}")
+        tell(f"{row.id}  {row.state}  {row.key}")
 
 
 def _known(row: Row) -> str:
@@ -135,6 +161,7 @@ def _known(row: Row) -> str:
 def drain(
     wait: Annotated[bool, typer.Option("--wait", help="Wait without a limit.")] = False,
     for_programs: ForPrograms = False,
+    _: Quiet = False,
     patience_s: Annotated[float, typer.Option("--patience", hidden=True)] = _PATIENCE_S,
 ) -> None:
     """Send everything, or watch another process do it; 0 all is proven, 3 no progress for 60 s.
@@ -152,7 +179,7 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
     from petal_s3.cli.follow import until_empty  # noqa: PLC0415 - slow
     from petal_s3.cli.progress_bars import Bars  # noqa: PLC0415 - slow
 
-    with Bars(screen.console(stderr=for_programs)) as bars:
+    with Bars(screen.console(stderr=for_programs, quiet=is_hushed())) as bars:
         end = await until_empty(service, bars, patience_s=patience_s)
     dead = end.status.counts["dead"]  # also of before: what is not proven is not done
     code = FAILED if dead or end.trouble or end.status.gone else DONE if end.empty else NOT_NOW
@@ -163,7 +190,7 @@ async def _drain(service: Service, patience_s: float | None, *, for_programs: bo
         shown = {"rows": [row.model_dump() for row in rows], "done": code == DONE}
         print_json({**end.status.model_dump(), **shown, "reason": end.reason})
     else:
-        typer.echo(plain(end.status.headline))
+        tell(plain(end.status.headline))
         if end.reason and end.reason not in end.status.headline:
-            typer.echo(plain(end.reason))
+            tell(plain(end.reason))
     return code

@@ -23,27 +23,32 @@ V = TypeVar("V", bound=View)
 
 _NAME_WIDTH = 31
 _SHOWN_DEAD = 10
+_NARROW = 72
+"""Columns below which a row takes two lines."""
 _STYLES = {"verified": "green", "uploading": "yellow", "dead": "red", "cancelled": "dim"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A console that prints names as they are: without markup, colours of numbers or emoji."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False)
 
 
 def show(screen: Console, parts: Iterable[RenderableType]) -> None:
-    """Print ``parts``; sentences are left for the terminal to wrap, and for grep to find."""
+    """Print ``parts``; sentences are wrapped on a terminal alone, so that grep finds them whole."""
     for part in parts:
-        screen.print(part, soft_wrap=isinstance(part, str | Text))
+        screen.print(part, soft_wrap=isinstance(part, str | Text) and not screen.is_terminal)
 
 
 # -- status
 
 
 def status_view(
-    status: StatusView, rows: Sequence[RowView], notes: Iterable[str]
+    status: StatusView, rows: Sequence[RowView], notes: Iterable[str], width: int
 ) -> list[RenderableType]:
-    """The whole answer to ``petal-s3 status``; ``rows`` in the order to show."""
+    """The whole answer to ``petal-s3 status``; ``rows`` in the order to show.
+
+    ``width``: columns of the terminal; where it has few, a row takes two lines.
+    """
     status, rows = _harmless(status), [_harmless(row) for row in rows]
     notes = [plain(note) for note in notes]
     dead = [row for row in rows if row.state == "dead"]
@@ -52,7 +57,9 @@ def status_view(
     parts += [trouble] if trouble else []
     living = [row for row in rows if row.state != "dead"]
     if living:
-        parts += ["", _table(status, living), *_not_shown(status, living), ""]
+        parts += ["", _table(status, living) if width >= _NARROW else _list(status, living)]
+    hidden = _not_shown(status, living)
+    parts += [*hidden, *([""] if living or hidden else [])]
     parts += [*_dead(status, dead), *_settling(status), *_unscanned(status), *_facts(status)]
     parts += [*_lacks(status), *status.advice, *notes]
     return parts
@@ -72,13 +79,12 @@ def _plain(found: object) -> object:
 
 
 def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
-    names = [row.key.rpartition("/")[2] for row in rows]
+    names = [_name(row) for row in rows]
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("log", overflow="fold", width=min(_NAME_WIDTH, max(map(len, names))))
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("sent", justify="right", no_wrap=True)
     ways = any(row.received_by is not None for row in rows)
     if ways:
         table.add_column("by", no_wrap=True)
@@ -88,21 +94,57 @@ def _table(status: StatusView, rows: Sequence[RowView]) -> Table:
             str(row.id),
             name,
             decimal(row.size),
-            Text(row.state, style=_STYLES.get(row.state, "")),
-            f"{percent(row)}%",
+            _state(status, row),
             *([row.received_by or ""] if ways else []),
-            "see above" if row.reason and row.reason == status.reason else _why(row),
+            _why(status, row),
         )
     return table
 
 
-def _why(row: RowView) -> str:
+def _list(status: StatusView, rows: Sequence[RowView]) -> Table:
+    """The same for few columns: the name, and below it all the rest."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(justify="right", no_wrap=True, vertical="top")
+    table.add_column(overflow="fold")
+    for row in rows:
+        by = f"by {row.received_by}" if row.received_by else ""
+        facts = [decimal(row.size), by, _why(status, row)]
+        said = _state(status, row)
+        said.append(", ".join(["", *filter(None, facts)]), style="default not bold")
+        table.add_row(str(row.id), Text(_name(row)) + Text("\n") + said)
+    return table
+
+
+def _name(row: RowView) -> str:
+    return row.key.rpartition("/")[2]
+
+
+def _state(status: StatusView, row: RowView) -> Text:
+    """What became of a row, and when; how much of it is up where it is not all."""
+    said = str(row.state)
+    if row.state == "verified" and row.receipt is not None:
+        said = f"proven {clock_time(row.receipt.verified_at, status.as_of)}"
+    elif row.sent_bytes and row.state in {"uploading", "queued"}:
+        said = f"{row.state} {percent(row)}%"
+    return Text(said, style=_STYLES.get(row.state, ""))
+
+
+def clock_time(moment: int, now: int) -> str:
+    """A moment by the time zone of this terminal; with its date where that is not today."""
+    then, today = (datetime.fromtimestamp(one, timezone.utc).astimezone() for one in (moment, now))
+    if then.date() == today.date():
+        return f"{then:%H:%M}"
+    return f"{then:%d %b %H:%M}" if then.year == today.year else f"{then:%Y-%m-%d}"
+
+
+def _why(status: StatusView, row: RowView) -> str:
     if row.state == "verified" and row.receipt is not None and not row.reason:
         twin = f", the same as {row.same_as}" if row.same_as is not None else ""
         return f"{row.receipt.proof}{twin}"
+    why = "See above." if row.reason and row.reason == status.reason else str(row.reason)
     if row.next_attempt_s is not None and row.next_attempt_s >= 1:
-        return f"{row.reason} Next try in {row.next_attempt_s:.0f} s.".strip()
-    return str(row.reason)
+        why = f"{why} Next try in {spoken_s(round(row.next_attempt_s))}.".strip()
+    return why
 
 
 def _not_shown(status: StatusView, rows: Sequence[RowView]) -> list[str]:
@@ -114,10 +156,10 @@ def _not_shown(status: StatusView, rows: Sequence[RowView]) -> list[str]:
 def _dead(status: StatusView, rows: Sequence[RowView]) -> list[str]:
     if not rows:
         return []
-    lines = [f"  {row.id}  {shown_name(row.path)}: {row.reason}" for row in rows]
-    hidden = status.counts["dead"] - _SHOWN_DEAD
+    lines = [f"  {row.id}  {shown_name(row.path)}: {row.reason}" for row in rows[:_SHOWN_DEAD]]
+    hidden = status.counts["dead"] - len(lines)
     more = [f"  ... and {hidden} more."] if hidden > 0 else []
-    return ["Not a flight log, or lost; these are not sent:", *lines[:_SHOWN_DEAD], *more, ""]
+    return ["Not a flight log, or lost; these are not sent:", *lines, *more, ""]
 
 
 def _settling(status: StatusView) -> list[str]:

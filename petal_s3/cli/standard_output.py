@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from petal_s3.cli.exit_codes import complain
+from petal_s3.cli.exit_codes import complain, is_hushed
 from petal_s3.core.files import cannot_write
 from petal_s3.errors import BadInput, Mismatch
 from petal_s3.objects.proof import judge
@@ -64,7 +64,8 @@ async def to_standard_output(service: Service, key: str) -> None:
     judgement = await judge(info, passed, service.s3.capabilities, presume=True)
     if judgement.differs:
         raise Mismatch("What was written is not what S3 says the object is: do not use it.")
-    complain(f"got       {info.key}  {passed.size} bytes, {judgement.proof or ONLY_SIZE}")
+    if not is_hushed():
+        complain(f"got       {info.key}  {passed.size} bytes, {judgement.proof or ONLY_SIZE}")
 
 
 def _write(block: bytes) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from petal_s3.cli.exit_codes import DONE, complain_of, exit_code, print_json, with_service
-from petal_s3.cli.options import ForPrograms, RowIds
+from petal_s3.cli.exit_codes import DONE, complain_of, exit_code, print_json, tell, with_service
+from petal_s3.cli.options import ForPrograms, Quiet, RowIds
 from petal_s3.errors import LocalStorageError, S3IntegrationError, as_json, plain
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ app = typer.Typer()
 
 
 @app.command()
-def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
+def retry(ids: RowIds, for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Try these rows now; files of dead or cancelled ones are examined again, as if new."""
     from petal_s3.service import row_verbs  # noqa: PLC0415 - slow
 
@@ -34,7 +34,7 @@ def retry(ids: RowIds, for_programs: ForPrograms = False) -> None:
 
 
 @app.command()
-def resend(ids: RowIds, for_programs: ForPrograms = False) -> None:
+def resend(ids: RowIds, for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Send proven logs again whose objects are gone from the bucket, or are others; asks S3."""
     from petal_s3.service.resending import resend  # noqa: PLC0415 - slow
 
@@ -48,6 +48,7 @@ def cancel(
         bool, typer.Option("--purge", help="Delete their copies in the spool, too, at once.")
     ] = False,
     for_programs: ForPrograms = False,
+    _: Quiet = False,
 ) -> None:
     """Cancel these rows: what was sent of them is aborted, their files stay.
 
@@ -59,7 +60,7 @@ def cancel(
 
 
 @app.command()
-def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
+def pin(ids: RowIds, for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Keep the files of these rows: retention deletes them last."""
     from petal_s3.service import row_verbs  # noqa: PLC0415 - slow
 
@@ -67,7 +68,7 @@ def pin(ids: RowIds, for_programs: ForPrograms = False) -> None:
 
 
 @app.command()
-def unpin(ids: RowIds, for_programs: ForPrograms = False) -> None:
+def unpin(ids: RowIds, for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Let retention delete the files of these rows again."""
     from petal_s3.service import row_verbs  # noqa: PLC0415 - slow
 
@@ -82,6 +83,7 @@ def dismiss(
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="Every dead row.")] = False,
     for_programs: ForPrograms = False,
+    _: Quiet = False,
 ) -> None:
     """Count and show these dead rows no longer; their files stay."""
     if bool(ids) == dead:
@@ -90,7 +92,7 @@ def dismiss(
     if for_programs:
         print_json({"dismissed": done})
     else:
-        typer.echo(f"Dismissed: {done}. Their files stay; one that changes is looked at again.")
+        tell(f"Dismissed: {done}. Their files stay; one that changes is looked at again.")
 
 
 async def _dismiss(service: Service, ids: list[int] | None) -> int:
@@ -132,7 +134,7 @@ async def _done(
             continue
         rows.append(await service.row(row_id))
         if not for_programs:
-            typer.echo(plain(f"{row_id}  {shown(rows[-1])}  {rows[-1].key}"))
+            tell(plain(f"{row_id}  {shown(rows[-1])}  {rows[-1].key}"))
     if for_programs:
         said = [{"id": row_id, **as_json(error)} for row_id, error in refused]
         print_json({"rows": [row.model_dump() for row in rows], "refused": said})

@@ -44,7 +44,8 @@ class SourceSettings(BaseModel):
 
 AddressStyle = Literal["auto", "path", "virtual"]
 Auto = Literal["auto"]
-Fetch = Literal["new", "all", "off"]
+Fetch = Annotated[Literal["new", "all", "off"], BeforeValidator(rules.yaml_off)]
+Mqtt = Annotated[Literal["off", "read", "change", "presign"], BeforeValidator(rules.yaml_off)]
 ObjectMetadata = Literal["full", "minimal"]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Url = Annotated[str | None, AfterValidator(rules.check_url)]
@@ -186,6 +187,11 @@ class Settings(BaseModel):
         False, description="delete proven local files also where S3 is asked over plain http"
     )
     rest_read_only: bool = Field(False, description="refuse changes over REST, in both servers")
+    mqtt: Mqtt = Field(
+        "change",
+        description="in the host: which commands are answered over MQTT: off, read (those that"
+        " change nothing), change (all but presign), presign (all)",
+    )
     api_origins: Annotated[
         tuple[str, ...],
         BeforeValidator(rules.split_words),

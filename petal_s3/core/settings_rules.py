@@ -117,6 +117,11 @@ def check_url(value: str | None) -> str | None:
     return value
 
 
+def yaml_off(value: object) -> object:
+    """``off`` where a settings file says so without quotes: YAML 1.1 reads that as false."""
+    return "off" if value is False else value
+
+
 def check_autopilot(value: str | None) -> str | None:
     """Return ``value`` when it says where an autopilot is, as pymavlink writes it, or none."""
     if value is not None and not _AUTOPILOT.fullmatch(value):

@@ -47,7 +47,7 @@ class RowOptions:
     ``name``: its original name, where its path does not end in it. ``key``: the key asked for,
     empty for the usual one. ``kinds``: those it may be of, beside those of its directory.
     ``facts``: metadata of the object besides those that the log itself gives. ``received_by``: by
-    which way it came in; empty where that is not known any more.
+    which way it came in; empty where that is not known any more. ``on_copied``: as in ``spool``.
     """
 
     name: str | None = None
@@ -57,6 +57,7 @@ class RowOptions:
     kinds: frozenset[str] = FLIGHT_KINDS
     facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS, hash=False)
     received_by: Way = ""
+    on_copied: Callable[[int, int], None] | None = None
 
 
 class Intake:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,17 @@ def copy_path(spool: Path, path: str, identity: Identity, asked_key: str = "") -
     return spool / f"{name}{log_suffix(Path(path).name)}"
 
 
-def bring_in(fd: int, path: Path, target: Path, room: Room | None = None) -> None:
+Copied = Callable[[int, int], None]
+"""Is called by a thread with the bytes that are copied, and how many there are."""
+
+
+def bring_in(
+    fd: int,
+    path: Path,
+    target: Path,
+    room: Room | None = None,
+    on_copied: Copied | None = None,
+) -> None:
     """Put the file open as ``fd`` at ``target``: by hard link, else by copy; blocking.
 
     It is on disk when this returns. ``room``: what a copy may take of the disk. Raises
@@ -50,7 +60,7 @@ def bring_in(fd: int, path: Path, target: Path, room: Room | None = None) -> Non
             return
         target.unlink()
     try:
-        _copy(fd, target, room)
+        _copy(fd, target, room, on_copied)
     except OSError as error:
         check_descriptors(error)
         raise LocalStorageError(
@@ -61,16 +71,21 @@ def bring_in(fd: int, path: Path, target: Path, room: Room | None = None) -> Non
 class _Watched:
     """A file that is read from as long as what is read has room elsewhere."""
 
-    def __init__(self, file: BinaryIO, room: Room) -> None:
-        self._file, self._room = file, room
+    def __init__(self, file: BinaryIO, room: Room | None, on_copied: Copied | None) -> None:
+        self._file, self._room, self._on_copied = file, room, on_copied
+        self._size, self._done = os.fstat(file.fileno()).st_size, 0
 
     def read(self, size: int = -1, /) -> bytes:
         block = self._file.read(size)
-        self._room.take(len(block))
+        if self._room is not None:
+            self._room.take(len(block))
+        self._done += len(block)
+        if self._on_copied is not None:
+            self._on_copied(self._done, self._size)
         return block
 
 
-def _copy(fd: int, target: Path, room: Room | None) -> None:
+def _copy(fd: int, target: Path, room: Room | None, on_copied: Copied | None) -> None:
     if room is not None:
         room.check(os.fstat(fd).st_size)
     partial = target.with_name(f"{target.name}.part")
@@ -80,8 +95,7 @@ def _copy(fd: int, target: Path, room: Room | None) -> None:
             undo.callback(room.give_back)
         with os.fdopen(os.dup(fd), "rb") as source, create_private(partial) as copy:
             source.seek(0)
-            watched = source if room is None else _Watched(source, room)
-            shutil.copyfileobj(watched, copy, _COPY_BYTES)
+            shutil.copyfileobj(_Watched(source, room, on_copied), copy, _COPY_BYTES)
             copy.flush()
             os.fsync(copy.fileno())
         status = os.fstat(fd)

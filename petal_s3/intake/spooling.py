@@ -79,7 +79,8 @@ async def enter_copy(
         undo.push_async_callback(run_in, intake.files, descriptions.forget, target)
         await run_in(intake.files, descriptions.describe, target, description)
         if put_in_place is None:
-            put_in_place = partial(_bring_in, real, await intake.reserve.room())
+            room = await intake.reserve.room()
+            put_in_place = partial(_bring_in, real, room, options.on_copied)
         await run_in(intake.files, put_in_place, target)
         row = await enter_log(intake, target, options, copy_of=real)
         undo.pop_all()
@@ -104,10 +105,12 @@ async def _entered_before(
     return None
 
 
-def _bring_in(real: Path, room: Room, target: Path) -> None:
+def _bring_in(
+    real: Path, room: Room, on_copied: Callable[[int, int], None] | None, target: Path
+) -> None:
     fd = open_log(real)
     try:
-        spool.bring_in(fd, real, target, room)
+        spool.bring_in(fd, real, target, room, on_copied)
     finally:
         os.close(fd)
 

@@ -85,6 +85,16 @@ class KeyOwnership:
             raise NotAllowed("This key does not belong to this machine.")
         return key
 
+    def named(self, key: str) -> str:
+        """The whole key that a person names, who may leave out the machine's folder.
+
+        What begins like a whole key is one, of whatever machine: :meth:`check` refuses others'.
+        """
+        whole = _URI.fullmatch(key) or key.startswith((self.prefix or "\0", _DELETED))
+        if not key or whole or self.owns(key):
+            return key
+        return self.machine_prefix + key
+
     def check_lasting(self, key: str) -> str:
         """As :meth:`check`, for what is to stay: nothing stays below ``tmp/``.
 

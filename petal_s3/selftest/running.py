@@ -14,6 +14,7 @@ from pathlib import Path
 
 from petal_s3 import __version__
 from petal_s3.admin.finding import Finding
+from petal_s3.core.release import JSON_SCHEMA
 from petal_s3.errors import LocalStorageError, S3IntegrationError, plain
 from petal_s3.selftest.known import Skipped, WrongAnswer
 
@@ -40,7 +41,12 @@ def selftest(*, for_programs: bool = False, checks: Sequence[tuple[str, Check]] 
                 _say(findings[-1])
     code = int(any(one.state == "failed" for one in findings))
     if for_programs:
-        said = {"done": code == 0, "version": __version__, "python": platform.python_version()}
+        said = {
+            "schema": JSON_SCHEMA,
+            "done": code == 0,
+            "version": __version__,
+            "python": platform.python_version(),
+        }
         checked = [dataclasses.asdict(one) for one in findings]
         sys.stdout.write(json.dumps({**said, "checks": checked}, indent=2) + "\n")
     return code

@@ -161,8 +161,8 @@ class Service:
         """Enter a file by its path, durably, without waiting for its upload.
 
         ``writing``: as :func:`petal_s3.intake.enqueue.enqueue` takes it. ``more``:
-        ``session_id``, ``kinds``, ``facts`` and ``received_by`` of :class:`RowOptions`.
-        Raises as :func:`petal_s3.intake.enqueue.enqueue`.
+        ``session_id``, ``kinds``, ``facts``, ``received_by`` and ``on_copied`` of
+        :class:`RowOptions`. Raises as :func:`petal_s3.intake.enqueue.enqueue`.
         """
         options = RowOptions(name=name, key=key or "", priority=priority, **more)
         return await enqueue(self.intake, path, options, inside_only=inside_only, writing=writing)

@@ -7,12 +7,14 @@ a log's own bytes are never the trial.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import S3IntegrationError
+from petal_s3.errors import LocalStorageError, S3IntegrationError
 from petal_s3.objects.key_names import temporary_folder
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
@@ -25,6 +27,7 @@ log = logging.getLogger("petal_s3")
 _NAME = "capabilities"
 _TRIES = 2
 _PAUSE_S = 600.0
+_CONDITIONS: tuple[Feature, ...] = ("put_condition", "complete_condition")
 
 
 class Learner:
@@ -90,12 +93,15 @@ class Learner:
         async with self._one:
             if _offered(self._s3.capabilities) == _offered(before):
                 self.owe()  # else the next body would travel to hear the same
+                with contextlib.suppress(LocalStorageError):  # then this process alone knows
+                    await self.keep()
                 await self._try_all()
         return _offered(self._s3.capabilities) != _offered(before)
 
     def owe(self) -> None:
-        """Try everything before the next body."""
+        """Try everything before the next body; so does the next process, once this is kept."""
         self._owed = _TRIES
+        self._s3.server.capabilities = replace(self._s3.capabilities, asked_at=0)
 
     async def keep(self) -> None:
         """Write down what was learnt since."""
@@ -124,6 +130,8 @@ class Learner:
             await self._trial.run()
         except S3IntegrationError as error:
             known = {**self._s3.capabilities.known, **apart.capabilities.known}
+            for doubtful in _doubtful(known) - apart.capabilities.known.keys():
+                del known[doubtful]
             self._s3.server.adopt(replace(before, known=known))
             if error.blocks_drain or error.told is None:
                 # On a link that breaks all the time logs come first.
@@ -146,6 +154,15 @@ class Learner:
         for feature, one in self._s3.capabilities.missing():
             log.info("server lacks feature=%s by=%s", feature, one.by)
         await self.keep()
+
+
+def _doubtful(known: Mapping[Feature, Known]) -> Set[Feature]:
+    """Which features a server is not believed to have, by what it was seen to lack.
+
+    What no longer refuses to overwrite by one request may no longer do so by the other.
+    """
+    conditions = {one for one in _CONDITIONS if one in known}
+    return conditions if any(not known[one].offered for one in conditions) else set()
 
 
 def _seen_since(before: Capabilities, now: Capabilities) -> dict[Feature, Known]:

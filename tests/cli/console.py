@@ -178,11 +178,11 @@ class Console:
 
     @contextlib.contextmanager
     def terminal(self, *words: str, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-        """Run a command on a terminal of 80 columns; yields the process and its output."""
+        """Run a command on a terminal of 80 columns, or of others; yields it and its output."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "petal_s3", *words],
-            env={**self.environment(env), "TERM": "xterm", "LINES": "40"},
+            env=self.environment({"TERM": "xterm", "LINES": "40", **env}),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

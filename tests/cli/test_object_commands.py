@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import HOME, Console, Sea, entry, everything_on
+from console import HOME, MACHINE, Console, Sea, entry, everything_on
 
 from petal_s3.core.loop_thread import LoopThread
 from petal_s3.core.settings import MIB
@@ -376,6 +376,30 @@ def test_presign_tells_programs_all(console: Console, sea: Sea) -> None:
 @pytest.mark.parametrize("expires", ["0", "604801", "soon"])
 def test_a_life_that_no_url_has_is_wrong_use(console: Console, sea: Sea, expires: str) -> None:
     assert console.type("presign", KEY, "--expires", expires).code == 2
+
+
+# -- keys below the machine's folder
+
+
+def test_a_key_may_leave_out_the_machines_folder(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
+    put(sea)
+    assert console.type("get", NAME, tmp_path / "got.ulg").code == 0
+    assert (tmp_path / "got.ulg").read_bytes() == BODY
+    assert f"/{KEY}?" in console.type("presign", NAME).out
+    assert console.type("mv", NAME, f"kept/{NAME}").out == f"moved to  {HOME}kept/{NAME}\n"
+    assert "There is no row" in console.type("verify", f"kept/{NAME}").out
+    assert console.type("rm", "--yes", f"kept/{NAME}").out == f"deleted   {HOME}kept/{NAME}\n"
+    assert there(sea) == []
+
+
+def test_a_whole_key_of_a_former_folder_is_taken_as_it_is(
+    console: Console, sea: Sea, tmp_path: Path
+) -> None:
+    for key in (f"{MACHINE}/flight-logs/a.ulg", f"deleted/{KEY}"):
+        put(sea, key)
+        assert console.type("get", key, tmp_path / "got.ulg").code == 0
 
 
 # -- what goes wrong, alike for all

@@ -405,6 +405,32 @@ async def test_trouble_that_ends_when_an_option_is_left_out_shows_nothing(
     assert drone.nothing_is_left()
 
 
+@pytest.mark.guarantee(
+    "refusals",
+    "a server no longer refuses to overwrite, and the trial that shows it is cut off half-way",
+    "each key is looked at before it is used, and the next process tries the rest",
+)
+async def test_a_trial_that_is_owed_outlives_its_process(drone: Drone) -> None:
+    await drone.learnt()
+    be(drone, "put-condition=ignored + complete-condition=ignored")
+    drone.server.plan("PutObject", Fault("no", say=refusal(400, "InvalidArgument")))
+    for _ in range(4):
+        drone.server.plan("AbortMultipartUpload", Fault("no", say=refusal(403, "AccessDenied")))
+    row = await drone.attempt(await drone.land())
+    known = drone.service.s3.capabilities
+    assert row.state == "queued"
+    assert known.lacks("put_condition")
+    assert not known.offers("complete_condition"), "it was not tried again"
+
+    await drone.restart()
+    drone.server.heal()
+    mark = drone.mark
+    await drone.bring(row)
+
+    assert [one.key for one in drone.since(mark)].count(TRIAL) > 8
+    assert drone.service.s3.capabilities.lacks("complete_condition")
+
+
 async def test_a_body_that_is_sent_during_a_trial_goes_by_what_was_known(drone: Drone) -> None:
     be(drone, "body-checksum=400 InvalidRequest")
     await drone.learnt()

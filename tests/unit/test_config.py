@@ -83,6 +83,7 @@ def test_what_is_not_set_is_as_promised(tmp_path: Path) -> None:
         "retention_days": 0.0,
         "min_free_bytes": 0,
         "rest_read_only": False,
+        "mqtt": "change",
         "api_origins": (),
         "api_host": "127.0.0.1",
         "api_port": 8077,
@@ -142,6 +143,7 @@ READ: list[tuple[str, str, object]] = [
     ("SESSION_TOKEN_FILE", "/etc/petal/../bearer", Path("/etc/bearer")),
     ("SESSION_TOKEN_CERT", "/etc/robot.pem", Path("/etc/robot.pem")),
     ("REST_READ_ONLY", "true", True),
+    ("MQTT", "presign", "presign"),
     (
         "API_ORIGINS",
         "http://Robot.lan:3000, https://x.example:443/ http://[::1]:8077",
@@ -463,6 +465,13 @@ def test_a_wrong_value_in_the_file_is_refused_by_name(file: Path) -> None:
 def test_a_file_that_maps_no_names_to_values_is_refused(file: Path, text: str) -> None:
     file.write_text(text)
     assert refusal() == f"The settings file {file}: a mapping of names to values is expected."
+
+
+@pytest.mark.parametrize("name", ["fetch", "mqtt"])
+def test_off_without_quotes_in_the_settings_file_is_off(file: Path, name: str) -> None:
+    """YAML 1.1 reads it as false."""
+    file.write_text(f"bucket_name: logs\n{name}: off\n")
+    assert getattr(Settings(), name) == "off"
 
 
 def test_a_file_that_is_no_yaml_is_refused_with_the_line(file: Path) -> None:
