@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -19,9 +16,8 @@ from typer.main import get_command
 
 from petal_s3 import __version__
 from petal_s3.cli.completions import Shell, script
-from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_document, run
+from petal_s3.cli.exit_codes import FAILED, Sentences, complain, print_document
 from petal_s3.cli.options import ForPrograms
-from petal_s3.core.settings_loading import load_settings
 
 _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
 
@@ -36,6 +32,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "admin_commands": ("bucket",),
     "check_command": ("check",),
     "card_commands": ("card",),
+    "serve_command": ("serve",),
 }
 """The modules of commands, and the words of each; those of this one are not among them."""
 _GROUPS = {"host_commands": "host", "admin_commands": "bucket", "card_commands": "card"}
@@ -143,65 +140,9 @@ def schema(
         raise typer.BadParameter(f"One of these is expected: {', '.join(ANSWERS)}.")
 
 
-# -- serving
-
-
-def serve(
-    address: Annotated[
-        str | None, typer.Option("--host", help="Address; else PETAL_S3_API_HOST.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Else PETAL_S3_API_PORT.")
-    ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option("--trace", help="Write what the autopilot's card answers into this file."),
-    ] = None,
-) -> None:
-    """Drain, watch the log directories and answer over HTTP, on robots without the host."""
-    from petal_s3.cli.links import say_links  # noqa: PLC0415 - slow
-    from petal_s3.host.local_service import local_service  # noqa: PLC0415 - slow
-    from petal_s3.host.own_autopilot import flight_of, own_autopilot  # noqa: PLC0415 - slow
-    from petal_s3.web.guard import check_binding  # noqa: PLC0415 - slow
-    from petal_s3.web.server import serve  # noqa: PLC0415 - slow
-
-    settings = load_settings()
-    if trace is not None:
-        settings = settings.model_copy(update={"autopilot_trace": trace})
-    service = local_service(settings, flight=flight_of(settings))
-    bound = address or settings.api_host
-    check_binding(bound, settings.api_token)
-    answered = settings.api_port if port is None else port
-    with _logging():
-        run(
-            serve(
-                service,
-                host=bound,
-                port=answered,
-                said=partial(say_links, asks_token=settings.api_token is not None),
-                alongside=own_autopilot(service),
-            )
-        )
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Log to standard error: a service of the system is watched by its journal."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("petal_s3")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        ours.removeHandler(handler)
-
-
 _OWN: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "selftest": selftest,
     "completion": completion,
     "schema": schema,
-    "serve": serve,
 }

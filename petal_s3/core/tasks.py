@@ -26,6 +26,15 @@ async def cancel_and_wait(*tasks: asyncio.Future[T]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def any_of(*events: asyncio.Event, within_s: float) -> None:
+    """Wait until one of the events is set, at most ``within_s``."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_and_wait(*waits)
+
+
 async def to_end(work: Coroutine[object, object, T]) -> T:
     """Await ``work``; a caller that is cancelled meanwhile goes on only when it has ended."""
     task = asyncio.ensure_future(work)

@@ -21,10 +21,15 @@ _ANY_BUCKET = "not-yet-named"
 _SECRETS = frozenset({"api_token"})
 
 
-def given_now(environ: Mapping[str, str], named: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def given_now(
+    environ: Mapping[str, str],
+    named: Iterable[str],
+    secrets: str = "the host needs it in its environment",
+) -> tuple[dict[str, str], list[str]]:
     """The settings in the environment and in ``NAME=VALUE`` words; and what is left out, and why.
 
-    Raises :class:`BadInput` for what is no setting, or a secret.
+    ``secrets``: what has to be done with a secret, for the sentence about one. Raises
+    :class:`BadInput` for what is no setting, or a secret.
     """
     found = {
         variable: value
@@ -37,10 +42,7 @@ def given_now(environ: Mapping[str, str], named: Iterable[str]) -> tuple[dict[st
     for variable, value in found.items():
         name = _setting(variable)
         if _secret(name, value):
-            left_out.append(
-                f"{variable} holds a secret and was not written down: the host needs it in its"
-                " environment."
-            )
+            left_out.append(f"{variable} holds a secret and was not written down: {secrets}.")
         elif value:
             given[name] = value
     for word in named:

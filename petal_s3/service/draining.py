@@ -8,7 +8,8 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from petal_s3.core.tasks import cancel_and_wait, to_end
+from petal_s3.core.signs import Signs
+from petal_s3.core.tasks import any_of, cancel_and_wait, to_end
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.spooling import adopt_copies
 from petal_s3.outbox import transitions
@@ -23,6 +24,7 @@ from petal_s3.service.said_flight import SaidFlight
 log = logging.getLogger("petal_s3")
 
 REPORT_S = 2.0
+_LONGEST_S = 600.0  # of a report, or of opening an outbox
 _QUIET = 2.5  # so much less often is reported where nothing is under way
 
 
@@ -44,12 +46,12 @@ class Draining:
         self.timing = Timing()
         self.said_flight = SaidFlight(parts)
         self._others = Others(parts, self.said_flight)
-        self._settings = parts.base.settings
-        self._outbox = parts.base.outbox
+        self._settings, self._outbox = parts.base.settings, parts.base.outbox
         self._run = parts.base.files.run
         self._lock = parts.lock
-        self._learner = parts.learner
-        self._drainer = parts.drainer
+        self._learner, self._drainer = parts.learner, parts.drainer
+        self._signs = Signs(parts.base.now, _LONGEST_S)
+        self._working: list[asyncio.Task[None]] = []
         self._works = (parts.drainer, parts.retention, parts.ageing, parts.fetcher)
         self._intake = parts.intake
         self._watcher = parts.watcher
@@ -70,6 +72,14 @@ class Draining:
     def tasks(self) -> list[asyncio.Task[None]]:
         """The running drain; empty when none runs."""
         return [] if self._task is None else [self._task]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the drain goes on, or waits for what it needs; false where it ended or hangs."""
+        if not self.tasks or any(task.done() for task in (*self.tasks, *self._working)):
+            return False
+        signs = (self._signs, *((self._drainer.signs,) if self._working else ()))
+        return self._rebuilding or all(one.are_fresh for one in signs)
 
     # -- opening
 
@@ -154,12 +164,14 @@ class Draining:
 
     async def _drain_in_turn(self) -> None:
         while True:
-            while not await self._took_lock():  # noqa: ASYNC110 - no event tells
+            while not await self._took_lock():
+                self._signs.give()
                 await asyncio.sleep(self.timing.lock_s)
-            works = [asyncio.create_task(work) for work in (one.run() for one in self._works)]
+            works = self._working = [asyncio.create_task(one.run()) for one in self._works]
             try:
                 await self._report_while_ours()
             finally:
+                self._working = []
                 await cancel_and_wait(*works)
             # Outbox or lock were removed underneath: begin again with what lies there now.
             self._lock.give()
@@ -192,6 +204,7 @@ class Draining:
         with contextlib.suppress(LocalStorageError):  # only what is shown depends on it
             await self._reporter.recall()
         while await self._others.left_ours():
+            self._signs.give()
             report = asyncio.create_task(self._mend_and_report())
             try:
                 await asyncio.wait({report})
@@ -207,13 +220,7 @@ class Draining:
         self._stirred.clear()
         busy = self._watcher.settling or self._drainer.is_busy or not self._others.told
         pause_s = self.timing.report_s * (1.0 if busy else _QUIET)
-        waits = [
-            asyncio.ensure_future(event.wait()) for event in (self._stirred, self._others.replaced)
-        ]
-        try:
-            await asyncio.wait(waits, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await cancel_and_wait(*waits)
+        await any_of(self._stirred, self._others.replaced, within_s=pause_s)
 
     async def _mend_and_report(self) -> None:
         block = self._drainer.pause.block

@@ -72,9 +72,8 @@ class Service:
         self.retention, self.ageing = parts.retention, parts.ageing
         self.intake = parts.intake
         self.watcher, self.fetcher = parts.watcher, parts.fetcher
-        self.stopping = False
-        self.listeners = 0
-        """How many clients are told of every change."""
+        self.stopping, self.listeners = False, 0
+        """Whether it ends; how many clients are told of every change."""
         self._tasks: list[asyncio.Task[None]] = []
         self._connect(parts)
 
@@ -90,10 +89,7 @@ class Service:
     # -- life
 
     async def open(self) -> None:
-        """Open state directory and outbox, anew where they were removed underneath.
-
-        Raises :class:`LocalStorageError`.
-        """
+        """Open state directory and outbox; raises :class:`LocalStorageError`."""
         await self.drain.open()
 
     async def start(self, *, watch: bool = True) -> None:
@@ -109,11 +105,15 @@ class Service:
         if watch:
             self._tasks.append(asyncio.create_task(self.watcher.watch()))
 
+    async def leave_off(self) -> None:
+        """Stop draining and watching, and let others drain; who asks is still answered."""
+        self.stopping = True
+        await cancel_and_wait(*self._tasks, *self.drain.tasks)
+        self.lock.give()
+
     async def stop(self) -> None:
         """Stop everything, leaving the outbox as it stands; safe to call twice."""
-        self.stopping = True
-        tasks, self._tasks = self._tasks, []
-        await cancel_and_wait(*tasks, *self.drain.tasks)
+        await self.leave_off()
         for body in list(self.objects.at_end):
             await body.close()
         await self.s3.close()

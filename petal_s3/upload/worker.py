@@ -10,6 +10,7 @@ from typing import Literal
 
 from petal_s3.cleanup.stale_uploads import Orphans
 from petal_s3.core.settings import Settings
+from petal_s3.core.signs import Signs
 from petal_s3.core.tasks import cancel_and_wait
 from petal_s3.errors import LeaseLost, LocalStorageError, S3IntegrationError
 from petal_s3.outbox import queries, transitions
@@ -23,6 +24,9 @@ from petal_s3.upload.pause import Block, Pause, Timing
 from petal_s3.upload.progress import LEASE_S
 
 log = logging.getLogger("petal_s3")
+
+_LONGEST_S = 1800.0
+"""The longest that anything but an attempt, which gives signs, was thought to take."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Drainer:
         timing: Timing,
     ) -> None:
         self.timing = timing
+        self.signs = Signs(timing.now, _LONGEST_S)
         self.pause = Pause(outbox, timing, uploader.link_state)
         self.housekeeping = Housekeeping(outbox, uploader, orphans, self.pause, timing)
         self._failed = FailedAttempts(
@@ -78,8 +83,9 @@ class Drainer:
         pause_s = 0.0
         while True:
             try:
-                if pause_s > 0:
-                    await self.pause.rest(pause_s)
+                with self.signs.resting():
+                    if pause_s > 0:
+                        await self.pause.rest(pause_s)
                 self.pause.woken.clear()
                 pause_s = await self.turn()
             except LocalStorageError as error:
@@ -146,6 +152,7 @@ class Drainer:
         answered, sent = self._uploader.answered, self._uploader.traffic.parts_sent
         while True:
             done, _ = await asyncio.wait({attempt}, timeout=pause.LOOK_S)
+            self.signs.give()
             if self._uploader.answered > answered:
                 self.pause.answered()  # an upload may go on for hours
             if self._uploader.traffic.parts_sent > sent:

@@ -17,7 +17,7 @@ from petal_s3.web.connections import HEAD_S, MOST_CONNECTIONS, Bodies, Connectio
 from petal_s3.web.guard import Guard
 
 _IDLE_S = 60.0
-_STOP_S = 2.0  # aiohttp takes it twice
+_STOP_S = 0.5  # aiohttp takes it twice
 _LONGEST_LINE = 16 * 1024
 
 
@@ -107,7 +107,8 @@ async def serve(
 ) -> None:
     """Drain, watch and answer until SIGINT or SIGTERM; ``said`` is called with the address.
 
-    ``alongside`` is entered when the service has started, and left before it stops.
+    Then the drain ends at once, and what is answered gets one second.
+    ``alongside`` is entered when the service has started, and left when the drain has ended.
     """
     server = Server(service, host=host, port=port, token=service.settings.api_token)
     ended = asyncio.Event()
@@ -121,6 +122,7 @@ async def serve(
         async with alongside or nullcontext():
             said(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
             await ended.wait()
+            await service.leave_off()  # callers that are still answered may take seconds
     finally:
         service.stopping = True
         await server.stop()
