@@ -51,7 +51,9 @@ def opened(_browser: Any) -> Iterator[Opens]:
     """
     windows: list[Window] = []
 
-    def opens(url: str, *, size: tuple[int, int] = (1280, 900), dark: bool = False) -> Window:
+    def opens(
+        url: str, *, size: tuple[int, int] = (1280, 900), dark: bool = False, slash: bool = True
+    ) -> Window:
         context = _browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
@@ -62,7 +64,7 @@ def opened(_browser: Any) -> Iterator[Opens]:
         window = Window(context.new_page(), f"{there.scheme}://{there.netloc}")
         windows.append(window)
         window.watch()
-        window.page.goto(url if url.endswith("/") else f"{url}/")
+        window.page.goto(f"{url}/" if slash and not url.endswith("/") else url)
         return window
 
     yield opens

@@ -35,6 +35,11 @@ def line(api: Api) -> Iterator[Any]:
         thread.close()
 
 
+@pytest.mark.guarantee(
+    "links",
+    "the robot stops, or leaves the network, while its page is open in a browser",
+    "the page says since when, shows what was known, and goes on by itself when the robot is back",
+)
 def test_a_robot_that_stops_is_told_with_what_was_known_and_its_return_too(
     _stand: Standing, api: Api, opened: Opens
 ) -> None:

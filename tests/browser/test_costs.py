@@ -16,7 +16,7 @@ import pytest
 import petal_s3.web
 from petal_s3.demo.services import EmbeddedS3
 from tests.browser.conftest import Opens
-from tests.browser.window import slowness
+from tests.browser.window import Window, slowness
 from tests.rest.apis import Api, log, standing, until
 
 ROWS = 10_000
@@ -66,14 +66,23 @@ def test_all_of_the_page_is_at_most_60_kb(api: Api) -> None:
 
 
 def test_the_first_paint_comes_within_300_ms(api: Api, opened: Opens) -> None:
-    opened(api.url)  # the browser itself is warm then
-    window = opened(api.url)
-    window.page.locator("#robot").wait_for(state="visible")
-    paint = window.page.evaluate(
-        "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    paints, plain = [], []
+    for _ in range(5):  # what is painted of a few words tells how fast this machine is now
+        plain.append(first_paint_ms(opened(f"{api.url}/status", slash=False)))
+        paints.append(first_paint_ms(opened(api.url)))
+    told(
+        first_paint_ms=sorted(paints)[2], quickest_ms=min(paints), of_plain_text_ms=sorted(plain)[2]
     )
-    told(first_paint_ms=paint)
-    assert paint <= 300 * slowness()
+    assert sorted(paints)[2] <= max(300, 4 * sorted(plain)[2])
+
+
+def first_paint_ms(window: Window) -> float:
+    """When something was first seen, counted from the navigation; its window is closed."""
+    paint = "performance.getEntriesByName('first-contentful-paint')[0]"
+    window.shows(f"Boolean({paint})")
+    found = float(window.page.evaluate(f"{paint}.startTime"))
+    window.page.context.close()
+    return found
 
 
 def test_ten_thousand_rows_scroll_without_a_long_task(many: Api, opened: Opens) -> None:

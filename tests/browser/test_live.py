@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.browser.conftest import Opens
 from tests.browser.window import slowness
 from tests.rest.apis import Api, log, until
@@ -78,6 +80,11 @@ def test_the_first_screen_says_how_many_are_up_since_when_and_what_would_end_it(
     until(lambda: window.page.locator("#since").is_hidden())
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "a log is called like a script, and shown in a real browser",
+    "its name is text; a script that is not of the page would be an error of the test",
+)
 def test_what_a_log_is_called_is_only_ever_text(slow: Api, opened: Opens) -> None:
     name = "<img src=x onerror=alert(1)><script>.ulg"
     slow.stored(log(), name)

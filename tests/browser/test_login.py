@@ -29,6 +29,11 @@ def enter(window: Any, token: str) -> None:
     window.page.keyboard.press("Enter")
 
 
+@pytest.mark.guarantee(
+    "attack",
+    "somebody looks into the browser that has opened the page of a robot with a token",
+    "neither cookie nor storage has the token, and no script can read the cookie",
+)
 def test_the_token_is_asked_for_once_and_never_kept(locked: Api, opened: Opens) -> None:
     locked.stored(log(), "behind.ulg")
     window = opened(locked.url, size=SMALL_SCREEN)

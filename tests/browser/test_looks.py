@@ -71,7 +71,7 @@ def yesterday() -> Iterator[tuple[int, int, int]]:
     for began, size in ((now - 68_000, 900 * MB), (now - 31_000, 1_400 * MB)):
         left = size
         for minute in range(120):
-            rate = MB * (2 + minute % 4) // 10 if left > 0 else 0
+            rate = MB * (2 + minute // 20 % 3) // 10 if left > 0 else 0
             yield began + 60 * minute, rate, left
             left = max(0, left - 60 * rate)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from aboard import ask, until
 
+from tests.external.debian import CannotBeHadError, program
 from tests.servers.running import TIED
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -40,15 +41,24 @@ allow_anonymous true
 
 
 def broker_command(name: str, python: Path, port: int, directory: Path) -> list[str] | None:
-    """How a broker is started; none where it is not installed."""
+    """How a broker is started; none where it is not installed.
+
+    Asked for by ``scripts/test external``, mosquitto is fetched as other programs of Debian are.
+    """
     if name == "amqtt":
         config = directory / "amqtt.yaml"
         config.write_text(_AMQTT.format(port=port))
         return [str(python.with_name("amqtt")), "-c", str(config)]
-    program = shutil.which(name, path=_PATHS)
     config = directory / "mosquitto.conf"
     config.write_text(_MOSQUITTO.format(port=port))
-    return None if program is None else [program, "-c", str(config)]
+    if shutil.which(name, path=_PATHS) is None and not os.environ.get("EXTERNAL"):
+        return None
+    try:
+        found = program(name)
+    except CannotBeHadError:
+        return None
+    libraries = f"LD_LIBRARY_PATH={found.env.get('LD_LIBRARY_PATH', '')}"
+    return ["/usr/bin/env", libraries, str(found.path), "-c", str(config)]
 
 
 class Program:
