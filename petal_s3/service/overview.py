@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from petal_s3.outbox import drain_status, queries
@@ -15,7 +16,6 @@ from petal_s3.service.draining import Draining
 from petal_s3.service.report import Place, Seen, news, read_report, row_reason, sent_bytes
 from petal_s3.service.reporting import Reporter
 from petal_s3.service.status import summary
-from petal_s3.service.unscanned import Unscanned
 from petal_s3.service.views.rows import RowView, row_view
 from petal_s3.service.views.status import LandedView, StatusView
 from petal_s3.upload.pause import LINK_BACK
@@ -25,6 +25,7 @@ _OF_LANDING_S = 600.0
 _YEAR_S = 365 * 86_400.0
 
 if TYPE_CHECKING:
+    from petal_s3.service.unscanned import Unscanned
     from petal_s3.service.views.history import HistoryView
     from petal_s3.service.views.journal import JournalView
 
@@ -49,7 +50,6 @@ class Overview:
         self._parts = parts
         self._draining = draining
         self._reporter = reporter
-        self._unscanned = Unscanned(parts)
         parts.changes.on_settled.append(self._note_proof)
         settings = parts.base.settings
         self._place = Place(
@@ -115,6 +115,12 @@ class Overview:
         fetching = report.card_fetching is not None
         moving = bool(report.moving or report.rate_bytes_s or fetching or report.code == LINK_BACK)
         return Glance(mark, moving=moving, soon=moving or report.link == "down")
+
+    @cached_property
+    def _unscanned(self) -> Unscanned:
+        from petal_s3.service.unscanned import Unscanned  # noqa: PLC0415 - only for a status
+
+        return Unscanned(self._parts)
 
     async def _looked(self) -> Seen:
         """The same for somebody who may wait for the link: then it is tried more often."""

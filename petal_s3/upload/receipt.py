@@ -18,7 +18,6 @@ from petal_s3.outbox.thread import OutboxThread
 from petal_s3.s3.checksums import Digest, etag_parts
 from petal_s3.s3.client import S3
 from petal_s3.s3.responses import ObjectInfo
-from petal_s3.upload import encryption
 from petal_s3.upload.source_file import SourceFile
 
 log = logging.getLogger("petal_s3")
@@ -78,6 +77,8 @@ class Receipts:
             and not info.encryption
             and not self._s3.capabilities.offers("encryption")
         ):
+            from petal_s3.upload import encryption  # noqa: PLC0415 - only where it is lacking
+
             raise encryption.lacking(f"HeadObject of {row.key} names no encryption")
         source.check()
         return await self.made(info, expected, judgement.proof)

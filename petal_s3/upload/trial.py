@@ -14,7 +14,6 @@ from petal_s3.s3.checksums import Digest, digest_of, multipart_etag
 from petal_s3.s3.client import S3
 from petal_s3.s3.options import is_vague, may_be_refusal
 from petal_s3.s3.responses import HeldPart, ObjectInfo
-from petal_s3.upload import encryption
 
 _BYTE = b"\0"
 _TYPE = "application/octet-stream"
@@ -102,6 +101,8 @@ class Trial:
         except S3IntegrationError as error:
             if not self.s3.server.encrypts or not may_be_refusal(error):
                 raise
+            from petal_s3.upload import encryption  # noqa: PLC0415 - only where it is lacking
+
             raise await encryption.refused(self.s3, self.key, error) from error
         await self.outbox(kept.keep, self._fact, upload_id)
         return upload_id
@@ -164,6 +165,8 @@ class Trial:
             # A HEAD is no evidence: some servers tell there whatever they were told.
             by = "PutObject with x-amz-server-side-encryption was answered without naming it"
             self._learn("encryption", False, by)
+            from petal_s3.upload import encryption  # noqa: PLC0415 - only where it is lacking
+
             raise encryption.lacking(by)
         stands = await self.s3.head(self.key) is not None
         if not stands:  # known before a condition is judged by it
