@@ -191,8 +191,8 @@ def test_a_stream_tells_what_changes_once_a_second_and_then_is_silent(
     assert "uploading" in _states(dashboard, name, row["id"])
     assert len(dashboard.stream(name)) <= time.monotonic() - began + 3
 
-    until(lambda: robot.status["code"] in {"all_up", "proven"} or not robot.status["backlog_bytes"])
-    time.sleep(3)
+    until(lambda: not robot.status["rate_bytes_s"])  # it is of the last twenty seconds
+    until(lambda: dashboard.stream(name)[-1]["status"]["rate_bytes_s"] == 0)
     told = len(dashboard.stream(name))
     stays(lambda: len(dashboard.stream(name)) == told, 3)
 
