@@ -53,7 +53,7 @@ async def test_a_link_that_is_cut_is_told_within_two_seconds(robot: Robot) -> No
 @pytest.mark.guarantee(
     "links",
     "the link falls silent while a log is sent, and neither side is told",
-    "within two seconds of the last byte that arrived the status says so, and no longer once more do",
+    "within two seconds of the last byte that arrived the status says so, until more do",
 )
 async def test_a_link_that_falls_silent_is_told_within_two_seconds(robot: Robot) -> None:
     await under_way(robot)
