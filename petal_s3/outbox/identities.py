@@ -136,11 +136,11 @@ def proven_at(outbox: Outbox, path: str, size: int) -> list[Row]:
     """
     found = outbox.sql.records(
         "SELECT * FROM log INDEXED BY same_file WHERE path = :path AND size = :size"
-        " AND state = 'verified' AND spooled = 0 ORDER BY id DESC",
+        " AND state = 'verified' AND spooled = 0",
         path=path,
         size=size,
     )
-    return [row_of(one) for one in found]
+    return sorted(map(row_of, found), key=lambda row: -row.id)  # they are few
 
 
 def update_identity(outbox: Outbox, row: Row, identity: Identity) -> None:

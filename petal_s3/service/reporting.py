@@ -118,7 +118,8 @@ class Reporter:
         bodies = [body for one in live for body in one.bodies]
         if not any(body.position < body.size or body.unacknowledged() for body in bodies):
             return None  # an answer may take its time
-        moved_at = max(body.moved_at for body in bodies)
+        # One that has just begun beside another says nothing of the link.
+        moved_at = max(self._base.s3.sent.moved_at, min(body.moved_at for body in bodies))
         rate = self._base.settings.max_rate  # by which it stands still on purpose
         still_s = STILL_S + (2 * BLOCK_BYTES / rate if rate else 0.0)
         return moved_at if now - moved_at >= still_s else None

@@ -53,16 +53,16 @@ async def test_a_link_that_is_cut_is_told_within_two_seconds(robot: Robot) -> No
 @pytest.mark.guarantee(
     "links",
     "the link falls silent while a log is sent, and neither side is told",
-    "within two seconds the status says that nothing arrives, and no longer once it does",
+    "within two seconds of the last byte that arrived the status says so, until more do",
 )
 async def test_a_link_that_falls_silent_is_told_within_two_seconds(robot: Robot) -> None:
     await under_way(robot)
     robot.link.silence()
-    began = time.monotonic()
-    said = await told(robot, "stalled")
-    # What fits into the buffers of the link itself is acknowledged a little longer.
-    assert time.monotonic() - began < WITHIN_S + 3 * MORE_S
-    assert re.search(r"has arrived for [2-9] s", said.reason), said.reason
+    # What fits into the buffers of the link itself is acknowledged for some time yet.
+    said = await told(robot, "stalled", within_s=60)
+    still_s = re.search(r"has arrived for (\d+) s", said.reason)
+    assert still_s is not None, said.reason
+    assert int(still_s[1]) <= WITHIN_S + MORE_S
     [row] = await robot.service.rows(state="uploading")
     assert row.code == "stalled"
     robot.link.go_on()
