@@ -71,8 +71,12 @@ def test_what_is_not_set_by_default_is_null(manifest: dict[str, Any]) -> None:
 
 def test_the_manifest_travels_with_the_package(pyproject: dict[str, Any]) -> None:
     targets = pyproject["tool"]["hatch"]["build"]["targets"]
-    assert targets["wheel"]["force-include"] == {"plugin.yaml": "petal_s3/plugin.yaml"}
-    assert "plugin.yaml" in targets["sdist"]["include"]
+    travels = {
+        "plugin.yaml": "petal_s3/plugin.yaml",
+        "contrib/petal-s3.service": "petal_s3/petal-s3.service",
+    }
+    assert targets["wheel"]["force-include"] == travels
+    assert travels.keys() <= set(targets["sdist"]["include"])
 
 
 def test_the_command_is_the_one_of_the_readme(pyproject: dict[str, Any]) -> None:
