@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import socket
 import struct
 import sys
@@ -14,7 +15,6 @@ import typer
 
 from petal_s3.web.origins import is_loopback, own_names
 
-_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not bound
 _SIOCGIFADDR = 0x8915  # netdevice(7)
 _NOWHERE = ("192.0.2.1", 9)  # RFC 5737: an address of documentation; nothing is sent there
 _DARK, _LIGHT, _PLAIN = "\033[40m", "\033[107m", "\033[0m"
@@ -31,7 +31,7 @@ def say_links(url: str, *, asks_token: bool) -> None:
     if is_loopback(host):
         typer.echo(url)
         return
-    links = [url] if host not in _EVERY_ADDRESS else [f"http://{h}:{port}/" for h in _reached_by()]
+    links = [f"http://{one}:{port}/" for one in _reached_by()] if _is_any(host) else [url]
     for link in links or [url]:
         typer.echo(link)
     if not sys.stdout.isatty() or not links:
@@ -43,6 +43,14 @@ def say_links(url: str, *, asks_token: bool) -> None:
             "On the network of this machine open the link; the page asks once for the token"
             " (PETAL_S3_API_TOKEN). Over plain http others on that network can read it."
         )
+
+
+def _is_any(host: str) -> bool:
+    """Whether to bind to ``host`` is to listen at every address."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def qr_lines(text: str, *, unicode: bool) -> list[str]:
