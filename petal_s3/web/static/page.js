@@ -1,7 +1,7 @@
 // The status page of petal-s3: are my logs up, and if not, why, and when?
 //
-// One module without dependencies. It asks relative to its own address, so it works under any
-// prefix. What comes from the robot is only ever shown as text: a log may have any name.
+// It asks relative to its own address: it works under any prefix. What comes from the robot is
+// only ever shown as text: a log may have any name.
 
 const BASE = new URL("..", import.meta.url);
 const PAGE_ROWS = 250; // rows of one request
@@ -139,7 +139,7 @@ async function ask(method, path, body, patience = 20_000) {
 	return told;
 }
 
-/** A gateway before a robot that is away answers in its stead, and knows none of our codes. */
+/** A gateway answers for a robot that is away, with none of our codes. */
 function troubleOf(status, told) {
 	if (status >= 502 && !told.code) return NO_ANSWER();
 	return new Trouble(told.error ?? `The robot answered ${status}.`, status);
@@ -174,6 +174,15 @@ function takeRows(rows, asked = Infinity) {
 		if (!same || filter.text) arrange();
 		else repaint(row);
 	}
+}
+
+/** The answer to a change; an event since then may be newer. */
+async function takeAnswer(row, asked) {
+	while (known.rows.get(row.id)?.came > asked) {
+		asked = performance.now();
+		row = await ask("GET", `outbox/${row.id}`);
+	}
+	takeRows([row]);
 }
 
 async function loadMore(state) {
@@ -218,7 +227,7 @@ function takeStatus(status) {
 	answer();
 }
 
-/** For what the page can do without: what matters is told elsewhere. */
+/** For what the page can do without. */
 function quiet(trouble) {
 	if (!(trouble instanceof Trouble)) throw trouble;
 }
@@ -255,7 +264,7 @@ async function recover(trouble) {
 	else if (trouble.status || failed > 2) await poll(trouble);
 }
 
-/** Everything anew: after the first word of a stream, so that nothing falls between the two. */
+/** Everything anew, once a stream has begun: nothing falls between. */
 async function refresh() {
 	const asked = performance.now();
 	const status = await ask("GET", "status", undefined, PROBE_MS);
@@ -382,7 +391,7 @@ function asOf() {
 	if (gone) setText($("away"), words);
 }
 
-/** The headline of the robot; a clock time in it is put into the zone of this device. */
+/** The robot's headline; a clock time in it is put into this device's zone. */
 function headline(status) {
 	if (!status.eta_at) return status.headline;
 	return status.headline.replace(/\((\w{3} )?\d\d:\d\d[^)]*\)/, `(${moment(Date.parse(status.eta_at))})`);
@@ -440,7 +449,7 @@ function bulletins(status) {
 	$("facts").replaceChildren(...facts.map(([name, text]) => make("li", {}, `${name} `, make("b", {}, text))));
 }
 
-/** How much of what waited since the outbox was last empty is up; null where nothing waits. */
+/** How much is up of what waited; null where nothing waits. */
 function sentShare(status) {
 	if (!status.backlog_bytes) return null;
 	let most = 0;
@@ -510,7 +519,7 @@ function drawing(tag, given) {
 	return made;
 }
 
-// -- the list: flights, newest first, of which only those in view are in the document
+// -- the list: flights, newest first; only those in view are in the document
 
 const filter = { state: "", text: "" };
 const list = { items: [], tops: [], nodes: new Map(), heights: {}, waiting: false, loading: false };
@@ -532,7 +541,7 @@ function chips(counts) {
 	$("all-dead").hidden = filter.state !== "dead" || !counts.dead || !mayChange();
 }
 
-/** Put the list together anew, soon: many rows may come at once. */
+/** Put the list together anew, soon: many rows may come. */
 function arrange() {
 	if (list.waiting) return;
 	list.waiting = true;
@@ -559,7 +568,7 @@ function matches(item) {
 	return !filter.text || item.words.includes(filter.text);
 }
 
-/** Logs by flight, the newest first; a log that names no flight stands in the one it fell into. */
+/** Logs by flight, the newest first; a log that names none stands in the one it fell into. */
 function flights() {
 	const found = new Map();
 	const put = (name, item) => {
@@ -604,7 +613,7 @@ function tellFound() {
 	setText($("found"), said);
 }
 
-/** The lowest of `count` indices for which `test` holds, as it does for all above it; else `count`. */
+/** The lowest of `count` indices for which `test` holds, as for all above; else `count`. */
 function lowest(count, test) {
 	let [low, high] = [0, count];
 	while (low < high) {
@@ -618,7 +627,7 @@ function lowest(count, test) {
 const itemAt = (y) => lowest(list.items.length, (index) => list.tops[index + 1] > y);
 const keyOf = (item) => (item.rows ? item.key : item.card ? `c${item.id}` : `r${item.id}`);
 
-/** The first item that is seen whole, and where, so that it stays there; null at the top. */
+/** The first item that is seen whole, and where; null at the top. */
 function firstInView() {
 	const y = -$("list").getBoundingClientRect().top;
 	if (y <= 0 || !list.items.length) return null;
@@ -659,7 +668,7 @@ function draw(anew) {
 	if (last >= list.items.length - 20) fillUp();
 }
 
-/** Nodes in the order of the list; the one with the focus is never moved, or it would lose it. */
+/** Nodes in the order of the list; one that is moved would lose the focus. */
 function putInOrder(wanted, focused, anew) {
 	let next = $("list").firstChild;
 	for (const [key, index] of wanted) {
@@ -688,7 +697,7 @@ function putInOrder(wanted, focused, anew) {
 	}
 }
 
-/** The end of the list is near: get the next page, until there is none. */
+/** The end of the list is near: get the next page. */
 async function fillUp() {
 	const page = filter.state;
 	if (list.loading || known.awaySince || !known.status || known.pages.get(page) === null) return;
@@ -795,7 +804,7 @@ function marks(node, row) {
 	node.replaceChildren(...places.map(mark));
 }
 
-/** A row has changed and stays where it is. */
+/** It has changed and stays in place. */
 function repaint(row) {
 	const node = list.nodes.get(`r${row.id}`);
 	if (node) fillRow(node, row);
@@ -910,7 +919,7 @@ function details() {
 
 const part = (name) => [...$("details").children].find((child) => child.part_ === name);
 
-/** A part of the details, made anew only when what it says has changed. */
+/** A part of the details, made anew when what it says has changed. */
 function section(name, told, build) {
 	const before = part(name);
 	if (before && before.told === String(told)) return;
@@ -1044,9 +1053,9 @@ async function busy(button, does) {
 }
 
 async function change(method, path, done) {
+	const asked = performance.now();
 	const row = await ask(method, path);
-	if (row.key) takeRows([row]);
-	else await loadCard();
+	await (row.key ? takeAnswer(row, asked) : loadCard());
 	say(done);
 	details();
 }
@@ -1071,7 +1080,7 @@ async function presign(row) {
 	const copy = make("button", { type: "button" }, "Copy");
 	copy.onclick = async () => {
 		field.select();
-		// Over plain http a browser has no clipboard for us; the old command still works.
+		// Over plain http there is no clipboard; the old command works.
 		const write = navigator.clipboard?.writeText(made.url) ?? Promise.reject();
 		await write.catch(() => document.execCommand("copy"));
 		say("Copied.");
@@ -1098,7 +1107,7 @@ function dismissAll() {
 	$("all-dead").replaceChildren(button);
 }
 
-/** Tell what was done; where the details are open, there: all else is out of reach then. */
+/** Tell what was done; in the details where they are open. */
 function say(text, wrong = false) {
 	const place = $("details").open ? $("details").querySelector(".said") : $("said");
 	const told = make("p", { class: wrong ? "error" : "done" }, text);
@@ -1130,11 +1139,12 @@ async function addNext() {
 	while (adding.length) {
 		const { file, bar, told, node } = adding[0];
 		setText(told, `Copying ${file.name} to the robot (${size(file.size)})`);
+		const asked = performance.now();
 		try {
 			const row = await send(file, (share) => {
 				bar.value = share;
 			});
-			takeRows([row]);
+			await takeAnswer(row, asked);
 			node.remove();
 			say(`${file.name} is in the outbox: it is sent from here on its own.`);
 		} catch (trouble) {
@@ -1182,7 +1192,7 @@ function takeDrops() {
 	});
 }
 
-// -- the login: the robot keeps a cookie that this script cannot read
+// -- the login, kept in a cookie that this script cannot read
 
 const HAS_TOKEN = "petal-s3 asked for its token";
 
