@@ -1025,7 +1025,7 @@ function actionButton([word, does, sure]) {
 	return button;
 }
 
-/** Ask once more, in the place of the button. */
+/** Ask once more, in its place. */
 function confirmed(button, word, sure, does) {
 	const yes = make("button", { type: "button", class: "bad" }, `${word} it`);
 	const no = make("button", { type: "button" }, "Keep it");
