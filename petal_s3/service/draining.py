@@ -18,7 +18,7 @@ from petal_s3.outbox.storage_errors import DAMAGED
 from petal_s3.service.assembly import Parts
 from petal_s3.service.others import Others
 from petal_s3.service.reasons import Reason, reason
-from petal_s3.service.reporting import Reporter
+from petal_s3.service.reporting import Reporter, import_all
 from petal_s3.service.said_flight import SaidFlight
 
 log = logging.getLogger("petal_s3")
@@ -53,8 +53,7 @@ class Draining:
         self._signs = Signs(parts.base.now, _LONGEST_S)
         self._working: list[asyncio.Task[None]] = []
         self._works = (parts.drainer, parts.retention, parts.ageing, parts.fetcher)
-        self._intake = parts.intake
-        self._watcher = parts.watcher
+        self._intake, self._watcher = parts.intake, parts.watcher
         self._reporter = reporter
         self._callers = 0
         self._task: asyncio.Task[None] | None = None
@@ -129,6 +128,7 @@ class Draining:
         async with self._switching:
             if self._task is None and self._callers:
                 self._drainer.pause.block = None  # what held up the drain before is asked anew
+                import_all()
                 self._task = asyncio.create_task(self._drain())
 
     async def end(self) -> None:

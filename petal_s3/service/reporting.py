@@ -225,3 +225,11 @@ def _differs(report: Report, published: Report) -> bool:
     """The clock's offset alone is no reason to write, nor what follows from it."""
     drifts = {"clock_offset_s": report.clock_offset_s, "heard_unix": report.heard_unix}
     return report != published.model_copy(update=drifts)
+
+
+def import_all() -> None:
+    """Import what a process that drains is asked for later: then no descriptor may be left."""
+    with contextlib.suppress(OSError):  # none is left now: it is imported when it is needed
+        from petal_s3.outbox import journal  # noqa: F401, PLC0415 - and not where nothing drains
+        from petal_s3.service import endings, history, unscanned  # noqa: F401, PLC0415 - likewise
+        from petal_s3.service.views import journal as view  # noqa: F401, PLC0415 - likewise

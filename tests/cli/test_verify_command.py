@@ -169,7 +169,7 @@ def test_it_wants_keys_or_all(console: Console, sea: Sea, words: tuple[str, ...]
 
 
 def test_nothing_proven_is_no_difference(console: Console, sea: Sea) -> None:
-    assert verify(console).json == {"logs": [], "different": 0, "queued": 0}
+    assert verify(console).json == {"schema": 1, "logs": [], "different": 0, "queued": 0}
 
 
 def test_keys_of_others_are_not_compared(console: Console, sea: Sea) -> None:

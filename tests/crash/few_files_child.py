@@ -17,6 +17,7 @@ from petal_s3.errors import LocalStorageError
 from petal_s3.intake.writers import open_for_writing
 from petal_s3.outbox import queries
 from petal_s3.outbox.rows import Row
+from petal_s3.service.reporting import import_all
 from petal_s3.service.service import Service
 from tests.support.known import KNOWN
 
@@ -120,6 +121,7 @@ async def writers(path: Path) -> None:
 async def main(drone: Drone) -> None:
     service = drone.service
     await service.open()
+    import_all()  # as a process does when its drain begins
     rounds = {
         "scan": await drone.starved(0, nothing, service.landed),
         "/proc": await drone.starved(0, service.scan, service.watcher.accept_settled),
