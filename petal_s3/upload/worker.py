@@ -196,7 +196,9 @@ class Drainer:
     async def _let_go(self, row: Row, code: str, reason: str) -> Row | None:
         try:
             return await self._outbox(transitions.release, row, code, reason)
+        except LeaseLost:
+            return None  # it was settled meanwhile: there is nothing to give back
         except S3IntegrationError as error:
-            # Settled meanwhile, or the disk is gone: the lease brings the row back.
+            # The disk is gone: the lease brings the row back.
             log.warning("row not released id=%d reason=%s", row.id, error.message)
             return None
