@@ -85,7 +85,7 @@ async def test_a_log_that_comes_in_pieces_arrives_byte_identical(
     assert answer["success"] is True
     assert answer["file_size"] == len(body)
     assert wired.things[answer["s3_key"]].body == body
-    assert spooled(wired.tmp) == []
+    await until(lambda: spooled(wired.tmp) == [])
 
 
 async def test_a_stream_goes_to_the_key_that_was_asked_for(wired: Wired) -> None:
