@@ -390,7 +390,7 @@ async def test_the_same_bytes_streamed_at_once_are_one_object(wired: Wired) -> N
 
     assert [answer.get("success") for answer in answers] == [True] * 4
     assert list(wired.things) == list({answer["s3_key"] for answer in answers})
-    assert spooled(wired.tmp) == []
+    await until(lambda: spooled(wired.tmp) == [])
     assert wired.server.mind.uploads == {}
 
 
