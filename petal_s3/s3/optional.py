@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from petal_s3.errors import Conflict, S3BucketError, S3IntegrationError
 from petal_s3.s3 import reading
 from petal_s3.s3.capabilities import Feature
-from petal_s3.s3.options import carried, is_vague, may_be_refusal, offered, to_drop, without
+from petal_s3.s3.options import (
+    carried,
+    is_trouble,
+    is_vague,
+    may_be_refusal,
+    offered,
+    to_drop,
+    without,
+)
 from petal_s3.s3.request_body import FilePart
 from petal_s3.s3.server import Server
 from petal_s3.s3.shapes import Answer, Params
@@ -102,8 +110,11 @@ def _must_stay(server: Server, dropped: Sequence[Feature], refusal: S3Integratio
     """Whether options are sent again though they were in a refused request.
 
     An option that the server was seen to honour stays where the server may be merely in trouble;
-    a condition that it was seen to honour stays until that condition itself is refused.
+    a condition that it was seen to honour stays until that condition itself is refused. No server
+    is known that refuses conditions by failing: for that none is given up.
     """
+    if is_trouble(refusal) and any(one.endswith("_condition") for one in dropped):
+        return True
     kept = [feature for feature in dropped if server.capabilities.offers(feature)]
     conditions = [feature for feature in kept if feature.endswith("_condition")]
     return bool(conditions if not is_vague(refusal) else kept)

@@ -56,6 +56,7 @@ _HEADERS = {
 _OTHER_CODES = {"bucket", "bucket_full", "address_style", "aws_settings"}
 # S3 itself may have trouble: only asked twice such an answer says something of an option.
 _VAGUE_STATUS = {403, 500, 502, 503}
+_TROUBLE_STATUS = {500, 502, 503}
 # What these codes of S3 say is of the key, the bytes or the metadata.
 _OF_THE_LOG = {"KeyTooLongError", "EntityTooLarge", "MetadataTooLarge"}
 
@@ -122,6 +123,12 @@ def is_vague(error: S3IntegrationError) -> bool:
     """Whether such an answer also comes from a server that is merely in trouble."""
     told = error.told
     return told is None or told.status in _VAGUE_STATUS
+
+
+def is_trouble(error: S3IntegrationError) -> bool:
+    """Whether such an answer says only that the server fails: no condition is given up for it."""
+    told = error.told
+    return told is None or told.status < 400 or told.status in _TROUBLE_STATUS
 
 
 def to_drop(operation: str, params: Params) -> Iterator[tuple[Feature, ...]]:

@@ -208,3 +208,20 @@ async def test_that_a_key_is_taken_is_remembered_before_its_upload_is_given_up(
 
     there = [one.part for one in robot.ledger.requests("UploadPart") if one.key == row.key]
     assert sorted(there) == [1, 2]
+
+
+@pytest.mark.guarantee(
+    "answers",
+    "S3 fails twice as parts are to be joined, nothing is known of its conditions, and another's"
+    " object comes to the key meanwhile",
+    "the condition stays: the other's object does, too",
+)
+async def test_a_condition_is_never_given_up_because_s3_fails(robot: Robot) -> None:
+    row = await robot.land(size=TWO_PARTS)
+    for _ in range(2):
+        robot.fault("CompleteMultipartUpload", refusal(500, "InternalError"))
+    await robot.attempt(row)
+    robot.put(row.key, STRANGE)
+    await arrives_beside(robot, row)
+    joined = robot.ledger.requests("CompleteMultipartUpload")
+    assert all(GUARD in {name.lower() for name in one.headers} for one in joined)

@@ -218,8 +218,9 @@ class Invariants:
         if conditional and answer.status in {200, 412} and fault.honest:
             self._may_overwrite.discard(asked.op)
             self._shown_conditions |= answer.status == 412
-            if is_temporary(asked.key) and self._world.options.ignores_condition(asked):
-                # What was tried has shown that it is ignored.
+            ignored = self._world.options.ignores_condition(asked)
+            if is_temporary(asked.key) and ignored and answer.status == 200:
+                # What was tried has shown that it is ignored; a 412 has shown that it is not.
                 self._shown_conditions = False
                 self._may_overwrite.add(asked.op)
         if answer.status == 501 and not fault.honest:
