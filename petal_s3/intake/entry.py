@@ -166,8 +166,7 @@ def look(
 async def _compared(intake: Intake, entry: Entry) -> Entry:
     """The entry; where its file may be a proven one with another time, it is compared first."""
     if not entry.spooled:
-        size = intake.settings.set_part_size
-        files = intake.files
+        size, files = intake.settings.set_part_size, intake.files
         await known_again(intake.outbox, files, entry.path, entry.identity, part_size=size)
     return entry
 

@@ -68,13 +68,8 @@ async def enter_copy(
     known = await _entered_before(intake, real, options, found.identity.size, target)
     if known is not None:
         return known
-    description = Description(
-        name,
-        options.key,
-        options.session_id,
-        options.facts,
-        received_by=options.received_by,
-    )
+    told = (name, options.key, options.session_id, options.facts)
+    description = Description(*told, received_by=options.received_by)
     async with intake.spool_lock, contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(run_in, intake.files, descriptions.forget, target)
         await run_in(intake.files, descriptions.describe, target, description)
