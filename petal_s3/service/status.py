@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from typing import Any
 
 from petal_s3.core import clock
 from petal_s3.outbox import capabilities as kept
@@ -38,48 +39,69 @@ def summary(outbox: Outbox, seen: Seen, bucket: str) -> StatusView:
     why = _in_the_way(oldest, seen, trouble) or seen.stalled or _before_the_card(card)
     waits, gone = (live.settling_count, seen.unscanned), queries.gone(outbox)
     on_card = 0 if card is None else card.to_fetch
-    rate, as_of = live.rate_bytes_s, seen.wall + (live.clock_offset_s or 0.0)
-    eta_s = round(left / rate) if rate > 0 and left else None
-    to_go = Left(left, eta_s, "" if eta_s is None else _clock(as_of + eta_s, eta_s))
+    as_of = seen.wall + (live.clock_offset_s or 0.0)
+    to_go = _to_go(left, live.rate_bytes_s, as_of)
     found = Found(counts, *waits, seen.drained, why, trouble, live.held, gone, on_card, to_go)
     why = (why if found.open else None) or trouble
-    said = headline(found)
-    since = None if why is None else _held_since(outbox, why, oldest, seen)
+    said, eta_s = headline(found), to_go.eta_s
     return StatusView(
+        **_of_reason(outbox, seen, why, oldest),
+        **_of_report(live, seen),
         headline=said.sentence,
         code=said.code,
         as_of=int(as_of),
-        machine_id=seen.place.machine_id,
-        bucket_name=seen.place.bucket_name,
-        read_only=seen.place.read_only,
-        link=live.link,
-        link_seen_s=_heard_s(live, seen),
-        credentials=live.credentials,
-        clock_offset_s=live.clock_offset_s,
         flight_state=_flight_state(outbox, live, drained=seen.drained),
         counts=counts,
         backlog_bytes=left,
-        rate_bytes_s=round(rate),
         eta_s=eta_s,
         eta_at=None if eta_s is None else iso(as_of + eta_s),
         oldest_unsent_s=max(0, int(time.time()) - oldest.landed_at) if oldest else None,
-        reason="" if why is None else why.sentence,
-        since=None if since is None else iso(since),
-        ends="" if why is None else _ending(why),
-        reason_age_s=_age_s(live.tried_at, seen.now) if why == seen.held_up else None,
-        next_try_s=_until(live.next_try_at, seen.now),
         outbox=str(outbox.path),
-        drained_by=seen.drained_by,
-        settling=live.settling,
-        held=live.held,
         gone=gone,
-        unscanned=seen.unscanned,
         trouble=" ".join(one.sentence for one in troubles),
-        unread=seen.unread,
         advice=list(dict.fromkeys([*live.advice, *seen.advice, *lost])),
         capabilities=capabilities_view(capabilities.read(kept.known_of(outbox, bucket))),
         card=card,
     )
+
+
+def _of_report(live: Report, seen: Seen) -> dict[str, Any]:
+    """The fields of the status that a report and what is seen beside it tell as they are."""
+    return {
+        "machine_id": seen.place.machine_id,
+        "bucket_name": seen.place.bucket_name,
+        "read_only": seen.place.read_only,
+        "link": live.link,
+        "link_seen_s": _heard_s(live, seen),
+        "credentials": live.credentials,
+        "clock_offset_s": live.clock_offset_s,
+        "rate_bytes_s": round(live.rate_bytes_s),
+        "next_try_s": _until(live.next_try_at, seen.now),
+        "settling": live.settling,
+        "held": live.held,
+        "drained_by": seen.drained_by,
+        "unscanned": seen.unscanned,
+        "unread": seen.unread,
+    }
+
+
+def _of_reason(
+    outbox: Outbox, seen: Seen, why: Reason | None, oldest: Row | None
+) -> dict[str, Any]:
+    """The fields of the status that tell why not all is up, since when, and what would end it."""
+    since = None if why is None else _held_since(outbox, why, oldest, seen)
+    tried_at = seen.live.tried_at
+    return {
+        "reason": "" if why is None else why.sentence,
+        "since": None if since is None else iso(since),
+        "ends": "" if why is None else _ending(why),
+        "reason_age_s": _age_s(tried_at, seen.now) if why == seen.held_up else None,
+    }
+
+
+def _to_go(left: int, rate_bytes_s: float, as_of: float) -> Left:
+    eta_s = round(left / rate_bytes_s) if rate_bytes_s > 0 and left else None
+    return Left(left, eta_s, "" if eta_s is None else _clock(as_of + eta_s, eta_s))
 
 
 def _card(outbox: Outbox, live: Report) -> tuple[CardFigures | None, list[str]]:
