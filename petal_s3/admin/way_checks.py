@@ -59,7 +59,7 @@ def token_login(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
         yield _key_of_the_fleet(settings.session_token_url)
     for setting, file in files.items():
         if file is not None:
-            yield from _private("token service", setting, file, _uploader(settings))
+            yield from _private("token service", setting, file, uploading_user(settings))
 
 
 def _logged_by_the_host() -> Iterator[Finding]:
@@ -87,7 +87,7 @@ def settings_file(settings: Settings, _: KeyOwnership) -> Iterator[Finding]:
     held = _secrets_in(file) if file is not None else []
     if file is not None and held:
         what = f"{', '.join(held)} in the settings file"
-        yield from _private("settings file", what, file, _uploader(settings))
+        yield from _private("settings file", what, file, uploading_user(settings))
 
 
 def _secrets_in(file: Path) -> list[str]:
@@ -122,7 +122,7 @@ def _private(check: str, what: str, file: Path, uploader: int) -> Iterator[Findi
         yield Finding(check, "warning", f"{found} change it", advice)
 
 
-def _uploader(settings: Settings) -> int:
+def uploading_user(settings: Settings) -> int:
     """The id of the user who uploads: whose the state directory is; else the one who asks."""
     try:
         return settings.state_dir.stat().st_uid

@@ -125,7 +125,7 @@ class _Watch:
         followed = Followed(await self._service.status(), self._settled, trouble=trouble)
         for row in await self._settled_since():
             followed.settled.append(row)
-            self._screen.say(_told(row))
+            self._screen.say(told(row))
         reason = followed.status.reason
         if reason != self._reason and reason and self._service.lock.held:
             self._screen.say(f"waiting   {reason}")
@@ -199,7 +199,8 @@ def _since(outbox: Outbox, last_id: int, known: set[int]) -> _Since:
     return _Since(waiting, fresh, [queries.get(outbox, row_id) for row_id in sorted(ids)])
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
+    """What became of a log, in a line."""
     if row.receipt is not None:
         return f"up        {row.receipt.key}  {row.size} bytes, {row.receipt.proof}"
     name = shown_name(row.name)

@@ -31,7 +31,7 @@ def say_links(url: str, *, asks_token: bool) -> None:
     if is_loopback(host):
         typer.echo(url)
         return
-    links = [f"http://{one}:{port}/" for one in _reached_by()] if _is_any(host) else [url]
+    links = [f"http://{one}:{port}/" for one in reached_by()] if _is_any(host) else [url]
     for link in links or [url]:
         typer.echo(link)
     if not sys.stdout.isatty() or not links:
@@ -86,7 +86,7 @@ def _prints(sign: str) -> bool:
     return True
 
 
-def _reached_by() -> list[str]:
+def reached_by() -> list[str]:
     """Addresses of this machine, that of its default route first, and its name in its network."""
     found = [_towards_others(), *map(_address_of, [name for _, name in socket.if_nameindex()])]
     addresses = [one for one in dict.fromkeys(found) if one and not is_loopback(one)]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from petal_s3.service.service import Service
 
 _PATIENCE_S = 60.0
-_LARGE_BYTES = 64 * 1024 * 1024
+LARGE_BYTES = 64 * 1024 * 1024
 """From so many on it is shown how far a file is copied."""
 _AT_ONCE = 50
 """Of so many files it is looked at once whether a program writes to them."""
@@ -124,7 +124,7 @@ async def _entered(service: Service, path: Path, key: str | None, writing: Colle
         bars: list[Bar] = []
 
         def copied(done: int, size: int) -> None:
-            if size >= _LARGE_BYTES and not bars:
+            if size >= LARGE_BYTES and not bars:
                 bars.append(showing.enter_context(_copy_bar(path)))
             for bar in bars:
                 bar.draw(done, size)

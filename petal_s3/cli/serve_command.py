@@ -18,7 +18,7 @@ from petal_s3.core.settings_loading import load_settings
 if TYPE_CHECKING:
     from petal_s3.service.service import Service
 
-_ROOT = Path("/")
+ROOT = Path("/")
 
 app = typer.Typer()
 
@@ -75,7 +75,7 @@ def _install(address: str | None, port: int | None) -> None:
     given, left_out = settings_file.given_now(os.environ, words, to_do)
     named = os.environ.get(f"{PREFIX}CONFIG")
     file = Path(os.path.abspath(named)) if named else CONFIG_FILE  # noqa: PTH100
-    place = systemd_unit.Place(_ROOT, file, systemd_unit.command_of())
+    place = systemd_unit.Place(ROOT, file, systemd_unit.command_of())
     for sentence in [*left_out, *systemd_unit.install(place, given)]:
         typer.echo(sentence)
 

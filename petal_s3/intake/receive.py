@@ -163,7 +163,7 @@ async def write_stream(
         gathered += chunk
         if not checked and len(gathered) >= enough:
             checked = True
-            _check_head(bytes(gathered[:enough]), name, shown, kinds)
+            check_head(bytes(gathered[:enough]), name, shown, kinds)
         full = len(gathered) >= _GATHERED_BYTES or now() - written_at >= GATHERED_S
         if checked and full:
             await run_in(intake.files, part.write, bytes(gathered))
@@ -191,7 +191,8 @@ async def _next_chunk(coming: AsyncIterator[bytes], shown: str, idle_s: float) -
         ) from None
 
 
-def _check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> None:
+def check_head(head: bytes, name: str, shown: str, kinds: frozenset[str]) -> None:
+    """Raise :class:`NotAFlightLog` when a body does not begin as one of its name or kinds."""
     if name:
         check_content(head, kind_of(name, shown, kinds), shown)
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from petal_s3.core.files import SAFE_FLAGS, check_descriptors
 
 _WRITING = os.O_WRONLY | os.O_RDWR
-_SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
+SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
 _SET_OWNER = 15  # F_SETOWN_EX of fcntl(2), which Python does not name
 _OWNER_IS_THREAD = 0  # F_OWNER_TID
 
@@ -44,7 +44,7 @@ def open_for_writing(paths: Iterable[str]) -> set[str]:
 
 def _told(path: str) -> bool | None:
     """Whether some process has the file open for writing; none where the kernel does not tell."""
-    if _SET_LEASE is None:
+    if SET_LEASE is None:
         return None
     with _breaks_kept_to_this_thread():
         try:
@@ -55,8 +55,8 @@ def _told(path: str) -> bool | None:
         try:
             owner = struct.pack("ii", _OWNER_IS_THREAD, threading.get_native_id())
             fcntl.fcntl(fd, _SET_OWNER, owner)
-            fcntl.fcntl(fd, _SET_LEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(fd, _SET_LEASE, fcntl.F_UNLCK)
+            fcntl.fcntl(fd, SET_LEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(fd, SET_LEASE, fcntl.F_UNLCK)
         except OSError as error:
             return True if error.errno == errno.EAGAIN else None
         finally:

@@ -14,7 +14,7 @@ from petal_s3.service.report import NO_REPORT, Report, read_report
 from petal_s3.service.reporting import Reporter
 
 _HEARD_S = 2 * REPORT_S + 1.0
-_LOOK_S = 0.5
+LOOK_S = 0.5
 
 Progress = Callable[[int, int, float], None]
 """Called with bytes moved, size, and bytes per second."""
@@ -53,7 +53,7 @@ class Waiting:
             held_up = not while_blocked and await self._is_held_up(row, still_s)
             if held_up or still_s >= patience_s:
                 raise await self._not_now(row)
-            await self._until_news(row.id, min(_LOOK_S, patience_s))
+            await self._until_news(row.id, min(LOOK_S, patience_s))
 
     async def _until_news(self, row_id: int, at_most_s: float) -> None:
         """Wait until the row may be another, or all are held up, or for so many seconds.

@@ -280,7 +280,7 @@ def reader(
     made = Reader(console, sea, shell, etc)
     made.prepare()
     shell.script("sudo", SUDO)
-    monkeypatch.setattr(serve_command, "_ROOT", made.root)
+    monkeypatch.setattr(serve_command, "ROOT", made.root)
     own = "opt/petal-s3/bin"
     shell.add(made.petal_s3, "petal-s3", "opt/petal/venv/bin/petal-s3", f"{own}/petal-s3")
     shell.add(made.pip, "python3", "opt/petal/venv/bin/python", f"{own}/python")

@@ -27,7 +27,7 @@ class Machine:
         self.root.mkdir()
         self.settings = self.root / "petal-s3.yaml"
         self.units = self.root / "etc/systemd/system"
-        monkeypatch.setattr(serve_command, "_ROOT", self.root)
+        monkeypatch.setattr(serve_command, "ROOT", self.root)
         monkeypatch.setattr(systemd_unit, "command_of", lambda: COMMAND)
 
     def install(self, *words: str, **env: str) -> Answer:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from console import HOME, Console, Running, Sea, until
 
-from petal_s3.cli.links import _reached_by
+from petal_s3.cli.links import reached_by
 from petal_s3.core.settings import MIB
 from petal_s3.demo.ledger import Request
 from petal_s3.outbox.rows import Row
@@ -137,7 +137,7 @@ def test_nothing_is_sent_while_it_is_said_to_be_armed(console: Console, sea: Sea
 def test_served_to_a_network_it_prints_links_that_work_without_the_token_in_them(
     console: Console,
 ) -> None:
-    if not _reached_by():
+    if not reached_by():
         pytest.skip("this machine has no address that others reach")
     server = serve(console, "--host", "0.0.0.0", PETAL_S3_API_TOKEN=TOKEN)
     assert not server.address.startswith("0.0.0.0")

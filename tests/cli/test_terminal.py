@@ -189,7 +189,7 @@ def test_enqueue_shows_how_far_a_large_file_is_copied(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[int, int]] = []
-    monkeypatch.setattr(row_commands, "_LARGE_BYTES", 1000)
+    monkeypatch.setattr(row_commands, "LARGE_BYTES", 1000)
     monkeypatch.setattr("os.link", _other_disk)
     monkeypatch.setattr(
         "petal_s3.cli.progress_bars.Bar.draw", lambda _, done, size: drawn.append((done, size))

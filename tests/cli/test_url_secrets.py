@@ -251,7 +251,7 @@ def test_check_says_to_whom_a_secret_file_belongs(
     if os.geteuid() == 0:
         os.chown(file, 65534, -1)
     else:
-        monkeypatch.setattr(way_checks, "_uploader", lambda _: 65534)
+        monkeypatch.setattr(way_checks, "uploading_user", lambda _: 65534)
     found = checks(console, **given)["token service"]
     owner = pwd.getpwuid(file.stat().st_uid).pw_name
     assert found["state"] == "warning"

@@ -74,9 +74,21 @@ def test_every_command_of_the_contract_is_registered(robot: Aboard, dashboard: D
     assert answer["error_code"] == "UNKNOWN_COMMAND"
     assert sorted(answer["available_commands"]) == sorted(f"petal-s3/{c.name}" for c in COMMANDS)
     assert {c.name for c in COMMANDS} == {
-        "status", "outbox", "landed", "retry", "resend", "dismiss", "cancel", "pin", "presign",
-        "card", "fetch", "safe_to_erase", "subscribe_status_stream", "unsubscribe_status_stream",
-    }  # fmt: skip
+        "status",
+        "outbox",
+        "landed",
+        "retry",
+        "resend",
+        "dismiss",
+        "cancel",
+        "pin",
+        "presign",
+        "card",
+        "fetch",
+        "safe_to_erase",
+        "subscribe_status_stream",
+        "unsubscribe_status_stream",
+    }
     assert "Traceback" not in robot.log_files()
 
 

@@ -78,7 +78,7 @@ async def shown(robot: Robot) -> str:
     bars = Bars(drawn)
     bars.draw(status, rows)
     for row in await robot.service.outbox(queries.rows):
-        bars.say(follow._told(row))
+        bars.say(follow.told(row))
         bars.say(row.name)
     out.write("".join(str(task.description) for task in bars._bars.tasks))
     return out.getvalue()

@@ -596,7 +596,7 @@ async def test_who_waits_for_the_last_of_many_logs_is_not_woken_by_each_before_i
         return get(outbox, row_id)
 
     monkeypatch.setattr(queries, "get", counted)
-    monkeypatch.setattr(waiting, "_LOOK_S", 600.0)  # by news alone
+    monkeypatch.setattr(waiting, "LOOK_S", 600.0)  # by news alone
     async with robot.service.draining():
         done = await robot.service.wait(rows[0].id, patience_s=600)
 

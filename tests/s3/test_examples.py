@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "examples"
 
 
-class Desk:
+class Computer:
     """Where the examples are run: settings, a folder with logs, a link."""
 
     def __init__(self, folder: Path, link: LinkThread, env: Mapping[str, str]) -> None:
@@ -56,43 +56,43 @@ class Desk:
 
 
 @pytest.fixture
-def desk(s3_server: EmbeddedS3, tmp_path: Path) -> Iterator[Desk]:
+def computer(s3_server: EmbeddedS3, tmp_path: Path) -> Iterator[Computer]:
     with LinkThread(s3_server.url) as link, in_thread(TokenService()) as tokens:
-        yield Desk(tmp_path, link, {"PETAL_S3_SESSION_TOKEN_URL": tokens.url})
+        yield Computer(tmp_path, link, {"PETAL_S3_SESSION_TOKEN_URL": tokens.url})
 
 
-def test_the_script_brings_all_logs_home_and_compares_what_it_downloads(desk: Desk) -> None:
-    write_ulog(desk.logs / "one.ulg", 30_000)
-    write_bag(desk.logs / "two.bag", 40_000)
-    (desk.logs / "notes.txt").write_text("no log\n")
-    code, said, complained = desk.run("bring_home.py", desk.logs, "--copy", desk.copies)
+def test_the_script_brings_all_logs_home_and_compares_what_it_downloads(computer: Computer) -> None:
+    write_ulog(computer.logs / "one.ulg", 30_000)
+    write_bag(computer.logs / "two.bag", 40_000)
+    (computer.logs / "notes.txt").write_text("no log\n")
+    code, said, complained = computer.run("bring_home.py", computer.logs, "--copy", computer.copies)
     assert (code, complained) == (0, "")
     assert [line.partition(": ")[0] for line in said.splitlines()] == [
-        str(desk.logs / "one.ulg"),
-        str(desk.logs / "two.bag"),
+        str(computer.logs / "one.ulg"),
+        str(computer.logs / "two.bag"),
     ]
     for name in ("one.ulg", "two.bag"):
-        assert (desk.copies / name).read_bytes() == (desk.logs / name).read_bytes()
+        assert (computer.copies / name).read_bytes() == (computer.logs / name).read_bytes()
 
 
-def test_the_script_says_what_is_no_log_and_what_waits(desk: Desk) -> None:
-    (desk.logs / "wrong.ulg").write_bytes(b"no log")
-    code, said, complained = desk.run("bring_home.py", desk.logs)
+def test_the_script_says_what_is_no_log_and_what_waits(computer: Computer) -> None:
+    (computer.logs / "wrong.ulg").write_bytes(b"no log")
+    code, said, complained = computer.run("bring_home.py", computer.logs)
     assert (code, said) == (1, "")
     assert "wrong.ulg" in complained
-    (desk.logs / "wrong.ulg").unlink()
-    write_ulog(desk.logs / "one.ulg", 30_000)
-    desk.link.cut()
-    code, _, complained = desk.run("bring_home.py", desk.logs)
+    (computer.logs / "wrong.ulg").unlink()
+    write_ulog(computer.logs / "one.ulg", 30_000)
+    computer.link.cut()
+    code, _, complained = computer.run("bring_home.py", computer.logs)
     assert code == 3
     assert "safe as row" in complained
 
 
-def test_an_agent_finds_the_tools_and_uploads_and_reads_a_log(desk: Desk) -> None:
-    log = desk.logs / "app.log"
+def test_an_agent_finds_the_tools_and_uploads_and_reads_a_log(computer: Computer) -> None:
+    log = computer.logs / "app.log"
     log.write_text("motor 3 ran hot\n")
     first = spoken(
-        desk,
+        computer,
         ("initialize", {"protocolVersion": "2024-11-05", "capabilities": {}}),
         ("tools/list", {}),
         ("tools/call", call("upload_log_to_s3", file_path=str(log), session_id="flight-42")),
@@ -112,7 +112,7 @@ def test_an_agent_finds_the_tools_and_uploads_and_reads_a_log(desk: Desk) -> Non
     assert unknown["result"]["isError"]
     assert wrong["result"]["isError"]
     assert none["error"]["code"] == -32601
-    (read,) = spoken(desk, ("tools/call", call("get_s3_file_content", s3_key=made["key"])))
+    (read,) = spoken(computer, ("tools/call", call("get_s3_file_content", s3_key=made["key"])))
     assert said_by(read)["content"] == "motor 3 ran hot\n"
 
 
@@ -120,14 +120,14 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
     return {"name": name, "arguments": arguments}
 
 
-def spoken(desk: Desk, *asked: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def spoken(computer: Computer, *asked: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The answers to requests, in order; a notification in between gets none."""
     lines = [json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"})]
     lines += [
         json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         for number, (method, params) in enumerate(asked)
     ]
-    code, said, complained = desk.run("agent_tools.py", given="\n".join(lines) + "\n")
+    code, said, complained = computer.run("agent_tools.py", given="\n".join(lines) + "\n")
     assert (code, complained) == (0, "")
     answers = [json.loads(line) for line in said.splitlines()]
     assert [one["id"] for one in answers] == list(range(len(asked)))

@@ -9,7 +9,7 @@ from robot import HOME, Robot
 
 from petal_s3.core.kinds import FLIGHT_KINDS
 from petal_s3.errors import NotAFlightLog
-from petal_s3.intake.receive import _check_head
+from petal_s3.intake.receive import check_head
 from petal_s3.outbox import known_files, queries
 from tests.unit.dataflash_logs import flight
 from tests.unit.test_encrypted_ulog import BEGIN, CIPHER
@@ -67,4 +67,4 @@ async def test_a_body_whose_name_comes_last_may_be_any_of_them(robot: Robot, nam
 
 def test_a_body_without_a_name_that_begins_like_none_of_them_is_refused_at_once() -> None:
     with pytest.raises(NotAFlightLog, match="JSON"):
-        _check_head(b'{"error": "not a log", "more": []}', "", "the file", FLIGHT_KINDS)
+        check_head(b'{"error": "not a log", "more": []}', "", "the file", FLIGHT_KINDS)

@@ -63,10 +63,10 @@ async def body(robot: Robot) -> Any:
 
 
 @pytest.fixture
-def proxy(robot: Robot) -> Any:
+async def proxy(robot: Robot) -> Any:
     made = S3BucketProxy(service=robot.service)
     yield made
-    made._exe.shutdown()
+    await made.stop()
 
 
 async def told(robot: Robot, proxy: S3BucketProxy, way: Way, given: str) -> dict[str, Any]:

@@ -49,7 +49,6 @@ async def by_scan(robot: Robot) -> Row:
 async def by_proxy(robot: Robot) -> Row:
     proxy = S3BucketProxy(service=robot.service)
     told = await proxy.enqueue(robot.write(), received_by="scan")  # a petal says what it likes
-    proxy._exe.shutdown()
     return await robot.row(told["id"])
 
 

@@ -80,7 +80,7 @@ async def test_the_whole_dialect_at_debug_tells_no_secret(
     answers.append(await proxy.move_file(key, f"deleted/{key}"))
     answers.append(await proxy.delete_file(f"deleted/{key}"))
 
-    proxy._exe.shutdown()
+    await proxy.stop()
     assert all("error" not in answer for answer in answers)
     assert_nothing_leaked(robot, heard.text + json.dumps(answers))
 

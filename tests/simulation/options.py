@@ -96,7 +96,7 @@ class Options:
         self._late: _Odd | None = None
         self._hidden: dict[str, float] = {}
         """Until when a HEAD misses what stands at a key."""
-        self._gone = ""
+        self.gone_as = ""
         """How ListParts speaks of an upload that is no more; empty: as S3 does."""
 
     # -- what befalls
@@ -123,8 +123,8 @@ class Options:
 
     def gone_uploads(self) -> None:
         """This server does not say ``NoSuchUpload`` when asked for the parts of a gone upload."""
-        self._gone = self._rng.choice(("no such key", "no parts"))
-        self.note("gone uploads have", self._gone)
+        self.gone_as = self._rng.choice(("no such key", "no parts"))
+        self.note("gone uploads have", self.gone_as)
 
     def _for_a_while(self, undo: Callable[[], object]) -> None:
         self._loop.call_later(self._rng.uniform(5.0, 200.0), undo)
@@ -180,12 +180,12 @@ class Options:
         if asked.op == "HeadObject" and "x-amz-checksum-mode" not in asked.headers:
             told = {n: v for n, v in answer.headers.items() if not n.startswith(_SUMS)}
             return replace(answer, headers=told)
-        if asked.op == "ListParts" and self._gone and b"NoSuchUpload" in answer.body:
+        if asked.op == "ListParts" and self.gone_as and b"NoSuchUpload" in answer.body:
             return self._no_parts(asked)
         return answer
 
     def _no_parts(self, asked: Ask) -> Answer:
-        if self._gone == "no such key":
+        if self.gone_as == "no such key":
             return refusal(404, "NoSuchKey")
         body = (
             f"<?xml version='1.0'?><ListPartsResult><Bucket>{asked.bucket}</Bucket>"

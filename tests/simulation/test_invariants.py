@@ -194,7 +194,7 @@ def test_the_parts_of_a_gone_upload_are_spoken_of_in_other_words(
     wire: Wire, how: str, status: int
 ) -> None:
     upload_id = wire.begin()
-    wire.world.options._gone = how
+    wire.world.options.gone_as = how
     assert b"NoSuchKey" not in wire.ask("GET", f"{KEY}?uploadId={upload_id}")[1]
     wire.world.mind.collect(0)
 
@@ -293,7 +293,7 @@ def test_the_parts_of_an_upload_that_was_told_to_be_gone_may_come_again(wire: Wi
     for how in ("no parts", "no such key", ""):
         upload_id = wire.begin()
         assert wire.part(upload_id) == 200
-        wire.world.options._gone = how
+        wire.world.options.gone_as = how
         wire.world.mind.collect(0)
         wire.ask("GET", f"{KEY}?uploadId={upload_id}")
 

@@ -297,7 +297,7 @@ async def test_proc_is_read_once_for_many_files_and_not_at_all_where_the_kernel_
 
     monkeypatch.setattr(writers, "names_in", counted)
     if not tells:
-        monkeypatch.setattr(writers, "_SET_LEASE", None)
+        monkeypatch.setattr(writers, "SET_LEASE", None)
     paths = [*known.settings.log_dirs[0].rglob("*.ulg")][:40]
     await known.open()
     try:

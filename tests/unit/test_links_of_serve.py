@@ -76,13 +76,13 @@ def test_it_says_that_the_token_can_be_read_on_the_way(monkeypatch: pytest.Monke
 def test_where_every_address_is_listened_on_those_of_this_machine_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(links, "_reached_by", lambda: ["192.0.2.7", "robot.local"])
+    monkeypatch.setattr(links, "reached_by", lambda: ["192.0.2.7", "robot.local"])
     for everywhere in ("http://0.0.0.0:8077/", "http://[::]:8077/"):
         assert said(monkeypatch, everywhere)[:2] == [URL, "http://robot.local:8077/"]
 
 
 def test_without_a_network_the_address_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "_reached_by", list)
+    monkeypatch.setattr(links, "reached_by", list)
     assert said(monkeypatch, "http://0.0.0.0:8077/") == ["http://0.0.0.0:8077/"]
 
 
@@ -97,6 +97,6 @@ def test_no_code_is_drawn_into_a_journal(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_addresses_of_this_machine_are_its_own() -> None:
-    for one in links._reached_by():
+    for one in links.reached_by():
         assert one.endswith(".local") or re.fullmatch(r"\d+(\.\d+){3}", one)
         assert not one.startswith("127.")

@@ -152,7 +152,7 @@ def test_a_vanishing_file_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is on most disks, and as it is where the kernel gives no lease."""
     if request.param == "by /proc":
-        monkeypatch.setattr(writers, "_SET_LEASE", None)
+        monkeypatch.setattr(writers, "SET_LEASE", None)
 
 
 @contextmanager
