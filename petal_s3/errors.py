@@ -68,6 +68,11 @@ class Told:
     code: str = ""
     message: str = ""
 
+    @property
+    def operation(self) -> str:
+        """What was asked, without its options: ``UploadPart``."""
+        return self.asked.partition(" ")[0]
+
     def __str__(self) -> str:
         words = f": {self.message}" if self.message else ""
         return f"{self.asked} was answered {self.status} {self.code or 'without a code'}{words}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from petal_s3.core import clock
 from petal_s3.core.kinds import Way
+from petal_s3.errors import S3IntegrationError
 from petal_s3.logs.log_file import content_type_of
 from petal_s3.logs.opening import Identity
 from petal_s3.outbox.database import Record
@@ -145,6 +146,12 @@ class Row:
     def lost(self) -> bool:
         """Whether S3 lost what was sent from a copy in the spool: only its file can bring it."""
         return self.state == "verified" and self.spooled and self.local == "deleted"
+
+    def failed_by(self, error: S3IntegrationError) -> bool:
+        """Whether its last attempt failed by the same answer to the same request."""
+        if not self.failures or self.code != error.code:
+            return False
+        return error.told is None or f"{error.told.operation} " in self.reason
 
     def next_attempt_s(self, now: float) -> float | None:
         """Seconds until the next attempt while queued; none in any other state."""

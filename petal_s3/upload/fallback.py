@@ -29,7 +29,7 @@ async def send_with_fallback(
     try:
         return await send(None, False)
     except S3IntegrationError as error:
-        repeated = row.failures > 0 and row.code == error.code
+        repeated = row.failed_by(error)
         if repeated and isinstance(error, Mismatch) and error.told is None:
             await learner.again()  # its ETags may have another form by now
         if isinstance(error, Conflict) or not may_be_refusal(error):

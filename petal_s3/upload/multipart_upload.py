@@ -90,7 +90,7 @@ class MultipartUpload:
             doubted = known.offers("list_parts") or (
                 row.sent_bytes and not known.lacks("list_parts")
             )
-            if error.code != "not_implemented" or (doubted and row.code != error.code):
+            if error.code != "not_implemented" or (doubted and not row.failed_by(error)):
                 raise  # confirmed parts are not given up for one such answer
             self.s3.learn("list_parts", offered=False, by=str(error.told))
             raise UploadGone(

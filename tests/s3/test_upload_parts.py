@@ -461,3 +461,19 @@ async def test_one_odd_answer_about_parts_throws_none_away(robot: Robot) -> None
 
     assert (waits.code, waits.upload_id) == ("not_implemented", row.upload_id)
     robot.assert_sent_once(done, Path(row.path))
+
+
+async def test_what_a_part_was_answered_is_no_answer_about_the_list_of_parts(robot: Robot) -> None:
+    known = {name: one for name, one in KNOWN.known.items() if name != "list_parts"}
+    robot.known = Capabilities(known)
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", refusal(501, "NotImplemented"), part=3)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    assert (row.code, row.failures > 0) == ("not_implemented", True)
+    robot.fault("ListParts", refusal(501, "NotImplemented"))
+
+    waits = await robot.attempt(row)
+    done = await robot.finish(waits)
+
+    assert (waits.code, waits.upload_id) == ("not_implemented", row.upload_id)
+    robot.assert_sent_once(done, Path(row.path))
