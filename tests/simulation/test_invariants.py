@@ -404,6 +404,20 @@ def test_a_probe_that_shows_a_server_to_ignore_conditions_makes_a_look_due(wire:
         wire.put()
 
 
+def test_a_412_shows_that_conditions_are_kept_although_they_are_lost_before_it_is_heard(
+    wire: Wire,
+) -> None:
+    assert wire.put(PROBE, b"x") == 200
+    wire.loop.call_later(
+        1.5 * wire.world.latency_s, wire.odd, "condition", None
+    )  # while the answer is on its way
+    assert wire.put(PROBE, b"x", **UNLESS_THERE) == 412
+    assert "condition" in wire.world.options._odd
+    wire.world.stranger(KEY)
+
+    assert wire.put(**UNLESS_THERE) == 200, "it cannot be seen through"
+
+
 def test_a_stranger_that_comes_after_the_look_is_not_seen_where_conditions_were_ignored(
     wire: Wire,
 ) -> None:
