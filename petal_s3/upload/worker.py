@@ -199,6 +199,6 @@ class Drainer:
         except LeaseLost:
             return None  # it was settled meanwhile: there is nothing to give back
         except S3IntegrationError as error:
-            # The disk is gone: the lease brings the row back.
+            self._unsure = True
             log.warning("row not released id=%d reason=%s", row.id, error.message)
             return None

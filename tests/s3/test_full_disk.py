@@ -10,7 +10,7 @@ from zlib import crc32
 
 import disks
 import pytest
-from robot import PART, TWO_PARTS, Robot, until
+from robot import PART, THREE_PARTS, TWO_PARTS, Robot, until
 
 from petal_s3.errors import LocalStorageError
 from petal_s3.intake.watcher import Watcher
@@ -33,7 +33,7 @@ WRITES = {
         "defer",
         "change_key",
     ),
-    *("release_claims", "complete_listing", "note"),
+    *("release", "release_claims", "complete_listing", "note"),
 }
 
 
@@ -45,6 +45,8 @@ class Filling:
         self.free = free
         self.at: int | str = 0
         """The number or the name of the write that finds the disk full; 0: none does."""
+        self.once = False
+        """Whether it is freed as soon as one write has found it full."""
         self.full_at = ""
         self.written: list[str] = []
         self.failed: list[str] = []
@@ -73,6 +75,8 @@ class Filling:
             except LocalStorageError as error:
                 assert "its disk is full" in error.message
                 self.failed.append(verb.__name__)
+                if self.once:
+                    self.free(outbox)
                 raise
             if verb is transitions.verified:
                 self.proven.append(done)
@@ -155,6 +159,38 @@ async def test_a_full_disk_at_any_write_loses_nothing_and_is_told(
         *("enqueue_unless_alike", "claim_and_plan", "plan", "remember_upload"),
         *("progress", "progress", "progress", "verified"),
     ]
+
+
+@pytest.mark.guarantee(
+    "device",
+    "the vehicle is armed in an upload, and there is no free space to write down that it waits",
+    "it goes on after the landing as soon as there is space, not when its lease ends",
+)
+async def test_a_row_that_could_not_be_given_back_does_not_wait_for_its_lease(
+    robot: Robot, filling: Filling
+) -> None:
+    await robot.service.stop()
+    service = robot.build(concurrency=1, part_size=PART)
+    await service.open()
+    await service.outbox(disks.weigh)
+    await service.start()
+    filling.again("release")
+    filling.once = True
+    path = robot.write(size=THREE_PARTS)
+    service.watcher.ask_scan()
+    await until(lambda: robot.sql(f"SELECT 1 FROM log WHERE sent_bytes >= {PART}"))
+    robot.link.rate_bytes_s = 200_000
+    await until(lambda: robot.flying(part=2))
+
+    service.flight.told(armed=True, now=service.now())
+    await until(lambda: filling.failed)
+    robot.link.rate_bytes_s = 0
+    for _ in range(3):
+        service.flight.told(armed=False, now=service.now())
+    await until(lambda: filling.proven)
+
+    assert filling.failed == ["release"]
+    robot.assert_sent_once(filling.proven[0], path)
 
 
 @pytest.mark.guarantee(
