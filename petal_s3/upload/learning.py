@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from petal_s3.core import clock
 from petal_s3.core.clock import Clock
-from petal_s3.errors import LocalStorageError, S3IntegrationError
+from petal_s3.errors import LocalStorageError, S3BucketError, S3IntegrationError, UploadGone
 from petal_s3.objects.key_names import temporary_folder
 from petal_s3.outbox import capabilities as kept
 from petal_s3.outbox.thread import OutboxThread
+from petal_s3.s3 import multipart
 from petal_s3.s3.capabilities import Capabilities, Feature, Known, read, written
 from petal_s3.s3.client import S3
 from petal_s3.upload.trial import NOT_TRIED, Trial
@@ -25,6 +26,7 @@ from petal_s3.upload.trial import NOT_TRIED, Trial
 log = logging.getLogger("petal_s3")
 
 _NAME = "capabilities"
+_NO_UPLOAD = "no-such-upload"
 _TRIES = 2
 _PAUSE_S = 600.0
 _CONDITIONS: tuple[Feature, ...] = ("put_condition", "complete_condition")
@@ -97,6 +99,18 @@ class Learner:
                     await self.keep()
                 await self._try_all()
         return _offered(self._s3.capabilities) != _offered(before)
+
+    async def lists_parts(self) -> bool:
+        """Whether the server knows ListParts: asked about an upload that does not exist.
+
+        Who lacks it says so here, too; what was answered about a log's own upload may have been
+        an accident. Raises what the link raises.
+        """
+        try:
+            await multipart.parts(self._s3, self._key, _NO_UPLOAD)
+        except (UploadGone, S3BucketError) as error:
+            return error.code != "not_implemented"
+        return True
 
     def owe(self) -> None:
         """Try everything before the next body; so does the next process, once this is kept."""

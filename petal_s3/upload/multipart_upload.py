@@ -92,6 +92,8 @@ class MultipartUpload:
             )
             if error.code != "not_implemented" or (doubted and not row.failed_by(error)):
                 raise  # confirmed parts are not given up for one such answer
+            if doubted and await self.learner.lists_parts():
+                raise
             self.s3.learn("list_parts", offered=False, by=str(error.told))
             raise UploadGone(
                 f"{error.message} What S3 holds of {row.name} cannot be asked; it begins anew.",

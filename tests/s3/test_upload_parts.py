@@ -463,6 +463,37 @@ async def test_one_odd_answer_about_parts_throws_none_away(robot: Robot) -> None
     robot.assert_sent_once(done, Path(row.path))
 
 
+@pytest.mark.guarantee(
+    "answers",
+    "ListParts is answered 501 twice, by a server that offers it",
+    "no confirmed part is given up: whether it offers it is asked where nothing can be lost",
+)
+async def test_two_odd_answers_about_parts_throw_none_away(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=3)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.fault("ListParts", refusal(501, "NotImplemented"), times=2)
+
+    waits = [await robot.attempt(row), await robot.attempt(row)]
+    done = await robot.finish(row)
+
+    assert {one.code for one in waits} == {"not_implemented"}
+    robot.assert_sent_once(done, Path(row.path))
+
+
+async def test_a_server_that_no_longer_lists_parts_gets_them_anew(robot: Robot) -> None:
+    await robot.restart(concurrency=1)
+    robot.fault("UploadPart", DROP, part=3)
+    row = await robot.attempt(await robot.land(size=THREE_PARTS))
+    robot.always("ListParts", refusal(501, "NotImplemented"))
+
+    waits = await robot.attempt(row)
+    done = await robot.finish(row)
+
+    assert (waits.code, done.state) == ("not_implemented", "verified")
+    assert robot.service.s3.capabilities.lacks("list_parts")
+
+
 async def test_what_a_part_was_answered_is_no_answer_about_the_list_of_parts(robot: Robot) -> None:
     known = {name: one for name, one in KNOWN.known.items() if name != "list_parts"}
     robot.known = Capabilities(known)
