@@ -156,6 +156,8 @@ def test_a_log_of_the_card_is_fetched_when_asked_for(api: Api, opened: Opens) ->
     path = next(one["path"] for one in api.get("/card").json["files"] if one["id"] == file)
     name = path.rpartition("/")[2]
     window.row_says(name, "on the card")
+    # Where nothing else changes, too.
+    window.page.get_by_role("radio", name="On the card").wait_for()
     details = window.open(name)
     assert "On the card, not on this disk, not proven in the bucket" in details.inner_text()
     window.press("Fetch now")

@@ -209,6 +209,7 @@ async function loadCard() {
 	}));
 	known.cardOf = new Map(known.card.map((file) => [file.row, file]));
 	arrange();
+	answer();
 }
 
 async function loadHistory() {
