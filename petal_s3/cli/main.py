@@ -22,18 +22,18 @@ _DEMO_NEEDS = ("moto", "flask", "petal_app_manager", "pymavlink")
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "status_command": ("status",),
-    "host_commands": ("host",),
     "row_commands": ("enqueue", "drain"),
-    "verb_commands": ("retry", "resend", "cancel", "pin", "unpin", "dismiss"),
     "outbox_commands": ("log", "backup"),
+    "verb_commands": ("retry", "resend", "cancel", "pin", "unpin", "dismiss"),
+    "card_commands": ("card",),
     "object_commands": ("ls", "get", "presign", "rm", "mv"),
     "verify_command": ("verify",),
-    "admin_commands": ("bucket",),
     "check_command": ("check",),
-    "card_commands": ("card",),
     "serve_command": ("serve",),
+    "host_commands": ("host",),
+    "admin_commands": ("bucket",),
 }
-"""The modules of commands, and the words of each; those of this one are not among them."""
+"""The modules of commands and the words of each, as the help lists them; then those of this one."""
 _GROUPS = {"host_commands": "host", "admin_commands": "bucket", "card_commands": "card"}
 """Modules whose words follow another word."""
 
@@ -59,8 +59,10 @@ def command_line(word: str = "") -> typer.Typer:
         if every or word in words:
             found = importlib.import_module(f"petal_s3.cli.{module}").app
             app.add_typer(found, name=_GROUPS.get(module))
+    last = typer.Typer()  # what stands in a group of its own comes after the others
     for own in _OWN.values():
-        app.command()(own)
+        last.command()(own)
+    app.add_typer(last)
     return app
 
 

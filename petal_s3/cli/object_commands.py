@@ -64,7 +64,7 @@ def ls(
     ] = "",
     for_programs: ForPrograms = False,
 ) -> None:
-    """List what this machine has in the bucket: size, last change (UTC), key."""
+    """List what this machine has in the bucket: size, last change (UTC), key for get and rm."""
     show = _list_for_programs if for_programs else _list
     with_service(lambda service: show(service, prefix), only_reads=True)
 
@@ -73,7 +73,8 @@ async def _list(service: Service, prefix: str) -> None:
     count = size = 0
     async for found in service.objects.walk(prefix):
         count, size = count + 1, size + found.size
-        typer.echo(f"{decimal(found.size):>11}  {_moment(found):19}  {plain(found.key)}")
+        key = plain(service.ownership.short(found.key))
+        typer.echo(f"{decimal(found.size):>11}  {_moment(found):19}  {key}")
     where = service.ownership.listing_prefix(prefix)
     typer.echo(f"{count} object{'' if count == 1 else 's'} below {where}, {decimal(size)}")
 

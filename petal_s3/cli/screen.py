@@ -43,11 +43,17 @@ def show(screen: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def status_view(
-    status: StatusView, rows: Sequence[RowView], notes: Iterable[str], width: int = 80
+    status: StatusView,
+    rows: Sequence[RowView],
+    notes: Iterable[str],
+    width: int = 80,
+    *,
+    brief: bool = False,
 ) -> list[RenderableType]:
     """The whole answer to ``petal-s3 status``; ``rows`` in the order to show.
 
-    ``width``: columns of the terminal; where it has few, a row takes two lines.
+    ``width``: columns of the terminal; where it has few, a row takes two lines. ``brief``: what
+    is so at any time (of the server, advice, notes) is counted alone.
     """
     status, rows = _harmless(status), [_harmless(row) for row in rows]
     notes = [plain(note) for note in notes]
@@ -61,8 +67,10 @@ def status_view(
     hidden = _not_shown(status, living)
     parts += [*hidden, *([""] if living or hidden else [])]
     parts += [*_dead(status, dead), *_settling(status), *_unscanned(status), *_facts(status)]
-    parts += [*_lacks(status), *status.advice, *notes]
-    return parts
+    lasting = [*_lacks(status), *status.advice, *notes]
+    if brief and lasting:
+        lasting = [f"To note: {len(lasting)}, told by petal-s3 status without --watch."]
+    return [*parts, *lasting]
 
 
 def _harmless(view: V) -> V:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from petal_s3.core.settings import Settings
     from petal_s3.service.views.status import SnapshotView
 
+_FEW_ROWS = 3
 _SHOWN_ROWS = 20
 _JSON_ROWS = 1000
 _LOOK_S = 1.0
@@ -94,13 +95,19 @@ def _show(settings: Settings, *, watch: bool) -> None:
 
 
 def _fitting(console: Console, found: SnapshotView, notes: Sequence[str]) -> Group:
-    """The status with as many rows as leave all other facts on the screen."""
+    """The status with as many rows as leave all other facts on the screen.
+
+    Before the last few rows go, what is so at any time does.
+    """
     from rich.console import Group  # noqa: PLC0415 - slow
 
     from petal_s3.cli import screen  # noqa: PLC0415 - slow
 
-    for number in range(len(found.rows), -1, -1):
-        shown = Group(*screen.status_view(found, found.rows[:number], notes, console.width))
+    few = min(_FEW_ROWS, len(found.rows))
+    whole = [(number, False) for number in range(len(found.rows), few - 1, -1)]
+    for number, brief in [*whole, *((number, True) for number in range(few, -1, -1))]:
+        rows = found.rows[:number]
+        shown = Group(*screen.status_view(found, rows, notes, console.width, brief=brief))
         if len(console.render_lines(shown, pad=False)) < console.height:
             break
     return shown

@@ -95,6 +95,11 @@ class KeyOwnership:
             return key
         return self.machine_prefix + key
 
+    def short(self, key: str) -> str:
+        """A key as :meth:`named` takes it: without the machine's folder, where that is clear."""
+        rest = key.removeprefix(self.machine_prefix)
+        return rest if self.named(rest) == key else key
+
     def check_lasting(self, key: str) -> str:
         """As :meth:`check`, for what is to stay: nothing stays below ``tmp/``.
 

@@ -20,7 +20,8 @@ class Report(View):
 
     ``reason`` and ``code``: why nothing is sent, since ``since_at``, as ``tried_at`` has shown;
     ``trouble``: why no log is taken in. Times that end in ``_at`` are seconds since the boot
-    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock.
+    ``boot_id``; ``heard_unix`` is ``heard_at`` in seconds since 1970, by S3's clock, and
+    ``written_unix`` when it was written.
     ``stalled_at``: when the last byte of what is sent arrived, where that was not just now.
     ``credentials_at``: when what is said of the credentials was seen. ``moving``:
     per row on its way the bytes that are confirmed or acknowledged. ``card_on``: whether it can
@@ -35,6 +36,7 @@ class Report(View):
     link: Link = "unknown"
     heard_at: float | None = None
     heard_unix: int | None = None
+    written_unix: int | None = None
     credentials: Credentials = "none"
     credentials_at: float | None = None
     clock_offset_s: float | None = None

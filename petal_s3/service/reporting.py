@@ -188,8 +188,9 @@ class Reporter:
         return self._published if self._base.outbox.opened is self._published_in else NO_REPORT
 
     async def _write(self, report: Report) -> None:
-        outbox = self._base.outbox.opened
-        await self._base.outbox(drain_status.publish, report.model_dump())
+        outbox, now = self._base.outbox.opened, self._base.now()
+        written = {**report.model_dump(), "written_unix": self._unix(now, now)}
+        await self._base.outbox(drain_status.publish, written)
         self._published, self._published_in = report, outbox
 
     def _unix(self, moment: float | None, now: float) -> int | None:
@@ -205,16 +206,14 @@ class Reporter:
         return self._base.s3.server.link_state.well_at
 
     def _credentials(self) -> Credentials:
-        """What the last use of them has shown; none only where there are none."""
+        """What their last use has shown; none where there are none, or none were used yet."""
         block, tokens = self._parts.drainer.block, self._base.tokens
         code = block.code if block is not None else ""
         if code in _REFUSED:
             return "refused"
         if code == "credentials_expired":
             return "expired"
-        if tokens is None:
-            return "none" if code in _NONE else "ok"
-        if tokens.current is not None:
+        if tokens is not None and tokens.current is not None:
             return "ok"
         if code in _NONE:
             return "none"

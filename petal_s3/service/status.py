@@ -14,7 +14,7 @@ from petal_s3.outbox.rows import Row
 from petal_s3.outbox.storage_errors import no_room
 from petal_s3.s3 import capabilities
 from petal_s3.service.headline import Found, Left, headline
-from petal_s3.service.reasons import ITS_TURN, Reason, reason
+from petal_s3.service.reasons import ITS_TURN, NO_DRAIN, Reason, reason
 from petal_s3.service.report import Report, Seen, row_reason, sent_bytes
 from petal_s3.service.views.card import CardFigures
 from petal_s3.service.views.status import StatusView, capabilities_view
@@ -162,6 +162,8 @@ def _ending(why: Reason) -> str:
 def _held_since(outbox: Outbox, why: Reason, oldest: Row | None, seen: Seen) -> float | None:
     """Since when ``why`` holds, in seconds since 1970; none where that is not known."""
     live, at = seen.live, None
+    if why is NO_DRAIN:
+        return _undrained_since(oldest, seen)
     if live.held_up is not None and why.code == live.code:
         at = live.since_at
     elif why.code == "stalled":
@@ -173,6 +175,13 @@ def _held_since(outbox: Outbox, why: Reason, oldest: Row | None, seen: Seen) -> 
 
         return journal.waits_since(outbox, oldest)
     return None
+
+
+def _undrained_since(oldest: Row | None, seen: Seen) -> float | None:
+    """Since when a log waits and none uploads: it came in, or the last that did was heard of."""
+    known = [seen.report.written_unix, None if oldest is None else oldest.landed_at]
+    # What was written by another clock may lie in the future of this one.
+    return max((at for at in known if at is not None and at <= seen.wall), default=None)
 
 
 def left_to_send(outbox: Outbox, seen: Seen) -> tuple[int, Row | None]:

@@ -179,7 +179,7 @@ class Guard:
 
     def _has_cookie(self, headers: Mapping[str, str], peer: str) -> bool:
         """Whether the cookie of a login came; one that is over is no wrong token."""
-        value = session.value_in(headers.get("cookie", ""))
+        value = session.value_in(headers.get("cookie", ""), headers.get("host", ""))
         if not session.is_in_time(value, self._wall()):
             return False
         return self._is_right(peer, lambda token: session.is_of(token, value))

@@ -22,7 +22,8 @@ async def post_logout(_: Service, __: asks.Nothing, call: Call) -> Reply:
 def _with_cookie(value: str, call: Call) -> Reply:
     # A proxy that ends TLS is seen by the page's own address alone.
     secure = "https" in {call.scheme, call.headers.get("origin", "").partition(":")[0].lower()}
-    return Reply(b"", status=204, headers={"Set-Cookie": session.cookie(value, secure=secure)})
+    cookie = session.cookie(value, call.headers.get("host", ""), secure=secure)
+    return Reply(b"", status=204, headers={"Set-Cookie": cookie})
 
 
 LOGIN_ROUTES: tuple[Route, ...] = (

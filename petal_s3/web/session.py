@@ -7,9 +7,19 @@ from __future__ import annotations
 
 import hmac
 
-NAME = "petal_s3_session"
+_NAME = "petal_s3_session"
 LASTS_S = 30 * 24 * 3600
 """Seconds for which a browser need not ask for the token again."""
+
+
+def name_at(host: str) -> str:
+    """What it is called by a server that is asked as ``host`` (``name`` or ``name:port``).
+
+    With the port in it: else two servers of one robot would take each other's away.
+    """
+    _, colon, port = host.rpartition(":")
+    known = colon and port.isascii() and port.isdecimal() and len(port) < 6
+    return f"{_NAME}_{port}" if known else _NAME
 
 
 def value_of(token: str, now: float) -> str:
@@ -30,21 +40,26 @@ def is_of(token: str, value: str) -> bool:
     return hmac.compare_digest(expected, value.encode("utf-8", "surrogateescape"))
 
 
-def cookie(value: str, *, secure: bool) -> str:
+def cookie(value: str, host: str, *, secure: bool) -> str:
     """The header ``Set-Cookie``; without a path, so that it counts where the page is.
+
+    ``host``: as in :func:`name_at`.
 
     Its path is then that of the request without the last word (RFC 6265, 5.1.4): the prefix as the
     browser sees it, whatever a proxy before the server makes of it.
     """
     lasts = LASTS_S if value else 0
-    return f"{NAME}={value}; Max-Age={lasts}; HttpOnly; SameSite=Strict" + "; Secure" * secure
+    return (
+        f"{name_at(host)}={value}; Max-Age={lasts}; HttpOnly; SameSite=Strict" + "; Secure" * secure
+    )
 
 
-def value_in(header: str) -> str:
-    """The value in a header ``Cookie``; empty where there is none."""
+def value_in(header: str, host: str) -> str:
+    """The value in a header ``Cookie``; empty where there is none. ``host``: as for it."""
+    own = name_at(host)
     for one in header.split(";"):
         name, _, value = one.strip().partition("=")
-        if name == NAME:
+        if name == own:
             return value
     return ""
 

@@ -134,6 +134,8 @@ def test_dead_logs_are_dismissed_one_and_all(api: Api, opened: Opens) -> None:
     dead(api, "one.ulg")
     window = opened(api.url)
     window.row_says("one.ulg", "cannot be sent")
+    # In a row, which begins with its name, that is not said again.
+    window.row_says("one.ulg", "Contains only zeros")
     window.open("one.ulg")
     window.press("Dismiss")
     window.row("one.ulg").wait_for(state="detached")
@@ -154,6 +156,8 @@ def test_a_log_of_the_card_is_fetched_when_asked_for(api: Api, opened: Opens) ->
     path = next(one["path"] for one in api.get("/card").json["files"] if one["id"] == file)
     name = path.rpartition("/")[2]
     window.row_says(name, "on the card")
+    # Where nothing else changes, too.
+    window.page.get_by_role("radio", name="On the card").wait_for()
     details = window.open(name)
     assert "On the card, not on this disk, not proven in the bucket" in details.inner_text()
     window.press("Fetch now")

@@ -80,6 +80,23 @@ def test_the_first_screen_says_how_many_are_up_since_when_and_what_would_end_it(
     until(lambda: window.page.locator("#since").is_hidden())
 
 
+def test_what_an_operator_should_do_does_not_stand_before_the_logs_of_a_phone(
+    slow: Api, opened: Opens
+) -> None:
+    slow.upload(log(), "noted.ulg", wait="false")
+    window = opened(slow.url, size=(390, 844))
+    window.row("noted.ulg").wait_for()
+    notes, advice = window.page.locator("#notes"), slow.get("/status").json["advice"]
+    assert notes.is_visible() == bool(advice)
+    for said in advice:  # the host has no login
+        assert not window.page.get_by_text(said).is_visible()
+    if advice:
+        notes.locator("summary").click()
+        window.says("#advice", advice[0])
+        below = "document.getElementById('notes').getBoundingClientRect().top"
+        window.shows(f"{below} > document.getElementById('add').getBoundingClientRect().bottom")
+
+
 @pytest.mark.guarantee(
     "attack",
     "a log is called like a script, and shown in a real browser",

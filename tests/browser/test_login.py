@@ -73,6 +73,8 @@ def test_a_login_that_is_over_asks_again_and_shows_what_is_new(locked: Api, open
     window.page.locator("#robot").wait_for(state="visible")
     window.page.context.clear_cookies()
     window.page.get_by_role("button", name="Look now").click()
+    window.page.locator("#login").wait_for(state="visible")
+    assert window.page.locator("#logout").is_hidden()
     locked.stored(log(), "later.ulg")
     enter(window, TOKEN)
     window.row("later.ulg").wait_for()

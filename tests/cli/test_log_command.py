@@ -25,6 +25,9 @@ def test_a_log_that_went_up_after_a_cut_tells_each_step(console: Console, sea: S
     waits = next(one for one in found["events"] if one["event"] == "waits")
     assert waits["reason"]
     assert waits["code"]
+    attempts = [one for one in found["events"] if one["event"].startswith("attempt")]
+    assert len(attempts) > 1
+    assert {(one["code"], one["reason"]) for one in attempts} == {("", "")}
     assert found["events"][-1]["s3_time"] is not None
     told = console.type("log", "1").out.splitlines()
     assert told[0] == f"1  verified  {found['key']}"

@@ -72,10 +72,23 @@ def test_ls_shows_size_change_and_key_and_a_sum(console: Console, sea: Sea) -> N
 
     assert answer.code == 0, answer
     first, second, last = answer.out.splitlines()
-    assert first == f"    10.2 kB  {changed:%Y-%m-%d %H:%M:%S}  {KEY}"
-    assert second.endswith(f"  {HOME}sessions/7/notes.ulg")
+    assert first == f"    10.2 kB  {changed:%Y-%m-%d %H:%M:%S}  {KEY.removeprefix(HOME)}"
+    assert second.endswith("  sessions/7/notes.ulg")
     assert last == f"2 objects below {HOME}, 10.3 kB"
     nothing_new(console)
+
+
+def test_what_ls_shows_is_what_get_takes(console: Console, sea: Sea, tmp_path: Path) -> None:
+    # The last three begin like whole keys below the machine's folder: they are shown whole.
+    misleading = [f"{HOME}{one}x.ulg" for one in ("deleted/", "flight_logs/", HOME)]
+    put(sea)
+    for key in misleading:
+        put(sea, key)
+    lines = console.type("ls").out.splitlines()[:-1]
+    shown = [line.split()[-1] for line in lines]
+    assert set(shown) == {KEY.removeprefix(HOME), *misleading}
+    for number, key in enumerate(shown):
+        assert console.type("get", key, str(tmp_path / f"{number}.ulg")).code == 0, key
 
 
 @pytest.mark.parametrize("prefix", ["sessions/", f"{HOME}sessions/", f"s3://logs/{HOME}sessions/"])

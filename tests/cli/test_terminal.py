@@ -117,6 +117,27 @@ def test_watching_keeps_the_facts_on_the_screen(console: Console) -> None:
     assert frame.count(b"\n") < 12
 
 
+def test_watching_on_a_small_terminal_shows_logs_before_advice(console: Console) -> None:
+    with console.outbox() as outbox:
+        for number in range(1, _MANY + 1):
+            proven(outbox, f"up-{number}.ulg", number, int(time.time()))
+    advice = ["The bucket has no rule that aborts stale multipart uploads. " * 5] * 2
+    small = {"LINES": "20", "COLUMNS": "60"}
+    with (
+        console.host(boot_id=clock.boot_id(), advice=advice),
+        console.terminal("status", "--watch", **small) as (process, output),
+    ):
+        shown = b""
+        while shown.count(b"drained by") < 2:
+            shown += os.read(output, 65536)
+        process.send_signal(2)
+        assert process.wait(60) == 0
+    frame = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).split(b"drained by")[0]
+    assert b"up-30.ulg" in frame
+    assert b"All 30 logs are up." in frame
+    assert frame.count(b"\n") < 20
+
+
 # -- for scripts
 
 

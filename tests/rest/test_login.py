@@ -43,6 +43,11 @@ def cookie_of(answer: Answer) -> str:
     return answer.headers["set-cookie"].partition(";")[0]
 
 
+def name_at(api: Api) -> str:
+    """What the cookie of this server is called."""
+    return session.name_at("{}:{}".format(*api.address))
+
+
 def login(api: Api, token: str = TOKEN) -> Answer:
     return api.ask("POST", "/login", body={"token": token}, headers=own(api))
 
@@ -52,7 +57,7 @@ def test_the_token_is_said_once_and_never_kept(api: Api) -> None:
     assert (told.status, told.body) == (204, b"")
     said = told.headers["set-cookie"]
     name, *rest = (part.strip() for part in said.split(";"))
-    assert name.startswith("petal_s3_session=")
+    assert name.startswith(f"petal_s3_session_{api.address[1]}=")
     assert TOKEN not in said
     assert {"HttpOnly", "SameSite=Strict", f"Max-Age={session.LASTS_S}"} <= set(rest)
     assert "Secure" not in rest
@@ -119,7 +124,7 @@ def test_without_a_login_nothing_is_told(api: Api) -> None:
         f"{ends}.\xff",
         f"{'9' * 5000}.{signed}",
     ):
-        told = api.plain("GET", "/status", headers={"Cookie": f"{session.NAME}={made}"})
+        told = api.plain("GET", "/status", headers={"Cookie": f"{name_at(api)}={made}"})
         assert (told.status, told.code) == (401, "no_token"), made
         assert TOKEN not in told.body.decode()
 
@@ -140,7 +145,43 @@ def test_a_login_that_is_no_json_is_refused(api: Api) -> None:
 def test_a_logout_has_the_browser_forget(api: Api) -> None:
     told = api.ask("POST", "/logout", body={}, headers=own(api))
     assert told.status == 204
-    assert re.match(r"petal_s3_session=; Max-Age=0;", told.headers["set-cookie"])
+    assert re.match(r"petal_s3_session_\d+=; Max-Age=0;", told.headers["set-cookie"])
+
+
+def test_two_servers_of_one_robot_leave_each_other_their_logins(
+    _s3_server: EmbeddedS3, tmp_path
+) -> None:
+    """A browser keeps its cookies by the name of the host alone, whatever the port."""
+    for each in ("one", "two"):
+        (tmp_path / each).mkdir()
+    with (
+        standing(_s3_server, tmp_path / "one", token=TOKEN) as one,
+        standing(_s3_server, tmp_path / "two", token=OTHER) as two,
+    ):
+        kept: dict[str, str] = {}
+        for stand, token in ((one, TOKEN), (two, OTHER)):
+            name, _, value = cookie_of(login(stand.api, token)).partition("=")
+            kept[name] = value
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
+        for stand in (one, two):
+            # None of them is a wrong token of the other either: that would be slowed down.
+            codes = [stand.api.plain("GET", "/status", headers=cookie).status for _ in range(40)]
+            assert codes == [200] * 40
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("robot.lan", "petal_s3_session"),
+        ("robot.lan:8077", "petal_s3_session_8077"),
+        ("[fd00::7]", "petal_s3_session"),
+        ("[fd00::7]:8077", "petal_s3_session_8077"),
+        ("10.0.0.7:80;x=y", "petal_s3_session"),
+        ("8077", "petal_s3_session"),
+    ],
+)
+def test_the_cookie_is_named_by_the_port_that_was_asked(host: str, name: str) -> None:
+    assert session.name_at(host) == name
 
 
 def test_a_bearer_token_that_comes_is_what_counts(api: Api) -> None:
@@ -165,7 +206,7 @@ def test_guessing_is_slowed_down(_s3_server: EmbeddedS3, tmp_path, way: str) -> 
                 told = api.plain("POST", "/login", body=body, headers=own(api))
             else:
                 value = session.value_of(f"guess-number-{number}", time.time())
-                told = api.plain("GET", "/status", headers={"Cookie": f"{session.NAME}={value}"})
+                told = api.plain("GET", "/status", headers={"Cookie": f"{name_at(api)}={value}"})
             codes.append(told.status)
         assert codes[:30] == [401] * 30
         assert codes[-1] == 429
@@ -176,7 +217,7 @@ def test_an_old_cookie_is_no_guess(_s3_server: EmbeddedS3, tmp_path) -> None:
     with standing(_s3_server, tmp_path, token=TOKEN) as stand:
         api = stand.api
         for _ in range(40):
-            told = api.plain("GET", "/status", headers={"Cookie": f"{session.NAME}={over}"})
+            told = api.plain("GET", "/status", headers={"Cookie": f"{name_at(api)}={over}"})
             assert told.status == 401
         assert login(api).status == 204, "who comes back after a month may say the token"
 

@@ -711,3 +711,21 @@ def test_a_cancel_over_rest_keeps_the_only_copy(api: Api) -> None:
     assert api.delete(f"/outbox/{other_id}?purge=true").json["state"] == "cancelled"
     assert until(lambda: api.spool() == [])
     api.link.forward()
+
+
+# -- what was not used yet
+
+
+def test_keys_that_no_answer_has_judged_are_not_called_good(
+    _s3_server: EmbeddedS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-nobody")
+    nowhere = {"session_token_url": None, "endpoint_url": "http://127.0.0.1:1"}
+    with standing(_s3_server, tmp_path, **nowhere) as stand:
+        stand.api.upload(log(), "flight.ulg", wait="false")
+        # It has tried: there are keys, and no answer.
+        until(lambda: stand.api.get("/health").json["link"] == "down")
+        assert stand.api.get("/health").json["credentials"] == "none"
+        shown = stand.api.get("/metrics").body.decode()
+        assert "credentials_seen_age_seconds" not in shown.replace("# ", "")

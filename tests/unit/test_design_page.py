@@ -22,3 +22,11 @@ def test_each_module_on_the_design_page_exists() -> None:
         and not path.with_suffix(".py").is_file()
     ]
     assert missing == []
+
+
+def test_each_question_stands_there_once() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    where = page[page.index("## Where to look") : page.index("## Words")]
+    asked = re.findall(r"^\| (.+?) \|", where, re.MULTILINE)
+    assert len(asked) > 40
+    assert sorted({one for one in asked if asked.count(one) > 1}) == []

@@ -95,3 +95,13 @@ def test_for_every_code_it_is_said_what_to_do() -> None:
     named = [code for _, codes, *_ in rows for code in re.findall(r"`(\w+)`", codes)]
     assert sorted(named) == sorted(CODES)
     assert all(len(said.strip()) > 8 for _, _, said, *_ in rows)
+
+
+def test_the_quick_start_has_its_command_on_the_path_before_it_is_typed() -> None:
+    page = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
+    made = re.search(r"python3 -m venv (\S+)", page)
+    assert made is not None
+    path = f'export PATH="{made[1]}/bin:$PATH"'
+    first = re.search(r"^petal-s3 ", page, re.MULTILINE)
+    assert first is not None
+    assert path in page[: first.start()]

@@ -13,7 +13,7 @@ from outbox_rows import LEASE_S, entry
 from petal_s3.cli.screen import status_view
 from petal_s3.core import clock
 from petal_s3.core.settings import Settings
-from petal_s3.outbox import entering, journal, transitions
+from petal_s3.outbox import entering, journal, queries, transitions
 from petal_s3.outbox.outbox import Outbox
 from petal_s3.outbox.rows import Row
 from petal_s3.service.endings import ENDINGS
@@ -215,6 +215,23 @@ def test_a_reason_of_the_drain_says_since_when_it_holds(outbox: Outbox) -> None:
     assert (found.since, found.ends) == (iso(1_000_000 - 30), ENDINGS["armed"])
     before = summary(outbox, seen(said.model_copy(update={"boot_id": "another"})), "")
     assert before.since is None
+
+
+def test_no_drain_says_since_when_the_log_waits_without_one(outbox: Outbox) -> None:
+    entering.enqueue(outbox, entry())
+    row = queries.get(outbox, 1)
+    now = row.landed_at + 600.0
+    # No process was there since it came in.
+    for written in (None, row.landed_at - 60, int(now) + 10**9):
+        gone = seen(Report(written_unix=written), drained=False, wall=now)
+        assert summary(outbox, gone, "").since == iso(row.landed_at), written
+    # It ended later.
+    gone = seen(Report(written_unix=row.landed_at + 200), drained=False, wall=now)
+    found = summary(outbox, gone, "")
+    assert (found.code, found.since) == ("no_drain", iso(row.landed_at + 200))
+    # By a clock that was set back nothing is known.
+    back = seen(Report(written_unix=row.landed_at), drained=False, wall=row.landed_at - 9e6)
+    assert summary(outbox, back, "").since is None
 
 
 def test_a_row_says_since_when_it_fails_in_this_way(outbox: Outbox) -> None:

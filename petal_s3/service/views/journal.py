@@ -55,13 +55,15 @@ def journal_view(row: Row, events: Sequence[Event], now: Reason | None) -> Journ
 
 
 def _shown(one: Event, before: Event | None) -> EventView:
+    # A row on its way still carries why the attempt before failed.
+    begins = one.state == "uploading"
     return EventView(
         device_time=iso(one.at),
         s3_time=None if one.s3_at is None else iso(one.s3_at),
         event=_word(one, before),
         key=one.key,
-        code=one.code,
-        reason=one.reason,
+        code="" if begins else one.code,
+        reason="" if begins else one.reason,
     )
 
 

@@ -1,7 +1,6 @@
-// The status page of petal-s3: are my logs up, and if not, why, and when?
+// Are my logs up, and if not, why, and when?
 //
-// It asks relative to its own address: it works under any prefix. What comes from the robot is
-// only ever shown as text: a log may have any name.
+// It asks relative to its own address. What comes from the robot is only ever shown as text.
 
 const BASE = new URL("..", import.meta.url);
 const PAGE_ROWS = 250; // rows of one request
@@ -12,7 +11,7 @@ const DAY_MS = 86_400_000;
 
 const $ = (id) => document.getElementById(id);
 
-/** An element; what is in `given` are its properties, or attributes where they have no such name. */
+/** An element with properties, or attributes where there are none such. */
 function make(tag, given = {}, ...children) {
 	const made = document.createElement(tag);
 	for (const [name, value] of Object.entries(given)) {
@@ -210,6 +209,7 @@ async function loadCard() {
 	}));
 	known.cardOf = new Map(known.card.map((file) => [file.row, file]));
 	arrange();
+	answer();
 }
 
 async function loadHistory() {
@@ -436,9 +436,10 @@ function sinceAndEnds(status) {
 
 function bulletins(status) {
 	const told = [...status.advice];
-	if (status.trouble && !status.headline.includes(status.trouble)) told.push(status.trouble);
+	setText($("trouble"), status.headline.includes(status.trouble) ? "" : status.trouble);
 	if (status.read_only) told.push("Read only: PETAL_S3_REST_READ_ONLY is set.");
-	$("advice").hidden = told.length === 0;
+	$("notes").hidden = !told.length;
+	setText($("notes").firstChild, `Notes for the operator: ${told.length}`);
 	$("advice").replaceChildren(...told.map((text) => make("li", {}, text)));
 	const share = sentShare(status);
 	$("whole").hidden = share === null;
@@ -491,7 +492,7 @@ function plots() {
 	$("plots").replaceChildren(...kinds.map((kind) => plot(samples, now, ...kind)), hours);
 }
 
-/** A step function of time: a sample holds until the next one. */
+/** A sample holds until the next one. */
 function plot(samples, now, field, title, look, unit) {
 	const most = Math.max(1, ...samples.map((one) => one[field]));
 	const x = (at) => ((1000 * (at - now + DAY_MS)) / DAY_MS).toFixed(1);
@@ -519,7 +520,7 @@ function drawing(tag, given) {
 	return made;
 }
 
-// -- the list: flights, newest first; only those in view are in the document
+// -- the list: only what is in view is in the document
 
 const filter = { state: "", text: "" };
 const list = { items: [], tops: [], nodes: new Map(), heights: {}, waiting: false, loading: false };
@@ -568,7 +569,7 @@ function matches(item) {
 	return !filter.text || item.words.includes(filter.text);
 }
 
-/** Logs by flight, the newest first; a log that names none stands in the one it fell into. */
+/** Logs by flight, the newest first. */
 function flights() {
 	const found = new Map();
 	const put = (name, item) => {
@@ -782,7 +783,8 @@ function whyOf(row) {
 		return `Proven ${moment(1000 * row.receipt.verified_at)} · ${PROOFS[row.receipt.proof]}${same}${more}`;
 	}
 	if (row.state === "uploading") return `${size(row.sent_bytes)} of ${size(row.size)}${more}`;
-	return next + (row.reason || (row.state === "queued" ? "It waits its turn." : ""));
+	const why = capital(row.reason.replace(`'${row.title}' `, ""));
+	return next + (why || (row.state === "queued" ? "It waits its turn." : ""));
 }
 
 /** Where its bytes stand: [place, whether they are there]. */
@@ -1192,13 +1194,14 @@ function takeDrops() {
 	});
 }
 
-// -- the login, kept in a cookie that this script cannot read
+// -- the login, kept in a cookie
 
 const HAS_TOKEN = "petal-s3 asked for its token";
 
 async function login() {
 	$("robot").hidden = true;
 	$("login").hidden = false;
+	$("logout").hidden = true;
 	$("away").hidden = true;
 	setText($("as-of"), "A token is needed");
 	$("details").close();
@@ -1245,7 +1248,7 @@ function kept(what) {
 
 function start() {
 	$("logout").hidden = !kept((storage) => storage.getItem(HAS_TOKEN));
-	$("day").open = matchMedia("(min-width: 60rem)").matches;
+	$("notes").open = $("day").open = matchMedia("(min-width: 60rem)").matches;
 	measure();
 	dismissAll();
 	takeDrops();
