@@ -1,4 +1,4 @@
-"""Every module that the design page names is there."""
+"""The design page names what is there, and each test file has a name of its own."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def test_each_question_stands_there_once() -> None:
     asked = re.findall(r"^\| (.+?) \|", where, re.MULTILINE)
     assert len(asked) > 40
     assert sorted({one for one in asked if asked.count(one) > 1}) == []
+
+
+def test_each_test_file_has_a_name_of_its_own() -> None:
+    """Else ``pytest`` without a folder collects none of the two."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 200
+    assert sorted({one for one in names if names.count(one) > 1}) == []
