@@ -105,6 +105,16 @@ def test_a_card_of_which_all_is_proven_may_be_erased(console: Console) -> None:
     assert console.type("card", "safe-to-erase").code == 3
 
 
+def test_why_a_card_must_not_be_erased_is_said_where_all_of_it_is_proven(console: Console) -> None:
+    prove(console, found())
+    told = console.type("card")
+    assert (told.code, "0 not proven in the bucket; it must not be erased." in told.out) == (
+        0,
+        True,
+    )
+    assert "No process watches the autopilot's card" in told.out
+
+
 def test_before_a_yes_the_card_is_listed_once_more(console: Console) -> None:
     prove(console, found())
     with listing(console, found(), found("2026-11-30/15_00_00.ulg")):
