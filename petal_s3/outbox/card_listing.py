@@ -55,7 +55,7 @@ class Listing:
     def digest(self) -> str:
         """The same for two listings that agree."""
         known = sorted((one.tree, one.path, one.size) for one in self.files)
-        text = json.dumps([known, sorted(self.odd)])
+        text = json.dumps([known, sorted(self.odd), sorted(self.blank)])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -64,6 +64,9 @@ async def test_what_lies_in_a_folder_that_shows_nothing_is_not_known(
     unread(robot.card, f"{ROOT}/2026-11-29")
     assert f"{ROOT}/2026-11-29" in await not_safe(robot)
     robot.card.folders.remove(f"{ROOT}/2026-11-29")
+    robot.wait(1000)
+    await robot.step()
+    assert "listed twice" in (await robot.figures()).not_safe
     assert await not_safe(robot) == ""
 
 
