@@ -751,6 +751,13 @@ async def test_a_log_that_vanished_before_it_was_compared_with_the_card_is_sent(
     assert [Path(row.path).read_bytes() for row in rows] == [ulogs[0]]
     figures = await robot.figures()
     assert figures.gone == 0
+    robot.card.before_request = lambda what, path: None
+    robot.card.put(NEW, ulogs[0])  # the card was away: now it can be compared
+    read = robot.card.bytes_read(path)
+    robot.fly()
+    await robot.rest()
+    assert robot.card.bytes_read(path) > read + len(ulogs[0])
+    assert await robot.states() == {NEW: "fetched"}
 
 
 async def test_a_proven_log_that_px4_deletes_is_no_loss(robot: Robot, ulogs: list[bytes]) -> None:
