@@ -12,8 +12,8 @@ from petal_s3.autopilot.backoff import Backoff
 from petal_s3.autopilot.entering import enter
 from petal_s3.autopilot.fetch import Interrupted, Job, NotSame, Progress, fetch
 from petal_s3.autopilot.ftp_client import Card, Changed, Held, NotFound, Silence
-from petal_s3.autopilot.listing import look_through
-from petal_s3.autopilot.salvage import salvage, sweep
+from petal_s3.autopilot.listings import Listings
+from petal_s3.autopilot.salvage import sweep
 from petal_s3.core.clock import Clock
 from petal_s3.core.threads import run_in
 from petal_s3.errors import LocalStorageError, S3IntegrationError
@@ -21,9 +21,8 @@ from petal_s3.intake.entry import Intake
 from petal_s3.intake.flight_holds import Hold
 from petal_s3.intake.flight_state import FlightState
 from petal_s3.outbox import card as card_files
-from petal_s3.outbox import card_changes, card_listing
+from petal_s3.outbox import card_listing
 from petal_s3.outbox.card import CardFile
-from petal_s3.outbox.card_listing import Rules
 
 log = logging.getLogger("petal_s3")
 
@@ -32,7 +31,6 @@ LOOK_S = 0.5
 STORAGE_S = 30.0
 """How long it waits for a disk that refuses."""
 _UNUSED_S = 900.0
-_MOST_SETTLING_S = 120.0
 
 
 class CardFetcher:
@@ -55,18 +53,10 @@ class CardFetcher:
         self._stirred = asyncio.Event()
         self._interrupts = False
         self._intake, self._flight = intake, flight
-        self._newest_before = newest_before
         self._now = now
         self._card: Card | None = None
-        settings = intake.settings
-        self._rules = Rules(
-            settings.fetch == "all", int(settings.max_file_size), settings.settle_seconds
-        )
-        self._off = settings.fetch == "off"
-        self._flights_ended = 0
-        self._list_at = float("-inf")
-        self._settling = 0
-        self._doubted = ""
+        self._off = intake.settings.fetch == "off"
+        self._listings = Listings(intake, flight, newest_before, now)
         self._not_now: dict[int, Backoff] = {}
         self._loop, self._begun = Backoff(), False
 
@@ -136,14 +126,15 @@ class CardFetcher:
             return _UNUSED_S
         try:
             await self._begin()
+            await self._listings.note_lapse()
             hold = self._flight.ask_hold(self._now())
             if hold is not None:
-                await self._note_flight(hold)
+                await self._listings.note_flight(hold)
                 return LOOK_S
             pause_s = await self._next(card)
         except Held as error:
             self._failure = Hold(error.reason, error.message)
-            await self._note_flight(self._failure)
+            await self._listings.note_flight(self._failure)
             return LOOK_S
         except S3IntegrationError as error:
             self._failure = Hold(error.code, error.message)
@@ -157,27 +148,14 @@ class CardFetcher:
     async def _begin(self) -> None:
         if not self._begun:
             await sweep(self._intake)
-            self._doubted = ""
-            await self._doubt("begin", flies=False)
+            await self._listings.begin()
             self._begun = True
-
-    async def _note_flight(self, hold: Hold) -> None:
-        """A vehicle that flies, or is not heard for long, may write what was not listed."""
-        if hold.code == "armed":
-            await self._doubt("armed", flies=True)
-        elif self._flight.state(self._now()) == "unknown":
-            await self._doubt("unheard", flies=False)
-
-    async def _doubt(self, why: str, *, flies: bool) -> None:
-        if self._doubted != why:
-            await self._intake.outbox(card_listing.doubt, flies=flies)
-            self._doubted, self._list_at, self._settling = why, float("-inf"), 0
 
     async def _next(self, card: Card) -> float:
         number = await self._intake.outbox(card_listing.asked_scan)
-        landed = self._flight.flights_ended != self._flights_ended
-        if number or landed or self._now() >= self._list_at:
-            await self._list(card)
+        if number or self._listings.is_due:
+            await self._listings.take(card)
+            self._loop = Backoff()
             await self._intake.outbox(card_listing.answered_scan, number)
             return 0.0
         not_now = {one for one, wait in self._not_now.items() if wait.until > self._now()}
@@ -190,31 +168,7 @@ class CardFetcher:
     def _idle_s(self) -> float:
         now = self._now()
         waits = [one.until for one in self._not_now.values() if one.until > now]
-        return max(0.0, min([self._list_at, *waits]) - now)
-
-    # -- listing
-
-    async def _list(self, card: Card) -> None:
-        ended = self._flight.flights_ended
-        listing = await look_through(card)
-        outbox, first = self._intake.outbox, ended == 0
-        listed = await outbox(card_changes.take, listing, self._now(), self._rules, baseline=first)
-        self._flights_ended, self._doubted = ended, ""
-        self._loop = Backoff()
-        await self._compare_with_bucket()
-        settles = any(one.state == "seen" for one in await outbox(card_files.on_card))
-        again = listed.agree < 2 or settles
-        self._settling = self._settling + 1 if again else 0
-        later_s = min(_MOST_SETTLING_S, self._rules.settle_s * 2 ** max(0, self._settling - 3))
-        self._list_at = self._now() + (later_s if again else self._intake.settings.scan_interval)
-        if listed.agree >= 2:
-            await salvage(self._intake)
-
-    async def _compare_with_bucket(self) -> None:
-        if await self._intake.outbox(card_listing.is_to_compare):
-            newest = await self._newest_before()
-            if newest is not None:
-                await self._intake.outbox(card_listing.compared, newest)
+        return max(0.0, min([self._listings.at, *waits]) - now)
 
     # -- fetching
 
@@ -238,7 +192,7 @@ class CardFetcher:
             await self._intake.outbox(card_files.note, file.id, error.code, error.message)
             self._not_now.setdefault(file.id, Backoff()).failed(self._now())
             if isinstance(error, NotFound):  # what was fetched of it may be all that is left
-                self._list_at = self._now()
+                self._listings.at = self._now()
 
     async def _begin_anew(self, file: CardFile, error: S3IntegrationError) -> None:
         log.warning("begins anew path=%s reason=%s", ascii(file.path), error.message)
@@ -247,4 +201,4 @@ class CardFetcher:
         await self._intake.outbox(
             card_files.restart, file.id, error.code, error.message, self._now()
         )
-        self._list_at = self._now()
+        self._listings.at = self._now()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class NoCard(NotFound):
 class _Walk:
     files: list[Found] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    blank: list[tuple[str, str]] = field(default_factory=list)
     folders: int = 0
 
 
@@ -46,14 +48,16 @@ async def look_through(card: Card) -> Listing:
 
     Raises :class:`NoCard` where there is none, and what ``card`` raises.
     """
-    walk, roots = _Walk(), await _trees(card)
+    walk = _Walk()
+    roots, shown = await _trees(card)
     for tree, root in roots.items():
         await _walk_tree(card, walk, tree, root)
-    return Listing(roots, walk.files, walk.odd)
+    blank = [(tree, folder) for tree, folder in walk.blank if folder or tree in shown]
+    return Listing(roots, walk.files, walk.odd, blank)
 
 
-async def _trees(card: Card) -> dict[str, str]:
-    """Where each tree of logs lies; raises :class:`NoCard`.
+async def _trees(card: Card) -> tuple[dict[str, str], Collection[str]]:
+    """Where each tree of logs lies, and which of them were seen there; raises :class:`NoCard`.
 
     PX4 answers for a directory that is not there as for an empty one, and tells every ground
     station that it could not be opened: what a folder is said to hold is asked for, nothing else.
@@ -63,9 +67,9 @@ async def _trees(card: Card) -> dict[str, str]:
         there = {entry.name for entry in entries if entry.is_directory}
         trees = {tree: f"{mounted}/{name}" for name, tree in folders.items() if name in there}
         if entries:
-            return {"log": f"{mounted}/{next(iter(folders))}"} | trees
+            return {"log": f"{mounted}/{next(iter(folders))}"} | trees, set(trees)
     if await _shown(card, ALIAS):
-        return {"log": ALIAS}
+        return {"log": ALIAS}, {"log"}
     raise NoCard(
         "The autopilot shows no directory of logs: look whether its card is inserted.",
         ftp_code=10,
@@ -88,10 +92,9 @@ async def _walk_tree(card: Card, walk: _Walk, tree: str, root: str) -> None:
     while left:
         folder = left.pop()
         walk.folders += 1
-        try:
-            entries = await card.list_directory(f"{root}/{folder}" if folder else root)
-        except NotFound:  # PX4 deletes a folder with its last log
-            continue
+        entries = await _inside(card, f"{root}/{folder}" if folder else root)
+        if not entries:
+            walk.blank.append((tree, folder))
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if not _is_sound(entry.name):
@@ -99,8 +102,16 @@ async def _walk_tree(card: Card, walk: _Walk, tree: str, root: str) -> None:
             elif entry.is_directory:
                 if path.count("/") < _DEEPEST and walk.folders + len(left) < _MOST_FOLDERS:
                     left.append(path)
+                else:
+                    walk.odd.append(path)
             elif named_like(entry.name, FLIGHT_KINDS):
                 _take(walk, tree, path, entry)
+
+
+async def _inside(card: Card, path: str) -> Sequence[Entry]:
+    with contextlib.suppress(NotFound):  # PX4 deletes a folder with its last log
+        return await card.list_directory(path)
+    return []
 
 
 def _take(walk: _Walk, tree: str, path: str, entry: Entry) -> None:

@@ -34,3 +34,8 @@ class Asked:
     in_flight: int
     known: int | None = None
     overtaken: int = 0
+
+    @property
+    def goes_beyond(self) -> bool:
+        """Whether it is a probe that asks for a byte behind the end of the file."""
+        return self.request.size > self.length

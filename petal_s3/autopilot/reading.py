@@ -57,6 +57,7 @@ class Reading:
         self._halved_at = self._waited_at = 0
         self._session, self._size = 0, 0
         self._tail: bytes | None = None
+        self._ends = False  # whether the file of the tail was seen to end there
         self._next = start
         self._again: list[tuple[int, int]] = []
         self._out = InFlight()
@@ -72,8 +73,7 @@ class Reading:
         self.lost_session = self.has_changed = False
         self._out.clear()
         self._again = self.received.forget_unproven(self._next)
-        self._since_probe, self._probe = 0, None
-        self._tail = None
+        self._since_probe, self._probe, self._tail, self._ends = 0, None, None, False
         self._heard_at = None
 
     @property
@@ -134,7 +134,7 @@ class Reading:
         if self._probe is not None:
             return False
         at_end = not self._has_more and not len(self._out) and self.received.has_unproven
-        return self._tail is None or at_end or self._since_probe >= PROBE_EVERY
+        return not self._ends or at_end or self._since_probe >= PROBE_EVERY
 
     def _pick(self) -> tuple[int, int]:
         if self._again:
@@ -145,7 +145,7 @@ class Reading:
 
     def _ask_probe(self, now: float) -> bytes:
         length = min(PROBE_BYTES, self._size)
-        beyond = 1 if self._peer.reads_short else 0
+        beyond = int(self._peer.reads_short or (self._tail is not None and not self._ends))
         payload = self._ask(self._size - length, length, now, self.received.count, beyond)
         self._probe = self._peer.numbers.last
         return payload
@@ -192,22 +192,27 @@ class Reading:
             heapq.heappush(self._again, (offset + len(data), asked.length - len(data)))
 
     def _probed(self, asked: Asked, known: int, data: bytes) -> None:
-        if not self._peer.reads_short:
+        if not asked.goes_beyond:
             data = data[: asked.length]
         if len(data) != asked.length or self._tail not in {None, data}:
             grown = self._tail is not None and data.startswith(self._tail)
             self.lost_session, self.has_changed = True, grown or not data
             return
-        self._tail = data
-        self._probe = None
-        self.received.prove(known)
+        self._tail, self._probe = data, None
+        if asked.goes_beyond:
+            self._ends = self._peer.reads_short = True
+        if self._ends:
+            self.received.prove(known)
 
     def _refuse(self, reply: Reply, asked: Asked) -> None:
         if reply.nak in {Nak.INVALID_SESSION, Nak.END_OF_FILE}:
             self.lost_session = True
             return
-        if asked.known is not None and self._peer.reads_short:  # MAVSDK reads no byte beyond
-            self._peer.reads_short = False
+        if asked.goes_beyond:  # MAVSDK reads no byte beyond: a longer file has one there
+            self._peer.reads_short, self._ends = False, self._tail is not None
+            if self._ends:
+                self._repeat(asked)
+                return
         self._refusals += 1
         if self._refusals >= _MOST_REFUSALS or reply.nak == Nak.UNKNOWN_COMMAND:
             self.refused = reply

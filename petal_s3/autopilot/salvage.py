@@ -30,13 +30,14 @@ async def _is_needed(intake: Intake, number: int) -> bool:
 
 
 async def salvage(intake: Intake) -> None:
-    """Enter what was fetched of each log that has vanished from the card since.
+    """Enter what was fetched of each log that has vanished from the card since: also all of it,
+    where only the comparison with the card was missing.
 
     What holds no log, as its first bytes alone do, is removed. Raises
     :class:`LocalStorageError`.
     """
     for file in await intake.outbox(card_files.vanished):
-        if file.row_id is None and 0 < file.fetched_bytes < file.size:
+        if file.row_id is None and file.fetched_bytes > 0:
             await _enter(intake, file)
 
 

@@ -64,9 +64,9 @@ def fetch(ids: FileIds, for_programs: ForPrograms = False, _: Quiet = False) -> 
 @app.command("safe-to-erase")
 def safe_to_erase(for_programs: ForPrograms = False, _: Quiet = False) -> None:
     """Whether every log on the card is proven in the bucket; 3 where it must not be erased."""
-    from petal_s3.service.card_verbs import show  # noqa: PLC0415 - slow
+    from petal_s3.service import card_verbs  # noqa: PLC0415 - slow
 
-    found = with_service(show)
+    found = with_service(card_verbs.safe_to_erase)
     if for_programs:
         print_json({"safe_to_erase": found.safe_to_erase, "not_safe": found.not_safe})
     elif found.safe_to_erase:

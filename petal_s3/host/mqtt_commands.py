@@ -114,7 +114,7 @@ async def _fetch(service: Service, ask: asks.FetchAsk, _: Streams) -> BaseModel:
 
 
 async def _safe_to_erase(service: Service, _: Nothing, __: Streams) -> BaseModel:
-    card = await card_verbs.show(service)
+    card = await card_verbs.safe_to_erase(service)
     return asks.SafeView(
         safe_to_erase=card.safe_to_erase,
         not_safe=card.not_safe,

@@ -50,11 +50,14 @@ class FlightState:
 
     All times are seconds of one steady clock, passed in. ``flights_ended`` counts flights;
     ``ended_at`` is when the last one ended: at the first of the heartbeats that confirmed it.
+    ``lapses`` counts how often the autopilot was heard again after a silence in which it may have
+    been restarted.
     """
 
     def __init__(self, *, listening_since: float | None = None) -> None:
         """``listening_since``: when listening began; none where no autopilot can be heard."""
         self.flights_ended = 0
+        self.lapses = 0
         self.ended_at: float | None = None
         self.declared: bool | None = None
         """What was said in place of the autopilot; none where nothing was, or it was heard."""
@@ -209,6 +212,7 @@ class FlightState:
         return now - self._heard_at - deaf_s
 
     def _heard(self, now: float) -> None:
+        self.lapses += self._unheard or now - self._heard_at > ASK_S
         self._heard_at = now
         self._deaf_s = 0.0
         if self._deaf_since is None:

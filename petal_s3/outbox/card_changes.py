@@ -100,7 +100,9 @@ def _insert(outbox: Outbox, found: Found, now: float, rules: Rules, *, baseline:
 
 
 def _back(outbox: Outbox, known: CardFile, now: float) -> None:
-    whole = known.row_id is not None and known.fetched_bytes == known.size
+    # What was salvaged has a reason: it was not compared with the card.
+    compared = known.row_id is not None and not known.reason
+    whole = compared and known.fetched_bytes == known.size
     outbox.sql.change(
         "UPDATE card SET state = :state, boot_id = :boot, since_s = :now, code = '', reason = '',"
         " row_id = :row_id, fetched_bytes = :fetched_bytes WHERE id = :id",

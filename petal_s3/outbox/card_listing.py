@@ -22,6 +22,7 @@ _ASKED = "card scan"
 FLIGHT = "card flight"
 """A fact: a flight was seen before the first listing."""
 _COMPARED = "card compared"
+_MOST_BLANK = 100
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,20 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """All logs of a card; ``roots``: where each tree lies; ``odd``: names that no request holds."""
+    """All logs of a card; ``roots``: where each tree lies; ``odd``: names that no request holds;
+    ``blank``: tree and path of each folder that shows nothing, as PX4 shows one that it cannot
+    read."""
 
     roots: dict[str, str]
     files: Sequence[Found]
     odd: Sequence[str] = ()
+    blank: Sequence[tuple[str, str]] = ()
 
     @property
     def digest(self) -> str:
         """The same for two listings that agree."""
         known = sorted((one.tree, one.path, one.size) for one in self.files)
-        text = json.dumps([known, sorted(self.odd)])
+        text = json.dumps([known, sorted(self.odd), sorted(self.blank)])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -68,7 +72,7 @@ class Rules:
 class Listed:
     """What is known of the listings. ``agree``: how many in a row have shown the same, since the
     vehicle was armed last, or petal-s3 began to look. ``at_s``: of the last, in seconds since the
-    boot ``boot_id``."""
+    boot ``boot_id``. ``blank``: folders that may hold logs, though the last has shown none."""
 
     roots: dict[str, str] = field(default_factory=dict)
     digest: str = ""
@@ -77,6 +81,7 @@ class Listed:
     at_s: float = 0.0
     at_unix: int = 0
     odd: int = 0
+    blank: list[str] = field(default_factory=list)
 
     @property
     def known(self) -> bool:
@@ -159,9 +164,26 @@ def keep(outbox: Outbox, listing: Listing, now: float) -> Listed:
         at_s=now,
         at_unix=int(time.time()),
         odd=len(listing.odd),
+        blank=_doubtful(outbox, listing),
     )
     facts.keep(outbox, _LISTED, json.dumps(asdict(made)))
     return made
+
+
+def _doubtful(outbox: Outbox, listing: Listing) -> list[str]:
+    """Folders that show nothing, though they may well hold logs.
+
+    Those in which a day's logs lie are there only with a log. A whole tree is empty where none was
+    made yet; not where one lay in it that is not proven, nor where a card holds no log at all.
+    """
+    found = [f"{listing.roots[tree]}/{folder}" for tree, folder in listing.blank if folder]
+    empty = [tree for tree, folder in listing.blank if not folder]
+    for tree in empty:
+        gone = "card.state = 'gone' AND card.tree = :tree AND card.size > 0"
+        lost = any(not one.proven for one in card.select(outbox, gone, tree=tree))
+        if lost or (not listing.files and tree == "log"):
+            found.append(listing.roots[tree])
+    return sorted(found)[:_MOST_BLANK]
 
 
 def _newer_than(outbox: Outbox, newest: int) -> int:

@@ -133,13 +133,26 @@ def _not_safe(known: _Card) -> str:
             "The card was not listed twice with the same result since the vehicle was armed, or"
             " since petal-s3 began to look: `petal-s3 card scan` lists it now."
         )
-    if listed.odd:
-        return f"{listed.odd} names on the card cannot be asked for: what they hold is not known."
     unproven = [file for file in known.files if file.matters]
     if not unproven:
-        return ""
+        return _not_known(listed)
     what = "1 log is" if len(unproven) == 1 else f"{len(unproven)} logs are"
     return f"{what} not proven in the bucket: {_named([known.path(one) for one in unproven])}."
+
+
+def _not_known(listed: Listed) -> str:
+    """What on the card no listing tells."""
+    if listed.odd:
+        return (
+            f"{listed.odd} names on the card cannot be asked for, or lie too deep: what they hold"
+            " is not known."
+        )
+    if listed.blank:
+        return (
+            "A folder that the autopilot cannot read looks empty, and so does"
+            f" {_named(listed.blank)}: what lies there is not known."
+        )
+    return ""
 
 
 def _named(paths: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING
 
-from petal_s3.errors import Conflict, Transient
+from petal_s3.errors import Conflict, S3IntegrationError, Transient
 from petal_s3.outbox import card, card_listing
 from petal_s3.service import card_summary
 from petal_s3.service.reasons import NO_DRAIN
@@ -44,6 +44,17 @@ async def scan(service: Service) -> CardView:
             raise Transient(seen.live.card_reason or "The card was not listed in time; it will be.")
         await asyncio.sleep(_POLL_S)
     return await show(service)
+
+
+async def safe_to_erase(service: Service) -> CardView:
+    """The card, and whether it may be erased: where it seems so it is listed once more, now."""
+    known = await show(service)
+    if not known.safe_to_erase:
+        return known
+    try:
+        return await scan(service)
+    except S3IntegrationError as error:
+        return known.model_copy(update={"safe_to_erase": False, "not_safe": error.message})
 
 
 def _check(report: Report) -> None:

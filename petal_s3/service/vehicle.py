@@ -41,7 +41,12 @@ def heartbeat(service: Service, beat: Heartbeat) -> None:
 @contextmanager
 def _stirring(service: Service) -> Iterator[None]:
     """What waits for events hears of it where the block changes what is known of the flight."""
-    before = service.flight.state(service.now()), service.flight.declared
+    before = _known(service)
     yield
-    if (service.flight.state(service.now()), service.flight.declared) != before:
+    if _known(service) != before:
         service.stir()
+
+
+def _known(service: Service) -> tuple[object, ...]:
+    flight = service.flight
+    return flight.state(service.now()), flight.declared, flight.lapses

@@ -239,7 +239,7 @@ class CardSimulation:
             return 0.0
         pause_s: float = step.result()
         self._check_kept()
-        self.robot.time += min(pause_s, 30.0)
+        self.robot.wait(min(pause_s, 30.0))
         return pause_s
 
     async def _again(self) -> None:

@@ -85,6 +85,13 @@ class CardRobot:
         self.hear(ARMED)
         self.hear(times=3)
 
+    def wait(self, seconds: float) -> None:
+        """Time passes, in which the autopilot is heard."""
+        until = self.time + seconds
+        while self.time < until:
+            self.time = min(until, self.time + 2.0)
+            self.hear(self.last_beat or DISARMED)
+
     async def step(self) -> float:
         """One step, a moment later."""
         self.time += 0.01
@@ -97,7 +104,7 @@ class CardRobot:
             pause_s = await self.step()
             if pause_s > 5 * SETTLE_S:
                 return
-            self.time += pause_s
+            self.wait(pause_s)
         raise AssertionError("it never rests")
 
     async def files(self) -> dict[str, CardFile]:

@@ -729,6 +729,37 @@ async def test_what_was_fetched_of_a_log_that_vanished_is_sent_all_the_same(
     assert not list((robot.state / "fetching").iterdir())
 
 
+@pytest.mark.guarantee(
+    "card",
+    "a log vanishes when all of it is here, before it was compared with the card",
+    "it is sent all the same",
+)
+async def test_a_log_that_vanished_before_it_was_compared_with_the_card_is_sent(
+    robot: Robot, ulogs: list[bytes]
+) -> None:
+    path = robot.card.put(NEW, ulogs[0])
+
+    def vanish(what: str, _: str) -> None:
+        if what == "open" and robot.card.bytes_read(path) >= len(ulogs[0]):
+            robot.card.files.pop(path, None)
+
+    robot.card.before_request = vanish
+    robot.fly()
+    await robot.rest()
+    assert await robot.files() == {}
+    rows = await robot.service.outbox(queries.rows, None, 10)
+    assert [Path(row.path).read_bytes() for row in rows] == [ulogs[0]]
+    figures = await robot.figures()
+    assert figures.gone == 0
+    robot.card.before_request = lambda what, path: None
+    robot.card.put(NEW, ulogs[0])  # the card was away: now it can be compared
+    read = robot.card.bytes_read(path)
+    robot.fly()
+    await robot.rest()
+    assert robot.card.bytes_read(path) > read + len(ulogs[0])
+    assert await robot.states() == {NEW: "fetched"}
+
+
 async def test_a_proven_log_that_px4_deletes_is_no_loss(robot: Robot, ulogs: list[bytes]) -> None:
     robot.card.put(NEW, ulogs[0])
     robot.fly()

@@ -432,6 +432,45 @@ def test_bytes_of_a_file_that_another_client_has_opened_are_never_handed_out(
     assert server.opened == 3
 
 
+@pytest.mark.guarantee(
+    "card",
+    "an autopilot reads no byte beyond the end, or once refused to, and another client opens a"
+    " longer file before our first byte came",
+    "its bytes are never handed on: before ours are, it is asked whether the file ends there",
+)
+def test_a_longer_file_that_was_opened_before_our_first_byte_came_is_noticed(
+    tmp_path: Path,
+) -> None:
+    content = random.Random(1).randbytes(SIZE)
+    (tmp_path / "a.ulg").write_bytes(content)
+    (tmp_path / "b.ulg").write_bytes(random.Random(2).randbytes(SIZE + 1000))
+    server = CardServer(tmp_path)
+
+    async def scene(played: Played) -> None:
+        refused = False
+
+        def refuse_once(reply: bytes) -> bytes:
+            nonlocal refused
+            if reply[5] != Opcode.READ or refused:
+                return reply
+            refused = True
+            return (reply[:3] + bytes([129, 1]) + reply[5:12] + b"\x01").ljust(len(reply), b"\0")
+
+        def take_over(payload: bytes) -> None:
+            if payload[3] == Opcode.READ and server.opened == 2:
+                server.close()
+                server.answer(Request(Opcode.OPEN, b"/b.ulg").payload(9), played.world.now)
+                loop_later(played, 4.0, server.close)
+
+        played.world.change_reply = refuse_once
+        assert await played.fetch(path="/a.ulg") == content
+        played.got.clear()
+        played.world.before_answer = take_over
+        assert await played.fetch(path="/a.ulg") == content
+
+    play_on(server, Line(), scene)
+
+
 def loop_later(played: Played, seconds: float, call: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(seconds, call)
 

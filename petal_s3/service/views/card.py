@@ -83,6 +83,8 @@ def card_facts(card: CardFigures, size: Callable[[int], str]) -> list[str]:
     facts.append(
         f"On the card: {card.on_card} logs, {card.unproven} not proven in the bucket{left}; {safe}."
     )
+    if card.not_safe and not card.unproven:
+        facts.append(card.not_safe)
     if card.unproven and card.deletes_next:
         facts.append(f"PX4 would delete {card.deletes_next} next when space is short.")
     return facts
