@@ -68,8 +68,7 @@ class Trial:
         await self._put()
         await self._delete()
         await self._join_free(upload_id, part)
-        info = await self._stored()
-        if info is None:
+        if await self._stored() is None:
             return  # what is not seen to stand shows nothing about conditions
         await self._false_checksum()
         await self._join_again()
@@ -82,13 +81,14 @@ class Trial:
                 raise
             self._learn("deletion", False, str(error.told))
             return False
-        if marker:
-            await self._forget_version(marker)
+        await self._forget_version(marker)
         self._learn("deletion", True, "DeleteObject was accepted")
         return True
 
     async def _forget_version(self, version: str) -> bool:
         """In a bucket that keeps versions nothing of a trial stays, where that is allowed."""
+        if not version:
+            return False
         try:
             await self.s3.delete(self.key, version=version)
         except S3BucketError:
@@ -171,6 +171,9 @@ class Trial:
         stands = await self.s3.head(self.key) is not None
         if not stands:  # known before a condition is judged by it
             self._learn("prompt_reads", False, _BLIND)
+        await self._put_again(stands=stands)
+
+    async def _put_again(self, *, stands: bool) -> None:
         try:
             await trials.put(self.s3, self.key, _BYTE, taken=True)
         except Conflict as error:
@@ -221,6 +224,7 @@ class Trial:
         if etag and not self.s3.capabilities.lacks("complete_condition"):
             by = "CompleteMultipartUpload with If-None-Match was accepted where an object stood"
             self._learn("complete_condition", False, by)
+            await self._put_again(stands=True)  # it may have become another one meanwhile
 
     async def tidy(self) -> None:
         """Abort and delete what a trial has left, in this process or one before."""
@@ -238,11 +242,9 @@ class Trial:
 
     async def _delete(self) -> None:
         info = await self.s3.head(self.key)  # none where it is not shown yet
-        if info is not None and info.version and await self._forget_version(info.version):
+        if info is not None and await self._forget_version(info.version):
             return
-        marker = await self.s3.delete(self.key)
-        if marker:
-            await self._forget_version(marker)
+        await self._forget_version(await self.s3.delete(self.key))
 
     def _learn(self, feature: Feature, offered: bool, by: str) -> None:
         self.s3.learn(feature, offered=offered, by=by)

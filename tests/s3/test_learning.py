@@ -45,12 +45,15 @@ ODD = (
 class Cut(FaultServer):
     """After so many requests on the bucket more the link is dead: the answer to the last is lost.
 
-    Below 0 it lives.
+    Below 0 it lives. ``becomes``: an operation, and what the server is from its first request on.
     """
 
     left = -1
+    becomes = ("", "")
 
     def _fault(self, asked: Any) -> Fault:
+        if asked.op == self.becomes[0]:
+            self.mind.personality = Personality.of(self.becomes[1])
         if self.left < 0:
             return super()._fault(asked)
         self.left -= 1
@@ -233,6 +236,22 @@ async def test_what_a_server_lacks_is_learnt_and_nothing_else(
     known = await drone.learnt()
 
     assert {feature for feature, _ in known.missing()} == lacking
+
+
+@pytest.mark.guarantee(
+    "refusals",
+    "a server stops to heed If-None-Match in the middle of the trial that saw it heeded",
+    "where one operation is seen to ignore it, the other is tried once more",
+)
+async def test_a_condition_that_is_lost_in_the_middle_of_a_trial_is_not_believed(
+    drone: Drone,
+) -> None:
+    ignored = "put-condition=ignored + complete-condition=ignored"
+    drone.server.becomes = ("CompleteMultipartUpload", ignored)  # PutObject was tried before
+
+    known = await drone.learnt()
+
+    assert {"put_condition", "complete_condition"} <= {one for one, _ in known.missing()}
 
 
 @pytest.mark.guarantee(
