@@ -83,7 +83,7 @@ class Report(View):
 
 
 _MOVING = {
-    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix", "credentials_at"),
+    *("moving", "rate_bytes_s", "clock_offset_s", "heard_unix", "written_unix", "credentials_at"),
     *("card_fetched_bytes", "card_rate_bytes_s"),
 }
 
