@@ -117,7 +117,7 @@ def test_the_same_bytes_twice_are_one_row_and_one_object(api: Api) -> None:
     api.link.forward()
     api.in_state(first["id"], "verified")
     assert len(api.stored_keys()) == keys + 1
-    assert api.spool() == []
+    until(lambda: api.spool() == [])
 
 
 def test_what_is_no_log_leaves_nothing(api: Api) -> None:

@@ -42,7 +42,7 @@ LARGE = 24_000_000
 @pytest.fixture(scope="module")
 def _stand(_s3_server: EmbeddedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     directory = tmp_path_factory.mktemp("stand")
-    with standing(_s3_server, directory, most=40, head_s=1.0) as stand:
+    with standing(_s3_server, directory, most=40, head_s=4.0) as stand:
         stand.service.objects.spread = lambda: 0.0
         yield stand
 
