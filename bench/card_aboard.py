@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -116,8 +117,17 @@ class CardAboard:
     # -- what is fetched
 
     def scan(self) -> None:
-        """Let the card be listed now."""
-        self.post("/petals/petal-s3/card/scan")
+        """Let the card be listed now, once the autopilot is heard."""
+        until(self._listed, within_s=_MOST_S, every_s=0.2)
+
+    def _listed(self) -> bool:
+        try:
+            self.post("/petals/petal-s3/card/scan")
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return False
+        return True
 
     def fetched(self, name: str) -> int:
         """How many bytes of a log are on the disk, until it is whole; asked past the host."""
