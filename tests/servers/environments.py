@@ -61,6 +61,7 @@ def environment(name: str) -> Path:
                         "--no-fund",
                         "--no-audit",
                         "--ignore-scripts",
+                        f"--cache={made / 'npm'}",  # else it is in the home
                         "--prefix",
                         str(made),
                         *NODE[name],
