@@ -199,6 +199,6 @@ class Drainer:
         except LeaseLost:
             return None  # it was settled meanwhile: there is nothing to give back
         except S3IntegrationError as error:
-            self._unsure = True
+            self._unsure = True  # the next turn that can write gives it back
             log.warning("row not released id=%d reason=%s", row.id, error.message)
             return None

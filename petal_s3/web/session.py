@@ -43,10 +43,9 @@ def is_of(token: str, value: str) -> bool:
 def cookie(value: str, host: str, *, secure: bool) -> str:
     """The header ``Set-Cookie``; without a path, so that it counts where the page is.
 
-    ``host``: as in :func:`name_at`.
-
     Its path is then that of the request without the last word (RFC 6265, 5.1.4): the prefix as the
-    browser sees it, whatever a proxy before the server makes of it.
+    browser sees it, whatever a proxy before the server makes of it. ``host``: as in
+    :func:`name_at`.
     """
     lasts = LASTS_S if value else 0
     return (
@@ -55,7 +54,7 @@ def cookie(value: str, host: str, *, secure: bool) -> str:
 
 
 def value_in(header: str, host: str) -> str:
-    """The value in a header ``Cookie``; empty where there is none. ``host``: as for it."""
+    """The value in a header ``Cookie``, empty where there is none; ``host`` as in `name_at`."""
     own = name_at(host)
     for one in header.split(";"):
         name, _, value = one.strip().partition("=")
